@@ -1,0 +1,48 @@
+"""A simple application server: functions listed beside regular expressions, a JSON network service.
+
+- L{calls}: a call and its reply, and what happens in between.
+- L{binding}: a function and how a call's variables become its arguments; L{variables} reads these.
+- L{routing}: url_patterns and the router made of them.
+- L{guard}: who may ask.
+- L{executors}: where a call is performed: inline, threads, processes.
+- L{dispatch}: the narrow waist through which every call goes; L{deadlines} keeps its time limits.
+- L{resource}: the application as a twisted.web resource.
+- L{options}: the table of options; L{application} finds the user's table of patterns.
+- L{service}: all of it put together; L{run} starts it in one call, L{tap} under twistd.
+- L{client}: calls such a service from Twisted.
+- L{errors}: the exceptions.
+"""
+
+from twisted_appserver.calls import Call, Reply
+from twisted_appserver.errors import AppserverError, ConfigurationError, HTTPError, PatternError
+from twisted_appserver.executors.inline import InlineExecutor
+from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.processes import ProcessExecutor
+from twisted_appserver.executors.threads import ThreadExecutor
+from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER
+from twisted_appserver.resource import AppResource
+from twisted_appserver.routing import Route, Router, include
+from twisted_appserver.run import run_server
+from twisted_appserver.service import make_service
+
+__all__ = [
+    "CLUSTER_SERVER",
+    "FORKED_SERVER",
+    "THREADED_SERVER",
+    "AppResource",
+    "AppserverError",
+    "Call",
+    "ConfigurationError",
+    "HTTPError",
+    "IExecutor",
+    "InlineExecutor",
+    "PatternError",
+    "ProcessExecutor",
+    "Reply",
+    "Route",
+    "Router",
+    "ThreadExecutor",
+    "include",
+    "make_service",
+    "run_server",
+]

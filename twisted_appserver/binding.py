@@ -1,0 +1,158 @@
+"""A function and how a call's variables become its arguments. Pure."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any
+
+import msgspec
+from msgspec import inspect as types
+
+from twisted_appserver.calls import Call
+from twisted_appserver.errors import HTTPError
+from twisted_appserver.variables import read_body, read_query
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """One parameter of a function: its type, if annotated, and how a variable becomes its value."""
+
+    name: str
+    type: Any = Any
+    required: bool = True
+    positional: bool = False  # cannot be given by name
+    many: bool = False  # takes several values of a query or form field
+
+    def convert(self, value: Any, strict: bool) -> Any:
+        if self.type is Any or (self.type is str and type(value) is str):
+            return value
+        if self.many and not strict and not isinstance(value, list):
+            value = [value]
+        try:
+            return msgspec.convert(value, self.type, strict=strict)
+        except msgspec.ValidationError as error:
+            raise HTTPError(422, f"{self.name}: {error}") from None
+
+
+SEQUENCES = (types.CollectionType, types.ListType, types.SetType, types.FrozenSetType, types.VarTupleType)
+
+
+def _parameter(parameter: inspect.Parameter) -> Parameter:
+    annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+    info = types.type_info(annotation)
+    kinds = info.types if isinstance(info, types.UnionType) else (info,)
+    required = parameter.default is parameter.empty
+    if required and any(isinstance(kind, types.CustomType) for kind in kinds):
+        raise TypeError(f"no request can fill the parameter {parameter}")
+    positional = parameter.kind is parameter.POSITIONAL_ONLY
+    many = any(isinstance(kind, SEQUENCES) for kind in kinds)
+    return Parameter(parameter.name, annotation, required, positional, many)
+
+
+class Handler:
+    """
+    A function with all that is known about how to call it.
+
+    @param function: what to call.
+    @param groups: the named groups of its pattern.
+    @param name: names it in logs and figures.
+    @param executor: where it is performed; C{None} for the service's choice.
+    @param timeout: seconds for one call; C{None} for the service's choice.
+    @raise TypeError: when the function cannot take the groups, or no request could fill a parameter.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        groups: Collection[str] = (),
+        name: str | None = None,
+        executor: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.function, self.timeout = function, timeout
+        self.name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
+        self.index = 0  # in its router's table
+        try:
+            signature = inspect.signature(function, eval_str=True)
+        except (NameError, ValueError) as error:
+            raise TypeError(f"the signature of {self.name} cannot be read: {error}") from None
+        self.executor = "inline" if _on_reactor(function, signature) else executor
+        self.call_name = self.dict_name = ""  # of the parameters that receive the Call, or every variable
+        self.rest: Parameter | None = None  # **variables
+        self.parameters = self._plan(signature, groups)
+        unknown = set(groups) - {parameter.name for parameter in self.parameters}
+        if unknown and not (self.rest or self.dict_name):
+            raise TypeError(f"{self.name}{signature} has no parameter for the group {min(unknown)!r}")
+        # With nothing but the groups to pass and nothing to convert, the groups are the arguments.
+        required = {parameter.name for parameter in self.parameters if parameter.required}
+        plain = all(p.type in (Any, str) and not p.positional for p in self.parameters)
+        special = self.call_name or self.dict_name or (self.rest and self.rest.type is not Any)
+        self.direct = plain and not special and required <= set(groups)
+
+    def _plan(self, signature: inspect.Signature, groups: Collection[str]) -> list[Parameter]:
+        by_position, by_name = [], []
+        for parameter in signature.parameters.values():
+            if parameter.annotation is Call:
+                self.call_name = parameter.name
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                self.rest = _parameter(parameter)
+            elif parameter.kind is parameter.KEYWORD_ONLY:
+                by_name.append(parameter)
+            elif parameter.kind is not parameter.VAR_POSITIONAL:
+                by_position.append(parameter)
+        if len(by_position) == 1 and not self.rest and by_position[0].name not in groups:
+            only = by_position[0]
+            if only.annotation in (only.empty, dict) and only.default is only.empty:
+                self.dict_name = by_position.pop().name
+        return [_parameter(parameter) for parameter in by_position + by_name]
+
+    def run(self, call: Call) -> Any:
+        """
+        Call the function with the variables of C{call}.
+
+        @raise HTTPError: 400, 415 or 422 when the variables do not fit.
+        """
+        if self.direct and not call.query and not call.body:
+            return self.function(**call.groups)
+        variables = read_query(call.query) if call.query else {}
+        typed: Collection[str] = ()  # the names whose values came as JSON
+        if call.body:
+            fields, is_json = read_body(call.body, call.headers.get("content-type", ""), bool(self.call_name))
+            variables.update(fields)
+            typed = fields.keys() - call.groups.keys() if is_json else ()
+        variables.update(call.groups)
+        args, keywords = self._arguments(variables, typed)
+        if self.call_name:
+            keywords[self.call_name] = call
+        return self.function(*args, **keywords)
+
+    def _arguments(
+        self, variables: dict[str, Any], typed: Collection[str]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        args: list[Any] = []
+        keywords: dict[str, Any] = {self.dict_name: dict(variables)} if self.dict_name else {}
+        for parameter in self.parameters:
+            name = parameter.name
+            if name in variables:
+                value = parameter.convert(variables.pop(name), name in typed)
+                if parameter.positional:
+                    args.append(value)
+                else:
+                    keywords[name] = value
+            elif parameter.required:
+                raise HTTPError(422, f"{name}: this variable is missing")
+        if self.rest:
+            for name, value in variables.items():
+                rest = msgspec.structs.replace(self.rest, name=name)
+                keywords.setdefault(name, rest.convert(value, name in typed))
+        return args, keywords
+
+
+def _on_reactor(function: Callable[..., Any], signature: inspect.Signature) -> bool:
+    """Whether it is a coroutine function, or returns a Deferred (by inlineCallbacks or its annotation)."""
+    inner = inspect.unwrap(function)
+    if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__):
+        return True
+    generator = inspect.isgeneratorfunction(inner) and not inspect.isgeneratorfunction(function)
+    result = getattr(signature.return_annotation, "__origin__", signature.return_annotation)
+    return generator or getattr(result, "__name__", "") == "Deferred"

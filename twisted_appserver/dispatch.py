@@ -1,0 +1,160 @@
+"""The narrow waist: whatever wants a call made goes through L{Dispatcher.dispatch}. Knows no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+from os import urandom
+from typing import Any
+
+from msgspec.structs import force_setattr
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_appserver.calls import Call, Reply, problem
+from twisted_appserver.deadlines import TimeLimit
+from twisted_appserver.errors import ConfigurationError, HTTPError
+from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.guard import Guard
+from twisted_appserver.routing import Router
+
+
+class Dispatcher:
+    """
+    Routes each call and has it performed, within its time limit.
+
+    @param reactor: an L{IReactorTime}.
+    @param executors: by the names that a Route may give.
+    @param default: the name of the executor for routes that give none.
+    @param guard: refuses who may not ask; C{None} for nobody.
+    @param timeout: seconds for a call, counted from its arrival; 0 for no limit.
+    @param max_pending: how many calls may wait for one executor before further ones are refused.
+    @param display_tracebacks: whether a client sees the traceback of a function that failed.
+    @raise ConfigurationError: when a route names an executor that there is not.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        router: Router,
+        executors: Mapping[str, IExecutor],
+        default: str,
+        guard: Guard | None = None,
+        timeout: float = 60.0,
+        max_pending: int = 1000,
+        display_tracebacks: bool = False,
+    ) -> None:
+        self.reactor, self.router, self.guard = reactor, router, guard
+        self.executors, self.default = executors, default
+        self.timeout, self.max_pending = timeout, max_pending
+        self.display_tracebacks = display_tracebacks
+        self.in_flight = 0
+        self._limits: dict[float, TimeLimit] = {}
+        self._drained: list[Deferred[None]] = []
+        self._prefix, self._count = urandom(4).hex() + "-", count(1)
+        for handler in router.handlers:
+            if handler.executor is not None and handler.executor not in executors:
+                names = ", ".join(executors)
+                raise ConfigurationError(
+                    f"{handler.name}: there is no executor {handler.executor!r} here, only {names}"
+                )
+
+    def dispatch(self, call: Call) -> Deferred[Reply]:
+        """
+        Have a call performed.
+
+        @return: fires with the reply, whatever happens; fails with CancelledError only if it is cancelled,
+            as it should be when nobody awaits the reply any more.
+        """
+        if not call.request_id:
+            force_setattr(call, "request_id", self._new_id())
+        try:
+            if self.guard is not None:
+                self.guard.check(call)
+            handler, groups = self.router.match(call.method, call.path)
+            executor = self.executors[handler.executor or self.default]
+            if executor.pending >= self.max_pending:
+                raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", "1")])
+        except HTTPError as error:
+            if error.status == 405 and call.method == "OPTIONS":
+                return succeed(Reply(b"", 204, error.headers))
+            return succeed(problem(error, call.request_id))
+        force_setattr(call, "handler", handler)
+        force_setattr(call, "groups", groups)
+        timeout = self.timeout if handler.timeout is None else handler.timeout
+        limit = self._limit(timeout) if timeout else None
+        if limit is not None:
+            force_setattr(call, "deadline", self.reactor.seconds() + timeout)
+        self.in_flight += 1
+        deferred = executor.submit(call)
+        if limit is not None:
+            limit.add(id(call), call.deadline, deferred)
+        return deferred.addBoth(self._ended, call, limit)
+
+    def refuse(self, error: HTTPError) -> Deferred[Reply]:
+        """
+        @return: has fired with the answer to a request that is too malformed or too large for a call.
+        """
+        return succeed(problem(error, self._new_id()))
+
+    def _new_id(self) -> str:
+        return f"{self._prefix}{next(self._count):x}"
+
+    def _limit(self, seconds: float) -> TimeLimit:
+        limit = self._limits.get(seconds)
+        if limit is None:
+            limit = self._limits[seconds] = TimeLimit(self.reactor, seconds)
+        return limit
+
+    def _ended(self, result: Reply | Failure, call: Call, limit: TimeLimit | None) -> Reply | Failure:
+        if limit is not None:
+            limit.remove(id(call))
+        self.in_flight -= 1
+        if self._drained and not self.in_flight:
+            for drained in self._drained:
+                drained.callback(None)
+            self._drained.clear()
+        if isinstance(result, Reply):
+            return self._fault(result, call) if result.traceback else result
+        return self._failed(result, call)
+
+    def _fault(self, reply: Reply, call: Call) -> Reply:
+        name = call.handler.name if call.handler else ""
+        self.log.error(
+            "{name} failed, {request_id}\n{fault}",
+            name=name,
+            request_id=call.request_id,
+            fault=reply.traceback,
+        )
+        if self.display_tracebacks:
+            return problem(HTTPError(reply.status, reply.traceback), call.request_id)
+        return reply
+
+    def _failed(self, failure: Failure, call: Call) -> Reply | Failure:
+        """The reply where no function made one."""
+        if isinstance(failure.value, HTTPError):
+            return problem(failure.value, call.request_id)
+        if failure.check(CancelledError):
+            if not 0 < call.deadline <= self.reactor.seconds():
+                return failure
+            return problem(HTTPError(504, "the call took longer than its time limit"), call.request_id)
+        self.log.failure("an executor failed, {request_id}", failure, request_id=call.request_id)
+        return problem(HTTPError(500, "the executor failed"), call.request_id)
+
+    def drained(self) -> Deferred[None]:
+        """
+        @return: fires when no call is in flight; when cancelled, it is no longer awaited.
+        """
+        if not self.in_flight:
+            return succeed(None)
+        deferred: Deferred[None] = Deferred(self._drained.remove)
+        self._drained.append(deferred)
+        return deferred
+
+    def stop(self) -> None:
+        """Stop the timers. Calls in flight have no time limit any more."""
+        for limit in self._limits.values():
+            limit.stop()

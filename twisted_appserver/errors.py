@@ -1,0 +1,31 @@
+"""The exceptions of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class AppserverError(Exception):
+    """The base of every exception of this package."""
+
+
+class HTTPError(AppserverError):
+    """
+    Raised when a request is to be answered with an error status on purpose.
+
+    @param status: the HTTP status code, 400 to 599.
+    @param detail: what was wrong, for the client to read.
+    @param headers: further headers of the answer, as pairs.
+    """
+
+    def __init__(self, status: int, detail: str = "", headers: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(status, detail)
+        self.status, self.detail, self.headers = status, detail, tuple(headers)
+
+
+class PatternError(AppserverError):
+    """Raised when an entry of url_patterns cannot be used; says which and why."""
+
+
+class ConfigurationError(AppserverError):
+    """Raised when an application or an option cannot be used; one line that says what to do."""

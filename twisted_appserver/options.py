@@ -1,0 +1,90 @@
+"""One table of options: the command line and the keyword arguments are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import msgspec
+
+from twisted_appserver.errors import ConfigurationError
+
+THREADED_SERVER = "threaded"
+FORKED_SERVER = "forked"
+CLUSTER_SERVER = "cluster"
+TYPES = (THREADED_SERVER, FORKED_SERVER)
+
+
+def _option(default: Any, metavar: str, help: str, cli: str = "") -> Any:
+    return field(default=default, metadata={"metavar": metavar, "help": help, "cli": cli})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """
+    Every option of a service, by the name that it has as a keyword argument.
+
+    The annotation is the type that a text from the command line is converted to; a tuple may be given
+    several times; a C{bool} takes no value.
+    """
+
+    port: int = _option(8080, "N", "Listen on this TCP port of the loopback interface; 0 for any free one")
+    listen: tuple[str, ...] = _option(
+        (),
+        "ENDPOINT",
+        "Listen on this Twisted endpoint instead, like tcp:8080 or unix:/run/app.sock; repeatable",
+    )
+    app: str | None = _option(
+        None, "TARGET", "The application: module, module:name or a .py file [urls.py, app.py, or an example]"
+    )
+    server_type: str = _option(
+        THREADED_SERVER, "TYPE", "Run functions in threads or in worker processes: threaded or forked", "type"
+    )
+    threads: int = _option(10, "N", "How many threads, for the threaded type")
+    workers: int | None = _option(
+        None, "N", "How many worker processes, for the forked type [one for each core]"
+    )
+    timeout: float = _option(60.0, "S", "Seconds for one call, counted from its arrival; 0 for no limit")
+    graceful_timeout: float = _option(30.0, "S", "Seconds that a stop waits for running calls")
+    max_pending: int = _option(1000, "N", "Calls that may wait for a thread or worker; further ones get 503")
+    max_body: int = _option(1024 * 1024, "BYTES", "The longest body of a request; a longer one gets 413")
+    allow_host: tuple[str, ...] = _option(
+        (), "NAME", "Answer to this host name too, besides loopback's; repeatable"
+    )
+    allow_origin: tuple[str, ...] = _option((), "ORIGIN", "Let web pages of this origin call; repeatable")
+    display_tracebacks: bool = _option(False, "", "Show the client the traceback of a function that failed")
+
+    def __post_init__(self) -> None:
+        if self.server_type not in TYPES:
+            raise ConfigurationError(f"the type must be {' or '.join(TYPES)}, not {self.server_type!r}")
+        for name in ("threads", "workers", "max_pending"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{cli_name(name)} must be at least 1, not {value}")
+        for name in ("timeout", "graceful_timeout", "max_body", "port"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigurationError(f"{cli_name(name)} must be 0 or more, not {getattr(self, name)}")
+        if self.port > 65535:
+            raise ConfigurationError(f"--port must be at most 65535, not {self.port}")
+
+
+def cli_name(name: str) -> str:
+    """How the command line calls an option."""
+    return "--" + {"server_type": "type"}.get(name, name).replace("_", "-")
+
+
+def settings_from(texts: Mapping[str, Any]) -> Settings:
+    """
+    Settings from what the command line gave: texts, sequences of texts, or booleans.
+
+    @raise ConfigurationError: when a value is not of its option's type.
+    """
+    hints = {each.name: each.type for each in fields(Settings)}
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        try:
+            values[name] = msgspec.convert(text, eval(str(hints[name])), strict=False)
+        except msgspec.ValidationError:
+            raise ConfigurationError(f"{cli_name(name)}: {text!r} is not a {hints[name]}") from None
+    return Settings(**values)

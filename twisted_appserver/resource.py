@@ -1,0 +1,95 @@
+"""AppResource: an application as a L{twisted.web} resource, at the root or below any path of any Site."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import SEEK_END
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from twisted_appserver.calls import Call, Reply
+from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.errors import HTTPError
+from twisted_appserver.executors.inline import InlineExecutor
+from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.threads import ThreadExecutor
+from twisted_appserver.routing import Router
+
+
+@implementer(IResource)
+class AppResource(Resource):
+    """
+    Answers every path below it from a table of patterns.
+
+    @param patterns: url_patterns, or a L{Router}, or the dispatcher of a service.
+    @param reactor: the embedder's; not needed with a dispatcher.
+    @param executor: where calls are performed, started and stopped by the embedder; the threads of the
+        reactor's pool if C{None}.
+    @param max_body: bytes of a request's body; a longer one gets 413.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        patterns: Sequence[Any] | Router | Dispatcher,
+        reactor: Any = None,
+        executor: IExecutor | None = None,
+        max_body: int = 1024 * 1024,
+    ) -> None:
+        super().__init__()
+        if not isinstance(patterns, Dispatcher):
+            router = patterns if isinstance(patterns, Router) else Router(patterns)
+            executors = {"inline": InlineExecutor(), "threads": executor or ThreadExecutor(reactor)}
+            patterns = Dispatcher(reactor, router, executors, "threads")
+        self.dispatcher, self._max_body = patterns, max_body
+
+    def render(self, request: Any) -> Any:
+        body = request.content
+        if body.seek(0, SEEK_END) > self._max_body:
+            error = HTTPError(413, f"the body is longer than {self._max_body} bytes")
+            deferred = self.dispatcher.refuse(error)
+        else:
+            deferred = self.dispatcher.dispatch(_call(request))
+        if not deferred.called:
+            request.notifyFinish().addErrback(lambda _: deferred.cancel())
+        deferred.addCallbacks(_write, Failure.trap, callbackArgs=(request,), errbackArgs=(CancelledError,))
+        return NOT_DONE_YET
+
+
+def _call(request: Any) -> Call:
+    """The call that a L{twisted.web} request makes. Its path is what its parents left over."""
+    path = b"/" + b"/".join(request.postpath)
+    headers = tuple(
+        (name.lower(), value)
+        for name, values in request.requestHeaders.getAllRawHeaders()
+        for value in values
+    )
+    request.content.seek(0)
+    return Call(
+        request.method.decode("latin-1"),
+        path.decode("utf-8", "surrogateescape"),
+        request.uri.partition(b"?")[2].decode("latin-1"),
+        headers,
+        request.content.read(),
+        getattr(request.getClientAddress(), "host", None) or "",
+    )
+
+
+def _write(reply: Reply, request: Any) -> None:
+    request.setResponseCode(reply.status)
+    headers = request.responseHeaders
+    headers.removeHeader(b"content-type")
+    for name, value in reply.headers:
+        headers.addRawHeader(name.encode("latin-1"), value.encode("latin-1"))
+    if reply.body and not headers.hasHeader(b"content-type"):
+        headers.setRawHeaders(b"content-type", [b"application/json"])
+    if reply.status != 204:
+        headers.setRawHeaders(b"content-length", [b"%d" % len(reply.body)])
+    request.write(reply.body)
+    request.finish()

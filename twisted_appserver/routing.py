@@ -1,0 +1,193 @@
+"""url_patterns, and the Router that finds the function for a path. Pure.
+
+Strategy: a table of one regular expression after the other costs more with every entry. Most patterns
+are segments between slashes, each of them either fixed text or one group. Such patterns are filed under
+their number of segments, which of them are fixed, and the fixed texts: a path looks up its few
+candidates there. Whatever is not of that form is always a candidate. The candidates are then tried in
+the order of the table, so that the first match wins, as if all had been tried.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from operator import itemgetter
+from typing import Any
+
+from twisted_appserver.binding import Handler
+from twisted_appserver.errors import HTTPError, PatternError
+
+EMPTY_GROUP = re.compile(r"\(\?P<(\w+)>\)")
+# A named group that cannot match a slash, and text that stands for itself.
+VARYING = re.compile(r"\(\?P<\w+>(?:\[\^/\]|\\[dw]|\[[\w.-]+\])(?:[+*?]|\{\d+(?:,\d*)?\})?\)")
+FIXED = re.compile(r"(?:[\w~@,;:=! -]|\\[^\w\s])*")
+
+
+@dataclass(frozen=True)
+class Route:
+    """
+    One entry of url_patterns.
+
+    @ivar regex: matches the whole path; its named groups are passed to the function.
+    @ivar function: what to call, or its name as C{"package.module:name"}.
+    @ivar methods: the HTTP methods that it answers. HEAD comes with GET, OPTIONS is answered for it.
+    @ivar name: names it in logs and figures; the function's own name if C{None}.
+    @ivar executor: C{"inline"}, C{"threads"}, C{"processes"}; C{None} for the service's choice.
+    @ivar timeout: seconds for one call, 0 for no limit; C{None} for the service's choice.
+    """
+
+    regex: str
+    function: Callable[..., Any] | str
+    methods: Sequence[str] = ("GET", "POST")
+    name: str | None = None
+    executor: str | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class _Include:
+    prefix: str
+    patterns: Sequence[Any]
+
+
+def include(prefix: str, patterns: Sequence[Any]) -> Any:
+    """An entry of url_patterns that stands for all of C{patterns} below C{prefix}, a regular expression."""
+    return _Include(prefix, patterns)
+
+
+def _whole(regex: str) -> str:
+    """The pattern without the anchors that mean nothing more, its empty groups filled."""
+    regex = regex.removeprefix("^")
+    if regex.endswith("$") and (len(regex) - len(regex[:-1].rstrip("\\"))) % 2:
+        regex = regex[:-1]
+    return EMPTY_GROUP.sub(r"(?P<\1>[^/]+)", regex)
+
+
+def _flatten(
+    patterns: Any, prefix: str = "", place: str = "url_patterns"
+) -> Iterator[tuple[str, str, Route]]:
+    """Each entry's place in the table, whole pattern and Route."""
+    if not isinstance(patterns, Iterable) or isinstance(patterns, str | bytes):
+        raise PatternError(f"{place} must be a sequence of (regex, function), not {patterns!r}")
+    for position, entry in enumerate(patterns):
+        here = f"{place}[{position}]"
+        if isinstance(entry, _Include):
+            yield from _flatten(entry.patterns, prefix + _whole(entry.prefix), here)
+            continue
+        if isinstance(entry, tuple | list) and len(entry) == 2:
+            entry = Route(*entry)
+        if not isinstance(entry, Route) or not isinstance(entry.regex, str):
+            raise PatternError(f"{here} must be (regex, function), a Route or an include, not {entry!r}")
+        regex = _whole(entry.regex)
+        yield here, prefix + (f"(?:{regex})" if prefix and "|" in regex else regex), entry
+
+
+def _resolve(function: Callable[..., Any] | str) -> Callable[..., Any]:
+    if isinstance(function, str):
+        module, _, name = function.partition(":")
+        if not name:
+            raise TypeError(f"a function is named like 'package.module:name', not {function!r}")
+        function = getattr(import_module(module), name)
+    if not callable(function):
+        raise TypeError(f"{function!r} cannot be called")
+    return function
+
+
+def _segments(regex: str) -> list[str | None] | None:
+    """The fixed text of each segment, C{None} for one that varies; C{None} if it is not of that form."""
+    segments: list[str | None] = []
+    for segment in VARYING.sub("\0", regex).split("/"):
+        if not all(map(FIXED.fullmatch, segment.split("\0"))):
+            return None
+        segments.append(None if "\0" in segment else re.sub(r"\\(.)", r"\1", segment))
+    return segments
+
+
+class _Shape:
+    """The patterns that have the same segments fixed, by the texts of these."""
+
+    def __init__(self, positions: Sequence[int]) -> None:
+        self.pick: Callable[[Sequence[str | None]], Any] = (
+            itemgetter(*positions) if positions else lambda _: None
+        )
+        self.table: dict[Any, list[int]] = {}
+
+
+class _Entry:
+    def __init__(self, place: str, regex: str, route: Route) -> None:
+        try:
+            pattern = re.compile(regex)
+            function = _resolve(route.function)
+            self.handler = Handler(function, pattern.groupindex, route.name, route.executor, route.timeout)
+        except (re.error, TypeError, ImportError, AttributeError) as error:
+            raise PatternError(f"{place} {route.regex!r}: {error}") from error
+        if isinstance(route.methods, str) or not all(m.isalpha() and m.isupper() for m in route.methods):
+            raise PatternError(f"{place} {route.regex!r}: methods must be like ('GET', 'POST')")
+        self.match, self.regex, self.route = pattern.fullmatch, regex, route
+        self.methods = frozenset(route.methods) | ({"HEAD"} if "GET" in route.methods else set())
+
+
+class Router:
+    """
+    A table of patterns.
+
+    @param patterns: (regex, function) pairs, Routes and includes.
+    @raise PatternError: when an entry cannot be used; names it and says why.
+    """
+
+    def __init__(self, patterns: Sequence[Any]) -> None:
+        self._entries = [_Entry(*entry) for entry in _flatten(patterns)]
+        self._always: list[int] = []
+        self._shapes: dict[int, dict[tuple[int, ...], _Shape]] = {}
+        for index, entry in enumerate(self._entries):
+            entry.handler.index = index
+            segments = _segments(entry.regex)
+            if segments is None:
+                self._always.append(index)
+                continue
+            fixed = tuple(i for i, text in enumerate(segments) if text is not None)
+            shape = self._shapes.setdefault(len(segments), {}).setdefault(fixed, _Shape(fixed))
+            shape.table.setdefault(shape.pick(segments), []).append(index)
+
+    @property
+    def handlers(self) -> list[Handler]:
+        """Of every entry, in the order of the table."""
+        return [entry.handler for entry in self._entries]
+
+    def match(self, method: str, path: str) -> tuple[Handler, dict[str, str]]:
+        """
+        The handler of the first entry that matches, and its groups.
+
+        @param path: percent-decoded; what was not UTF-8 in it as surrogate escapes.
+        @raise HTTPError: 400 when the path is not UTF-8, 404 when nothing matches, 405 (with Allow) when
+            something does, but not with this method.
+        """
+        if not path.isascii():
+            try:
+                path.encode()
+            except UnicodeEncodeError:
+                raise HTTPError(400, "the path is not valid UTF-8") from None
+        allowed: set[str] = set()
+        for entry in self._candidates(path):
+            found = entry.match(path)
+            if found is None:
+                continue
+            if method in entry.methods:
+                groups = found.groupdict()
+                if None in groups.values():
+                    groups = {name: text for name, text in groups.items() if text is not None}
+                return entry.handler, groups
+            allowed |= entry.methods
+        if not allowed:
+            raise HTTPError(404, f"no pattern matches {path}")
+        names = ", ".join(sorted(allowed | {"OPTIONS"}))
+        raise HTTPError(405, f"{method} is not among {names}", [("allow", names)])
+
+    def _candidates(self, path: str) -> Iterable[_Entry]:
+        parts = path.split("/")
+        found = self._always
+        for shape in self._shapes.get(len(parts), {}).values():
+            found = found + shape.table.get(shape.pick(parts), [])
+        return [self._entries[index] for index in sorted(found)]

@@ -1,0 +1,66 @@
+"""run_server: a server in one call."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.error import CannotListenError
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.python.failure import Failure
+
+from twisted_appserver.application import Application, refuse_while_loading
+from twisted_appserver.errors import AppserverError
+from twisted_appserver.options import THREADED_SERVER, Settings
+from twisted_appserver.routing import Router
+from twisted_appserver.service import AppService
+
+
+def run_server(
+    url_patterns: Sequence[Any] | None = None,
+    port: int = 8080,
+    server_type: str = THREADED_SERVER,
+    **options: Any,
+) -> None:
+    """
+    Serve until Ctrl-C or SIGTERM; running calls are first finished.
+
+    @param url_patterns: the table; C{None} for the variable of that name in the module that calls this.
+    @param port: TCP port on the loopback interface; 0 for any free one, which the first line tells.
+    @param server_type: L{THREADED_SERVER} or L{FORKED_SERVER}.
+    @param options: see L{Settings}.
+    @raise SystemExit: with one line that says why, when it cannot serve.
+    """
+    module = sys._getframe(1).f_globals
+    try:
+        refuse_while_loading("run_server()")
+        settings = Settings(port=port, server_type=server_type, **options)
+        if settings.app is not None:
+            application = Application.parse(settings.app)
+        else:
+            application = Application.of(module, url_patterns)
+        if url_patterns is None:
+            url_patterns = application.load() if settings.app else module[application.name]
+        _serve(settings, application, Router(url_patterns))
+    except (AppserverError, CannotListenError) as error:
+        sys.exit(f"appserver: {error}")
+
+
+def _serve(settings: Settings, application: Application, router: Router) -> None:
+    from twisted.internet import reactor
+
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    service = AppService(reactor, settings, application, router)
+    failures: list[Failure] = []
+
+    def failed(failure: Failure) -> None:
+        failures.append(failure)
+        reactor.stop()
+
+    service.startService()
+    service.started.addErrback(failed)
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+    if failures:
+        failures[0].raiseException()

@@ -1,0 +1,158 @@
+"""make_service: the parts of a server put together, started, drained and stopped.
+
+Nothing is opened before the service is started: no thread, process, socket or file, since twistd forks
+between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Site
+
+from twisted_appserver.application import Application
+from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.executors.inline import InlineExecutor
+from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.processes import ProcessExecutor
+from twisted_appserver.executors.threads import ThreadExecutor
+from twisted_appserver.guard import Guard
+from twisted_appserver.options import FORKED_SERVER, Settings
+from twisted_appserver.resource import AppResource
+from twisted_appserver.routing import Router
+
+
+class _QuietSite(Site):
+    """Writes no line for each request, nor for each start and stop."""
+
+    noisy = False
+    displayTracebacks = False
+
+    def log(self, request: Any) -> None:
+        return None
+
+
+class AppService(Service):
+    """
+    A server: it listens, performs calls and, when stopped, lets running calls finish first.
+
+    @ivar resource: the application, to be mounted elsewhere too.
+    @ivar started: fires when calls can be performed; fails with L{ConfigurationError} when they never can.
+    """
+
+    log = Logger(namespace="twisted_appserver")
+
+    def __init__(self, reactor: Any, settings: Settings, application: Application, router: Router) -> None:
+        self._reactor, self._settings = reactor, settings
+        self._executor: IExecutor
+        if settings.server_type == FORKED_SERVER:
+            name, self._executor = (
+                "processes",
+                ProcessExecutor(reactor, application, settings.workers, router),
+            )
+        else:
+            name, self._executor = "threads", ThreadExecutor(reactor, settings.threads)
+        self.dispatcher = Dispatcher(
+            reactor,
+            router,
+            {"inline": InlineExecutor(), name: self._executor},
+            name,
+            Guard(settings.allow_host, settings.allow_origin),
+            settings.timeout,
+            settings.max_pending,
+            settings.display_tracebacks,
+        )
+        self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
+        self.ports: list[IListeningPort] = []
+        self.started: Deferred[None] = Deferred()
+
+    def startService(self) -> None:
+        """
+        @raise CannotListenError: when an address is taken; nothing is left open then.
+        """
+        super().startService()
+        endpoints = self._settings.listen or (f"tcp:{self._settings.port}:interface=127.0.0.1",)
+        site = _QuietSite(self.resource, reactor=self._reactor)
+        for description in endpoints:
+            self._listen(description, site)
+        if isinstance(self._executor, ThreadExecutor):
+            pool = self._reactor.getThreadPool()
+            pool.adjustPoolsize(maxthreads=max(pool.max, self._executor.size))
+        self._executor.start().chainDeferred(self.started)
+        self.log.info("{line}", line=self.line())
+
+    def _listen(self, description: str, site: Site) -> None:
+        failures: list[Failure] = []
+        endpoint = serverFromString(self._reactor, description)
+        listening: Deferred[Any] = maybeDeferred(endpoint.listen, site)
+        listening.addCallbacks(self.ports.append, failures.append)
+        if failures:
+            for port in self.ports:
+                port.stopListening()
+            failures[0].raiseException()
+
+    def line(self) -> str:
+        """Where it listens and what performs the calls, for a person to read."""
+        places = []
+        for port in self.ports:
+            address: Any = port.getHost()
+            host = getattr(address, "host", None)
+            named = {"127.0.0.1": "localhost", "0.0.0.0": "localhost"}.get(str(host), host)
+            places.append(
+                f"http://{named}:{address.port}/" if host else str(getattr(address, "name", address))
+            )
+        kind, unit = self._settings.server_type, "threads"
+        if kind == FORKED_SERVER:
+            unit = "workers"
+        return f"{' '.join(places)} {kind}, {self._executor.size} {unit}"
+
+    def stopService(self) -> Deferred[None]:
+        """
+        @return: fires when every call has been answered, or the grace period is over, and no socket, worker
+            or timer is left.
+        """
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        super().stopService()
+        await DeferredList([maybeDeferred(port.stopListening) for port in self.ports], consumeErrors=True)
+        self.ports.clear()
+        drained = self.dispatcher.drained()
+        drained.addTimeout(self._settings.graceful_timeout, self._reactor)
+        drained.addErrback(lambda _: self.log.warn("{n} calls are given up", n=self.dispatcher.in_flight))
+        await drained
+        await self._executor.stop()
+        self.dispatcher.stop()
+
+
+def make_service(
+    url_patterns: Sequence[Any] | None = None, *, reactor: Any = None, **options: Any
+) -> AppService:
+    """
+    Put a server together.
+
+    @param url_patterns: the table; C{None} for that of the C{app} option. With the forked type the workers
+        must be able to import it, so there C{app} must name it.
+    @param reactor: the embedder's; the global one if C{None}.
+    @param options: see L{Settings}.
+    @raise PatternError: when an entry of the table cannot be used.
+    @raise ConfigurationError: when the application cannot be imported, or an option is wrong.
+    """
+    settings = Settings(**options)
+    application = Application.parse(settings.app)
+    if url_patterns is not None and settings.app is None and settings.server_type == FORKED_SERVER:
+        raise ConfigurationError(
+            "worker processes import the application by name: give it as app='module:name'"
+        )
+    if reactor is None:
+        from twisted.internet import reactor
+    patterns = application.load() if url_patterns is None else url_patterns
+    return AppService(reactor, settings, application, Router(patterns))
