@@ -20,7 +20,6 @@ class Parameter(msgspec.Struct, frozen=True):
     name: str
     type: Any = Any
     required: bool = True
-    positional: bool = False  # cannot be given by name
     many: bool = False  # takes several values of a query or form field
 
     def convert(self, value: Any, strict: bool) -> Any:
@@ -44,9 +43,8 @@ def _parameter(parameter: inspect.Parameter) -> Parameter:
     required = parameter.default is parameter.empty
     if required and any(isinstance(kind, types.CustomType) for kind in kinds):
         raise TypeError(f"no request can fill the parameter {parameter}")
-    positional = parameter.kind is parameter.POSITIONAL_ONLY
     many = any(isinstance(kind, SEQUENCES) for kind in kinds)
-    return Parameter(parameter.name, annotation, required, positional, many)
+    return Parameter(parameter.name, annotation, required, many)
 
 
 class Handler:
@@ -85,13 +83,16 @@ class Handler:
             raise TypeError(f"{self.name}{signature} has no parameter for the group {min(unknown)!r}")
         # With nothing but the groups to pass and nothing to convert, the groups are the arguments.
         required = {parameter.name for parameter in self.parameters if parameter.required}
-        plain = all(p.type in (Any, str) and not p.positional for p in self.parameters)
+        plain = not self.positional and all(p.type in (Any, str) for p in self.parameters)
         special = self.call_name or self.dict_name or (self.rest and self.rest.type is not Any)
         self.direct = plain and not special and required <= set(groups)
+        self.groups = len(groups)
 
     def _plan(self, signature: inspect.Signature, groups: Collection[str]) -> list[Parameter]:
         by_position, by_name = [], []
-        for parameter in signature.parameters.values():
+        parameters = signature.parameters.values()
+        self.positional = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_ONLY]
+        for parameter in parameters:
             if parameter.annotation is Call:
                 self.call_name = parameter.name
             elif parameter.kind is parameter.VAR_KEYWORD:
@@ -112,7 +113,7 @@ class Handler:
 
         @raise HTTPError: 400, 415 or 422 when the variables do not fit.
         """
-        if self.direct and not call.query and not call.body:
+        if self.direct and not (call.query or call.body) and len(call.groups) == self.groups:
             return self.function(**call.groups)
         variables = read_query(call.query) if call.query else {}
         typed: Collection[str] = ()  # the names whose values came as JSON
@@ -121,31 +122,26 @@ class Handler:
             variables.update(fields)
             typed = fields.keys() - call.groups.keys() if is_json else ()
         variables.update(call.groups)
-        args, keywords = self._arguments(variables, typed)
+        values = self._values(variables, typed)
         if self.call_name:
-            keywords[self.call_name] = call
-        return self.function(*args, **keywords)
+            values[self.call_name] = call
+        args = [values.pop(name, default) for name, default in self.positional]
+        return self.function(*args, **values)
 
-    def _arguments(
-        self, variables: dict[str, Any], typed: Collection[str]
-    ) -> tuple[list[Any], dict[str, Any]]:
-        args: list[Any] = []
-        keywords: dict[str, Any] = {self.dict_name: dict(variables)} if self.dict_name else {}
+    def _values(self, variables: dict[str, Any], typed: Collection[str]) -> dict[str, Any]:
+        """Of the parameters, by name."""
+        values: dict[str, Any] = {self.dict_name: dict(variables)} if self.dict_name else {}
         for parameter in self.parameters:
             name = parameter.name
             if name in variables:
-                value = parameter.convert(variables.pop(name), name in typed)
-                if parameter.positional:
-                    args.append(value)
-                else:
-                    keywords[name] = value
+                values[name] = parameter.convert(variables.pop(name), name in typed)
             elif parameter.required:
                 raise HTTPError(422, f"{name}: this variable is missing")
         if self.rest:
             for name, value in variables.items():
                 rest = msgspec.structs.replace(self.rest, name=name)
-                keywords.setdefault(name, rest.convert(value, name in typed))
-        return args, keywords
+                values.setdefault(name, rest.convert(value, name in typed))
+        return values
 
 
 def _on_reactor(function: Callable[..., Any], signature: inspect.Signature) -> bool:

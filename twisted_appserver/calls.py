@@ -100,15 +100,20 @@ VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e
 FRAMING = frozenset(("connection", "content-length", "transfer-encoding"))
 
 
+def _headers(given: Any) -> tuple[tuple[str, str], ...]:
+    pairs = given.items() if isinstance(given, Mapping) else given
+    headers = tuple((str(name).lower(), str(value)) for name, value in pairs)
+    for name, value in headers:
+        if name in FRAMING or not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
+            raise ValueError(f"the header {name!r}: {value!r} cannot be sent")
+    return headers
+
+
 def _finish(reply: Reply, name: str) -> Reply:
     """Check and encode the Reply that a function made itself."""
     if type(reply.status) is not int or not 200 <= reply.status <= 599:
         raise ValueError(f"{name} returned the status {reply.status!r}, not 200 to 599")
-    pairs = reply.headers.items() if isinstance(reply.headers, Mapping) else reply.headers
-    headers = tuple((str(key).lower(), str(value)) for key, value in pairs)
-    for key, value in headers:
-        if key in FRAMING or not TOKEN.fullmatch(key) or not VALUE.fullmatch(value):
-            raise ValueError(f"{name} returned the header {key!r}: {value!r}, which cannot be sent")
+    headers = _headers(reply.headers)
     body, kind = reply.body, ""
     if isinstance(body, str):
         body, kind = body.encode(), "text/plain; charset=utf-8"
@@ -137,8 +142,15 @@ def encode(result: Any, call: Call) -> Reply:
 def fault(error: BaseException, call: Call) -> Reply:
     """The reply to a call whose function raised C{error}: what it said on purpose, or a 500."""
     if isinstance(error, HTTPError):
-        return problem(error, call.request_id)
-    shown = "".join(traceback.format_exception(error))
+        try:
+            if not 400 <= error.status <= 599:
+                raise ValueError(f"HTTPError has the status {error.status!r}, not 400 to 599")
+            return problem(
+                HTTPError(error.status, str(error.detail), _headers(error.headers)), call.request_id
+            )
+        except (TypeError, ValueError) as wrong:
+            error = wrong
+    shown = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace").decode()
     reply = problem(
         HTTPError(500, "the function failed; the log says why under this instance"), call.request_id
     )

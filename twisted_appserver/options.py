@@ -14,6 +14,7 @@ THREADED_SERVER = "threaded"
 FORKED_SERVER = "forked"
 CLUSTER_SERVER = "cluster"
 TYPES = (THREADED_SERVER, FORKED_SERVER)
+CHANNELS = ("llhttp", "twisted")
 
 
 def _option(default: Any, metavar: str, help: str, cli: str = "") -> Any:
@@ -49,20 +50,29 @@ class Settings:
     graceful_timeout: float = _option(30.0, "S", "Seconds that a stop waits for running calls")
     max_pending: int = _option(1000, "N", "Calls that may wait for a thread or worker; further ones get 503")
     max_body: int = _option(1024 * 1024, "BYTES", "The longest body of a request; a longer one gets 413")
+    header_timeout: float = _option(
+        10.0, "S", "Seconds from the first byte of a request to the end of its headers"
+    )
+    idle_timeout: float = _option(60.0, "S", "Seconds that a connection may stay open without a request")
     allow_host: tuple[str, ...] = _option(
         (), "NAME", "Answer to this host name too, besides loopback's; repeatable"
     )
     allow_origin: tuple[str, ...] = _option((), "ORIGIN", "Let web pages of this origin call; repeatable")
+    channel: str = _option(
+        "llhttp", "NAME", "Who parses HTTP: llhttp, or twisted for twisted.web's own channel"
+    )
     display_tracebacks: bool = _option(False, "", "Show the client the traceback of a function that failed")
 
     def __post_init__(self) -> None:
         if self.server_type not in TYPES:
             raise ConfigurationError(f"the type must be {' or '.join(TYPES)}, not {self.server_type!r}")
+        if self.channel not in CHANNELS:
+            raise ConfigurationError(f"the channel must be {' or '.join(CHANNELS)}, not {self.channel!r}")
         for name in ("threads", "workers", "max_pending"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigurationError(f"{cli_name(name)} must be at least 1, not {value}")
-        for name in ("timeout", "graceful_timeout", "max_body", "port"):
+        for name in ("timeout", "graceful_timeout", "max_body", "port", "header_timeout", "idle_timeout"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigurationError(f"{cli_name(name)} must be 0 or more, not {getattr(self, name)}")
         if self.port > 65535:

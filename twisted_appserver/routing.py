@@ -62,7 +62,8 @@ def _whole(regex: str) -> str:
     regex = regex.removeprefix("^")
     if regex.endswith("$") and (len(regex) - len(regex[:-1].rstrip("\\"))) % 2:
         regex = regex[:-1]
-    return EMPTY_GROUP.sub(r"(?P<\1>[^/]+)", regex)
+    regex = EMPTY_GROUP.sub(r"(?P<\1>[^/]+)", regex)
+    return f"(?:{regex})" if "|" in regex else regex
 
 
 def _flatten(
@@ -80,14 +81,13 @@ def _flatten(
             entry = Route(*entry)
         if not isinstance(entry, Route) or not isinstance(entry.regex, str):
             raise PatternError(f"{here} must be (regex, function), a Route or an include, not {entry!r}")
-        regex = _whole(entry.regex)
-        yield here, prefix + (f"(?:{regex})" if prefix and "|" in regex else regex), entry
+        yield here, prefix + _whole(entry.regex), entry
 
 
 def _resolve(function: Callable[..., Any] | str) -> Callable[..., Any]:
     if isinstance(function, str):
         module, _, name = function.partition(":")
-        if not name:
+        if not (module and name):
             raise TypeError(f"a function is named like 'package.module:name', not {function!r}")
         function = getattr(import_module(module), name)
     if not callable(function):

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 from twisted_appserver.application import Application
+from twisted_appserver.channel import AppSite
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.executors.inline import InlineExecutor
@@ -28,16 +29,6 @@ from twisted_appserver.guard import Guard
 from twisted_appserver.options import FORKED_SERVER, Settings
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
-
-
-class _QuietSite(Site):
-    """Writes no line for each request, nor for each start and stop."""
-
-    noisy = False
-    displayTracebacks = False
-
-    def log(self, request: Any) -> None:
-        return None
 
 
 class AppService(Service):
@@ -79,8 +70,13 @@ class AppService(Service):
         @raise CannotListenError: when an address is taken; nothing is left open then.
         """
         super().startService()
-        endpoints = self._settings.listen or (f"tcp:{self._settings.port}:interface=127.0.0.1",)
-        site = _QuietSite(self.resource, reactor=self._reactor)
+        settings = self._settings
+        endpoints = settings.listen or (f"tcp:{settings.port}:interface=127.0.0.1",)
+        site = AppSite(
+            self.resource, self._reactor, settings.max_body, settings.header_timeout, settings.idle_timeout
+        )
+        if settings.channel == "twisted":
+            site.protocol = Site.protocol
         for description in endpoints:
             self._listen(description, site)
         if isinstance(self._executor, ThreadExecutor):

@@ -31,6 +31,8 @@ def _fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 def _urlencoded(text: str, place: str) -> dict[str, Any]:
     try:
+        if not text.isascii():  # UTF-8 that is not percent-encoded
+            text = text.encode("latin-1").decode("utf-8")
         return _fields(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS))
     except ValueError as error:
         raise HTTPError(400, f"the {place} cannot be read: {error}") from None

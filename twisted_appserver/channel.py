@@ -1,0 +1,486 @@
+"""HTTP/1.1 over llhttp: the duties of L{twisted.web.http.HTTPChannel}, several times faster.
+
+Strategy: llhttp parses whatever has arrived, and its callbacks gather one message at a time. A message
+for the application becomes a L{Call} and never meets L{twisted.web}'s Request; for any other resource an
+ordinary Request is driven, and all that follows from it (producers, headers, C{requestDone}) is inherited.
+One message is in the works at a time, so that answers leave in order; what arrives meanwhile is kept up
+to a bound, and then the transport is paused. llhttp leaves some checks to its caller: these stand in
+L{HTTPChannel.on_headers_complete}, and limits are checked wherever bytes are counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from http import HTTPStatus
+from time import monotonic, time
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.server import Site
+
+from twisted_appserver.calls import Call, Reply, problem
+from twisted_appserver.errors import HTTPError
+from twisted_appserver.guard import HOST
+from twisted_appserver.resource import AppResource
+
+PIECE = 16384  # bytes that llhttp gets at once, so that few pipelined messages are parsed before their turn
+LINGER = 2.0  # seconds that a refused client has to read why
+OVERHEAD = 65536  # bytes of chunk headers that a body may have, besides 8 for each of its own
+SINGLE = (b"host", b"content-length", b"transfer-encoding")
+METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")}
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+class _Heads:
+    """The beginnings of answers, with a Date that is made once a second (RFC 9110, section 6.6.1)."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._date = self._json = b""
+
+    def __call__(self, reply: Reply) -> bytes:
+        second = int(time())
+        if second != self._second:
+            self._second = second
+            self._date = b"\r\nDate: " + http.datetimeToString(second) + b"\r\n"
+            self._json = b"HTTP/1.1 200 OK" + self._date + b"Content-Type: application/json\r\n"
+        if reply.status == 200 and not reply.headers:
+            return self._json
+        lines = [f"{name.title()}: {value}\r\n" for name, value in reply.headers]
+        if reply.body and not any(name == "content-type" for name, _ in reply.headers):
+            lines.append("Content-Type: application/json\r\n")
+        first = f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'Unknown')}"
+        return first.encode() + self._date + "".join(lines).encode("latin-1")
+
+
+_begin_answer = _Heads()
+
+
+class _Head:
+    """Of a message for another resource."""
+
+    __slots__ = ("headers", "length", "method", "target", "version")
+    method: bytes
+    target: bytes
+
+    def __init__(self, headers: list[tuple[bytes, bytes]], version: bytes, length: int | None) -> None:
+        self.headers, self.version, self.length = headers, version, length
+
+
+class HTTPChannel(http.HTTPChannel):
+    """
+    One connection.
+
+    @ivar application: what answers every path; C{None} if other resources do.
+    @ivar max_body: bytes of a request's body; C{None} for no limit.
+    @ivar max_path: bytes of a request's target.
+    @ivar header_timeout: seconds from the first byte of a request to the end of its headers; C{None} for
+        no limit but the idle one, C{timeOut}.
+    """
+
+    application: AppResource | None = None
+    max_body: int | None = None
+    max_path = 8192
+    header_timeout: float | None = None
+    _client = ""
+    _direct = False  # whether an answer can be sent straight to the socket
+    _call: Deferred[Reply] | None = None  # that is in the works
+    _only_head = False  # whether it is answered without its body
+    _advancing = False
+    _deaf = False  # nothing that arrives matters any more
+    _closing = False
+    _timing = False  # whether the timer is for the headers
+    _last = 0.0  # when the last call was answered
+    _parsed = 0  # bytes of the messages that wait for their turn
+    persistent: bool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parser: Any = HttpRequestParser(self)
+        self._messages: deque[Callable[[], None]] = deque()  # complete, and not begun
+        self._error: HTTPError | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new message."""
+        self._raw = 0  # bytes of its head, or of its body as it is transferred; a little less when pipelined
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._size = 0  # bytes of its headers
+        self._body: list[bytes] = []
+        self._received = 0  # bytes of its body
+        self._request: Any = None  # for another resource
+        self._in_body = False
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._direct = isinstance(self.transport, Connection)
+        self._client = getattr(self.transport.getPeer(), "host", None) or ""
+
+    # ---- what arrives ----
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        if self.application is None:
+            self.resetTimeout()
+        if self._handlingRequest or self._messages:
+            self._dataBuffer.append(data)
+            kept = self._parsed + sum(map(len, self._dataBuffer))
+            if kept > self._optimisticEagerReadSize and not self._waitingForTransport:
+                self._networkProducer.pauseProducing()
+            return
+        self._feed(data)
+        if self._messages:
+            self._parsed = min(len(data), PIECE)
+            self._advance()
+
+    def _feed(self, data: bytes) -> None:
+        while data and not self._deaf:
+            piece, data = data[:PIECE], data[PIECE:]
+            self._raw += len(piece)
+            try:
+                self._parser.feed_data(piece)
+            except HttpParserUpgrade as upgrade:  # which we ignore (RFC 9110, section 7.8)
+                data = piece[upgrade.args[0] :] + data
+            except HttpParserError as error:
+                if not self._deaf:
+                    self._refuse(self._error or HTTPError(400, f"this is no HTTP/1.1 request: {error}"))
+                return
+            if self._raw:
+                self._unfinished()
+            if self._messages and data:
+                self._dataBuffer.append(data)
+                return
+
+    def _unfinished(self) -> None:
+        """Check what has arrived of a message that is not complete."""
+        self._last = monotonic()
+        if self._in_body:
+            if self._raw - self._received > OVERHEAD + 8 * self._received:
+                self._refuse(HTTPError(400, "the chunks of the body are nearly empty"))
+        elif self._raw > self.totalHeadersSize + len(self._target):
+            self._refuse(HTTPError(431, f"the headers are longer than {self.totalHeadersSize} bytes"))
+        elif self.header_timeout and not self._timing:
+            self._timing = True
+            self.setTimeout(self.header_timeout)
+
+    def _fail(self, status: int, detail: str) -> None:
+        self._error = HTTPError(status, detail)
+        raise self._error
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+        if len(self._target) > self.max_path:
+            self._fail(414, f"the path is longer than {self.max_path} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._size += len(name) + len(value) + 4
+        if self._size > self.totalHeadersSize or len(self._headers) >= self.maxHeaders:
+            self._fail(431, f"more than {self.maxHeaders} headers, or {self.totalHeadersSize} bytes of them")
+        if self._in_body:  # a trailer: of no use to us, and some must not be there (RFC 9110, section 6.5.1)
+            if name in SINGLE:
+                self._fail(400, f"{name.decode('latin-1')} in a trailer")
+            return
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        fields = dict(self._headers)
+        version = "1.1"
+        self._keep = self._parser.should_keep_alive()
+        if not self._keep or b"connection" in fields:
+            version = self._parser.get_http_version()
+            if version not in ("1.0", "1.1"):
+                self._fail(505, f"HTTP/{version} is not spoken here, only HTTP/1.1")
+        self._old = version == "1.0"
+        if len(fields) != len(self._headers):
+            names = [name for name, _ in self._headers]
+            for name in SINGLE:
+                if names.count(name) > 1:
+                    self._fail(400, f"more than one {name.decode()}")
+        self._check_host(fields.get(b"host"))
+        length = self._check_length(fields)
+        if self.application is None:
+            self._head = _Head(self._headers, b"HTTP/" + version.encode(), length)
+            if not (self._handlingRequest or self._messages):
+                self._request = self._make_request(self._head)
+        if (
+            b"expect" in fields
+            and not self._old
+            and fields[b"expect"].lower() == b"100-continue"
+            and length != 0
+        ):
+            self._messages.append(self._send100Continue)
+        self._in_body = True
+        self._raw = 0
+        if self._timing:
+            self._timing = False
+            self.setTimeout(self.timeOut)
+
+    def _check_host(self, host: bytes | None) -> None:
+        """RFC 9112, section 3.2."""
+        if self.application is None:
+            return
+        if host is None:
+            if not self._old:
+                self._fail(400, "there is no Host")
+        elif host and not HOST.fullmatch(host):
+            self._fail(400, f"this is no Host: {host.decode('latin-1')}")
+
+    def _check_length(self, fields: dict[bytes, bytes]) -> int | None:
+        """The length of the body, C{None} if it comes in chunks. RFC 9112, section 6.1."""
+        coding = fields.get(b"transfer-encoding")
+        if coding is not None:
+            if self._old or coding.lower() != b"chunked":
+                self._fail(400 if self._old else 501, f"Transfer-Encoding: {coding.decode('latin-1')}")
+            length = None
+        else:
+            length = int(fields.get(b"content-length", b"0"))
+            if self.max_body is not None and length > self.max_body:
+                self._fail(413, f"the body is longer than {self.max_body} bytes")
+        if self._parser.should_upgrade() and length != 0:
+            self._fail(400, "a request to upgrade must not have a body")
+        return length
+
+    def on_body(self, data: bytes) -> None:
+        self._received += len(data)
+        if self.max_body is not None and self._received > self.max_body:
+            self._fail(413, f"the body is longer than {self.max_body} bytes")
+        self._body.append(data)
+        if self.application is None and not (self._handlingRequest or self._messages):
+            if self._request is None:
+                self._request = self._make_request(self._head)
+            for each in self._body:
+                self._request.handleContentChunk(each)
+            self._body = []
+
+    def on_message_complete(self) -> None:
+        method = self._parser.get_method()
+        if self.application is not None:
+            self._messages.append(partial(self._begin_call, self._make_call(method), self._keep, self._old))
+        else:
+            self._head.method, self._head.target = method, self._target
+            self._messages.append(partial(self._begin_request, self._request, self._head, self._body))
+        if not self._keep:
+            self._deaf = True
+        self._begin()
+
+    # ---- one message after the other ----
+
+    def _advance(self) -> None:
+        """Begin what can begin."""
+        if self._advancing:
+            return
+        self._advancing = True
+        while not (self._handlingRequest or self._waitingForTransport or self._closing):
+            if self._messages:
+                self._messages.popleft()()
+            elif self._dataBuffer:
+                data = b"".join(self._dataBuffer)
+                self._dataBuffer.clear()
+                self._networkProducer.resumeProducing()
+                self._feed(data)
+            else:
+                break
+        self._advancing = False
+
+    def _make_call(self, method: bytes) -> Call:
+        target = self._target.partition(b"#")[0] if b"#" in self._target else self._target
+        headers = self._headers
+        if target[:1] != b"/" and b"://" in target:  # RFC 9112, section 3.2.2
+            host, _, target = target.partition(b"://")[2].partition(b"/")
+            target = b"/" + target
+            headers = [(name, host if name == b"host" else value) for name, value in headers]
+        path, _, query = target.partition(b"?")
+        if b"%" in path:
+            path = unquote_to_bytes(path)
+        return Call(
+            METHODS.get(method) or method.decode("latin-1"),
+            path.decode("utf-8", "surrogateescape"),
+            query.decode("latin-1"),
+            tuple(headers),
+            b"".join(self._body),
+            self._client,
+        )
+
+    def _begin_call(self, call: Call, keep: bool, old: bool) -> None:
+        assert self.application is not None
+        self._handlingRequest = True
+        self.persistent = keep
+        self._only_head = call.method == "HEAD"
+        self._call = self.application.dispatcher.dispatch(call)
+        self._call.addCallbacks(self._answer, Failure.trap, (old and keep,), errbackArgs=(CancelledError,))
+
+    def _answer(self, reply: Reply, tell: bool = False) -> None:
+        """Send the answer to the call that is in the works. C{tell}: that the connection stays open."""
+        self._call = None
+        body = reply.body
+        end = b"Content-Length: %d\r\n\r\n" % len(body) if reply.status != 204 else b"\r\n"
+        if not self.persistent:
+            end = b"Connection: close\r\n" + end
+        elif tell:
+            end = b"Connection: keep-alive\r\n" + end
+        self._send(_begin_answer(reply) + end + (b"" if self._only_head else body))
+        if not self.persistent:
+            self._closing = True
+            self.loseConnection()
+            return
+        self._handlingRequest = False
+        self._last = monotonic()
+        if self._messages or self._dataBuffer:
+            self._advance()
+
+    def _send(self, data: bytes) -> None:
+        """
+        Write, straight to the socket where nothing waits to be written: C{transport.write} arms and disarms
+        the poller for every answer.
+        """
+        transport: Any = self.transport
+        if self._direct and transport.connected and not (transport.dataBuffer or transport._tempDataBuffer):
+            try:
+                sent = transport.socket.send(data)
+            except OSError:  # what is wrong, if it lasts, transport.write finds out
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        transport.write(data)
+
+    def _refuse(self, error: HTTPError) -> None:
+        """Answer a message that is none, after those before it, and then listen no more."""
+        self._deaf = True
+        self._messages.append(partial(self._refused, error))
+        if not self._handlingRequest:
+            self._advance()
+
+    def _refused(self, error: HTTPError) -> None:
+        self._closing = True
+        if self.application is None:
+            self._respondToBadRequestAndDisconnect()
+            return
+        reply = problem(error)
+        self._send(
+            _begin_answer(reply)
+            + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(reply.body)
+            + reply.body
+        )
+        if self._direct:  # a close with unread data would reset the connection, and the answer be lost
+            self.transport.unregisterProducer()
+            self.transport.loseWriteConnection()
+            self.setTimeout(LINGER)
+        else:
+            self.loseConnection()
+
+    # ---- other resources ----
+
+    def _make_request(self, head: _Head, body: Sequence[bytes] = ()) -> Any:
+        queued = (
+            () if http.INonQueuedRequestFactory.providedBy(self.requestFactory) else (len(self.requests),)
+        )
+        request = self.requestFactory(self, *queued)
+        self.requests.append(request)
+        for name, value in head.headers:
+            request.requestHeaders.addRawHeader(name, value)
+        request.parseCookies()
+        self.persistent = self.checkPersistence(request, head.version)
+        request.gotLength(head.length)
+        for data in body:
+            request.handleContentChunk(data)
+        return request
+
+    def _begin_request(self, request: Any, head: _Head, body: Sequence[bytes]) -> None:
+        """Of a message that waited for its turn there is no Request yet, so that only one is at work."""
+        if request is None:
+            request = self._make_request(head, body)
+        if self.timeOut:
+            self._savedTimeOut = self.setTimeout(None)
+        self._handlingRequest = True
+        request.requestReceived(head.method, head.target, head.version)
+
+    def requestDone(self, request: Any) -> None:
+        if request != self.requests[0]:
+            raise TypeError
+        del self.requests[0]
+        if not self._waitingForTransport:
+            self._networkProducer.resumeProducing()
+        if not self.persistent:
+            self._closing = True
+            self.loseConnection()
+            return
+        self._handlingRequest = False
+        if self._savedTimeOut:
+            self.setTimeout(self._savedTimeOut)
+        self._advance()
+
+    # ---- the connection ----
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self._advance()
+
+    def timeoutConnection(self) -> None:
+        if self.application is None:
+            super().timeoutConnection()
+        elif self._closing:
+            self.transport.abortConnection()
+        elif self._timing:
+            self._refuse(HTTPError(408, f"the headers took longer than {self.header_timeout} seconds"))
+        elif self._handlingRequest:
+            self.setTimeout(self.timeOut)
+        elif (left := self.timeOut - (monotonic() - self._last)) > 0:
+            self.setTimeout(left)
+        else:
+            self._closing = True
+            self.loseConnection()
+            self.setTimeout(LINGER)
+
+    def connectionLost(self, reason: Failure) -> None:
+        super().connectionLost(reason)
+        self._deaf = self._closing = True
+        self._messages.clear()
+        self._parser = None  # which holds our methods
+        if self._call is not None:
+            self._call.cancel()
+
+
+class AppSite(Site):
+    """
+    Serves an application over L{HTTPChannel}.
+
+    @param resource: the application, or any other resource.
+    @param header_timeout: seconds from the first byte of a request to the end of its headers.
+    @param idle_timeout: seconds that a connection may stay open without a request.
+    """
+
+    noisy = False
+    displayTracebacks = False
+    protocol = HTTPChannel
+
+    def __init__(
+        self,
+        resource: Any,
+        reactor: Any,
+        max_body: int | None = None,
+        header_timeout: float = 10.0,
+        idle_timeout: float = 60.0,
+    ) -> None:
+        super().__init__(resource, timeout=idle_timeout, reactor=reactor)
+        self._application = resource if isinstance(resource, AppResource) else None
+        self._max_body, self._header_timeout = max_body, header_timeout
+
+    def buildProtocol(self, addr: Any) -> Any:
+        channel: Any = super().buildProtocol(addr)
+        channel.application, channel.max_body = self._application, self._max_body
+        channel.header_timeout = self._header_timeout
+        return channel
+
+    def log(self, request: Any) -> None:
+        """No line for each request."""

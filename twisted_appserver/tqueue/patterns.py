@@ -1,0 +1,303 @@
+"""TQueueSrv on the wire: the requests that a broker answers, as patterns of an ordinary application.
+
+Every request may be a GET or a POST, and its path may end with a slash or not. A request that cannot
+succeed gets the status 200 and an empty task_id. Whatever is not the task itself stands in the query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from twisted_appserver import Call, HTTPError, Reply, Route
+from twisted_appserver.tqueue.broker import STOPPING, Broker, LimitError, replace
+from twisted_appserver.tqueue.queues import Config, Task
+from twisted_appserver.tqueue.stores.interface import IStore, StoreError
+from twisted_appserver.tqueue.stores.memory import MemoryStore
+from twisted_appserver.variables import read_body, read_query
+
+T = TypeVar("T")
+
+JSON = (("content-type", "application/json"),)
+LONGEST_NAME, LONGEST_KEY = 200, 500  # characters
+WEEK = 7 * 86400.0  # seconds
+UNKNOWN = "unknown"  # the reason where there is no such active task
+
+
+class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    What may stand in the query string of a request.
+
+    @ivar timeout: seconds to wait for what the request is about; C{inf} for ever.
+    @ivar lease: seconds.
+    @ivar delay: seconds until a task may be got.
+    @ivar key: names the request, so that it can be repeated.
+    @ivar delivery: the delivery of the task that is meant, if it must be that one.
+    @ivar detail: whether the answer says more than the article's did.
+    @ivar n: how many tasks.
+    """
+
+    timeout: float = 0.0
+    lease: float | None = None
+    priority: float = 0.0
+    order: str = ""
+    delay: float = 0.0
+    key: str = ""
+    delivery: int = 0
+    detail: bool = False
+    n: int = 10
+    state: Literal["ready", "delayed", "leased", "buried"] = "ready"
+    immediate: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.timeout >= 0:
+            raise ValueError(f"timeout must be 0 or more, not {self.timeout}")
+        if self.lease is not None and not 0 < self.lease <= WEEK:
+            raise ValueError(f"lease must be more than 0 and at most {WEEK:.0f} seconds, not {self.lease}")
+        if not 0 <= self.delay <= 53 * WEEK:
+            raise ValueError(f"delay must be 0 to {53 * WEEK:.0f} seconds, not {self.delay}")
+        if self.priority != self.priority:
+            raise ValueError("priority must be a number")
+        if len(self.key) > LONGEST_KEY or len(self.order) > 2 * LONGEST_KEY:
+            raise ValueError(f"key and order must be at most {LONGEST_KEY} and {2 * LONGEST_KEY} characters")
+
+
+NOTHING = Query()
+
+
+def read_options(call: Call) -> Query:
+    """
+    @raise HTTPError: 422 when there is no such option, or its value is wrong.
+    """
+    if not call.query:
+        return NOTHING
+    try:
+        return msgspec.convert(read_query(call.query), Query, strict=False)
+    except msgspec.ValidationError as error:
+        raise HTTPError(422, f"the query string: {error}") from None
+
+
+def read_task(call: Call) -> bytes:
+    """
+    The task that a request carries: the fields of its body but for the name C{worker}, as JSON. JSON stays
+    as it came, to the last digit.
+    """
+    if not call.body:
+        return b"{}"
+    fields, is_json = read_body(call.body, call.headers.get("content-type", ""))
+    if is_json and "worker" not in fields:
+        return call.body
+    if is_json:
+        fields = msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
+    fields.pop("worker", None)
+    return msgspec.json.encode(fields)
+
+
+class Wire:
+    """The requests. Each method without an underscore is the function of a route."""
+
+    def __init__(self, broker: Broker, reactor: Any, max_task: int) -> None:
+        self._broker, self._reactor, self._max_task = broker, reactor, max_task
+
+    def _check(self, worker: str) -> None:
+        """Refuse a name that is none, and start the broker at the first request of all."""
+        if len(worker) > LONGEST_NAME or not worker.isprintable():
+            raise HTTPError(400, f"a queue's name is at most {LONGEST_NAME} printable characters")
+        if not self._broker.started:
+            self._broker.start()
+            self._reactor.addSystemEventTrigger("before", "shutdown", self._broker.stop_waiting)
+            self._reactor.addSystemEventTrigger("after", "shutdown", self._broker.stop)
+
+    async def _ask(self, asked: Coroutine[Any, Any, T]) -> T:
+        """What the broker answers. Every one of its errors becomes a status here."""
+        try:
+            answer = await asked
+        except LimitError as error:
+            raise HTTPError(403, str(error)) from None
+        except StoreError as error:
+            raise HTTPError(507, f"this cannot be stored now: {error}", [("retry-after", "1")]) from None
+        if answer == STOPPING:
+            raise HTTPError(503, "the server is stopping; try again", [("retry-after", "1")])
+        return answer
+
+    def _number(self, task_id: str) -> int:
+        """The number in a task's id; 0, which no task has, if it is none of ours."""
+        digits = task_id.removeprefix(self._broker.prefix)
+        return int(digits, 16) if digits != task_id and digits.isalnum() and len(digits) < 16 else 0
+
+    def _id(self, task: Task) -> str:
+        return f"{self._broker.prefix}{task.number:x}"
+
+    def _reply(self, worker: str, found: Task | str | None, query: Query, with_task: bool = True) -> Reply:
+        """The answer about a task, or that there is none."""
+        parts = [b'{"worker":', msgspec.json.encode(worker)]
+        if isinstance(found, Task):
+            parts.append(f',"task_id":"{self._id(found)}"'.encode())
+            if with_task:
+                parts += [b',"task":', found.body]
+            if query.detail:
+                parts.append(b',"delivery":%d' % found.deliveries)
+        else:
+            parts.append(b',"task_id":"","task":{}' if with_task else b',"task_id":""')
+            if query.detail:
+                parts.append(f',"reason":"{found or UNKNOWN}"'.encode())
+        return Reply(b"".join((*parts, b"}")), 200, JSON)
+
+    async def put(self, call: Call, worker: str) -> Reply:
+        """Put the fields of the body into a queue, as a task."""
+        self._check(worker)
+        query, body = read_options(call), read_task(call)
+        if len(body) > self._max_task:
+            raise HTTPError(413, f"a task is at most {self._max_task} bytes, not {len(body)}")
+        due = self._reactor.seconds() + query.delay if query.delay else 0.0
+        task = Task(0, body, query.priority, query.order, due)
+        found = await self._ask(self._broker.put(worker, task, query.key, query.timeout))
+        return self._reply(worker, found, query, False)
+
+    async def get(self, call: Call, worker: str) -> Reply:
+        """Get the next task of a queue, on lease."""
+        self._check(worker)
+        query = read_options(call)
+        found = await self._ask(self._broker.get(worker, query.lease, query.key, query.timeout))
+        return self._reply(worker, found, query)
+
+    async def done(self, call: Call, worker: str, task_id: str) -> Reply:
+        """Say that a leased task is done."""
+        self._check(worker)
+        query = read_options(call)
+        found = await self._ask(self._broker.done(worker, self._number(task_id), query.delivery))
+        return self._reply(worker, found, query)
+
+    async def extend(self, call: Call, worker: str, task_id: str) -> Reply:
+        """Keep a leased task for longer."""
+        self._check(worker)
+        query, number = read_options(call), self._number(task_id)
+        found = await self._ask(self._broker.extend(worker, number, query.lease, query.delivery))
+        return self._reply(worker, found, query, False)
+
+    async def release(self, call: Call, worker: str, task_id: str) -> Reply:
+        """Give a leased task back."""
+        self._check(worker)
+        query, number = read_options(call), self._number(task_id)
+        found = await self._ask(self._broker.release(worker, number, query.delay, query.delivery))
+        return self._reply(worker, found, query, False)
+
+    async def bury(self, call: Call, worker: str, task_id: str) -> Reply:
+        """Put a leased task aside, until it is kicked."""
+        self._check(worker)
+        query, number = read_options(call), self._number(task_id)
+        found = await self._ask(self._broker.bury(worker, number, query.delivery))
+        return self._reply(worker, found, query, False)
+
+    async def kick(self, call: Call, worker: str) -> dict[str, Any]:
+        """Bring buried tasks back to life."""
+        self._check(worker)
+        return {"worker": worker, "kicked": await self._ask(self._broker.kick(worker, read_options(call).n))}
+
+    async def peek(self, call: Call, worker: str) -> Reply:
+        """Look at the first tasks of a queue, without getting them."""
+        self._check(worker)
+        query = read_options(call)
+        tasks = [
+            {
+                "task_id": self._id(task),
+                "task": msgspec.Raw(task.body),
+                "deliveries": task.deliveries,
+                "priority": task.priority,
+                "due": task.due,
+                "lease": task.lease,
+            }
+            for task in self._broker.look(worker).peek(query.n, query.state)
+        ]
+        return Reply(msgspec.json.encode({"worker": worker, "tasks": tasks}), 200, JSON)
+
+    async def qsize(self, call: Call, worker: str) -> dict[str, Any]:
+        """How many tasks wait in a queue."""
+        self._check(worker)
+        return {"worker": worker, "qsize": len(self._broker.look(worker).ready)}
+
+    async def stats(self, call: Call, worker: str) -> dict[str, Any]:
+        """All figures of a queue."""
+        self._check(worker)
+        queue = self._broker.look(worker)
+        places = {name: len(getattr(queue, name)) for name in ("ready", "delayed", "leased", "buried")}
+        counts = {name: getattr(queue, name) for name in ("unfinished", "puts", "gets", "dones", "returned")}
+        return {"worker": worker, **places, **counts, **self._broker.waiting(worker), **_shown(queue.config)}
+
+    async def join(self, call: Call, worker: str) -> dict[str, Any]:
+        """Wait until every task of a queue is done."""
+        self._check(worker)
+        unfinished = await self._ask(self._broker.join(worker, read_options(call).timeout))
+        return {"worker": worker, "unfinished": unfinished}
+
+    async def shutdown(self, call: Call, worker: str) -> dict[str, Any]:
+        """Refuse further puts; gets go on until the queue is empty, or end now."""
+        self._check(worker)
+        config = self._broker.look(worker).config
+        immediate = read_options(call).immediate or config.shutdown == "immediate"
+        changed = msgspec.structs.replace(config, shutdown="immediate" if immediate else "draining")
+        await self._ask(self._broker.configure(worker, changed))
+        return {"worker": worker, "is_shutdown": True}
+
+    async def config(self, call: Call, worker: str) -> dict[str, Any]:
+        """The options of a queue; those that the body or the query names are set."""
+        self._check(worker)
+        changes = read_query(call.query) if call.query else {}
+        if call.body:
+            changes.update(read_body(call.body, call.headers.get("content-type", ""))[0])
+        config = self._broker.look(worker).config
+        if changes:
+            try:
+                config = replace(config, changes)
+            except msgspec.ValidationError as error:
+                raise HTTPError(422, str(error)) from None
+            await self._ask(self._broker.configure(worker, config))
+        return {"worker": worker, **_shown(config)}
+
+    async def delete(self, call: Call, worker: str) -> dict[str, Any]:
+        """Forget a queue with all its tasks."""
+        self._check(worker)
+        await self._ask(self._broker.delete(worker))
+        return {"worker": worker}
+
+    async def queues(self, call: Call) -> dict[str, Any]:
+        """List the queues."""
+        self._check("")
+        names = self._broker.names()
+        return {"queues": {name: {"qsize": len(self._broker.look(name).ready)} for name in names}}
+
+
+def _shown(config: Config) -> dict[str, Any]:
+    return msgspec.structs.asdict(config)
+
+
+def url_patterns(
+    store: IStore | None = None,
+    *,
+    reactor: Any = None,
+    broker: Broker | None = None,
+    max_task: int = 1024 * 1024,
+    max_queues: int = 10_000,
+) -> tuple[Any, ...]:
+    """
+    The table of an application that serves queues; C{include} mounts it below any prefix.
+
+    @param store: where tasks are kept; in memory if C{None}. It is opened at the first request, and closed
+        when the reactor stops.
+    @param reactor: the embedder's; the global one if C{None}.
+    @param broker: one that its owner starts and stops, instead of a store.
+    @param max_task: bytes of a task; a longer one gets 413.
+    @param max_queues: a put or get that would make more of them gets 403.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    wire = Wire(broker or Broker(reactor, store or MemoryStore(), max_queues), reactor, max_task)
+    about_queue = ["put", "get", "qsize", "peek", "kick", "join", "shutdown", "config", "stats", "delete"]
+    about_task = ["done", "extend", "release", "bury"]
+    routes = [(r"/(?P<worker>)/" + verb, getattr(wire, verb)) for verb in about_queue]
+    routes += [(rf"/(?P<worker>)/{verb}/(?P<task_id>)", getattr(wire, verb)) for verb in about_task]
+    slashed = [(regex + slash, function) for regex, function in routes for slash in ("/", "")]
+    # Waiting is what these requests are for: no time limit but their own.
+    return tuple(Route(regex, function, timeout=0) for regex, function in [("/", wire.queues), *slashed])

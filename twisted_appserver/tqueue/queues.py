@@ -1,0 +1,251 @@
+"""One queue: its tasks, their order, and what becomes of each. Pure: the time is handed in.
+
+A task is in one of four places. Those that are ready stand in a heap; leased, delayed and buried ones in
+dicts by number. Where a task belongs follows from its own fields and the time alone, so that a store need
+only keep the fields: a lease that runs out, or a delay that ends, is no change.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush, nsmallest
+from typing import Literal
+
+import msgspec
+
+
+class Task(msgspec.Struct, gc=False):
+    """
+    @ivar number: counts up over all queues of a store, in the order in which the tasks were taken in.
+    @ivar body: the task's fields, a JSON object.
+    @ivar priority: the lowest comes first, in a queue of that kind.
+    @ivar order: further text to sort tasks of the same priority by.
+    @ivar due: when a delay ends, in seconds since the epoch; 0.0 for none.
+    @ivar lease: when the lease runs out, in seconds since the epoch; 0.0 if it is not leased.
+    @ivar deliveries: how often it has been handed out.
+    @ivar holder: the key of the request that it was handed to, if that had one.
+    @ivar buried: whether it is put aside until it is kicked.
+    """
+
+    number: int
+    body: bytes
+    priority: float = 0.0
+    order: str = ""
+    due: float = 0.0
+    lease: float = 0.0
+    deliveries: int = 0
+    holder: str = ""
+    buried: bool = False
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    The options of a queue, which persist.
+
+    @ivar kind: the order in which tasks are handed out.
+    @ivar maxsize: how many tasks may wait; 0 for any number.
+    @ivar lease: seconds for which a task is handed out, where the request says nothing.
+    @ivar max_deliveries: a task that comes back after so many is buried; 0 for never.
+    @ivar remember: seconds for which the key of a put is remembered.
+    @ivar shutdown: whether puts are refused: not (""), gets go on until it is empty ("draining"), or
+        everything that waited is gone ("immediate").
+    """
+
+    kind: Literal["fifo", "lifo", "priority"] = "fifo"
+    maxsize: int = 0
+    lease: float = 60.0
+    max_deliveries: int = 10
+    remember: float = 300.0
+    shutdown: Literal["", "draining", "immediate"] = ""
+
+    def __post_init__(self) -> None:
+        for name in ("lease", "remember"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be more than 0 seconds, not {getattr(self, name)}")
+        if self.max_deliveries < 0:
+            raise ValueError(f"max_deliveries must be 0 or more, not {self.max_deliveries}")
+
+
+class Remembered(msgspec.Struct, frozen=True, gc=False):
+    """The last put of a lane: its key, the number of the task, and when to forget it."""
+
+    key: str
+    number: int
+    until: float
+
+
+def lane(key: str) -> str:
+    """
+    Whose key it is. Keys like C{lane:17} come from one who makes one request after the other: the next
+    key of a lane replaces the one before, so that remembering costs memory by producers, not by puts.
+    """
+    head, colon, tail = key.rpartition(":")
+    return head if colon and tail.isdigit() else key
+
+
+class Queue:
+    """
+    @ivar reserved: puts that are admitted, but not stored yet.
+    @ivar finishing: leased tasks that are done, but not yet deleted from the store.
+    @ivar keys: what is remembered of puts, by lane.
+    @ivar holders: the leased tasks, by the key of the request that got them.
+    """
+
+    def __init__(self, name: str, config: Config = Config()) -> None:  # noqa: B008 - it is frozen
+        self.name, self.config = name, config
+        self.ready: list[tuple[float, str, int, Task]] = []
+        self.delayed: dict[int, Task] = {}
+        self.leased: dict[int, Task] = {}
+        self.buried: dict[int, Task] = {}
+        self.reserved = self.finishing = 0
+        self.keys: dict[str, Remembered] = {}
+        self.holders: dict[str, Task] = {}
+        self.puts = self.gets = self.dones = self.returned = 0
+        self._alarms: list[tuple[float, int]] = []
+
+    @property
+    def unfinished(self) -> int:
+        """Tasks that were put and are not done."""
+        places = (self.ready, self.delayed, self.leased, self.buried)
+        return sum(map(len, places)) + self.finishing
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a put may be admitted. What comes back from a lease is taken in a full queue too."""
+        size = self.config.maxsize
+        return size <= 0 or len(self.ready) + len(self.delayed) + self.reserved < size
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be lost if it were forgotten."""
+        return not (self.unfinished or self.reserved or self.keys) and self.config == Config()
+
+    def _key(self, task: Task) -> tuple[float, str, int, Task]:
+        kind = self.config.kind
+        if kind == "fifo":
+            return (0.0, "", task.number, task)
+        if kind == "priority":
+            return (task.priority, task.order, task.number, task)
+        return (0.0 if task.deliveries else 1.0, "", -task.number, task)
+
+    def place(self, task: Task, now: float) -> None:
+        """Put a task where its fields and the time say that it belongs."""
+        if task.lease > now:
+            self.leased[task.number] = task
+            if task.holder:
+                self.holders[task.holder] = task
+            self._alarm(task.lease, task.number)
+        elif task.buried:
+            self.buried[task.number] = task
+        elif 0 < self.config.max_deliveries <= task.deliveries:
+            task.buried = True
+            self.buried[task.number] = task
+        elif task.due > now:
+            self.delayed[task.number] = task
+            self._alarm(task.due, task.number)
+        else:
+            heappush(self.ready, self._key(task))
+
+    def fill(self, tasks: list[Task], now: float) -> None:
+        """L{place} for many tasks of a new queue."""
+        limit = self.config.max_deliveries
+        for task in tasks:
+            if task.buried or task.deliveries or task.due > now or task.lease > now or limit < 0:
+                self.place(task, now)
+            else:
+                self.ready.append(self._key(task))
+        heapify(self.ready)
+
+    def take(self, now: float, seconds: float, holder: str = "") -> Task | None:
+        """Lease the first task to the request whose key is C{holder}. C{None} if none is ready."""
+        if not self.ready:
+            return None
+        task = heappop(self.ready)[3]
+        task.lease, task.deliveries, task.holder = now + seconds, task.deliveries + 1, holder
+        self.leased[task.number] = task
+        if holder:
+            self.holders[holder] = task
+        self._alarm(task.lease, task.number)
+        self.gets += 1
+        return task
+
+    def find(self, number: int, delivery: int = 0) -> Task | None:
+        """The leased task of that number, if it is in the delivery of that number, or whichever if 0."""
+        task = self.leased.get(number)
+        return task if task is not None and delivery in (0, task.deliveries) else None
+
+    def unlease(self, task: Task) -> None:
+        """Take a leased task out of its place; it is in none then."""
+        del self.leased[task.number]
+        if task.holder:
+            self.holders.pop(task.holder, None)
+        task.lease, task.holder = 0.0, ""
+
+    def extend(self, task: Task, now: float, seconds: float) -> None:
+        """Let the lease of a task run out C{seconds} from now."""
+        task.lease = now + seconds
+        self._alarm(task.lease, task.number)
+
+    def kick(self, count: int, now: float) -> list[Task]:
+        """Bring buried tasks back to life, the oldest first."""
+        tasks = [self.buried.pop(number) for number in sorted(self.buried)[:count]]
+        for task in tasks:
+            task.buried, task.deliveries = False, 0
+            self.place(task, now)
+        return tasks
+
+    def drain(self) -> list[Task]:
+        """Throw away what waits; leased and buried tasks stay."""
+        tasks = [entry[3] for entry in self.ready] + list(self.delayed.values())
+        self.ready.clear()
+        self.delayed.clear()
+        return tasks
+
+    def peek(self, count: int, state: str = "ready") -> list[Task]:
+        """The first tasks of a place, without taking them."""
+        if state == "ready":
+            return [entry[3] for entry in nsmallest(count, self.ready)]
+        places = {"delayed": self.delayed, "leased": self.leased, "buried": self.buried}
+        return [places[state][number] for number in sorted(places[state])[:count]]
+
+    def configure(self, config: Config) -> None:
+        """Change the options; the order changes with the kind."""
+        self.config = config
+        self.ready = [self._key(entry[3]) for entry in self.ready]
+        heapify(self.ready)
+
+    def _alarm(self, when: float, number: int) -> None:
+        # Tasks that are done leave their alarms behind: clear these away when they are the most.
+        if len(self._alarms) > 100 + 2 * (len(self.leased) + len(self.delayed)):
+            live = [(task.lease, task.number) for task in self.leased.values()]
+            self._alarms = live + [(task.due, task.number) for task in self.delayed.values()]
+            heapify(self._alarms)
+        heappush(self._alarms, (when, number))
+
+    @property
+    def alarm(self) -> float | None:
+        """When L{expire} should be called next, in seconds since the epoch."""
+        return self._alarms[0][0] if self._alarms else None
+
+    def expire(self, now: float) -> int:
+        """Take back the leases that have run out, and what is due. Return how many tasks have moved."""
+        moved = 0
+        while self._alarms and self._alarms[0][0] <= now:
+            _, number = heappop(self._alarms)
+            task = self.leased.get(number)
+            if task is not None and task.lease <= now:
+                self.unlease(task)
+                self.returned += 1
+            elif number in self.delayed and self.delayed[number].due <= now:
+                task = self.delayed.pop(number)
+            else:
+                continue
+            self.place(task, now)
+            moved += 1
+        return moved
+
+    def forget(self, now: float) -> list[str]:
+        """Drop the keys whose time is over; return their lanes."""
+        lanes = [lane for lane, remembered in self.keys.items() if remembered.until <= now]
+        for name in lanes:
+            del self.keys[name]
+        return lanes

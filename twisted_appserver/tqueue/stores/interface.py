@@ -1,0 +1,85 @@
+"""What every store promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from twisted_appserver.errors import AppserverError
+from twisted_appserver.tqueue.queues import Config, Remembered, Task
+
+
+class StoreError(AppserverError):
+    """Raised when a change could not be stored; nothing of it is."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """
+    What is to be stored, as one.
+
+    @ivar puts: new tasks, with the names of their queues.
+    @ivar keys: what to remember of puts: queue, lane, and what.
+    @ivar updates: (due, lease, deliveries, holder, buried, number) of tasks that have changed.
+    @ivar deletes: the numbers of tasks that are gone.
+    @ivar configs: the options of queues by name; C{None} for a queue that is gone with all it had.
+    @ivar forgets: queue and lane of what need not be remembered any more.
+    """
+
+    puts: Sequence[tuple[str, Task]] = ()
+    keys: Sequence[tuple[str, str, Remembered]] = ()
+    updates: Sequence[tuple[Any, ...]] = ()
+    deletes: Sequence[int] = ()
+    configs: Sequence[tuple[str, Config | None]] = ()
+    forgets: Sequence[tuple[str, str]] = ()
+
+
+class Saved(msgspec.Struct):
+    """
+    What a store held when it was opened.
+
+    @ivar prefix: stands before the number in every task's id; differs between stores.
+    @ivar last: the highest number that was ever given to a task.
+    """
+
+    prefix: str
+    last: int = 0
+    tasks: dict[str, list[Task]] = {}
+    keys: Sequence[tuple[str, str, Remembered]] = ()
+    configs: dict[str, Config] = {}
+
+
+class IStore(Interface):
+    """
+    Keeps what a broker knows. It is told of each change, and asked once, at the start.
+
+    Everything here is called in the reactor's thread, and every Deferred fires there.
+    """
+
+    name: str = Attribute("How it was asked for, for a person to read.")
+
+    def open(reactor: Any) -> Saved:
+        """
+        Take possession of it and read it.
+
+        @raise ConfigurationError: when it cannot be used, or another process uses it.
+        """
+
+    def write(change: Change) -> Deferred[None] | None:
+        """
+        Store a change.
+
+        @return: fires when the change would survive whatever this store survives; changes are stored in
+            the order in which they were written. Fails with L{StoreError}. C{None} if it is stored already.
+        """
+
+    def tidy() -> None:
+        """Give back space that is not needed any more; called every minute or so."""
+
+    def close() -> Deferred[None]:
+        """
+        @return: fires when everything written is stored, and the store may be opened by somebody else.
+        """

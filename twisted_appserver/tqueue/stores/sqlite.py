@@ -1,0 +1,238 @@
+"""A store in a file of SQLite.
+
+Strategy: one thread owns the database. Whatever waits when it looks is written in one transaction and
+one commit, synced to the disk, and the answers go back to the reactor in one call: the more clients there
+are, the more of them share a commit. Each kind of change is one statement for the whole batch, since every
+step of a statement lets go of Python's lock and must get it back.
+
+A full disk must not stop the work that makes room. A reserve is kept beside the database: it is deleted
+when the disk is full, and while it is, new tasks are refused, but what is got and done is still written.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from os import urandom
+from threading import Event, Thread
+from time import monotonic
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.tqueue.queues import Config, Remembered, Task
+from twisted_appserver.tqueue.stores.interface import Change, IStore, Saved, StoreError
+
+VERSION = 1
+SCHEMA = """
+CREATE TABLE store (prefix TEXT NOT NULL);
+CREATE TABLE queues (name TEXT PRIMARY KEY, config TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE keys (
+    queue TEXT, lane TEXT, key TEXT NOT NULL, number INTEGER NOT NULL, until REAL NOT NULL,
+    PRIMARY KEY (queue, lane)
+) WITHOUT ROWID;
+CREATE TABLE tasks (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, -- so that no id is ever given twice
+    queue TEXT NOT NULL, body BLOB NOT NULL, priority REAL NOT NULL, "order" TEXT NOT NULL,
+    due REAL NOT NULL, lease REAL NOT NULL, deliveries INTEGER NOT NULL, holder TEXT NOT NULL,
+    buried INTEGER NOT NULL
+);
+"""
+# From the version before to the next: MIGRATIONS[1] makes a file of version 1 one of version 2.
+MIGRATIONS: dict[int, str] = {0: SCHEMA}
+PUT = "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, 0.0, 0, '', 0)"
+REMEMBER = "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)"
+UPDATE = "UPDATE tasks SET due = ?, lease = ?, deliveries = ?, holder = ?, buried = ? WHERE number = ?"
+DELETE = "DELETE FROM tasks WHERE number = ?"
+FORGET = "DELETE FROM keys WHERE queue = ? AND lane = ?"
+RESERVE = 8 * 1024 * 1024  # bytes
+BATCH = 4096  # changes in one commit
+RETRY = 1.0  # seconds between two looks whether a full disk has space again
+TIDY = Change()  # stands for the wish to give space back
+TIDY_PAGES = 10_000  # at most so many at once
+
+_Waiting = tuple[Change, Deferred[None]]
+
+
+@implementer(IStore)
+class SQLiteStore:
+    """
+    Survives the end of the process at any moment, and that of the machine as far as its disk keeps what it
+    has been told to sync (WAL, synchronous FULL). One process at a time may use the file.
+
+    @param path: of the database; it is made if there is none. Beside it stand C{-wal} and C{-reserve}.
+    """
+
+    log = Logger()
+
+    def __init__(self, path: str) -> None:
+        self.path, self.name = os.path.abspath(path), f"sqlite:{path}"
+        self._waiting: deque[_Waiting] = deque()
+        self._wake, self._closing, self._kicked = Event(), False, False
+        self._full, self._look_again = False, 0.0  # whether new tasks are refused, and until when to say so
+
+    def open(self, reactor: Any) -> Saved:
+        self._reactor = reactor
+        try:
+            self._database = sqlite3.connect(
+                self.path, timeout=1.0, isolation_level=None, check_same_thread=False
+            )
+            saved = self._read()
+        except sqlite3.Error as error:
+            what = f"the store {self.path} cannot be used: {error}"
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:
+                what = f"another process uses the store {self.path}"
+            raise ConfigurationError(what) from error
+        self._full = not self._take_reserve()
+        self._closing = False
+        self._thread = Thread(target=self._run, name="tqueue-store", daemon=True)
+        self._thread.start()
+        return saved
+
+    def _read(self) -> Saved:
+        ask = self._database.execute
+        # Exclusive: the lock is taken at the first transaction, and kept.
+        for pragma in ("locking_mode=EXCLUSIVE", "auto_vacuum=INCREMENTAL", "journal_mode=WAL"):
+            ask(f"PRAGMA {pragma}")
+        ask("PRAGMA synchronous=FULL")
+        version = ask("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise ConfigurationError(f"{self.path} is of version {version}; this program knows {VERSION}")
+        for step in range(version, VERSION):
+            self._database.executescript(
+                f"BEGIN IMMEDIATE; {MIGRATIONS[step]}; PRAGMA user_version={step + 1}; COMMIT"
+            )
+        ask("BEGIN IMMEDIATE")
+        if ask("SELECT 1 FROM store").fetchone() is None:
+            ask("INSERT INTO store VALUES (?)", (urandom(4).hex() + "-",))
+        ask("COMMIT")
+        saved = Saved(ask("SELECT prefix FROM store").fetchone()[0])
+        last = ask("SELECT seq FROM sqlite_sequence WHERE name = 'tasks'").fetchone()
+        saved.last = last[0] if last else 0
+        for name, config in ask("SELECT name, config FROM queues"):
+            saved.configs[name] = msgspec.json.decode(config, type=Config)
+        saved.keys = [(row[0], row[1], Remembered(*row[2:])) for row in ask("SELECT * FROM keys")]
+        for name, *fields in ask("SELECT queue, * FROM tasks"):
+            saved.tasks.setdefault(name, []).append(Task(fields[0], *fields[2:]))
+        return saved
+
+    def write(self, change: Change) -> Deferred[None] | None:
+        return self._enqueue(change)
+
+    def _enqueue(self, change: Change) -> Deferred[None]:
+        deferred: Deferred[None] = Deferred()
+        self._waiting.append((change, deferred))
+        if not self._kicked:
+            self._kicked = True
+            self._reactor.callLater(0, self._kick)  # so that one commit has all of this reactor turn
+        return deferred
+
+    def _kick(self) -> None:
+        self._kicked = False
+        self._wake.set()
+
+    def tidy(self) -> None:
+        self._enqueue(TIDY).addErrback(lambda failure: self.log.warn("not tidied: {e}", e=failure.value))
+
+    def close(self) -> Deferred[None]:
+        self._closing = True
+        closed = self._enqueue(Change())
+        return closed.addCallback(lambda _: self._thread.join())
+
+    # In the thread.
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
+                answers = self._commit(batch)
+                last = self._closing and not self._waiting
+                if last:
+                    self._database.close()
+                self._reactor.callFromThread(_answer, answers)
+
+    def _commit(self, batch: Sequence[_Waiting]) -> list[tuple[Deferred[None], StoreError | None]]:
+        """Write what waits, as one. If that fails, write it without the new tasks."""
+        if self._full and monotonic() > self._look_again:
+            self._full = not self._take_reserve()
+        if not self._full:
+            error = self._try(batch)
+            if error is None:
+                return [(deferred, None) for _, deferred in batch]
+            self._full = True
+            self._look_again = monotonic() + RETRY
+            with suppress(OSError):
+                os.unlink(self.path + "-reserve")
+        refusal = StoreError("the disk is full, or fails")
+        rest = [item for item in batch if not item[0].puts]
+        error = self._try(rest)
+        return [(deferred, refusal if change.puts else error) for change, deferred in batch]
+
+    def _try(self, batch: Sequence[_Waiting]) -> StoreError | None:
+        """One transaction."""
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._apply([change for change, _ in batch])
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            return StoreError(str(error))
+        return None
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        """A task's number is never given again: so all puts may go before all updates, and so on."""
+        many = self._database.executemany
+        many(
+            PUT,
+            [(t.number, queue, t.body, t.priority, t.order, t.due) for c in changes for queue, t in c.puts],
+        )
+        keys = {(q, lane): (q, lane, k.key, k.number, k.until) for c in changes for q, lane, k in c.keys}
+        many(REMEMBER, keys.values())
+        many(UPDATE, [row for c in changes for row in c.updates])
+        many(DELETE, [(number,) for c in changes for number in c.deletes])
+        many(FORGET, [lane for c in changes for lane in c.forgets])
+        for name, config in (each for c in changes for each in c.configs):
+            for table in (
+                "queues WHERE name",
+                *(() if config else ("tasks WHERE queue", "keys WHERE queue")),
+            ):
+                self._database.execute(f"DELETE FROM {table} = ?", (name,))
+            if config is not None:
+                text = msgspec.json.encode(config).decode()
+                self._database.execute("INSERT INTO queues VALUES (?, ?)", (name, text))
+        if any(change is TIDY for change in changes):
+            self._database.execute(f"PRAGMA incremental_vacuum({TIDY_PAGES})").fetchall()
+
+    def _take_reserve(self) -> bool:
+        """Have the space that is to be given up when the disk is full. Return whether there is so much."""
+        path = self.path + "-reserve"
+        try:
+            with open(path, "ab") as file:
+                while (missing := RESERVE - file.tell()) > 0:
+                    file.write(urandom(min(missing, 65536)))
+                os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):
+                os.unlink(path)
+            self._look_again = monotonic() + RETRY
+            return False
+        return True
+
+
+def _answer(answers: Sequence[tuple[Deferred[None], StoreError | None]]) -> None:
+    for deferred, error in answers:
+        if error is None:
+            deferred.callback(None)
+        else:
+            deferred.errback(error)
