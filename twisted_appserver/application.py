@@ -76,6 +76,8 @@ class Application(msgspec.Struct, frozen=True):
         @raise ConfigurationError: when it cannot be imported, or has no such table.
         """
         place = self.module or self.file
+        if self.module and os.getcwd() not in sys.path:  # an installed script's path has its own folder there
+            sys.path.insert(0, os.getcwd())
         with _mark(place):
             try:
                 module = import_module(self.module) if self.module else _import_file(self.file)

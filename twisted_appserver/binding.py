@@ -37,7 +37,7 @@ SEQUENCES = (types.CollectionType, types.ListType, types.SetType, types.FrozenSe
 
 
 def _parameter(parameter: inspect.Parameter) -> Parameter:
-    annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+    annotation = Any if parameter.annotation in (parameter.empty, object) else parameter.annotation
     info = types.type_info(annotation)
     kinds = info.types if isinstance(info, types.UnionType) else (info,)
     required = parameter.default is parameter.empty
@@ -82,10 +82,13 @@ class Handler:
         if unknown and not (self.rest or self.dict_name):
             raise TypeError(f"{self.name}{signature} has no parameter for the group {min(unknown)!r}")
         # With nothing but the groups to pass and nothing to convert, the groups are the arguments.
+        names = {parameter.name for parameter in self.parameters}
         required = {parameter.name for parameter in self.parameters if parameter.required}
         plain = not self.positional and all(p.type in (Any, str) for p in self.parameters)
-        special = self.call_name or self.dict_name or (self.rest and self.rest.type is not Any)
-        self.direct = plain and not special and required <= set(groups)
+        typed = self.rest and self.rest.type is not Any
+        self.direct = plain and not self.dict_name and not typed and required <= set(groups)
+        # What takes nothing else but the Call reads the query and the body itself, if it wants them.
+        self.reads = bool(self.call_name) and not self.rest and names == set(groups)
         self.groups = len(groups)
 
     def _plan(self, signature: inspect.Signature, groups: Collection[str]) -> list[Parameter]:
@@ -113,7 +116,9 @@ class Handler:
 
         @raise HTTPError: 400, 415 or 422 when the variables do not fit.
         """
-        if self.direct and not (call.query or call.body) and len(call.groups) == self.groups:
+        if self.direct and len(call.groups) == self.groups and (self.reads or not (call.query or call.body)):
+            if self.call_name:
+                return self.function(**call.groups, **{self.call_name: call})
             return self.function(**call.groups)
         variables = read_query(call.query) if call.query else {}
         typed: Collection[str] = ()  # the names whose values came as JSON

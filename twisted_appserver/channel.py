@@ -19,18 +19,21 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web import http
+from twisted.web.iweb import INonQueuedRequestFactory
 from twisted.web.server import Site
 
-from twisted_appserver.calls import Call, Reply, problem
+from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.guard import HOST
 from twisted_appserver.resource import AppResource
 
 PIECE = 16384  # bytes that llhttp gets at once, so that few pipelined messages are parsed before their turn
+CONNECTION_DONE = Failure(ConnectionDone())
 LINGER = 2.0  # seconds that a refused client has to read why
 OVERHEAD = 65536  # bytes of chunk headers that a body may have, besides 8 for each of its own
 SINGLE = (b"host", b"content-length", b"transfer-encoding")
@@ -74,7 +77,33 @@ class _Head:
         self.headers, self.version, self.length = headers, version, length
 
 
-class HTTPChannel(http.HTTPChannel):
+class _Counted(http.HTTPChannel):
+    """A connection that its site knows of."""
+
+    transport: Any
+    site: AppSite
+    channels: set[_Counted] | None = None
+    persistent: bool
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        if self.channels is not None:
+            self.channels.add(self)
+
+    def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:
+        super().connectionLost(reason)
+        if self.channels is not None:
+            self.channels.discard(self)
+            self.site.left()
+
+    def finish(self) -> None:
+        """Close the connection, after the answer to what has been received."""
+        self.persistent = False
+        if not self._handlingRequest:
+            self.loseConnection()
+
+
+class HTTPChannel(_Counted):
     """
     One connection.
 
@@ -97,9 +126,9 @@ class HTTPChannel(http.HTTPChannel):
     _deaf = False  # nothing that arrives matters any more
     _closing = False
     _timing = False  # whether the timer is for the headers
+    _finishing = False
     _last = 0.0  # when the last call was answered
     _parsed = 0  # bytes of the messages that wait for their turn
-    persistent: bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -323,6 +352,8 @@ class HTTPChannel(http.HTTPChannel):
         """Send the answer to the call that is in the works. C{tell}: that the connection stays open."""
         self._call = None
         body = reply.body
+        if self._finishing and not (self._messages or self._dataBuffer):
+            self.persistent = False
         end = b"Content-Length: %d\r\n\r\n" % len(body) if reply.status != 204 else b"\r\n"
         if not self.persistent:
             end = b"Connection: close\r\n" + end
@@ -366,7 +397,7 @@ class HTTPChannel(http.HTTPChannel):
         if self.application is None:
             self._respondToBadRequestAndDisconnect()
             return
-        reply = problem(error)
+        reply = self.application.dispatcher.refuse(error)
         self._send(
             _begin_answer(reply)
             + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(reply.body)
@@ -382,9 +413,7 @@ class HTTPChannel(http.HTTPChannel):
     # ---- other resources ----
 
     def _make_request(self, head: _Head, body: Sequence[bytes] = ()) -> Any:
-        queued = (
-            () if http.INonQueuedRequestFactory.providedBy(self.requestFactory) else (len(self.requests),)
-        )
+        queued = () if INonQueuedRequestFactory.providedBy(self.requestFactory) else (len(self.requests),)
         request = self.requestFactory(self, *queued)
         self.requests.append(request)
         for name, value in head.headers:
@@ -422,6 +451,12 @@ class HTTPChannel(http.HTTPChannel):
 
     # ---- the connection ----
 
+    def finish(self) -> None:
+        self._finishing = True
+        if not (self._handlingRequest or self._messages or self._dataBuffer):
+            self._closing = True
+            self.loseConnection()
+
     def resumeProducing(self) -> None:
         super().resumeProducing()
         self._advance()
@@ -435,14 +470,14 @@ class HTTPChannel(http.HTTPChannel):
             self._refuse(HTTPError(408, f"the headers took longer than {self.header_timeout} seconds"))
         elif self._handlingRequest:
             self.setTimeout(self.timeOut)
-        elif (left := self.timeOut - (monotonic() - self._last)) > 0:
+        elif (left := (self.timeOut or LINGER) - (monotonic() - self._last)) > 0:
             self.setTimeout(left)
         else:
             self._closing = True
             self.loseConnection()
             self.setTimeout(LINGER)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:
         super().connectionLost(reason)
         self._deaf = self._closing = True
         self._messages.clear()
@@ -453,34 +488,84 @@ class HTTPChannel(http.HTTPChannel):
 
 class AppSite(Site):
     """
-    Serves an application over L{HTTPChannel}.
+    Serves an application, and knows its connections.
 
     @param resource: the application, or any other resource.
+    @param max_body: bytes of a request's body; C{None} for no limit.
+    @param max_connections: how many may be open; no more are accepted until one is closed. A few more may
+        be, that were accepted at once.
     @param header_timeout: seconds from the first byte of a request to the end of its headers.
     @param idle_timeout: seconds that a connection may stay open without a request.
+    @param channel: C{"llhttp"} for L{HTTPChannel}, C{"twisted"} for L{twisted.web}'s own.
+    @ivar ports: what listens for it.
     """
 
     noisy = False
     displayTracebacks = False
-    protocol = HTTPChannel
 
     def __init__(
         self,
         resource: Any,
         reactor: Any,
         max_body: int | None = None,
+        max_connections: int = 10000,
         header_timeout: float = 10.0,
         idle_timeout: float = 60.0,
+        channel: str = "llhttp",
     ) -> None:
         super().__init__(resource, timeout=idle_timeout, reactor=reactor)
+        self.protocol: Any = HTTPChannel if channel == "llhttp" else _Counted
         self._application = resource if isinstance(resource, AppResource) else None
-        self._max_body, self._header_timeout = max_body, header_timeout
+        self._max_body, self._max_connections, self._header_timeout = (
+            max_body,
+            max_connections,
+            header_timeout,
+        )
+        self._channels: set[_Counted] = set()
+        self._full = False
+        self._finished: Deferred[None] | None = None
+        self.ports: list[Any] = []
 
     def buildProtocol(self, addr: Any) -> Any:
         channel: Any = super().buildProtocol(addr)
-        channel.application, channel.max_body = self._application, self._max_body
-        channel.header_timeout = self._header_timeout
+        channel.channels = self._channels
+        if isinstance(channel, HTTPChannel):
+            channel.application, channel.max_body = self._application, self._max_body
+            channel.header_timeout = self._header_timeout
+        if len(self._channels) + 1 >= self._max_connections and not self._full:
+            self._full = True
+            for port in self.ports:
+                port.stopReading()
         return channel
+
+    def left(self) -> None:
+        """A connection has been closed."""
+        if self._full and len(self._channels) < self._max_connections:
+            self._full = False
+            for port in self.ports:
+                port.startReading()
+        if self._finished is not None and not self._channels:
+            finished, self._finished = self._finished, None
+            finished.callback(None)
+
+    def finish(self) -> Deferred[None]:
+        """
+        Close every connection, after the answers to what has been received; nothing listens any more.
+
+        @return: fires when none is left. When cancelled, those that are left are cut.
+        """
+        self.ports.clear()
+        for channel in list(self._channels):
+            channel.finish()
+        if not self._channels:
+            return succeed(None)
+        self._finished = Deferred(self._cut)
+        return self._finished
+
+    def _cut(self, _: Deferred[None]) -> None:
+        self._finished = None
+        for channel in list(self._channels):
+            channel.transport.abortConnection()
 
     def log(self, request: Any) -> None:
         """No line for each request."""

@@ -94,11 +94,9 @@ class Dispatcher:
             limit.add(id(call), call.deadline, deferred)
         return deferred.addBoth(self._ended, call, limit)
 
-    def refuse(self, error: HTTPError) -> Deferred[Reply]:
-        """
-        @return: has fired with the answer to a request that is too malformed or too large for a call.
-        """
-        return succeed(problem(error, self._new_id()))
+    def refuse(self, error: HTTPError) -> Reply:
+        """The answer to a request that is too malformed or too large for a call."""
+        return problem(error, self._new_id())
 
     def _new_id(self) -> str:
         return f"{self._prefix}{next(self._count):x}"
@@ -114,9 +112,7 @@ class Dispatcher:
             limit.remove(id(call))
         self.in_flight -= 1
         if self._drained and not self.in_flight:
-            for drained in self._drained:
-                drained.callback(None)
-            self._drained.clear()
+            self.reactor.callLater(0, self._tell)
         if isinstance(result, Reply):
             return self._fault(result, call) if result.traceback else result
         return self._failed(result, call)
@@ -144,9 +140,13 @@ class Dispatcher:
         self.log.failure("an executor failed, {request_id}", failure, request_id=call.request_id)
         return problem(HTTPError(500, "the executor failed"), call.request_id)
 
+    def _tell(self) -> None:
+        while self._drained and not self.in_flight:
+            self._drained.pop().callback(None)
+
     def drained(self) -> Deferred[None]:
         """
-        @return: fires when no call is in flight; when cancelled, it is no longer awaited.
+        @return: fires when no call is in flight and the last reply has been passed on.
         """
         if not self.in_flight:
             return succeed(None)

@@ -50,6 +50,7 @@ class Settings:
     graceful_timeout: float = _option(30.0, "S", "Seconds that a stop waits for running calls")
     max_pending: int = _option(1000, "N", "Calls that may wait for a thread or worker; further ones get 503")
     max_body: int = _option(1024 * 1024, "BYTES", "The longest body of a request; a longer one gets 413")
+    max_connections: int = _option(10000, "N", "Connections open at the same time; no more are accepted")
     header_timeout: float = _option(
         10.0, "S", "Seconds from the first byte of a request to the end of its headers"
     )
@@ -68,7 +69,7 @@ class Settings:
             raise ConfigurationError(f"the type must be {' or '.join(TYPES)}, not {self.server_type!r}")
         if self.channel not in CHANNELS:
             raise ConfigurationError(f"the channel must be {' or '.join(CHANNELS)}, not {self.channel!r}")
-        for name in ("threads", "workers", "max_pending"):
+        for name in ("threads", "workers", "max_pending", "max_connections"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigurationError(f"{cli_name(name)} must be at least 1, not {value}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from io import SEEK_END
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, succeed
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
@@ -53,7 +53,7 @@ class AppResource(Resource):
         body = request.content
         if body.seek(0, SEEK_END) > self._max_body:
             error = HTTPError(413, f"the body is longer than {self._max_body} bytes")
-            deferred = self.dispatcher.refuse(error)
+            deferred = succeed(self.dispatcher.refuse(error))
         else:
             deferred = self.dispatcher.dispatch(_call(request))
         if not deferred.called:

@@ -59,7 +59,7 @@ def _serve(settings: Settings, application: Application, router: Router) -> None
         reactor.stop()
 
     service.startService()
-    service.started.addErrback(failed)
+    service.started.addErrback(lambda failure: failed(failure) if service.running else None)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()
     if failures:

@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.server import Site
 
 from twisted_appserver.application import Application
 from twisted_appserver.channel import AppSite
@@ -29,6 +27,8 @@ from twisted_appserver.guard import Guard
 from twisted_appserver.options import FORKED_SERVER, Settings
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
+
+DEFAULT = "tcp:{}:interface=127.0.0.1:backlog=1024"  # the endpoint for a port
 
 
 class AppService(Service):
@@ -62,38 +62,47 @@ class AppService(Service):
             settings.display_tracebacks,
         )
         self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
-        self.ports: list[IListeningPort] = []
+        self.site = AppSite(
+            self.resource,
+            reactor,
+            settings.max_body,
+            settings.max_connections,
+            settings.header_timeout,
+            settings.idle_timeout,
+            settings.channel,
+        )
+        self._endpoints = [
+            self._endpoint(each) for each in settings.listen or (DEFAULT.format(settings.port),)
+        ]
+        self.ports: list[Any] = []
         self.started: Deferred[None] = Deferred()
+
+    def _endpoint(self, description: str) -> Any:
+        try:
+            return serverFromString(self._reactor, description)
+        except (ValueError, TypeError, LookupError) as error:
+            raise ConfigurationError(f"--listen {description}: {error}") from None
 
     def startService(self) -> None:
         """
         @raise CannotListenError: when an address is taken; nothing is left open then.
         """
         super().startService()
-        settings = self._settings
-        endpoints = settings.listen or (f"tcp:{settings.port}:interface=127.0.0.1",)
-        site = AppSite(
-            self.resource, self._reactor, settings.max_body, settings.header_timeout, settings.idle_timeout
-        )
-        if settings.channel == "twisted":
-            site.protocol = Site.protocol
-        for description in endpoints:
-            self._listen(description, site)
+        if self.started.called:
+            self.started = Deferred()
+        for endpoint in self._endpoints:
+            failures: list[Failure] = []
+            endpoint.listen(self.site).addCallbacks(self.ports.append, failures.append)
+            if failures:
+                for port in self.ports:
+                    port.stopListening()
+                failures[0].raiseException()
+        self.site.ports = list(self.ports)
         if isinstance(self._executor, ThreadExecutor):
             pool = self._reactor.getThreadPool()
             pool.adjustPoolsize(maxthreads=max(pool.max, self._executor.size))
         self._executor.start().chainDeferred(self.started)
         self.log.info("{line}", line=self.line())
-
-    def _listen(self, description: str, site: Site) -> None:
-        failures: list[Failure] = []
-        endpoint = serverFromString(self._reactor, description)
-        listening: Deferred[Any] = maybeDeferred(endpoint.listen, site)
-        listening.addCallbacks(self.ports.append, failures.append)
-        if failures:
-            for port in self.ports:
-                port.stopListening()
-            failures[0].raiseException()
 
     def line(self) -> str:
         """Where it listens and what performs the calls, for a person to read."""
@@ -121,10 +130,10 @@ class AppService(Service):
         super().stopService()
         await DeferredList([maybeDeferred(port.stopListening) for port in self.ports], consumeErrors=True)
         self.ports.clear()
-        drained = self.dispatcher.drained()
-        drained.addTimeout(self._settings.graceful_timeout, self._reactor)
-        drained.addErrback(lambda _: self.log.warn("{n} calls are given up", n=self.dispatcher.in_flight))
-        await drained
+        answered: Deferred[Any] = gatherResults([self.dispatcher.drained(), self.site.finish()])
+        answered.addTimeout(self._settings.graceful_timeout, self._reactor)
+        answered.addErrback(lambda _: self.log.warn("{n} calls are given up", n=self.dispatcher.in_flight))
+        await answered
         await self._executor.stop()
         self.dispatcher.stop()
 

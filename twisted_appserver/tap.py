@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import Field, fields
@@ -9,6 +11,7 @@ from typing import Any
 
 from twisted.internet.error import CannotListenError
 from twisted.python import usage
+from twisted.python.failure import Failure
 
 from twisted_appserver.application import Application, refuse_while_loading
 from twisted_appserver.errors import AppserverError
@@ -55,13 +58,26 @@ class Options(usage.Options):
 
 
 class CommandService(AppService):
-    """A service whose failure to start ends the command with one line."""
+    """A service whose failure to start ends the command with one line on standard error."""
 
     def startService(self) -> None:
         try:
             super().startService()
-        except CannotListenError as error:
-            sys.exit(f"appserver: {error}")
+        except (AppserverError, CannotListenError) as error:
+            _say(error)
+            sys.exit(1)
+        self.started.addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        if self.running:
+            _say(failure.value)
+            atexit.register(os._exit, 1)  # twistd knows no other way to a status once its reactor runs
+            self._reactor.stop()
+
+
+def _say(error: BaseException | None) -> None:
+    """To where standard error was before twistd made it part of its log."""
+    print(f"appserver: {error}", file=sys.__stderr__, flush=True)
 
 
 def makeService(options: Options) -> AppService:

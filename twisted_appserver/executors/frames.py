@@ -14,13 +14,17 @@ LENGTH = 4
 
 
 class Start(msgspec.Struct, array_like=True, tag=0):
-    """To a worker: import this application. C{search} is sys.path, C{environ} the variables to set."""
+    """
+    To a worker: import this application. C{search} is sys.path, C{environ} the variables to set, C{progress}
+    the path of the file in which it stores how far it has come.
+    """
 
     search: list[str]
     environ: dict[str, str | None]
     module: str
     file: str
     name: str
+    progress: str
 
 
 class Ready(msgspec.Struct, array_like=True, tag=1):
@@ -36,9 +40,13 @@ class Calls(msgspec.Struct, array_like=True, tag=2):
 
 
 class Replies(msgspec.Struct, array_like=True, tag=3):
-    """From a worker: the replies to the oldest calls that it has not answered yet."""
+    """
+    From a worker: the replies to the oldest calls that it has not answered yet, C{None} for one that it was
+    not let begin, and the seconds that each took.
+    """
 
-    replies: list[Reply]
+    replies: list[Reply | None]
+    seconds: list[float]
 
 
 class Fault(msgspec.Struct, array_like=True, tag=4):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import TypeVar
+from collections.abc import Awaitable
+from inspect import isawaitable
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from zope.interface import implementer
@@ -11,19 +12,10 @@ from zope.interface import implementer
 from twisted_appserver.calls import Call, Reply, encode, fault
 from twisted_appserver.executors.interface import IExecutor
 
-T = TypeVar("T")
 
-
-async def perform_async(call: Call) -> Reply:
-    """L{calls.perform} for a function whose result may have to be awaited."""
+async def _awaited(result: Awaitable[Any], call: Call) -> Reply:
     try:
-        assert call.handler is not None
-        result = call.handler.run(call)
-        if inspect.isawaitable(result):
-            result = await result
-        return encode(result, call)
-    except CancelledError:
-        raise
+        return encode(await result, call)
     except BaseException as error:
         return fault(error, call)
 
@@ -41,16 +33,39 @@ class InlineExecutor:
         return succeed(None)
 
     def submit(self, call: Call) -> Deferred[Reply]:
+        """As L{calls.perform}, for a function whose result may have to be awaited."""
         self.running += 1
-        return Deferred.fromCoroutine(perform_async(call)).addBoth(self._ended)
+        try:
+            result = call.handler.run(call)
+            if type(result) is not dict and isawaitable(result):
+                return self._wait(Deferred.fromCoroutine(_awaited(result, call)))
+            reply = encode(result, call)
+        except BaseException as error:
+            reply = fault(error, call)
+        self._ended(reply)
+        return succeed(reply)
 
-    def _ended(self, result: T) -> T:
+    def _wait(self, inner: Deferred[Reply]) -> Deferred[Reply]:
+        def cancel(deferred: Deferred[Reply]) -> None:
+            deferred.errback(CancelledError())  # first, so that what the function makes of it is not a reply
+            inner.cancel()
+
+        outer: Deferred[Reply] = Deferred(cancel)
+
+        def ended(reply: Reply) -> None:
+            self._ended(reply)
+            if not outer.called:
+                outer.callback(reply)
+
+        inner.addCallback(ended)
+        return outer
+
+    def _ended(self, reply: Reply) -> None:
         self.running -= 1
-        if isinstance(result, Reply) and result.status < 500:
+        if reply.status < 500:
             self.completed += 1
         else:
             self.failed += 1
-        return result
 
     def stop(self) -> Deferred[None]:
         return succeed(None)

@@ -43,5 +43,5 @@ class IExecutor(Interface):
         """
         Take no further calls, and give up those that run: their Deferreds fail with L{HTTPError} 503.
 
-        @return: fires when no process or thread of this executor is left, but for threads that hang.
+        @return: fires when no worker process is left; a thread stays with the call that it runs.
         """

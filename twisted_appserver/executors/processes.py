@@ -1,144 +1,37 @@
 """Calls performed in a pool of worker processes.
 
-Strategy: the pool spawns its workers through the reactor and speaks frames with them on their standard
-streams, which works wherever Twisted spawns processes. A worker has one call at a time; the others wait
-here. A worker that dies fails the call that it was running, and is replaced, in L{_Worker.processEnded}
-and nowhere else.
+Strategy: calls wait here, and go to the workers at the end of a reactor turn, when all that arrived in it
+are known. A worker that is free gets a call of any kind. More calls than one go to a worker only if all of
+them are known to be quick, from what calls of the same function took before; should one of them be slow
+after all, those behind it are taken back for a worker that is free. A worker that dies fails the call that
+it was running, and is replaced, in L{ProcessExecutor.worker_ended} and nowhere else.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections import deque
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_appserver.application import Application
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import ConfigurationError, HTTPError
-from twisted_appserver.executors.frames import Calls, Fault, Frame, FrameReader, Ready, Replies, Start, encode
+from twisted_appserver.executors.connection import Job, Worker
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.routing import Router
 
 MODULE = "twisted_appserver.executors.worker"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BACK_OFF = 30.0  # seconds, the longest pause before a worker that did not start is tried again
-PARTIAL = 1.0  # seconds after which a line without an end is logged as it is
-
-
-class _Job:
-    __slots__ = ("call", "deferred")
-
-    def __init__(self, call: Call, deferred: Deferred[Reply]) -> None:
-        self.call, self.deferred = call, deferred
-
-
-class _Output:
-    """What a worker prints, to the log line by line."""
-
-    log = Logger(namespace="twisted_appserver.worker")
-
-    def __init__(self, reactor: Any, pid: int) -> None:
-        self._reactor, self._pid = reactor, pid
-        self._partial = b""
-        self._timer: Any = None
-
-    def write(self, data: bytes) -> None:
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        for line in lines:
-            self._line(line)
-        if self._partial and self._timer is None:
-            self._timer = self._reactor.callLater(PARTIAL, self.flush)
-
-    def flush(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        if self._partial:
-            self._line(self._partial)
-            self._partial = b""
-
-    def _line(self, line: bytes) -> None:
-        self.log.info("[{pid}] {line}", pid=self._pid, line=line.decode("utf-8", "replace").rstrip("\r"))
-
-
-class _Worker(ProcessProtocol):
-    """One worker process, as the pool sees it."""
-
-    transport: Any
-    pid: int
-    output: _Output
-
-    def __init__(self, pool: ProcessExecutor) -> None:
-        self.pool = pool
-        self.reader = FrameReader()
-        self.job: _Job | None = None
-        self.ready = False
-        self.reason = ""
-
-    def connectionMade(self) -> None:
-        self.pid = self.transport.pid
-        self.output = _Output(self.pool.reactor, self.pid)
-        application = self.pool.application
-        environ = {"PYTHONPATH": os.environ.get("PYTHONPATH")}
-        self.send(Start(sys.path, environ, application.module, application.file, application.name))
-
-    def send(self, frame: Frame) -> None:
-        self.transport.write(encode(frame))
-
-    def perform(self, job: _Job) -> None:
-        self.job = job
-        self.send(Calls([job.call]))
-
-    def outReceived(self, data: bytes) -> None:
-        try:
-            frames = self.reader.feed(data)
-        except ValueError as error:
-            self.reason = f"sent what is no frame: {error}"
-            self.kill()
-            return
-        for frame in frames:
-            self._received(frame)
-
-    def _received(self, frame: Frame) -> None:
-        if isinstance(frame, Replies):
-            for reply in frame.replies:
-                job, self.job = self.job, None
-                self.pool.ended(job, reply)
-            self.pool.assign()
-        elif isinstance(frame, Ready):
-            names = [handler.name for handler in self.pool.router.handlers]
-            if frame.names == names:
-                self.ready = True
-                self.pool.became_ready()
-            else:
-                self.reason = "its url_patterns differ from the server's"
-                self.kill()
-        elif isinstance(frame, Fault):
-            self.reason = frame.reason
-
-    def errReceived(self, data: bytes) -> None:
-        self.output.write(data)
-
-    def kill(self) -> None:
-        with suppress(ProcessExitedAlready):  # then processEnded is on its way
-            self.transport.signalProcess("KILL")
-
-    def processEnded(self, reason: Failure) -> None:
-        self.output.flush()
-        number = getattr(reason.value, "signal", None)
-        status = getattr(reason.value, "exitCode", None)
-        how = f"was killed by {signal.Signals(number).name}" if number else f"ended with status {status}"
-        self.pool.worker_ended(self, f"{how}: {self.reason}" if self.reason else how)
+QUICK = 0.0005  # seconds that a quick call takes at most
+AHEAD = 32  # quick calls that a worker may have at the same time,
+BUDGET = 0.002  # and the seconds that all of them are expected to take
+STUCK = 0.005  # seconds without an answer after which calls are taken back from a worker
 
 
 @implementer(IExecutor)
@@ -166,8 +59,11 @@ class ProcessExecutor:
         self.router = router or Router(self.application.load())
         self.size = size or os.cpu_count() or 1
         self.completed = self.failed = 0
-        self._waiting: deque[_Job] = deque()
-        self._workers: list[_Worker] = []
+        self._waiting: deque[Job] = deque()
+        self._workers: list[Worker] = []
+        self._costs: dict[int, float] = {}  # seconds that a call takes, by its handler's index
+        self._kicked = False
+        self._watch: Any = None  # a timer, while a worker has more calls than one
         self._starting: Deferred[None] | None = None
         self._stopping: Deferred[None] | None = None
         self._failures = 0  # of workers, since one became ready
@@ -175,11 +71,11 @@ class ProcessExecutor:
 
     @property
     def pending(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + sum(max(0, len(worker.jobs) - 1) for worker in self._workers)
 
     @property
     def running(self) -> int:
-        return sum(worker.job is not None for worker in self._workers)
+        return sum(bool(worker.jobs) for worker in self._workers)
 
     @property
     def pids(self) -> list[int]:
@@ -194,82 +90,126 @@ class ProcessExecutor:
         return self._starting
 
     def _spawn(self) -> None:
-        worker = _Worker(self)
+        worker = Worker(self, self.reactor, self.application)
         self._workers.append(worker)
         search = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
         command = [sys.executable, "-m", MODULE]
         self.reactor.spawnProcess(worker, sys.executable, command, {**os.environ, "PYTHONPATH": search})
 
-    def submit(self, call: Call) -> Deferred[Reply]:
-        deferred: Deferred[Reply] = Deferred(lambda _: self._drop(job))
-        job = _Job(call, deferred)
-        self._waiting.append(job)
-        self.assign()
-        return deferred
+    # ---- calls ----
 
-    def _drop(self, job: _Job) -> None:
+    def submit(self, call: Call) -> Deferred[Reply]:
+        job = Job(call, self._drop)
+        self._waiting.append(job)
+        self.kick()
+        return job
+
+    def kick(self) -> None:
+        """Give calls to workers at the end of this reactor turn."""
+        if not self._kicked:
+            self._kicked = True
+            self.reactor.callLater(0, self._assign)
+
+    def _drop(self, job: Any) -> None:
         if job in self._waiting:
             self._waiting.remove(job)
         elif 0 < job.call.deadline <= self.reactor.seconds():
             for worker in self._workers:
-                if worker.job is job:
-                    worker.reason = "its call took longer than its time limit"
-                    worker.kill()
+                if worker.running is job:
+                    worker.kill("its call took longer than its time limit")
 
-    def assign(self) -> None:
-        """Give the calls that wait to the workers that are free."""
-        for worker in self._workers:
-            if not self._waiting:
+    def _assign(self) -> None:
+        self._kicked = False
+        waiting = self._waiting
+        free = [worker for worker in self._workers if worker.ready and not worker.moving]
+        while waiting and free:
+            cost = self._costs.get(waiting[0].call.handler.index, QUICK)
+            worker = min(free, key=_jobs)
+            if worker.jobs and (cost >= QUICK or worker.load + cost > BUDGET or len(worker.jobs) >= AHEAD):
                 break
-            if worker.ready and worker.job is None:
-                worker.perform(self._waiting.popleft())
+            worker.give(waiting.popleft(), cost if cost < QUICK else BUDGET)
+        for worker in free:
+            worker.flush()
+        if self._watch is None and any(len(worker.jobs) > 1 for worker in free):
+            self._watch = self.reactor.callLater(STUCK, self._look)
 
-    def ended(self, job: _Job | None, outcome: Reply | HTTPError) -> None:
+    def _look(self) -> None:
+        """Take calls back from workers that one call keeps longer than it was expected to."""
+        self._watch = None
+        free = any(worker.ready and not worker.jobs for worker in self._workers)
+        for worker in self._workers:
+            if len(worker.jobs) > 1:
+                self.requeue(worker.take_back(free))
+        if any(len(worker.jobs) > 1 for worker in self._workers):
+            self._watch = self.reactor.callLater(STUCK, self._look)
+
+    def requeue(self, jobs: list[Job]) -> None:
+        """Let calls that were given to a worker and not begun wait again, before all others."""
+        self._waiting.extendleft(job for job in reversed(jobs) if not job.called)
+        if self._waiting:
+            self.kick()
+
+    def ended(self, job: Job, outcome: Reply | HTTPError, seconds: float | None = None) -> None:
         """Hand a job's outcome to those who wait for it."""
+        if seconds is not None:  # it rises at once, and falls slowly
+            index = job.call.handler.index
+            cost = self._costs.get(index, 0.0)
+            self._costs[index] = seconds if seconds > cost else cost + (seconds - cost) * 0.05
         if isinstance(outcome, Reply) and outcome.status < 500:
             self.completed += 1
         else:
             self.failed += 1
-        if job is not None and not job.deferred.called:
-            job.deferred.callback(outcome) if isinstance(outcome, Reply) else job.deferred.errback(outcome)
+        if not job.called:
+            job.callback(outcome) if isinstance(outcome, Reply) else job.errback(outcome)
+
+    # ---- the life of workers ----
 
     def became_ready(self) -> None:
         self._failures = 0
         if self._starting is not None and all(worker.ready for worker in self._workers):
             starting, self._starting = self._starting, None
             starting.callback(None)
-        self.assign()
+        self.kick()
 
-    def worker_ended(self, worker: _Worker, how: str) -> None:
+    def worker_ended(self, worker: Worker, how: str) -> None:
         """Fail the call that it was running, and put another in its place."""
         self._workers.remove(worker)
-        if worker.job is not None:
-            self.ended(worker.job, HTTPError(502, f"the worker process {how}"))
-        if self._stopping is not None:
-            if not self._workers:
+        running, rest = worker.left()
+        stopping = self._stopping is not None
+        if stopping:
+            for job in [running, *rest] if running else rest:
+                self.ended(job, HTTPError(503, "the server is stopping"))
+            if not self._workers and self._stopping is not None:
                 self._stopping.callback(None)
             return
+        if running:
+            self.ended(running, HTTPError(502, f"the worker process {how}"))
+        self.requeue(rest)
         self.log.error("worker {pid} {how}", pid=worker.pid, how=how)
-        if not worker.ready and self._starting is not None:
-            starting, self._starting = self._starting, None
-            starting.errback(ConfigurationError(f"a worker process {how}"))
-        self._failures += not worker.ready
-        pause = 0.0 if worker.ready else min(0.1 * 2**self._failures, BACK_OFF)
+        self._failures += not worker.was_ready
+        pause = 0.0 if worker.was_ready else min(0.1 * 2**self._failures, BACK_OFF)
         self._retries = [retry for retry in self._retries if retry.active()]
         self._retries.append(self.reactor.callLater(pause, self._spawn))
+        if not worker.was_ready and self._starting is not None:
+            starting, self._starting = self._starting, None
+            starting.errback(ConfigurationError(f"a worker process {how}"))
 
     def stop(self) -> Deferred[None]:
-        for retry in self._retries:
-            if retry.active():
-                retry.cancel()
+        for timer in (*self._retries, self._watch):
+            if timer is not None and timer.active():
+                timer.cancel()
+        if self._starting is not None:
+            starting, self._starting = self._starting, None
+            starting.errback(ConfigurationError("stopped before the workers were ready"))
         while self._waiting:
             self.ended(self._waiting.popleft(), HTTPError(503, "the server is stopping"))
         if not self._workers:
             return succeed(None)
         self._stopping = Deferred()
         for worker in self._workers:
-            if worker.job is None and worker.ready:
-                worker.transport.closeStdin()
-            else:
-                worker.kill()
+            worker.stop()
         return self._stopping
+
+
+def _jobs(worker: Worker) -> int:
+    return len(worker.jobs)

@@ -1,16 +1,20 @@
 """Calls performed in threads.
 
 Strategy: handing each call to a thread and back one at a time costs more than the call. So calls wait in
-one deque; a thread that is awake takes call after call from it, and leaves its replies in another deque,
-which the reactor empties as a whole at one wake-up. As many threads are awake as there are calls, up to
-the size, so that no call waits for a slow one while a thread is idle.
+one deque, and a thread that is awake takes call after call from it. Threads are first woken at the end of
+a reactor turn, when the reactor has no more use for the interpreter lock. Whoever takes a call and leaves
+others behind has one more thread woken before it runs the function: if that blocks, the next thread gets
+the interpreter lock and goes on at once; if not, the next finds nothing left to do. So quick calls cost
+hardly a switch, and none waits behind a slow one while a thread is idle. Replies go back the same way, all
+that there are at one wake-up of the reactor, at the latest when a thread might block.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
+from queue import Empty, SimpleQueue
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -20,12 +24,16 @@ from twisted_appserver.calls import Call, Reply, perform
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor
 
+PARK = 0.05  # seconds that an idle thread waits for calls before it goes back to its pool
+HOLD = 0.001  # seconds that a reply may wait for others to go back with
 
-class _Job:
-    __slots__ = ("call", "deferred")
 
-    def __init__(self, call: Call, deferred: Deferred[Reply]) -> None:
-        self.call, self.deferred = call, deferred
+class _Job(Deferred[Reply]):
+    """A call, and what fires with its reply."""
+
+    def __init__(self, call: Call, canceller: Any) -> None:
+        super().__init__(canceller)
+        self.call = call
 
 
 @implementer(IExecutor)
@@ -39,16 +47,17 @@ class ThreadExecutor:
     """
 
     def __init__(self, reactor: Any, size: int | None = None, pool: Any = None) -> None:
-        self._reactor = reactor
-        self._pool = pool
-        self._size = size
+        self._reactor, self._pool, self._size = reactor, pool, size
         self.completed = self.failed = 0
         self._jobs: set[_Job] = set()  # submitted and not ended
         self._waiting: deque[_Job] = deque()
         self._ended: deque[tuple[_Job, Reply]] = deque()
-        self._lock = Lock()  # over _awake, with the look into _waiting that decides on it
-        self._awake = 0
         self._kicked = self._returning = False
+        self._lock = Lock()  # over the following
+        self._threads = 0  # that are ours for the time being
+        self._parked = 0  # of them, that wait for a token
+        self._tokens: SimpleQueue[None] = SimpleQueue()
+        self._coming = False  # whether a thread has been woken that has not begun yet
 
     @property
     def size(self) -> int:
@@ -66,62 +75,106 @@ class ThreadExecutor:
         return succeed(None)
 
     def submit(self, call: Call) -> Deferred[Reply]:
-        deferred: Deferred[Reply] = Deferred(lambda _: self._drop(job))
-        job = _Job(call, deferred)
+        job = _Job(call, self._drop)
         self._jobs.add(job)
         self._waiting.append(job)
         if not self._kicked:
             self._kicked = True
             self._reactor.callLater(0, self._kick)
-        return deferred
+        return job
 
-    def _drop(self, job: _Job) -> None:
-        with suppress(ValueError):  # it runs: its thread is left to it
+    def _drop(self, job: Any) -> None:
+        if job in self._waiting:  # else its thread is left to it
             self._waiting.remove(job)
             self._jobs.discard(job)
 
     def _kick(self) -> None:
-        """At the end of a reactor turn, wake a thread for every call that waits."""
         self._kicked = False
+        self._wake()
+
+    def _wake(self) -> bool:
+        """Have one more thread awake if calls wait. Returns whether one comes."""
+        if self._coming:
+            return True
         with self._lock:
-            count = min(len(self._waiting), self.size - self._awake)
-            self._awake += count
-        pool = self._pool or self._reactor.getThreadPool()
-        for _ in range(count):
-            pool.callInThread(self._work)
+            if self._coming or not self._waiting:
+                return self._coming
+            if self._parked:
+                self._parked -= 1
+                self._coming = True
+                self._tokens.put(None)
+                return True
+            if self._threads >= self.size:
+                return False
+            self._threads += 1
+            self._coming = True
+        (self._pool or self._reactor.getThreadPool()).callInThread(self._work)
+        return True
 
     def _work(self) -> None:
-        """In a thread: perform calls until none waits."""
+        """In a thread: perform calls, until none has come for a while."""
+        while True:
+            self._coming = False
+            if self._ended:
+                self._hand_back()  # for a thread that blocks
+            self._drain()
+            with self._lock:
+                if self._waiting:
+                    continue
+                self._parked += 1
+            try:
+                self._tokens.get(timeout=PARK)
+            except Empty:
+                with self._lock:
+                    if self._tokens.empty():
+                        self._parked -= 1
+                        self._threads -= 1
+                        return
+                    self._tokens.get()
+
+    def _drain(self) -> None:
+        """In a thread: perform the calls that wait."""
+        waiting, ended = self._waiting, self._ended
+        since = monotonic()
         while True:
             try:
-                job = self._waiting.popleft()
+                job = waiting.popleft()
             except IndexError:
-                with self._lock:
-                    if self._waiting:
-                        continue
-                    self._awake -= 1
-                    return
-            self._ended.append((job, perform(job.call)))
-            if not self._returning:
-                self._returning = True
-                self._reactor.callFromThread(self._return)
+                break
+            followed = bool(waiting) and self._wake()
+            if ended and not followed:
+                self._hand_back()
+            ended.append((job, perform(job.call)))
+            if monotonic() - since > HOLD:
+                self._hand_back()
+                since = monotonic()
+        self._hand_back()
+
+    def _hand_back(self) -> None:
+        if self._ended and not self._returning:
+            self._returning = True
+            self._reactor.callFromThread(self._return)
 
     def _return(self) -> None:
         """Hand all replies that there are to those who wait for them. Each fails alone."""
         self._returning = False  # first, so that a thread that comes too late for this batch wakes the next
-        while self._ended:
-            job, reply = self._ended.popleft()
-            self._jobs.discard(job)
+        ended, jobs = self._ended, self._jobs
+        while ended:
+            job, reply = ended.popleft()
+            jobs.discard(job)
             if reply.status < 500:
                 self.completed += 1
             else:
                 self.failed += 1
-            if not job.deferred.called:
-                job.deferred.callback(reply)
+            if not job.called:
+                job.callback(reply)
 
     def stop(self) -> Deferred[None]:
+        waiting = list(self._waiting)
         self._waiting.clear()
-        for job in list(self._jobs):
-            if not job.deferred.called:
-                job.deferred.errback(HTTPError(503, "the server is stopping"))
+        given_up = [*waiting, *self._jobs.difference(waiting)]
+        self._jobs.difference_update(waiting)
+        for job in given_up:
+            if not job.called:
+                job.errback(HTTPError(503, "the server is stopping"))
         return succeed(None)

@@ -11,7 +11,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import TextIOWrapper
+from time import perf_counter
 from typing import BinaryIO
 
 from msgspec.structs import force_setattr
@@ -21,6 +23,7 @@ from twisted_appserver.binding import Handler
 from twisted_appserver.calls import perform
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.frames import Calls, Fault, Frame, FrameReader, Ready, Replies, Start, encode
+from twisted_appserver.executors.progress import Progress
 from twisted_appserver.routing import Router
 
 READ = 65536
@@ -45,6 +48,7 @@ class Worker:
         self._inbound, self._outbound = inbound, outbound
         self._reader = FrameReader()
         self._handlers: Sequence[Handler] = ()
+        self._number = 0  # of the last call
 
     def run(self) -> None:
         """Until the server closes the connection, perform what it sends."""
@@ -73,15 +77,20 @@ class Worker:
             self._send(Fault(str(error)))
             raise SystemExit(1) from None
         self._handlers = router.handlers
+        self._progress = Progress(start.progress)
         self._send(Ready([handler.name for handler in router.handlers]))
 
     def _perform(self, frame: Calls) -> None:
         for call in frame.calls:
-            force_setattr(call, "handler", self._handlers[call.handler])
-            reply = perform(call)
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-            self._send(Replies([reply]))
+            self._number += 1
+            reply, begun = None, perf_counter()
+            if self._progress.begin(self._number):
+                force_setattr(call, "handler", self._handlers[call.handler])
+                reply = perform(call)
+                for stream in (sys.stdout, sys.stderr):
+                    with suppress(Exception):  # the function may have closed or replaced it
+                        stream.flush()
+            self._send(Replies([reply], [perf_counter() - begun]))
 
 
 def main() -> None:

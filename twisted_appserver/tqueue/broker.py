@@ -190,7 +190,7 @@ class Broker:
         queue = place.queue
         queue.reserved -= 1
         if queue.config.shutdown == "immediate" or self._places.get(queue.name) is not place:
-            self._write(Change(deletes=[task.number]))
+            self._ignore(self.store.write(Change(deletes=[task.number])))
             self._settle(place)
             return SHUTDOWN
         queue.puts += 1
@@ -250,7 +250,7 @@ class Broker:
         except CancelledError:  # the client is gone before it had the task: this was no delivery
             if queue.find(task.number, delivery) is task:
                 task.deliveries -= 1
-                self._return(place, task)
+                self._ignore(Deferred.fromCoroutine(self._return(place, task)))
             raise
         except StoreError as error:
             # Work goes on when the disk is full. The price is paid if the server ends before it is not:
@@ -311,7 +311,7 @@ class Broker:
         place, task = self._leased(name, number, delivery)
         if task is not None:
             task.due = self._reactor.seconds() + delay if delay > 0 else 0.0
-            await self._durably(self._return(place, task))
+            await self._return(place, task)
         return task
 
     async def bury(self, name: str, number: int, delivery: int = 0) -> Task | None:
@@ -319,14 +319,14 @@ class Broker:
         place, task = self._leased(name, number, delivery)
         if task is not None:
             task.buried = True
-            await self._durably(self._return(place, task))
+            await self._return(place, task)
         return task
 
     async def kick(self, name: str, count: int) -> int:
         """Bring buried tasks back to life."""
         place = self._place(name)
         tasks = place.queue.kick(count, self._reactor.seconds())
-        written = self._write(Change(updates=[_row(task) for task in tasks])) if tasks else None
+        written = self.store.write(Change(updates=[_row(task) for task in tasks])) if tasks else None
         self._settle(place)
         if written is not None:
             await _shared(written)
@@ -380,19 +380,19 @@ class Broker:
         self._expire(place)
         return place, place.queue.find(number, delivery)
 
-    def _return(self, place: _Place, task: Task) -> Change:
+    async def _return(self, place: _Place, task: Task) -> None:
         """Take a task out of its lease and put it where it belongs."""
         place.queue.unlease(task)
         place.queue.place(task, self._reactor.seconds())
-        change = Change(updates=[_row(task)])
+        written = self.store.write(Change(updates=[_row(task)]))  # before the next one may have it
         self._settle(place)
-        return change
+        if written is not None:
+            await _shared(written)
 
-    def _write(self, change: Change) -> Deferred[None] | None:
-        written = self.store.write(change)
+    def _ignore(self, written: Deferred[None] | None) -> None:
+        """Nobody waits for this change. If it is lost, the worst is that a task comes out once more."""
         if written is not None:
             written.addErrback(lambda failure: self.log.warn("not stored: {e}", e=failure.value))
-        return written
 
     async def _durably(self, change: Change) -> None:
         written = self.store.write(change)
@@ -450,7 +450,7 @@ class Broker:
                     place.timer.cancel()
                 del self._places[name]
         if forgets:
-            self._write(Change(forgets=forgets))
+            self._ignore(self.store.write(Change(forgets=forgets)))
         self.store.tidy()
 
 

@@ -202,21 +202,23 @@ class Queue:
     # Beyond the standard library.
 
     @contextmanager
-    def task(self, block: bool = True, timeout: float | None = None) -> Iterator[Any]:
-        """Get a task for the length of a block: it is done at its end, or released if that raises."""
+    def task(self, block: bool = True, timeout: float | None = None, delay: float = 0.0) -> Iterator[Any]:
+        """
+        Get a task for the length of a block: it is done at its end, or released if that raises.
+
+        @param delay: seconds until a task that was released may be got again.
+        """
         held = self._get(block, timeout)
-        with self._lock:
-            self._held.remove(held)
-            self._held.append(held)
-            held.thread = 0  # task_done() is for others
+        held.thread = 0  # not one that task_done() means
         done = False
         try:
             yield held.item
             done = True
         finally:
-            with self._lock:
-                self._held.remove(held)
-            self._finish(held, "done" if done else "release")
+            if self._ack == "manual":
+                with self._lock:
+                    self._held.remove(held)
+            self._finish(held, "done" if done else "release", delay)
 
     def tasks(self) -> Iterator[Any]:
         """
@@ -277,8 +279,8 @@ class Queue:
         mine = next((held for held in self._held if held.thread == here), None)
         return mine or next((held for held in self._held if held.thread), None)
 
-    def _finish(self, held: _Held, verb: str) -> None:
-        answer = self._ask(f"{verb}/{held.task_id}", {"delivery": held.delivery})
+    def _finish(self, held: _Held, verb: str, delay: float = 0.0) -> None:
+        answer = self._ask(f"{verb}/{held.task_id}", {"delivery": held.delivery, "delay": delay})
         if not answer["task_id"] and not answer["repeated"]:
             log.warning(
                 "the lease of task %s of %s had run out before it was %s", held.task_id, self.name, verb

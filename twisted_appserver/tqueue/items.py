@@ -98,7 +98,7 @@ def _number(value: float) -> float:
     try:
         return float(value) if value == value else 0.0
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _ordered(value: Any) -> bytes:

@@ -156,6 +156,8 @@ class SQLiteStore:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
                 answers = self._commit(batch)
+                if any(change is TIDY for change, _ in batch):
+                    self._vacuum()
                 last = self._closing and not self._waiting
                 if last:
                     self._database.close()
@@ -211,8 +213,10 @@ class SQLiteStore:
             if config is not None:
                 text = msgspec.json.encode(config).decode()
                 self._database.execute("INSERT INTO queues VALUES (?, ?)", (name, text))
-        if any(change is TIDY for change in changes):
-            self._database.execute(f"PRAGMA incremental_vacuum({TIDY_PAGES})").fetchall()
+
+    def _vacuum(self) -> None:
+        with suppress(sqlite3.Error):  # as a script, since execute() would stop after the first page
+            self._database.executescript(f"PRAGMA incremental_vacuum({TIDY_PAGES})")
 
     def _take_reserve(self) -> bool:
         """Have the space that is to be given up when the disk is full. Return whether there is so much."""

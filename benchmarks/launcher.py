@@ -1,0 +1,170 @@
+"""One running server: started on a free port in a session of its own, and surely stopped."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from benchmarks import machine
+from benchmarks.environment import BIN, SERVERS
+from benchmarks.peers import Server
+
+START_SECONDS = 20.0
+STOP_SECONDS = 1.0
+KILL_SECONDS = 5.0
+
+
+class ServerFailed(Exception):
+    """Raised when a server does not start, or does not answer as it should."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def session(leader: int) -> list[int]:
+    """The processes of a session, without those that are dead."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            found.append(int(entry.name))
+    return found
+
+
+class Running:
+    """
+    A server, as a context manager: it answers inside, and is gone afterwards.
+
+    @ivar port: where it listens, on 127.0.0.1.
+    @ivar pid: its first process.
+    """
+
+    def __init__(self, server: Server, variables: Mapping[str, str]) -> None:
+        self.server = server
+        self.port = free_port()
+        self.cores, self.load_cores = machine.cores(server.alone)
+        self.environment = {
+            **os.environ,
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "BENCH_PORT": str(self.port),
+            "BENCH_THREADS": str(server.threads),
+            "BENCH_WORKERS": "2",
+            "BENCH_PLACE": server.place,
+            **server.environment,
+            **variables,
+        }
+
+    def command(self) -> list[str]:
+        """The command line, filled in."""
+        filled = self.server.command.format(
+            bin=BIN,
+            port=self.port,
+            threads=self.environment["BENCH_THREADS"],
+            workers=self.environment["BENCH_WORKERS"],
+        )
+        return machine.pin(self.cores) + filled.split()
+
+    def __enter__(self) -> Self:
+        self.log = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            self.command(),
+            cwd=SERVERS,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.pid = self.process.pid
+        try:
+            self.wait()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                if self.fetch("/person/get/123/")[0] == 200:
+                    return
+            except (OSError, http.client.HTTPException, ValueError):
+                time.sleep(0.05)
+        raise ServerFailed(f"{self.server.name} does not answer: {self.tail()}")
+
+    def tail(self) -> str:
+        """The last line that it wrote."""
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else "it wrote nothing"
+
+    def fetch(self, path: str, body: object = None) -> tuple[int, Any]:
+        """Ask once, on a connection of its own; return the status and the decoded JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            if body is None:
+                connection.request("GET", path)
+            else:
+                headers = {"Content-Type": "application/json"}
+                connection.request("POST", path, json.dumps(body), headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def memory(self) -> int:
+        """The resident memory of all its processes, in bytes."""
+        pages = 0
+        for pid in session(self.pid):
+            try:
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            except OSError:
+                continue
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def stop(self) -> None:
+        """Ask the whole session to end, then make it, and wait until nobody is left."""
+        for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
+            deadline = time.monotonic() + seconds
+            for pid in session(self.pid):
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    continue
+            while self.process.poll() is None or session(self.pid):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.02)
+            else:
+                break
+        self.log.close()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

@@ -1,0 +1,92 @@
+"""The machine: its cores, whether it is busy with something else, and what it is called."""
+
+import fcntl
+import os
+import platform
+import resource
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+BUSY = 0.15
+
+CORES: tuple[int, ...] = tuple(sorted(os.sched_getaffinity(0)))
+
+Cores = Sequence[int]
+
+
+def cores(alone: bool) -> tuple[Cores, Cores]:
+    """
+    Which cores the server and the load generator may use.
+
+    @param alone: does each get its own?  Otherwise, or on one core, they share all.
+    """
+    if alone and len(CORES) > 1:
+        return CORES[:1], CORES[1:2]
+    return CORES, CORES
+
+
+def pin(chosen: Cores) -> list[str]:
+    """The beginning of a command line whose process may use only these cores."""
+    if tuple(chosen) == CORES:
+        return []
+    return ["taskset", "--cpu-list", ",".join(str(core) for core in chosen)]
+
+
+def busy(seconds: float = 1.0) -> float:
+    """Watch what share of the processors is in use, from 0 to 1."""
+
+    def times() -> tuple[int, int]:
+        fields = [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        return sum(fields), fields[3] + fields[4]
+
+    total, idle = times()
+    time.sleep(seconds)
+    total_after, idle_after = times()
+    return 1 - (idle_after - idle) / max(1, total_after - total)
+
+
+def complaint() -> str | None:
+    """Why this is no time to measure, if so."""
+    share = busy()
+    load = os.getloadavg()[0]
+    if share > BUSY:
+        return f"the machine is busy ({share:.0%} of its processors in use, load {load:.2f})"
+    return None
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """
+    Be the only run of the benchmark.
+
+    @raise BlockingIOError: when another one holds the lock.
+    """
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def raise_limits() -> int:
+    """Allow as many open files as the system lets us, and return how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def describe() -> dict[str, str]:
+    """What the report says of the machine."""
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+    wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)
+    return {
+        "processor": f"{model}, {len(CORES)} cores",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "wrk": (wrk.stdout + wrk.stderr).split("\n")[0].split(" [")[0],
+        "load average at the start": f"{os.getloadavg()[0]:.2f}",
+    }

@@ -1,0 +1,123 @@
+"""
+The servers: ours in its variants, and what else a user would pick for the same work.
+
+Each runs as its documentation shows it, with its own JSON encoder, access logs off, and as many
+threads or processes as ours.  Where that matters, time limits on idle connections are raised so
+that the C{idle} group can hold them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+UVICORN = (
+    "{bin}/uvicorn --host 127.0.0.1 --port {port} --loop uvloop --http httptools"
+    " --no-access-log --log-level warning --backlog 2048 --timeout-keep-alive 120"
+)
+GUNICORN = (
+    "{bin}/gunicorn --bind 127.0.0.1:{port} --backlog 2048 --log-level warning"
+    " --keep-alive 120 --worker-connections 20000"
+)
+GRANIAN = (
+    "{bin}/granian --interface wsgi --host 127.0.0.1 --port {port} --http 1 --no-ws"
+    " --log-level warning --backlog 20000"
+)
+
+
+@dataclass(frozen=True)
+class Server:
+    """
+    A server that can be started.
+
+    @ivar name: how it is called on the command line and in the results.
+    @ivar title: how it is called in the report.
+    @ivar command: with C{{bin}}, C{{port}}, C{{threads}} and C{{workers}} to be filled in.
+    @ivar place: where its functions run: C{thread} (several of one process), C{one-thread},
+        C{inline} (on the thread that does the HTTP), C{process} (a pool of processes behind the one
+        that does the HTTP), C{prefork} (processes that each do their own HTTP) or C{bare} (no
+        server at all).
+    @ivar threads: how many threads it gets, unless the workload says otherwise.
+    @ivar environment: further variables for its application.
+    @ivar ours: is it this project?
+    """
+
+    name: str
+    title: str
+    command: str
+    place: str = "thread"
+    threads: int = 10
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ours: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether the server gets a core of its own, and the load generator another."""
+        return self.place in ("thread", "one-thread", "inline")
+
+
+def our(name: str, title: str, place: str, **environment: str) -> Server:
+    """One variant of our own server."""
+    command = "{bin}/python ours.py"
+    return Server(name, title, command, place, environment=environment, ours=True)
+
+
+SERVERS = (
+    our("threads", "**ours, threads**", "thread", BENCH_VARIANT="threads"),
+    our("inline", "ours, inline route", "inline", BENCH_VARIANT="inline"),
+    our("limit", "ours, a constant inline (limit)", "inline", BENCH_VARIANT="limit"),
+    our(
+        "threads-twisted",
+        "ours, threads, twisted.web's channel",
+        "thread",
+        BENCH_VARIANT="threads",
+        BENCH_CHANNEL="twisted",
+    ),
+    our("processes", "**ours, processes**", "process", BENCH_VARIANT="processes"),
+    Server(
+        "granian",
+        "Granian WSGI, blocking threads",
+        GRANIAN + " --workers 1 --blocking-threads {threads} wsgi_app:app",
+        threads=8,
+    ),
+    Server("sanic", "Sanic + run_in_executor", "{bin}/python sanic_app.py"),
+    Server("aiohttp", "aiohttp + run_in_executor, uvloop", "{bin}/python aiohttp_app.py"),
+    Server("robyn", "Robyn (one thread)", "{bin}/python robyn_app.py --log-level ERROR", "one-thread"),
+    Server("starlette", "Starlette `def`, uvicorn", UVICORN + " starlette_app:app"),
+    Server("twisted-web", "twisted.web + deferToThread", "{bin}/python twisted_app.py"),
+    Server("bottle", "Bottle, waitress", "{bin}/python bottle_app.py"),
+    Server("klein", "Klein + deferToThread", "{bin}/python klein_app.py"),
+    Server("fastapi", "FastAPI `def`, uvicorn", UVICORN + " fastapi_app:app"),
+    Server(
+        "flask",
+        "Flask, gunicorn gthread",
+        GUNICORN + " --workers 1 --worker-class gthread --threads {threads} flask_app:app",
+    ),
+    Server(
+        "granian-workers",
+        "Granian WSGI, workers",
+        GRANIAN + " --workers {workers} --blocking-threads {threads} wsgi_app:app",
+        "prefork",
+        threads=8,
+    ),
+    Server(
+        "uvicorn-workers",
+        "FastAPI `def`, uvicorn workers",
+        UVICORN + " --workers {workers} fastapi_app:app",
+        "prefork",
+    ),
+    Server(
+        "aiohttp-pool",
+        "aiohttp + ProcessPoolExecutor, uvloop",
+        "{bin}/python aiohttp_app.py",
+        "process",
+    ),
+    Server(
+        "gunicorn-workers",
+        "Flask, gunicorn sync workers",
+        GUNICORN + " --workers {workers} flask_app:app",
+        "prefork",
+    ),
+    Server("fastapi-pool", "FastAPI + ProcessPoolExecutor", UVICORN + " fastapi_app:app", "process"),
+    Server("bare", "bare processes in a loop, no server", "{bin}/python bare.py", "bare"),
+)
+
+BY_NAME = {server.name: server for server in SERVERS}

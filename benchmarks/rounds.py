@@ -1,0 +1,101 @@
+"""
+All servers in turn, several times.
+
+Strategy: figures of this machine drift, so that only those of the same round are compared.  In each
+round every server of a group is started, checked, warmed up, measured and stopped; the next round
+begins with the next server.  A server that fails is left out of the rounds that follow.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from benchmarks import measure
+from benchmarks.checks import check
+from benchmarks.launcher import Running, ServerFailed
+from benchmarks.measure import Figures
+from benchmarks.peers import BY_NAME, Server
+from benchmarks.workloads import Workload
+
+WARM_UP = 1.0
+
+
+@dataclass
+class Series:
+    """What was measured of one server under one workload: one entry a round, None for a failure."""
+
+    rounds: list[Figures | None] = field(default_factory=list)
+    failed: str | None = None
+
+
+@dataclass
+class Group:
+    """
+    The workloads of one group.
+
+    @ivar rounds: how often.
+    @ivar seconds: how long one measurement takes.
+    @ivar loops: what C{BENCH_CPU_LOOPS} is to be.
+    """
+
+    workloads: Sequence[Workload]
+    rounds: int
+    seconds: float
+    loops: str
+    series: dict[tuple[str, str], Series] = field(default_factory=dict)
+
+    def servers(self, number: int) -> list[Server]:
+        """The servers, in this round's order."""
+        names = list(dict.fromkeys(name for one in self.workloads for name in one.servers))
+        turn = number % len(names)
+        return [BY_NAME[name] for name in names[turn:] + names[:turn]]
+
+    def run(self) -> Iterator[str]:
+        """Measure, and tell of each measurement in a line of text."""
+        for number in range(self.rounds):
+            due = [one for one in self.workloads if number < one.rounds]
+            for server in self.servers(number) if due else ():
+                wanted = [one for one in due if server.name in one.servers]
+                for told, batch in groupby(wanted, lambda one: one.environment):
+                    variables = {**told, "BENCH_CPU_LOOPS": self.loops}
+                    yield from self.start(server, variables, list(batch), number)
+
+    def start(
+        self, server: Server, variables: dict[str, str], batch: list[Workload], number: int
+    ) -> Iterator[str]:
+        """Start a server once, for the workloads that want it in the same state."""
+        keys = [(one.name, server.name) for one in batch]
+        for key in keys:
+            self.series.setdefault(key, Series()).rounds.append(None)
+        if any(self.series[key].failed for key in keys):
+            return
+        done = 0
+        try:
+            for figures in self.measure(server, variables, batch):
+                self.series[keys[done]].rounds[-1] = figures
+                yield line(number, batch[done], server, figures)
+                done += 1
+        except (ServerFailed, OSError, ValueError, KeyError) as error:
+            for key in keys[done:]:
+                self.series[key].failed = f"{type(error).__name__}: {error}"
+            yield f"round {number + 1}  {server.name}: {error}"
+
+    def measure(self, server: Server, variables: dict[str, str], batch: list[Workload]) -> Iterator[Figures]:
+        """The figures of each workload."""
+        if server.place == "bare":
+            for workload in batch:
+                yield measure.bare(workload, self.seconds * workload.share, variables)
+            return
+        with Running(server, variables) as running:
+            check(running, batch)
+            measure.start(running, batch[0], WARM_UP).result()
+            for workload in batch:
+                kind = measure.KINDS[workload.kind]
+                yield kind(running, workload, self.seconds * workload.share)
+
+
+def line(number: int, workload: Workload, server: Server, figures: Figures) -> str:
+    """A measurement, for whoever watches."""
+    figure = f"{figures[workload.figure]:,.1f} {workload.figure}"
+    errors = f", {figures['errors']:.0f} errors" if figures["errors"] else ""
+    return f"round {number + 1}  {workload.group}/{workload.name}  {server.name}: {figure}{errors}"

@@ -1,0 +1,142 @@
+"""
+What is asked of the servers, and which servers are asked.
+
+Workloads of one group share the start of a server.  The first figure of a workload is the one that
+ratios are made of.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PERSON = {"object_type": "person", "object_id": "123"}
+POSTED = {f"field{number}": "x" * 88 for number in range(10)}
+
+THREADS = (
+    *("threads", "inline", "limit", "threads-twisted"),
+    *("granian", "sanic", "aiohttp", "robyn", "starlette", "twisted-web", "bottle", "klein"),
+    *("fastapi", "flask"),
+)
+FAST = ("threads", "inline", "granian", "sanic", "aiohttp", "robyn", "fastapi")
+BODIES = ("threads", "granian", "sanic", "aiohttp", "robyn", "fastapi")
+PROCESSES = (
+    *("processes", "granian-workers", "uvicorn-workers"),
+    *("aiohttp-pool", "gunicorn-workers", "fastapi-pool"),
+)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """
+    One thing to measure.
+
+    @ivar group: what C{--groups} calls it.
+    @ivar name: unique within the group.
+    @ivar title: what the report calls it.
+    @ivar servers: names of the servers; the first is the one that the others are compared with.
+    @ivar figure: the headline figure, by its name in the results.
+    @ivar better: C{more} or C{less} of it.
+    @ivar kind: how it is measured: C{plain}, C{mixed}, C{idle}.
+    @ivar share: of the seconds for one measurement, how much this workload gets.
+    @ivar rounds: at most so many.
+    @ivar environment: what the server's application is told.
+    """
+
+    group: str
+    name: str
+    title: str
+    servers: tuple[str, ...]
+    path: str = "/person/get/123/"
+    expected: object = field(default_factory=lambda: PERSON)
+    connections: int = 64
+    script: str | None = None
+    figure: str = "requests/s"
+    better: str = "more"
+    kind: str = "plain"
+    share: float = 1.0
+    rounds: int = 100
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def table(size: int) -> Workload:
+    """The last of a table of so many patterns."""
+    return Workload(
+        "patterns",
+        f"last of {size}",
+        f"The last of {size} patterns, 64 connections",
+        ("threads", "starlette", "aiohttp", "bottle"),
+        path=f"/table{size - 1}/person/123/",
+        share=0.5,
+        rounds=3,
+        environment={"BENCH_PATTERNS": str(size)},
+    )
+
+
+def mixed(name: str, servers: tuple[str, ...]) -> Workload:
+    """Fast calls on 56 connections, beside 8 connections whose every call sleeps 50 ms."""
+    return Workload(
+        "mixed",
+        name,
+        f"Fast calls beside slow ones, {name}",
+        servers,
+        connections=56,
+        figure="p99 ms, mixed",
+        better="less",
+        kind="mixed",
+        share=0.67,
+        environment={"BENCH_THREADS": "10", "BENCH_WORKERS": "12"},
+    )
+
+
+WORKLOADS = (
+    Workload("threads", "get", "Threads: GET, 64 connections", THREADS),
+    Workload(
+        "latency",
+        "get, 1 connection",
+        "Threads: GET, one connection",
+        FAST,
+        connections=1,
+        figure="p50 us",
+        better="less",
+        share=0.67,
+    ),
+    Workload(
+        "many", "get, 512 connections", "Threads: GET, 512 connections", FAST, connections=512,
+        share=0.67,
+    ),
+    Workload(
+        "bodies", "post", "Threads: POST of 1 KB of JSON, echoed, 64 connections", BODIES,
+        path="/echo/", expected=POSTED, script="post.lua", share=0.67,
+    ),
+    Workload(
+        "bodies", "large", "Threads: GET of a 100 KB answer, 64 connections", BODIES,
+        path="/large/", expected=None, share=0.67,
+    ),
+    Workload("processes", "get", "Processes: GET, 64 connections", PROCESSES),
+    Workload(
+        "cpu",
+        "cpu",
+        "Processes: 2 ms of processor time per call, 64 connections",
+        (*PROCESSES, "bare"),
+        path="/cpu/",
+        expected={"done": True},
+        share=0.67,
+    ),
+    mixed("threads", ("threads", "granian", "aiohttp", "fastapi")),
+    mixed("processes", ("processes", "gunicorn-workers", "aiohttp-pool")),
+    table(1),
+    table(50),
+    table(500),
+    Workload(
+        "idle",
+        "10,000 idle connections",
+        "10,000 idle connections, and one that is active",
+        ("threads", "granian", "aiohttp", "starlette"),
+        figure="KB per connection",
+        better="less",
+        kind="idle",
+        rounds=2,
+        environment={"BENCH_CONNECTIONS": "20000"},
+    ),
+)  # fmt: skip
+
+GROUPS = tuple(dict.fromkeys(workload.group for workload in WORKLOADS))

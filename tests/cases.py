@@ -1,0 +1,275 @@
+"""Functions, and calls of them that every executor must answer alike: one table for all.
+
+It is an application too: worker processes import its C{url_patterns} by name.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+
+from twisted_appserver import Call, HTTPError, Reply, Route
+
+BIG = 10_000_000
+
+
+def echo(**variables: Any) -> dict[str, Any]:
+    return variables
+
+
+def by_name(a, b):  # type: ignore[no-untyped-def]
+    return {"a": a, "b": b}
+
+
+def single(variables):  # type: ignore[no-untyped-def]
+    return variables
+
+
+def with_call(call: Call, a: int = 0) -> dict[str, Any]:
+    return {"method": call.method, "path": call.path, "body": call.body.decode(), "a": a}
+
+
+def raises() -> dict[str, Any]:
+    raise ValueError("said by the function")
+
+
+def raises_surrogate() -> dict[str, Any]:
+    raise ValueError("\ud800")
+
+
+def raises_http() -> dict[str, Any]:
+    raise HTTPError(418, "short and stout", [("x-pot", "tea")])
+
+
+def raises_bad_http() -> dict[str, Any]:
+    raise HTTPError(400, "\ud800")
+
+
+def exits() -> dict[str, Any]:
+    sys.exit("bye")
+
+
+def interrupts() -> dict[str, Any]:
+    raise KeyboardInterrupt
+
+
+def returns(what: str) -> Any:
+    return {
+        "set": {1, 2},
+        "list": [1],
+        "none": None,
+        "nan": {"a": [float("nan")]},
+        "infinity": {"a": float("inf")},
+        "object": object(),
+        "surrogate": {"a": "\ud800"},
+        "big": {"text": "x" * BIG},
+        "reply": Reply({"made": True}, 201, {"X-Made": "yes"}),
+        "text": Reply("plain ä", 202),
+        "bytes": Reply(bytes(range(256))),
+        "nothing": Reply(b"", 204),
+        "bad_reply": Reply({}, 200, {"x": "a\r\nb: c"}),
+        "bad_status": Reply({}, 99),
+    }[what]
+
+
+def prints(text: str = "no newline") -> dict[str, Any]:
+    print(text, end="")
+    print("to stderr", end="", file=sys.stderr)
+    return {"printed": text}
+
+
+def writes() -> dict[str, Any]:
+    """Write to descriptor 1, and let a child process do so."""
+    os.write(1, b"\x00\x00\x00\x02to descriptor 1\n")
+    child = subprocess.run([sys.executable, "-S", "-c", "print('of a child')"], check=True)
+    return {"status": child.returncode}
+
+
+def reads() -> dict[str, Any]:
+    return {"read": sys.stdin.read()}
+
+
+async def coroutine(a: str = "x") -> dict[str, Any]:
+    return {"a": await succeed(a)}
+
+
+@inlineCallbacks
+def generator(a: str = "x"):  # type: ignore[no-untyped-def]
+    a = yield succeed(a)
+    return {"a": a}
+
+
+def deferred() -> Deferred[dict[str, Any]]:
+    return succeed({"a": "x"})
+
+
+async def coroutine_raises() -> dict[str, Any]:
+    await succeed(None)
+    raise ValueError("said by the coroutine")
+
+
+async def coroutine_cancelled() -> dict[str, Any]:
+    """Await what the function itself cancels: its own business, not that of who called."""
+    waiting: Deferred[None] = Deferred()
+    waiting.cancel()
+    await waiting
+    return {}
+
+
+def pid() -> dict[str, Any]:
+    return {"pid": os.getpid()}
+
+
+def meets(place: str, count: int) -> dict[str, Any]:
+    """Return once C{count} calls of this function run at the same time; they meet in the folder C{place}."""
+    with open(os.path.join(place, f"{os.getpid()}-{time.monotonic_ns()}"), "x"):
+        pass
+    for _ in range(1500):
+        if len(os.listdir(place)) >= count:
+            return {"pid": os.getpid()}
+        time.sleep(0.01)
+    raise TimeoutError(f"{os.listdir(place)}")
+
+
+def holds(path: str) -> dict[str, Any]:
+    """Make the file C{path} with the process id in it, and run until somebody removes it."""
+    with open(path + ".new", "w") as made:
+        made.write(str(os.getpid()))
+    os.rename(path + ".new", path)
+    for _ in range(3000):
+        if not os.path.exists(path):
+            return {"pid": os.getpid()}
+        time.sleep(0.01)
+    raise TimeoutError(path)
+
+
+def segfaults() -> dict[str, Any]:
+    ctypes.string_at(0)
+    return {}
+
+
+def dies(how: str) -> dict[str, Any]:
+    if how == "exit":
+        os._exit(3)
+    os.kill(os.getpid(), getattr(signal, how))
+    return {"survived": how}
+
+
+def closes_stdout() -> dict[str, Any]:
+    sys.stdout.close()
+    return {"closed": True}
+
+
+url_patterns = (
+    (r"/echo/", echo),
+    (r"/echo/(?P<a>)/", echo),
+    (r"/by_name/", by_name),
+    (r"/by_name/(?P<a>)/", by_name),
+    (r"/single/", single),
+    (r"/call/", with_call),
+    (r"/raises/", raises),
+    (r"/raises_surrogate/", raises_surrogate),
+    (r"/raises_http/", raises_http),
+    (r"/raises_bad_http/", raises_bad_http),
+    (r"/exits/", exits),
+    (r"/interrupts/", interrupts),
+    (r"/returns/(?P<what>)/", returns),
+    (r"/prints/", prints),
+    (r"/writes/", writes),
+    (r"/reads/", reads),
+    (r"/coroutine/", coroutine),
+    (r"/generator/", generator),
+    (r"/deferred/", deferred),
+    (r"/coroutine_raises/", coroutine_raises),
+    (r"/coroutine_cancelled/", coroutine_cancelled),
+    (r"/pid/", pid),
+    (r"/meets/", meets),
+    (r"/holds/", holds),
+    Route(r"/hurried/", holds, timeout=0.5),
+    (r"/segfaults/", segfaults),
+    (r"/dies/(?P<how>)/", dies),
+    (r"/closes_stdout/", closes_stdout),
+)
+
+FORM = ((b"content-type", b"application/x-www-form-urlencoded"),)
+JSON = ((b"content-type", b"application/json"),)
+
+
+class Case(NamedTuple):
+    """
+    One call and its answer.
+
+    @ivar answer: members of the JSON answer; of a problem document, texts that its C{detail} contains.
+    @ivar where: the executors that it is for.
+    """
+
+    path: str
+    status: int
+    answer: dict[str, Any] = {}
+    query: str = ""
+    body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    where: tuple[str, ...] = ("inline", "threads", "processes")
+
+    def call(self) -> Call:
+        return Call("POST" if self.body else "GET", self.path, self.query, self.headers, self.body)
+
+
+FAULT = {"title": "Internal Server Error", "type": "about:blank"}
+BOTH = {"a": "1", "b": "2"}
+CASES = (
+    # Arguments.
+    Case("/echo/", 200, {}),
+    Case("/echo/", 200, BOTH, query="a=1&b=2"),
+    Case("/echo/1/", 200, BOTH, query="a=9&b=2"),
+    Case("/echo/", 200, BOTH, body=b"a=1&b=2", headers=FORM),
+    Case("/echo/", 200, {"a": 1, "b": [None, 2.5]}, body=b'{"a": 1, "b": [null, 2.5]}', headers=JSON),
+    Case("/by_name/", 200, BOTH, query="a=1&b=2"),
+    Case("/by_name/1/", 200, {"a": "1", "b": 2}, body=b'{"b": 2}', headers=JSON),
+    Case("/by_name/", 200, BOTH, body=b"a=1&b=2", headers=FORM),
+    Case("/by_name/1/", 422, {"detail": "b"}),
+    Case("/single/", 200, BOTH, query="a=1&b=2"),
+    Case("/single/", 200, BOTH, body=b'{"a": "1", "b": "2"}', headers=JSON),
+    Case("/call/", 200, {"method": "GET", "path": "/call/", "a": 5}, query="a=5"),
+    Case("/call/", 200, {"method": "POST", "body": "a=5", "a": 5}, body=b"a=5", headers=FORM),
+    Case("/call/", 422, {"detail": "a"}, query="a=x"),
+    Case("/echo/", 400, {"detail": "JSON"}, body=b"{", headers=JSON),
+    Case("/echo/", 415, {}, body=b"x"),
+    # Faults of the function.
+    Case("/raises/", 500, FAULT),
+    Case("/raises_surrogate/", 500, FAULT),
+    Case("/exits/", 500, FAULT),
+    Case("/interrupts/", 500, FAULT),
+    Case("/returns/set/", 500, FAULT),
+    Case("/returns/list/", 500, FAULT),
+    Case("/returns/none/", 500, FAULT),
+    Case("/returns/nan/", 500, FAULT),
+    Case("/returns/infinity/", 500, FAULT),
+    Case("/returns/object/", 500, FAULT),
+    Case("/returns/surrogate/", 500, FAULT),
+    Case("/returns/bad_reply/", 500, FAULT),
+    Case("/returns/bad_status/", 500, FAULT),
+    Case("/raises_bad_http/", 500, FAULT),
+    # Answers on purpose.
+    Case("/raises_http/", 418, {"detail": "short and stout"}),
+    Case("/returns/big/", 200, {"text": "x" * BIG}),
+    Case("/returns/reply/", 201, {"made": True}),
+    # Output.
+    Case("/prints/", 200, {"printed": "no newline"}),
+    Case("/prints/", 200, {"printed": "ä\n\n"}, query="text=%C3%A4%0A%0A"),
+    Case("/writes/", 200, {"status": 0}, where=("processes",)),
+    Case("/reads/", 200, {"read": ""}, where=("processes",)),
+    # On the reactor, wherever the others are.
+    Case("/coroutine/", 200, {"a": "y"}, query="a=y"),
+    Case("/generator/", 200, {"a": "y"}, query="a=y"),
+    Case("/deferred/", 200, {"a": "x"}),
+    Case("/coroutine_raises/", 500, FAULT),
+    Case("/coroutine_cancelled/", 500, FAULT),
+)

@@ -1,0 +1,77 @@
+"""Tests of L{twisted_appserver.client}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+
+from tests import cases
+from twisted_appserver import AppResource, InlineExecutor
+from twisted_appserver.client import AppClient, Problem
+from twisted_appserver.errors import AppserverError
+
+
+class Fixed(Resource):
+    """Another server's page."""
+
+    def __init__(self, body: bytes, status: int = 200) -> None:
+        super().__init__()
+        self.body, self.status = body, status
+
+    def render_GET(self, request: Any) -> bytes:
+        request.setResponseCode(self.status)
+        return self.body
+
+
+class ClientTests(SynchronousTestCase):
+    """Over an application in memory."""
+
+    def setUp(self) -> None:
+        app = AppResource(cases.url_patterns, Clock(), InlineExecutor())
+        self.addCleanup(app.dispatcher.stop)
+        root = Resource()
+        root.putChild(b"app", app)
+        root.putChild(b"text", Fixed(b"plain"))
+        root.putChild(b"list", Fixed(b"[1]"))
+        root.putChild(b"nothing", Fixed(b"<p>", 404))
+        self.client = AppClient("http://localhost/app/", StubTreq(root))
+        self.other = AppClient("http://localhost", StubTreq(root))
+
+    def call(self, /, *args: Any, **variables: Any) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(self.client.call(*args, **variables)))
+
+    def problem(self, client: AppClient, *args: Any, **variables: Any) -> Problem:
+        deferred = Deferred.fromCoroutine(client.call(*args, **variables))
+        error = self.failureResultOf(deferred, Problem).value
+        self.assertIsInstance(error, AppserverError)
+        return error
+
+    def test_get(self) -> None:
+        """Without variables it is a GET."""
+        self.assertEqual(self.call("/call/")["method"], "GET")
+        self.assertEqual(self.call("/echo/x%20y/"), {"a": "x y"})
+
+    def test_variables(self) -> None:
+        """Variables arrive with their types, whatever their names."""
+        variables = {"a": 1, "b": [1.5, None], "path": "p", "self": "s", "timeout": 3, "c": {"ä": "ö"}}
+        self.assertEqual(self.call("/echo/", **variables), variables)
+
+    def test_problem(self) -> None:
+        """An error raises its problem document."""
+        error = self.problem(self.client, "/raises_http/")
+        self.assertEqual((error.status, error.title, error.detail), (418, "I'm a Teapot", "short and stout"))
+        self.assertTrue(error.instance)
+        self.assertIn("short and stout", str(error))
+        self.assertEqual(self.problem(self.client, "/nothing/").status, 404)
+        self.assertEqual(self.problem(self.client, "/raises/").status, 500)
+
+    def test_no_object(self) -> None:
+        """An answer that is no JSON object, from whatever answers there, raises a Problem too."""
+        for path in ("/text", "/list"):
+            self.assertEqual(self.problem(self.other, path).status, 200)
+        self.assertEqual(self.problem(self.other, "/nothing").status, 404)

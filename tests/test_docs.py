@@ -1,0 +1,276 @@
+"""What the documentation says is true."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from twisted.python.reflect import namedAny
+from twisted.trial.unittest import SynchronousTestCase
+
+import twisted_appserver
+from tests.test_examples import ROOT, ProgramTestCase
+from twisted_appserver.options import Settings, cli_name
+from twisted_appserver.routing import Router
+
+PACKAGE = ROOT / "twisted_appserver"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPTION_COLUMNS = "| option | meaning | default |\n|---|---|---|\n"
+CURL = r"(?m)^\$ (curl .+)\n(.*)$"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The blocks of a page that are marked as of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def programs() -> Iterator[tuple[str, str]]:
+    """Each Python block of each page, with a name for messages."""
+    for page in PAGES:
+        for number, block in enumerate(blocks(page, "python"), 1):
+            yield f"Python block {number} of {page.name}", block
+
+
+def options_table() -> str:
+    """The options as the guide must show them."""
+    rows = []
+    for each in fields(Settings):
+        meaning, _, default = each.metadata["help"].partition(" [")
+        if each.type == "bool":
+            default = "off"
+        elif each.default is not None:
+            default = "none" if each.default == () else str(each.default)
+        option = f"{cli_name(each.name)} {each.metadata['metavar']}".rstrip()
+        rows.append(f"| `{option}` | {meaning} | {default.removesuffix(']')} |\n")
+    return OPTION_COLUMNS + "".join(rows)
+
+
+class PageTests(SynchronousTestCase):
+    """Every page, read as text."""
+
+    def test_links(self) -> None:
+        """A link within the repository leads to a file that is there, and to a heading that is there."""
+        for page in PAGES:
+            for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+                if "://" in target:
+                    continue
+                path, _, heading = target.partition("#")
+                file = page.parent / path if path else page
+                self.assertTrue(file.exists(), f"{page.name} links to {target}")
+                if heading:
+                    titles = re.findall(r"(?m)^#+ (.+)$", file.read_text())
+                    anchors = [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
+                    self.assertIn(heading, anchors, f"{page.name} links to {target}")
+
+    def test_compiles(self) -> None:
+        """Every Python block is a program, or a whole part of one."""
+        for name, block in programs():
+            compile(block, name, "exec")
+
+    def test_tables(self) -> None:
+        """The url_patterns of every Python block can be served."""
+        count = 0
+        for name, block in programs():
+            if "url_patterns =" in block:
+                module: dict[str, Any] = {"__name__": "documented"}
+                exec(compile(block, name, "exec"), module)
+                self.assertTrue(Router(module["url_patterns"]).handlers, name)
+                count += 1
+        self.assertTrue(count)
+
+    def test_example(self) -> None:
+        """The README's example is examples/article.py, byte for byte."""
+        example = blocks(ROOT / "README.md", "python")[0]
+        self.assertEqual(example, (ROOT / "examples" / "article.py").read_text())
+
+    def test_options(self) -> None:
+        """The guide has the table of options, complete and as the command line shows it."""
+        expected = options_table()
+        found = re.search(re.escape(OPTION_COLUMNS) + r"(?:\|.*\n)*", (ROOT / "docs/guide.md").read_text())
+        shown = found[0] if found else ""
+        self.assertTrue(shown == expected, f"the guide's table of options should be\n\n{expected}")
+
+    def test_named_options(self) -> None:
+        """Every option of ours that a page names exists."""
+        known = {cli_name(each.name) for each in fields(Settings)}
+        for page in PAGES:
+            others = {"--reactor"}  # twistd's own
+            named = set(re.findall(r"`(?:appserver |--listen )?(--[a-z-]+)", page.read_text()))
+            self.assertEqual(named - others - known, set(), page.name)
+
+
+class ArchitectureTests(SynchronousTestCase):
+    """The page on the architecture names what there is."""
+
+    def setUp(self) -> None:
+        self.text = (ROOT / "docs" / "architecture.md").read_text()
+        self.names = re.findall(r"`([^`\n]+)`", self.text.replace("```", ""))
+
+    def test_files(self) -> None:
+        """Every file that it names is in the package or in the repository."""
+        files = re.findall(r"[\w/]+\.py\b", self.text)
+        self.assertTrue(len(files) > 20, files)
+        for name in files:
+            places = (PACKAGE / name, PACKAGE / "executors" / name, ROOT / name)
+            self.assertTrue(any(place.is_file() for place in places), name)
+
+    def test_names(self) -> None:
+        """Every module.name that it names can be imported."""
+        modules = {path.stem for path in PACKAGE.glob("*.py")} | {"executors"}
+        named = [name for name in self.names if re.fullmatch(r"\w+(\.\w+)+", name)]
+        named = [name for name in named if not name.endswith(".py") and name != "twisted.web"]
+        self.assertTrue(len(named) > 20, named)
+        for name in named:
+            self.assertIn(name.partition(".")[0], modules, name)
+            namedAny(f"twisted_appserver.{name}")
+
+    def test_imports(self) -> None:
+        """Imports point downwards, as it says."""
+        listed = re.search(r"(?m)^`errors\.py` <(.+\n)+?\n", self.text)
+        assert listed is not None
+        levels = [re.findall(r"`([\w/]+?)(?:\.py|/)`", level) for level in listed[0].split("<")]
+        rank = {module: number for number, level in enumerate(levels) for module in level}
+        self.assertTrue(len(rank) > 12, rank)
+        for module, own in rank.items():
+            pattern = f"{module}/*.py" if module == "executors" else f"{module}.py"
+            for path in PACKAGE.glob(pattern):
+                for imported in self.imports(path) & rank.keys():
+                    within = imported == module == "executors"
+                    self.assertTrue(within or rank[imported] < own, f"{path.name} imports {imported}")
+
+    def imports(self, path: Path) -> set[str]:
+        """The modules of the package that a file imports."""
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("twisted_appserver."):
+                found.add(str(node.module).split(".")[1])
+        return found
+
+    def test_map(self) -> None:
+        """The package's docstring, the other map, names modules that there are."""
+        names = re.findall(r"L\{(\w+)\}", str(twisted_appserver.__doc__))
+        self.assertTrue(len(names) > 10, names)
+        for name in names:
+            import_module(f"twisted_appserver.{name}")
+
+
+class ProgramTests(ProgramTestCase):
+    """The programs in the documentation, run."""
+
+    async def test_programs(self) -> None:
+        """Every Python block that is a whole program serves, and stops."""
+        count = 0
+        for name, block in programs():
+            if "__main__" in block:
+                script = self.folder / f"program{count}.py"
+                script.write_text(re.sub(r"run_server\((port=\d+)?", "run_server(port=0", block))
+                program = self.start(sys.executable, str(script))
+                await program.url()
+                await program.stop()
+                self.assertNotIn("Traceback", program.output, name)
+                count += 1
+        self.assertEqual(count, 2)
+
+    async def test_transcript(self) -> None:
+        """Every curl command in the guide is answered as it says, in both types."""
+        guide = ROOT / "docs" / "guide.md"
+        (self.folder / "shop.py").write_text(blocks(guide, "python")[0])
+        commands = re.findall(CURL, "".join(blocks(guide, "console")))
+        self.assertTrue(len(commands) > 5, commands)
+        for server_type in ("threaded", "forked"):
+            command = f"-m twisted_appserver --port=0 --app=shop.py --type={server_type}"
+            server = self.start(sys.executable, *command.split())
+            url = await server.url()
+            for command, expected in commands:
+                curl = self.start("curl", *shlex.split(command.replace("localhost:8080", url))[1:])
+                await curl.ended
+                answer = re.sub(r'"instance":"[\w-]+"', '"instance":"..."', curl.output)
+                self.assertEqual(answer, expected, command)
+            await server.stop()
+
+    async def test_client(self) -> None:
+        """The guide's function that calls the guide's shop gets its answers, and its refusals."""
+        guide = blocks(ROOT / "docs" / "guide.md", "python")
+        (self.folder / "shop.py").write_text(guide[0])
+        calls = next(block for block in guide if "AppClient" in block)
+        calls += "\nfrom twisted.internet.task import react\n"
+        calls += "async def show(reactor, url): print(await bolts(url))\nreact(show, sys.argv[1:])\n"
+        (self.folder / "calls.py").write_text("import sys\n" + calls)
+        server = self.start(sys.executable, "-m", "twisted_appserver", "--port=0", "--app=shop.py")
+        url = await server.url()
+        for base, expected in ((url, "'count': 3"), (f"{url}/none", "'refused': 404")):
+            caller = self.start(sys.executable, "calls.py", base)
+            await caller.ended
+            self.assertIn(expected, caller.output)
+        await server.stop()
+
+    async def test_executor(self) -> None:
+        """The guide's AppResource with worker processes of its own works below a path."""
+        block = next(block for _, block in programs() if "ProcessExecutor(" in block)
+        block += "\nfrom twisted.web.server import Site\n"
+        block += "port = reactor.listenTCP(0, Site(root), interface='127.0.0.1')\n"
+        block += "print(f'http://localhost:{port.getHost().port}/')\nreactor.run()\n"
+        (self.folder / "mounting.py").write_text(block)
+        server = self.start(sys.executable, "mounting.py")
+        answer = await self.get(await server.url() + "/api/person/get/123/")
+        self.assertEqual(answer, b'{"object_type":"person","object_id":"123"}')
+        await server.stop()
+
+    async def test_asyncio(self) -> None:
+        """The guide's functions on the reactor work, those for asyncio's too."""
+        block = next(block for _, block in programs() if "ensure_future" in block)
+        (self.folder / "waiting.py").write_text(block)
+        run = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
+        command = "--reactor=asyncio --nodaemon --pidfile= appserver --port=0 --app=waiting.py"
+        server = self.start(sys.executable, "-c", run, *command.split())
+        url = await server.url()
+        for path in ("wait", "asyncio", "deferred"):
+            self.assertEqual(await self.get(f"{url}/{path}/0.01/"), b'{"waited":0.01}')
+        await server.stop()
+
+    async def test_tac(self) -> None:
+        """The guide's .tac file works with twistd -y."""
+        block = next(block for _, block in programs() if "setServiceParent" in block)
+        (self.folder / "example.tac").write_text(re.sub(r"port=\d+", "port=0", block))
+        run = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
+        command = "--nodaemon --pidfile= --python=example.tac"
+        server = self.start(sys.executable, "-c", run, *command.split())
+        answer = await self.get(await server.url() + "/person/get/123/")
+        self.assertEqual(answer, b'{"object_type":"person","object_id":"123"}')
+        await server.stop()
+
+
+class PrivacyTests(SynchronousTestCase):
+    """The repository speaks to whoever reads it, wherever they are."""
+
+    def test_text(self) -> None:
+        """No text file names a folder of one machine, or an entry of a tracker that readers cannot see."""
+        private = re.compile(r"/(?:wor[k]|roo[t])/|\b[Ii]ssue[s ]*#?\d|(?<![\w&#])#\d+\b")
+        count = 0
+        for path in self.files(ROOT):
+            try:
+                text = path.read_text()
+            except UnicodeDecodeError:
+                continue
+            count += 1
+            for line in text.splitlines():
+                self.assertIsNone(private.search(line), f"{path}: {line}")
+        self.assertTrue(count > 40, count)
+
+    def files(self, folder: Path) -> Iterator[Path]:
+        """What belongs to the repository, as far as its own .gitignore tells."""
+        ignored = re.compile(r"\..*|__pycache__|build|dist|venv|_trial_temp.*|.*\.egg-info|dropin\.cache")
+        for path in folder.iterdir():
+            if ignored.fullmatch(path.name) and path.name not in (".ci", ".gitignore"):
+                continue
+            if path.is_dir():
+                yield from self.files(path)
+            elif path.suffix not in (".log", ".pid"):
+                yield path

@@ -1,0 +1,288 @@
+"""Each example does what it says, run as its user would run it: as a process of its own, over a socket."""
+
+from __future__ import annotations
+
+import contextlib  # trial reads a name "suppress" in a test module as its own
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from treq.client import HTTPClient
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.trial.unittest import TestCase
+from twisted.web.client import Agent
+
+from twisted_appserver.client import AppClient, Problem
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+PERSON = b'{"object_type":"person","object_id":"123"}'
+TWISTD = [
+    sys.executable,
+    "-c",
+    "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()",
+    "--nodaemon",
+    "--pidfile=",
+    "appserver",
+    "--port=0",
+]
+
+
+class Program(ProcessProtocol):
+    """
+    A program that runs, and what it has written so far.
+
+    @param command: with its arguments.
+    @param folder: the current one for it.
+    @param environ: variables to add to the environment; C{None} takes one away.
+    """
+
+    def __init__(self, *command: str, folder: str | Path, **environ: str | None) -> None:
+        self.output, self.mark = "", uuid4().hex
+        self.ended: Deferred[Any] = Deferred()
+        self._awaited: list[tuple[str, Deferred[re.Match[str]]]] = []
+        added = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PROGRAM": self.mark, **environ}
+        variables = {name: value for name, value in {**os.environ, **added}.items() if value is not None}
+        reactor.spawnProcess(self, command[0], command, variables, str(folder))
+
+    def outReceived(self, data: bytes) -> None:
+        self.output += data.decode()
+        for awaited in list(self._awaited):
+            pattern, deferred = awaited
+            found = re.search(pattern, self.output)
+            if found:
+                self._awaited.remove(awaited)
+                deferred.callback(found)
+
+    errReceived = outReceived
+
+    def processEnded(self, reason: Any) -> None:
+        for pattern, deferred in self._awaited:
+            deferred.errback(AssertionError(f"{reason.value}, before {pattern!r}: {self.output}"))
+        self.ended.callback(reason.value)
+
+    def line(self, pattern: str) -> Deferred[re.Match[str]]:
+        """
+        @return: fires when the output matches a pattern; fails when the program ends before.
+        """
+        deferred: Deferred[re.Match[str]] = Deferred()
+        self._awaited.append((pattern, deferred))
+        self.outReceived(b"")
+        return deferred
+
+    async def url(self) -> str:
+        """Where it listens, as soon as it says so."""
+        return (await self.line(r"(http://localhost:\d+)/"))[1]
+
+    async def stop(self) -> None:
+        """End it as an administrator does, and see that it and its workers are gone."""
+        if not self.ended.called:
+            self.transport.signalProcess("TERM")
+            self.ended.addTimeout(20, reactor, lambda result, _: self.transport.signalProcess("KILL"))
+        result = await self.ended
+        if getattr(result, "signal", None) != signal.SIGTERM and getattr(result, "exitCode", 1) != 0:
+            raise AssertionError(f"{result}: {self.output}")
+        if left := self.processes():
+            raise AssertionError(f"the processes {left} are left: {self.output}")
+
+    def processes(self) -> list[int]:
+        """The processes that it started, as far as the system tells, and itself."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if f"PROGRAM={self.mark}".encode() in path.read_bytes():
+                    found.append(int(path.parent.name))
+            except OSError:  # it has ended
+                continue
+        return found
+
+    async def kill(self) -> None:
+        """End it at once, whatever state it is in."""
+        with contextlib.suppress(ProcessExitedAlready):
+            self.transport.signalProcess("KILL")
+        await self.ended
+
+
+class ProgramTestCase(TestCase):
+    """Runs programs, and ends them also when a test fails."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.http = HTTPClient(Agent(reactor, connectTimeout=10))
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir(parents=True)
+        self.folder = self.folder.resolve()
+
+    def start(self, *command: str, folder: str | Path | None = None, **environ: str | None) -> Program:
+        program = Program(*command, folder=folder or self.folder, **environ)
+        self.addCleanup(lambda: Deferred.fromCoroutine(program.kill()))
+        return program
+
+    def client(self, url: str) -> AppClient:
+        return AppClient(url, self.http, timeout=30)
+
+    async def get(self, url: str) -> bytes:
+        response = await self.http.get(url, timeout=30)
+        body: bytes = await response.content()
+        self.assertEqual(response.code, 200, body)
+        return body
+
+    async def refused(self, status: int, *arguments: Any, **variables: Any) -> str:
+        """The detail with which the service refuses a call of an L{AppClient}."""
+        client, path = arguments
+        with self.assertRaises(Problem) as raised:
+            await client.call(path, **variables)
+        self.assertEqual(raised.exception.status, status)
+        return raised.exception.detail
+
+
+class ArticleTests(ProgramTestCase):
+    """examples/article.py, outside of the repository."""
+
+    async def check_script(self, server_type: str) -> None:
+        text = (EXAMPLES / "article.py").read_text()
+        for old, new in (("port=8081", "port=0"), ("THREADED_SERVER", server_type)):
+            self.assertEqual(text.count(old), 1)
+            text = text.replace(old, new)
+        (self.folder / "script.py").write_text(text)
+        program = self.start(sys.executable, "script.py")
+        self.assertEqual(await self.get(await program.url() + "/person/get/123/"), PERSON)
+        await program.stop()
+
+    async def check_twistd(self, server_type: str) -> None:
+        (self.folder / "script.py").write_bytes((EXAMPLES / "article.py").read_bytes())
+        program = self.start(*TWISTD, "--app=script.py", f"--type={server_type}")
+        self.assertEqual(await self.get(await program.url() + "/person/get/123/"), PERSON)
+        await program.stop()
+
+    async def test_script_threaded(self) -> None:
+        """The script serves its table in threads."""
+        await self.check_script("THREADED_SERVER")
+
+    async def test_script_forked(self) -> None:
+        """The script serves its table in worker processes."""
+        await self.check_script("FORKED_SERVER")
+
+    async def test_twistd_threaded(self) -> None:
+        """twistd serves the script's table in threads."""
+        await self.check_twistd("threaded")
+
+    async def test_twistd_forked(self) -> None:
+        """twistd serves the script's table in worker processes."""
+        await self.check_twistd("forked")
+
+
+class InventoryTests(ProgramTestCase):
+    """examples/inventory.py keeps its state right, wherever its functions run."""
+
+    async def check(self, *command: str) -> None:
+        program = self.start(*command, INVENTORY=str(self.folder / "inventory.sqlite"))
+        url = await program.url()
+        client = self.client(url)
+        self.assertEqual(await client.call("/items/"), {"items": []})
+        await self.check_stock(url, client)
+        await self.check_errors(client)
+        await self.check_race(client)
+        await program.stop()
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["inventory.sqlite"])
+
+    async def check_stock(self, url: str, client: AppClient) -> None:
+        """What is put in by a form comes out by JSON."""
+        bolt = {"sku": "bolt", "quantity": 20, "price": 0.15}
+        for status, quantity in ((201, 20), (200, 40)):
+            form = {"quantity": "20", "price": "0.15"}
+            response = await self.http.post(f"{url}/items/bolt/put/", data=form, timeout=30)
+            self.assertEqual(await response.json(), {**bolt, "quantity": quantity})
+            self.assertEqual(response.code, status)
+        left = {**bolt, "quantity": 17}
+        self.assertEqual(await client.call("/items/bolt/take/", quantity=23), left)
+        self.assertEqual(await client.call("/items/bolt/"), left)
+        self.assertEqual(await client.call("/items/?below=18"), {"items": [left]})
+        self.assertEqual(await client.call("/items/?below=17"), {"items": []})
+
+    async def check_errors(self, client: AppClient) -> None:
+        """What cannot be done is refused, and changes nothing."""
+        self.assertIn("'nut'", await self.refused(404, client, "/items/nut/"))
+        self.assertIn("'nut'", await self.refused(404, client, "/items/nut/take/", quantity=1))
+        self.assertIn("17", await self.refused(409, client, "/items/bolt/take/", quantity=18))
+        for wrong in ("x", 0, 1.5, None):
+            detail = await self.refused(422, client, "/items/bolt/put/", quantity=wrong)
+            self.assertTrue(detail.startswith("quantity: "), detail)
+        self.assertIn("quantity", await self.refused(422, client, "/items/bolt/put/", price=1))
+        await self.refused(405, client, "/items/bolt/take/")
+        self.assertEqual((await client.call("/items/bolt/"))["quantity"], 17)
+
+    async def check_race(self, client: AppClient) -> None:
+        """Of 24 clients that take one each of 17, exactly 17 get it."""
+
+        async def take() -> int:
+            try:
+                await client.call("/items/bolt/take/", quantity=1)
+            except Problem as problem:
+                return problem.status
+            return 200
+
+        answers = await gatherResults([Deferred.fromCoroutine(take()) for _ in range(24)])
+        self.assertEqual(sorted(answers), [200] * 17 + [409] * 7)
+
+    async def test_threaded(self) -> None:
+        """In threads, run as a script."""
+        await self.check(sys.executable, str(EXAMPLES / "inventory.py"), "--port=0", "--type=threaded")
+
+    async def test_forked(self) -> None:
+        """In worker processes, run as a script."""
+        await self.check(sys.executable, str(EXAMPLES / "inventory.py"), "--port=0", "--type=forked")
+
+    async def test_twistd_threaded(self) -> None:
+        """In threads, under twistd."""
+        await self.check(*TWISTD, f"--app={EXAMPLES / 'inventory.py'}", "--type=threaded")
+
+    async def test_twistd_forked(self) -> None:
+        """In worker processes, under twistd."""
+        await self.check(*TWISTD, f"--app={EXAMPLES / 'inventory.py'}", "--type=forked")
+
+
+class MountedTests(ProgramTestCase):
+    """An application below a path of something else, which goes on as before."""
+
+    async def check(self, name: str, home: bytes) -> None:
+        program = self.start(sys.executable, str(EXAMPLES / name), "0")
+        url = await program.url()
+        self.assertEqual(await self.get(f"{url}/"), home)
+        self.assertEqual(await self.get(f"{url}/api/person/get/123/"), PERSON)
+        self.assertIn("/person/", await self.refused(404, self.client(url), "/api/person/"))
+        response = await self.http.get(f"{url}/person/get/123/", timeout=30)
+        await response.content()
+        self.assertEqual(response.code, 404)
+        await program.stop()
+
+    async def test_site(self) -> None:
+        """examples/mounted.py: below a path of a Site."""
+        await self.check("mounted.py", b"The site that was there before.\n")
+
+    async def test_klein(self) -> None:
+        """examples/in_klein.py: below a path of a Klein application."""
+        await self.check("in_klein.py", b"A page of the Klein application.\n")
+
+
+class CallingTests(ProgramTestCase):
+    """examples/calling.py, against examples/article.py."""
+
+    async def test_calling(self) -> None:
+        """It prints an answer, several answers in order, and an error."""
+        server = self.start(*TWISTD, f"--app={EXAMPLES / 'article.py'}")
+        caller = self.start(sys.executable, str(EXAMPLES / "calling.py"), await server.url())
+        self.assertEqual((await caller.ended).exitCode, 0, caller.output)
+        numbers = [{"object_type": "person", "object_id": str(number)} for number in range(3)]
+        person = {"object_type": "person", "object_id": "123"}
+        expected = f"{person}\n{numbers}\n404: no pattern matches /nothing/here/\n"
+        self.assertEqual(caller.output, expected)
+        await server.stop()

@@ -1,0 +1,96 @@
+"""Tests of L{twisted_appserver.guard}: who may ask."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_appserver import Call, HTTPError
+from twisted_appserver.guard import Guard
+
+GUARD = Guard(["app.example", "Bücher.example"], ["https://pages.example", "HTTPS://Other.example:8443/"])
+
+
+class GuardTestCase(SynchronousTestCase):
+    def status(self, guard: Guard = GUARD, **headers: str) -> int:
+        """200 if such a request may ask, or the status with which it is refused."""
+        raw = tuple(
+            (name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()
+        )
+        try:
+            guard.check(Call("GET", "/", raw_headers=raw))
+        except HTTPError as error:
+            self.assertTrue(error.detail)
+            return error.status
+        return 200
+
+
+class HostTests(GuardTestCase):
+    def test_ours(self) -> None:
+        """Loopback's names, and those that were allowed, are ours, with any port and in any case."""
+        for host in (
+            "localhost", "localhost:8080", "LocalHost", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080",
+            "app.example", "APP.example:443", "xn--bcher-kva.example",
+        ):  # fmt: skip
+            self.assertEqual(self.status(host=host), 200, host)
+
+    def test_others(self) -> None:
+        """Any other name is refused with 421, above all one that merely looks like ours."""
+        for host in (
+            "evil.example", "localhost.evil.example", "evil-localhost", "app.example.evil.example",
+            "127.0.0.2", "127.0.0.1.evil.example", "[::2]", "::1", "localhost:port", "localhost:", "a b",
+            "localhost@evil.example", "localhost:80:80", "localhost, evil.example", "\xe4", "0x7f.1",
+            "localhost:123456", "localhost/", "*", "[::1",
+        ):  # fmt: skip
+            self.assertEqual(self.status(host=host), 421, host)
+
+    def test_any(self) -> None:
+        """With "*", every name is ours."""
+        self.assertEqual(self.status(Guard(["*"]), host="evil.example"), 200)
+
+    def test_default(self) -> None:
+        """Without any name, loopback's are ours."""
+        self.assertEqual(self.status(Guard(), host="127.0.0.1:8080"), 200)
+        self.assertEqual(self.status(Guard(), host="app.example"), 421)
+
+
+class OriginTests(GuardTestCase):
+    def test_none(self) -> None:
+        """A request that is not from a page has no Origin, and may ask."""
+        self.assertEqual(self.status(host="localhost:8080"), 200)
+
+    def test_same(self) -> None:
+        """Pages that we served ourselves may ask."""
+        for origin in ("http://localhost:8080", "https://localhost:8080"):
+            self.assertEqual(self.status(host="localhost:8080", origin=origin), 200)
+            self.assertEqual(
+                self.status(host="LOCALHOST:8080", origin=origin, sec_fetch_site="same-origin"), 200
+            )
+
+    def test_allowed(self) -> None:
+        """Pages of an origin that was allowed may ask, from another site too."""
+        for origin in ("https://pages.example", "https://PAGES.example", "https://other.example:8443"):
+            self.assertEqual(self.status(host="localhost", origin=origin, sec_fetch_site="cross-site"), 200)
+
+    def test_foreign(self) -> None:
+        """Pages of any other origin are refused with 403, also those on another port or without a name."""
+        for origin in (
+            "http://evil.example", "http://localhost", "http://localhost:8081", "null", "http://pages.example",
+            "https://pages.example.evil.example", "https://pages.example:444", "*", "file://",
+        ):  # fmt: skip
+            self.assertEqual(self.status(host="localhost:8080", origin=origin), 403, origin)
+
+    def test_host_first(self) -> None:
+        """A page of our own address under a foreign name (DNS rebinding) is refused by the name."""
+        self.assertEqual(self.status(host="evil.example", origin="http://evil.example"), 421)
+
+
+class FetchSiteTests(GuardTestCase):
+    def test_ours(self) -> None:
+        """The address bar and pages of our own may ask."""
+        for site in ("none", "same-origin"):
+            self.assertEqual(self.status(host="localhost", sec_fetch_site=site), 200)
+
+    def test_others(self) -> None:
+        """An image or script of a page elsewhere, which sends no Origin, is refused with 403."""
+        for site in ("cross-site", "same-site", "anything"):
+            self.assertEqual(self.status(host="localhost", sec_fetch_site=site), 403)

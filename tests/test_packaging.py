@@ -1,0 +1,89 @@
+"""The package as a user gets it: built, installed, run from another folder, and taken away again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import venv
+from pathlib import Path
+
+from twisted.internet.threads import deferToThread
+
+from tests.test_examples import PERSON, ROOT, Program, ProgramTestCase
+
+
+class PackagingTests(ProgramTestCase):
+    """Slow, and needs the network: pip fetches setuptools and what the package depends on."""
+
+    timeout = 300
+
+    async def environment(self) -> None:
+        """Copy what a distribution is built from, so that nothing is built in the repository; make a venv."""
+        self.source, self.elsewhere = self.folder / "source", self.folder / "elsewhere"
+        self.elsewhere.mkdir()
+        ignore = shutil.ignore_patterns("__pycache__", "dropin.cache", "*.egg-info")
+        for name in ("twisted_appserver", "twisted"):
+            shutil.copytree(ROOT / name, self.source / name, ignore=ignore)
+        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, self.source)
+        await deferToThread(venv.create, self.folder / "venv", with_pip=True)
+        self.programs = self.folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+
+    def program(self, name: str, *arguments: str) -> Program:
+        """Start a program of the new venv, in a folder that has nothing to do with the source."""
+        return self.start(str(self.programs / name), *arguments, folder=self.elsewhere, PYTHONPATH=None)
+
+    async def run_program(self, name: str, *arguments: str) -> str:
+        """
+        @return: what it wrote.
+        """
+        program = self.program(name, *arguments)
+        result = await program.ended
+        self.assertEqual(result.exitCode, 0, program.output)
+        return program.output
+
+    async def pip(self, *arguments: str) -> None:
+        await self.run_program("python", "-m", "pip", *arguments)
+
+    async def check_installed(self) -> None:
+        """twistd shows the plugin, and both it and the command serve, in both types."""
+        self.assertRegex(await self.run_program("twistd", "--help"), r"(?m)^ +appserver ")
+        self.assertIn("--type=", await self.run_program("twistd", "appserver", "--help"))
+        for server_type in ("threaded", "forked"):
+            for command in (["twistd", "--nodaemon", "--pidfile=", "appserver"], ["appserver"]):
+                program = self.program(*command, "--port", "0", "--type", server_type)
+                self.assertEqual(await self.get(await program.url() + "/person/get/123/"), PERSON)
+                await program.stop()
+
+    async def check_removed(self) -> None:
+        """Without the package, twistd is as it was before."""
+        await self.pip("uninstall", "-y", "twisted_appserver")
+        help = await self.run_program("twistd", "--help")
+        self.assertNotIn("appserver", help)
+        self.assertNotIn("Traceback", help)
+        self.assertRegex(help, r"(?m)^ +web ")
+
+    async def test_wheel(self) -> None:
+        """A wheel has the plugin and all that runs, and can be uninstalled."""
+        await self.environment()
+        await self.pip("wheel", "--quiet", "--no-deps", "--wheel-dir", str(self.folder), str(self.source))
+        (wheel,) = self.folder.glob("*.whl")
+        await self.pip("install", "--quiet", str(wheel))
+        for name in ("source", wheel.name):
+            path = self.folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        await self.check_installed()
+        where = await self.run_program("python", "-c", "import twisted_appserver as t; print(t.__file__)")
+        typed = Path(where.strip()).with_name("py.typed")
+        self.assertTrue(typed.is_relative_to(self.folder / "venv"), typed)
+        self.assertTrue(typed.is_file())
+        await self.check_removed()
+
+    async def test_editable(self) -> None:
+        """An editable install has the plugin too, runs the source itself, and can be uninstalled."""
+        await self.environment()
+        await self.pip("install", "--quiet", "--editable", str(self.source))
+        await self.check_installed()
+        where = await self.run_program("python", "-c", "import twisted_appserver as t; print(t.__file__)")
+        self.assertEqual(Path(where.strip()), self.source / "twisted_appserver" / "__init__.py")
+        await self.check_removed()

@@ -1,0 +1,145 @@
+"""Tests of L{twisted_appserver.variables}: what a query string and a body carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.properties import given, st
+from twisted_appserver.errors import HTTPError
+from twisted_appserver.variables import MAX_DEPTH, MAX_FIELDS, read_body, read_query
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def multipart(*parts: tuple[str, bytes]) -> bytes:
+    """A multipart/form-data body with the boundary C{XX}."""
+    made = [
+        b"--XX\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (head.encode(), body)
+        for head, body in parts
+    ]
+    return b"".join(made) + b"--XX--\r\n"
+
+
+class Refusals(SynchronousTestCase):
+    """Assertions for what is refused."""
+
+    def refused(self, status: int, function: Any, *args: Any) -> str:
+        """C{function(*args)} is refused with C{status}; returns the detail."""
+        error = self.assertRaises(HTTPError, function, *args)
+        self.assertEqual(error.status, status)
+        return error.detail
+
+
+class QueryTests(Refusals):
+    def test_fields(self) -> None:
+        """Each field is a text; plus and percent escapes are decoded; a blank value is kept."""
+        self.assertEqual(read_query("a=1&b=x+y&c=%C3%A4%26&d="), {"a": "1", "b": "x y", "c": "ä&", "d": ""})
+
+    def test_repeated(self) -> None:
+        """A repeated field becomes a list, in order."""
+        self.assertEqual(read_query("a=3&b=x&a=1&a=2"), {"a": ["3", "1", "2"], "b": "x"})
+
+    def test_not_utf8(self) -> None:
+        """Escapes that are not UTF-8 are refused with 400, not replaced."""
+        self.refused(400, read_query, "a=%ff")
+
+    def test_raw_utf8(self) -> None:
+        """UTF-8 that was not percent-encoded (as curl sends it; latin-1 in L{Call.query}) is understood."""
+        self.assertEqual(read_query("a=ä".encode().decode("latin-1")), {"a": "ä"})
+
+    def test_too_many(self) -> None:
+        """More fields than the limit are refused with 400."""
+        read_query("&".join(["a=1"] * MAX_FIELDS))
+        self.refused(400, read_query, "&".join(["a=1"] * (MAX_FIELDS + 1)))
+
+    @given(st.text(st.characters(codec="latin-1"), max_size=60))
+    def test_anything(self, query: str) -> None:
+        """Whatever a client sends, there is a dict or a 400, never another exception."""
+        try:
+            self.assertIsInstance(read_query(query), dict)
+        except HTTPError as error:
+            self.assertEqual(error.status, 400)
+
+
+class FormTests(Refusals):
+    def test_form(self) -> None:
+        """A form's fields are texts, not JSON; the type's parameters and case do not matter."""
+        self.assertEqual(
+            read_body(b"a=1&a=2&b=%C3%A4", FORM.upper() + "; charset=utf-8"),
+            ({"a": ["1", "2"], "b": "ä"}, False),
+        )
+
+    def test_raw_utf8(self) -> None:
+        """UTF-8 that was not percent-encoded (as C{curl -d} sends it) is understood."""
+        self.assertEqual(read_body("a=ä".encode(), FORM), ({"a": "ä"}, False))
+
+    def test_not_utf8(self) -> None:
+        """A form that is not UTF-8 is refused with 400."""
+        self.refused(400, read_body, b"a=%ff", FORM)
+
+
+class JSONTests(Refusals):
+    def test_types(self) -> None:
+        """JSON values keep their types, and are told apart from texts. C{+json} types count too."""
+        for kind in ("application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json"):
+            fields, is_json = read_body(b'{"a": 1, "b": [true, null], "c": {"d": 1.5}}', kind)
+            self.assertEqual(fields, {"a": 1, "b": [True, None], "c": {"d": 1.5}})
+            self.assertTrue(is_json)
+
+    def test_malformed(self) -> None:
+        """What is not JSON is refused with 400, NaN and lone surrogates among it."""
+        for body in (b"{", b"{'a': 1}", b'{"a": NaN}', b'{"a": 1} x', b'{"a": "\\ud800"}', b'{"a": "\xff"}'):
+            self.assertIn("JSON", self.refused(400, read_body, body, "application/json"), body)
+
+    def test_no_object(self) -> None:
+        """A body that is JSON but no object is refused with 400, naming what it is."""
+        self.assertIn("list", self.refused(400, read_body, b"[1]", "application/json"))
+
+    def test_depth(self) -> None:
+        """Nesting is allowed up to the limit, brackets in number are not nesting."""
+        for depth, good in ((MAX_DEPTH, True), (MAX_DEPTH + 1, False), (100_000, False)):
+            body = b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+            if good:
+                read_body(body, "application/json")
+            else:
+                self.refused(400, read_body, body, "application/json")
+        flat = b'{"a": [' + b",".join([b"[]"] * 1000) + b"]}"
+        self.assertEqual(len(read_body(flat, "application/json")[0]["a"]), 1000)
+
+
+class MultipartTests(Refusals):
+    def test_fields(self) -> None:
+        """Fields are texts; a repeated one becomes a list."""
+        body = multipart(('name="a"', b"1"), ('name="b"', "ä\r\n".encode()), ('name="a"', b"2"))
+        expected = {"a": ["1", "2"], "b": "ä\r\n"}
+        self.assertEqual(read_body(body, "multipart/form-data; boundary=XX"), (expected, False))
+
+    def test_file(self) -> None:
+        """A file is refused with 415."""
+        body = multipart(('name="a"; filename="x.txt"', b"1"))
+        self.assertIn("file", self.refused(415, read_body, body, "multipart/form-data; boundary=XX"))
+
+    def test_malformed(self) -> None:
+        """No boundary, another boundary, a cut body, bytes not UTF-8: 400."""
+        good, kind = multipart(('name="a"', b"1")), "multipart/form-data; boundary=XX"
+        for body, content_type in (
+            (good, "multipart/form-data"),
+            (good, "multipart/form-data; boundary=YY"),
+            (good[:-10], kind),
+            (b"", kind),
+            (multipart(('name="a"', b"\xff")), kind),
+        ):
+            self.refused(400, read_body, body, content_type)
+
+
+class OtherTypeTests(Refusals):
+    def test_refused(self) -> None:
+        """A body of another type is refused with 415, naming the types that are accepted."""
+        for kind in ("", "text/plain", "text/json"):
+            self.assertIn("application/json", self.refused(415, read_body, b"x", kind))
+
+    def test_passed_over(self) -> None:
+        """A body of another type has no fields, where the function takes the Call itself."""
+        self.assertEqual(read_body(b"x", "text/plain", any_type=True), ({}, False))

@@ -1,0 +1,1 @@
+"""Tests of TQueueSrv. The folder L{server} starts a real one."""

@@ -1,0 +1,27 @@
+"""A TQueueSrv that answers before it has committed: the books test must find it out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from twisted.scripts.twistd import run
+
+from twisted_appserver.tqueue.stores.sqlite import SQLiteStore
+
+commit = SQLiteStore._commit
+
+
+def late(self: SQLiteStore, batch: Any) -> Any:
+    time.sleep(0.2)
+    return commit(self, batch)
+
+
+def write(self: SQLiteStore, change: Any) -> None:
+    self._enqueue(change)
+
+
+if __name__ == "__main__":
+    SQLiteStore._commit = late  # type: ignore[method-assign]
+    SQLiteStore.write = write  # type: ignore[method-assign, assignment]
+    run()

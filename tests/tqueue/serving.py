@@ -1,0 +1,99 @@
+"""A real TQueueSrv in a process of its own, for tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class Server:
+    """
+    @param store: as C{--store} has it.
+    @param port: 0 for a free one, which it keeps over restarts.
+    @param script: what to run instead of twistd.
+    """
+
+    def __init__(
+        self,
+        store: str = "memory:",
+        port: int = 0,
+        options: Sequence[str] = (),
+        script: Sequence[str] | None = None,
+    ) -> None:
+        self.store, self.port, self.options = store, port, options
+        self._script = script or ("-c", "from twisted.scripts.twistd import run; run()")
+        self.log: list[str] = []
+        self.process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, seconds: float = 20.0) -> Server:
+        """Return when it answers."""
+        arguments = [*self._script, "-n", "--pidfile=", "tqueuesrv"]
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments, "--store", self.store, "--port", str(self.port), *self.options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": ROOT},
+        )
+        ready = threading.Event()
+        reader = threading.Thread(target=self._read, args=(self.process, ready), daemon=True)
+        reader.start()
+        if not ready.wait(seconds):
+            self.kill()
+            raise RuntimeError("the server did not start:\n" + "\n".join(self.log[-30:]))
+        return self
+
+    def _read(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
+        assert process.stdout is not None
+        with process.stdout as stream:
+            for line in stream:
+                self.log.append(line.rstrip())
+                found = re.search(r"http://localhost:(\d+)/", line)
+                if found:
+                    self.port = int(found[1])
+                    ready.set()
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.signal(signal.SIGKILL)
+        self._wait()
+
+    def stop(self) -> int:
+        """SIGTERM; return the exit status."""
+        self.signal(signal.SIGTERM)
+        return self._wait()
+
+    def _wait(self) -> int:
+        assert self.process is not None
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+def wait_for(condition: object, seconds: float = 20.0) -> None:
+    """Return when C{condition()} is true; fail if it is not in time."""
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} seconds")
+        time.sleep(0.01)

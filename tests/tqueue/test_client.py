@@ -1,0 +1,397 @@
+"""The clients, against real servers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import queue as standard
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.client import HTTPConnectionPool
+
+from tests.tqueue.serving import ROOT, Server, wait_for
+from twisted_appserver.tqueue import client
+from twisted_appserver.tqueue.asynchronous import AsyncQueue
+
+KEEPER = """
+import sys, time
+from twisted_appserver.tqueue.client import Queue
+queue = Queue(url=sys.argv[1], name="q", lease=float(sys.argv[2]))
+print(queue.get(), flush=True)
+time.sleep(float(sys.argv[3]))
+queue.task_done()
+print("done", flush=True)
+"""
+
+
+def keeper(*arguments: object) -> subprocess.Popen[str]:
+    """A process that gets a task, keeps it for a while, and is done with it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", KEEPER, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": ROOT},
+    )
+
+
+class ClientCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.server = Server().start()
+        self.addCleanup(self.server.kill)
+
+    def queue(self, maxsize: int = 0, name: str | None = "q", **options: Any) -> client.Queue:
+        queue = client.Queue(maxsize, self.server.url, name, **options)
+        self.addCleanup(queue._pool.close)
+        return queue
+
+
+class QueueTests(ClientCase):
+    def test_items(self) -> None:
+        """Items of every kind go in and come out."""
+        queue = self.queue(name="Grüße, 100 % Welt?")
+        for item in (None, 1, "x", (1, "a"), {"a": {1, 2}}, b"\0", float("inf"), [[]]):
+            queue.put(item)
+            self.assertEqual(queue.get(), item)
+            queue.task_done()
+        queue.join()
+
+    def test_exceptions(self) -> None:
+        """The exceptions are those of the standard library, where it has them."""
+        self.assertIs(client.Empty, standard.Empty)
+        self.assertIs(client.Full, standard.Full)
+        self.assertIs(client.ShutDown, getattr(standard, "ShutDown", client.ShutDown))
+
+    def test_names(self) -> None:
+        """Queues of the same name are the same queue; those without a name are not."""
+        self.queue().put(1)
+        self.assertEqual(self.queue().qsize(), 1)
+        self.assertTrue(self.queue(name=None).empty())
+        self.assertRaises(ValueError, self.queue, name="a/b")
+        self.assertRaises(ValueError, client.Queue, 0, "localhost:8082")
+
+    def test_refused(self) -> None:
+        """What the server refuses is an error with its reason."""
+        error = self.assertRaises(client.ServerError, self.queue(name="x" * 300).qsize)
+        self.assertEqual(error.status, 400)
+
+    def test_task_done_named(self) -> None:
+        """task_done() means the oldest of this thread, or the one that is named."""
+        queue = self.queue()
+        for item in "abc":
+            queue.put(item)
+            queue.get()
+        queue.task_done("b")
+        queue.task_done()
+        self.assertEqual([held.item for held in queue._held], ["c"])
+
+    def test_task(self) -> None:
+        """A task is done at the end of its block, and released if that raises."""
+        queue = self.queue()
+        queue.put(1)
+        with self.assertRaises(KeyError), queue.task():
+            raise KeyError
+        with queue.task() as item:
+            self.assertEqual((item, queue.unfinished_tasks), (1, 1))
+        self.assertEqual(queue.unfinished_tasks, 0)
+        with self.assertRaises(client.Empty), queue.task(timeout=0):
+            pass
+
+    def test_tasks(self) -> None:
+        """The loop ends when the queue is shut down and empty; the task at which it is left comes back."""
+        queue = self.queue()
+        for number in range(5):
+            queue.put(number)
+        for item in queue.tasks():
+            if item == 1:
+                break
+        queue.shutdown()
+        self.assertEqual(list(queue.tasks()), [1, 2, 3, 4])
+        self.assertEqual(queue.unfinished_tasks, 0)
+
+    def test_auto(self) -> None:
+        """With ack="auto" tasks are done when they are got."""
+        queue = self.queue(ack="auto")
+        queue.put(1)
+        self.assertEqual((queue.get(), queue.unfinished_tasks), (1, 0))
+
+    def test_close(self) -> None:
+        """What was got and is not done is given back at once when the queue is closed."""
+        queue = self.queue()
+        queue.put(1)
+        queue.get()
+        queue.close()
+        self.assertEqual(self.queue().get(timeout=5), 1)
+
+    def test_pickled(self) -> None:
+        """A queue can be given to another process, which has tasks of its own."""
+        queue = self.queue()
+        other = pickle.loads(pickle.dumps(queue))
+        other.put(1)
+        self.assertEqual(queue.get(), 1)
+
+    def test_forked(self) -> None:
+        """After a fork parent and child have connections and keys of their own: every put counts."""
+        queue = self.queue()
+        queue.put("before")
+        children = [
+            multiprocessing.get_context("fork").Process(target=queue.put, args=(n,)) for n in range(5)
+        ]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(20)
+        queue.put("after")
+        self.assertEqual(queue.qsize(), 7)
+
+    def test_threads(self) -> None:
+        """From many threads at once, nothing is lost and nothing comes twice."""
+        queue, got = self.queue(maxsize=10), standard.Queue[Any]()
+
+        def produce(start: int) -> None:
+            for number in range(start, start + 100):
+                queue.put(number)
+
+        def consume() -> None:
+            for item in queue.tasks():
+                got.put(item)
+
+        makers = [threading.Thread(target=produce, args=(start,)) for start in range(0, 400, 100)]
+        takers = [threading.Thread(target=consume) for _ in range(4)]
+        for thread in makers + takers:
+            thread.start()
+        for thread in makers:
+            thread.join(60)
+        queue.join()
+        queue.shutdown()
+        for thread in takers:
+            thread.join(60)
+        self.assertEqual(sorted(got.queue), list(range(400)))
+
+
+class LeaseTests(ClientCase):
+    def test_kept(self) -> None:
+        """A client that keeps a task for ten leases while working keeps it."""
+        self.queue().put(1)
+        process = keeper(self.server.url, 0.5, 5)
+        assert process.stdout is not None
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.assertEqual(process.stdout.readline(), "1\n")
+        self.assertRaises(client.Empty, self.queue().get, timeout=4)
+        self.assertEqual(process.stdout.readline(), "done\n")
+        self.assertEqual(self.queue().unfinished_tasks, 0)
+
+    def test_dies(self) -> None:
+        """The task of a worker that dies is with another one within the lease and one second."""
+        self.queue().put(1)
+        process = keeper(self.server.url, 2, 60)
+        assert process.stdout is not None
+        self.addCleanup(process.stdout.close)
+        process.stdout.readline()
+        process.kill()
+        process.wait()
+        begin = time.monotonic()
+        self.assertEqual(self.queue().get(timeout=10), 1)
+        self.assertLess(time.monotonic() - begin, 3.0)
+
+
+class RestartTests(SynchronousTestCase):
+    def test_killed(self) -> None:
+        """Clients go on over kill -9 and a restart of the server, and nobody notices."""
+        server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
+        self.addCleanup(lambda: server.kill())
+        queue, got = client.Queue(0, server.url, "q"), []
+
+        def consume() -> None:
+            for _ in range(300):
+                got.append(queue.get())
+                queue.task_done()
+
+        thread = threading.Thread(target=consume)
+        thread.start()
+        for number in range(300):
+            queue.put(number)
+            if number % 100 == 50:
+                server.kill()
+                server.start()
+        thread.join(60)
+        self.assertEqual(got, list(range(300)))
+        self.assertEqual(queue.unfinished_tasks, 0)
+        queue.close()
+
+    def test_patience(self) -> None:
+        """A server that cannot be reached is an error after a while, not before."""
+        queue = client.Queue(0, "http://127.0.0.1:9", "q", patience=0.3)
+        begin = time.monotonic()
+        self.assertRaises(ConnectionError, queue.qsize)
+        self.assertTrue(0.1 < time.monotonic() - begin < 5)
+
+
+class AsyncTests(TestCase):
+    timeout = 60
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.server = Server().start()
+        self.addCleanup(self.server.kill)
+        import treq
+        from twisted.web.client import Agent
+
+        pool = HTTPConnectionPool(reactor)  # type: ignore[no-untyped-call]
+        self.addCleanup(pool.closeCachedConnections)
+        treq_client = treq.client.HTTPClient(Agent(reactor, pool=pool))
+        self.queue = AsyncQueue(self.server.url, "q", reactor, treq_client, lease=0.6)
+
+    @inlineCallbacks
+    def test_verbs(self) -> Any:
+        """The same verbs, with the same meaning, on the reactor; leases are kept there too."""
+        queue = self.queue
+        for item in ((1, 2), "x"):
+            yield queue.put(item)
+        self.assertEqual((yield queue.qsize()), 2)
+        self.assertEqual((yield queue.get()), (1, 2))
+        self.assertEqual((yield queue.get()), "x")
+        with self.assertRaises(client.Empty):
+            yield queue.get(timeout=1.5)
+        joining = queue.join()
+        yield queue.task_done()
+        self.assertNoResult(joining)
+        yield queue.task_done()
+        yield joining
+        with self.assertRaises(ValueError):
+            yield queue.task_done()
+        yield queue.shutdown()
+        for asked in (queue.put(1), queue.get()):
+            with self.assertRaises(client.ShutDown):
+                yield asked
+
+    @inlineCallbacks
+    def test_cancel(self) -> Any:
+        """A get that is cancelled gets no task."""
+        getting: Deferred[Any] = self.queue.get()
+        stats = client.Queue(0, self.server.url, "q")
+        yield defer.succeed(None)
+        from twisted.internet import reactor
+        from twisted.internet.task import deferLater
+
+        while stats._ask("stats")["getters"] == 0:
+            yield deferLater(reactor, 0.02)  # type: ignore[arg-type]
+        getting.cancel()
+        with self.assertRaises(CancelledError):
+            yield getting
+        while stats._ask("stats")["getters"]:
+            yield deferLater(reactor, 0.02)  # type: ignore[arg-type]
+        yield self.queue.put(1)
+        self.assertEqual((yield self.queue.get()), 1)
+        yield self.queue.task_done()
+        stats.close()
+
+
+COMMAND = (sys.executable, "-m", "twisted_appserver.tqueue.command")
+
+
+class CommandTests(ClientCase):
+    def run_command(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env={**os.environ, "PYTHONPATH": ROOT},
+            **options,
+        )
+
+    def tqueue(self, verb: str, *arguments: str, **options: Any) -> str:
+        finished = self.run_command(verb, self.server.url, "q", *arguments, **options)
+        self.assertEqual((finished.returncode, finished.stderr), (0, ""))
+        return finished.stdout
+
+    def test_verbs(self) -> None:
+        """Each verb does what it says."""
+        self.tqueue("put", "color=red", "n=1")
+        self.tqueue("put", input="n=2\nn=3\n")
+        self.assertEqual(self.tqueue("qsize"), "3\n")
+        self.assertIn('"task": {"color": "red", "n": 1}', got := self.tqueue("get"))
+        task_id = got.split('"task_id": "')[1].split('"')[0]
+        self.tqueue("done", task_id)
+        self.assertEqual(self.tqueue("peek").count("task_id"), 2)
+        self.assertIn('"dones": 1', self.tqueue("stats"))
+        self.assertIn('"kicked": 0', self.tqueue("kick"))
+        self.assertIn("ready 2, delayed 0", self.tqueue("watch", "--times", "1", "--every", "0.01"))
+
+    def test_cannot(self) -> None:
+        """What cannot be done is one line and a status, not a traceback."""
+        empty = self.run_command("get", self.server.url, "q")
+        self.assertEqual((empty.returncode, empty.stderr), (1, "tqueue: the queue is empty\n"))
+        wrong = self.run_command("put", self.server.url, "q", "noequals")
+        self.assertEqual(wrong.returncode, 2)
+        self.assertIn("name=value", wrong.stderr)
+        nothing = self.run_command("work", self.server.url, "q", "nosuch:thing")
+        self.assertEqual((nothing.returncode, nothing.stderr.count("\n")), (2, 1))
+
+    def test_work(self) -> None:
+        """work stopped by SIGTERM finishes what it has, loses nothing and leaves nothing leased."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        with open(os.path.join(folder, "jobs.py"), "w") as file:
+            file.write(
+                "import time\n"
+                "def job(task):\n"
+                "    time.sleep(0.02)\n"
+                "    with open('done', 'a') as file: file.write('%d\\n' % task['n'])\n"
+            )
+        queue = self.queue()
+        for number in range(200):
+            queue.put({"n": number})
+        arguments = ["work", self.server.url, "q", "jobs:job", "--threads", "4"]
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": ROOT},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        wait_for(lambda: queue.qsize() < 150)
+        process.terminate()
+        out, _ = process.communicate(timeout=20)
+        stats = queue._ask("stats")
+        with open(os.path.join(folder, "done")) as file:
+            done = [int(line) for line in file]
+        self.assertEqual((process.returncode, stats["leased"]), (0, 0))
+        self.assertEqual(len(set(done)), len(done))
+        self.assertEqual(len(done) + stats["ready"], 200)
+        self.assertIn(f"{len(done)} done, 0 failed", out)
+
+    def test_work_fails(self) -> None:
+        """A task whose function raises is tried again, and buried in the end."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        with open(os.path.join(folder, "jobs.py"), "w") as file:
+            file.write("def job(task):\n    1 / 0\n")
+        queue = self.queue()
+        queue._ask("config", {"max_deliveries": 3})
+        queue.put(1)
+        arguments = ("work", self.server.url, "q", "jobs:job", "--delay", "0.1")
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": ROOT},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_for(lambda: queue._ask("stats")["buried"] == 1)
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+        self.assertIn("0 done, 3 failed", out)
+        self.assertIn("ZeroDivisionError", err)

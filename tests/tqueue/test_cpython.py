@@ -1,0 +1,59 @@
+"""CPython's own tests of C{queue}, with every interpreter that there is, against our client over HTTP.
+
+The whole takes ten minutes: with the variable TQUEUE_ALL set it is run. Otherwise the tests of the C
+variant are left out, which for us are the same once more, and on SQLite those that put 65,536 tasks.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.tqueue.serving import ROOT, Server
+
+FOLDER = os.path.join(ROOT, "twisted_appserver", "tqueue")
+
+
+def interpreters() -> dict[str, str]:
+    """The paths of the interpreters from 3.11 on that have CPython's tests, by version."""
+    places = [sys.executable, *glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python3"))]
+    places += [path for minor in range(11, 20) if (path := shutil.which(f"python3.{minor}"))]
+    question = "import sys, test.test_queue; print('%d.%d' % sys.version_info[:2])"
+    found: dict[str, str] = {}
+    for place in places:
+        answer = subprocess.run([place, "-c", question], capture_output=True, text=True)
+        version = answer.stdout.strip()
+        if answer.returncode == 0 and tuple(map(int, version.split("."))) >= (3, 11):
+            found.setdefault(version, place)
+    return found
+
+
+class CPythonTests(SynchronousTestCase):
+    def run_all(self, store: str, *without: str) -> None:
+        without = () if "TQUEUE_ALL" in os.environ else without
+        server = Server(store).start()
+        self.addCleanup(server.kill)
+        for version, interpreter in interpreters().items():
+            finished = subprocess.run(
+                [interpreter, os.path.join(ROOT, "tests/tqueue/cpython.py"), FOLDER, server.url, *without],
+                capture_output=True,
+                text=True,
+                timeout=900,
+            )
+            self.assertEqual(finished.returncode, 0, f"{version}:\n{finished.stderr[-5000:]}")
+
+    def test_memory(self) -> None:
+        """They pass on the memory store."""
+        self.run_all(
+            "memory:", "CQueue", "CLifo", "CPriority", "LifoQueueTest.test_shutdown_all_methods_in_many"
+        )
+
+    def test_sqlite(self) -> None:
+        """They pass on SQLite."""
+        store = f"sqlite:{os.path.abspath(self.mktemp())}"
+        self.run_all(store, "CQueue", "CLifo", "CPriority", "many_threads")

@@ -1,0 +1,25 @@
+"""The examples of TQueueSrv run, and come to the right result."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.tqueue.serving import ROOT
+
+
+class ExampleTests(SynchronousTestCase):
+    def test_primes(self) -> None:
+        """One of several workers is killed, and the result is complete."""
+        finished = subprocess.run(
+            [sys.executable, os.path.join(ROOT, "examples/tqueue_primes.py"), "100000"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "PYTHONPATH": ROOT},
+        )
+        self.assertIn("was killed", finished.stdout)
+        self.assertIn("there are 9592 primes below 100000", finished.stdout, finished.stderr)

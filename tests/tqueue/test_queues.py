@@ -1,0 +1,152 @@
+"""One queue by itself: the promises that do not depend on a store, a wire or a clock that runs."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_appserver.tqueue.queues import Config, Queue, Remembered, Task, lane
+
+
+def filled(kind: str = "fifo", count: int = 3, **options: object) -> Queue:
+    queue = Queue("painter", Config(kind=kind, **options))  # type: ignore[arg-type]
+    for number in range(1, count + 1):
+        queue.place(Task(number, b"{}", priority=-number % 3), 0.0)
+    return queue
+
+
+def taken(queue: Queue, now: float = 0.0, seconds: float = 10.0) -> list[int]:
+    """The numbers of all tasks, in the order in which they are handed out."""
+    numbers = []
+    while task := queue.take(now, seconds):
+        numbers.append(task.number)
+    return numbers
+
+
+class OrderTests(SynchronousTestCase):
+    def test_fifo(self) -> None:
+        """First in, first out."""
+        self.assertEqual(taken(filled("fifo", 4)), [1, 2, 3, 4])
+
+    def test_lifo(self) -> None:
+        """Last in, first out."""
+        self.assertEqual(taken(filled("lifo", 4)), [4, 3, 2, 1])
+
+    def test_priority(self) -> None:
+        """The lowest priority first; equal ones in order of arrival."""
+        self.assertEqual(taken(filled("priority", 6)), [3, 6, 2, 5, 1, 4])
+
+    def test_order(self) -> None:
+        """Tasks of the same priority are sorted by their further order."""
+        queue = Queue("q", Config(kind="priority"))
+        for number, order in enumerate("bca", 1):
+            queue.place(Task(number, b"{}", order=order), 0.0)
+        self.assertEqual(taken(queue), [3, 1, 2])
+
+    def test_kind_changes(self) -> None:
+        """When the kind changes, so does the order of what waits already."""
+        queue = filled("fifo", 3)
+        queue.configure(Config(kind="lifo"))
+        self.assertEqual(taken(queue), [3, 2, 1])
+
+    def test_front(self) -> None:
+        """In every kind, a task that comes back is handed out before those that never were."""
+        for kind in ("fifo", "lifo"):
+            queue = filled(kind, 3)
+            task = queue.take(0.0, 10.0)
+            assert task is not None
+            queue.place(Task(9, b"{}"), 0.0)
+            queue.unlease(task)
+            queue.place(task, 1.0)
+            self.assertEqual(taken(queue)[0], task.number, kind)
+
+    @given(st.lists(st.integers(1, 1000), unique=True), st.sampled_from(["fifo", "lifo", "priority"]))
+    def test_fill(self, numbers: list[int], kind: str) -> None:
+        """A queue that is filled from a store hands out in the same order as before."""
+        one, other = Queue("a", Config(kind=kind)), Queue("b", Config(kind=kind))  # type: ignore[arg-type]
+        for number in sorted(numbers):
+            one.place(Task(number, b"{}", number % 7), 0.0)
+        other.fill([Task(number, b"{}", number % 7) for number in numbers], 0.0)
+        self.assertEqual(taken(one), taken(other))
+
+
+class LeaseTests(SynchronousTestCase):
+    def test_runs_out(self) -> None:
+        """A lease that is not extended runs out at its time, not before, and the delivery is counted."""
+        queue = filled()
+        task = queue.take(0.0, 10.0)
+        assert task is not None
+        self.assertEqual((queue.alarm, queue.expire(9.99), queue.find(1)), (10.0, 0, task))
+        self.assertEqual((queue.expire(10.0), queue.find(1)), (1, None))
+        again = queue.take(10.0, 10.0)
+        assert again is not None
+        self.assertEqual((again.number, again.deliveries), (1, 2))
+
+    def test_extended(self) -> None:
+        """A lease runs out only at the time to which it was extended."""
+        queue = filled(count=1)
+        task = queue.take(0.0, 10.0)
+        assert task is not None
+        queue.extend(task, 9.0, 10.0)
+        self.assertEqual((queue.expire(18.9), queue.expire(19.0)), (0, 1))
+
+    def test_delivery(self) -> None:
+        """Who names another delivery than the present one does not find the task."""
+        queue = filled(count=1)
+        queue.take(0.0, 1.0)
+        queue.expire(1.0)
+        task = queue.take(1.0, 1.0)
+        self.assertIsNone(queue.find(1, 1))
+        self.assertIs(queue.find(1, 2), task)
+        self.assertIs(queue.find(1), task)
+
+    def test_buried(self) -> None:
+        """A task that comes back after max_deliveries is buried; kicked, it begins anew."""
+        queue = filled(count=1, max_deliveries=2)
+        for now in (0.0, 1.0):
+            self.assertEqual(taken(queue, now, 1.0), [1])
+            queue.expire(now + 1.0)
+        self.assertEqual((taken(queue), list(queue.buried), queue.unfinished), ([], [1], 1))
+        self.assertEqual([task.deliveries for task in queue.kick(5, 2.0)], [0])
+        self.assertEqual(taken(queue, 2.0), [1])
+
+    def test_alarms_are_few(self) -> None:
+        """Tasks that were done leave no alarm behind for long: memory does not grow with the past."""
+        queue = Queue("q")
+        for number in range(1, 5000):
+            queue.place(Task(number, b"{}"), 0.0)
+            task = queue.take(0.0, 60.0)
+            assert task is not None
+            queue.unlease(task)
+        self.assertLess(len(queue._alarms), 200)
+
+    def test_delayed(self) -> None:
+        """A delayed task is handed out when it is due, in the place of its arrival."""
+        queue = Queue("q")
+        queue.place(Task(1, b"{}", due=5.0), 0.0)
+        queue.place(Task(2, b"{}"), 0.0)
+        self.assertEqual((len(queue.ready), len(queue.delayed), queue.unfinished), (1, 1, 2))
+        self.assertEqual((queue.alarm, queue.expire(5.0)), (5.0, 1))
+        self.assertEqual(taken(queue), [1, 2])
+
+
+class RoomTests(SynchronousTestCase):
+    def test_room(self) -> None:
+        """What waits, is delayed, or is about to be stored takes room; what is leased does not."""
+        queue = Queue("q", Config(maxsize=3))
+        queue.place(Task(1, b"{}"), 0.0)
+        queue.place(Task(2, b"{}", due=9.0), 0.0)
+        self.assertTrue(queue.has_room)
+        queue.reserved = 1
+        self.assertFalse(queue.has_room)
+        queue.take(0.0, 1.0)
+        self.assertTrue(queue.has_room)
+
+    def test_keys(self) -> None:
+        """The next key of a lane replaces the one before; other keys are lanes of their own."""
+        self.assertEqual(lane("me:17"), lane("me:18"))
+        self.assertEqual((lane("order-4711"), lane("a:b")), ("order-4711", "a:b"))
+        queue = Queue("q")
+        queue.keys[lane("me:17")] = Remembered("me:17", 1, 5.0)
+        self.assertEqual((queue.forget(4.9), queue.forget(5.0), queue.keys), ([], ["me"], {}))

@@ -1,0 +1,164 @@
+"""What goes over the wire: real servers, asked by curl's like, over each store."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import threading
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.tqueue.serving import Server, wait_for
+
+FORM = "application/x-www-form-urlencoded"
+
+
+class WireCase(SynchronousTestCase):
+    store = "memory:"
+    options: tuple[str, ...] = ()
+
+    def setUp(self) -> None:
+        store = self.store if self.store == "memory:" else f"sqlite:{os.path.abspath(self.mktemp())}"
+        self.server = Server(store, options=self.options).start()
+        self.addCleanup(self.server.kill)
+
+    def ask(
+        self, path: str, body: bytes | None = None, kind: str = "application/json", **query: Any
+    ) -> tuple[int, dict[str, Any]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+        headers = {} if body is None else {"content-type": kind}
+        path += "?" + urlencode(query) if query else ""
+        connection.request("GET" if body is None else "POST", path, body, headers)
+        answer = connection.getresponse()
+        document = json.loads(answer.read())
+        connection.close()
+        return answer.status, document
+
+
+class ArticleTests(WireCase):
+    """The four requests of the article, to the letter."""
+
+    def test_four_requests(self) -> None:
+        """In both slash forms, by GET or POST, the answers are exactly those of the design."""
+        for slash in ("/", ""):
+            for empty in (None, b""):
+                put = self.ask(
+                    "/painter/put" + slash, b"color=red&worker=me", "application/x-www-form-urlencoded"
+                )
+                self.assertEqual(put[0], 200)
+                task_id = put[1]["task_id"]
+                self.assertTrue(task_id)
+                self.assertEqual(put[1], {"worker": "painter", "task_id": task_id})
+                size = self.ask("/painter/qsize" + slash, empty)
+                self.assertEqual(size, (200, {"worker": "painter", "qsize": 1}))
+                whole = {"worker": "painter", "task_id": task_id, "task": {"color": "red"}}
+                self.assertEqual(self.ask("/painter/get" + slash, empty), (200, whole))
+                self.assertEqual(self.ask(f"/painter/done/{task_id}{slash}", empty), (200, whole))
+
+    def test_cannot_succeed(self) -> None:
+        """Nothing to get, no such active task, queue full: an empty task_id, and 200."""
+        nothing = {"worker": "painter", "task_id": "", "task": {}}
+        self.assertEqual(self.ask("/painter/get/"), (200, nothing))
+        for task_id in ("1", "x", "-1", "%20"):
+            self.assertEqual(self.ask(f"/painter/done/{task_id}"), (200, nothing))
+        self.ask("/painter/config/", maxsize=1)
+        put = self.ask("/painter/put/", b"{}")[1]
+        self.assertEqual(self.ask("/painter/put/", b"{}"), (200, {"worker": "painter", "task_id": ""}))
+        self.assertEqual(self.ask(f"/painter/done/{put['task_id']}"), (200, nothing))  # not active
+
+    def test_json_stays(self) -> None:
+        """A task in JSON comes back to the last digit, without the reserved name."""
+        text = b'{"n": 12345678901234567890123, "x": 0.10, "worker": "me", "null": null}'
+        self.ask("/painter/put/", text)
+        task = self.ask("/painter/get/")[1]["task"]
+        self.assertEqual(task, {"n": 12345678901234567890123, "x": 0.1, "null": None})
+
+    def test_errors(self) -> None:
+        """What is wrong with a request is said, with the status that fits."""
+        self.assertEqual(self.ask("/painter/put/", b"[1]")[0], 400)
+        self.assertEqual(self.ask("/painter/put/", b"{")[0], 400)
+        self.assertEqual(self.ask("/painter/put/", b"x", "text/plain")[0], 415)
+        self.assertEqual(self.ask("/painter/nothing/")[0], 404)
+        self.assertEqual(self.ask("/" + "x" * 201 + "/qsize/")[0], 400)
+        for query in ({"timeout": -1}, {"timeout": "nan"}, {"lease": 0}, {"priority": "nan"}, {"prio": 1}):
+            status, problem = self.ask("/painter/get/", **query)
+            self.assertEqual((status, next(iter(query)) in problem["detail"]), (422, True), problem)
+
+    def test_task_size(self) -> None:
+        """A task that is larger than a body may be gets 413."""
+        self.assertEqual(self.ask("/painter/put/", b'{"a":"%s"}' % (b"x" * 1024 * 1024))[0], 413)
+
+    def test_others(self) -> None:
+        """The further requests have the same shape."""
+        ids = [self.ask("/p/put/", b'{"n":%d}' % n)[1]["task_id"] for n in range(3)]
+        got = self.ask("/p/get/", lease=30, detail=1)[1]
+        self.assertEqual((got["task_id"], got["delivery"]), (ids[0], 1))
+        self.assertEqual(self.ask(f"/p/extend/{ids[0]}", lease=60)[1], {"worker": "p", "task_id": ids[0]})
+        self.assertEqual(self.ask(f"/p/bury/{ids[0]}/")[1], {"worker": "p", "task_id": ids[0]})
+        self.assertEqual(self.ask(f"/p/release/{ids[0]}/")[1], {"worker": "p", "task_id": ""})
+        buried = self.ask("/p/peek/", state="buried")[1]["tasks"]
+        self.assertEqual([(task["task_id"], task["task"]) for task in buried], [(ids[0], {"n": 0})])
+        self.assertEqual(self.ask("/p/kick/", n=1)[1], {"worker": "p", "kicked": 1})
+        self.assertEqual([task["task"]["n"] for task in self.ask("/p/peek/")[1]["tasks"]], [0, 1, 2])
+        self.assertEqual(self.ask("/p/join/")[1], {"worker": "p", "unfinished": 3})
+        self.assertEqual(self.ask("/p/config/", b'{"kind": "lifo"}')[1]["kind"], "lifo")
+        self.assertEqual(self.ask("/p/get/")[1]["task"], {"n": 2})
+        self.assertEqual(self.ask("/")[1], {"queues": {"p": {"qsize": 2}}})
+        self.assertEqual(self.ask("/p/shutdown/")[1], {"worker": "p", "is_shutdown": True})
+        self.assertEqual(self.ask("/p/put/", b"{}", detail=1)[1]["reason"], "shutdown")
+        stats = self.ask("/p/stats/")[1]
+        self.assertEqual([stats[name] for name in ("ready", "leased", "puts", "gets")], [2, 1, 3, 2])
+        self.assertEqual(self.ask("/p/delete/")[1], {"worker": "p"})
+        self.assertEqual(self.ask("/")[1], {"queues": {}})
+
+    def test_gone(self) -> None:
+        """A client that goes away while it waits gets no task; the next one does."""
+        gone = socket.create_connection(("127.0.0.1", self.server.port))
+        gone.sendall(b"GET /p/get/?timeout=60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wait_for(lambda: self.ask("/p/stats/")[1]["getters"] == 1)
+        gone.close()
+        wait_for(lambda: self.ask("/p/stats/")[1]["getters"] == 0)
+        self.ask("/p/put/", b"{}")
+        self.assertEqual(self.ask("/p/stats/")[1]["ready"], 1)
+
+    def test_stop(self) -> None:
+        """A server that is stopped does not wait for those who wait, and tells them so."""
+        answers: list[Any] = []
+        thread = threading.Thread(target=lambda: answers.append(self.ask("/p/get/", timeout=60)))
+        thread.start()
+        wait_for(lambda: self.ask("/p/stats/")[1]["getters"] == 1)
+        begin = time.monotonic()
+        self.assertEqual(self.server.stop(), -15)  # as twistd ends
+        thread.join(10)
+        self.assertLess(time.monotonic() - begin, 5)
+        self.assertEqual(answers[0][0], 503)
+
+
+class SQLiteArticleTests(ArticleTests):
+    store = "sqlite:"
+
+    def test_killed(self) -> None:
+        """What was acknowledged is there after kill -9, leases and options too."""
+        ids = [self.ask("/p/put/", b'{"n":%d}' % n)[1]["task_id"] for n in range(20)]
+        self.ask("/p/config/", maxsize=20)
+        got = self.ask("/p/get/", key="a:1")[1]
+        done = self.ask("/p/get/")[1]
+        self.ask(f"/p/done/{done['task_id']}")
+        self.server.kill()
+        self.server.start()
+        self.assertEqual(self.ask("/p/get/", key="a:1")[1], got)
+        self.assertEqual(self.ask("/p/config/")[1]["maxsize"], 20)
+        tasks = self.ask("/p/peek/", n=100)[1]["tasks"]
+        self.assertEqual([task["task_id"] for task in tasks], ids[2:])
+
+    def test_second(self) -> None:
+        """A second server on the same file ends with one line."""
+        other = Server(self.server.store)
+        error = str(self.assertRaises(RuntimeError, other.start, 4.0))
+        self.assertIn("another process uses the store", error)
+        self.assertNotIn("Traceback", error)

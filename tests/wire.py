@@ -1,0 +1,110 @@
+"""Raw HTTP/1.1 over TCP: what is sent stands in the test byte for byte, answers are read as they come."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import Any, NamedTuple
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+
+class Answer(NamedTuple):
+    """One HTTP answer. C{headers} are by their name in lower case; repeated ones joined with commas."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def request(
+    method: str,
+    target: str,
+    body: bytes = b"",
+    headers: tuple[tuple[str, str], ...] = (),
+    host: str = "localhost",
+) -> bytes:
+    """The bytes of a request; Host and Content-Length are added."""
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers)]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def read(data: bytes, method: str = "GET") -> tuple[Answer, bytes] | None:
+    """The first answer in C{data} and what follows it; C{None} while it is not complete."""
+    head, found, rest = data.partition(b"\r\n\r\n")
+    if not found:
+        return None
+    first, *lines = head.decode("latin-1").split("\r\n")
+    status, headers = int(first.split(" ")[1]), {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        name, value = name.lower(), value.strip()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    length = 0
+    if method != "HEAD" and status not in (204, 304):
+        length = int(headers["content-length"])
+    if len(rest) < length:
+        return None
+    return Answer(status, headers, rest[:length]), rest[length:]
+
+
+class Connection(Protocol):
+    """A client's connection. Answers are handed out in the order of the requests (RFC 9112, 9.3.2)."""
+
+    def __init__(self) -> None:
+        self.unread = b""
+        self.closed: Deferred[None] = Deferred()
+        self._waiting: deque[tuple[str, Deferred[Answer]]] = deque()
+
+    def send(self, data: bytes) -> Deferred[Answer]:
+        """Send one request; fires with its answer, fails when the connection is closed before."""
+        deferred: Deferred[Answer] = Deferred(lambda _: None)
+        self._waiting.append((data.partition(b" ")[0].decode("latin-1"), deferred))
+        self.transport.write(data)  # type: ignore[union-attr]
+        return deferred
+
+    def dataReceived(self, data: bytes) -> None:
+        self.unread += data
+        while self._waiting and (found := read(self.unread, self._waiting[0][0])):
+            answer, self.unread = found
+            self._waiting.popleft()[1].callback(answer)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        for _, deferred in self._waiting:
+            if not deferred.called:
+                deferred.errback(ConnectionError(f"closed after {self.unread!r}"))
+        self.closed.callback(None)
+
+    async def close(self) -> None:
+        self.transport.abortConnection()  # type: ignore[union-attr]
+        await self.closed
+
+
+async def connect(port: int) -> Connection:
+    """A connection to C{port} of the loopback interface."""
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=10)
+    return await connectProtocol(endpoint, Connection())
+
+
+async def exchange(port: int, data: bytes) -> Answer:
+    """One request over a connection of its own."""
+    connection = await connect(port)
+    try:
+        return await connection.send(data)
+    finally:
+        await connection.close()
+
+
+async def fetch(port: int, target: str) -> Answer:
+    """A plain GET."""
+    return await exchange(port, request("GET", target))

@@ -1,0 +1,226 @@
+"""One worker process, as its pool sees it: its frames, its calls, and what it prints."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_appserver.application import Application
+from twisted_appserver.calls import Call, Reply
+from twisted_appserver.executors.frames import Calls, Fault, Frame, FrameReader, Ready, Replies, Start, encode
+from twisted_appserver.executors.progress import NO_LIMIT, Progress
+
+if TYPE_CHECKING:
+    from twisted_appserver.executors.processes import ProcessExecutor
+
+PARTIAL = 1.0  # seconds after which a line without an end is logged as it is
+
+
+class Job(Deferred[Reply]):
+    """A call, and what fires with its reply."""
+
+    def __init__(self, call: Call, canceller: Any) -> None:
+        super().__init__(canceller)
+        self.call = call
+        self.cost = 0.0  # seconds that it is expected to take
+
+
+class Output:
+    """What a worker prints, to the log line by line."""
+
+    log = Logger(namespace="twisted_appserver.worker")
+
+    def __init__(self, reactor: Any, pid: int) -> None:
+        self._reactor, self._pid = reactor, pid
+        self._partial = b""
+        self._timer: Any = None
+
+    def write(self, data: bytes) -> None:
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._line(line)
+        if self._partial and self._timer is None:
+            self._timer = self._reactor.callLater(PARTIAL, self.flush)
+
+    def flush(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        if self._partial:
+            self._line(self._partial)
+            self._partial = b""
+
+    def _line(self, line: bytes) -> None:
+        self.log.info("[{pid}] {line}", pid=self._pid, line=line.decode("utf-8", "replace").rstrip("\r"))
+
+
+class Worker(ProcessProtocol):
+    """
+    A worker process.
+
+    @ivar jobs: what it was given and has not answered, in this order. Its calls are numbered from 1.
+    @ivar load: seconds that all of these are expected to take.
+    @ivar ready: whether it takes calls.
+    @ivar moving: whether it may begin no more calls until it has answered all that it has.
+    """
+
+    transport: Any
+    pid: int
+    _output: Output
+
+    def __init__(self, pool: ProcessExecutor, reactor: Any, application: Application) -> None:
+        self._pool, self._reactor, self._application = pool, reactor, application
+        self.jobs: deque[Job] = deque()
+        self._unsent: list[Call] = []
+        self._answered = 0
+        self.load = 0.0
+        self.ready = self.was_ready = self.moving = False
+        self._still = -1  # how many it had answered at the last look
+        self._moved: set[Job] = set()
+        self._reason = ""
+        self._reader, self._progress = FrameReader(), Progress()
+        self._exit: Failure | None = None
+        self._open = True  # whether frames may still come
+
+    def connectionMade(self) -> None:
+        self.pid = self.transport.pid
+        self._output = Output(self._reactor, self.pid)
+        where = self._application
+        environ = {"PYTHONPATH": os.environ.get("PYTHONPATH")}
+        self._send(Start(sys.path, environ, where.module, where.file, where.name, self._progress.path))
+
+    def _send(self, frame: Frame) -> None:
+        self.transport.write(encode(frame))
+
+    # ---- calls ----
+
+    def give(self, job: Job, cost: float) -> None:
+        """Have a call performed after those that it has; sent by L{flush}."""
+        job.cost = cost
+        self.load += cost
+        self.jobs.append(job)
+        self._unsent.append(job.call)
+
+    def flush(self) -> None:
+        if self._unsent:
+            calls, self._unsent = self._unsent, []
+            self._send(Calls(calls))
+
+    @property
+    def running(self) -> Job | None:
+        """The call that it has begun and not answered."""
+        return self.jobs[0] if self.jobs and self._progress.begun > self._answered else None
+
+    def take_back(self, wanted: bool) -> list[Job]:
+        """
+        Looks at it, time after time, while it has more calls than one. If they are C{wanted} elsewhere and it
+        has answered nothing since the last look, it may begin no further one; at the look after that, if it
+        still stands where it stood, they are taken back.
+        """
+        stands = self._still == self._answered
+        self._still = self._answered
+        if self.moving:
+            if stands and self._progress.begun <= self._progress.limit:
+                back = [job for job in list(self.jobs)[1:] if job not in self._moved]
+                self._moved.update(back)
+                return back
+        elif stands and wanted and self.running:
+            self.moving = True
+            self._progress.limit = self._answered + 1
+        return []
+
+    def _replied(self, reply: Reply | None, seconds: float) -> None:
+        job = self.jobs.popleft()
+        self._answered += 1
+        self.load = self.load - job.cost if self.jobs else 0.0
+        if reply is not None:
+            self._pool.ended(job, reply, seconds)
+        elif job not in self._moved:
+            self._pool.requeue([job])
+        self._moved.discard(job)
+        if self.moving and not self.jobs:
+            self.moving = False
+            self._progress.limit = NO_LIMIT
+
+    def left(self) -> tuple[Job | None, list[Job]]:
+        """Of a worker that has ended: the call that it was running, and those that it had not begun."""
+        running = self.running
+        rest = [job for job in self.jobs if job is not running and job not in self._moved]
+        return (None if running in self._moved else running), rest
+
+    # ---- the process ----
+
+    def outReceived(self, data: bytes) -> None:
+        try:
+            frames = self._reader.feed(data)
+        except ValueError as error:
+            self.kill(f"sent what is no frame: {error}")
+            return
+        for frame in frames:
+            if isinstance(frame, Replies):
+                for reply, seconds in zip(frame.replies, frame.seconds, strict=True):
+                    self._replied(reply, seconds)
+                self._pool.kick()
+            elif isinstance(frame, Ready):
+                self._started(frame)
+            elif isinstance(frame, Fault):
+                self._reason = frame.reason
+
+    def _started(self, frame: Ready) -> None:
+        self._progress.remove()
+        if frame.names == [handler.name for handler in self._pool.router.handlers]:
+            self.ready = self.was_ready = True
+            self._pool.became_ready()
+        else:
+            self.kill("its url_patterns differ from the server's")
+
+    def errReceived(self, data: bytes) -> None:
+        self._output.write(data)
+
+    def kill(self, reason: str) -> None:
+        self._reason = self._reason or reason
+        self.ready = False
+        with suppress(ProcessExitedAlready):  # then its end is on its way
+            self.transport.signalProcess("KILL")
+
+    def stop(self) -> None:
+        """Have it end: by itself if it is free."""
+        if self.jobs or not self.ready:
+            self.kill("the server is stopping")
+        else:
+            self.ready = False
+            self.transport.closeStdin()
+
+    # It has ended when it has exited and all its frames have been read; not only when what it started and
+    # left behind has closed its standard error too, which processEnded waits for.
+
+    def outConnectionLost(self) -> None:
+        self._open = False
+        self._ended()
+
+    def processExited(self, reason: Failure) -> None:
+        self._exit = reason
+        self.ready = False
+        self._ended()
+
+    def processEnded(self, reason: Failure) -> None:
+        self._output.flush()
+
+    def _ended(self) -> None:
+        if self._open or self._exit is None:
+            return
+        number = getattr(self._exit.value, "signal", None)
+        status = getattr(self._exit.value, "exitCode", None)
+        how = f"was killed by {signal.Signals(number).name}" if number else f"ended with status {status}"
+        self._progress.remove()
+        self._pool.worker_ended(self, f"{how}: {self._reason}" if self._reason else how)

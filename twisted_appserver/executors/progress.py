@@ -1,0 +1,59 @@
+"""How far a worker process has come, in memory that it shares with the server.
+
+Strategy: calls of one worker are numbered from 1. The worker stores the number of the call that it begins,
+and then looks whether it may: the server can lower the limit, and once the worker has been seen to stand
+still below it for a while, the calls above are sure not to begin. So the server knows, also after a
+worker's death, which call was running, and can give those that were not begun to another worker.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from contextlib import suppress
+
+NO_LIMIT = 2**62
+SIZE = 16  # bytes: two numbers, each written at once
+
+
+class Progress:
+    """
+    @param path: of the mapped file; C{None} makes one.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        if path is None:
+            descriptor, self.path = tempfile.mkstemp(prefix="appserver-")
+            os.write(descriptor, bytes(SIZE))
+        else:
+            self.path = path
+            descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        self._numbers = memoryview(mmap.mmap(descriptor, SIZE)).cast("q")
+        os.close(descriptor)
+        if path is None:
+            self.limit = NO_LIMIT
+
+    def begin(self, number: int) -> bool:
+        """The worker begins this call. Returns whether it may."""
+        self._numbers[0] = number
+        return number <= self._numbers[1]
+
+    @property
+    def begun(self) -> int:
+        """The last call that was begun, or not let begin."""
+        return self._numbers[0]
+
+    @property
+    def limit(self) -> int:
+        """The last call that may begin."""
+        return self._numbers[1]
+
+    @limit.setter
+    def limit(self, number: int) -> None:
+        self._numbers[1] = number
+
+    def remove(self) -> None:
+        """Remove the file. What has it mapped already keeps it, where the system lets it be removed then."""
+        with suppress(OSError):  # Windows, while it is mapped: removed when the worker has ended
+            os.unlink(self.path)

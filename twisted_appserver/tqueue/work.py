@@ -1,0 +1,116 @@
+"""A function run over the tasks of a queue, in threads, until it is told to stop."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TextIO
+
+from .client import Empty, Queue, ServerError, ShutDown
+
+
+def function_named(target: str) -> Callable[[Any], Any]:
+    """
+    @param target: C{module:function}; the current folder is searched too.
+    @raise ValueError: when there is no such function.
+    """
+    module, _, name = target.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        function = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"there is no function {target!r}: {error}") from None
+    if not callable(function):
+        raise ValueError(f"{target} cannot be called")
+    return function  # type: ignore[no-any-return]
+
+
+class TaskFailed(Exception):
+    """Raised when the function raised, whatever it was."""
+
+
+class Work:
+    """
+    Threads that get a task, call the function with it, and say that it is done. Where the function raises,
+    the task is released, for the next one, after C{delay} seconds.
+
+    @ivar done: how many tasks are done.
+    @ivar failed: how often the function raised.
+    @ivar error: why the work ended, if it was not told to.
+    """
+
+    def __init__(
+        self, queue: Queue, function: Callable[[Any], Any], threads: int, delay: float = 1.0
+    ) -> None:
+        self._queue, self._function, self._delay = queue, function, delay
+        self.done = self.failed = 0
+        self.error: Exception | None = None
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._loop) for _ in range(threads)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Get no further tasks; those at hand are finished. May be called from a signal handler."""
+        self._stopping.set()
+
+    @property
+    def alive(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._queue.task(timeout=1.0, delay=self._delay) as item:
+                    self._call(item)
+                self._count(done=1)
+            except Empty:
+                continue
+            except TaskFailed:
+                self._count(failed=1)
+            except ShutDown:
+                return
+            except (OSError, ServerError) as error:
+                self.error = error
+                self.stop()
+
+    def _call(self, item: Any) -> None:
+        try:
+            self._function(item)
+        except Exception as error:
+            traceback.print_exc()
+            raise TaskFailed from error
+
+    def _count(self, done: int = 0, failed: int = 0) -> None:
+        with self._lock:
+            self.done += done
+            self.failed += failed
+
+
+class Progress:
+    """One line on a terminal that tells how the work goes."""
+
+    def __init__(self, work: Work, queue: Queue, stream: TextIO) -> None:
+        self._work, self._queue, self._stream = work, queue, stream
+        self._begin = time.monotonic()
+
+    def line(self, left: int | str) -> str:
+        seconds = max(time.monotonic() - self._begin, 0.001)
+        speed = self._work.done / seconds
+        return f"done {self._work.done}, failed {self._work.failed}, {speed:.1f} per second, left {left}"
+
+    def show(self) -> None:
+        try:
+            left: int | str = self._queue.unfinished_tasks
+        except (OSError, ServerError):
+            left = "?"
+        self._stream.write(f"\r\x1b[K{self.line(left)}")
+        self._stream.flush()
