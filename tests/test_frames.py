@@ -81,7 +81,7 @@ class RoundTripTests(Normal):
     def test_large(self) -> None:
         """A reply of 20 MB goes through in pieces of a pipe's size."""
         body = bytes(20_000_000)
-        data, reader, got = encode(Replies([Reply(body)])), FrameReader(), []
+        data, reader, got = encode(Replies([Reply(body)], [0.0])), FrameReader(), []
         for start in range(0, len(data), 65536):
             got += reader.feed(data[start : start + 65536])
         self.assertEqual(got[0].replies[0].body, body)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -29,6 +29,7 @@ from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
 
 DEFAULT = "tcp:{}:interface=127.0.0.1:backlog=1024"  # the endpoint for a port
+FLUSH = 0.5  # seconds that a stop waits for clients to read the last answers
 
 
 class AppService(Service):
@@ -130,11 +131,15 @@ class AppService(Service):
         super().stopService()
         await DeferredList([maybeDeferred(port.stopListening) for port in self.ports], consumeErrors=True)
         self.ports.clear()
-        answered: Deferred[Any] = gatherResults([self.dispatcher.drained(), self.site.finish()])
-        answered.addTimeout(self._settings.graceful_timeout, self._reactor)
-        answered.addErrback(lambda _: self.log.warn("{n} calls are given up", n=self.dispatcher.in_flight))
-        await answered
+        closed = self.site.finish()
+        drained = self.dispatcher.drained()
+        drained.addTimeout(self._settings.graceful_timeout, self._reactor)
+        drained.addErrback(lambda _: self.log.warn("{n} calls are given up", n=self.dispatcher.in_flight))
+        await drained
         await self._executor.stop()
+        closed.addTimeout(FLUSH, self._reactor)
+        closed.addErrback(lambda _: self.log.warn("connections whose clients do not read are cut"))
+        await closed
         self.dispatcher.stop()
 
 

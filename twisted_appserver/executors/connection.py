@@ -7,7 +7,7 @@ import signal
 import sys
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
@@ -19,9 +19,6 @@ from twisted_appserver.application import Application
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.executors.frames import Calls, Fault, Frame, FrameReader, Ready, Replies, Start, encode
 from twisted_appserver.executors.progress import NO_LIMIT, Progress
-
-if TYPE_CHECKING:
-    from twisted_appserver.executors.processes import ProcessExecutor
 
 PARTIAL = 1.0  # seconds after which a line without an end is logged as it is
 
@@ -68,6 +65,7 @@ class Worker(ProcessProtocol):
     """
     A worker process.
 
+    @param pool: the L{ProcessExecutor} that is told what becomes of it and of its calls.
     @ivar jobs: what it was given and has not answered, in this order. Its calls are numbered from 1.
     @ivar load: seconds that all of these are expected to take.
     @ivar ready: whether it takes calls.
@@ -78,7 +76,7 @@ class Worker(ProcessProtocol):
     pid: int
     _output: Output
 
-    def __init__(self, pool: ProcessExecutor, reactor: Any, application: Application) -> None:
+    def __init__(self, pool: Any, reactor: Any, application: Application) -> None:
         self._pool, self._reactor, self._application = pool, reactor, application
         self.jobs: deque[Job] = deque()
         self._unsent: list[Call] = []
