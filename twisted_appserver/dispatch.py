@@ -70,7 +70,7 @@ class Dispatcher:
             as it should be when nobody awaits the reply any more.
         """
         if not call.request_id:
-            force_setattr(call, "request_id", self._new_id())
+            force_setattr(call, "request_id", self._prefix + str(next(self._count)))
         try:
             if self.guard is not None:
                 self.guard.check(call)
@@ -99,7 +99,7 @@ class Dispatcher:
         return problem(error, self._new_id())
 
     def _new_id(self) -> str:
-        return f"{self._prefix}{next(self._count):x}"
+        return self._prefix + str(next(self._count))
 
     def _limit(self, seconds: float) -> TimeLimit:
         limit = self._limits.get(seconds)

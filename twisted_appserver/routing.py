@@ -105,16 +105,6 @@ def _segments(regex: str) -> list[str | None] | None:
     return segments
 
 
-class _Shape:
-    """The patterns that have the same segments fixed, by the texts of these."""
-
-    def __init__(self, positions: Sequence[int]) -> None:
-        self.pick: Callable[[Sequence[str | None]], Any] = (
-            itemgetter(*positions) if positions else lambda _: None
-        )
-        self.table: dict[Any, list[int]] = {}
-
-
 class _Entry:
     def __init__(self, place: str, regex: str, route: Route) -> None:
         try:
@@ -139,17 +129,20 @@ class Router:
 
     def __init__(self, patterns: Sequence[Any]) -> None:
         self._entries = [_Entry(*entry) for entry in _flatten(patterns)]
-        self._always: list[int] = []
-        self._shapes: dict[int, dict[tuple[int, ...], _Shape]] = {}
+        self._always: list[_Entry] = []
+        # By the number of segments, for each choice of fixed ones: what picks these, and the entries by them.
+        by_count: dict[int, dict[tuple[int, ...], tuple[Any, dict[Any, list[_Entry]]]]] = {}
         for index, entry in enumerate(self._entries):
             entry.handler.index = index
             segments = _segments(entry.regex)
             if segments is None:
-                self._always.append(index)
+                self._always.append(entry)
                 continue
             fixed = tuple(i for i, text in enumerate(segments) if text is not None)
-            shape = self._shapes.setdefault(len(segments), {}).setdefault(fixed, _Shape(fixed))
-            shape.table.setdefault(shape.pick(segments), []).append(index)
+            shapes = by_count.setdefault(len(segments), {})
+            pick, table = shapes.setdefault(fixed, (itemgetter(*fixed) if fixed else bool, {}))
+            table.setdefault(pick(segments), []).append(entry)
+        self._tables = {count: list(shapes.values()) for count, shapes in by_count.items()}
 
     @property
     def handlers(self) -> list[Handler]:
@@ -169,8 +162,14 @@ class Router:
                 path.encode()
             except UnicodeEncodeError:
                 raise HTTPError(400, "the path is not valid UTF-8") from None
+        parts = path.split("/")
+        candidates = self._always
+        for pick, table in self._tables.get(len(parts), ()):
+            more = table.get(pick(parts))
+            if more is not None:
+                candidates = sorted(candidates + more, key=_index) if candidates else more
         allowed: set[str] = set()
-        for entry in self._candidates(path):
+        for entry in candidates:
             found = entry.match(path)
             if found is None:
                 continue
@@ -185,9 +184,6 @@ class Router:
         names = ", ".join(sorted(allowed | {"OPTIONS"}))
         raise HTTPError(405, f"{method} is not among {names}", [("allow", names)])
 
-    def _candidates(self, path: str) -> Iterable[_Entry]:
-        parts = path.split("/")
-        found = self._always
-        for shape in self._shapes.get(len(parts), {}).values():
-            found = found + shape.table.get(shape.pick(parts), [])
-        return [self._entries[index] for index in sorted(found)]
+
+def _index(entry: _Entry) -> int:
+    return entry.handler.index
