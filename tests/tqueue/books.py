@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import itertools
 import os
 import random
 import signal
@@ -78,7 +79,7 @@ class Books:
         for name, deliveries in self.got.items():
             deliveries.sort()
             counts["answers lost"] += deliveries[-1][0] - len(deliveries)
-            for (one, asked, _), (other, _, given) in zip(deliveries, deliveries[1:], strict=False):
+            for (one, asked, _), (other, _, given) in itertools.pairwise(deliveries):
                 counts["leases run out"] += 1
                 if one == other:
                     raise Wrong(f"{name} was given out twice in delivery {one}")
