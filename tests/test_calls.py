@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests import cases
 from twisted_appserver import Call, HTTPError, Reply
 from twisted_appserver.binding import Handler
-from twisted_appserver.calls import perform, problem
+from twisted_appserver.results import perform, problem
 
 JSON = {"content-type": "application/json"}
 FORM = {"content-type": "application/x-www-form-urlencoded"}

@@ -1,8 +1,8 @@
 """A simple application server: functions listed beside regular expressions, a JSON network service.
 
-- L{calls}: a call and its reply, and what happens in between.
+- L{calls}: a call and its reply; L{results} performs the one and makes the other.
 - L{binding}: a function and how a call's variables become its arguments; L{variables} reads these.
-- L{routing}: url_patterns and the router made of them.
+- L{patterns}: url_patterns as the user writes them; L{routing} finds the function for a path.
 - L{guard}: who may ask.
 - L{executors}: where a call is performed: inline, threads, processes.
 - L{dispatch}: the narrow waist through which every call goes; L{deadlines} keeps its time limits.
@@ -20,8 +20,9 @@ from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes import ProcessExecutor
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER
+from twisted_appserver.patterns import Route, include
 from twisted_appserver.resource import AppResource
-from twisted_appserver.routing import Route, Router, include
+from twisted_appserver.routing import Router
 from twisted_appserver.run import run_server
 from twisted_appserver.service import make_service
 

@@ -30,6 +30,7 @@ from twisted.web.server import Site
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.guard import HOST
+from twisted_appserver.options import Settings
 from twisted_appserver.resource import AppResource
 
 PIECE = 16384  # bytes that llhttp gets at once, so that few pipelined messages are parsed before their turn
@@ -491,36 +492,19 @@ class AppSite(Site):
     Serves an application, and knows its connections.
 
     @param resource: the application, or any other resource.
-    @param max_body: bytes of a request's body; C{None} for no limit.
-    @param max_connections: how many may be open; no more are accepted until one is closed. A few more may
-        be, that were accepted at once.
-    @param header_timeout: seconds from the first byte of a request to the end of its headers.
-    @param idle_timeout: seconds that a connection may stay open without a request.
-    @param channel: C{"llhttp"} for L{HTTPChannel}, C{"twisted"} for L{twisted.web}'s own.
+    @param settings: its limits, and C{channel}: C{"llhttp"} for L{HTTPChannel}, C{"twisted"} for
+        L{twisted.web}'s own. A few connections more than its limit may be open, that were accepted at once.
     @ivar ports: what listens for it.
     """
 
     noisy = False
     displayTracebacks = False
 
-    def __init__(
-        self,
-        resource: Any,
-        reactor: Any,
-        max_body: int | None = None,
-        max_connections: int = 10000,
-        header_timeout: float = 10.0,
-        idle_timeout: float = 60.0,
-        channel: str = "llhttp",
-    ) -> None:
-        super().__init__(resource, timeout=idle_timeout, reactor=reactor)
-        self.protocol: Any = HTTPChannel if channel == "llhttp" else _Counted
+    def __init__(self, resource: Any, reactor: Any, settings: Settings) -> None:
+        super().__init__(resource, timeout=settings.idle_timeout, reactor=reactor)
+        self.protocol: Any = HTTPChannel if settings.channel == "llhttp" else _Counted
         self._application = resource if isinstance(resource, AppResource) else None
-        self._max_body, self._max_connections, self._header_timeout = (
-            max_body,
-            max_connections,
-            header_timeout,
-        )
+        self._settings = settings
         self._channels: set[_Counted] = set()
         self._full = False
         self._finished: Deferred[None] | None = None
@@ -530,9 +514,9 @@ class AppSite(Site):
         channel: Any = super().buildProtocol(addr)
         channel.channels = self._channels
         if isinstance(channel, HTTPChannel):
-            channel.application, channel.max_body = self._application, self._max_body
-            channel.header_timeout = self._header_timeout
-        if len(self._channels) + 1 >= self._max_connections and not self._full:
+            channel.application, channel.max_body = self._application, self._settings.max_body
+            channel.header_timeout = self._settings.header_timeout
+        if len(self._channels) + 1 >= self._settings.max_connections and not self._full:
             self._full = True
             for port in self.ports:
                 port.stopReading()
@@ -540,7 +524,7 @@ class AppSite(Site):
 
     def left(self) -> None:
         """A connection has been closed."""
-        if self._full and len(self._channels) < self._max_connections:
+        if self._full and len(self._channels) < self._settings.max_connections:
             self._full = False
             for port in self.ports:
                 port.startReading()

@@ -41,3 +41,23 @@ class TimeLimit:
                 break
             self.remove(key)
             deferred.cancel()
+
+
+class TimeLimits:
+    """The calls in flight that have a time limit, by the limit."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._limits: dict[float, TimeLimit] = {}
+
+    def of(self, seconds: float) -> TimeLimit | None:
+        """The calls with this limit; C{None} for 0, which is no limit."""
+        limit = self._limits.get(seconds)
+        if limit is None and seconds:
+            limit = self._limits[seconds] = TimeLimit(self._reactor, seconds)
+        return limit
+
+    def stop(self) -> None:
+        """Stop the timers. What is in flight has no time limit any more."""
+        for limit in self._limits.values():
+            limit.stop()

@@ -12,11 +12,12 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_appserver.calls import Call, Reply, problem
-from twisted_appserver.deadlines import TimeLimit
+from twisted_appserver.calls import Call, Reply
+from twisted_appserver.deadlines import TimeLimit, TimeLimits
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.guard import Guard
+from twisted_appserver.results import problem
 from twisted_appserver.routing import Router
 
 
@@ -49,10 +50,9 @@ class Dispatcher:
     ) -> None:
         self.reactor, self.router, self.guard = reactor, router, guard
         self.executors, self.default = executors, default
-        self.timeout, self.max_pending = timeout, max_pending
-        self.display_tracebacks = display_tracebacks
+        self.timeout, self.max_pending, self.display_tracebacks = timeout, max_pending, display_tracebacks
         self.in_flight = 0
-        self._limits: dict[float, TimeLimit] = {}
+        self._limits = TimeLimits(reactor)
         self._drained: list[Deferred[None]] = []
         self._prefix, self._count = urandom(4).hex() + "-", count(1)
         for handler in router.handlers:
@@ -85,7 +85,7 @@ class Dispatcher:
         force_setattr(call, "handler", handler)
         force_setattr(call, "groups", groups)
         timeout = self.timeout if handler.timeout is None else handler.timeout
-        limit = self._limit(timeout) if timeout else None
+        limit = self._limits.of(timeout)
         if limit is not None:
             force_setattr(call, "deadline", self.reactor.seconds() + timeout)
         self.in_flight += 1
@@ -101,12 +101,6 @@ class Dispatcher:
     def _new_id(self) -> str:
         return self._prefix + str(next(self._count))
 
-    def _limit(self, seconds: float) -> TimeLimit:
-        limit = self._limits.get(seconds)
-        if limit is None:
-            limit = self._limits[seconds] = TimeLimit(self.reactor, seconds)
-        return limit
-
     def _ended(self, result: Reply | Failure, call: Call, limit: TimeLimit | None) -> Reply | Failure:
         if limit is not None:
             limit.remove(id(call))
@@ -118,13 +112,8 @@ class Dispatcher:
         return self._failed(result, call)
 
     def _fault(self, reply: Reply, call: Call) -> Reply:
-        name = call.handler.name if call.handler else ""
-        self.log.error(
-            "{name} failed, {request_id}\n{fault}",
-            name=name,
-            request_id=call.request_id,
-            fault=reply.traceback,
-        )
+        name, text = call.handler.name, reply.traceback
+        self.log.error("{name} failed, {id}\n{text}", name=name, id=call.request_id, text=text)
         if self.display_tracebacks:
             return problem(HTTPError(reply.status, reply.traceback), call.request_id)
         return reply
@@ -148,13 +137,11 @@ class Dispatcher:
         """
         @return: fires when no call is in flight and the last reply has been passed on.
         """
-        if not self.in_flight:
-            return succeed(None)
-        deferred: Deferred[None] = Deferred(self._drained.remove)
-        self._drained.append(deferred)
-        return deferred
+        drained: Deferred[None] = Deferred(self._drained.remove)
+        self._drained.append(drained)
+        self._tell()
+        return drained
 
     def stop(self) -> None:
         """Stop the timers. Calls in flight have no time limit any more."""
-        for limit in self._limits.values():
-            limit.stop()
+        self._limits.stop()

@@ -50,8 +50,7 @@ class AppResource(Resource):
         self.dispatcher, self._max_body = patterns, max_body
 
     def render(self, request: Any) -> Any:
-        body = request.content
-        if body.seek(0, SEEK_END) > self._max_body:
+        if request.content.seek(0, SEEK_END) > self._max_body:
             error = HTTPError(413, f"the body is longer than {self._max_body} bytes")
             deferred = succeed(self.dispatcher.refuse(error))
         else:

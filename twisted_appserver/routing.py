@@ -1,4 +1,4 @@
-"""url_patterns, and the Router that finds the function for a path. Pure.
+"""The Router, which finds the function for a path. Pure.
 
 Strategy: a table of one regular expression after the other costs more with every entry. Most patterns
 are segments between slashes, each of them either fixed text or one group. Such patterns are filed under
@@ -10,89 +10,18 @@ the order of the table, so that the first match wins, as if all had been tried.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from importlib import import_module
-from operator import itemgetter
+from collections.abc import Sequence
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from twisted_appserver.binding import Handler
 from twisted_appserver.errors import HTTPError, PatternError
+from twisted_appserver.patterns import Route, flatten, resolve
 
-EMPTY_GROUP = re.compile(r"\(\?P<(\w+)>\)")
 # A named group that cannot match a slash, and text that stands for itself.
 VARYING = re.compile(r"\(\?P<\w+>(?:\[\^/\]|\\[dw]|\[[\w.-]+\])(?:[+*?]|\{\d+(?:,\d*)?\})?\)")
+INDEX = attrgetter("handler.index")
 FIXED = re.compile(r"(?:[\w~@,;:=! -]|\\[^\w\s])*")
-
-
-@dataclass(frozen=True)
-class Route:
-    """
-    One entry of url_patterns.
-
-    @ivar regex: matches the whole path; its named groups are passed to the function.
-    @ivar function: what to call, or its name as C{"package.module:name"}.
-    @ivar methods: the HTTP methods that it answers. HEAD comes with GET, OPTIONS is answered for it.
-    @ivar name: names it in logs and figures; the function's own name if C{None}.
-    @ivar executor: C{"inline"}, C{"threads"}, C{"processes"}; C{None} for the service's choice.
-    @ivar timeout: seconds for one call, 0 for no limit; C{None} for the service's choice.
-    """
-
-    regex: str
-    function: Callable[..., Any] | str
-    methods: Sequence[str] = ("GET", "POST")
-    name: str | None = None
-    executor: str | None = None
-    timeout: float | None = None
-
-
-@dataclass(frozen=True)
-class _Include:
-    prefix: str
-    patterns: Sequence[Any]
-
-
-def include(prefix: str, patterns: Sequence[Any]) -> Any:
-    """An entry of url_patterns that stands for all of C{patterns} below C{prefix}, a regular expression."""
-    return _Include(prefix, patterns)
-
-
-def _whole(regex: str) -> str:
-    """The pattern without the anchors that mean nothing more, its empty groups filled."""
-    regex = regex.removeprefix("^")
-    if regex.endswith("$") and (len(regex) - len(regex[:-1].rstrip("\\"))) % 2:
-        regex = regex[:-1]
-    regex = EMPTY_GROUP.sub(r"(?P<\1>[^/]+)", regex)
-    return f"(?:{regex})" if "|" in regex else regex
-
-
-def _flatten(
-    patterns: Any, prefix: str = "", place: str = "url_patterns"
-) -> Iterator[tuple[str, str, Route]]:
-    """Each entry's place in the table, whole pattern and Route."""
-    if not isinstance(patterns, Iterable) or isinstance(patterns, str | bytes):
-        raise PatternError(f"{place} must be a sequence of (regex, function), not {patterns!r}")
-    for position, entry in enumerate(patterns):
-        here = f"{place}[{position}]"
-        if isinstance(entry, _Include):
-            yield from _flatten(entry.patterns, prefix + _whole(entry.prefix), here)
-            continue
-        if isinstance(entry, tuple | list) and len(entry) == 2:
-            entry = Route(*entry)
-        if not isinstance(entry, Route) or not isinstance(entry.regex, str):
-            raise PatternError(f"{here} must be (regex, function), a Route or an include, not {entry!r}")
-        yield here, prefix + _whole(entry.regex), entry
-
-
-def _resolve(function: Callable[..., Any] | str) -> Callable[..., Any]:
-    if isinstance(function, str):
-        module, _, name = function.partition(":")
-        if not (module and name):
-            raise TypeError(f"a function is named like 'package.module:name', not {function!r}")
-        function = getattr(import_module(module), name)
-    if not callable(function):
-        raise TypeError(f"{function!r} cannot be called")
-    return function
 
 
 def _segments(regex: str) -> list[str | None] | None:
@@ -109,7 +38,7 @@ class _Entry:
     def __init__(self, place: str, regex: str, route: Route) -> None:
         try:
             pattern = re.compile(regex)
-            function = _resolve(route.function)
+            function = resolve(route.function)
             self.handler = Handler(function, pattern.groupindex, route.name, route.executor, route.timeout)
         except (re.error, TypeError, ImportError, AttributeError) as error:
             raise PatternError(f"{place} {route.regex!r}: {error}") from error
@@ -128,7 +57,7 @@ class Router:
     """
 
     def __init__(self, patterns: Sequence[Any]) -> None:
-        self._entries = [_Entry(*entry) for entry in _flatten(patterns)]
+        self._entries = [_Entry(*entry) for entry in flatten(patterns)]
         self._always: list[_Entry] = []
         # By the number of segments, for each choice of fixed ones: what picks these, and the entries by them.
         by_count: dict[int, dict[tuple[int, ...], tuple[Any, dict[Any, list[_Entry]]]]] = {}
@@ -167,7 +96,7 @@ class Router:
         for pick, table in self._tables.get(len(parts), ()):
             more = table.get(pick(parts))
             if more is not None:
-                candidates = sorted(candidates + more, key=_index) if candidates else more
+                candidates = sorted(candidates + more, key=INDEX) if candidates else more
         allowed: set[str] = set()
         for entry in candidates:
             found = entry.match(path)
@@ -183,7 +112,3 @@ class Router:
             raise HTTPError(404, f"no pattern matches {path}")
         names = ", ".join(sorted(allowed | {"OPTIONS"}))
         raise HTTPError(405, f"{method} is not among {names}", [("allow", names)])
-
-
-def _index(entry: _Entry) -> int:
-    return entry.handler.index

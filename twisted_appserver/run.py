@@ -36,12 +36,10 @@ def run_server(
     try:
         refuse_while_loading("run_server()")
         settings = Settings(port=port, server_type=server_type, **options)
-        if settings.app is not None:
-            application = Application.parse(settings.app)
-        else:
-            application = Application.of(module, url_patterns)
+        given = settings.app is not None
+        application = Application.parse(settings.app) if given else Application.of(module, url_patterns)
         if url_patterns is None:
-            url_patterns = application.load() if settings.app else module[application.name]
+            url_patterns = application.load() if given else module[application.name]
         _serve(settings, application, Router(url_patterns))
     except (AppserverError, CannotListenError) as error:
         sys.exit(f"appserver: {error}")

@@ -1,7 +1,6 @@
 """make_service: the parts of a server put together, started, drained and stopped.
 
-Nothing is opened before the service is started: no thread, process, socket or file, since twistd forks
-between the two.
+No thread, process, socket or file is opened before the service is started: twistd forks between the two.
 """
 
 from __future__ import annotations
@@ -46,12 +45,11 @@ class AppService(Service):
         self._reactor, self._settings = reactor, settings
         self._executor: IExecutor
         if settings.server_type == FORKED_SERVER:
-            name, self._executor = (
-                "processes",
-                ProcessExecutor(reactor, application, settings.workers, router),
-            )
+            name = "processes"
+            self._executor = ProcessExecutor(reactor, application, settings.workers, router)
         else:
-            name, self._executor = "threads", ThreadExecutor(reactor, settings.threads)
+            name = "threads"
+            self._executor = ThreadExecutor(reactor, settings.threads)
         self.dispatcher = Dispatcher(
             reactor,
             router,
@@ -63,26 +61,14 @@ class AppService(Service):
             settings.display_tracebacks,
         )
         self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
-        self.site = AppSite(
-            self.resource,
-            reactor,
-            settings.max_body,
-            settings.max_connections,
-            settings.header_timeout,
-            settings.idle_timeout,
-            settings.channel,
-        )
-        self._endpoints = [
-            self._endpoint(each) for each in settings.listen or (DEFAULT.format(settings.port),)
-        ]
+        self.site = AppSite(self.resource, reactor, settings)
+        where = settings.listen or (DEFAULT.format(settings.port),)
+        try:
+            self._endpoints: list[Any] = [serverFromString(reactor, each) for each in where]
+        except (ValueError, TypeError, LookupError) as error:
+            raise ConfigurationError(f"--listen {' '.join(where)}: {error}") from None
         self.ports: list[Any] = []
         self.started: Deferred[None] = Deferred()
-
-    def _endpoint(self, description: str) -> Any:
-        try:
-            return serverFromString(self._reactor, description)
-        except (ValueError, TypeError, LookupError) as error:
-            raise ConfigurationError(f"--listen {description}: {error}") from None
 
     def startService(self) -> None:
         """
@@ -107,18 +93,9 @@ class AppService(Service):
 
     def line(self) -> str:
         """Where it listens and what performs the calls, for a person to read."""
-        places = []
-        for port in self.ports:
-            address: Any = port.getHost()
-            host = getattr(address, "host", None)
-            named = {"127.0.0.1": "localhost", "0.0.0.0": "localhost"}.get(str(host), host)
-            places.append(
-                f"http://{named}:{address.port}/" if host else str(getattr(address, "name", address))
-            )
-        kind, unit = self._settings.server_type, "threads"
-        if kind == FORKED_SERVER:
-            unit = "workers"
-        return f"{' '.join(places)} {kind}, {self._executor.size} {unit}"
+        places = " ".join(_place(port.getHost()) for port in self.ports)
+        unit = "workers" if self._settings.server_type == FORKED_SERVER else "threads"
+        return f"{places} {self._settings.server_type}, {self._executor.size} {unit}"
 
     def stopService(self) -> Deferred[None]:
         """
@@ -143,6 +120,12 @@ class AppService(Service):
         self.dispatcher.stop()
 
 
+def _place(address: Any) -> str:
+    if not hasattr(address, "port"):
+        return str(getattr(address, "name", address))
+    return f"http://{address.host.replace('127.0.0.1', 'localhost')}:{address.port}/"
+
+
 def make_service(
     url_patterns: Sequence[Any] | None = None, *, reactor: Any = None, **options: Any
 ) -> AppService:
@@ -159,9 +142,7 @@ def make_service(
     settings = Settings(**options)
     application = Application.parse(settings.app)
     if url_patterns is not None and settings.app is None and settings.server_type == FORKED_SERVER:
-        raise ConfigurationError(
-            "worker processes import the application by name: give it as app='module:name'"
-        )
+        raise ConfigurationError("worker processes import the application: give it as app='module:name'")
     if reactor is None:
         from twisted.internet import reactor
     patterns = application.load() if url_patterns is None else url_patterns

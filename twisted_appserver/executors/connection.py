@@ -9,7 +9,6 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -18,18 +17,10 @@ from twisted.python.failure import Failure
 from twisted_appserver.application import Application
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.executors.frames import Calls, Fault, Frame, FrameReader, Ready, Replies, Start, encode
+from twisted_appserver.executors.interface import Job
 from twisted_appserver.executors.progress import NO_LIMIT, Progress
 
 PARTIAL = 1.0  # seconds after which a line without an end is logged as it is
-
-
-class Job(Deferred[Reply]):
-    """A call, and what fires with its reply."""
-
-    def __init__(self, call: Call, canceller: Any) -> None:
-        super().__init__(canceller)
-        self.call = call
-        self.cost = 0.0  # seconds that it is expected to take
 
 
 class Output:

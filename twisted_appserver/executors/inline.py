@@ -9,8 +9,9 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from zope.interface import implementer
 
-from twisted_appserver.calls import Call, Reply, encode, fault
+from twisted_appserver.calls import Call, Reply
 from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.results import encode, fault
 
 
 async def _awaited(result: Awaitable[Any], call: Call) -> Reply:
@@ -33,7 +34,7 @@ class InlineExecutor:
         return succeed(None)
 
     def submit(self, call: Call) -> Deferred[Reply]:
-        """As L{calls.perform}, for a function whose result may have to be awaited."""
+        """As L{results.perform}, for a function whose result may have to be awaited."""
         self.running += 1
         try:
             result = call.handler.run(call)

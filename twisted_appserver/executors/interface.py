@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from twisted_appserver.calls import Call, Reply
+
+
+class Job(Deferred[Reply]):
+    """
+    A call that an executor has taken, and what fires with its reply.
+
+    @ivar cost: seconds that it is expected to take, where the executor keeps account of that.
+    """
+
+    cost = 0.0
+
+    def __init__(self, call: Call, canceller: Callable[[Deferred[Any]], None]) -> None:
+        super().__init__(canceller)
+        self.call = call
 
 
 class IExecutor(Interface):

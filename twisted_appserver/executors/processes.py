@@ -21,8 +21,8 @@ from zope.interface import implementer
 from twisted_appserver.application import Application
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import ConfigurationError, HTTPError
-from twisted_appserver.executors.connection import Job, Worker
-from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.connection import Worker
+from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.routing import Router
 
 MODULE = "twisted_appserver.executors.worker"

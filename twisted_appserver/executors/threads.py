@@ -20,20 +20,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from twisted_appserver.calls import Call, Reply, perform
+from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.interface import IExecutor, Job
+from twisted_appserver.results import perform
 
 PARK = 0.05  # seconds that an idle thread waits for calls before it goes back to its pool
 HOLD = 0.001  # seconds that a reply may wait for others to go back with
-
-
-class _Job(Deferred[Reply]):
-    """A call, and what fires with its reply."""
-
-    def __init__(self, call: Call, canceller: Any) -> None:
-        super().__init__(canceller)
-        self.call = call
 
 
 @implementer(IExecutor)
@@ -49,9 +42,9 @@ class ThreadExecutor:
     def __init__(self, reactor: Any, size: int | None = None, pool: Any = None) -> None:
         self._reactor, self._pool, self._size = reactor, pool, size
         self.completed = self.failed = 0
-        self._jobs: set[_Job] = set()  # submitted and not ended
-        self._waiting: deque[_Job] = deque()
-        self._ended: deque[tuple[_Job, Reply]] = deque()
+        self._jobs: set[Job] = set()  # submitted and not ended
+        self._waiting: deque[Job] = deque()
+        self._ended: deque[tuple[Job, Reply]] = deque()
         self._kicked = self._returning = False
         self._lock = Lock()  # over the following
         self._threads = 0  # that are ours for the time being
@@ -75,7 +68,7 @@ class ThreadExecutor:
         return succeed(None)
 
     def submit(self, call: Call) -> Deferred[Reply]:
-        job = _Job(call, self._drop)
+        job = Job(call, self._drop)
         self._jobs.add(job)
         self._waiting.append(job)
         if not self._kicked:
@@ -162,18 +155,15 @@ class ThreadExecutor:
         while ended:
             job, reply = ended.popleft()
             jobs.discard(job)
-            if reply.status < 500:
-                self.completed += 1
-            else:
-                self.failed += 1
+            self.completed += reply.status < 500
+            self.failed += reply.status >= 500
             if not job.called:
                 job.callback(reply)
 
     def stop(self) -> Deferred[None]:
-        waiting = list(self._waiting)
+        given_up = list(self._jobs)
+        self._jobs.difference_update(self._waiting)
         self._waiting.clear()
-        given_up = [*waiting, *self._jobs.difference(waiting)]
-        self._jobs.difference_update(waiting)
         for job in given_up:
             if not job.called:
                 job.errback(HTTPError(503, "the server is stopping"))

@@ -20,10 +20,10 @@ from msgspec.structs import force_setattr
 
 from twisted_appserver.application import Application
 from twisted_appserver.binding import Handler
-from twisted_appserver.calls import perform
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.frames import Calls, Fault, Frame, FrameReader, Ready, Replies, Start, encode
 from twisted_appserver.executors.progress import Progress
+from twisted_appserver.results import perform
 from twisted_appserver.routing import Router
 
 READ = 65536

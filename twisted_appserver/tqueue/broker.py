@@ -37,6 +37,7 @@ class _Place:
         self.queue = queue
         self.getters, self.putters, self.joiners = Line(reactor), Line(reactor), Line(reactor)
         self.timer: Any = None
+        self.alarm = 0.0  # when the timer goes off, in seconds since the epoch
 
     @property
     def idle(self) -> bool:
@@ -420,14 +421,14 @@ class Broker:
 
     def _watch(self, place: _Place) -> None:
         """Have the timer go off when the next lease runs out, or the next delay."""
-        alarm, timer = place.queue.alarm, place.timer
+        alarm = place.queue.alarm
         if alarm is None:
             return
-        running = timer is not None and timer.active()
-        if running and timer.getTime() <= alarm:
-            return
-        if running:
-            timer.cancel()
+        if place.timer is not None and place.timer.active():
+            if place.alarm <= alarm:
+                return
+            place.timer.cancel()
+        place.alarm = alarm
         place.timer = self._reactor.callLater(max(0.0, alarm - self._reactor.seconds()), self._expire, place)
 
     def _expire(self, place: _Place) -> None:

@@ -326,9 +326,9 @@ class Queue:
         failing, pause, error = 0.0, 0.02, OSError()
         while True:
             try:
-                status, answer = self._pool.request(path, body, wait + ANSWER)
+                status, answer, again = self._pool.request(path, body, wait + ANSWER)
                 if status < 500:
-                    return {**_read(status, answer), "repeated": bool(failing)}
+                    return {**_read(status, answer), "repeated": again or bool(failing)}
                 error = _trouble(status, answer)
             except OSError as caught:
                 error = caught

@@ -94,12 +94,12 @@ class Pool:
         self._idle: deque[Connection] = deque()
         self._pid = os.getpid()
 
-    def request(self, path: str, body: bytes | None, timeout: float) -> tuple[int, bytes]:
+    def request(self, path: str, body: bytes | None, timeout: float) -> tuple[int, bytes, bool]:
         """
         GET a path below the server's, or POST JSON to it.
 
         @param timeout: seconds that may pass without a byte.
-        @return: status and body.
+        @return: status, body, and whether the request was made before, and its answer may have been lost.
         @raise OSError: when the server cannot be reached, or its answer does not arrive. If that happens on
             a connection that was idle, the server may have closed it: it is tried on a new one.
         """
@@ -109,19 +109,19 @@ class Pool:
         request = head.encode("ascii") + b"\r\n" + (body or b"")
         if self._pid != os.getpid():
             self._idle, self._pid = deque(), os.getpid()
+        again = False
         while True:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                break
+                connection = Connection(self._host, self._port, self._secure, min(timeout, 10.0))
+                return *self._exchange(connection, request, timeout), again
             try:
-                return self._exchange(connection, request, timeout)
+                return *self._exchange(connection, request, timeout), again
             except TimeoutError:
                 raise
-            except (OSError, ValueError):
-                continue
-        connection = Connection(self._host, self._port, self._secure, min(timeout, 10.0))
-        return self._exchange(connection, request, timeout)
+            except OSError:
+                again = True
 
     def _exchange(self, connection: Connection, request: bytes, timeout: float) -> tuple[int, bytes]:
         keep = False

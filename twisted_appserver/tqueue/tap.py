@@ -80,7 +80,9 @@ class QueueService(AppService):
             self.broker.start()
             super().startService()
         except (CannotListenError, ConfigurationError) as error:
-            sys.exit(f"tqueuesrv: {error}")
+            # To where standard error was before twistd made it part of its log.
+            print(f"tqueuesrv: {error}", file=sys.__stderr__, flush=True)
+            sys.exit(1)
 
     def stopService(self) -> Deferred[None]:
         self.broker.stop_waiting()

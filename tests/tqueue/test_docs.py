@@ -1,0 +1,60 @@
+"""What docs/tqueue.md shows is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.tqueue.serving import ROOT, Server
+from twisted_appserver import Router
+from twisted_appserver.tqueue.client import Queue
+
+
+class DocsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        with open(os.path.join(ROOT, "docs", "tqueue.md")) as file:
+            self.text = file.read()
+
+    def test_curl(self) -> None:
+        """The requests that are typed with curl get the answers that stand below them."""
+        if shutil.which("curl") is None:
+            raise SkipTest("there is no curl")
+        server = Server().start()
+        self.addCleanup(server.kill)
+        shown, real = "", ""
+        steps = re.findall(r"^\$ (curl .*)\n(.*)$", self.text, re.MULTILINE)
+        self.assertEqual(len(steps), 5)
+        for command, expected in steps:
+            words = command.replace("localhost:8082", f"localhost:{server.port}").replace(
+                shown, real or shown
+            )
+            answer = subprocess.run(words.split(), capture_output=True, text=True, timeout=20).stdout
+            if not shown:
+                shown, real = (re.findall(r'"task_id":"(.*?)"', text)[0] for text in (expected, answer))
+            self.assertEqual(answer, expected.replace(shown, real), command)
+
+    def test_python(self) -> None:
+        """The first example in Python, and the table for an application of one's own."""
+        server = Server().start()
+        self.addCleanup(server.kill)
+        blocks = re.findall(r"```python\n(.*?)```", self.text, re.DOTALL)
+        exec(blocks[0].replace("http://localhost:8082", server.url), names := {})
+        self.assertEqual((names["task"], names["queue"].unfinished_tasks), ({"picture": 7}, 0))
+        names["queue"]._pool.close()
+        exec(blocks[2], names)
+        handler, groups = Router(names["url_patterns"]).match("POST", "/queues/painter/put/")
+        self.assertEqual((handler.function.__name__, groups), ("put", {"worker": "painter"}))
+
+    def test_limits(self) -> None:
+        """The options of a queue have the defaults that the page tells."""
+        server = Server().start()
+        self.addCleanup(server.kill)
+        queue = Queue(0, server.url, "q")
+        self.addCleanup(queue._pool.close)
+        for name, value in queue._ask("config").items():
+            if name in ("lease", "max_deliveries", "remember"):
+                self.assertRegex(self.text, rf"`{name}`\s\({value:.0f}\b")

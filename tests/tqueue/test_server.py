@@ -1,0 +1,125 @@
+"""What a real server does with the disk, and with many who wait."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import threading
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.tqueue.serving import Server, wait_for
+from twisted_appserver.tqueue.client import Queue
+from twisted_appserver.tqueue.connections import Pool
+
+SYNC = re.compile(r"(?:fsync|fdatasync)\(\d+\)\s+= 0|<\.\.\. (?:fsync|fdatasync) resumed>\)\s+= 0")
+
+
+class SyncTests(SynchronousTestCase):
+    """An answer leaves after the disk has what it says."""
+
+    def setUp(self) -> None:
+        if shutil.which("strace") is None:
+            raise SkipTest("there is no strace")
+        self.server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
+        self.addCleanup(self.server.kill)
+        self.queue = Queue(0, self.server.url, "q")
+        self.addCleanup(self.queue._pool.close)
+        self.queue.qsize()
+        assert self.server.process is not None
+        self.trace = os.path.abspath(self.mktemp())
+        calls = "trace=fsync,fdatasync,recvfrom,read,sendto,write,writev,sendmsg"
+        self.strace = subprocess.Popen(
+            ["strace", "-f", "-s", "300", "-e", calls, "-o", self.trace, "-p", str(self.server.process.pid)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.strace.stderr is not None
+        self.addCleanup(self.strace.stderr.close)
+        if "attached" not in self.strace.stderr.readline():
+            self.strace.wait()
+            raise SkipTest("strace may not attach to a process here")
+
+    def lines(self) -> list[str]:
+        self.strace.terminate()
+        self.strace.wait()
+        with open(self.trace) as file:
+            return file.read().splitlines()
+
+    def test_between(self) -> None:
+        """Between the arrival of each put, get and done and its answer, the disk is synced."""
+        self.queue.put("mark")
+        self.queue.get()
+        self.queue.task_done()
+        events = []
+        for line in self.lines():
+            asked = re.search(r'"(?:GET|POST) /q/(put|get|done)', line)
+            if asked:
+                events.append(asked[1])
+            elif SYNC.search(line) and events[-1:] != ["sync"]:
+                events.append("sync")
+            elif '"HTTP/1.1 200' in line:
+                events.append("answer")
+        self.assertEqual(events, ["put", "sync", "answer", "get", "sync", "answer", "done", "sync", "answer"])
+
+    def test_shared(self) -> None:
+        """Puts that come at the same time share commits."""
+        threads = [threading.Thread(target=lambda: [self.queue.put(n) for n in range(20)]) for _ in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        syncs = sum(bool(SYNC.search(line)) for line in self.lines())
+        self.assertEqual(self.queue.qsize(), 640)
+        self.assertLess(syncs, 320)
+
+
+class WaiterTests(SynchronousTestCase):
+    COUNT = 10_000
+
+    def resident(self) -> int:
+        """The server's memory in bytes."""
+        assert self.server.process is not None
+        with open(f"/proc/{self.server.process.pid}/status") as file:
+            return 1024 * int(next(line for line in file if line.startswith("VmRSS")).split()[1])
+
+    def test_many(self) -> None:
+        """Ten thousand wait, in order of arrival, and each costs at most 20 KiB."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard < self.COUNT + 500 or not os.path.exists("/proc/self/status"):
+            raise SkipTest("not so many files may be open, or there is no /proc")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        self.server = Server(options=["--max-connections", str(self.COUNT + 100)]).start()
+        self.addCleanup(self.server.kill)
+        queue = Queue(0, self.server.url, "q")
+        self.addCleanup(queue._pool.close)
+        queue.qsize()
+        before, waiters = self.resident(), []
+        for number in range(self.COUNT):
+            waiter = socket.create_connection(("127.0.0.1", self.server.port))
+            self.addCleanup(waiter.close)
+            waiter.sendall(b"GET /q/get/?timeout=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            waiters.append(waiter)
+            if number % 100 == 99:  # their order is that of arrival at the server, one reactor turn for all
+                wait_for(lambda: queue._ask("stats")["getters"] == len(waiters))
+        each = (self.resident() - before) / self.COUNT
+        print(f"{each:.0f} bytes for each waiter")
+        self.assertLess(each, 20 * 1024)
+        pool = Pool(self.server.url)
+        self.addCleanup(pool.close)
+        for number in range(self.COUNT):
+            pool.request("/q/put/", json.dumps({"n": number}).encode(), 30.0)
+        numbers = [self.answer(waiter) for waiter in waiters]
+        self.assertEqual(sorted(numbers), list(range(self.COUNT)))
+        # Those who came within the same hundred may have arrived in any order.
+        self.assertEqual([number // 100 for number in numbers], [n // 100 for n in range(self.COUNT)])
+
+    def answer(self, waiter: socket.socket) -> int:
+        waiter.settimeout(30)
+        return int(json.loads(waiter.recv(65536).partition(b"\r\n\r\n")[2])["task"]["n"])

@@ -1,0 +1,109 @@
+"""From a call to its reply.
+
+Strategy: L{perform} is the one place where a function meets a request. It fills the parameters, runs
+the function, encodes the result and turns every exception into a problem document, so that threads,
+processes and clusters share each line of it, and the reactor only copies bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from twisted_appserver.calls import Call, Reply
+from twisted_appserver.errors import HTTPError
+
+
+def problem(error: HTTPError, request_id: str = "") -> Reply:
+    """An error as a problem document (RFC 9457, section 3.1)."""
+    status = error.status
+    title = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else "Error"
+    document = {"type": "about:blank", "title": title, "status": status, "detail": error.detail}
+    body = msgspec.json.encode({**document, "instance": request_id})
+    return Reply(body, status, (("content-type", "application/problem+json"), *error.headers))
+
+
+def _encode(result: Any, name: str) -> bytes:
+    """A JSON object. NaN and infinity, which JSON does not have, are refused (RFC 8259, section 6)."""
+    body = msgspec.json.encode(result)
+    if body[:1] != b"{":
+        raise TypeError(f"{name} returned {type(result).__name__}, not a dict")
+    if b"null" in body:  # perhaps a NaN: msgspec writes it so
+        json.dumps(msgspec.to_builtins(result, str_keys=True), allow_nan=False)
+    return body
+
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?")
+FRAMING = frozenset(("connection", "content-length", "transfer-encoding"))
+
+
+def _headers(given: Any) -> tuple[tuple[str, str], ...]:
+    pairs = given.items() if isinstance(given, Mapping) else given
+    headers = tuple((str(name).lower(), str(value)) for name, value in pairs)
+    for name, value in headers:
+        if name in FRAMING or not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
+            raise ValueError(f"the header {name!r}: {value!r} cannot be sent")
+    return headers
+
+
+def _finish(reply: Reply, name: str) -> Reply:
+    """Check and encode the Reply that a function made itself."""
+    if type(reply.status) is not int or not 200 <= reply.status <= 599:
+        raise ValueError(f"{name} returned the status {reply.status!r}, not 200 to 599")
+    headers = _headers(reply.headers)
+    body, kind = reply.body, ""
+    if isinstance(body, str):
+        body, kind = body.encode(), "text/plain; charset=utf-8"
+    elif isinstance(body, bytes):
+        kind = "application/octet-stream" if body else ""
+    else:
+        body = _encode(body, name)
+    if kind and not any(key == "content-type" for key, _ in headers):
+        headers = (("content-type", kind), *headers)
+    if body and reply.status in (204, 205, 304):
+        raise ValueError(f"{name} returned a body with the status {reply.status}")
+    return Reply(body, reply.status, headers)
+
+
+def encode(result: Any, call: Call) -> Reply:
+    """
+    The reply that a function's result makes.
+
+    @raise Exception: when it is nothing that can be sent; a fault of the function.
+    """
+    if type(result) is Reply:
+        return _finish(result, call.handler.name)
+    return Reply(_encode(result, call.handler.name))
+
+
+def fault(error: BaseException, call: Call) -> Reply:
+    """The reply to a call whose function raised C{error}: what it said on purpose, or a 500."""
+    if isinstance(error, HTTPError):
+        try:
+            if not 400 <= error.status <= 599:
+                raise ValueError(f"HTTPError has the status {error.status!r}, not 400 to 599")
+            return problem(
+                HTTPError(error.status, str(error.detail), _headers(error.headers)), call.request_id
+            )
+        except (TypeError, ValueError) as wrong:
+            error = wrong
+    shown = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace").decode()
+    reply = problem(
+        HTTPError(500, "the function failed; the log says why under this instance"), call.request_id
+    )
+    return msgspec.structs.replace(reply, traceback=shown)
+
+
+def perform(call: Call) -> Reply:
+    """Run the function of a call, here and now. It never raises: a fault becomes a reply too."""
+    try:
+        return encode(call.handler.run(call), call)
+    except BaseException as error:  # sys.exit() in a function must not end a thread or a worker
+        return fault(error, call)
