@@ -96,10 +96,7 @@ class Dispatcher:
 
     def refuse(self, error: HTTPError) -> Reply:
         """The answer to a request that is too malformed or too large for a call."""
-        return problem(error, self._new_id())
-
-    def _new_id(self) -> str:
-        return self._prefix + str(next(self._count))
+        return problem(error, self._prefix + str(next(self._count)))
 
     def _ended(self, result: Reply | Failure, call: Call, limit: TimeLimit | None) -> Reply | Failure:
         if limit is not None:
