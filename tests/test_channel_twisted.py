@@ -17,7 +17,7 @@ STRICTER = {
     "HTTP0_9Tests.test_buffer": "HTTP/0.9 is not spoken",
     "HTTP0_9Tests.test_noPipeliningApi": "HTTP/0.9 is not spoken",
     "ParsingTests.test_chunkedEncoding": "HTTP/1.0 has no chunks (RFC 9112, section 6.1)",
-    "ParsingTests.test_headerStripWhitespace": "a control character in a value is refused (RFC 9110, section 5.5)",
+    "ParsingTests.test_headerStripWhitespace": "no control characters (RFC 9110, section 5.5)",
     "ParsingTests.test_headersMultiline": "a folded line is refused (RFC 9112, section 5.2)",
     "ParsingTests.test_invalidRequestLineExtraSpaces": (
         "more than one space between method and target is let pass (RFC 9112, section 3)"

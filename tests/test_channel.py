@@ -1,0 +1,349 @@
+"""Tests of L{twisted_appserver.channel}: what llhttp leaves to its caller, order, limits, other resources."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.resource import Resource
+
+from tests import wire
+from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, ThreadExecutor
+from twisted_appserver.channel import AppSite
+from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.options import Settings
+
+REQUEST = b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def item(number: int) -> dict[str, int]:
+    return {"number": number}
+
+
+def nap(number: int) -> dict[str, int]:
+    time.sleep(random.Random(number).random() * 0.002)
+    return {"number": number}
+
+
+def echo(call: Call) -> dict[str, Any]:
+    return {"method": call.method, "path": call.path, "body": call.body.decode("latin-1")}
+
+
+def large() -> dict[str, str]:
+    return {"text": "x" * 1_000_000}
+
+
+PATTERNS = [
+    Route(r"/x/(?P<number>)/", item, executor="inline"),
+    (r"/nap/(?P<number>)/", nap),
+    Route(r"/echo/", echo, methods=("GET", "POST", "PUT"), executor="inline"),
+    Route(r"/large/", large, executor="inline"),
+]
+
+
+def make_site(clock: Any, **options: Any) -> AppSite:
+    executors = {"inline": InlineExecutor(), "threads": ThreadExecutor(clock, 4)}
+    dispatcher = Dispatcher(clock, Router(PATTERNS), executors, "threads", timeout=0)
+    settings = Settings(**options)
+    return AppSite(AppResource(dispatcher, max_body=settings.max_body), clock, settings)
+
+
+class MemoryTransport(StringTransport):
+    """Forgets what it is told about a producer when the channel has gone."""
+
+    def loseConnection(self) -> None:
+        self.disconnecting = True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Of no meaning here."""
+
+
+def talk(pieces: list[bytes], **options: Any) -> tuple[bytes, bool]:
+    """What a channel answers to some bytes, and whether it closes the connection."""
+    channel = make_site(reactor, **options).buildProtocol(None)
+    transport = MemoryTransport()
+    channel.makeConnection(transport)
+    for piece in pieces:
+        channel.dataReceived(piece)
+    channel.setTimeout(None)
+    return transport.value(), transport.disconnecting
+
+
+def answers(data: bytes) -> list[wire.Answer]:
+    found = []
+    while one := wire.read(data):
+        answer, data = one
+        found.append(answer)
+    return found
+
+
+REFUSED = {
+    "no Host": (b"GET /x/1/ HTTP/1.1\r\n\r\n", 400),
+    "two Hosts": (b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+    "a malformed Host": (b"GET /x/1/ HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+    "another version": (b"GET /x/1/ HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01", 400),
+    "a folded line": (b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\nA: b\r\n c\r\n\r\n", 400),
+    "bare LF": (b"GET /x/1/ HTTP/1.1\nHost: localhost\n\n", 400),
+    "two lengths": (
+        b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        400,
+    ),
+    "length and coding": (
+        b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        400,
+    ),
+    "another coding": (
+        b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        501,
+    ),
+    "chunks in 1.0": (b"POST /echo/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "Host in a trailer": (
+        b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: a\r\n\r\n",
+        400,
+    ),
+    "a long path": (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+    "a long header": (b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\nA: " + b"x" * 20000 + b"\r\n\r\n", 431),
+    "many headers": (b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 600 + b"\r\n", 431),
+    "a header without end": (b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\nA: " + b"x" * 40000, 431),
+    "a declared length": (
+        b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n",
+        413,
+    ),
+    "a counted length": (
+        b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + (b"8000\r\n" + b"x" * 0x8000 + b"\r\n") * 40,
+        413,
+    ),
+    "a chunk extension without end": (
+        b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 200000,
+        400,
+    ),
+    "an upgrade with a body": (
+        b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
+        b"Content-Length: 2\r\n\r\nab",
+        400,
+    ),
+}
+
+
+class RefusedTests(SynchronousTestCase):
+    """What is no good request gets its status, and then the connection is closed."""
+
+    def test_refused(self) -> None:
+        """Each case is refused as a problem document, after the answer to the request before it."""
+        for name, (data, status) in REFUSED.items():
+            sent, closed = talk([REQUEST + data])
+            first, second = answers(sent)
+            self.assertEqual((name, first.status, first.json), (name, 200, {"number": 1}))
+            self.assertEqual((name, second.status, second.json["status"]), (name, status, status))
+            self.assertEqual((name, second.headers["connection"], closed), (name, "close", True))
+
+    def test_nothing_after(self) -> None:
+        """What comes after a refused message is not answered: nobody knows where it begins."""
+        sent, closed = talk([b"GET /x/1/ HTTP/1.1\r\n\r\n" + REQUEST, REQUEST])
+        self.assertEqual(([each.status for each in answers(sent)], closed), ([400], True))
+
+
+class MessageTests(SynchronousTestCase):
+    """Messages of every form that HTTP/1.1 has."""
+
+    def one(self, data: bytes) -> tuple[wire.Answer, bool]:
+        sent, closed = talk([data])
+        (answer,) = answers(sent)
+        return answer, closed
+
+    def test_chunks(self) -> None:
+        """A body in chunks is put together; extensions and trailers are passed over."""
+        head = b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        answer, closed = self.one(head + b"3;a=b\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n")
+        self.assertEqual((answer.json["body"], closed), ("abcde", False))
+
+    def test_persistence(self) -> None:
+        """HTTP/1.1 stays open unless asked to close, HTTP/1.0 closes unless asked to stay open."""
+        for head, stays, told in (
+            (b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\n", True, None),
+            (b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", False, "close"),
+            (b"GET /x/1/ HTTP/1.0\r\n", False, "close"),
+            (b"GET /x/1/ HTTP/1.0\r\nConnection: keep-alive\r\n", True, "keep-alive"),
+        ):
+            answer, closed = self.one(head + b"\r\n")
+            self.assertEqual((closed, answer.headers.get("connection")), (not stays, told), head)
+
+    def test_target(self) -> None:
+        """The absolute form is as good as the other (RFC 9112, section 3.2.2)."""
+        answer, _ = self.one(b"GET http://localhost/echo/?a=b HTTP/1.1\r\nHost: other\r\n\r\n")
+        self.assertEqual(answer.json["path"], "/echo/")
+
+    def test_continue(self) -> None:
+        """Who waits for it is told to go on; who has said too much is not."""
+        head = (
+            b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+        )
+        self.assertEqual(talk([head % 2]), (b"HTTP/1.1 100 Continue\r\n\r\n", False))
+        sent, _ = talk([head % 2, b"ab"])
+        self.assertEqual(answers(sent.partition(b"\r\n\r\n")[2])[0].json["body"], "ab")
+        self.assertEqual(answers(talk([head % 2_000_000])[0])[0].status, 413)
+
+    def test_upgrade(self) -> None:
+        """An offer to speak something else is passed over (RFC 9110, section 7.8)."""
+        offer = b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+        sent, closed = talk([offer + REQUEST])
+        self.assertEqual(([each.status for each in answers(sent)], closed), ([200, 200], False))
+
+    def test_head(self) -> None:
+        """HEAD has the length of GET, and no body."""
+        sent, _ = talk([REQUEST.replace(b"GET", b"HEAD")])
+        self.assertTrue(sent.endswith(b"Content-Length: 12\r\n\r\n"), sent)
+
+    @given(st.lists(st.integers(1, 60), max_size=8))
+    def test_pieces(self, lengths: list[int]) -> None:
+        """Requests give the same answers in whatever pieces they arrive."""
+        data = REQUEST + (
+            b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2\r\nab\r\n0\r\n\r\nPUT /echo/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"
+        )
+        pieces, rest = [], data
+        for length in lengths:
+            pieces.append(rest[:length])
+            rest = rest[length:]
+        sent, closed = talk([*pieces, rest])
+        bodies = [answer.json for answer in answers(sent)]
+        self.assertEqual([body.get("body") for body in bodies], [None, "ab", "abc"])
+        self.assertFalse(closed)
+
+    @given(st.binary(max_size=300), st.integers(1, 50))
+    def test_garbage(self, garbage: bytes, length: int) -> None:
+        """After good requests come random bytes: the good ones are answered, and nothing breaks."""
+        data = REQUEST * 2 + garbage
+        sent, _ = talk([data[i : i + length] for i in range(0, len(data), length)])
+        statuses = [answer.status for answer in answers(sent)]
+        self.assertEqual(statuses[:2], [200, 200])
+        self.assertTrue(all(status >= 400 for status in statuses[2:]), statuses)
+
+
+class SocketTests(TestCase):
+    """A channel on a real socket."""
+
+    timeout = 30
+
+    async def serve(self, **options: Any) -> int:
+        site = make_site(reactor, **options)
+        port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
+        site.ports = [port]
+        self.addCleanup(port.stopListening)
+        return int(port.getHost().port)
+
+    async def test_order(self) -> None:
+        """1,000 pipelined requests whose functions take random times are answered in order."""
+        connection = await wire.connect(await self.serve())
+        sent = [connection.send(wire.request("GET", f"/nap/{number}/")) for number in range(1000)]
+        got = [answer.json["number"] for answer in await gatherResults(sent)]
+        self.assertTrue(got == list(range(1000)), got[:20])
+        await connection.close()
+
+    async def test_headers_in_time(self) -> None:
+        """Headers that trickle are cut off at the deadline, with the reason, and however they trickle."""
+        connection = await wire.connect(await self.serve(header_timeout=0.3))
+        answer = connection.send(b"GET /x/1/ HTTP/1.1\r\n")
+        for _ in range(2):
+            await deferLater(reactor, 0.1, connection.transport.write, b"A: b\r\n")
+        self.assertEqual((await answer).status, 408)
+        await connection.closed
+
+    async def test_idle(self) -> None:
+        """A connection without a request is closed after the idle time, not before."""
+        connection = await wire.connect(await self.serve(idle_timeout=0.5))
+        since = time.monotonic()
+        await connection.send(REQUEST)
+        await connection.closed
+        self.assertGreater(time.monotonic() - since, 0.4)
+
+    async def test_too_long(self) -> None:
+        """Who sends too much can read why while still sending."""
+        connection = await wire.connect(await self.serve(max_body=1000))
+        body = b"x" * 3_000_000
+        answer = await connection.send(wire.request("POST", "/echo/", body))
+        self.assertEqual(answer.status, 413)
+        await connection.close()
+
+    async def test_not_read(self) -> None:
+        """A client that does not read keeps its further requests from being begun."""
+        begun: list[int] = []
+        connection = await wire.connect(await self.serve())
+        connection.transport.pauseProducing()
+        self.patch(InlineExecutor, "submit", _counting(begun, InlineExecutor.submit))
+        sent = [connection.send(wire.request("GET", "/large/")) for _ in range(100)]
+        await deferLater(reactor, 0.5, lambda: None)
+        self.assertLess(len(begun), 50)
+        connection.transport.resumeProducing()
+        self.assertEqual({answer.status for answer in await gatherResults(sent)}, {200})
+        self.assertEqual(len(begun), 100)
+        await connection.close()
+
+    async def test_many(self) -> None:
+        """Connections beyond the limit wait until others are closed."""
+        port = await self.serve(max_connections=2)
+        first, second = await wire.connect(port), await wire.connect(port)
+        await gatherResults([first.send(REQUEST), second.send(REQUEST)])
+        third = await wire.connect(port)  # the system's queue takes it
+        answer = third.send(REQUEST)
+        await deferLater(reactor, 0.2, lambda: None)
+        self.assertFalse(answer.called)
+        await first.close()
+        self.assertEqual((await answer).status, 200)
+        await second.close()
+        await third.close()
+
+
+def _counting(begun: list[int], submit: Any) -> Any:
+    def counted(self: InlineExecutor, call: Call) -> Deferred[Any]:
+        begun.append(1)
+        return submit(self, call)  # type: ignore[no-any-return]
+
+    return counted
+
+
+class Slow(Resource):
+    """An ordinary resource that answers in parts."""
+
+    isLeaf = True
+
+    def render_POST(self, request: Any) -> int:
+        from twisted.web.server import NOT_DONE_YET
+
+        body = request.content.read()
+        request.write(b"%d " % len(body))
+        reactor.callLater(0, lambda: (request.write(b"end"), request.finish()))  # type: ignore[attr-defined]
+        return NOT_DONE_YET
+
+
+class OtherResourceTests(TestCase):
+    """Resources that know nothing of us work as under any Site."""
+
+    timeout = 30
+
+    async def test_parts(self) -> None:
+        """An upload of megabytes arrives whole; an answer without a length leaves in chunks."""
+        root = Resource()
+        root.putChild(b"slow", Slow())
+        site = AppSite(root, reactor, Settings(max_body=10_000_000))
+        port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        connection = await wire.connect(port.getHost().port)
+        connection.transport.write(wire.request("POST", "/slow", b"x" * 5_000_000))
+        while not connection.unread.endswith(b"0\r\n\r\n"):
+            await deferLater(reactor, 0.01, lambda: None)
+        self.assertIn(
+            b"Transfer-Encoding: chunked", connection.unread.title().replace(b"chunked".title(), b"chunked")
+        )
+        self.assertIn(b"5000000 ", connection.unread)
+        await connection.close()
