@@ -346,8 +346,14 @@ class HTTPChannel(_Counted):
         self._handlingRequest = True
         self.persistent = keep
         self._only_head = call.method == "HEAD"
-        self._call = self.application.dispatcher.dispatch(call)
-        self._call.addCallbacks(self._answer, Failure.trap, (old and keep,), errbackArgs=(CancelledError,))
+        self._call = deferred = self.application.dispatcher.dispatch(call)
+        if deferred.called:
+            self.site.answer_soon(partial(self._await, deferred, old and keep))
+        else:
+            self._await(deferred, old and keep)
+
+    def _await(self, deferred: Deferred[Reply], tell: bool) -> None:
+        deferred.addCallbacks(self._answer, Failure.trap, (tell,), errbackArgs=(CancelledError,))
 
     def _answer(self, reply: Reply, tell: bool = False) -> None:
         """Send the answer to the call that is in the works. C{tell}: that the connection stays open."""
@@ -505,6 +511,7 @@ class AppSite(Site):
         self.protocol: Any = HTTPChannel if settings.channel == "llhttp" else _Counted
         self._application = resource if isinstance(resource, AppResource) else None
         self._settings = settings
+        self._reactor, self._answers = reactor, list[Callable[[], None]]()
         self._channels: set[_Counted] = set()
         self._full = False
         self._finished: Deferred[None] | None = None
@@ -521,6 +528,20 @@ class AppSite(Site):
             for port in self.ports:
                 port.stopReading()
         return channel
+
+    def answer_soon(self, answer: Callable[[], None]) -> None:
+        """
+        Have an answer that was made at once sent with all others at the end of this reactor turn. A client
+        that is woken by each answer alone costs more than the answer.
+        """
+        if not self._answers:
+            self._reactor.callLater(0, self._answer)
+        self._answers.append(answer)
+
+    def _answer(self) -> None:
+        answers, self._answers = self._answers, []
+        for answer in answers:
+            answer()
 
     def left(self) -> None:
         """A connection has been closed."""
