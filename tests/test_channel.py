@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 
 from tests import wire
+from tests.channel_memory import settle
 from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, ThreadExecutor
 from twisted_appserver.channel import AppSite
 from twisted_appserver.dispatch import Dispatcher
@@ -74,9 +75,8 @@ def talk(pieces: list[bytes], **options: Any) -> tuple[bytes, bool]:
     channel.makeConnection(transport)
     for piece in pieces:
         channel.dataReceived(piece)
+    settle(clock)
     channel.setTimeout(None)
-    while clock.getDelayedCalls() and not transport.disconnecting:
-        clock.advance(0)
     return transport.value(), transport.disconnecting
 
 

@@ -10,6 +10,7 @@ L{HTTPChannel.on_headers_complete}, and limits are checked wherever bytes are co
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,6 +34,7 @@ from twisted_appserver.guard import HOST
 from twisted_appserver.options import Settings
 from twisted_appserver.resource import AppResource
 
+AUTHORITY: Any = re.compile(rb"[^/?]*")
 PIECE = 16384  # bytes that llhttp gets at once, so that few pipelined messages are parsed before their turn
 CONNECTION_DONE = Failure(ConnectionDone())
 LINGER = 2.0  # seconds that a refused client has to read why
@@ -70,12 +72,14 @@ _begin_answer = _Heads()
 class _Head:
     """Of a message for another resource."""
 
-    __slots__ = ("headers", "length", "method", "target", "version")
+    __slots__ = ("headers", "keep", "length", "method", "target", "version")
     method: bytes
     target: bytes
 
-    def __init__(self, headers: list[tuple[bytes, bytes]], version: bytes, length: int | None) -> None:
-        self.headers, self.version, self.length = headers, version, length
+    def __init__(
+        self, headers: list[tuple[bytes, bytes]], version: bytes, length: int | None, keep: bool
+    ) -> None:
+        self.headers, self.version, self.length, self.keep = headers, version, length, keep
 
 
 class _Counted(http.HTTPChannel):
@@ -128,7 +132,9 @@ class HTTPChannel(_Counted):
     _closing = False
     _timing = False  # whether the timer is for the headers
     _finishing = False
-    _last = 0.0  # when the last call was answered
+    _idle: float | None = None  # seconds; timeOut is what the timer was set to last
+    _last = 0.0  # when something arrived or was answered last
+    _unsent = 0  # bytes that the client had not taken at the last look
     _parsed = 0  # bytes of the messages that wait for their turn
 
     def __init__(self) -> None:
@@ -151,6 +157,7 @@ class HTTPChannel(_Counted):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self._idle = self.timeOut
         self._direct = isinstance(self.transport, Connection)
         self._client = getattr(self.transport.getPeer(), "host", None) or ""
 
@@ -159,12 +166,12 @@ class HTTPChannel(_Counted):
     def dataReceived(self, data: bytes) -> None:
         if self._deaf:
             return
-        if self.application is None:
+        if self.application is None and not self._timing:
             self.resetTimeout()
         if self._handlingRequest or self._messages:
             self._dataBuffer.append(data)
             kept = self._parsed + sum(map(len, self._dataBuffer))
-            if kept > self._optimisticEagerReadSize and not self._waitingForTransport:
+            if kept > self._optimisticEagerReadSize:
                 self._networkProducer.pauseProducing()
             return
         self._feed(data)
@@ -184,7 +191,7 @@ class HTTPChannel(_Counted):
                 if not self._deaf:
                     self._refuse(self._error or HTTPError(400, f"this is no HTTP/1.1 request: {error}"))
                 return
-            if self._raw:
+            if self._raw or self._target:
                 self._unfinished()
             if self._messages and data:
                 self._dataBuffer.append(data)
@@ -239,7 +246,7 @@ class HTTPChannel(_Counted):
         self._check_host(fields.get(b"host"))
         length = self._check_length(fields)
         if self.application is None:
-            self._head = _Head(self._headers, b"HTTP/" + version.encode(), length)
+            self._head = _Head(self._headers, b"HTTP/" + version.encode(), length, self._keep)
             if not (self._handlingRequest or self._messages):
                 self._request = self._make_request(self._head)
         if (
@@ -253,7 +260,7 @@ class HTTPChannel(_Counted):
         self._raw = 0
         if self._timing:
             self._timing = False
-            self.setTimeout(self.timeOut)
+            self.setTimeout(self._idle)
 
     def _check_host(self, host: bytes | None) -> None:
         """RFC 9112, section 3.2."""
@@ -326,8 +333,13 @@ class HTTPChannel(_Counted):
         target = self._target.partition(b"#")[0] if b"#" in self._target else self._target
         headers = self._headers
         if target[:1] != b"/" and b"://" in target:  # RFC 9112, section 3.2.2
-            host, _, target = target.partition(b"://")[2].partition(b"/")
-            target = b"/" + target
+            target = target.partition(b"://")[2]
+            host = AUTHORITY.match(target)[0]
+            target = target[len(host) :]
+            if target[:1] != b"/":
+                target = b"/" + target
+            if not HOST.fullmatch(host):
+                self._fail(400, f"this is no Host: {host.decode('latin-1')}")
             headers = [(name, host if name == b"host" else value) for name, value in headers]
         path, _, query = target.partition(b"?")
         if b"%" in path:
@@ -361,7 +373,7 @@ class HTTPChannel(_Counted):
         body = reply.body
         if self._finishing and not (self._messages or self._dataBuffer):
             self.persistent = False
-        end = b"Content-Length: %d\r\n\r\n" % len(body) if reply.status != 204 else b"\r\n"
+        end = b"Content-Length: %d\r\n\r\n" % len(body) if reply.status not in (204, 304) else b"\r\n"
         if not self.persistent:
             end = b"Connection: close\r\n" + end
         elif tell:
@@ -419,23 +431,25 @@ class HTTPChannel(_Counted):
 
     # ---- other resources ----
 
-    def _make_request(self, head: _Head, body: Sequence[bytes] = ()) -> Any:
+    def _make_request(self, head: _Head) -> Any:
         queued = () if INonQueuedRequestFactory.providedBy(self.requestFactory) else (len(self.requests),)
         request = self.requestFactory(self, *queued)
         self.requests.append(request)
         for name, value in head.headers:
             request.requestHeaders.addRawHeader(name, value)
         request.parseCookies()
-        self.persistent = self.checkPersistence(request, head.version)
+        self.persistent = self.checkPersistence(request, head.version) and head.keep
+        if not head.keep and head.version == b"HTTP/1.1":
+            request.responseHeaders.setRawHeaders(b"connection", [b"close"])
         request.gotLength(head.length)
-        for data in body:
-            request.handleContentChunk(data)
         return request
 
     def _begin_request(self, request: Any, head: _Head, body: Sequence[bytes]) -> None:
         """Of a message that waited for its turn there is no Request yet, so that only one is at work."""
         if request is None:
-            request = self._make_request(head, body)
+            request = self._make_request(head)
+        for data in body:
+            request.handleContentChunk(data)
         if self.timeOut:
             self._savedTimeOut = self.setTimeout(None)
         self._handlingRequest = True
@@ -447,7 +461,7 @@ class HTTPChannel(_Counted):
         del self.requests[0]
         if not self._waitingForTransport:
             self._networkProducer.resumeProducing()
-        if not self.persistent:
+        if not self.persistent or (self._finishing and not (self._messages or self._dataBuffer)):
             self._closing = True
             self.loseConnection()
             return
@@ -471,18 +485,29 @@ class HTTPChannel(_Counted):
     def timeoutConnection(self) -> None:
         if self.application is None:
             super().timeoutConnection()
+        elif self._taken():
+            self.setTimeout(self._idle)
         elif self._closing:
             self.transport.abortConnection()
         elif self._timing:
             self._refuse(HTTPError(408, f"the headers took longer than {self.header_timeout} seconds"))
         elif self._handlingRequest:
-            self.setTimeout(self.timeOut)
-        elif (left := (self.timeOut or LINGER) - (monotonic() - self._last)) > 0:
+            self.setTimeout(self._idle)
+        elif (left := (self._idle or LINGER) - (monotonic() - self._last)) > 0:
             self.setTimeout(left)
         else:
             self._closing = True
             self.loseConnection()
             self.setTimeout(LINGER)
+
+    def _taken(self) -> bool:
+        """Whether the client has taken a part of an answer since the last look, and not all of it."""
+        before, transport = self._unsent, self.transport
+        self._unsent = 0
+        if self._direct:
+            waiting = sum(map(len, transport._tempDataBuffer))
+            self._unsent = len(transport.dataBuffer) - transport.offset + waiting
+        return self._unsent > 0 and self._unsent != before
 
     def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:
         super().connectionLost(reason)

@@ -1,0 +1,201 @@
+"""What went wrong in the channel once: timers, what is kept for later, other resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from tests.channel_memory import begin, everything, settle, talk
+from tests.wire import connect, request
+from twisted_appserver import AppResource, InlineExecutor, channel
+from twisted_appserver.channel import AppSite
+from twisted_appserver.options import Settings
+
+GET = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+POST = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+
+
+class MemoryTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.patch(channel, "monotonic", self.clock.seconds)
+
+    def begin(self, root: Any = None, **options: Any) -> tuple[Any, Any]:
+        return begin(root or everything([], self.clock), self.clock, **options)
+
+    def wait(self, seconds: float) -> None:
+        self.clock.pump([0.1] * round(seconds * 10))
+
+
+class TimerTests(MemoryTestCase):
+    """The limits stay what they are."""
+
+    def test_busy(self) -> None:
+        """A connection in use is never closed, however long it lasts."""
+        connection, transport = self.begin(idle_timeout=60)
+        for _ in range(500):
+            self.wait(7)
+            connection.dataReceived(GET)
+            settle(self.clock)
+            self.assertFalse(transport.disconnecting)
+            transport.clear()
+        self.wait(59)
+        self.assertFalse(transport.disconnecting)
+        self.wait(2)
+        self.assertTrue(transport.disconnecting)
+
+    def test_after_pieces(self) -> None:
+        """After a head that came in pieces, the idle limit holds, not that of heads."""
+        connection, transport = self.begin(idle_timeout=60, header_timeout=10)
+        connection.dataReceived(GET[:20])
+        connection.dataReceived(GET[20:])
+        settle(self.clock)
+        self.wait(59)
+        self.assertFalse(transport.disconnecting)
+
+    def test_late_upload(self) -> None:
+        """A body that begins to arrive just before the idle limit may go on."""
+        connection, transport = self.begin(idle_timeout=60)
+        self.wait(59.5)
+        connection.dataReceived(POST + b"\r\nhe")
+        self.wait(2)
+        connection.dataReceived(b"llo")
+        settle(self.clock)
+        self.assertIn(b"200 OK", transport.value())
+
+    def test_head_behind(self) -> None:
+        """The limit holds for a head that began in one piece with the request before it."""
+        connection, transport = self.begin(idle_timeout=60, header_timeout=10)
+        connection.dataReceived(GET + GET[:20])
+        self.wait(11)
+        self.assertIn(b" 408 ", transport.value())
+
+    def test_head_for_others(self) -> None:
+        """It holds for other resources too."""
+        connection, transport = self.begin(Resource(), idle_timeout=60, header_timeout=10)
+        connection.dataReceived(GET[:-2])
+        for _ in range(10):
+            self.wait(3)
+            connection.dataReceived(b"A: b\r\n")
+        self.assertTrue(transport.disconnecting)
+
+
+class KeptTests(MemoryTestCase):
+    def test_not_read(self) -> None:
+        """While the client does not read, what it sends is kept up to a bound, and then not read either."""
+
+        async def function() -> dict[str, str]:
+            return {"text": "x" * 100_000}
+
+        app = AppResource([("/x", function)], self.clock, InlineExecutor())
+        self.addCleanup(app.dispatcher.stop)
+        connection, transport = self.begin(app)
+        write = transport.write
+
+        def pausing(data: bytes) -> None:
+            write(data)
+            connection.pauseProducing()
+
+        transport.write = pausing
+        sent = 0
+        while transport.producerState == "producing" and sent < 1_000_000:
+            connection.dataReceived(GET * 100)
+            sent += len(GET * 100)
+            settle(self.clock)
+        self.assertLess(sent, 100_000)
+        self.assertEqual(transport.value().count(b"200 OK"), 1)
+
+    def test_host_of_target(self) -> None:
+        """The authority of an absolute target ends where RFC 3986, section 3.2, says, and is checked."""
+        for target, host, path in (
+            (b"http://localhost?a=b", b"localhost", "/"),
+            (b"http://localhost/x?a=b", b"localhost", "/x"),
+        ):
+            talked = talk([b"GET %s HTTP/1.1\r\nHost: other\r\n\r\n" % target])
+            (call,) = talked.calls
+            self.assertEqual((dict(call.raw_headers)[b"host"], call.path), (host, path))
+            self.assertEqual(call.query, "a=b")
+        for target in (b"http:///x", b"http://user@localhost/x"):
+            talked = talk([b"GET %s HTTP/1.1\r\nHost: other\r\n\r\n" % target])
+            self.assertEqual([each.status for each in talked.answers], [400], target)
+
+
+class Waiting(Resource):
+    """Answers when it is told to, with the length of the body."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> int:
+        self.request = request
+        return NOT_DONE_YET
+
+    def render_POST(self, request: Any) -> bytes:
+        return b"%d" % len(request.content.read())
+
+
+class OtherResourceTests(MemoryTestCase):
+    def test_continue(self) -> None:
+        """A body that comes with its head is not lost where the client expected 100 Continue."""
+        for cut in (0, 1, 3, 5):
+            connection, transport = self.begin(Waiting())
+            data = POST + b"Expect: 100-continue\r\n\r\nhello"
+            connection.dataReceived(data[: len(data) - cut])
+            if cut:
+                connection.dataReceived(data[len(data) - cut :])
+            settle(self.clock)
+            self.assertTrue(transport.value().endswith(b"\r\n\r\n5"), (cut, transport.value()))
+
+    def test_finish(self) -> None:
+        """When the site is finished, the connection is closed after the answer."""
+        root = Waiting()
+        connection, transport = self.begin(root)
+        connection.dataReceived(GET)
+        connection.site.finish()
+        self.assertFalse(transport.disconnecting)
+        root.request.finish()
+        self.assertTrue(transport.disconnecting)
+
+    def test_close(self) -> None:
+        """However a client says that it closes, the connection is closed after the answer."""
+        for value in (b"close", b"close,x", b"x,close", b"x, close", b"Close"):
+            connection, transport = self.begin(Waiting())
+            connection.dataReceived(POST + b"Connection: " + value + b"\r\n\r\nhello")
+            settle(self.clock)
+            self.assertTrue(transport.disconnecting, value)
+
+
+class SocketTests(TestCase):
+    timeout = 30
+
+    async def test_slow_reader(self) -> None:
+        """A client that takes its time over a large answer is not idle."""
+
+        async def function() -> dict[str, str]:
+            return {"text": "x" * 10_000_000}
+
+        app = AppResource([("/x", function)], reactor, InlineExecutor())
+        self.addCleanup(app.dispatcher.stop)
+        port = reactor.listenTCP(  # type: ignore[attr-defined]
+            0, AppSite(app, reactor, Settings(idle_timeout=0.5)), interface="127.0.0.1"
+        )
+        self.addCleanup(port.stopListening)
+        for headers in ((), (("Connection", "close"),)):
+            connection = await connect(port.getHost().port)
+            answer: Deferred[Any] = connection.send(request("GET", "/x", headers=headers))
+            answer.addErrback(lambda failure: failure)
+            transport: Any = connection.transport
+            while not answer.called:
+                transport.pauseProducing()
+                await deferLater(reactor, 0.15)
+                before = len(connection.unread)
+                transport.resumeProducing()
+                while not answer.called and len(connection.unread) < before + 500_000:
+                    await deferLater(reactor, 0)
+            self.assertEqual(len((await answer).json["text"]), 10_000_000)
+            await connection.close()
