@@ -6,80 +6,160 @@ import os
 import re
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+from twisted.web.client import Agent
 
 import twisted_appserver
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(twisted_appserver.__file__)))
-LINE = re.compile(r"http://localhost:(\d+)/ (\w+), (\d+) (threads|workers)")
+ROOT = Path(twisted_appserver.__file__).resolve().parent.parent
+LINE = r"http://localhost:(\d+)/ (\w+), (\d+) (threads|workers)"
+PERSON = b'{"object_type":"person","object_id":"123"}'
 
 
 class Program(ProcessProtocol):
     """
-    A Python program.
+    A program that runs, and what it has written so far.
 
+    @param command: with its arguments.
+    @param folder: the current one for it.
+    @param environ: variables to add to the environment; C{None} takes one away.
+    @ivar output: what it wrote to standard output and standard error, as it came; C{out} and C{err} are
+        the two apart.
     @ivar ended: fires with its exit status; with the negative number of the signal that killed it.
     """
 
     transport: Any
 
-    def __init__(self, *arguments: str, folder: str = ".", **environ: str) -> None:
-        self.out = self.err = ""
+    def __init__(self, *command: str, folder: str | Path = ".", **environ: str | None) -> None:
+        self.output = self.out = self.err = ""
+        self.mark = uuid4().hex
         self.ended: Deferred[int] = Deferred()
-        self._gone: Deferred[None] = (
-            Deferred()
-        )  # the same, for kill(), where ended was cancelled by a timeout
-        self._line: Deferred[re.Match[str] | None] = Deferred()
-        search = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
+        self._gone: Deferred[None] = Deferred()  # the same, where ended was cancelled by a timeout
+        self._status: int | None = None
+        self._awaited: list[tuple[str, Deferred[re.Match[str]]]] = []
+        search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        added = {"PYTHONPATH": search, "PYTHONUNBUFFERED": "1", "PROGRAM": self.mark, **environ}
+        variables = {name: value for name, value in {**os.environ, **added}.items() if value is not None}
         reactor.spawnProcess(  # type: ignore[attr-defined]
-            self, sys.executable, [sys.executable, *arguments],
-            {**os.environ, "PYTHONPATH": search, "PYTHONUNBUFFERED": "1", **environ}, folder,
-        )  # fmt: skip
+            self, command[0], command, variables, str(folder)
+        )
 
-    async def line(self) -> re.Match[str]:
-        """The line that tells where it listens."""
-        if (found := await self._line) is None:
-            raise AssertionError(f"it ended without the line: {self.out}{self.err}")
-        return found
+    def outReceived(self, data: bytes) -> None:
+        self.out += data.decode()
+        self._look(data)
+
+    def errReceived(self, data: bytes) -> None:
+        self.err += data.decode()
+        self._look(data)
+
+    def _look(self, data: bytes = b"") -> None:
+        self.output += data.decode()
+        for awaited in list(self._awaited):
+            pattern, deferred = awaited
+            if found := re.search(pattern, self.output):
+                self._awaited.remove(awaited)
+                deferred.callback(found)
+            elif self._status is not None:
+                self._awaited.remove(awaited)
+                deferred.errback(AssertionError(f"it ended before {pattern!r}: {self.output}"))
+
+    def processEnded(self, reason: Failure) -> None:
+        number = getattr(reason.value, "signal", None)
+        self._status = -number if number else getattr(reason.value, "exitCode", 0) or 0
+        self._look()
+        self._gone.callback(None)
+        if not self.ended.called:
+            self.ended.callback(self._status)
+
+    def line(self, pattern: str = LINE) -> Deferred[re.Match[str]]:
+        """
+        @return: fires when the output matches a pattern, by default that of the line that tells where it
+            listens; fails when the program ends before.
+        """
+        deferred: Deferred[re.Match[str]] = Deferred()
+        self._awaited.append((pattern, deferred))
+        self._look()
+        return deferred
 
     async def port(self) -> int:
         """The port that it listens on."""
         return int((await self.line())[1])
 
-    def outReceived(self, data: bytes) -> None:
-        self.out += data.decode()
-        self._look()
-
-    def errReceived(self, data: bytes) -> None:
-        self.err += data.decode()
-        self._look()
-
-    def _look(self) -> None:
-        found = LINE.search(self.err + self.out)
-        if found and not self._line.called:
-            self._line.callback(found)
+    async def url(self) -> str:
+        """Where it listens, as soon as it says so."""
+        return (await self.line(r"(http://localhost:\d+)/"))[1]
 
     def signal(self, name: str) -> None:
         self.transport.signalProcess(name)
+
+    async def stop(self) -> None:
+        """End it as an administrator does, and see that it and its workers are gone."""
+        with suppress(ProcessExitedAlready):
+            self.signal("TERM")
+        timer = reactor.callLater(20, self._kill)  # type: ignore[attr-defined]
+        status = await self.ended
+        if timer.active():
+            timer.cancel()
+        if status not in (0, -15):
+            raise AssertionError(f"it ended with {status}: {self.output}")
+        if left := self.processes():
+            raise AssertionError(f"the processes {left} are left: {self.output}")
+
+    def processes(self) -> list[int]:
+        """The processes that it started, as far as the system tells, and itself."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if f"PROGRAM={self.mark}".encode() in path.read_bytes():
+                    found.append(int(path.parent.name))
+            except OSError:  # it has ended
+                continue
+        return found
+
+    def _kill(self) -> None:
+        with suppress(ProcessExitedAlready):
+            self.signal("KILL")
 
     def kill(self) -> Deferred[None] | None:
         """For the end of a test: see to it that it has ended."""
         if self._gone.called:
             return None
-        with suppress(ProcessExitedAlready):
-            self.transport.signalProcess("KILL")
+        self._kill()
         return self._gone
 
-    def processEnded(self, reason: Failure) -> None:
-        if not self._line.called:
-            self._line.callback(None)
-        number = getattr(reason.value, "signal", None)
-        self._gone.callback(None)
-        if not self.ended.called:
-            self.ended.callback(-number if number else getattr(reason.value, "exitCode", 0) or 0)
+
+class ProgramTestCase(TestCase):
+    """Runs programs, and ends them also when a test fails."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.http = HTTPClient(Agent(reactor, connectTimeout=10))
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir(parents=True)
+        self.folder = self.folder.resolve()
+
+    def start(self, *command: str, folder: str | Path | None = None, **environ: str | None) -> Program:
+        program = Program(*command, folder=folder or self.folder, **environ)
+        self.addCleanup(program.kill)
+        return program
+
+    def python(self, *arguments: str, **options: Any) -> Program:
+        """Start a Python program."""
+        return self.start(sys.executable, *arguments, **options)
+
+    async def get(self, url: str) -> bytes:
+        response = await self.http.get(url, timeout=30)
+        body: bytes = await response.content()
+        self.assertEqual(response.code, 200, body)
+        return body

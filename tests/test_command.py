@@ -11,9 +11,8 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
 
-from tests.programs import Program
+from tests.programs import PERSON, Program, ProgramTestCase
 from tests.wire import connect, fetch, request
 
 ARTICLE = """\
@@ -31,13 +30,12 @@ if __name__ == "__main__":
 """
 TYPES = {"threaded": "THREADED_SERVER", "forked": "FORKED_SERVER"}
 TWISTD = os.path.join(os.path.dirname(sys.executable), "twistd")
-PERSON = b'{"object_type":"person","object_id":"123"}'
 
 
-class CommandTestCase(TestCase):
+class CommandTestCase(ProgramTestCase):
     timeout = 25
 
-    def folder(self, **files: str) -> str:
+    def folder_of(self, **files: str) -> str:
         """A new folder with these files in it, by their names without C{.py}."""
         path = os.path.abspath(self.mktemp())
         os.mkdir(path)
@@ -46,13 +44,8 @@ class CommandTestCase(TestCase):
                 made.write(textwrap.dedent(text))
         return path
 
-    def run_program(self, *arguments: str, **options: Any) -> Program:
-        program = Program(*arguments, **options)
-        self.addCleanup(program.kill)
-        return program
-
     def twistd(self, *arguments: str, **options: Any) -> Program:
-        return self.run_program(TWISTD, "-n", "--pidfile=", "appserver", *arguments, **options)
+        return self.python(TWISTD, "-n", "--pidfile=", "appserver", *arguments, **options)
 
     async def stopped(self, program: Program, name: str = "TERM") -> None:
         """At this signal it ends orderly: with status 0 or, as twistd does in the end, by the signal."""
@@ -67,10 +60,10 @@ class ScriptTests(CommandTestCase):
     def article(self, server_type: str) -> str:
         """The design's example with the port made 0, in a folder of its own."""
         text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", TYPES[server_type])
-        return os.path.join(self.folder(article=text), "article.py")
+        return os.path.join(self.folder_of(article=text), "article.py")
 
     async def check(self, server_type: str, unit: str) -> None:
-        program = self.run_program(self.article(server_type))
+        program = self.python(self.article(server_type))
         line = await program.line()
         self.assertEqual((line[2], line[4]), (server_type, unit))
         answer = await fetch(await program.port(), "/person/get/123/")
@@ -88,7 +81,7 @@ class ScriptTests(CommandTestCase):
 
     async def test_interrupt(self) -> None:
         """Ctrl-C ends it as well."""
-        program = self.run_program(self.article("forked"))
+        program = self.python(self.article("forked"))
         await fetch(await program.port(), "/person/get/123/")
         await self.stopped(program, "INT")
 
@@ -111,7 +104,7 @@ class ScriptTests(CommandTestCase):
         """
         for server_type in TYPES.values():
             text = script.replace("appserver.TYPE", f"appserver.{server_type}")
-            program = self.run_program(os.path.join(self.folder(script=text), "script.py"))
+            program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
             path = os.path.abspath(self.mktemp())
             connection = await connect(await program.port())
             answer = connection.send(request("GET", f"/holds/{path}"))
@@ -133,7 +126,7 @@ class ScriptTests(CommandTestCase):
         """Without C{if __name__ == "__main__":} worker processes would start servers: a clear error."""
         text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", "FORKED_SERVER")
         text = text.replace('if __name__ == "__main__":\n    ', "")
-        program = self.run_program(os.path.join(self.folder(script=text), "script.py"))
+        program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
         self.assertNotEqual(await program.ended, 0)
         self.assertIn("__name__", program.err)
         self.assertNotIn("Traceback", program.err)
@@ -141,7 +134,7 @@ class ScriptTests(CommandTestCase):
     async def test_no_table(self) -> None:
         """A script without url_patterns is told so in one line."""
         text = "import twisted_appserver\ntwisted_appserver.run_server(port=0)\n"
-        program = self.run_program(os.path.join(self.folder(script=text), "script.py"))
+        program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
         self.assertNotEqual(await program.ended, 0)
         self.assertEqual(program.err.count("\n"), 1, program.err)
         self.assertIn("url_patterns", program.err)
@@ -150,7 +143,7 @@ class ScriptTests(CommandTestCase):
         """What a function of a worker prints stands in the server's log with the worker's pid."""
         text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", "FORKED_SERVER")
         text = text.replace("    return", "    import os\n    print('printed by', os.getpid())\n    return")
-        program = self.run_program(os.path.join(self.folder(script=text), "script.py"))
+        program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
         answer = await fetch(await program.port(), "/person/get/123/")
         self.assertEqual(answer.body, PERSON)
         await self.stopped(program)
@@ -162,7 +155,7 @@ class TwistdTests(CommandTestCase):
 
     async def test_file(self) -> None:
         """A file as the application, in both types."""
-        folder = self.folder(article=ARTICLE)
+        folder = self.folder_of(article=ARTICLE)
         for server_type in TYPES:
             program = self.twistd(
                 "--port", "0", "--app", os.path.join(folder, "article.py"), "--type", server_type
@@ -174,7 +167,7 @@ class TwistdTests(CommandTestCase):
 
     async def test_current_folder(self) -> None:
         """Without --app, urls.py of the current folder, with modules beside it; a module by its name."""
-        folder = self.folder(urls=ARTICLE.replace("object_id}", "object_id, **other.extra}").replace(
+        folder = self.folder_of(urls=ARTICLE.replace("object_id}", "object_id, **other.extra}").replace(
             "import", "import other\nimport", 1), other="extra = {'from': 'urls'}")  # fmt: skip
         started = [
             self.twistd("--port", "0", *arguments, folder=folder)
@@ -187,8 +180,8 @@ class TwistdTests(CommandTestCase):
 
     async def test_example(self) -> None:
         """Without anything, the example that the package carries; C{python -m} is the same command."""
-        folder = self.folder()
-        program = self.run_program("-m", "twisted_appserver", "--port", "0", "--threads", "3", folder=folder)
+        folder = self.folder_of()
+        program = self.python("-m", "twisted_appserver", "--port", "0", "--threads", "3", folder=folder)
         self.assertEqual((await program.line())[3], "3")
         self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
         await self.stopped(program)
@@ -197,14 +190,14 @@ class TwistdTests(CommandTestCase):
     async def test_listen(self) -> None:
         """--listen takes endpoints, several of them."""
         listen = ("--listen", "tcp:0:interface=127.0.0.1") * 2
-        program = self.twistd(*listen, folder=self.folder())
+        program = self.twistd(*listen, folder=self.folder_of())
         self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
         await self.stopped(program)
 
     async def test_help(self) -> None:
         """--help explains every option; twistd lists the plugin."""
-        program = self.run_program("-m", "twisted_appserver", "--help", folder=self.folder())
-        plugins = self.run_program(TWISTD, "--help")
+        program = self.python("-m", "twisted_appserver", "--help", folder=self.folder_of())
+        plugins = self.python(TWISTD, "--help")
         self.assertEqual(await program.ended, 0)
         for option in ("--port", "--listen", "--app", "--type", "--threads", "--workers", "--timeout"):
             self.assertIn(option, program.out)
@@ -216,7 +209,7 @@ class OneLineTests(CommandTestCase):
     """What cannot work is told in exactly one line on stderr; the exit status is not 0."""
 
     async def wrong(self, *arguments: str, said: str, **files: str) -> None:
-        program = self.twistd(*arguments, folder=self.folder(**files))
+        program = self.twistd(*arguments, folder=self.folder_of(**files))
         self.assertNotEqual(await program.ended, 0)
         lines = [line for line in program.err.splitlines() if line.strip()]
         self.assertEqual(len(lines), 1, program.err + program.out)
@@ -225,7 +218,7 @@ class OneLineTests(CommandTestCase):
 
     async def test_busy(self) -> None:
         """A busy port."""
-        program = self.twistd("--port", "0", folder=self.folder())
+        program = self.twistd("--port", "0", folder=self.folder_of())
         port = str(await program.port())
         await self.wrong("--port", port, said=port)
         await self.wrong("--port", port, "--type", "forked", said=port)
@@ -233,10 +226,10 @@ class OneLineTests(CommandTestCase):
 
     async def test_busy_in_script(self) -> None:
         """A busy port, from run_server()."""
-        program = self.twistd("--port", "0", folder=self.folder())
+        program = self.twistd("--port", "0", folder=self.folder_of())
         port = str(await program.port())
-        script = os.path.join(self.folder(article=ARTICLE.replace("8081", port)), "article.py")
-        second = self.run_program(script)
+        script = os.path.join(self.folder_of(article=ARTICLE.replace("8081", port)), "article.py")
+        second = self.python(script)
         self.assertNotEqual(await second.ended, 0)
         self.assertEqual(second.err.count("\n"), 1, second.err)
         self.assertIn(port, second.err)
@@ -269,7 +262,7 @@ class OneLineTests(CommandTestCase):
                 raise RuntimeError("not here")
             url_patterns = ()
         """
-        program = self.twistd("--port", "0", "--type", "forked", folder=self.folder(urls=urls))
+        program = self.twistd("--port", "0", "--type", "forked", folder=self.folder_of(urls=urls))
         self.assertNotEqual(await program.ended, 0)
         self.assertIn("not here", program.err + program.out)
         self.assertNotIn("Traceback", program.err + program.out)

@@ -16,7 +16,9 @@ from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
 import twisted_appserver
-from tests.test_examples import ROOT, ProgramTestCase
+from tests.programs import ROOT, ProgramTestCase
+from twisted_appserver import service, variables
+from twisted_appserver.channel import HTTPChannel
 from twisted_appserver.options import Settings, cli_name
 from twisted_appserver.routing import Router
 
@@ -104,6 +106,58 @@ class PageTests(SynchronousTestCase):
             others = {"--reactor"}  # twistd's own
             named = set(re.findall(r"`(?:appserver |--listen )?(--[a-z-]+)", page.read_text()))
             self.assertEqual(named - others - known, set(), page.name)
+
+
+class GuideTests(SynchronousTestCase):
+    """The guide's statuses and numbers are those of the code."""
+
+    def setUp(self) -> None:
+        self.text = (ROOT / "docs" / "guide.md").read_text()
+
+    def section(self, title: str) -> str:
+        found = re.search(rf"(?ms)^## {title}$(.*?)(?=^## |\Z)", self.text)
+        assert found is not None, title
+        return " ".join(found[1].split())
+
+    def test_statuses(self) -> None:
+        """The table of errors has each status that the package answers with, and no other."""
+        raised = set()
+        for path in (*PACKAGE.glob("*.py"), *PACKAGE.glob("executors/*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and node.args:
+                    name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                    if name in ("HTTPError", "_fail"):
+                        numbers = [
+                            each.value for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)
+                        ]
+                        raised |= {number for number in numbers if isinstance(number, int)}
+        rows = re.findall(r"(?m)^\| (\d{3}(?:, \d{3})*) \|", self.text)
+        told = {int(number) for row in rows for number in row.split(", ")}
+        self.assertEqual(told, raised)
+
+    def test_limits(self) -> None:
+        """The section on limits tells each limit as it is."""
+        defaults = Settings()
+        text = self.section("Limits")
+        for told in (
+            f"`--max-body` bytes ({defaults.max_body >> 20} MiB)",
+            f"its JSON {variables.MAX_DEPTH} levels",
+            f"a query string or form {variables.MAX_FIELDS} fields",
+            f"may have {HTTPChannel.totalHeadersSize >> 10} KiB and be {HTTPChannel.maxHeaders}",
+            f"its target may have {HTTPChannel.max_path >> 10} KiB",
+            f"`--header-timeout` seconds ({defaults.header_timeout:.0f})",
+            f"`--max-connections` ({defaults.max_connections})",
+            f"`--idle-timeout` seconds ({defaults.idle_timeout:.0f})",
+            f"`--max-pending` calls ({defaults.max_pending})",
+            f"`--timeout` limits each call ({defaults.timeout:.0f} s)",
+        ):
+            self.assertIn(told, text)
+
+    def test_stopping(self) -> None:
+        """The section on stopping tells the grace period, and the time for the last answers."""
+        text = self.section("Stopping")
+        self.assertIn(f"`--graceful-timeout` seconds ({Settings().graceful_timeout:.0f})", text)
+        self.assertEqual((service.FLUSH, "half a second" in text), (0.5, True))
 
 
 class ArchitectureTests(SynchronousTestCase):

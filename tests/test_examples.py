@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib  # trial reads a name "suppress" in a test module as its own
-import os
-import re
-import signal
 import sys
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from treq.client import HTTPClient
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.protocol import ProcessProtocol
-from twisted.trial.unittest import TestCase
-from twisted.web.client import Agent
 
+from tests.programs import PERSON, ROOT, ProgramTestCase
 from twisted_appserver.client import AppClient, Problem
 
-ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
-PERSON = b'{"object_type":"person","object_id":"123"}'
 TWISTD = [
     sys.executable,
     "-c",
@@ -35,105 +22,11 @@ TWISTD = [
 ]
 
 
-class Program(ProcessProtocol):
-    """
-    A program that runs, and what it has written so far.
-
-    @param command: with its arguments.
-    @param folder: the current one for it.
-    @param environ: variables to add to the environment; C{None} takes one away.
-    """
-
-    def __init__(self, *command: str, folder: str | Path, **environ: str | None) -> None:
-        self.output, self.mark = "", uuid4().hex
-        self.ended: Deferred[Any] = Deferred()
-        self._awaited: list[tuple[str, Deferred[re.Match[str]]]] = []
-        added = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PROGRAM": self.mark, **environ}
-        variables = {name: value for name, value in {**os.environ, **added}.items() if value is not None}
-        reactor.spawnProcess(self, command[0], command, variables, str(folder))
-
-    def outReceived(self, data: bytes) -> None:
-        self.output += data.decode()
-        for awaited in list(self._awaited):
-            pattern, deferred = awaited
-            found = re.search(pattern, self.output)
-            if found:
-                self._awaited.remove(awaited)
-                deferred.callback(found)
-
-    errReceived = outReceived
-
-    def processEnded(self, reason: Any) -> None:
-        for pattern, deferred in self._awaited:
-            deferred.errback(AssertionError(f"{reason.value}, before {pattern!r}: {self.output}"))
-        self.ended.callback(reason.value)
-
-    def line(self, pattern: str) -> Deferred[re.Match[str]]:
-        """
-        @return: fires when the output matches a pattern; fails when the program ends before.
-        """
-        deferred: Deferred[re.Match[str]] = Deferred()
-        self._awaited.append((pattern, deferred))
-        self.outReceived(b"")
-        return deferred
-
-    async def url(self) -> str:
-        """Where it listens, as soon as it says so."""
-        return (await self.line(r"(http://localhost:\d+)/"))[1]
-
-    async def stop(self) -> None:
-        """End it as an administrator does, and see that it and its workers are gone."""
-        if not self.ended.called:
-            self.transport.signalProcess("TERM")
-            self.ended.addTimeout(20, reactor, lambda result, _: self.transport.signalProcess("KILL"))
-        result = await self.ended
-        if getattr(result, "signal", None) != signal.SIGTERM and getattr(result, "exitCode", 1) != 0:
-            raise AssertionError(f"{result}: {self.output}")
-        if left := self.processes():
-            raise AssertionError(f"the processes {left} are left: {self.output}")
-
-    def processes(self) -> list[int]:
-        """The processes that it started, as far as the system tells, and itself."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if f"PROGRAM={self.mark}".encode() in path.read_bytes():
-                    found.append(int(path.parent.name))
-            except OSError:  # it has ended
-                continue
-        return found
-
-    async def kill(self) -> None:
-        """End it at once, whatever state it is in."""
-        with contextlib.suppress(ProcessExitedAlready):
-            self.transport.signalProcess("KILL")
-        await self.ended
-
-
-class ProgramTestCase(TestCase):
-    """Runs programs, and ends them also when a test fails."""
-
-    timeout = 60
-
-    def setUp(self) -> None:
-        self.http = HTTPClient(Agent(reactor, connectTimeout=10))
-        self.folder = Path(self.mktemp())
-        self.folder.mkdir(parents=True)
-        self.folder = self.folder.resolve()
-
-    def start(self, *command: str, folder: str | Path | None = None, **environ: str | None) -> Program:
-        program = Program(*command, folder=folder or self.folder, **environ)
-        self.addCleanup(lambda: Deferred.fromCoroutine(program.kill()))
-        return program
+class ExampleTestCase(ProgramTestCase):
+    """Calls what it runs with the client of this package too."""
 
     def client(self, url: str) -> AppClient:
         return AppClient(url, self.http, timeout=30)
-
-    async def get(self, url: str) -> bytes:
-        response = await self.http.get(url, timeout=30)
-        body: bytes = await response.content()
-        self.assertEqual(response.code, 200, body)
-        return body
 
     async def refused(self, status: int, *arguments: Any, **variables: Any) -> str:
         """The detail with which the service refuses a call of an L{AppClient}."""
@@ -144,7 +37,7 @@ class ProgramTestCase(TestCase):
         return raised.exception.detail
 
 
-class ArticleTests(ProgramTestCase):
+class ArticleTests(ExampleTestCase):
     """examples/article.py, outside of the repository."""
 
     async def check_script(self, server_type: str) -> None:
@@ -180,7 +73,7 @@ class ArticleTests(ProgramTestCase):
         await self.check_twistd("forked")
 
 
-class InventoryTests(ProgramTestCase):
+class InventoryTests(ExampleTestCase):
     """examples/inventory.py keeps its state right, wherever its functions run."""
 
     async def check(self, *command: str) -> None:
@@ -250,7 +143,7 @@ class InventoryTests(ProgramTestCase):
         await self.check(*TWISTD, f"--app={EXAMPLES / 'inventory.py'}", "--type=forked")
 
 
-class MountedTests(ProgramTestCase):
+class MountedTests(ExampleTestCase):
     """An application below a path of something else, which goes on as before."""
 
     async def check(self, name: str, home: bytes) -> None:
@@ -273,14 +166,14 @@ class MountedTests(ProgramTestCase):
         await self.check("in_klein.py", b"A page of the Klein application.\n")
 
 
-class CallingTests(ProgramTestCase):
+class CallingTests(ExampleTestCase):
     """examples/calling.py, against examples/article.py."""
 
     async def test_calling(self) -> None:
         """It prints an answer, several answers in order, and an error."""
         server = self.start(*TWISTD, f"--app={EXAMPLES / 'article.py'}")
         caller = self.start(sys.executable, str(EXAMPLES / "calling.py"), await server.url())
-        self.assertEqual((await caller.ended).exitCode, 0, caller.output)
+        self.assertEqual(await caller.ended, 0, caller.output)
         numbers = [{"object_type": "person", "object_id": str(number)} for number in range(3)]
         person = {"object_type": "person", "object_id": "123"}
         expected = f"{person}\n{numbers}\n404: no pattern matches /nothing/here/\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.internet.threads import deferToThread
 
-from tests.test_examples import PERSON, ROOT, Program, ProgramTestCase
+from tests.programs import PERSON, ROOT, Program, ProgramTestCase
 
 
 class PackagingTests(ProgramTestCase):
@@ -38,8 +38,7 @@ class PackagingTests(ProgramTestCase):
         @return: what it wrote.
         """
         program = self.program(name, *arguments)
-        result = await program.ended
-        self.assertEqual(result.exitCode, 0, program.output)
+        self.assertEqual(await program.ended, 0, program.output)
         return program.output
 
     async def pip(self, *arguments: str) -> None:
