@@ -373,7 +373,7 @@ class HTTPChannel(_Counted):
         body = reply.body
         if self._finishing and not (self._messages or self._dataBuffer):
             self.persistent = False
-        end = b"Content-Length: %d\r\n\r\n" % len(body) if reply.status not in (204, 304) else b"\r\n"
+        end = b"Content-Length: %d\r\n\r\n" % len(body) if reply.status not in http.NO_BODY_CODES else b"\r\n"
         if not self.persistent:
             end = b"Connection: close\r\n" + end
         elif tell:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
@@ -91,11 +91,12 @@ def settings_from(texts: Mapping[str, Any]) -> Settings:
 
     @raise ConfigurationError: when a value is not of its option's type.
     """
-    hints = {each.name: each.type for each in fields(Settings)}
+    hints = get_type_hints(Settings)
     values: dict[str, Any] = {}
     for name, text in texts.items():
         try:
-            values[name] = msgspec.convert(text, eval(str(hints[name])), strict=False)
+            values[name] = msgspec.convert(text, hints[name], strict=False)
         except msgspec.ValidationError:
-            raise ConfigurationError(f"{cli_name(name)}: {text!r} is not a {hints[name]}") from None
+            kind = next(each.type for each in fields(Settings) if each.name == name)
+            raise ConfigurationError(f"{cli_name(name)}: {text!r} is not a {kind}") from None
     return Settings(**values)

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, succeed
 from twisted.python.failure import Failure
+from twisted.web.http import NO_BODY_CODES
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
@@ -88,7 +89,7 @@ def _write(reply: Reply, request: Any) -> None:
         headers.addRawHeader(name.encode("latin-1"), value.encode("latin-1"))
     if reply.body and not headers.hasHeader(b"content-type"):
         headers.setRawHeaders(b"content-type", [b"application/json"])
-    if reply.status != 204:
+    if reply.status not in NO_BODY_CODES:
         headers.setRawHeaders(b"content-length", [b"%d" % len(reply.body)])
     request.write(reply.body)
     request.finish()

@@ -53,11 +53,12 @@ def _serve(settings: Settings, application: Application, router: Router) -> None
     failures: list[Failure] = []
 
     def failed(failure: Failure) -> None:
-        failures.append(failure)
-        reactor.stop()
+        if service.running:
+            failures.append(failure)
+            reactor.stop()
 
     service.startService()
-    service.started.addErrback(lambda failure: failed(failure) if service.running else None)
+    service.started.addErrback(failed)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()
     if failures:

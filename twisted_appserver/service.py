@@ -85,9 +85,6 @@ class AppService(Service):
                     port.stopListening()
                 failures[0].raiseException()
         self.site.ports = list(self.ports)
-        if isinstance(self._executor, ThreadExecutor):
-            pool = self._reactor.getThreadPool()
-            pool.adjustPoolsize(maxthreads=max(pool.max, self._executor.size))
         self._executor.start().chainDeferred(self.started)
         self.log.info("{line}", line=self.line())
 

@@ -65,6 +65,9 @@ class ThreadExecutor:
         return len(self._jobs) - len(self._waiting)
 
     def start(self) -> Deferred[None]:
+        if self._pool is None:  # one that was handed in is its owner's
+            pool = self._reactor.getThreadPool()
+            pool.adjustPoolsize(maxthreads=max(pool.max, self.size))
         return succeed(None)
 
     def submit(self, call: Call) -> Deferred[Reply]:
