@@ -247,6 +247,28 @@ class EndTests(DispatchTestCase):
         self.clock.advance(20)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_observed(self) -> None:
+        """Observers are told every call, when it came and what it got; refused and abandoned ones too."""
+        seen: list[tuple[str, Any, float, int]] = []
+        dispatcher = self.dispatcher()
+        dispatcher.observers.append(lambda c, r: seen.append((c.path, c.handler, c.arrived, r.status)))
+        answered, abandoned = dispatcher.dispatch(get("/x/1/")), dispatcher.dispatch(get("/quick/"))
+        dispatcher.dispatch(get("/nothing/"))
+        self.clock.advance(0.5)
+        self.executor.calls[0][1].callback(Reply(b"{}", 201))
+        abandoned.cancel()
+        self.failureResultOf(abandoned, CancelledError)
+        self.assertEqual(self.successResultOf(answered).status, 201)
+        handlers = [call.handler for call, _ in self.executor.calls]
+        self.assertEqual(
+            seen,
+            [
+                ("/nothing/", None, 1000.0, 404),
+                ("/x/1/", handlers[0], 1000.0, 201),
+                ("/quick/", handlers[1], 1000.0, 499),
+            ],
+        )
+
     def test_drained(self) -> None:
         """drained() fires when the last call in flight has ended, in whatever way."""
         dispatcher = self.dispatcher(timeout=10)

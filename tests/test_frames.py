@@ -19,7 +19,8 @@ pairs = st.lists(st.tuples(text, text), max_size=2).map(tuple)
 raw_pairs = st.lists(st.tuples(st.binary(max_size=8), st.binary(max_size=8)), max_size=2).map(tuple)
 calls = st.builds(
     Call, text, text, text, raw_pairs, st.binary(max_size=50), text, text,
-    st.floats(allow_nan=False), st.integers(0, 500), st.dictionaries(text, text, max_size=2),
+    st.floats(allow_nan=False), st.floats(allow_nan=False), st.integers(0, 500),
+    st.dictionaries(text, text, max_size=2),
 )  # fmt: skip
 replies = st.builds(Reply, st.binary(max_size=50), st.integers(200, 599), pairs, text)
 frames = st.one_of(

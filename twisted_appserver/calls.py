@@ -38,6 +38,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @ivar client: the address of the client, as text.
     @ivar request_id: names this request in logs and problem documents.
     @ivar deadline: when the answer is due, in seconds since the epoch; 0.0 if there is no limit.
+    @ivar arrived: when it arrived, likewise; set by the dispatcher where somebody observes.
     @ivar handler: the L{binding.Handler} that the path was routed to; set by the dispatcher.
     @ivar groups: the named groups of the pattern that matched; set by the dispatcher.
     """
@@ -50,6 +51,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     client: str = ""
     request_id: str = ""
     deadline: float = 0.0
+    arrived: float = 0.0
     handler: Any = None
     groups: dict[str, str] = {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from os import urandom
 from typing import Any
@@ -33,6 +33,7 @@ class Dispatcher:
     @param max_pending: how many calls may wait for one executor before further ones are refused.
     @param display_tracebacks: whether a client sees the traceback of a function that failed.
     @raise ConfigurationError: when a route names an executor that there is not.
+    @ivar observers: told each call, and the reply that it got: 499 where nobody awaited it any more.
     """
 
     log = Logger()
@@ -52,6 +53,7 @@ class Dispatcher:
         self.executors, self.default = executors, default
         self.timeout, self.max_pending, self.display_tracebacks = timeout, max_pending, display_tracebacks
         self.in_flight = 0
+        self.observers: list[Callable[[Call, Reply], None]] = []
         self._limits = TimeLimits(reactor)
         self._drained: list[Deferred[None]] = []
         self._prefix, self._count = urandom(4).hex() + "-", count(1)
@@ -71,6 +73,8 @@ class Dispatcher:
         """
         if not call.request_id:
             force_setattr(call, "request_id", self._prefix + str(next(self._count)))
+        if self.observers:
+            force_setattr(call, "arrived", self.reactor.seconds())
         try:
             if self.guard is not None:
                 self.guard.check(call)
@@ -80,8 +84,8 @@ class Dispatcher:
                 raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", "1")])
         except HTTPError as error:
             if error.status == 405 and call.method == "OPTIONS":
-                return succeed(Reply(b"", 204, error.headers))
-            return succeed(problem(error, call.request_id))
+                return succeed(self._observed(Reply(b"", 204, error.headers), call))
+            return succeed(self._observed(problem(error, call.request_id), call))
         force_setattr(call, "handler", handler)
         force_setattr(call, "groups", groups)
         timeout = self.timeout if handler.timeout is None else handler.timeout
@@ -104,9 +108,16 @@ class Dispatcher:
         self.in_flight -= 1
         if self._drained and not self.in_flight:
             self.reactor.callLater(0, self._tell)
-        if isinstance(result, Reply):
-            return self._fault(result, call) if result.traceback else result
-        return self._failed(result, call)
+        if not isinstance(result, Reply):
+            result = self._failed(result, call)
+        elif result.traceback:
+            result = self._fault(result, call)
+        return self._observed(result, call) if self.observers else result
+
+    def _observed(self, result: Any, call: Call) -> Any:
+        for observe in self.observers:
+            observe(call, result if isinstance(result, Reply) else Reply(b"", 499))
+        return result
 
     def _fault(self, reply: Reply, call: Call) -> Reply:
         name, text = call.handler.name, reply.traceback
