@@ -92,6 +92,9 @@ CASES = (
     HTTPCase("POST", "/call/?a=5", 200, {"method": "POST", "path": "/call/", "body": "raw", "a": 5}, b"raw"),
     HTTPCase("GET", "/by_name/?a=1", 422, {"detail": "b", "title": "Unprocessable Entity", "status": 422}),
     HTTPCase("GET", "/call/?a=x", 422, {"detail": "a"}),
+    # The id of a request.
+    HTTPCase("GET", "/echo/1/", 200, headers=(("X-Request-ID", "a-1"),), expect={"x-request-id": "a-1"}),
+    HTTPCase("GET", "/no/", 404, {"instance": "b2"}, b"", (("X-Request-ID", "b2"),), {"x-request-id": "b2"}),
     # Paths.
     HTTPCase("GET", "/echo/%C3%A4%20%25/", 200, {"a": "ä %"}),
     HTTPCase("GET", "/echo/a+b/", 200, {"a": "a+b"}),

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 
-from tests import wire
+from tests import cases, http_cases, wire
 from tests.channel_memory import settle
+from tests.wire import request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, ThreadExecutor
-from twisted_appserver.channel import AppSite
+from twisted_appserver.channel import KNOWN, AppSite, HTTPChannel
 from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.executors.interface import Job
+from twisted_appserver.guard import Guard
 from twisted_appserver.options import Settings
 
 REQUEST = b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -233,6 +237,93 @@ class MessageTests(SynchronousTestCase):
         self.assertTrue(all(status >= 400 for status in statuses[2:]), statuses)
 
 
+class KnownTests(SynchronousTestCase):
+    """Requests whose headers were parsed before, and are not parsed again."""
+
+    def setUp(self) -> None:
+        self.clock, self.parsed = Clock(), 0
+        inline = {"inline": InlineExecutor()}
+        dispatcher = Dispatcher(self.clock, Router(cases.url_patterns), inline, "inline", Guard(), 0)
+        settings = Settings(max_body=http_cases.MAX_BODY)
+        self.site = AppSite(AppResource(dispatcher, max_body=settings.max_body), self.clock, settings)
+        feed = HTTPChannel._feed
+
+        def counted(channel: HTTPChannel, data: bytes) -> None:
+            self.parsed += 1
+            feed(channel, data)
+
+        self.patch(HTTPChannel, "_feed", counted)
+
+    def send(self, *pieces: bytes) -> list[Any]:
+        channel, transport = self.site.buildProtocol(None), MemoryTransport()
+        channel.makeConnection(transport)
+        for piece in pieces:
+            channel.dataReceived(piece)
+        settle(self.clock)
+        channel.setTimeout(None)
+        channel.connectionLost()
+        found = []
+        for answer in answers(transport.value()):
+            varies = ("date", "x-request-id", "content-length" if b"instance" in answer.body else "")
+            headers = {name: value for name, value in answer.headers.items() if name not in varies}
+            body = re.sub(rb'"(instance|client)":"[^"]*"', b"", answer.body)
+            found.append((answer.status, body, headers))
+        return [*found, transport.disconnecting]
+
+    def test_same(self) -> None:
+        """Each gets the answer that it got when it was parsed, whatever came in between."""
+        first = []
+        for case in http_cases.CASES:
+            self.site.known.clear()
+            first.append(self.send(case.data))
+        self.assertEqual(self.parsed, len(first))
+        for _ in range(2):
+            self.parsed = 0
+            for case, before in zip(http_cases.CASES, first, strict=True):
+                self.assertEqual(self.send(case.data), before, case.name)
+        self.assertLess(self.parsed, len(first) - 20)
+
+    def test_other_path(self) -> None:
+        """It is the headers that are known, not the path, the method or the body."""
+        head = b"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n"
+        self.send(b"POST /echo/ HTTP/1.1\r\n" + head + b'{"a":1}')
+        (answer, _) = self.send(b"POST /echo/x/?b=2 HTTP/1.1\r\n" + head + b'{"c":3}')
+        self.assertEqual((self.parsed, answer[1]), (1, b'{"b":"2","c":3,"a":"x"}'))
+
+    def test_not_alone(self) -> None:
+        """More or less than one whole message is parsed: a body in pieces, a second request behind."""
+        data = request("POST", "/echo/", b'{"a":1}', (http_cases.JSON,))
+        self.send(data)
+        for pieces in (
+            (data[:-1], data[-1:]),
+            (data + data,),
+            (data[:10], data[10:]),
+            (data, data[:9], data[9:]),
+        ):
+            self.parsed = 0
+            *got, closed = self.send(*pieces)
+            expected = b"".join(pieces).count(b"POST")
+            self.assertEqual([status for status, _, _ in got], [200] * expected)
+            self.assertGreater(self.parsed, 0)
+            self.assertFalse(closed)
+
+    def test_refused(self) -> None:
+        """Headers that the guard refuses are refused again."""
+        data = request("GET", "/echo/1/", host="evil.example")
+        for _ in range(3):
+            self.assertEqual(self.send(data)[0][0], 421)
+        self.assertEqual(self.parsed, 1)
+
+    def test_bounded(self) -> None:
+        """No more than so many are remembered, and no large ones."""
+        for number in range(KNOWN + 10):
+            self.send(request("GET", "/echo/1/", headers=(("X-Number", str(number)),)))
+            self.assertLessEqual(len(self.site.known), KNOWN)
+        self.site.known.clear()
+        self.send(request("GET", "/echo/1/", headers=(("X-Long", "x" * KNOWN),)))
+        self.assertEqual(self.site.known, {})
+
+
 class SocketTests(TestCase):
     """A channel on a real socket."""
 
@@ -308,9 +399,9 @@ class SocketTests(TestCase):
 
 
 def _counting(begun: list[int], submit: Any) -> Any:
-    def counted(self: InlineExecutor, call: Call) -> Deferred[Any]:
+    def counted(self: InlineExecutor, job: Job) -> None:
         begun.append(1)
-        return submit(self, call)  # type: ignore[no-any-return]
+        submit(self, job)
 
     return counted
 

@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 from tests.executing import get
 from twisted_appserver import Call, ConfigurationError, HTTPError, IExecutor, Reply, Route, Router
 from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.executors.interface import Job
 from twisted_appserver.guard import Guard
 
 
@@ -24,16 +25,17 @@ class MemoryExecutor:
     size, completed, failed, running, pending = 1, 0, 0, 0, 0
 
     def __init__(self) -> None:
-        self.calls: list[tuple[Call, Deferred[Reply]]] = []
+        self.calls: list[tuple[Call, Job]] = []
         self.cancelled: list[Call] = []
 
     def start(self) -> Deferred[None]:
         return succeed(None)
 
-    def submit(self, call: Call) -> Deferred[Reply]:
-        deferred: Deferred[Reply] = Deferred(lambda _: self.cancelled.append(call))
-        self.calls.append((call, deferred))
-        return deferred
+    def submit(self, job: Job) -> None:
+        self.calls.append((job.call, job))
+
+    def cancel(self, job: Job) -> None:
+        self.cancelled.append(job.call)
 
     def stop(self) -> Deferred[None]:
         return succeed(None)
@@ -159,8 +161,12 @@ class FailureTests(DispatchTestCase):
 
     def test_executor_fails(self) -> None:
         """Another failure of an executor is 500, logged under the id that the client gets."""
+
+        def fail(job: Job) -> None:
+            raise ValueError("secret")
+
+        self.patch(self.executor, "submit", fail)
         deferred = self.dispatcher().dispatch(get("/x/1/"))
-        self.executor.calls[0][1].errback(ValueError("secret"))
         self.assertNotIn("secret", str(self.answer(deferred, 500)))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 

@@ -17,11 +17,11 @@ PACKAGE = "twisted_appserver"
 OPTIONAL = ("dask", "distributed", "psycopg", "watchfiles", "prometheus_client", "re2")
 # A module may import those that stand further up, and those beside it as long as there is no circle.
 LEVELS = (
-    "errors variables deadlines",
+    "errors variables",
     "calls binding options",
     "results patterns guard application",
     "routing",
-    "executors",
+    "executors deadlines",
     "dispatch",
     "resource channel jobs admin client example",
     "service",

@@ -20,9 +20,10 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.tcp import Connection
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.iweb import INonQueuedRequestFactory
@@ -30,11 +31,18 @@ from twisted.web.server import Site
 
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.executors.interface import Job
 from twisted_appserver.guard import HOST
 from twisted_appserver.options import Settings
 from twisted_appserver.resource import AppResource
+from twisted_appserver.variables import given_id
 
 AUTHORITY: Any = re.compile(rb"[^/?]*")
+# A request line that can be taken as it is, for the application, and most are.
+PLAIN = re.compile(rb"(GET|POST|HEAD) (/(?!-/)[\w/.~-]*)(?:\?([\w=&.~%+:,;@/-]*))? HTTP/1\.1\r\n")
+ONCE = {b"expect", b"x-request-id"}  # headers of messages that must be looked at each time
+UNKNOWN: tuple[Any, int] = ((), -1)
+KNOWN = 1024  # header sections that are remembered, and the bytes that each may have
 PIECE = 16384  # bytes that llhttp gets at once, so that few pipelined messages are parsed before their turn
 CONNECTION_DONE = Failure(ConnectionDone())
 LINGER = 2.0  # seconds that a refused client has to read why
@@ -125,8 +133,9 @@ class HTTPChannel(_Counted):
     header_timeout: float | None = None
     _client = ""
     _direct = False  # whether an answer can be sent straight to the socket
-    _call: Deferred[Reply] | None = None  # that is in the works
-    _only_head = False  # whether it is answered without its body
+    _call: Call  # that is in the works
+    _job: Job | None = None  # which performs it
+    _tell = False  # whether its answer tells that the connection stays open
     _advancing = False
     _deaf = False  # nothing that arrives matters any more
     _closing = False
@@ -135,6 +144,8 @@ class HTTPChannel(_Counted):
     _idle: float | None = None  # seconds; timeOut is what the timer was set to last
     _last = 0.0  # when something arrived or was answered last
     _unsent = 0  # bytes that the client had not taken at the last look
+    _open = False  # whether llhttp has a part of a message
+    _plain = b""  # what has arrived, if its message may be one whose headers are worth remembering
     _parsed = 0  # bytes of the messages that wait for their turn
 
     def __init__(self) -> None:
@@ -174,10 +185,48 @@ class HTTPChannel(_Counted):
             if kept > self._optimisticEagerReadSize:
                 self._networkProducer.pauseProducing()
             return
-        self._feed(data)
+        if self._open or not self._take_known(data):
+            self._feed(data)
         if self._messages:
             self._parsed = min(len(data), PIECE)
             self._advance()
+
+    def _take_known(self, data: bytes) -> bool:
+        """Begin the call if C{data} is one plain request, with headers that were parsed before."""
+        found = PLAIN.match(data)
+        if found is None or self.application is None:
+            return False
+        end = data.find(b"\r\n\r\n", found.end() - 2) + 4
+        headers, length = self.site.known.get(data[found.end() : end], UNKNOWN)
+        if length != len(data) - end:
+            self._plain = data
+            return False
+        method, path, query = found.groups(b"")
+        call = Call(
+            method.decode(),
+            path.decode(),
+            query.decode(),
+            headers,
+            data[end:] if length else b"",
+            self._client,
+        )
+        self._begin_call(call, True, False)
+        return True
+
+    def _know(self, headers: tuple[tuple[bytes, bytes], ...], length: int) -> None:
+        """Remember the headers of the message that has just been parsed, if it came alone and plain."""
+        data, self._plain = self._plain, b""
+        start, end = data.find(b"\r\n") + 2, data.find(b"\r\n\r\n") + 4
+        plain = self._keep and not (self._old or self._chunked or ONCE & dict(headers).keys())
+        if (
+            plain
+            and end + length == len(data)
+            and data.count(b"\n", 0, end) == len(headers) + 2
+            and end < KNOWN
+        ):
+            if len(self.site.known) >= KNOWN:
+                self.site.known.clear()
+            self.site.known[data[start:end]] = (headers, length)
 
     def _feed(self, data: bytes) -> None:
         while data and not self._deaf:
@@ -218,6 +267,9 @@ class HTTPChannel(_Counted):
         if len(self._target) > self.max_path:
             self._fail(414, f"the path is longer than {self.max_path} bytes")
 
+    def on_message_begin(self) -> None:
+        self._open = True
+
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         self._size += len(name) + len(value) + 4
@@ -245,6 +297,7 @@ class HTTPChannel(_Counted):
                     self._fail(400, f"more than one {name.decode()}")
         self._check_host(fields.get(b"host"))
         length = self._check_length(fields)
+        self._chunked = length is None
         if self.application is None:
             self._head = _Head(self._headers, b"HTTP/" + version.encode(), length, self._keep)
             if not (self._handlingRequest or self._messages):
@@ -301,8 +354,12 @@ class HTTPChannel(_Counted):
 
     def on_message_complete(self) -> None:
         method = self._parser.get_method()
+        self._open = False
         if self.application is not None:
-            self._messages.append(partial(self._begin_call, self._make_call(method), self._keep, self._old))
+            call = self._make_call(method)
+            if self._plain:
+                self._know(call.raw_headers, len(call.body))
+            self._messages.append(partial(self._begin_call, call, self._keep, self._old))
         else:
             self._head.method, self._head.target = method, self._target
             self._messages.append(partial(self._begin_request, self._request, self._head, self._body))
@@ -351,34 +408,34 @@ class HTTPChannel(_Counted):
             tuple(headers),
             b"".join(self._body),
             self._client,
+            given_id(headers),
         )
 
     def _begin_call(self, call: Call, keep: bool, old: bool) -> None:
-        assert self.application is not None
         self._handlingRequest = True
-        self.persistent = keep
-        self._only_head = call.method == "HEAD"
-        self._call = deferred = self.application.dispatcher.dispatch(call)
-        if deferred.called:
-            self.site.answer_soon(partial(self._await, deferred, old and keep))
-        else:
-            self._await(deferred, old and keep)
+        self.persistent, self._call, self._tell = keep, call, old and keep
+        assert self.application is not None
+        self._job = self.application.dispatcher.begin(call, self._answer)
 
-    def _await(self, deferred: Deferred[Reply], tell: bool) -> None:
-        deferred.addCallbacks(self._answer, Failure.trap, (tell,), errbackArgs=(CancelledError,))
+    def _answer(self, reply: Reply) -> None:
+        """Have the answer to the call that is in the works sent with all others of this reactor turn."""
+        self.site.answer(self, reply)
 
-    def _answer(self, reply: Reply, tell: bool = False) -> None:
-        """Send the answer to the call that is in the works. C{tell}: that the connection stays open."""
-        self._call = None
-        body = reply.body
+    def send_answer(self, reply: Reply) -> None:
+        """Send the answer to the call that is in the works."""
+        body, call, self._job = reply.body, self._call, None
         if self._finishing and not (self._messages or self._dataBuffer):
             self.persistent = False
-        end = b"Content-Length: %d\r\n\r\n" % len(body) if reply.status not in http.NO_BODY_CODES else b"\r\n"
+        head = _begin_answer(reply) + b"X-Request-ID: " + call.request_id.encode() + b"\r\n"
         if not self.persistent:
-            end = b"Connection: close\r\n" + end
-        elif tell:
-            end = b"Connection: keep-alive\r\n" + end
-        self._send(_begin_answer(reply) + end + (b"" if self._only_head else body))
+            head += b"Connection: close\r\n"
+        elif self._tell:
+            head += b"Connection: keep-alive\r\n"
+        if reply.status not in http.NO_BODY_CODES:
+            head += b"Content-Length: %d\r\n\r\n" % len(body)
+        else:
+            head += b"\r\n"
+        self._send(head if call.method == "HEAD" else head + body)
         if not self.persistent:
             self._closing = True
             self.loseConnection()
@@ -514,8 +571,8 @@ class HTTPChannel(_Counted):
         self._deaf = self._closing = True
         self._messages.clear()
         self._parser = None  # which holds our methods
-        if self._call is not None:
-            self._call.cancel()
+        if self._job is not None and self.application is not None:
+            self.application.dispatcher.cancel(self._job)
 
 
 class AppSite(Site):
@@ -528,6 +585,7 @@ class AppSite(Site):
     @ivar ports: what listens for it.
     """
 
+    _log = Logger(namespace="twisted_appserver")
     noisy = False
     displayTracebacks = False
 
@@ -536,8 +594,9 @@ class AppSite(Site):
         self.protocol: Any = HTTPChannel if settings.channel == "llhttp" else _Counted
         self._application = resource if isinstance(resource, AppResource) else None
         self._settings = settings
-        self._reactor, self._answers = reactor, list[Callable[[], None]]()
+        self._reactor, self._answers = reactor, list[tuple[HTTPChannel, Reply]]()
         self._channels: set[_Counted] = set()
+        self.known: dict[bytes, tuple[tuple[tuple[bytes, bytes], ...], int]] = {}  # headers by their bytes
         self._full = False
         self._finished: Deferred[None] | None = None
         self.ports: list[Any] = []
@@ -554,19 +613,23 @@ class AppSite(Site):
                 port.stopReading()
         return channel
 
-    def answer_soon(self, answer: Callable[[], None]) -> None:
+    def answer(self, channel: HTTPChannel, reply: Reply) -> None:
         """
-        Have an answer that was made at once sent with all others at the end of this reactor turn. A client
-        that is woken by each answer alone costs more than the answer.
+        Have an answer sent with all others at the end of this reactor turn. A client that is woken by each
+        answer alone costs more than the answer.
         """
         if not self._answers:
             self._reactor.callLater(0, self._answer)
-        self._answers.append(answer)
+        self._answers.append((channel, reply))
 
     def _answer(self) -> None:
         answers, self._answers = self._answers, []
-        for answer in answers:
-            answer()
+        for channel, reply in answers:
+            try:
+                channel.send_answer(reply)
+            except Exception:  # each fails alone
+                self._log.failure("an answer could not be sent")
+                channel.transport.abortConnection()
 
     def left(self) -> None:
         """A connection has been closed."""

@@ -6,26 +6,29 @@ the order in which they came, so they stand in one dict in that order, under one
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted_appserver.executors.interface import Job
 
 
 class TimeLimit:
-    """The calls in flight that share a time limit, oldest first, with the times when they expire."""
+    """
+    The calls in flight that share a time limit.
 
-    def __init__(self, reactor: Any, seconds: float) -> None:
-        self._reactor, self.seconds = reactor, seconds
-        self._calls: dict[int, tuple[float, Deferred[Any]]] = {}
+    @param expired: told each that is not ended in time.
+    @ivar jobs: these, oldest first; whoever ends one takes it out.
+    """
+
+    def __init__(self, reactor: Any, seconds: float, expired: Callable[[Job], None]) -> None:
+        self._reactor, self.seconds, self._expired = reactor, seconds, expired
+        self.jobs: dict[Job, None] = {}
         self._timer: Any = None
 
-    def add(self, key: int, deadline: float, deferred: Deferred[Any]) -> None:
-        self._calls[key] = (deadline, deferred)
+    def add(self, job: Job) -> None:
+        self.jobs[job] = None
         if self._timer is None:
             self._timer = self._reactor.callLater(self.seconds, self._expire)
-
-    def remove(self, key: int) -> None:
-        self._calls.pop(key, None)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -35,26 +38,26 @@ class TimeLimit:
     def _expire(self) -> None:
         self._timer = None
         now = self._reactor.seconds()
-        for key, (deadline, deferred) in list(self._calls.items()):
-            if deadline > now:
-                self._timer = self._reactor.callLater(deadline - now, self._expire)
+        for job in list(self.jobs):
+            if job.call.deadline > now:
+                self._timer = self._reactor.callLater(job.call.deadline - now, self._expire)
                 break
-            self.remove(key)
-            deferred.cancel()
+            del self.jobs[job]
+            self._expired(job)
 
 
 class TimeLimits:
     """The calls in flight that have a time limit, by the limit."""
 
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
+    def __init__(self, reactor: Any, expired: Callable[[Job], None]) -> None:
+        self._reactor, self._expired = reactor, expired
         self._limits: dict[float, TimeLimit] = {}
 
     def of(self, seconds: float) -> TimeLimit | None:
         """The calls with this limit; C{None} for 0, which is no limit."""
         limit = self._limits.get(seconds)
         if limit is None and seconds:
-            limit = self._limits[seconds] = TimeLimit(self._reactor, seconds)
+            limit = self._limits[seconds] = TimeLimit(self._reactor, seconds, self._expired)
         return limit
 
     def stop(self) -> None:

@@ -8,14 +8,13 @@ from os import urandom
 from typing import Any
 
 from msgspec.structs import force_setattr
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from twisted_appserver.calls import Call, Reply
-from twisted_appserver.deadlines import TimeLimit, TimeLimits
+from twisted_appserver.deadlines import TimeLimits
 from twisted_appserver.errors import ConfigurationError, HTTPError
-from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.guard import Guard
 from twisted_appserver.results import problem
 from twisted_appserver.routing import Router
@@ -54,7 +53,7 @@ class Dispatcher:
         self.timeout, self.max_pending, self.display_tracebacks = timeout, max_pending, display_tracebacks
         self.in_flight = 0
         self.observers: list[Callable[[Call, Reply], None]] = []
-        self._limits = TimeLimits(reactor)
+        self._limits = TimeLimits(reactor, self._expired)
         self._drained: list[Deferred[None]] = []
         self._prefix, self._count = urandom(4).hex() + "-", count(1)
         for handler in router.handlers:
@@ -68,56 +67,83 @@ class Dispatcher:
         """
         Have a call performed.
 
-        @return: fires with the reply, whatever happens; fails with CancelledError only if it is cancelled,
-            as it should be when nobody awaits the reply any more.
+        @return: fires with the reply, whatever happens, unless it is cancelled, as it should be when nobody
+            awaits the reply any more.
+        """
+        deferred: Deferred[Reply] = Deferred(lambda _: self.cancel(job))
+        job = self.begin(call, deferred.callback)
+        return deferred
+
+    def begin(self, call: Call, answer: Callable[[Reply], None]) -> Job:
+        """
+        As L{dispatch}, without the costs of a Deferred.
+
+        @param answer: gets the reply, perhaps before this returns; never after L{cancel}.
         """
         if not call.request_id:
             force_setattr(call, "request_id", self._prefix + str(next(self._count)))
         if self.observers:
             force_setattr(call, "arrived", self.reactor.seconds())
+        job = Job(call, self._ended, answer)
+        self.in_flight += 1
         try:
             if self.guard is not None:
                 self.guard.check(call)
             handler, groups = self.router.match(call.method, call.path)
-            executor = self.executors[handler.executor or self.default]
+            job.executor = executor = self.executors[handler.executor or self.default]
             if executor.pending >= self.max_pending:
                 raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", "1")])
         except HTTPError as error:
             if error.status == 405 and call.method == "OPTIONS":
-                return succeed(self._observed(Reply(b"", 204, error.headers), call))
-            return succeed(self._observed(problem(error, call.request_id), call))
+                job.callback(Reply(b"", 204, error.headers))
+            else:
+                job.errback(error)
+            return job
         force_setattr(call, "handler", handler)
         force_setattr(call, "groups", groups)
         timeout = self.timeout if handler.timeout is None else handler.timeout
-        limit = self._limits.of(timeout)
-        if limit is not None:
+        if timeout:
             force_setattr(call, "deadline", self.reactor.seconds() + timeout)
-        self.in_flight += 1
-        deferred = executor.submit(call)
-        if limit is not None:
-            limit.add(id(call), call.deadline, deferred)
-        return deferred.addBoth(self._ended, call, limit)
+            job.limit = self._limits.of(timeout)
+            job.limit.add(job)
+        try:
+            executor.submit(job)
+        except Exception:
+            self.log.failure("an executor failed, {request_id}", request_id=call.request_id)
+            job.errback(HTTPError(500, "the executor failed"))
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Nobody awaits the reply to this job any more."""
+        if not job.called:
+            job.answer = _unheard
+            self._abandon(job, Reply(b"", 499))
+
+    def _expired(self, job: Job) -> None:
+        self._abandon(
+            job, problem(HTTPError(504, "the call took longer than its time limit"), job.call.request_id)
+        )
+
+    def _abandon(self, job: Job, reply: Reply) -> None:
+        job.called = True
+        job.executor.cancel(job)
+        self._ended(job, reply)
 
     def refuse(self, error: HTTPError) -> Reply:
         """The answer to a request that is too malformed or too large for a call."""
         return problem(error, self._prefix + str(next(self._count)))
 
-    def _ended(self, result: Reply | Failure, call: Call, limit: TimeLimit | None) -> Reply | Failure:
-        if limit is not None:
-            limit.remove(id(call))
+    def _ended(self, job: Job, reply: Reply) -> None:
+        if job.limit is not None:
+            job.limit.jobs.pop(job, None)
         self.in_flight -= 1
         if self._drained and not self.in_flight:
             self.reactor.callLater(0, self._tell)
-        if not isinstance(result, Reply):
-            result = self._failed(result, call)
-        elif result.traceback:
-            result = self._fault(result, call)
-        return self._observed(result, call) if self.observers else result
-
-    def _observed(self, result: Any, call: Call) -> Any:
+        if reply.traceback:
+            reply = self._fault(reply, job.call)
         for observe in self.observers:
-            observe(call, result if isinstance(result, Reply) else Reply(b"", 499))
-        return result
+            observe(job.call, reply)
+        job.answer(reply)
 
     def _fault(self, reply: Reply, call: Call) -> Reply:
         name, text = call.handler.name, reply.traceback
@@ -125,17 +151,6 @@ class Dispatcher:
         if self.display_tracebacks:
             return problem(HTTPError(reply.status, reply.traceback), call.request_id)
         return reply
-
-    def _failed(self, failure: Failure, call: Call) -> Reply | Failure:
-        """The reply where no function made one."""
-        if isinstance(failure.value, HTTPError):
-            return problem(failure.value, call.request_id)
-        if failure.check(CancelledError):
-            if not 0 < call.deadline <= self.reactor.seconds():
-                return failure
-            return problem(HTTPError(504, "the call took longer than its time limit"), call.request_id)
-        self.log.failure("an executor failed, {request_id}", failure, request_id=call.request_id)
-        return problem(HTTPError(500, "the executor failed"), call.request_id)
 
     def _tell(self) -> None:
         while self._drained and not self.in_flight:
@@ -153,3 +168,7 @@ class Dispatcher:
     def stop(self) -> None:
         """Stop the timers. Calls in flight have no time limit any more."""
         self._limits.stop()
+
+
+def _unheard(reply: Reply) -> None:
+    """Takes the reply that nobody awaits."""

@@ -15,6 +15,7 @@ from twisted_appserver.errors import HTTPError
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+PASSED = 1024  # heads that are remembered
 OURS = frozenset((b"same-origin", b"none"))  # Sec-Fetch-Site of our own pages, and of the address bar
 
 
@@ -30,12 +31,15 @@ class Guard:
             name.lower().encode("idna" if not name.isascii() else "ascii") for name in (*LOOPBACK, *hosts)
         }
         self._origins = {origin.lower().rstrip("/").encode("ascii") for origin in origins}
+        self._passed: set[tuple[tuple[bytes, bytes], ...]] = set()  # heads that need not be looked at again
 
     def check(self, call: Call) -> None:
         """
         @raise HTTPError: 421 when the request is addressed to another host, 403 when it comes from a page
             of another origin.
         """
+        if call.raw_headers in self._passed:
+            return
         host, origin, site = b"", b"", b""
         for name, value in call.raw_headers:
             if name == b"host":
@@ -59,3 +63,6 @@ class Guard:
                 raise HTTPError(
                     403, "pages of other origins may not call; --allow-origin names those that may"
                 )
+        if len(self._passed) >= PASSED:
+            self._passed.clear()
+        self._passed.add(call.raw_headers)

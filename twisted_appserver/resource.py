@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from io import SEEK_END
 from typing import Any
 
-from twisted.internet.defer import CancelledError, succeed
-from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
@@ -20,6 +19,7 @@ from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.routing import Router
+from twisted_appserver.variables import given_id
 
 
 @implementer(IResource)
@@ -53,12 +53,12 @@ class AppResource(Resource):
     def render(self, request: Any) -> Any:
         if request.content.seek(0, SEEK_END) > self._max_body:
             error = HTTPError(413, f"the body is longer than {self._max_body} bytes")
-            deferred = succeed(self.dispatcher.refuse(error))
-        else:
-            deferred = self.dispatcher.dispatch(_call(request))
-        if not deferred.called:
-            request.notifyFinish().addErrback(lambda _: deferred.cancel())
-        deferred.addCallbacks(_write, Failure.trap, callbackArgs=(request,), errbackArgs=(CancelledError,))
+            _write(self.dispatcher.refuse(error), request)
+            return NOT_DONE_YET
+        call = _call(request)
+        job = self.dispatcher.begin(call, partial(_write, request=request, call=call))
+        if not job.called:
+            request.notifyFinish().addErrback(lambda _: self.dispatcher.cancel(job))
         return NOT_DONE_YET
 
 
@@ -78,12 +78,15 @@ def _call(request: Any) -> Call:
         headers,
         request.content.read(),
         getattr(request.getClientAddress(), "host", None) or "",
+        given_id(headers),
     )
 
 
-def _write(reply: Reply, request: Any) -> None:
+def _write(reply: Reply, request: Any, call: Call | None = None) -> None:
     request.setResponseCode(reply.status)
     headers = request.responseHeaders
+    if call is not None:
+        headers.setRawHeaders(b"x-request-id", [call.request_id.encode("ascii")])
     headers.removeHeader(b"content-type")
     for name, value in reply.headers:
         headers.addRawHeader(name.encode("latin-1"), value.encode("latin-1"))

@@ -1,8 +1,9 @@
-"""The variables that a request carries in its query string and its body. Pure."""
+"""What a request carries: the variables in its query string and its body, and its id. Pure."""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,6 +14,7 @@ import multipart
 from twisted_appserver.errors import HTTPError
 
 MAX_DEPTH = 100  # of nested JSON arrays and objects
+REQUEST_ID = re.compile(rb"[\w.:/+=@-]{1,128}")
 MAX_FIELDS = 1000  # of a query string or a form
 
 
@@ -91,3 +93,11 @@ def read_body(body: bytes, content_type: str, any_type: bool = False) -> tuple[d
         return {}, False
     allowed = "application/json, application/x-www-form-urlencoded or multipart/form-data"
     raise HTTPError(415, f"the body is {kind or 'of no type'}; send {allowed}")
+
+
+def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The id that a client or a proxy gave to its request in X-Request-ID, if it is a sane one."""
+    for name, value in headers:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            return value.decode("ascii")
+    return ""

@@ -6,11 +6,11 @@ from collections.abc import Awaitable
 from inspect import isawaitable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from twisted_appserver.calls import Call, Reply
-from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.results import encode, fault
 
 
@@ -29,44 +29,41 @@ class InlineExecutor:
 
     def __init__(self) -> None:
         self.running = self.completed = self.failed = 0
+        self._awaited: dict[Job, Deferred[Reply]] = {}
 
     def start(self) -> Deferred[None]:
         return succeed(None)
 
-    def submit(self, call: Call) -> Deferred[Reply]:
+    def submit(self, job: Job) -> None:
         """As L{results.perform}, for a function whose result may have to be awaited."""
+        call = job.call
         self.running += 1
         try:
             result = call.handler.run(call)
             if type(result) is not dict and isawaitable(result):
-                return self._wait(Deferred.fromCoroutine(_awaited(result, call)))
+                self._awaited[job] = awaited = Deferred.fromCoroutine(_awaited(result, call))
+                awaited.addCallback(self._came, job)
+                return
             reply = encode(result, call)
         except BaseException as error:
             reply = fault(error, call)
-        self._ended(reply)
-        return succeed(reply)
+        self._ended(reply, job)
 
-    def _wait(self, inner: Deferred[Reply]) -> Deferred[Reply]:
-        def cancel(deferred: Deferred[Reply]) -> None:
-            deferred.errback(CancelledError())  # first, so that what the function makes of it is not a reply
-            inner.cancel()
+    def cancel(self, job: Job) -> None:
+        if job in self._awaited:
+            self._awaited[job].cancel()
 
-        outer: Deferred[Reply] = Deferred(cancel)
+    def _came(self, reply: Reply, job: Job) -> None:
+        del self._awaited[job]
+        self._ended(reply, job)
 
-        def ended(reply: Reply) -> None:
-            self._ended(reply)
-            if not outer.called:
-                outer.callback(reply)
-
-        inner.addCallback(ended)
-        return outer
-
-    def _ended(self, reply: Reply) -> None:
+    def _ended(self, reply: Reply, job: Job) -> None:
         self.running -= 1
         if reply.status < 500:
             self.completed += 1
         else:
             self.failed += 1
+        job.callback(reply)
 
     def stop(self) -> Deferred[None]:
         return succeed(None)

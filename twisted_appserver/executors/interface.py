@@ -9,20 +9,41 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from twisted_appserver.calls import Call, Reply
+from twisted_appserver.errors import HTTPError
+from twisted_appserver.results import problem
 
 
-class Job(Deferred[Reply]):
+class Job:
     """
-    A call that an executor has taken, and what fires with its reply.
+    A call on its way. The dispatcher makes it, an executor takes it and calls it back with the reply. What a
+    Deferred would do for it costs more than most functions.
 
+    @param ended: told the job and its reply, once.
+    @param answer: what C{ended} hands the reply on to.
+    @ivar called: whether it has its reply, or nobody awaits that any more; later ones are ignored.
+    @ivar executor: what took it; set by the dispatcher, like C{limit}, the L{TimeLimit} that it is under.
     @ivar cost: seconds that it is expected to take, where the executor keeps account of that.
     """
 
-    cost = 0.0
+    __slots__ = ("answer", "call", "called", "cost", "ended", "executor", "limit")
+    executor: Any
+    limit: Any
 
-    def __init__(self, call: Call, canceller: Callable[[Deferred[Any]], None]) -> None:
-        super().__init__(canceller)
-        self.call = call
+    def __init__(
+        self, call: Call, ended: Callable[[Job, Reply], None], answer: Callable[[Reply], None]
+    ) -> None:
+        self.call, self.ended, self.answer = call, ended, answer
+        self.called = False
+        self.cost, self.limit = 0.0, None
+
+    def callback(self, reply: Reply) -> None:
+        if not self.called:
+            self.called = True
+            self.ended(self, reply)
+
+    def errback(self, error: HTTPError) -> None:
+        """The executor could not perform it."""
+        self.callback(problem(error, self.call.request_id))
 
 
 class IExecutor(Interface):
@@ -46,19 +67,21 @@ class IExecutor(Interface):
         @return: fires when calls can be performed; fails with L{ConfigurationError} when they never can.
         """
 
-    def submit(call: Call) -> Deferred[Reply]:
+    def submit(job: Job) -> None:
         """
-        Have a call performed.
+        Have a call performed, and the job called back in the reactor's thread with the reply, also where the
+        function raised; or L{Job.errback} called where the executor itself could not perform it.
+        """
 
-        @return: fires with the reply, also where the function raised; fails with L{HTTPError} where the
-            executor itself could not perform it. When cancelled, a call that has not begun is dropped. One
-            that runs is abandoned: a thread stays busy with it; a worker process is killed if the call's
-            deadline has passed.
+    def cancel(job: Job) -> None:
+        """
+        Nobody awaits the reply any more. A call that has not begun is dropped. One that runs is abandoned: a
+        thread stays busy with it; a worker process is killed if the call's deadline has passed.
         """
 
     def stop() -> Deferred[None]:
         """
-        Take no further calls, and give up those that run: their Deferreds fail with L{HTTPError} 503.
+        Take no further calls, and give up those that run with a L{HTTPError} 503.
 
         @return: fires when no worker process is left; a thread stays with the call that it runs.
         """

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_appserver.application import Application
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.calls import Reply
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.connection import Worker
 from twisted_appserver.executors.interface import IExecutor, Job
@@ -98,11 +98,9 @@ class ProcessExecutor:
 
     # ---- calls ----
 
-    def submit(self, call: Call) -> Deferred[Reply]:
-        job = Job(call, self._drop)
+    def submit(self, job: Job) -> None:
         self._waiting.append(job)
         self.kick()
-        return job
 
     def kick(self) -> None:
         """Give calls to workers at the end of this reactor turn."""
@@ -110,7 +108,7 @@ class ProcessExecutor:
             self._kicked = True
             self.reactor.callLater(0, self._assign)
 
-    def _drop(self, job: Any) -> None:
+    def cancel(self, job: Job) -> None:
         if job in self._waiting:
             self._waiting.remove(job)
         elif 0 < job.call.deadline <= self.reactor.seconds():
@@ -159,8 +157,7 @@ class ProcessExecutor:
             self.completed += 1
         else:
             self.failed += 1
-        if not job.called:
-            job.callback(outcome) if isinstance(outcome, Reply) else job.errback(outcome)
+        job.callback(outcome) if isinstance(outcome, Reply) else job.errback(outcome)
 
     # ---- the life of workers ----
 

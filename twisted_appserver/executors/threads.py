@@ -12,15 +12,16 @@ that there are at one wake-up of the reactor, at the latest when a thread might 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import Lock
+from threading import Lock, get_ident
 from time import monotonic
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.calls import Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.results import perform
@@ -42,7 +43,7 @@ class ThreadExecutor:
     def __init__(self, reactor: Any, size: int | None = None, pool: Any = None) -> None:
         self._reactor, self._pool, self._size = reactor, pool, size
         self.completed = self.failed = 0
-        self._jobs: set[Job] = set()  # submitted and not ended
+        self._running: dict[Job, int] = {}  # and the numbers of their threads
         self._waiting: deque[Job] = deque()
         self._ended: deque[tuple[Job, Reply]] = deque()
         self._kicked = self._returning = False
@@ -62,7 +63,7 @@ class ThreadExecutor:
 
     @property
     def running(self) -> int:
-        return len(self._jobs) - len(self._waiting)
+        return len(self._running)
 
     def start(self) -> Deferred[None]:
         if self._pool is None:  # one that was handed in is its owner's
@@ -70,19 +71,15 @@ class ThreadExecutor:
             pool.adjustPoolsize(maxthreads=max(pool.max, self.size))
         return succeed(None)
 
-    def submit(self, call: Call) -> Deferred[Reply]:
-        job = Job(call, self._drop)
-        self._jobs.add(job)
+    def submit(self, job: Job) -> None:
         self._waiting.append(job)
         if not self._kicked:
             self._kicked = True
             self._reactor.callLater(0, self._kick)
-        return job
 
-    def _drop(self, job: Any) -> None:
-        if job in self._waiting:  # else its thread is left to it
+    def cancel(self, job: Job) -> None:
+        with suppress(ValueError):  # its thread is left to it
             self._waiting.remove(job)
-            self._jobs.discard(job)
 
     def _kick(self) -> None:
         self._kicked = False
@@ -130,17 +127,18 @@ class ThreadExecutor:
 
     def _drain(self) -> None:
         """In a thread: perform the calls that wait."""
-        waiting, ended = self._waiting, self._ended
+        waiting, ended, running, me = self._waiting, self._ended, self._running, get_ident()
         since = monotonic()
         while True:
             try:
                 job = waiting.popleft()
             except IndexError:
                 break
-            followed = bool(waiting) and self._wake()
-            if ended and not followed:
+            running[job] = me
+            if not (waiting and (self._coming or self._wake())) and ended:
                 self._hand_back()
             ended.append((job, perform(job.call)))
+            del running[job]
             if monotonic() - since > HOLD:
                 self._hand_back()
                 since = monotonic()
@@ -154,20 +152,18 @@ class ThreadExecutor:
     def _return(self) -> None:
         """Hand all replies that there are to those who wait for them. Each fails alone."""
         self._returning = False  # first, so that a thread that comes too late for this batch wakes the next
-        ended, jobs = self._ended, self._jobs
+        ended = self._ended
         while ended:
             job, reply = ended.popleft()
-            jobs.discard(job)
-            self.completed += reply.status < 500
-            self.failed += reply.status >= 500
-            if not job.called:
-                job.callback(reply)
+            if reply.status < 500:
+                self.completed += 1
+            else:
+                self.failed += 1
+            job.callback(reply)
 
     def stop(self) -> Deferred[None]:
-        given_up = list(self._jobs)
-        self._jobs.difference_update(self._waiting)
+        given_up = [*self._waiting, *self._running, *(job for job, _ in list(self._ended))]
         self._waiting.clear()
         for job in given_up:
-            if not job.called:
-                job.errback(HTTPError(503, "the server is stopping"))
+            job.errback(HTTPError(503, "the server is stopping"))
         return succeed(None)
