@@ -247,8 +247,10 @@ class AlikeTests(ResourceTestCase):
         self.addCleanup(app.dispatcher.stop)
         top = root()
         top.putChild(b"app", app)
-        form = request("POST", "/app/x/", b"b=2", FORM)
-        for data in (request("GET", "/app/%C3%A4/?b=1"), form, request("OPTIONS", "/app/x/")):
+        named = (("X-Request-ID", "mine"),)
+        form = request("POST", "/app/x/", b"b=2", FORM + named)
+        others = (request("GET", "/app/%C3%A4/?b=1", b"", named), request("OPTIONS", "/app/x/", b"", named))
+        for data in (form, *others):
             heard = [await self.closed(port, data + LAST) for port in await self.serve(top)]
             self.assertEqual(*heard)
         heard = [await self.closed(port, form + LAST) for port in await self.serve(top)]

@@ -26,6 +26,7 @@ from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
+from twisted.web.http import NO_BODY_CODES, datetimeToString  # a look into the module itself takes 1.5 us
 from twisted.web.iweb import INonQueuedRequestFactory
 from twisted.web.server import Site
 
@@ -63,7 +64,7 @@ class _Heads:
         second = int(time())
         if second != self._second:
             self._second = second
-            self._date = b"\r\nDate: " + http.datetimeToString(second) + b"\r\n"
+            self._date = b"\r\nDate: " + datetimeToString(second) + b"\r\n"
             self._json = b"HTTP/1.1 200 OK" + self._date + b"Content-Type: application/json\r\n"
         if reply.status == 200 and not reply.headers:
             return self._json
@@ -426,16 +427,22 @@ class HTTPChannel(_Counted):
         body, call, self._job = reply.body, self._call, None
         if self._finishing and not (self._messages or self._dataBuffer):
             self.persistent = False
-        head = _begin_answer(reply) + b"X-Request-ID: " + call.request_id.encode() + b"\r\n"
+        connection = b""
         if not self.persistent:
-            head += b"Connection: close\r\n"
+            connection = b"Connection: close\r\n"
         elif self._tell:
-            head += b"Connection: keep-alive\r\n"
-        if reply.status not in http.NO_BODY_CODES:
-            head += b"Content-Length: %d\r\n\r\n" % len(body)
-        else:
-            head += b"\r\n"
-        self._send(head if call.method == "HEAD" else head + body)
+            connection = b"Connection: keep-alive\r\n"
+        length = b"" if reply.status in NO_BODY_CODES else b"Content-Length: %d\r\n" % len(body)
+        self._send(
+            b"%bX-Request-ID: %b\r\n%b%b\r\n%b"
+            % (
+                _begin_answer(reply),
+                call.request_id.encode(),
+                connection,
+                length,
+                b"" if call.method == "HEAD" else body,
+            )
+        )
         if not self.persistent:
             self._closing = True
             self.loseConnection()
