@@ -89,16 +89,25 @@ class Dispatcher:
         try:
             if self.guard is not None:
                 self.guard.check(call)
-            handler, groups = self.router.match(call.method, call.path)
-            job.executor = executor = self.executors[handler.executor or self.default]
-            if executor.pending >= self.max_pending:
-                raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", "1")])
+            self._route(job)
+            job.executor.submit(job)
         except HTTPError as error:
             if error.status == 405 and call.method == "OPTIONS":
                 job.callback(Reply(b"", 204, error.headers))
             else:
                 job.errback(error)
-            return job
+        except Exception:
+            self.log.failure("an executor failed, {request_id}", request_id=call.request_id)
+            job.errback(HTTPError(500, "the executor failed"))
+        return job
+
+    def _route(self, job: Job) -> None:
+        """Find out what performs a call, and until when."""
+        call = job.call
+        handler, groups = self.router.match(call.method, call.path)
+        job.executor = executor = self.executors[handler.executor or self.default]
+        if executor.pending >= self.max_pending:
+            raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", "1")])
         force_setattr(call, "handler", handler)
         force_setattr(call, "groups", groups)
         timeout = self.timeout if handler.timeout is None else handler.timeout
@@ -106,23 +115,16 @@ class Dispatcher:
             force_setattr(call, "deadline", self.reactor.seconds() + timeout)
             job.limit = self._limits.of(timeout)
             job.limit.add(job)
-        try:
-            executor.submit(job)
-        except Exception:
-            self.log.failure("an executor failed, {request_id}", request_id=call.request_id)
-            job.errback(HTTPError(500, "the executor failed"))
-        return job
 
     def cancel(self, job: Job) -> None:
         """Nobody awaits the reply to this job any more."""
         if not job.called:
-            job.answer = _unheard
+            job.answer = lambda _: None
             self._abandon(job, Reply(b"", 499))
 
     def _expired(self, job: Job) -> None:
-        self._abandon(
-            job, problem(HTTPError(504, "the call took longer than its time limit"), job.call.request_id)
-        )
+        error = HTTPError(504, "the call took longer than its time limit")
+        self._abandon(job, problem(error, job.call.request_id))
 
     def _abandon(self, job: Job, reply: Reply) -> None:
         job.called = True
@@ -168,7 +170,3 @@ class Dispatcher:
     def stop(self) -> None:
         """Stop the timers. Calls in flight have no time limit any more."""
         self._limits.stop()
-
-
-def _unheard(reply: Reply) -> None:
-    """Takes the reply that nobody awaits."""
