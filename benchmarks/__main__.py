@@ -16,8 +16,9 @@ from benchmarks.rounds import Group
 from benchmarks.workloads import GROUPS, WORKLOADS, Workload
 
 HERE = Path(__file__).resolve().parent
-QUICK_GROUPS = "threads,latency,processes,cpu,mixed,idle"
-QUICK_SERVERS = "threads,limit,granian,sanic,aiohttp,fastapi,processes,aiohttp-pool,bare"
+QUICK_GROUPS = "threads,latency,processes,cpu,mixed,idle,queues"
+QUICK_SERVERS = "threads,limit,granian,sanic,aiohttp,fastapi,processes,aiohttp-pool,bare,"
+QUICK_SERVERS += "tqueue-sqlite,tqueue-memory,beanstalkd,redis,managers"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -73,8 +74,8 @@ def minutes(planned: Sequence[Workload], rounds: int, seconds: float) -> float:
     """About how long it will take."""
     total = 0.0
     for one in planned:
-        runs = {"plain": 1, "mixed": 2, "idle": 2}[one.kind]
-        extra = {"plain": 2.0, "mixed": 3.5, "idle": 6.0}[one.kind]
+        runs = {"plain": 1, "mixed": 2, "idle": 2, "queue": 1, "filled": 2}[one.kind]
+        extra = {"plain": 2.0, "mixed": 3.5, "idle": 6.0, "queue": 3.0, "filled": 90.0}[one.kind]
         shared = 0.3 if one.name == "large" else extra
         each = shared + runs * round(seconds * one.share)
         total += len(one.servers) * min(rounds, one.rounds) * each

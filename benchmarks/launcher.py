@@ -60,6 +60,7 @@ class Running:
     def __init__(self, server: Server, variables: Mapping[str, str]) -> None:
         self.server = server
         self.port = free_port()
+        self.folder = tempfile.TemporaryDirectory(prefix="benchmarks-")
         self.cores, self.load_cores = machine.cores(server.alone)
         self.environment = {
             **os.environ,
@@ -79,6 +80,7 @@ class Running:
             port=self.port,
             threads=self.environment["BENCH_THREADS"],
             workers=self.environment["BENCH_WORKERS"],
+            folder=self.folder.name,
         )
         return machine.pin(self.cores) + filled.split()
 
@@ -108,11 +110,18 @@ class Running:
             if self.process.poll() is not None:
                 break
             try:
-                if self.fetch("/person/get/123/")[0] == 200:
+                if self.answers():
                     return
             except (OSError, http.client.HTTPException, ValueError):
                 time.sleep(0.05)
         raise ServerFailed(f"{self.server.name} does not answer: {self.tail()}")
+
+    def answers(self) -> bool:
+        """Whether it can be asked; of a queue, whether it listens."""
+        if self.server.speaker:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+            return True
+        return self.fetch("/person/get/123/")[0] == 200
 
     def tail(self) -> str:
         """The last line that it wrote."""
@@ -160,6 +169,7 @@ class Running:
             else:
                 break
         self.log.close()
+        self.folder.cleanup()
 
     def __exit__(
         self,

@@ -1,5 +1,7 @@
 """One measurement of each kind; each returns its figures by name."""
 
+import dataclasses
+import json
 import os
 import socket
 import subprocess
@@ -19,6 +21,7 @@ IDLE = 10_000
 SLOW_CONNECTIONS = 8
 SLOW_PATH = "/sleep/50/"
 MILLISECONDS = 2
+MILLION = 1_000_000
 
 
 def start(running: Running, workload: Workload, seconds: float, connections: int = 0) -> Load:
@@ -79,7 +82,33 @@ def idle(running: Running, workload: Workload, seconds: float) -> Figures:
     }
 
 
-KINDS = {"plain": plain, "mixed": mixed, "idle": idle}
+def queue(running: Running, workload: Workload, seconds: float, limit: int = 0) -> Figures:
+    """C{queue_load.py}, which puts, or puts, gets and says done: as the path of the workload says."""
+    server = running.server
+    words = (server.speaker, running.port, server.clients, seconds, workload.path, limit)
+    command = [*machine.pin(running.load_cores), str(BIN / "python"), "queue_load.py", *map(str, words)]
+    done = subprocess.run(command, cwd=SERVERS, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise ValueError(f"{server.name}: {done.stderr.strip().splitlines()[-1]}")
+    figures: Figures = json.loads(done.stdout)
+    return figures
+
+
+def filled(running: Running, workload: Workload, seconds: float) -> Figures:
+    """The same before and after a million tasks were put, which stay."""
+    empty = queue(running, workload, seconds)
+    queue(running, dataclasses.replace(workload, path="put"), 600, MILLION)
+    full = queue(running, workload, seconds)
+    return {
+        "empty/filled": empty["requests/s"] / full["requests/s"],
+        "requests/s, empty": empty["requests/s"],
+        "requests/s, filled": full["requests/s"],
+        "MB with a million": running.memory() / 1e6,
+        "errors": 0,
+    }
+
+
+KINDS = {"plain": plain, "mixed": mixed, "idle": idle, "queue": queue, "filled": filled}
 
 
 def calibrate() -> str:

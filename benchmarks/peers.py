@@ -30,11 +30,14 @@ class Server:
 
     @ivar name: how it is called on the command line and in the results.
     @ivar title: how it is called in the report.
-    @ivar command: with C{{bin}}, C{{port}}, C{{threads}} and C{{workers}} to be filled in.
+    @ivar command: with C{{bin}}, C{{port}}, C{{threads}}, C{{workers}} and C{{folder}} to be
+        filled in.
+    @ivar speaker: how C{queue_load.py} speaks to it, if it is a queue.
+    @ivar clients: how many connections it gets, if it is one.
     @ivar place: where its functions run: C{thread} (several of one process), C{one-thread},
         C{inline} (on the thread that does the HTTP), C{process} (a pool of processes behind the one
-        that does the HTTP), C{prefork} (processes that each do their own HTTP) or C{bare} (no
-        server at all).
+        that does the HTTP), C{prefork} (processes that each do their own HTTP), C{bare} (no
+        server at all) or C{queue} (it runs none: it is a queue).
     @ivar threads: how many threads it gets, unless the workload says otherwise.
     @ivar environment: further variables for its application.
     @ivar ours: is it this project?
@@ -47,11 +50,13 @@ class Server:
     threads: int = 10
     environment: Mapping[str, str] = field(default_factory=dict)
     ours: bool = False
+    speaker: str = ""
+    clients: int = 32
 
     @property
     def alone(self) -> bool:
         """Whether the server gets a core of its own, and the load generator another."""
-        return self.place in ("thread", "one-thread", "inline")
+        return self.place in ("thread", "one-thread", "inline", "queue")
 
 
 def our(name: str, title: str, place: str, **environment: str) -> Server:
@@ -59,6 +64,13 @@ def our(name: str, title: str, place: str, **environment: str) -> Server:
     command = "{bin}/python ours.py"
     return Server(name, title, command, place, environment=environment, ours=True)
 
+
+def queue(name: str, title: str, command: str, speaker: str = "http", clients: int = 32) -> Server:
+    """A queue, which gets a core of its own."""
+    return Server(name, title, command, "queue", speaker=speaker, clients=clients, ours=speaker == "http")
+
+
+TQUEUE = "{bin}/twistd -n --pidfile= tqueuesrv --port {port} --store "
 
 SERVERS = (
     our("threads", "**ours, threads**", "thread", BENCH_VARIANT="threads"),
@@ -117,6 +129,16 @@ SERVERS = (
         "prefork",
     ),
     Server("fastapi-pool", "FastAPI + ProcessPoolExecutor", UVICORN + " fastapi_app:app", "process"),
+    queue("tqueue-memory", "**TQueueSrv, memory**", TQUEUE + "memory:"),
+    queue("tqueue-sqlite", "**TQueueSrv, SQLite**", TQUEUE + "sqlite:{folder}/tasks.db"),
+    queue("beanstalkd", "beanstalkd -f0", "beanstalkd -l 127.0.0.1 -p {port} -b {folder} -f0", "beanstalkd"),
+    queue(
+        "redis",
+        "Redis, appendfsync always",
+        "redis-server --bind 127.0.0.1 --port {port} --dir {folder} --appendonly yes --appendfsync always",
+        "redis",
+    ),
+    queue("managers", "multiprocessing.managers", "{bin}/python managers_queue.py", "managers", clients=8),
     Server("bare", "bare processes in a loop, no server", "{bin}/python bare.py", "bare"),
 )
 

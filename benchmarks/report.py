@@ -42,6 +42,10 @@ NOTES = {
     "row is two processes that call it in a loop with no server, beside a wrk that waits.",
     "mixed": "56 connections make fast calls, first alone, then beside 8 connections whose every "
     "call sleeps 50 ms. Ten threads (FastAPI 40), or twelve processes.",
+    "queues": "One load generator for all: raw sockets, one request at a time on each of 32 connections; "
+    "for multiprocessing.managers, which has no open protocol, its own proxies in 8 threads. Each request "
+    "counts. SQLite, beanstalkd and Redis answer when the disk has it; memory and the manager's queue keep "
+    "nothing. Redis keeps what is worked on in a second list (LMOVE, LREM).",
     "patterns": "The path asked for is the last of the table.",
     "idle": "The memory is what the resident set of the server grew by; what the kernel keeps for "
     "a socket is not in it.",

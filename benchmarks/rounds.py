@@ -6,6 +6,7 @@ round every server of a group is started, checked, warmed up, measured and stopp
 begins with the next server.  A server that fails is left out of the rounds that follow.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -87,8 +88,12 @@ class Group:
                 yield measure.bare(workload, self.seconds * workload.share, variables)
             return
         with Running(server, variables) as running:
-            check(running, batch)
-            measure.start(running, batch[0], WARM_UP).result()
+            if server.speaker:
+                for what in ("check", "cycle"):
+                    measure.queue(running, dataclasses.replace(batch[0], path=what), WARM_UP)
+            else:
+                check(running, batch)
+                measure.start(running, batch[0], WARM_UP).result()
             for workload in batch:
                 kind = measure.KINDS[workload.kind]
                 yield kind(running, workload, self.seconds * workload.share)

@@ -35,7 +35,7 @@ class Workload:
     @ivar servers: names of the servers; the first is the one that the others are compared with.
     @ivar figure: the headline figure, by its name in the results.
     @ivar better: C{more} or C{less} of it.
-    @ivar kind: how it is measured: C{plain}, C{mixed}, C{idle}.
+    @ivar kind: how it is measured: C{plain}, C{mixed}, C{idle}, C{queue}, C{filled}.
     @ivar share: of the seconds for one measurement, how much this workload gets.
     @ivar rounds: at most so many.
     @ivar environment: what the server's application is told.
@@ -87,6 +87,8 @@ def mixed(name: str, servers: tuple[str, ...]) -> Workload:
     )
 
 
+QUEUES = ("tqueue-sqlite", "tqueue-memory", "beanstalkd", "redis", "managers")
+
 WORKLOADS = (
     Workload("threads", "get", "Threads: GET, 64 connections", THREADS),
     Workload(
@@ -136,6 +138,19 @@ WORKLOADS = (
         kind="idle",
         rounds=2,
         environment={"BENCH_CONNECTIONS": "20000"},
+    ),
+    Workload("queues", "puts", "Queues: puts", QUEUES, path="put", kind="queue"),
+    Workload("queues", "cycles", "Queues: put, get and done in turn", QUEUES, path="cycle", kind="queue"),
+    Workload(
+        "million",
+        "a million tasks",
+        "Queues: put, get and done in turn, beside a million tasks that wait",
+        ("tqueue-sqlite", "tqueue-memory"),
+        path="cycle",
+        figure="empty/filled",
+        better="less",
+        kind="filled",
+        rounds=1,
     ),
 )  # fmt: skip
 

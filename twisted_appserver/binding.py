@@ -123,7 +123,7 @@ class Handler:
         variables = read_query(call.query) if call.query else {}
         typed: Collection[str] = ()  # the names whose values came as JSON
         if call.body:
-            fields, is_json = read_body(call.body, call.headers.get("content-type", ""), bool(self.call_name))
+            fields, is_json = read_body(call.body, call.content_type, bool(self.call_name))
             variables.update(fields)
             typed = fields.keys() - call.groups.keys() if is_json else ()
         variables.update(call.groups)

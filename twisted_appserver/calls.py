@@ -41,6 +41,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @ivar arrived: when it arrived, likewise; set by the dispatcher where somebody observes.
     @ivar handler: the L{binding.Handler} that the path was routed to; set by the dispatcher.
     @ivar groups: the named groups of the pattern that matched; set by the dispatcher.
+    @ivar user: the name that was given with a password, where C{--auth} asks for one.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     arrived: float = 0.0
     handler: Any = None
     groups: dict[str, str] = {}
+    user: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -63,3 +65,9 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             found[name] = f"{found[name]}, {value}" if name in found else value
         return found
+
+    @property
+    def content_type(self) -> str:
+        """As in L{headers}; empty if there is none."""
+        found = [value for name, value in self.raw_headers if name == b"content-type"]
+        return b", ".join(found).decode("latin-1")

@@ -58,16 +58,27 @@ class _Heads:
 
     def __init__(self) -> None:
         self._second = 0
-        self._date = self._json = b""
+        self._date = b""
+        self._made: dict[tuple[int, Any, bool], bytes] = {}  # of this second
 
     def __call__(self, reply: Reply) -> bytes:
         second = int(time())
         if second != self._second:
             self._second = second
             self._date = b"\r\nDate: " + datetimeToString(second) + b"\r\n"
-            self._json = b"HTTP/1.1 200 OK" + self._date + b"Content-Type: application/json\r\n"
-        if reply.status == 200 and not reply.headers:
-            return self._json
+            self._made.clear()
+        headers = reply.headers
+        if type(headers) is list:  # from a worker process
+            headers = tuple(map(tuple, headers))
+        key = (reply.status, headers, not reply.body)
+        made = self._made.get(key)
+        if made is None:
+            if len(self._made) >= KNOWN:
+                self._made.clear()
+            made = self._made[key] = self._make(reply)
+        return made
+
+    def _make(self, reply: Reply) -> bytes:
         lines = [f"{name.title()}: {value}\r\n" for name, value in reply.headers]
         if reply.body and not any(name == "content-type" for name, _ in reply.headers):
             lines.append("Content-Type: application/json\r\n")

@@ -31,10 +31,14 @@ class AppClient:
     @param base_url: of the service, like C{http://localhost:8080}.
     @param treq_client: a L{treq.client.HTTPClient}, or a L{treq.testing.StubTreq}; treq itself if C{None}.
     @param timeout: seconds until an answer must be there.
+    @param token: of C{--token-file}.
     """
 
-    def __init__(self, base_url: str, treq_client: Any = None, timeout: float = 60.0) -> None:
+    def __init__(
+        self, base_url: str, treq_client: Any = None, timeout: float = 60.0, token: str = ""
+    ) -> None:
         self._base, self._treq, self._timeout = base_url.rstrip("/"), treq_client or treq, timeout
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
 
     async def call(self, path: str, /, **variables: Any) -> dict[str, Any]:
         """
@@ -46,9 +50,11 @@ class AppClient:
         """
         url = self._base + path
         if variables:
-            response = await self._treq.post(url, json=variables, timeout=self._timeout)
+            response = await self._treq.post(
+                url, json=variables, headers=self._headers, timeout=self._timeout
+            )
         else:
-            response = await self._treq.get(url, timeout=self._timeout)
+            response = await self._treq.get(url, headers=self._headers, timeout=self._timeout)
         try:
             document = await response.json()
         except ValueError:

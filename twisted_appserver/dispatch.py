@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import force_setattr
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.deadlines import TimeLimits
@@ -87,19 +88,30 @@ class Dispatcher:
         job = Job(call, self._ended, answer)
         self.in_flight += 1
         try:
-            if self.guard is not None:
-                self.guard.check(call)
+            asked = None if self.guard is None else self.guard.check(call)
+            if asked is None:
+                self._perform(None, job)
+            else:
+                job.executor = self.executors["inline"]  # should it be cancelled meanwhile
+                asked.addCallback(self._perform, job).addErrback(lambda why: self._fail(job, why.value))
+        except Exception as error:
+            self._fail(job, error)
+        return job
+
+    def _fail(self, job: Job, error: BaseException) -> None:
+        call = job.call
+        if not isinstance(error, HTTPError):
+            self.log.failure("an executor failed, {id}", Failure(error), id=call.request_id)
+            error = HTTPError(500, "the executor failed")
+        if error.status == 405 and call.method == "OPTIONS":
+            job.callback(Reply(b"", 204, error.headers))
+        else:
+            job.errback(error)
+
+    def _perform(self, _: None, job: Job) -> None:
+        if not job.called:
             self._route(job)
             job.executor.submit(job)
-        except HTTPError as error:
-            if error.status == 405 and call.method == "OPTIONS":
-                job.callback(Reply(b"", 204, error.headers))
-            else:
-                job.errback(error)
-        except Exception:
-            self.log.failure("an executor failed, {request_id}", request_id=call.request_id)
-            job.errback(HTTPError(500, "the executor failed"))
-        return job
 
     def _route(self, job: Job) -> None:
         """Find out what performs a call, and until when."""
@@ -143,6 +155,8 @@ class Dispatcher:
             self.reactor.callLater(0, self._tell)
         if reply.traceback:
             reply = self._fault(reply, job.call)
+        if self.guard is not None and self.guard.cors:
+            reply = self.guard.mark(job.call, reply)
         for observe in self.observers:
             observe(job.call, reply)
         job.answer(reply)

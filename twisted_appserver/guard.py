@@ -2,15 +2,20 @@
 
 A service on loopback is within reach of every web page that its user opens. Two checks of a request's
 head shut these out: its Host must be a name of ours, which defeats DNS rebinding, and it must not come
-from a page of another origin (Fetch, section 3.1; Fetch Metadata, section 2.2), unless that is named.
+from a page of another origin (Fetch, section 3.1; Fetch Metadata, section 2.2), unless that is named; then
+the answer says so (Fetch, section 3.3). A third check asks who is there, where L{access} says how.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
-from twisted_appserver.calls import Call
+import msgspec
+from msgspec.structs import force_setattr
+
+from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import HTTPError
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -24,30 +29,68 @@ class Guard:
     @param hosts: the names, without port, that a request may be addressed to, besides loopback's; C{"*"}
         for any.
     @param origins: the origins, like C{https://example.org}, whose pages may call.
+    @param proxies: L{access.Proxies} whose word is taken.
+    @ivar credentials: the L{access.Credentials} that a request must have; C{None} if it need not.
+    @ivar cors: whether pages of any other origin may call.
     """
 
-    def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
+    def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = (), proxies: Any = None) -> None:
+        self._proxies = proxies
+        self.credentials: Any = None
         self._hosts = {
             name.lower().encode("idna" if not name.isascii() else "ascii") for name in (*LOOPBACK, *hosts)
         }
         self._origins = {origin.lower().rstrip("/").encode("ascii") for origin in origins}
-        self._passed: set[tuple[tuple[bytes, bytes], ...]] = set()  # heads that need not be looked at again
+        self.cors = bool(self._origins)
+        self._passed: dict[Any, str] = {}  # heads that need not be looked at again, and who had them
 
-    def check(self, call: Call) -> None:
+    def check(self, call: Call) -> Any:
         """
+        @return: C{None}, or a Deferred that fires with C{None}, or fails with L{HTTPError} 401 when the
+            request does not show who it is from.
         @raise HTTPError: 421 when the request is addressed to another host, 403 when it comes from a page
-            of another origin.
+            of another origin; 405 with the right headers when a browser asks first what it may.
         """
-        if call.raw_headers in self._passed:
-            return
-        host, origin, site = b"", b"", b""
-        for name, value in call.raw_headers:
-            if name == b"host":
-                host = value
-            elif name == b"origin":
-                origin = value
-            elif name == b"sec-fetch-site":
-                site = value
+        if self._proxies is not None:
+            self._proxies.apply(call)
+        user = self._passed.get(call.raw_headers)
+        if user is not None:
+            if user:
+                force_setattr(call, "user", user)
+            return None
+        fields = dict(call.raw_headers)
+        self._check_head(fields)
+        if call.method == "OPTIONS" and self._allows(fields) and b"access-control-request-method" in fields:
+            raise HTTPError(405, "", _preflight(fields))
+        if self.credentials is None:
+            self._pass("", call)
+            return None
+        asked = self.credentials.check(fields.get(b"authorization", b""))
+        return asked.addCallback(self._pass, call)
+
+    def _pass(self, user: str, call: Call) -> None:
+        if len(self._passed) >= PASSED:
+            self._passed.clear()
+        self._passed[call.raw_headers] = user
+        if user:
+            force_setattr(call, "user", user)
+
+    def _allows(self, fields: dict[bytes, bytes]) -> bool:
+        """Whether it comes from a page of an origin that is named."""
+        return fields.get(b"origin", b"").lower() in self._origins
+
+    def mark(self, call: Call, reply: Reply) -> Reply:
+        """The reply, with what lets a page of an origin that is named read it (Fetch, section 3.3.3)."""
+        headers = [*reply.headers, ("vary", "origin")]
+        fields = dict(call.raw_headers)
+        if self._allows(fields):
+            headers.append(("access-control-allow-origin", fields[b"origin"].decode("latin-1")))
+            headers.append(("access-control-expose-headers", "x-request-id, location, retry-after"))
+        return msgspec.structs.replace(reply, headers=tuple(headers))
+
+    def _check_head(self, fields: dict[bytes, bytes]) -> None:
+        host, origin = fields.get(b"host", b""), fields.get(b"origin", b"")
+        site = fields.get(b"sec-fetch-site", b"")
         if host and b"*" not in self._hosts:
             found = HOST.fullmatch(host)
             if found is None or found[1].lower() not in self._hosts:
@@ -63,6 +106,13 @@ class Guard:
                 raise HTTPError(
                     403, "pages of other origins may not call; --allow-origin names those that may"
                 )
-        if len(self._passed) >= PASSED:
-            self._passed.clear()
-        self._passed.add(call.raw_headers)
+
+
+def _preflight(fields: dict[bytes, bytes]) -> tuple[tuple[str, str], ...]:
+    """What a browser is told that asks before a request of another origin (Fetch, section 3.3.3)."""
+    wanted = fields.get(b"access-control-request-headers", b"").decode("latin-1")
+    return (
+        ("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+        *([("access-control-allow-headers", wanted)] if wanted else []),
+        ("access-control-max-age", "600"),
+    )

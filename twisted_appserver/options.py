@@ -59,6 +59,16 @@ class Settings:
         (), "NAME", "Answer to this host name too, besides loopback's; repeatable"
     )
     allow_origin: tuple[str, ...] = _option((), "ORIGIN", "Let web pages of this origin call; repeatable")
+    token_file: str | None = _option(
+        None, "FILE", "Ask every request for the token in this file: Authorization: Bearer TOKEN [ask nobody]"
+    )
+    auth: tuple[str, ...] = _option(
+        (), "CHECKER", "Ask for a name and password: hashed:FILE, or as twistd --help-auth says; repeatable"
+    )
+    insecure: bool = _option(False, "", "Let anybody call who can reach the server, also from other machines")
+    proxied: tuple[str, ...] = _option(
+        (), "ADDRESS", "Believe the proxy at this address or network, or unix, about its clients; repeatable"
+    )
     channel: str = _option(
         "llhttp", "NAME", "Who parses HTTP: llhttp, or twisted for twisted.web's own channel"
     )

@@ -11,6 +11,7 @@ import json
 import re
 import traceback
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -45,8 +46,14 @@ FRAMING = frozenset(("connection", "content-length", "transfer-encoding"))
 
 
 def _headers(given: Any) -> tuple[tuple[str, str], ...]:
+    if not given:
+        return ()
     pairs = given.items() if isinstance(given, Mapping) else given
-    headers = tuple((str(name).lower(), str(value)) for name, value in pairs)
+    return _sendable(tuple([(str(name).lower(), str(value)) for name, value in pairs]))
+
+
+@lru_cache(1024)
+def _sendable(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     for name, value in headers:
         if name in FRAMING or not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
             raise ValueError(f"the header {name!r}: {value!r} cannot be sent")

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from twisted_appserver.access import Credentials, Proxies, checkers, read_token
 from twisted_appserver.application import Application
 from twisted_appserver.channel import AppSite
 from twisted_appserver.dispatch import Dispatcher
@@ -23,11 +22,11 @@ from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes import ProcessExecutor
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.guard import Guard
+from twisted_appserver.listening import Listening
 from twisted_appserver.options import FORKED_SERVER, Settings
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
 
-DEFAULT = "tcp:{}:interface=127.0.0.1:backlog=1024"  # the endpoint for a port
 FLUSH = 0.5  # seconds that a stop waits for clients to read the last answers
 
 
@@ -50,49 +49,49 @@ class AppService(Service):
         else:
             name = "threads"
             self._executor = ThreadExecutor(reactor, settings.threads)
+        proxies = Proxies(settings.proxied) if settings.proxied else None
+        self._guard = Guard(settings.allow_host, settings.allow_origin, proxies)
         self.dispatcher = Dispatcher(
             reactor,
             router,
             {"inline": InlineExecutor(), name: self._executor},
             name,
-            Guard(settings.allow_host, settings.allow_origin),
+            self._guard,
             settings.timeout,
             settings.max_pending,
             settings.display_tracebacks,
         )
         self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self.site = AppSite(self.resource, reactor, settings)
-        where = settings.listen or (DEFAULT.format(settings.port),)
-        try:
-            self._endpoints: list[Any] = [serverFromString(reactor, each) for each in where]
-        except (ValueError, TypeError, LookupError) as error:
-            raise ConfigurationError(f"--listen {' '.join(where)}: {error}") from None
-        self.ports: list[Any] = []
+        self._listening = Listening(reactor, settings)
         self.started: Deferred[None] = Deferred()
 
     def startService(self) -> None:
         """
         @raise CannotListenError: when an address is taken; nothing is left open then.
+        @raise ConfigurationError: when secrets cannot be read, or strangers could call.
         """
+        settings = self._settings
+        if settings.token_file or settings.auth:
+            token = read_token(settings.token_file) if settings.token_file else None
+            self._guard.credentials = Credentials(token, checkers(self._reactor, settings.auth))
         super().startService()
         if self.started.called:
             self.started = Deferred()
-        for endpoint in self._endpoints:
-            failures: list[Failure] = []
-            endpoint.listen(self.site).addCallbacks(self.ports.append, failures.append)
-            if failures:
-                for port in self.ports:
-                    port.stopListening()
-                failures[0].raiseException()
+        self._listening.open(self.site)
         self.site.ports = list(self.ports)
         self._executor.start().chainDeferred(self.started)
         self.log.info("{line}", line=self.line())
 
+    @property
+    def ports(self) -> list[Any]:
+        """What listens."""
+        return self._listening.ports
+
     def line(self) -> str:
         """Where it listens and what performs the calls, for a person to read."""
-        places = " ".join(_place(port.getHost()) for port in self.ports)
         unit = "workers" if self._settings.server_type == FORKED_SERVER else "threads"
-        return f"{places} {self._settings.server_type}, {self._executor.size} {unit}"
+        return f"{self._listening} {self._settings.server_type}, {self._executor.size} {unit}"
 
     def stopService(self) -> Deferred[None]:
         """
@@ -103,8 +102,7 @@ class AppService(Service):
 
     async def _stop(self) -> None:
         super().stopService()
-        await DeferredList([maybeDeferred(port.stopListening) for port in self.ports], consumeErrors=True)
-        self.ports.clear()
+        await self._listening.close()
         closed = self.site.finish()
         drained = self.dispatcher.drained()
         drained.addTimeout(self._settings.graceful_timeout, self._reactor)
@@ -115,12 +113,6 @@ class AppService(Service):
         closed.addErrback(lambda _: self.log.warn("connections whose clients do not read are cut"))
         await closed
         self.dispatcher.stop()
-
-
-def _place(address: Any) -> str:
-    if not hasattr(address, "port"):
-        return str(getattr(address, "name", address))
-    return f"http://{address.host.replace('127.0.0.1', 'localhost')}:{address.port}/"
 
 
 def make_service(

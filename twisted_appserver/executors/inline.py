@@ -1,24 +1,30 @@
-"""Calls performed on the reactor: coroutine functions, and functions that return Deferreds."""
+"""Calls performed on the reactor: coroutine functions, and functions that return Deferreds.
+
+Strategy: a coroutine is run up to the first Deferred that it must wait for, and gone on with when that
+fires. Most need not wait, or wait once: L{Deferred.fromCoroutine} would cost more than they do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context, copy_context
 from inspect import isawaitable
+from types import CoroutineType
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.calls import Reply
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.results import encode, fault
 
+_Coroutine = Coroutine[Any, Any, Any]
 
-async def _awaited(result: Awaitable[Any], call: Call) -> Reply:
-    try:
-        return encode(await result, call)
-    except BaseException as error:
-        return fault(error, call)
+
+async def _wait_for(result: Awaitable[Any]) -> Any:
+    return await result
 
 
 @implementer(IExecutor)
@@ -29,7 +35,7 @@ class InlineExecutor:
 
     def __init__(self) -> None:
         self.running = self.completed = self.failed = 0
-        self._awaited: dict[Job, Deferred[Reply]] = {}
+        self._awaited: dict[Job, Deferred[Any]] = {}
 
     def start(self) -> Deferred[None]:
         return succeed(None)
@@ -40,22 +46,50 @@ class InlineExecutor:
         self.running += 1
         try:
             result = call.handler.run(call)
+            if type(result) is CoroutineType:
+                self._step(job, result, copy_context(), result.send)
+                return
             if type(result) is not dict and isawaitable(result):
-                self._awaited[job] = awaited = Deferred.fromCoroutine(_awaited(result, call))
-                awaited.addCallback(self._came, job)
+                waiting = _wait_for(result)
+                self._step(job, waiting, copy_context(), waiting.send)
                 return
             reply = encode(result, call)
         except BaseException as error:
             reply = fault(error, call)
         self._ended(reply, job)
 
+    def _step(
+        self, job: Job, coroutine: _Coroutine, context: Context, go_on: Callable[..., Any], came: Any = None
+    ) -> None:
+        """Run a coroutine until it waits for a Deferred, or ends."""
+        try:
+            awaited = context.run(go_on, came)
+            while not isinstance(awaited, Deferred):  # whatever else is yielded comes back, as in Twisted
+                awaited = context.run(coroutine.send, awaited)
+        except StopIteration as end:
+            try:
+                reply = encode(end.value, job.call)
+            except BaseException as error:
+                reply = fault(error, job.call)
+        except BaseException as error:
+            reply = fault(error, job.call)
+        else:
+            self._awaited[job] = awaited
+            arguments = (job, coroutine, context)
+            awaited.addCallbacks(self._came, self._came, arguments, errbackArgs=arguments)
+            return
+        self._ended(reply, job)
+
+    def _came(self, result: Any, job: Job, coroutine: _Coroutine, context: Context) -> None:
+        del self._awaited[job]
+        if isinstance(result, Failure):
+            self._step(job, coroutine, context, result.throwExceptionIntoGenerator, coroutine)
+        else:
+            self._step(job, coroutine, context, coroutine.send, result)
+
     def cancel(self, job: Job) -> None:
         if job in self._awaited:
             self._awaited[job].cancel()
-
-    def _came(self, reply: Reply, job: Job) -> None:
-        del self._awaited[job]
-        self._ended(reply, job)
 
     def _ended(self, reply: Reply, job: Job) -> None:
         self.running -= 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from itertools import count
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import treq
@@ -17,6 +18,7 @@ from twisted.logger import Logger
 from twisted.web.client import ResponseFailed
 
 from twisted_appserver.tqueue.client import POLL, Empty, Full, ServerError, ShutDown
+from twisted_appserver.tqueue.connections import authorization
 from twisted_appserver.tqueue.items import from_task, sort_key, to_task
 
 T = TypeVar("T")
@@ -43,6 +45,8 @@ class AsyncQueue:
     @param reactor: an L{IReactorTime}; the global one if C{None}.
     @param treq_client: a L{treq.client.HTTPClient} or L{treq.testing.StubTreq}; treq itself if C{None}.
     @param lease: seconds after which a task that was got goes to somebody else if this process has died.
+    @param token: for a server that asks for one; what stands in the environment as C{TQUEUE_TOKEN} if
+        C{None}.
     @param patience: seconds for which a server that cannot be reached is tried again.
     """
 
@@ -56,10 +60,16 @@ class AsyncQueue:
         treq_client: Any = None,
         lease: float = 60.0,
         patience: float = 60.0,
+        token: str | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
         self.name = name or f"queue-{uuid4().hex}"
+        secret = os.environ.get("TQUEUE_TOKEN", "") if token is None else token
+        parts = urlsplit(url)
+        proof = authorization(parts, secret)
+        self._headers = {"content-type": "application/json", **({"authorization": proof} if proof else {})}
+        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._url = f"{url.rstrip('/')}/{quote(self.name, safe='')}/"
         self._reactor, self._treq = reactor, treq_client or treq
         self._lease, self._patience = lease, patience
@@ -168,12 +178,12 @@ class AsyncQueue:
     ) -> dict[str, Any]:
         """Make a request until it is answered. Every request may be repeated: keys make sure of it."""
         end, pause = self._reactor.seconds() + self._patience, 0.05
-        method, headers = "GET" if body is None else "POST", {"content-type": "application/json"}
+        method = "GET" if body is None else "POST"
         params = {name: str(value) for name, value in (query or {}).items()}
         while True:
             try:
                 response = await self._treq.request(
-                    method, self._url + verb, params=params, data=body, headers=headers
+                    method, self._url + verb, params=params, data=body, headers=self._headers
                 )
                 document = await response.json()
                 if response.code < 400:

@@ -73,6 +73,8 @@ class Queue:
     @param name: of the queue there; a new one of its own if C{None}.
     @param lease: seconds after which a task that was got goes to somebody else if this process has died.
     @param ack: C{"auto"} if tasks are done when they are got: for those who never call C{task_done()}.
+    @param token: for a server that asks for one; what stands in the environment as C{TQUEUE_TOKEN} if
+        C{None}.
     @param patience: seconds for which a server that cannot be reached is tried again.
     @raise OSError: from every method, when the server cannot be reached for so long.
     @raise ServerError: from every method, when it refuses.
@@ -89,6 +91,7 @@ class Queue:
         lease: float = 60.0,
         ack: Literal["manual", "auto"] = "manual",
         patience: float = 60.0,
+        token: str | None = None,
     ) -> None:
         if name is not None and (not name or "/" in name):
             raise ValueError(f"a queue's name must not be empty or have a slash, like {name!r}")
@@ -96,7 +99,8 @@ class Queue:
             raise ValueError(f"ack must be 'manual' or 'auto', not {ack!r}")
         self.url, self.name = url, name or f"{type(self).__name__.lower()}-{uuid4().hex}"
         self._lease, self._ack, self._patience = lease, ack, patience
-        self._pool = Pool(url)
+        self._secret = os.environ.get("TQUEUE_TOKEN", "") if token is None else token
+        self._pool = Pool(url, self._secret)
         self._lock = threading.Lock()
         self._held: list[_Held] = []  # oldest first
         self._numbers = count(1)
@@ -242,7 +246,7 @@ class Queue:
 
     def __reduce__(self) -> Any:
         """The same queue for another process, which begins without a task of its own."""
-        return _same, (type(self), self.url, self.name, self._lease, self._ack, self._patience)
+        return _same, (type(self), self.url, self.name, self._lease, self._ack, self._patience, self._secret)
 
     # How.
 
@@ -355,8 +359,10 @@ class PriorityQueue(Queue):
         return {"priority": priority, "order": order[:1000]}
 
 
-def _same(kind: type[Queue], url: str, name: str, lease: float, ack: Any, patience: float) -> Queue:
-    return kind(0, url, name, lease=lease, ack=ack, patience=patience)
+def _same(
+    kind: type[Queue], url: str, name: str, lease: float, ack: Any, patience: float, token: str
+) -> Queue:
+    return kind(0, url, name, lease=lease, ack=ack, patience=patience, token=token)
 
 
 def _waits(block: bool, timeout: float | None) -> Iterator[float]:

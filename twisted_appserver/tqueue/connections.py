@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from base64 import b64encode
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 
 class AnswerError(OSError):
@@ -77,20 +78,33 @@ class Connection:
             pass
 
 
+def authorization(parts: SplitResult, token: str) -> str:
+    """What shows a server who asks: the token, or the name and password of its url; empty for neither."""
+    if token:
+        return f"Bearer {token}"
+    if parts.username is None:
+        return ""
+    words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return "Basic " + b64encode(words.encode()).decode()
+
+
 class Pool:
     """
     Connections to one server, kept open between requests. Safe from any thread, and after a fork.
 
-    @param url: of the server, like C{http://localhost:8082}, or below which the queues are mounted.
+    @param url: of the server, like C{http://localhost:8082}, or below which the queues are mounted; with
+        C{name:password@} before the host where it asks for that.
+    @param token: for a server that asks for one.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"the url must be like http://localhost:8082, not {url!r}")
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname, parts.port or (443 if self._secure else 80)
         self._path, self._netloc = parts.path.rstrip("/"), parts.netloc.rpartition("@")[2]
+        self._proof = f"Authorization: {proof}\r\n" if (proof := authorization(parts, token)) else ""
         self._idle: deque[Connection] = deque()
         self._pid = os.getpid()
 
@@ -104,6 +118,7 @@ class Pool:
             a connection that was idle, the server may have closed it: it is tried on a new one.
         """
         head = f"{'GET' if body is None else 'POST'} {self._path}{path} HTTP/1.1\r\nHost: {self._netloc}\r\n"
+        head += self._proof
         if body is not None:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         request = head.encode("ascii") + b"\r\n" + (body or b"")

@@ -86,7 +86,7 @@ def read_task(call: Call) -> bytes:
     """
     if not call.body:
         return b"{}"
-    fields, is_json = read_body(call.body, call.headers.get("content-type", ""))
+    fields, is_json = read_body(call.body, call.content_type)
     if is_json and "worker" not in fields:
         return call.body
     if is_json:
@@ -246,7 +246,7 @@ class Wire:
         self._check(worker)
         changes = read_query(call.query) if call.query else {}
         if call.body:
-            changes.update(read_body(call.body, call.headers.get("content-type", ""))[0])
+            changes.update(read_body(call.body, call.content_type)[0])
         config = self._broker.look(worker).config
         if changes:
             try:

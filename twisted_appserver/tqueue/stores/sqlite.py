@@ -2,8 +2,8 @@
 
 Strategy: one thread owns the database. Whatever waits when it looks is written in one transaction and
 one commit, synced to the disk, and the answers go back to the reactor in one call: the more clients there
-are, the more of them share a commit. Each kind of change is one statement for the whole batch, since every
-step of a statement lets go of Python's lock and must get it back.
+are, the more of them share a commit. A statement takes many rows, since each one, and each step of
+C{executemany}, lets go of Python's lock and must get it back from a busy reactor.
 
 A full disk must not stop the work that makes room. A reserve is kept beside the database: it is deleted
 when the disk is full, and while it is, new tasks are refused, but what is got and done is still written.
@@ -47,13 +47,21 @@ CREATE TABLE tasks (
 """
 # From the version before to the next: MIGRATIONS[1] makes a file of version 1 one of version 2.
 MIGRATIONS: dict[int, str] = {0: SCHEMA}
-PUT = "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, 0.0, 0, '', 0)"
-REMEMBER = "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)"
-UPDATE = "UPDATE tasks SET due = ?, lease = ?, deliveries = ?, holder = ?, buried = ? WHERE number = ?"
-DELETE = "DELETE FROM tasks WHERE number = ?"
-FORGET = "DELETE FROM keys WHERE queue = ? AND lane = ?"
+# Each is made for as many rows as there are; one row is what stands in the second text.
+PUT = "INSERT INTO tasks VALUES {}", "(?, ?, ?, ?, ?, ?, 0.0, 0, '', 0)"
+REMEMBER = "INSERT OR REPLACE INTO keys VALUES {}", "(?, ?, ?, ?, ?)"
+UPDATE = (
+    "WITH fresh (due, lease, deliveries, holder, buried, number) AS (VALUES {}) UPDATE tasks SET due ="
+    " fresh.due, lease = fresh.lease, deliveries = fresh.deliveries, holder = fresh.holder,"
+    " buried = fresh.buried FROM fresh WHERE tasks.number = fresh.number",
+    "(?, ?, ?, ?, ?, ?)",
+)
+DELETE = "DELETE FROM tasks WHERE number IN (VALUES {})", "(?)"
+FORGET = "DELETE FROM keys WHERE (queue, lane) IN (VALUES {})", "(?, ?)"
+ROWS = 64  # in one statement
 RESERVE = 8 * 1024 * 1024  # bytes
 BATCH = 4096  # changes in one commit
+ENOUGH = 256  # changes that are not kept waiting for more
 RETRY = 1.0  # seconds between two looks whether a full disk has space again
 TIDY = Change()  # stands for the wish to give space back
 TIDY_PAGES = 10_000  # at most so many at once
@@ -74,8 +82,9 @@ class SQLiteStore:
 
     def __init__(self, path: str) -> None:
         self.path, self.name = os.path.abspath(path), f"sqlite:{path}"
-        self._waiting: deque[_Waiting] = deque()
-        self._wake, self._closing, self._kicked = Event(), False, False
+        self._waiting: list[_Waiting] = []
+        self._given: deque[_Waiting] = deque()  # to the thread
+        self._wake, self._closing = Event(), False
         self._full, self._look_again = False, 0.0  # whether new tasks are refused, and until when to say so
 
     def open(self, reactor: Any) -> Saved:
@@ -128,14 +137,18 @@ class SQLiteStore:
 
     def _enqueue(self, change: Change) -> Deferred[None]:
         deferred: Deferred[None] = Deferred()
+        if not self._waiting:
+            self._reactor.callLater(0, self._kick, 1)
         self._waiting.append((change, deferred))
-        if not self._kicked:
-            self._kicked = True
-            self._reactor.callLater(0, self._kick)  # so that one commit has all of this reactor turn
         return deferred
 
-    def _kick(self) -> None:
-        self._kicked = False
+    def _kick(self, before: int) -> None:
+        """Hand over what waits when a turn of the reactor has brought nothing more: one commit has it all."""
+        if before < len(self._waiting) < ENOUGH:
+            self._reactor.callLater(0, self._kick, len(self._waiting))
+            return
+        self._given.extend(self._waiting)
+        self._waiting.clear()
         self._wake.set()
 
     def tidy(self) -> None:
@@ -153,12 +166,12 @@ class SQLiteStore:
         while not last:
             self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
+            while self._given:
+                batch = [self._given.popleft() for _ in range(min(len(self._given), BATCH))]
                 answers = self._commit(batch)
                 if any(change is TIDY for change, _ in batch):
                     self._vacuum()
-                last = self._closing and not self._waiting
+                last = self._closing and not (self._given or self._waiting)
                 if last:
                     self._database.close()
                 self._reactor.callFromThread(_answer, answers)
@@ -194,14 +207,14 @@ class SQLiteStore:
 
     def _apply(self, changes: Sequence[Change]) -> None:
         """A task's number is never given again: so all puts may go before all updates, and so on."""
-        many = self._database.executemany
+        many = self._many
         many(
             PUT,
             [(t.number, queue, t.body, t.priority, t.order, t.due) for c in changes for queue, t in c.puts],
         )
         keys = {(q, lane): (q, lane, k.key, k.number, k.until) for c in changes for q, lane, k in c.keys}
-        many(REMEMBER, keys.values())
-        many(UPDATE, [row for c in changes for row in c.updates])
+        many(REMEMBER, list(keys.values()))
+        many(UPDATE, list({row[-1]: row for c in changes for row in c.updates}.values()))  # the last counts
         many(DELETE, [(number,) for c in changes for number in c.deletes])
         many(FORGET, [lane for c in changes for lane in c.forgets])
         for name, config in (each for c in changes for each in c.configs):
@@ -213,6 +226,15 @@ class SQLiteStore:
             if config is not None:
                 text = msgspec.json.encode(config).decode()
                 self._database.execute("INSERT INTO queues VALUES (?, ?)", (name, text))
+
+    def _many(self, statement: tuple[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Do the same with each of the rows. Their numbers are powers of two: so there are few statements."""
+        text, row = statement
+        while rows:
+            count = ROWS if len(rows) >= ROWS else 1 << len(rows).bit_length() - 1
+            values = [value for each in rows[:count] for value in each]
+            self._database.execute(text.format(", ".join([row] * count)), values)
+            rows = rows[count:]
 
     def _vacuum(self) -> None:
         with suppress(sqlite3.Error):  # as a script, since execute() would stop after the first page

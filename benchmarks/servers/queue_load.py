@@ -1,0 +1,226 @@
+"""
+The one load generator for all queues: raw sockets, one request at a time on each, and what the
+protocols say to each other.  Prints its figures as JSON.
+
+Strategy: requests are made beforehand where they can be, and answers are read no further than must be,
+so that the generator is never what is measured: beside it stands its own processor time.
+"""
+
+import json
+import select
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing.managers import BaseManager
+from threading import Thread
+from typing import Any, Protocol
+
+BODY = b'{"n":1,"text":"' + b"x" * 80 + b'"}'
+AUTHKEY = b"benchmark"
+
+
+class Speaker(Protocol):
+    """
+    How to talk to a queue.
+
+    @ivar put: the bytes that put a task.
+    @ivar get: those that get one.
+    """
+
+    put: bytes
+    get: bytes
+
+    def done(self, answer: bytes) -> bytes:
+        """What says that the task of this answer is done."""
+
+    def complete(self, answer: bytes) -> bool:
+        """Whether an answer is whole; raises ValueError when it is an error."""
+
+
+class Http:
+    """TQueueSrv."""
+
+    put = (
+        b"POST /bench/put/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+    )
+    get = b"GET /bench/get/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    def done(self, answer: bytes) -> bytes:
+        number = answer.partition(b'"task_id":"')[2].partition(b'"')[0]
+        if not number:
+            raise ValueError(f"no task in {answer[-200:]!r}")
+        return b"GET /bench/done/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % number
+
+    def complete(self, answer: bytes) -> bool:
+        head, end, body = answer.partition(b"\r\n\r\n")
+        if not end:
+            return False
+        if not head.startswith(b"HTTP/1.1 200") or b'"task_id":""' in body:
+            raise ValueError(answer[:300])
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        return len(body) >= int(length)
+
+
+class Beanstalkd:
+    """Its protocol, as its doc/protocol.txt says."""
+
+    put = b"put 0 0 60 %d\r\n%b\r\n" % (len(BODY), BODY)
+    get = b"reserve\r\n"
+
+    def done(self, answer: bytes) -> bytes:
+        return b"delete " + answer.split(b" ", 2)[1] + b"\r\n"
+
+    def complete(self, answer: bytes) -> bool:
+        if not answer.endswith(b"\r\n"):
+            return False
+        if answer.startswith(b"RESERVED"):
+            return len(answer) >= len(BODY) + 12 and answer.count(b"\r\n") >= 2
+        if not answer.startswith((b"INSERTED", b"DELETED")):
+            raise ValueError(answer[:300])
+        return True
+
+
+class Redis:
+    """A list, and another for what is worked on: the pattern of its documentation of LMOVE."""
+
+    put = b"*3\r\n$5\r\nLPUSH\r\n$1\r\nq\r\n$%d\r\n%b\r\n" % (len(BODY), BODY)
+    get = b"*5\r\n$5\r\nLMOVE\r\n$1\r\nq\r\n$1\r\nw\r\n$5\r\nRIGHT\r\n$4\r\nLEFT\r\n"
+    _done = b"*4\r\n$4\r\nLREM\r\n$1\r\nw\r\n$1\r\n1\r\n$%d\r\n%b\r\n" % (len(BODY), BODY)
+
+    def done(self, answer: bytes) -> bytes:
+        return self._done
+
+    def complete(self, answer: bytes) -> bool:
+        if not answer.endswith(b"\r\n"):
+            return False
+        if answer.startswith(b"$-1") or answer[:1] not in b":$":
+            raise ValueError(answer[:300])
+        return answer[:1] == b":" or len(answer) >= len(BODY) + 6
+
+
+SPEAKERS: dict[str, type[Speaker]] = {"http": Http, "beanstalkd": Beanstalkd, "redis": Redis}
+
+
+def check(port: int, speaker: Speaker) -> None:
+    """Put a task and get it; raises ValueError when it is another one."""
+    connection = Connection(port, speaker, cycle=True)
+    for _ in range(2):
+        connection.send(connection.answer or None)
+        while not speaker.complete(connection.answer):
+            connection.answer += connection.socket.recv(65536)
+    if BODY not in connection.answer:
+        raise ValueError(f"not what was put: {connection.answer[-300:]!r}")
+    connection.send(connection.answer)
+    while not speaker.complete(connection.answer):
+        connection.answer += connection.socket.recv(65536)
+
+
+def talk(speaker: Speaker, cycle: bool) -> Iterator[bytes]:
+    """What one connection asks for, one after the other; it is sent the answers."""
+    while True:
+        yield speaker.put
+        if cycle:
+            answer: Any = yield speaker.get
+            yield speaker.done(answer)
+
+
+class Connection:
+    """One request at a time."""
+
+    def __init__(self, port: int, speaker: Speaker, cycle: bool) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.talk: Any = talk(speaker, cycle)
+        self.answer, self.sent = b"", 0.0
+
+    def send(self, answer: bytes | None) -> None:
+        self.socket.sendall(self.talk.send(answer))
+        self.answer, self.sent = b"", time.perf_counter()
+
+
+def sockets(port: int, speaker: Speaker, count: int, seconds: float, cycle: bool, limit: int) -> list[float]:
+    """Ask for C{seconds}, or until there were C{limit} answers; return how long each took."""
+    poll, took = select.epoll(), []
+    connections = {}
+    for _ in range(count):
+        connection = Connection(port, speaker, cycle)
+        connections[connection.socket.fileno()] = connection
+        poll.register(connection.socket, select.EPOLLIN)
+    for connection in connections.values():
+        connection.send(None)
+    end, now = time.perf_counter() + seconds, 0.0
+    while now < end and not 0 < limit <= len(took):
+        for fileno, _ in poll.poll(10):
+            connection = connections[fileno]
+            connection.answer += connection.socket.recv(65536)
+            if not connection.answer:
+                raise ValueError("the server has closed a connection")
+            if speaker.complete(connection.answer):
+                now = time.perf_counter()
+                took.append(now - connection.sent)
+                connection.send(connection.answer)
+    for connection in connections.values():
+        connection.socket.close()
+    return took
+
+
+class Manager(BaseManager):
+    """Of the standard library's queue."""
+
+
+Manager.register("queue")
+
+
+def managed(port: int, count: int, seconds: float, cycle: bool) -> list[float]:
+    """The same through proxies of C{multiprocessing.managers}, in threads."""
+    took: list[float] = []
+
+    def work() -> None:
+        manager = Manager(("127.0.0.1", port), AUTHKEY)
+        manager.connect()
+        queue: Any = manager.queue()  # type: ignore[attr-defined]
+        asked = (lambda: queue.put(BODY), queue.get, queue.task_done) if cycle else (lambda: queue.put(BODY),)
+        end, now = time.perf_counter() + seconds, time.perf_counter()
+        while now < end:
+            for ask in asked:
+                began = now
+                ask()
+                now = time.perf_counter()
+                took.append(now - began)
+
+    threads = [Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return took
+
+
+def main(name: str, port: str, count: str, seconds: str, what: str, limit: str = "0") -> None:
+    """
+    @param what: C{put}, or C{cycle} of put, get and done, or C{check} what comes back.
+    @param limit: of answers; 0 for none.
+    """
+    if what == "check" and name != "managers":  # whose proxies are the standard library's
+        check(int(port), SPEAKERS[name]())
+    began, cycle = time.perf_counter(), what != "put"
+    if name == "managers":
+        took = managed(int(port), int(count), float(seconds), cycle)
+    else:
+        took = sockets(int(port), SPEAKERS[name](), int(count), float(seconds), cycle, int(limit))
+    spent = time.perf_counter() - began
+    took.sort()
+    figures = {
+        "requests/s": len(took) / spent,
+        "p50 us": took[len(took) // 2] * 1e6,
+        "p99 us": took[len(took) * 99 // 100] * 1e6,
+        "load's cpu": time.process_time() / spent,
+        "errors": 0,
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,379 @@
+"""Tests of L{twisted_appserver.access}: who someone is, and whose word on that is taken."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from base64 import b64encode
+from typing import Any
+from unittest.mock import patch
+
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import UsernamePassword
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.test_command import CommandTestCase
+from tests.wire import Answer, exchange, fetch, request
+from twisted_appserver import Call, ConfigurationError, HTTPError, InlineExecutor, Reply, Router, passwords
+from twisted_appserver.access import Credentials, Proxies, checkers, read_token
+from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.guard import Guard
+from twisted_appserver.passwords import HashedPasswords
+
+TOKEN = b"0123456789abcdefTOKEN"
+APP = """\
+    from twisted_appserver import Call
+
+    def who(call: Call):
+        return {"user": call.user, "client": call.client}
+
+    url_patterns = ((r"/who/", who),)
+"""
+
+
+def basic(name: str, password: str) -> str:
+    return "Basic " + b64encode(f"{name}:{password}".encode()).decode()
+
+
+class Now:
+    """A reactor whose thread pool works at once, in the thread that asks."""
+
+    def getThreadPool(self) -> Any:
+        return self
+
+    def callInThreadWithCallback(self, done: Any, function: Any, *args: Any) -> None:
+        try:
+            done(True, function(*args))
+        except Exception as error:
+            from twisted.python.failure import Failure
+
+            done(False, Failure(error))
+
+    def callFromThread(self, function: Any, *args: Any) -> None:
+        function(*args)
+
+
+class TokenFileTests(SynchronousTestCase):
+    def made(self, content: bytes, mode: int = 0o600) -> str:
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(content)
+        os.chmod(path, mode)
+        return path
+
+    def test_read(self) -> None:
+        """The token is the file's first line."""
+        self.assertEqual(read_token(self.made(TOKEN + b"\nanything\n")), TOKEN)
+
+    def test_refused(self) -> None:
+        """A file that is missing, empty, too short, or open to every user is refused."""
+        for path, said in (
+            (self.mktemp(), "No such file"),
+            (self.made(b""), "at least 16"),
+            (self.made(b"sesame"), "at least 16"),
+            (self.made(TOKEN, 0o644), "chmod 600"),
+        ):
+            error = self.assertRaises(ConfigurationError, read_token, path)
+            self.assertIn(said, str(error))
+            self.assertNotIn("sesame", str(error))
+            self.assertNotIn(TOKEN.decode(), str(error))
+
+
+class CredentialsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        database = InMemoryUsernamePasswordDatabaseDontUse(anna=b"secret")
+        self.credentials = Credentials(TOKEN, [database])
+
+    def refused(self, authorization: bytes, credentials: Credentials | None = None) -> HTTPError:
+        failure = self.failureResultOf((credentials or self.credentials).check(authorization), HTTPError)
+        error = failure.value
+        assert isinstance(error, HTTPError)
+        self.assertEqual(error.status, 401)
+        return error
+
+    def test_token(self) -> None:
+        """The right token passes, in any case of the scheme; whatever is a little different does not."""
+        for right in (b"Bearer " + TOKEN, b"bearer   " + TOKEN + b" "):
+            self.assertEqual(self.successResultOf(self.credentials.check(right)), "")
+        for wrong in (b"", b"Bearer", b"Bearer ", TOKEN, b"Bearer " + TOKEN[:-1], b"Bearer " + TOKEN + b"x",
+                      b"Bearer " + TOKEN.lower(), b"Token " + TOKEN, b"Basic " + TOKEN):  # fmt: skip
+            self.refused(wrong)
+
+    def test_password(self) -> None:
+        """A right name and password pass, with their name."""
+        asked = self.credentials.check(basic("anna", "secret").encode())
+        self.assertEqual(self.successResultOf(asked), "anna")
+        for name, password in (("anna", "Secret"), ("anna", ""), ("", "secret"), ("bob", "secret")):
+            self.refused(basic(name, password).encode())
+        self.refused(b"Basic " + b64encode(b"\xff:x"))
+        self.refused(b"Basic " + b64encode(b"anna"))
+
+    def test_challenge(self) -> None:
+        """A refusal tells what is asked for (RFC 9110, section 11.6.1), and nothing of what was sent."""
+        error = self.refused(basic("anna", "hunter2").encode())
+        self.assertEqual(dict(error.headers)["www-authenticate"].count("realm"), 2)
+        self.assertNotIn("hunter2", error.detail)
+        only = self.refused(basic("anna", "secret").encode(), Credentials(TOKEN))
+        self.assertEqual(dict(only.headers)["www-authenticate"], 'Bearer realm="appserver"')
+
+    def test_constant_time(self) -> None:
+        """Tokens are compared by their digests in constant time: never by bytes that they share."""
+        compared = []
+        with patch("twisted_appserver.access.compare_digest", lambda *two: compared.append(two) or False):
+            self.refused(b"Bearer " + TOKEN)
+            self.refused(b"Bearer " + TOKEN[:8])
+        self.assertEqual([list(map(len, two)) for two in compared], [[32, 32]] * 2)
+
+    def test_checker_fails(self) -> None:
+        """A checker that raises lets nobody in, and is logged."""
+
+        class Broken:
+            def requestAvatarId(self, credentials: Any) -> Any:
+                raise ZeroDivisionError
+
+        self.refused(basic("anna", "secret").encode(), Credentials(None, [Broken()]))
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+
+class HashedTests(SynchronousTestCase):
+    def checker(self, *lines: str) -> HashedPasswords:
+        path = self.mktemp()
+        with open(path, "w") as file:
+            file.write("\n".join(lines) + "\n")
+        return HashedPasswords(path, Now())
+
+    def test_right_and_wrong(self) -> None:
+        """A password is known by its hash only, which is another one each time."""
+        lines = [passwords.line("anna", "päss:word"), passwords.line("bob", "x")]
+        self.assertNotIn("word", lines[0])
+        self.assertNotEqual(lines[1], passwords.line("bob", "x"))
+        checker = self.checker(*lines)
+        right = UsernamePassword(b"anna", "päss:word".encode())
+        self.assertEqual(self.successResultOf(checker.requestAvatarId(right)), b"anna")
+        for name, password in ((b"anna", b"x"), (b"bob", b""), (b"carl", b"x"), (b"", b"")):
+            self.failureResultOf(checker.requestAvatarId(UsernamePassword(name, password)))
+
+    def test_malformed(self) -> None:
+        """A line that is none is named by its number."""
+        for text in ("anna", "anna:secret", "anna:md5$1$1$1$YQ==$YQ==", "anna:scrypt$a$8$1$YQ==$YQ=="):
+            error = self.assertRaises(ValueError, self.checker, passwords.line("bob", "x"), text)
+            self.assertIn("line 2", str(error))
+            self.assertNotIn("secret", str(error))
+
+    def test_command(self) -> None:
+        """The command prints a line for the password that it reads."""
+        command = [sys.executable, "-m", "twisted_appserver.passwords"]
+        made = subprocess.run(
+            [*command, "anna"], input="secret\n", capture_output=True, text=True, timeout=60
+        )
+        checker = self.checker(made.stdout)
+        right = UsernamePassword(b"anna", b"secret")
+        self.assertEqual(self.successResultOf(checker.requestAvatarId(right)), b"anna")
+        with patch("sys.stdin", io.StringIO("x\n")), patch("sys.stderr", io.StringIO()) as said:
+            self.assertEqual([passwords.main(["a:b"]), passwords.main([])], [2, 2])
+        self.assertIn("colon", said.getvalue())
+
+    def test_named(self) -> None:
+        """--auth takes hashed:FILE and Twisted's own checkers, and says what is wrong with any other."""
+        path = self.mktemp()
+        with open(path, "w") as file:
+            file.write(passwords.line("anna", "x"))
+        self.assertEqual(len(checkers(Now(), [f"hashed:{path}", f"file:{path}"])), 2)
+        for text in ("hashed:/nowhere", "nonsense:secret", "anonymous", "memory:secret"):
+            error = self.assertRaises(ConfigurationError, checkers, Now(), [text])
+            self.assertIn(f"--auth {text.partition(':')[0]}", str(error))
+            self.assertNotIn("secret", str(error))
+
+
+class ProxiesTests(SynchronousTestCase):
+    def client(
+        self, proxies: Proxies, client: str, *headers: tuple[bytes, bytes]
+    ) -> tuple[str, dict[Any, Any]]:
+        call = Call("GET", "/", "", ((b"host", b"localhost"), *headers), b"", client)
+        proxies.apply(call)
+        return call.client, dict(call.raw_headers)
+
+    def test_word(self) -> None:
+        """The client is the last one in the chain that is none of the proxies; others are not believed."""
+        proxies = Proxies(["10.0.0.0/8", "::1", "unix"])
+        said = (b"x-forwarded-for", b"6.6.6.6, 192.0.2.1, 10.1.1.1")
+        for peer, expected in (
+            ("10.0.0.1", "192.0.2.1"), ("::1", "192.0.2.1"), ("", "192.0.2.1"), ("192.0.2.9", "192.0.2.9")
+        ):  # fmt: skip
+            self.assertEqual(self.client(proxies, peer, said)[0], expected)
+        twice = ((b"x-forwarded-for", b"6.6.6.6"), (b"x-forwarded-for", b"192.0.2.2"))
+        self.assertEqual(self.client(proxies, "10.0.0.1", *twice)[0], "192.0.2.2")
+        self.assertEqual(self.client(proxies, "10.0.0.1")[0], "10.0.0.1")
+        self.assertEqual(self.client(Proxies(["10.0.0.1"]), "", said)[0], "")
+
+    def test_host(self) -> None:
+        """A proxy may say by which name it was asked."""
+        said = (b"x-forwarded-host", b"evil.example, app.example")
+        self.assertEqual(self.client(Proxies(["unix"]), "", said)[1][b"host"], b"app.example")
+        self.assertEqual(self.client(Proxies(["unix"]), "192.0.2.9", said)[1][b"host"], b"localhost")
+
+    def test_wrong(self) -> None:
+        self.assertIn("--proxied", str(self.assertRaises(ConfigurationError, Proxies, ["10.0.0.0/33"])))
+
+
+class GuardTests(SynchronousTestCase):
+    """A guard that asks who is there, in a dispatcher."""
+
+    def setUp(self) -> None:
+        self.guard = Guard(origins=["https://pages.example"])
+        router = Router([(r"/who/", self.who)])
+        self.dispatcher = Dispatcher(Clock(), router, {"inline": InlineExecutor()}, "inline", self.guard)
+        self.calls: list[str] = []
+
+    async def who(self, call: Call) -> dict[str, Any]:
+        self.calls.append(call.user)
+        return {"user": call.user}
+
+    def ask(self, method: str = "GET", path: str = "/who/", **headers: str) -> Deferred[Reply]:
+        raw = [(b"host", b"localhost")]
+        raw += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        return self.dispatcher.dispatch(Call(method, path, raw_headers=tuple(raw)))
+
+    def status(self, **headers: str) -> int:
+        return self.successResultOf(self.ask(**headers)).status
+
+    def test_token(self) -> None:
+        """Only who has the token gets as far as the patterns; what passed once passes again, alone."""
+        self.guard.credentials = Credentials(TOKEN)
+        right = f"Bearer {TOKEN.decode()}"
+        for _ in range(2):
+            self.assertEqual(self.status(authorization=right), 200)
+            self.assertEqual(self.status(authorization=right + "x"), 401)
+            self.assertEqual(self.status(), 401)
+            self.assertEqual(self.status(path="/nowhere/"), 401)
+            self.assertEqual(self.status(path="/nowhere/", authorization=right), 404)
+        self.assertEqual(self.calls, ["", ""])
+
+    def test_user(self) -> None:
+        """The function learns the name, also where the head was seen before."""
+        path = self.mktemp()
+        with open(path, "w") as file:
+            file.write("anna:secret\n")
+        self.guard.credentials = Credentials(None, checkers(Now(), [f"file:{path}"]))
+        for _ in range(2):
+            reply = self.successResultOf(self.ask(authorization=basic("anna", "secret")))
+            self.assertEqual(reply.body, b'{"user":"anna"}')
+        self.assertEqual(self.status(authorization=basic("anna", "wrong")), 401)
+
+    def test_late(self) -> None:
+        """A checker may take its time; whoever went away meanwhile is not called for."""
+        answers: list[Deferred[bytes]] = []
+
+        class Slow:
+            def requestAvatarId(self, credentials: Any) -> Deferred[bytes]:
+                answers.append(Deferred())
+                return answers[-1]
+
+        self.guard.credentials = Credentials(None, [Slow()])
+        here, gone = (self.ask(authorization=basic(name, "x")) for name in ("anna", "bob"))
+        self.assertNoResult(here)
+        gone.addErrback(lambda _: None)
+        gone.cancel()
+        for answer in answers:
+            answer.callback(b"")
+        self.assertEqual(self.successResultOf(here).status, 200)
+        self.assertEqual((self.calls, self.dispatcher.in_flight), (["anna"], 0))
+
+    def test_cors(self) -> None:
+        """A page of an origin that is named may read the answers, errors too; others may not."""
+        for path, status in (("/who/", 200), ("/nowhere/", 404)):
+            reply = self.successResultOf(self.ask(path=path, origin="https://pages.example"))
+            headers = dict(reply.headers)
+            self.assertEqual((reply.status, headers["vary"]), (status, "origin"))
+            self.assertEqual(headers["access-control-allow-origin"], "https://pages.example")
+        for headers in ({}, {"origin": "http://localhost"}, {"origin": "https://evil.example"}):
+            reply = self.successResultOf(self.ask(**headers))
+            self.assertNotIn("access-control-allow-origin", dict(reply.headers))
+            self.assertEqual(dict(reply.headers)["vary"], "origin")
+
+    def test_preflight(self) -> None:
+        """A browser that asks first is told what a page may send, without a token, and nothing is called."""
+        self.guard.credentials = Credentials(TOKEN)
+        asked = {"access_control_request_method": "PUT", "access_control_request_headers": "authorization"}
+        reply = self.successResultOf(self.ask("OPTIONS", origin="https://pages.example", **asked))
+        headers = dict(reply.headers)
+        self.assertEqual(reply.status, 204)
+        self.assertIn("PUT", headers["access-control-allow-methods"])
+        self.assertEqual(headers["access-control-allow-headers"], "authorization")
+        self.assertEqual(headers["access-control-allow-origin"], "https://pages.example")
+        self.assertEqual(self.successResultOf(self.ask("OPTIONS", origin="null", **asked)).status, 403)
+        self.assertEqual(self.calls, [])
+
+    def test_no_cors(self) -> None:
+        """Where no origin is named, answers are as they were."""
+        self.dispatcher.guard = Guard()
+        self.assertEqual(self.successResultOf(self.ask()).headers, ())
+        self.assertEqual(self.successResultOf(succeed(1)), 1)
+
+
+class CommandTests(CommandTestCase):
+    """The options, with real processes."""
+
+    def secret(self, content: str) -> str:
+        path = os.path.abspath(self.mktemp())
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(content)
+        return path
+
+    async def who(self, port: int, authorization: str = "", *headers: tuple[str, str]) -> Answer:
+        sent = (("Authorization", authorization), *headers) if authorization else headers
+        return await exchange(port, request("GET", "/who/", headers=sent))
+
+    async def test_both(self) -> None:
+        """Token and password, with both front ends; no secret is in what the server writes."""
+        hashed = self.secret(passwords.line("anna", "secret4anna") + "\n")
+        token = self.secret(TOKEN.decode())
+        folder = self.folder_of(app=APP)
+        for channel in ("llhttp", "twisted"):
+            program = self.twistd(
+                "--port", "0", "--token-file", token, "--auth", f"hashed:{hashed}", "--channel", channel,
+                folder=folder,
+            )  # fmt: skip
+            port = await program.port()
+            for _ in range(2):
+                answer = await self.who(port, f"Bearer {TOKEN.decode()}")
+                self.assertEqual((answer.status, answer.json["user"]), (200, ""))
+                answer = await self.who(port, basic("anna", "secret4anna"))
+                self.assertEqual((answer.status, answer.json["user"]), (200, "anna"))
+                for wrong in ("", "Bearer x", basic("anna", "guess4anna"), basic("bob", "secret4anna")):
+                    answer = await self.who(port, wrong)
+                    self.assertEqual(answer.status, 401)
+                    self.assertIn("Bearer", answer.headers["www-authenticate"])
+                    self.assertEqual(answer.headers["content-type"], "application/problem+json")
+            await self.stopped(program)
+            for secret in (TOKEN.decode(), "secret4anna", "guess4anna", basic("anna", "secret4anna")[6:]):
+                self.assertNotIn(secret, program.output)
+
+    async def test_open(self) -> None:
+        """Listening beyond this machine needs somebody who asks who is there, or a word that it is meant."""
+        folder = self.folder_of(app=APP)
+        for listen in ("tcp:0", "tcp:0:interface=0.0.0.0", "tcp6:0"):
+            program = self.twistd("--listen", listen, folder=folder)
+            self.assertEqual(await program.ended, 1)
+            self.assertIn("--insecure", program.err)
+            self.assertNotIn("Traceback", program.output)
+        token = self.secret(TOKEN.decode())
+        for words in (["--insecure"], ["--token-file", token]):
+            program = self.twistd("--listen", "tcp:0:interface=0.0.0.0", *words, folder=folder)
+            port = int((await program.line(r"http://0\.0\.0\.0:(\d+)/"))[1])
+            expected = 200 if words == ["--insecure"] else 401
+            self.assertEqual((await fetch(port, "/who/")).status, expected)
+            await self.stopped(program)
+
+    async def test_proxied(self) -> None:
+        """Only a proxy that is named may say who its client is."""
+        folder = self.folder_of(app=APP)
+        for words, expected in (([], "127.0.0.1"), (["--proxied", "127.0.0.0/8"], "192.0.2.1")):
+            program = self.twistd("--port", "0", *words, folder=folder)
+            answer = await self.who(await program.port(), "", ("X-Forwarded-For", "192.0.2.1"))
+            self.assertEqual(answer.json["client"], expected)
+            await self.stopped(program)

@@ -1,0 +1,76 @@
+"""Where a server listens: its endpoints, and that they are not open to strangers by mistake."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.python.failure import Failure
+
+from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.options import Settings
+
+DEFAULT = "tcp:{}:interface=127.0.0.1:backlog=1024"  # the endpoint for a port
+
+
+class Listening:
+    """
+    The endpoints that the settings name. Nothing is open before L{open}.
+
+    @ivar ports: what listens.
+    @raise ConfigurationError: when there is no such endpoint.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings) -> None:
+        self._guarded = settings.insecure or bool(settings.token_file or settings.auth)
+        where = settings.listen or (DEFAULT.format(settings.port),)
+        try:
+            self._endpoints: list[Any] = [serverFromString(reactor, each) for each in where]
+        except (ValueError, TypeError, LookupError) as error:
+            raise ConfigurationError(f"--listen {' '.join(where)}: {error}") from None
+        self.ports: list[Any] = []
+
+    def open(self, site: Any) -> None:
+        """
+        @raise CannotListenError: when an address is taken; nothing is left open then.
+        @raise ConfigurationError: when others than this machine could call, and nobody asks who they are.
+        """
+        for endpoint in self._endpoints:
+            failures: list[Failure] = []
+            endpoint.listen(site).addCallbacks(self.ports.append, failures.append)
+            try:
+                if failures:
+                    failures[0].raiseException()
+                if not self._guarded:
+                    self._refuse_strangers()
+            except BaseException:
+                self.close()
+                raise
+
+    def _refuse_strangers(self) -> None:
+        for port in self.ports:
+            host = getattr(port.getHost(), "host", None)
+            if host is not None and not ip_address(host).is_loopback:
+                raise ConfigurationError(
+                    f"{host} can be reached from other machines: say --token-file or --auth to ask who is "
+                    "there, or --insecure if somebody else does"
+                )
+
+    def close(self) -> Deferred[Any]:
+        """
+        @return: fires when nothing listens any more.
+        """
+        closed = DeferredList([maybeDeferred(port.stopListening) for port in self.ports], consumeErrors=True)
+        self.ports.clear()
+        return closed
+
+    def __str__(self) -> str:
+        return " ".join(_place(port.getHost()) for port in self.ports)
+
+
+def _place(address: Any) -> str:
+    if not hasattr(address, "port"):
+        return str(getattr(address, "name", address))
+    return f"http://{address.host.replace('127.0.0.1', 'localhost')}:{address.port}/"
