@@ -34,6 +34,12 @@ class MemoryExecutor:
     def submit(self, job: Job) -> None:
         self.calls.append((job.call, job))
 
+    def jobs(self) -> Any:
+        return (), ()
+
+    def unready(self) -> str:
+        return ""
+
     def cancel(self, job: Job) -> None:
         self.cancelled.append(job.call)
 

@@ -21,10 +21,11 @@ LEVELS = (
     "calls binding options",
     "results patterns guard application passwords",
     "routing access listening",
-    "executors deadlines",
+    "executors deadlines overload",
     "dispatch",
     "resource channel jobs admin client example",
     "service",
+    "program",
     "run tap tqueue __main__",
 )
 LEVEL = {name: number for number, line in enumerate(LEVELS) for name in line.split()}

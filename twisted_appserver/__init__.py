@@ -5,11 +5,13 @@
 - L{patterns}: url_patterns as the user writes them; L{routing} finds the function for a path.
 - L{guard}: who may ask; L{access} and L{passwords}: who someone is.
 - L{executors}: where a call is performed: inline, threads, processes.
-- L{dispatch}: the narrow waist through which every call goes; L{deadlines} keeps its time limits.
+- L{dispatch}: the narrow waist through which every call goes; L{deadlines} keeps its time limits, L{overload}
+  tells how long to wait where there is too much to do.
 - L{resource}: the application as a twisted.web resource.
 - L{options}: the table of options; L{application} finds the user's table of patterns.
-- L{listening}: where it listens.
-- L{service}: all of it put together; L{run} starts it in one call, L{tap} under twistd.
+- L{listening}: where it listens; L{admin}: what a service tells of itself.
+- L{service}: all of it put together; L{program}: its signals and its end; L{run} starts it in one call,
+  L{tap} under twistd.
 - L{client}: calls such a service from Twisted.
 - L{errors}: the exceptions.
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib import import_module
+from contextlib import contextmanager, nullcontext
+from importlib import import_module, invalidate_caches
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 from typing import Any
@@ -69,16 +69,18 @@ class Application(msgspec.Struct, frozen=True):
             return cls(module=spec.name, name=name)
         return cls(file=os.path.abspath(module.get("__file__", "")), name=name)
 
-    def load(self) -> Sequence[Any]:
+    def load(self, fresh: bool = False) -> Sequence[Any]:
         """
         Import it.
+
+        @param fresh: whether it is imported again, with whatever of its folder or package was before.
 
         @raise ConfigurationError: when it cannot be imported, or has no such table.
         """
         place = self.module or self.file
         if self.module and os.getcwd() not in sys.path:  # an installed script's path has its own folder there
             sys.path.insert(0, os.getcwd())
-        with _mark(place):
+        with _mark(place), self._without_modules() if fresh else nullcontext():
             try:
                 module = import_module(self.module) if self.module else _import_file(self.file)
             except ConfigurationError:
@@ -90,6 +92,30 @@ class Application(msgspec.Struct, frozen=True):
             return getattr(module, self.name)  # type: ignore[no-any-return]
         except AttributeError:
             raise ConfigurationError(f"{place} has no variable {self.name}") from None
+
+    @contextmanager
+    def _without_modules(self) -> Iterator[None]:
+        """Forget the modules that belong to it; if it cannot be imported then, they are what they were."""
+        before = dict(sys.modules)
+        top = self.module.partition(".")[0]
+        root = os.path.dirname(os.path.abspath(self.file or getattr(before.get(top), "__file__", None) or ""))
+        for name, module in before.items():
+            path = os.path.abspath(getattr(module, "__file__", None) or "/")
+            mine = name in (self.module, top) or name.startswith(f"{top}.") or name == "__mp_main__"
+            if top == __package__:  # the example that comes with the package
+                mine = False
+            elif not os.path.isfile(os.path.join(root, "pyvenv.cfg")) and "site-packages" not in path:
+                mine = mine or path.startswith(root + os.sep)
+            if (mine and name != "__main__" and not f"{name}.".startswith(f"{__package__}.")) or (
+                name == self.module
+            ):
+                del sys.modules[name]
+        invalidate_caches()
+        try:
+            yield
+        except BaseException:
+            sys.modules.update(before)
+            raise
 
 
 @contextmanager

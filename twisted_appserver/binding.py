@@ -69,7 +69,8 @@ class Handler:
     ) -> None:
         self.function, self.timeout = function, timeout
         self.name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
-        self.index = 0  # in its router's table
+        self.index = 0  # where it stands in the table
+        self.router: Any = None  # whose table that is
         try:
             signature = inspect.signature(function, eval_str=True)
         except (NameError, ValueError) as error:

@@ -631,6 +631,11 @@ class AppSite(Site):
                 port.stopReading()
         return channel
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._channels)
+
     def answer(self, channel: HTTPChannel, reply: Reply) -> None:
         """
         Have an answer sent with all others at the end of this reactor turn. A client that is woken by each

@@ -17,6 +17,7 @@ from twisted_appserver.deadlines import TimeLimits
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.guard import Guard
+from twisted_appserver.overload import Refusals
 from twisted_appserver.results import problem
 from twisted_appserver.routing import Router
 
@@ -33,6 +34,8 @@ class Dispatcher:
     @param max_pending: how many calls may wait for one executor before further ones are refused.
     @param display_tracebacks: whether a client sees the traceback of a function that failed.
     @raise ConfigurationError: when a route names an executor that there is not.
+    @ivar admin: the table of what the service tells of itself, below C{/-/}; C{None} for none.
+    @ivar faults: told each call whose function failed, and the reply with its traceback.
     @ivar observers: told each call, and the reply that it got: 499 where nobody awaited it any more.
     """
 
@@ -53,13 +56,24 @@ class Dispatcher:
         self.executors, self.default = executors, default
         self.timeout, self.max_pending, self.display_tracebacks = timeout, max_pending, display_tracebacks
         self.in_flight = 0
+        self.admin: Router | None = None
         self.observers: list[Callable[[Call, Reply], None]] = []
+        self.faults: list[Callable[[Call, Reply], None]] = []
+        self._refusals = Refusals(reactor)
         self._limits = TimeLimits(reactor, self._expired)
         self._drained: list[Deferred[None]] = []
         self._prefix, self._count = urandom(4).hex() + "-", count(1)
+        self.check(router)
+
+    def check(self, router: Router) -> None:
+        """
+        Whether its table could be ours.
+
+        @raise ConfigurationError: when a route names an executor that there is not.
+        """
         for handler in router.handlers:
-            if handler.executor is not None and handler.executor not in executors:
-                names = ", ".join(executors)
+            if handler.executor is not None and handler.executor not in self.executors:
+                names = ", ".join(self.executors)
                 raise ConfigurationError(
                     f"{handler.name}: there is no executor {handler.executor!r} here, only {names}"
                 )
@@ -116,10 +130,14 @@ class Dispatcher:
     def _route(self, job: Job) -> None:
         """Find out what performs a call, and until when."""
         call = job.call
-        handler, groups = self.router.match(call.method, call.path)
+        router = self.router
+        if self.admin is not None and call.path.startswith("/-/"):
+            router = self.admin
+        handler, groups = router.match(call.method, call.path)
         job.executor = executor = self.executors[handler.executor or self.default]
         if executor.pending >= self.max_pending:
-            raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", "1")])
+            seconds = str(self._refusals.retry_after(executor))
+            raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", seconds)])
         force_setattr(call, "handler", handler)
         force_setattr(call, "groups", groups)
         timeout = self.timeout if handler.timeout is None else handler.timeout
@@ -163,6 +181,8 @@ class Dispatcher:
 
     def _fault(self, reply: Reply, call: Call) -> Reply:
         name, text = call.handler.name, reply.traceback
+        for tell in self.faults:
+            tell(call, reply)
         self.log.error("{name} failed, {id}\n{text}", name=name, id=call.request_id, text=text)
         if self.display_tracebacks:
             return problem(HTTPError(reply.status, reply.traceback), call.request_id)

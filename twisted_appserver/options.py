@@ -55,6 +55,12 @@ class Settings:
         10.0, "S", "Seconds from the first byte of a request to the end of its headers"
     )
     idle_timeout: float = _option(60.0, "S", "Seconds that a connection may stay open without a request")
+    max_requests: int = _option(
+        0, "N", "Replace a worker process after so many calls, a few more; 0 for never"
+    )
+    max_rss: int = _option(
+        0, "BYTES", "Replace a worker process whose resident memory has grown above this; 0 for never"
+    )
     allow_host: tuple[str, ...] = _option(
         (), "NAME", "Answer to this host name too, besides loopback's; repeatable"
     )
@@ -69,6 +75,7 @@ class Settings:
     proxied: tuple[str, ...] = _option(
         (), "ADDRESS", "Believe the proxy at this address or network, or unix, about its clients; repeatable"
     )
+    no_admin: bool = _option(False, "", "Without the pages and probes under /-/")
     channel: str = _option(
         "llhttp", "NAME", "Who parses HTTP: llhttp, or twisted for twisted.web's own channel"
     )
@@ -83,7 +90,16 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigurationError(f"{cli_name(name)} must be at least 1, not {value}")
-        for name in ("timeout", "graceful_timeout", "max_body", "port", "header_timeout", "idle_timeout"):
+        for name in (
+            "timeout",
+            "graceful_timeout",
+            "max_body",
+            "port",
+            "header_timeout",
+            "idle_timeout",
+            "max_requests",
+            "max_rss",
+        ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigurationError(f"{cli_name(name)} must be 0 or more, not {getattr(self, name)}")
         if self.port > 65535:

@@ -62,7 +62,7 @@ class Router:
         # By the number of segments, for each choice of fixed ones: what picks these, and the entries by them.
         by_count: dict[int, dict[tuple[int, ...], tuple[Any, dict[Any, list[_Entry]]]]] = {}
         for index, entry in enumerate(self._entries):
-            entry.handler.index = index
+            entry.handler.index, entry.handler.router = index, self
             segments = _segments(entry.regex)
             if segments is None:
                 self._always.append(entry)
@@ -72,6 +72,11 @@ class Router:
             pick, table = shapes.setdefault(fixed, (itemgetter(*fixed) if fixed else bool, {}))
             table.setdefault(pick(segments), []).append(entry)
         self._tables = {count: list(shapes.values()) for count, shapes in by_count.items()}
+
+    @property
+    def entries(self) -> Sequence[_Entry]:
+        """The table: each with C{regex}, C{methods}, C{handler}."""
+        return self._entries
 
     @property
     def handlers(self) -> list[Handler]:

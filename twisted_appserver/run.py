@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python.failure import Failure
@@ -13,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted_appserver.application import Application, refuse_while_loading
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.options import THREADED_SERVER, Settings
+from twisted_appserver.program import leave, raise_files, reload_on_hangup
 from twisted_appserver.routing import Router
 from twisted_appserver.service import AppService
 
@@ -57,9 +59,14 @@ def _serve(settings: Settings, application: Application, router: Router) -> None
             failures.append(failure)
             reactor.stop()
 
+    def stop() -> Deferred[None]:
+        return service.stopService().addCallback(lambda _: leave(service))
+
+    raise_files(settings)
     service.startService()
     service.started.addErrback(failed)
-    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reload_on_hangup(service, reactor)
+    reactor.addSystemEventTrigger("before", "shutdown", stop)
     reactor.run()
     if failures:
         failures[0].raiseException()

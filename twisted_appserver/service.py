@@ -5,14 +5,17 @@ No thread, process, socket or file is opened before the service is started: twis
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from twisted_appserver.access import Credentials, Proxies, checkers, read_token
+from twisted_appserver.admin import url_patterns as admin_patterns
+from twisted_appserver.admin.figures import Figures
 from twisted_appserver.application import Application
 from twisted_appserver.channel import AppSite
 from twisted_appserver.dispatch import Dispatcher
@@ -35,32 +38,39 @@ class AppService(Service):
     A server: it listens, performs calls and, when stopped, lets running calls finish first.
 
     @ivar resource: the application, to be mounted elsewhere too.
+    @ivar executor: what performs the calls.
     @ivar started: fires when calls can be performed; fails with L{ConfigurationError} when they never can.
     """
 
     log = Logger(namespace="twisted_appserver")
 
     def __init__(self, reactor: Any, settings: Settings, application: Application, router: Router) -> None:
-        self._reactor, self._settings = reactor, settings
-        self._executor: IExecutor
+        self._reactor, self._settings, self._application = reactor, settings, application
+        self._reloads = DeferredLock()  # one after the other
+        self.executor: IExecutor
         if settings.server_type == FORKED_SERVER:
             name = "processes"
-            self._executor = ProcessExecutor(reactor, application, settings.workers, router)
+            self.executor = ProcessExecutor(
+                reactor, application, settings.workers, router, settings.max_requests, settings.max_rss
+            )
         else:
             name = "threads"
-            self._executor = ThreadExecutor(reactor, settings.threads)
+            self.executor = ThreadExecutor(reactor, settings.threads)
         proxies = Proxies(settings.proxied) if settings.proxied else None
         self._guard = Guard(settings.allow_host, settings.allow_origin, proxies)
         self.dispatcher = Dispatcher(
             reactor,
             router,
-            {"inline": InlineExecutor(), name: self._executor},
+            {"inline": InlineExecutor(), name: self.executor},
             name,
             self._guard,
             settings.timeout,
             settings.max_pending,
             settings.display_tracebacks,
         )
+        self._figures = Figures(self)
+        if not settings.no_admin:
+            self.dispatcher.admin = Router(admin_patterns(self, self._figures))
         self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self.site = AppSite(self.resource, reactor, settings)
         self._listening = Listening(reactor, settings)
@@ -80,7 +90,7 @@ class AppService(Service):
             self.started = Deferred()
         self._listening.open(self.site)
         self.site.ports = list(self.ports)
-        self._executor.start().chainDeferred(self.started)
+        self.executor.start().chainDeferred(self.started)
         self.log.info("{line}", line=self.line())
 
     @property
@@ -91,7 +101,42 @@ class AppService(Service):
     def line(self) -> str:
         """Where it listens and what performs the calls, for a person to read."""
         unit = "workers" if self._settings.server_type == FORKED_SERVER else "threads"
-        return f"{self._listening} {self._settings.server_type}, {self._executor.size} {unit}"
+        return f"{self._listening} {self._settings.server_type}, {self.executor.size} {unit}"
+
+    @property
+    def title(self) -> str:
+        """What it is called on its pages."""
+        where = self._application
+        return where.module or os.path.basename(where.file).removesuffix(".py")
+
+    def queues(self) -> dict[str, Any]:
+        """The figures of its task queues, by their names, if it has any."""
+        return {}
+
+    def unready(self) -> str:
+        """Why no call can be taken now; empty if one can."""
+        if not self.running or not self.ports:
+            return "the server is stopping" if self.started.called else "the server starts"
+        if self.executor.pending >= self._settings.max_pending:
+            return f"{self.executor.pending} calls are waiting already"
+        return self.executor.unready()
+
+    def reload(self) -> Deferred[None]:
+        """
+        Serve the application as it is now. Calls that have begun end as they were, and none fails.
+
+        @return: fires when the new code takes the calls; fails with L{AppserverError}, and the old code goes
+            on, if the new cannot be used.
+        """
+        return self._reloads.run(lambda: Deferred.fromCoroutine(self._reload()))
+
+    async def _reload(self) -> None:
+        router = Router(self._application.load(fresh=True))
+        self.dispatcher.check(router)
+        if isinstance(self.executor, ProcessExecutor):
+            await self.executor.renew(router)
+        self.dispatcher.router = router
+        self.log.info("the application has been loaded again")
 
     def stopService(self) -> Deferred[None]:
         """
@@ -108,10 +153,11 @@ class AppService(Service):
         drained.addTimeout(self._settings.graceful_timeout, self._reactor)
         drained.addErrback(lambda _: self.log.warn("{n} calls are given up", n=self.dispatcher.in_flight))
         await drained
-        await self._executor.stop()
+        await self.executor.stop()
         closed.addTimeout(FLUSH, self._reactor)
         closed.addErrback(lambda _: self.log.warn("connections whose clients do not read are cut"))
         await closed
+        self._figures.stop()
         self.dispatcher.stop()
 
 

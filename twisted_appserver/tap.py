@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -16,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted_appserver.application import Application, refuse_while_loading
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.options import Settings, cli_name, settings_from
+from twisted_appserver.program import leave, raise_files, reload_on_hangup
 from twisted_appserver.routing import Router
 from twisted_appserver.service import AppService
 
@@ -88,6 +90,8 @@ class CommandService(AppService):
     command = "appserver"
 
     def startService(self) -> None:
+        raise_files(self._settings)
+        reload_on_hangup(self, self._reactor)
         try:
             self.open()
         except (AppserverError, CannotListenError) as error:
@@ -103,6 +107,9 @@ class CommandService(AppService):
         @raise CannotListenError: when an address is taken.
         """
         super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        return super().stopService().addCallback(lambda _: leave(self))
 
     def _failed(self, failure: Failure) -> None:
         if self.running:

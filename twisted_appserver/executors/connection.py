@@ -19,6 +19,7 @@ from twisted_appserver.calls import Call, Reply
 from twisted_appserver.executors.frames import Calls, Fault, Frame, FrameReader, Ready, Replies, Start, encode
 from twisted_appserver.executors.interface import Job
 from twisted_appserver.executors.progress import NO_LIMIT, Progress
+from twisted_appserver.routing import Router
 
 PARTIAL = 1.0  # seconds after which a line without an end is logged as it is
 
@@ -57,9 +58,14 @@ class Worker(ProcessProtocol):
     A worker process.
 
     @param pool: the L{ProcessExecutor} that is told what becomes of it and of its calls.
+    @param router: the table that it must have too.
     @ivar jobs: what it was given and has not answered, in this order. Its calls are numbered from 1.
     @ivar load: seconds that all of these are expected to take.
     @ivar ready: whether it takes calls.
+    @ivar successor: the one that takes its place, once that is ready.
+    @ivar retired: whether it takes no more calls, and ends when it has answered those that it has.
+    @ivar most: calls after which it is replaced; 0 for no limit.
+    @ivar answered: calls that it has answered.
     @ivar moving: whether it may begin no more calls until it has answered all that it has.
     """
 
@@ -67,11 +73,15 @@ class Worker(ProcessProtocol):
     pid: int
     _output: Output
 
-    def __init__(self, pool: Any, reactor: Any, application: Application) -> None:
+    def __init__(self, pool: Any, reactor: Any, application: Application, router: Router) -> None:
         self._pool, self._reactor, self._application = pool, reactor, application
+        self.router = router
+        self.successor: Worker | None = None
+        self.retired, self.most = False, 0
+        self.started = reactor.seconds()
         self.jobs: deque[Job] = deque()
         self._unsent: list[Call] = []
-        self._answered = 0
+        self.answered = 0
         self.load = 0.0
         self.ready = self.was_ready = self.moving = False
         self._still = -1  # how many it had answered at the last look
@@ -108,7 +118,7 @@ class Worker(ProcessProtocol):
     @property
     def running(self) -> Job | None:
         """The call that it has begun and not answered."""
-        return self.jobs[0] if self.jobs and self._progress.begun > self._answered else None
+        return self.jobs[0] if self.jobs and self._progress.begun > self.answered else None
 
     def take_back(self, wanted: bool) -> list[Job]:
         """
@@ -116,8 +126,8 @@ class Worker(ProcessProtocol):
         has answered nothing since the last look, it may begin no further one; at the look after that, if it
         still stands where it stood, they are taken back.
         """
-        stands = self._still == self._answered
-        self._still = self._answered
+        stands = self._still == self.answered
+        self._still = self.answered
         if self.moving:
             if stands and self._progress.begun <= self._progress.limit:
                 back = [job for job in list(self.jobs)[1:] if job not in self._moved]
@@ -125,12 +135,12 @@ class Worker(ProcessProtocol):
                 return back
         elif stands and wanted and self.running:
             self.moving = True
-            self._progress.limit = self._answered + 1
+            self._progress.limit = self.answered + 1
         return []
 
     def _replied(self, reply: Reply | None, seconds: float) -> None:
         job = self.jobs.popleft()
-        self._answered += 1
+        self.answered += 1
         self.load = self.load - job.cost if self.jobs else 0.0
         if reply is not None:
             self._pool.ended(job, reply, seconds)
@@ -140,6 +150,10 @@ class Worker(ProcessProtocol):
         if self.moving and not self.jobs:
             self.moving = False
             self._progress.limit = NO_LIMIT
+        if self.retired and not self.jobs:
+            self.transport.closeStdin()
+        elif self.most and self.answered == self.most:
+            self._pool.crew.replace(self)
 
     def left(self) -> tuple[Job | None, list[Job]]:
         """Of a worker that has ended: the call that it was running, and those that it had not begun."""
@@ -167,9 +181,9 @@ class Worker(ProcessProtocol):
 
     def _started(self, frame: Ready) -> None:
         self._progress.remove()
-        if frame.names == [handler.name for handler in self._pool.router.handlers]:
-            self.ready = self.was_ready = True
-            self._pool.became_ready()
+        if frame.names == [handler.name for handler in self.router.handlers]:
+            self.was_ready = True
+            self._pool.became_ready(self)
         else:
             self.kill("its url_patterns differ from the server's")
 
@@ -181,6 +195,29 @@ class Worker(ProcessProtocol):
         self.ready = False
         with suppress(ProcessExitedAlready):  # then its end is on its way
             self.transport.signalProcess("KILL")
+
+    def retire(self) -> None:
+        """Give it no more calls; it ends when it has answered those that it has."""
+        self.retired, self.ready = True, False
+        if not self.was_ready:
+            self.kill("another one has taken its place")
+        elif not self.jobs:
+            self.transport.closeStdin()
+
+    @property
+    def state(self) -> str:
+        """What it does, in a word."""
+        if not self.ready:
+            return "ends" if self.retired or self.was_ready else "starts"
+        return "runs" if self.jobs else "waits"
+
+    def memory(self) -> int:
+        """Bytes of its resident set; 0 where the system does not tell (it has no /proc)."""
+        try:
+            with open(f"/proc/{self.pid}/statm", "rb") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, ValueError, IndexError, AttributeError):
+            return 0
 
     def stop(self) -> None:
         """Have it end: by itself if it is free."""

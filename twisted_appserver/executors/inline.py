@@ -6,7 +6,7 @@ fires. Most need not wait, or wait once: L{Deferred.fromCoroutine} would cost mo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
 from inspect import isawaitable
 from types import CoroutineType
@@ -86,6 +86,12 @@ class InlineExecutor:
             self._step(job, coroutine, context, result.throwExceptionIntoGenerator, coroutine)
         else:
             self._step(job, coroutine, context, coroutine.send, result)
+
+    def jobs(self) -> tuple[Sequence[Job], Sequence[Job]]:
+        return list(self._awaited), ()
+
+    def unready(self) -> str:
+        return ""
 
     def cancel(self, job: Job) -> None:
         if job in self._awaited:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -78,6 +78,12 @@ class IExecutor(Interface):
         Nobody awaits the reply any more. A call that has not begun is dropped. One that runs is abandoned: a
         thread stays busy with it; a worker process is killed if the call's deadline has passed.
         """
+
+    def jobs() -> tuple[Sequence[Job], Sequence[Job]]:
+        """Those that run, and those that wait, in this order."""
+
+    def unready() -> str:
+        """Why no call would begin now, however few wait; empty if one would."""
 
     def stop() -> Deferred[None]:
         """

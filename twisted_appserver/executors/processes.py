@@ -4,30 +4,28 @@ Strategy: calls wait here, and go to the workers at the end of a reactor turn, w
 are known. A worker that is free gets a call of any kind. More calls than one go to a worker only if all of
 them are known to be quick, from what calls of the same function took before; should one of them be slow
 after all, those behind it are taken back for a worker that is free. A worker that dies fails the call that
-it was running, and is replaced, in L{ProcessExecutor.worker_ended} and nowhere else.
+it was running in L{ProcessExecutor.worker_ended}, and is replaced in L{Crew.ended}, and nowhere else.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
+from msgspec.structs import force_setattr
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from twisted_appserver.application import Application
 from twisted_appserver.calls import Reply
-from twisted_appserver.errors import ConfigurationError, HTTPError
+from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.connection import Worker
+from twisted_appserver.executors.crew import Crew
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.routing import Router
 
-MODULE = "twisted_appserver.executors.worker"
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BACK_OFF = 30.0  # seconds, the longest pause before a worker that did not start is tried again
 QUICK = 0.0005  # seconds that a quick call takes at most
 AHEAD = 32  # quick calls that a worker may have at the same time,
 BUDGET = 0.002  # and the seconds that all of them are expected to take
@@ -43,9 +41,9 @@ class ProcessExecutor:
     @param application: where the workers find the functions, as for C{--app}.
     @param size: how many workers; one for each core if C{None}.
     @param router: the application's table, if it is loaded already.
+    @param max_requests: calls after which a worker is replaced; 0 for never.
+    @param max_rss: bytes of resident memory above which it is; 0 for never.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -53,21 +51,20 @@ class ProcessExecutor:
         application: Application | str,
         size: int | None = None,
         router: Router | None = None,
+        max_requests: int = 0,
+        max_rss: int = 0,
     ) -> None:
         self.reactor = reactor
         self.application = Application.parse(application) if isinstance(application, str) else application
         self.router = router or Router(self.application.load())
         self.size = size or os.cpu_count() or 1
+        self.crew = Crew(self, reactor, self.application, self.size, max_requests, max_rss)
+        self._workers = self.crew.workers
         self.completed = self.failed = 0
         self._waiting: deque[Job] = deque()
-        self._workers: list[Worker] = []
         self._costs: dict[int, float] = {}  # seconds that a call takes, by its handler's index
-        self._kicked = False
+        self._kicked = self._stopped = False
         self._watch: Any = None  # a timer, while a worker has more calls than one
-        self._starting: Deferred[None] | None = None
-        self._stopping: Deferred[None] | None = None
-        self._failures = 0  # of workers, since one became ready
-        self._retries: list[Any] = []
 
     @property
     def pending(self) -> int:
@@ -83,18 +80,18 @@ class ProcessExecutor:
         return [worker.pid for worker in self._workers if worker.ready]
 
     def start(self) -> Deferred[None]:
-        self._starting = Deferred()
-        self._stopping = None
-        for _ in range(self.size):
-            self._spawn()
-        return self._starting
+        self._stopped = False
+        return self.crew.start()
 
-    def _spawn(self) -> None:
-        worker = Worker(self, self.reactor, self.application)
-        self._workers.append(worker)
-        search = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
-        command = [sys.executable, "-m", MODULE]
-        self.reactor.spawnProcess(worker, sys.executable, command, {**os.environ, "PYTHONPATH": search})
+    def jobs(self) -> tuple[Sequence[Job], Sequence[Job]]:
+        given = [job for worker in self._workers for job in worker.jobs]
+        running = [worker.running for worker in self._workers if worker.running]
+        return running, [*(job for job in given if job not in running), *self._waiting]
+
+    def unready(self) -> str:
+        if any(worker.ready for worker in self._workers):
+            return ""
+        return f"no worker process is ready: {self.crew.trouble or 'they start'}"
 
     # ---- calls ----
 
@@ -143,7 +140,7 @@ class ProcessExecutor:
 
     def requeue(self, jobs: list[Job]) -> None:
         """Let calls that were given to a worker and not begun wait again, before all others."""
-        self._waiting.extendleft(job for job in reversed(jobs) if not job.called)
+        self._waiting.extendleft(job for job in reversed(jobs) if not job.called and self._fits(job))
         if self._waiting:
             self.kick()
 
@@ -161,51 +158,53 @@ class ProcessExecutor:
 
     # ---- the life of workers ----
 
-    def became_ready(self) -> None:
-        self._failures = 0
-        if self._starting is not None and all(worker.ready for worker in self._workers):
-            starting, self._starting = self._starting, None
-            starting.callback(None)
+    def became_ready(self, worker: Worker) -> None:
+        self.crew.became_ready(worker)
         self.kick()
 
     def worker_ended(self, worker: Worker, how: str) -> None:
-        """Fail the call that it was running, and put another in its place."""
-        self._workers.remove(worker)
+        """Fail the call that it was running; those that it had not begun wait again."""
         running, rest = worker.left()
-        stopping = self._stopping is not None
-        if stopping:
+        if self._stopped:
             for job in [running, *rest] if running else rest:
                 self.ended(job, HTTPError(503, "the server is stopping"))
-            if not self._workers and self._stopping is not None:
-                self._stopping.callback(None)
-            return
-        if running:
-            self.ended(running, HTTPError(502, f"the worker process {how}"))
-        self.requeue(rest)
-        self.log.error("worker {pid} {how}", pid=worker.pid, how=how)
-        self._failures += not worker.was_ready
-        pause = 0.0 if worker.was_ready else min(0.1 * 2**self._failures, BACK_OFF)
-        self._retries = [retry for retry in self._retries if retry.active()]
-        self._retries.append(self.reactor.callLater(pause, self._spawn))
-        if not worker.was_ready and self._starting is not None:
-            starting, self._starting = self._starting, None
-            starting.errback(ConfigurationError(f"a worker process {how}"))
+        else:
+            if running:
+                self.ended(running, HTTPError(502, f"the worker process {how}"))
+            self.requeue(rest)
+        self.crew.ended(worker, how)
+
+    def renew(self, router: Router) -> Deferred[None]:
+        """As L{Crew.renew}."""
+        return self.crew.renew(router)
+
+    def adopt(self, router: Router) -> None:
+        """From now on workers have this table: what waits is routed anew."""
+        self.router = router
+        self._costs.clear()
+        waiting, self._waiting = self._waiting, deque()
+        self._waiting.extend(job for job in waiting if self._fits(job))
+
+    def _fits(self, job: Job) -> bool:
+        """Have a call of an earlier table routed by this one; it fails where that has no place for it."""
+        call = job.call
+        if call.handler.router is not self.router:
+            try:
+                handler, groups = self.router.match(call.method, call.path)
+            except HTTPError as error:
+                job.errback(error)
+                return False
+            force_setattr(call, "handler", handler)
+            force_setattr(call, "groups", groups)
+        return True
 
     def stop(self) -> Deferred[None]:
-        for timer in (*self._retries, self._watch):
-            if timer is not None and timer.active():
-                timer.cancel()
-        if self._starting is not None:
-            starting, self._starting = self._starting, None
-            starting.errback(ConfigurationError("stopped before the workers were ready"))
+        self._stopped = True
+        if self._watch is not None and self._watch.active():
+            self._watch.cancel()
         while self._waiting:
             self.ended(self._waiting.popleft(), HTTPError(503, "the server is stopping"))
-        if not self._workers:
-            return succeed(None)
-        self._stopping = Deferred()
-        for worker in self._workers:
-            worker.stop()
-        return self._stopping
+        return self.crew.stop()
 
 
 def _jobs(worker: Worker) -> int:

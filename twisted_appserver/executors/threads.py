@@ -11,7 +11,10 @@ that there are at one wake-up of the reactor, at the latest when a thread might 
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock, get_ident
@@ -19,6 +22,7 @@ from time import monotonic
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_appserver.calls import Reply
@@ -39,6 +43,8 @@ class ThreadExecutor:
     @param size: how many threads at most; as many as the pool has if C{None}.
     @param pool: a L{twisted.python.threadpool.ThreadPool}, started and stopped by its owner.
     """
+
+    log = Logger()
 
     def __init__(self, reactor: Any, size: int | None = None, pool: Any = None) -> None:
         self._reactor, self._pool, self._size = reactor, pool, size
@@ -78,8 +84,30 @@ class ThreadExecutor:
             self._reactor.callLater(0, self._kick)
 
     def cancel(self, job: Job) -> None:
-        with suppress(ValueError):  # its thread is left to it
+        with suppress(ValueError):
             self._waiting.remove(job)
+            return
+        if self._running and self.unready():  # its thread is left to it
+            self.log.error("{why}\n{where}", why=self.unready(), where=self._where())
+
+    def jobs(self) -> tuple[Sequence[Job], Sequence[Job]]:
+        return list(self._running), list(self._waiting)
+
+    def unready(self) -> str:
+        lost = [job for job in list(self._running) if job.called]
+        if len(lost) < self.size:
+            return ""
+        names = ", ".join(sorted({job.call.handler.name for job in lost}))
+        return f"all {self.size} threads are lost to calls that nobody awaits any more: {names}"
+
+    def _where(self) -> str:
+        """Where each of them stands."""
+        frames, shown = sys._current_frames(), []
+        for job, ident in list(self._running.items()):
+            if ident in frames:
+                stack = "".join(traceback.format_stack(frames[ident])[-3:])
+                shown.append(f"{job.call.handler.name}, {job.call.request_id}:\n{stack}")
+        return "".join(shown)
 
     def _kick(self) -> None:
         self._kicked = False

@@ -23,6 +23,7 @@ from twisted_appserver.binding import Handler
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.frames import Calls, Fault, Frame, FrameReader, Ready, Replies, Start, encode
 from twisted_appserver.executors.progress import Progress
+from twisted_appserver.executors.watchdog import watch
 from twisted_appserver.results import perform
 from twisted_appserver.routing import Router
 
@@ -98,7 +99,9 @@ def main() -> None:
     # (Ctrl-C, systemd) must not cut a call short. A handler, unlike SIG_IGN, is not left to child processes.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    Worker(*take_streams()).run()
+    inbound, outbound = take_streams()
+    watch(inbound)
+    Worker(inbound, outbound).run()
 
 
 if __name__ == "__main__":

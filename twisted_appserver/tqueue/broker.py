@@ -135,6 +135,13 @@ class Broker:
             return {"getters": 0, "putters": 0, "joiners": 0}
         return {name: len(getattr(place, name)) for name in ("getters", "putters", "joiners")}
 
+    def figures(self, name: str) -> dict[str, int]:
+        """How many tasks are where in a queue, what became of others, and who waits."""
+        queue = self.look(name)
+        places = {place: len(getattr(queue, place)) for place in ("ready", "delayed", "leased", "buried")}
+        counts = {each: getattr(queue, each) for each in ("unfinished", "puts", "gets", "dones", "returned")}
+        return {**places, **counts, **self.waiting(name)}
+
     # What clients ask for. Each returns what it was asked for, or the word that says why not.
 
     async def put(self, name: str, task: Task, key: str = "", timeout: float = 0.0) -> Task | str:

@@ -221,10 +221,8 @@ class Wire:
     async def stats(self, call: Call, worker: str) -> dict[str, Any]:
         """All figures of a queue."""
         self._check(worker)
-        queue = self._broker.look(worker)
-        places = {name: len(getattr(queue, name)) for name in ("ready", "delayed", "leased", "buried")}
-        counts = {name: getattr(queue, name) for name in ("unfinished", "puts", "gets", "dones", "returned")}
-        return {"worker": worker, **places, **counts, **self._broker.waiting(worker), **_shown(queue.config)}
+        config = self._broker.look(worker).config
+        return {"worker": worker, **self._broker.figures(worker), **_shown(config)}
 
     async def join(self, call: Call, worker: str) -> dict[str, Any]:
         """Wait until every task of a queue is done."""

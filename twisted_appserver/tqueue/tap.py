@@ -42,6 +42,13 @@ class QueueService(CommandService):
         patterns = url_patterns(broker=broker, reactor=reactor, max_task=settings.max_body)
         super().__init__(reactor, settings, Application(), Router(patterns))
 
+    @property
+    def title(self) -> str:
+        return "TQueueSrv"
+
+    def queues(self) -> dict[str, Any]:
+        return {name: self.broker.figures(name) for name in self.broker.names()}
+
     def open(self) -> None:
         self.broker.start()
         super().open()

@@ -1,0 +1,287 @@
+"""Tests with a real browser: the pages are usable, and pages of others cannot call.
+
+C{SCREENSHOTS=folder} keeps pictures of the pages.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+from twisted.internet.threads import deferToThread
+
+from tests.test_command import TWISTD, CommandTestCase
+from tests.wire import exchange, fetch, request
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+SECONDS = 20.0  # until a page must show what it is waited for
+
+SHOP = '''\
+"""A shop."""
+
+import time
+from typing import Annotated
+
+from msgspec import Meta
+
+PRICES = {"bolt": 0.15, "nut": 0.05}
+
+
+def price(name: str, count: Annotated[int, Meta(ge=1, le=1000)] = 1) -> dict:
+    """What so many things of a kind cost.
+
+    In euros.
+    """
+    return {"name": name, "count": count, "price": PRICES[name] * count}
+
+
+def order(name: str, count: Annotated[int, Meta(ge=1)], note: str = "") -> dict:
+    """Order a thing."""
+    return {"ordered": name, "count": count, "note": note}
+
+
+def slow(seconds: float) -> dict:
+    """Take so long."""
+    time.sleep(seconds)
+    return {"slept": seconds}
+
+
+url_patterns = (
+    (r"/price/(?P<name>[a-z]+)/", price),
+    (r"/order/(?P<name>[a-z]+)/", order),
+    (r"/slow/(?P<seconds>)/", slow),
+)
+'''
+
+COUNTED = """\
+from twisted_appserver import Reply
+
+calls = []
+
+def call(**variables):
+    calls.append(variables)
+    return {"called": len(calls)}
+
+def count():
+    return {"calls": len(calls)}
+
+def page():
+    return Reply("<!doctype html><title>page</title><p>A page.", headers={"content-type": "text/html"})
+
+url_patterns = ((r"/call/", call), (r"/count/", count), (r"/page/", page))
+"""
+
+# Everything that a page can try: it ends with a list of what came of it.
+ATTACK = """
+const [target, done] = arguments;
+const tries = [];
+const kinds = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];
+for (const type of [...kinds, "application/json"])
+  for (const mode of ["cors", "no-cors"])
+    tries.push({method: "POST", mode, headers: {"Content-Type": type}, body: '{"a": "b"}'});
+tries.push({}, {mode: "no-cors"}, {credentials: "include"}, {method: "PUT"}, {keepalive: true});
+(async () => {
+  const came = [];
+  for (const options of tries)
+    await fetch(target, options).then(async answer => came.push(answer.type + answer.status),
+                                      error => came.push("refused"));
+  navigator.sendBeacon(target, "a=b");
+  await new Promise(ended => {
+    const image = new Image();
+    image.onload = image.onerror = ended;
+    image.src = target;
+  });
+  const frame = document.createElement("iframe");
+  frame.name = "frame";
+  document.body.append(frame);
+  for (const kind of kinds) {
+    const form = document.createElement("form");
+    Object.assign(form, {method: "POST", action: target, target: "frame", enctype: kind});
+    document.body.append(form);
+    await new Promise(ended => { frame.onload = ended; setTimeout(ended, 2000); form.submit(); });
+  }
+  done(came);
+})();
+"""
+
+
+class BrowserTestCase(CommandTestCase):
+    timeout = 120
+    if not (BROWSER and DRIVER):
+        skip = "there is no chromium with chromedriver (Debian: apt-get install chromium chromium-driver)"
+
+    def browser(self, *words: str) -> Any:
+        """A browser with a profile of its own that ends with the test. Only for L{deferToThread}."""
+        options = webdriver.ChromeOptions()
+        options.binary_location = str(BROWSER)
+        profile = os.path.abspath(self.mktemp())
+        quiet = ("--disable-background-networking", "--disable-component-update", "--no-first-run")
+        for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", *quiet,
+                     f"--user-data-dir={profile}", *words):  # fmt: skip
+            options.add_argument(word)
+        service = webdriver.ChromeService(executable_path=DRIVER)
+        browser = webdriver.Chrome(options=options, service=service)
+        browser.set_script_timeout(SECONDS * 2)
+        return browser
+
+    async def look(self, looks: Callable[[Any], Any], *words: str) -> Any:
+        """What C{looks} returns, which is given a browser in a thread."""
+
+        def run() -> Any:
+            browser = self.browser(*words)
+            try:
+                return looks(browser)
+            finally:
+                browser.quit()
+
+        return await deferToThread(run)
+
+
+def wait(browser: Any, condition: Callable[[Any], Any]) -> Any:
+    """The first true value of a condition."""
+    return WebDriverWait(browser, SECONDS, 0.05, [Exception]).until(condition)
+
+
+def text(browser: Any, selector: str = "body") -> str:
+    return str(browser.find_element(By.CSS_SELECTOR, selector).text)
+
+
+def picture(browser: Any, name: str) -> None:
+    if folder := os.environ.get("SCREENSHOTS"):
+        browser.save_screenshot(os.path.join(folder, f"{name}.png"))
+
+
+def strangers(browser: Any, base: str) -> list[str]:
+    """The addresses elsewhere that the page has asked for anything."""
+    script = "return performance.getEntriesByType('resource').map(each => each.name)"
+    return [name for name in browser.execute_script(script) if not name.startswith(base)]
+
+
+class PageTests(BrowserTestCase):
+    """The pages of a service."""
+
+    async def check(self, name: str, *words: str, dark: bool = False, size: str = "1000,900") -> None:
+        """Open the functions, call one, see its answer; see the status."""
+        program = self.twistd("--port", "0", *words, folder=self.folder_of(shop=SHOP))
+        base = f"http://localhost:{await program.port()}"
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/docs")
+            selector = "details[data-path='/price/{name}/'][data-method=GET]"
+            details = wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, selector))
+            self.assertIn("What so many things of a kind cost.", details.text)
+            details.find_element(By.TAG_NAME, "summary").click()
+            for field, value in (("name", "bolt"), ("count", "3")):
+                details.find_element(By.NAME, field).send_keys(value)
+            details.find_element(By.TAG_NAME, "button").click()
+            wait(browser, lambda _: '"count": 3' in details.find_element(By.TAG_NAME, "pre").text)
+            self.assertIn("200 OK", details.text)
+            field = details.find_element(By.NAME, "count")
+            field.clear()
+            field.send_keys("5000")
+            details.find_element(By.TAG_NAME, "button").click()
+            wait(browser, lambda _: "422" in details.text)
+            picture(browser, f"docs-{name}")
+            self.assertEqual(strangers(browser, base), [])
+            wide = "return document.documentElement.scrollWidth <= window.innerWidth"
+            self.assertTrue(browser.execute_script(wide))
+            shade = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+            self.assertEqual(int(shade.strip("rgb()").split(",")[0]) < 128, dark)
+            browser.get(f"{base}/-/status")
+            browser.execute_script("for (let n = 0; n < 50; n++) fetch('/price/nut/')")
+            wait(browser, lambda _: "price" in text(browser, "#tables"))
+            points = "return document.querySelector('polyline').getAttribute('points').split(' ').length"
+            wait(browser, lambda _: browser.execute_script(points) > 2)
+            picture(browser, f"status-{name}")
+            self.assertTrue(browser.execute_script(wide))
+            self.assertEqual(strangers(browser, base), [])
+
+        shown = ("--force-dark-mode", "--enable-features=WebContentsForceDark:no") if dark else ()
+        await self.look(looks, f"--window-size={size}", *shown)
+        await self.stopped(program)
+
+    async def test_wide(self) -> None:
+        """On a wide screen, in light."""
+        await self.check("wide-light", "--app", "shop.py")
+
+    async def test_narrow(self) -> None:
+        """On a phone, with worker processes."""
+        await self.check(
+            "narrow-light", "--app", "shop.py", "--type", "forked", "--workers", "2", size="500,900"
+        )
+
+    async def test_twisted(self) -> None:
+        """In dark, under twisted.web's own channel."""
+        await self.check("wide-dark", "--app", "shop.py", "--channel", "twisted", dark=True)
+
+    async def test_kick(self) -> None:
+        """A buried task of a queue is kicked by a button, after a question."""
+        program = self.python(TWISTD, "-n", "--pidfile=", "tqueuesrv", "--port", "0")
+        port = await program.port()
+        await exchange(port, request("GET", "/painter/put/"))
+        task = (await fetch(port, "/painter/get/")).json["task_id"]
+        await fetch(port, f"/painter/bury/{task}")
+        self.assertEqual((await fetch(port, "/painter/stats/")).json["buried"], 1)
+
+        def looks(browser: Any) -> None:
+            browser.get(f"http://localhost:{port}/-/status")
+            selector = "button[data-verb^=kick]"
+            wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, selector).click() or True)
+            wait(browser, lambda _: browser.switch_to.alert).accept()
+            wait(browser, lambda _: "painter 1 0 0 0" in text(browser, "#tables"))
+            picture(browser, "queues")
+
+        await self.look(looks, "--window-size=1000,900")
+        self.assertEqual((await fetch(port, "/painter/stats/")).json["ready"], 1)
+        await self.stopped(program)
+
+
+class OriginTests(BrowserTestCase):
+    """Pages of other origins."""
+
+    async def attack(self, *words: str, name: str = "localhost") -> tuple[list[str], int]:
+        """What came of a page's tries to call our server, and how often the function was called."""
+        folder = self.folder_of(app=COUNTED)
+        other = self.twistd("--port", "0", "--allow-host", "evil.example", folder=folder)
+        there = await other.port()
+        ours = self.twistd("--port", "0", *(word.format(there=there) for word in words), folder=folder)
+        here = await ours.port()
+        host = name if name != "rebound" else "evil.example"
+
+        def looks(browser: Any) -> list[str]:
+            if name == "rebound":  # its name leads to our server by now
+                browser.get(f"http://evil.example:{here}/call/")
+                self.assertIn("421", text(browser))
+                return [text(browser)]
+            browser.get(f"http://{host}:{there}/page/")
+            self.assertEqual(text(browser), "A page.")
+            return list(browser.execute_async_script(ATTACK, f"http://localhost:{here}/call/"))
+
+        came = await self.look(looks, "--host-resolver-rules=MAP evil.example 127.0.0.1")
+        calls = (await fetch(here, "/count/")).json["calls"]
+        for program in (ours, other):
+            await self.stopped(program)
+        return came, calls
+
+    async def test_foreign(self) -> None:
+        """Neither a form, fetch with any content type, a beacon nor an image calls a function."""
+        for name in ("localhost", "127.0.0.1", "evil.example"):
+            came, calls = await self.attack(name=name)
+            self.assertEqual(calls, 0, name)
+            self.assertEqual({each for each in came if not each.startswith("opaque")}, {"refused"}, name)
+
+    async def test_rebound(self) -> None:
+        """Nor does a page whose own name has come to lead to our server."""
+        _, calls = await self.attack(name="rebound")
+        self.assertEqual(calls, 0)
+
+    async def test_allowed(self) -> None:
+        """A page of an origin that is named calls, and reads the answers."""
+        came, calls = await self.attack("--allow-origin", "http://evil.example:{there}", name="evil.example")
+        self.assertIn("cors200", came)
+        self.assertGreaterEqual(calls, came.count("cors200"))

@@ -1,0 +1,249 @@
+"""Tests of how workers and servers live: replaced new before old, loaded again, and ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock, deferLater
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests import cases
+from tests.executing import APPLICATION, ExecutorTestCase, get, said
+from tests.programs import Program
+from tests.test_command import CommandTestCase
+from tests.wire import connect, fetch, request
+from twisted_appserver import ConfigurationError, ProcessExecutor, Router
+from twisted_appserver.executors import crew
+from twisted_appserver.overload import EVERY, LONGEST, Refusals
+
+VERSION = """\
+import os, time
+
+def version():
+    return {{"version": {0}, "pid": os.getpid()}}
+
+async def inline():
+    return {{"version": {0}}}
+
+def hangs(path: str):
+    open(path, "w").close()
+    while True:
+        time.sleep(1000)
+
+url_patterns = ((r"/version/", version), (r"/inline/", inline), (r"/hangs/", hangs))
+"""
+
+
+class ReplacementTests(ExecutorTestCase):
+    async def pool(self, size: int, **options: Any) -> tuple[ProcessExecutor, Any]:
+        executor = ProcessExecutor(reactor, APPLICATION, size, **options)
+        self.addCleanup(executor.stop)
+        await executor.start()
+        return executor, self.dispatcher(executor, "processes")
+
+    async def test_max_requests(self) -> None:
+        """After so many calls a worker is replaced; no call fails, and the pool stays whole."""
+        executor, dispatcher = await self.pool(2, max_requests=20)
+        seen: set[int] = set()
+        while len(seen) <= 4:
+            replies = await gatherResults([dispatcher.dispatch(get("/pid/")) for _ in range(20)])
+            self.assertEqual({reply.status for reply in replies}, {200})
+            seen |= {said(reply)["pid"] for reply in replies}
+            self.assertTrue(executor.pids)
+        await self.until(lambda: len(executor.crew.workers) == 2)
+        self.assertEqual(executor.failed, 0)
+
+    async def test_max_rss(self) -> None:
+        """A worker whose memory is above the limit is replaced, in the midst of calls, and none fails."""
+        with patch.object(crew, "LOOK", 0.02):
+            executor, dispatcher = await self.pool(1, max_rss=1)
+            (first,) = executor.pids
+            reply = None
+            while reply is None or said(reply)["pid"] == first:
+                reply = await dispatcher.dispatch(get("/pid/"))
+                self.assertEqual(reply.status, 200)
+            await executor.stop()
+        roomy, dispatcher = await self.pool(1, max_rss=10**12)
+        self.assertEqual(said(await dispatcher.dispatch(get("/pid/")))["pid"], roomy.pids[0])
+        self.assertGreater(roomy.crew.workers[0].memory(), 10**6)
+
+    async def test_running(self) -> None:
+        """A worker that is replaced in the midst of a call ends it first."""
+        executor, dispatcher = await self.pool(1)
+        path = os.path.abspath(self.mktemp())
+        held = dispatcher.dispatch(get("/holds/", path=path))
+        holder = await self.holder(path)
+        executor.crew.replace(executor.crew.workers[0])
+        await self.until(lambda: executor.pids and executor.pids != [holder])
+        self.assertNotEqual(said(await dispatcher.dispatch(get("/pid/")))["pid"], holder)
+        os.remove(path)
+        self.assertEqual(said(await held), {"pid": holder})
+        await self.until(lambda: len(executor.crew.workers) == 1)
+
+    async def test_renewed(self) -> None:
+        """All workers are replaced at once; calls that wait for one go to the new ones."""
+        executor, dispatcher = await self.pool(2)
+        before = set(executor.pids)
+        router = Router(cases.url_patterns)
+        renewed = executor.renew(router)
+        replies = [dispatcher.dispatch(get("/pid/")) for _ in range(50)]
+        await renewed
+        dispatcher.router = router
+        replies += [dispatcher.dispatch(get("/pid/")) for _ in range(50)]
+        pids = [said(reply)["pid"] for reply in await gatherResults(replies)]
+        self.assertFalse(set(pids[50:]) & before)
+        self.assertEqual(executor.failed, 0)
+
+    async def test_not_renewed(self) -> None:
+        """Where the new workers cannot start, or have another table, the old ones go on."""
+        executor, dispatcher = await self.pool(2)
+        before = set(executor.pids)
+        renewed = executor.renew(Router([(r"/other/", cases.pid)]))
+        error = await self.assertFailure(renewed, ConfigurationError)
+        self.assertIn("differ", str(error))
+        self.assertEqual(set(executor.pids), before)
+        self.assertIn(said(await dispatcher.dispatch(get("/pid/")))["pid"], before)
+
+    async def test_unready(self) -> None:
+        """A pool says why it cannot take a call, and that it can again."""
+        executor, _ = await self.pool(1)
+        self.assertEqual(executor.unready(), "")
+        (pid,) = executor.pids
+        os.kill(pid, signal.SIGKILL)
+        await self.until(executor.unready)
+        self.assertIn("no worker process is ready", executor.unready())
+        await self.until(lambda: not executor.unready())
+
+
+class LostThreadsTests(ExecutorTestCase):
+    async def test_lost(self) -> None:
+        """When all threads hang in calls that nobody awaits, it is unready and the log says where."""
+        executor, dispatcher = await self.threads(2, timeout=0.2)
+        lines = self.logged()
+        paths = [os.path.abspath(self.mktemp()) for _ in range(2)]
+        replies = await gatherResults([dispatcher.dispatch(get("/holds/", path=path)) for path in paths])
+        self.assertEqual([reply.status for reply in replies], [504, 504])
+        self.assertIn("all 2 threads are lost", executor.unready())
+        self.assertIn("holds", executor.unready())
+        (line,) = (line for line in lines if "are lost" in line)
+        self.assertIn("cases.py", line)
+        os.remove(paths[0])
+        await self.until(lambda: not executor.unready())
+        os.remove(paths[1])
+        await self.until(lambda: not executor.running)
+
+
+class RefusalsTests(SynchronousTestCase):
+    class Executor:
+        completed = failed = 0
+        pending = 100
+
+    def test_rate(self) -> None:
+        """Who is turned away is told how long those who wait will take, at the rate of the last seconds."""
+        clock, executor = Clock(), self.Executor()
+        refusals = Refusals(clock)
+        self.assertEqual(refusals.retry_after(executor), 1)
+        for _ in range(10):
+            clock.advance(EVERY)
+            executor.completed += 2
+            seconds = refusals.retry_after(executor)
+        self.assertEqual(seconds, 9)
+        for _ in range(100):
+            clock.advance(EVERY)
+            executor.completed += 200
+            seconds = refusals.retry_after(executor)
+        self.assertEqual(seconds, 1)
+        for _ in range(100):
+            clock.advance(EVERY)
+            seconds = refusals.retry_after(executor)
+        self.assertEqual(seconds, LONGEST)
+
+
+class ServerTests(CommandTestCase):
+    timeout = 60
+
+    def write(self, folder: str, text: str) -> None:
+        """A new version of the application, which is later than the one before for whoever looks at files."""
+        path = os.path.join(folder, "app.py")
+        self.later = getattr(self, "later", 10**9) + 10
+        with open(path + ".new", "w") as file:
+            file.write(text)
+        os.utime(path + ".new", (self.later, self.later))
+        os.replace(path + ".new", path)
+
+    async def load(self, port: int, until: Callable[[int], bool], path: str) -> list[int]:
+        """Call again and again, on one connection, until a version is seen; all that were seen."""
+        connection, seen = await connect(port), [0]
+        while not until(seen[-1]):
+            answer = await connection.send(request("GET", path))
+            self.assertEqual(answer.status, 200, answer.body)
+            seen.append(answer.json["version"])
+        await connection.close()
+        return seen
+
+    async def reloads(self, server_type: str, path: str, times: int = 4) -> None:
+        folder = self.folder_of()
+        self.write(folder, VERSION.format(1))
+        program = self.twistd("--port", "0", "--type", server_type, folder=folder)
+        port = await program.port()
+        while any(
+            each["state"] == "starts" for each in (await fetch(port, "/-/status.json")).json["workers"]
+        ):
+            await deferLater(reactor, 0.01)
+        loads = [Deferred.fromCoroutine(self.load(port, lambda n: n >= times + 1, path)) for _ in range(8)]
+        for number in range(2, times + 2):
+            self.write(folder, VERSION.format(number))
+            program.signal("HUP")
+            await self.load(port, lambda n, least=number: n >= least, path)  # type: ignore[misc]
+        for seen in await gatherResults(loads):
+            self.assertEqual(seen, sorted(seen))
+        self.write(folder, "this is no Python\n")
+        program.signal("HUP")
+        await program.line("not loaded again, the old code goes on")
+        self.assertEqual((await fetch(port, path)).json["version"], times + 1)
+        await self.stopped(program)
+
+    async def test_reload_threaded(self) -> None:
+        """At SIGHUP new code is served; no request fails, none is answered by older code than one before."""
+        await self.reloads("threaded", "/version/")
+
+    async def test_reload_forked(self) -> None:
+        """The same with worker processes, by new ones."""
+        await self.reloads("forked", "/version/")
+
+    async def test_reload_inline(self) -> None:
+        """The same for what runs on the reactor, though the type is forked."""
+        await self.reloads("forked", "/inline/", 2)
+
+    async def hanging(self, *words: str) -> tuple[Program, str]:
+        """A server one of whose functions hangs."""
+        folder = self.folder_of(app=VERSION.format(1))
+        program = self.twistd("--port", "0", *words, folder=folder)
+        path = os.path.join(folder, "hangs")
+        port = await program.port()
+        connection = await connect(port)
+        connection.send(request("GET", f"/hangs/?path={path}")).addErrback(lambda _: None)
+        while not os.path.exists(path):
+            await deferLater(reactor, 0.01)
+        return program, path
+
+    async def test_hanging_thread(self) -> None:
+        """A thread that hangs does not keep the server from ending after its grace period, orderly."""
+        program, _ = await self.hanging("--graceful-timeout", "0.2")
+        await self.stopped(program)
+        self.assertIn("hang in their threads", program.output)
+
+    async def test_server_killed(self) -> None:
+        """When the server is killed, no worker outlives it, also one in the midst of a function."""
+        program, _ = await self.hanging("--type", "forked", "--workers", "2")
+        self.assertEqual(len(program.processes()), 3)
+        program.signal("KILL")
+        await program.ended
+        while program.processes():
+            await deferLater(reactor, 0.02)

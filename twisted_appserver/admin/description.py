@@ -1,0 +1,170 @@
+"""The functions of a table as OpenAPI 3.1 describes them: from their patterns, signatures and docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from twisted_appserver.binding import Handler, Parameter
+from twisted_appserver.calls import Reply
+
+TEMPLATE = "#/components/schemas/{name}"
+BODIES = ("application/json", "application/x-www-form-urlencoded")
+WITH_BODY = ("POST", "PUT", "PATCH")
+PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "description": "The id under which the log knows the request."},
+    },
+}
+
+
+def template(regex: str) -> tuple[str, dict[str, str]]:
+    """A pattern as a path with C{{names}}, and what each name must match."""
+    path, groups, depth, name, start = "", dict[str, str](), 0, "", 0
+    index = 0
+    while index < len(regex):
+        character = regex[index]
+        if character == "\\" and not depth:
+            index += 1
+            path += regex[index]
+        elif character == "(":
+            if not depth and (found := re.compile(r"\(\?P<(\w+)>").match(regex, index)):
+                name, start = found[1], found.end()
+            depth += 1
+        elif character == ")":
+            depth -= 1
+            if not depth and name:
+                path += f"{{{name}}}"
+                groups[name] = regex[start:index]
+                name = ""
+        elif character == "\\":
+            index += 1
+        elif not depth:
+            path += character
+        index += 1
+    return path if path.startswith("/") else f"/{path}", groups
+
+
+class Description:
+    """
+    @param service: an L{AppService}.
+    """
+
+    def __init__(self, service: Any) -> None:
+        self._service = service
+        self._made: tuple[Any, dict[str, Any]] = (None, {})
+
+    async def openapi(self) -> dict[str, Any]:
+        """The document."""
+        router = self._service.dispatcher.router
+        if self._made[0] is not router:
+            self._made = (router, describe(router.entries, self._service.title))
+        return self._made[1]
+
+
+def describe(entries: Any, title: str) -> dict[str, Any]:
+    """
+    The document for a table.
+
+    @param entries: of a L{Router}.
+    """
+    components: dict[str, Any] = {"problem": PROBLEM}
+    paths: dict[str, dict[str, Any]] = {}
+    shapes = set()
+    for number, entry in enumerate(entries):
+        path, groups = template(entry.regex)
+        shape = re.sub(r"\{\w+\}", "{}", path)
+        if shape in shapes:  # one that OpenAPI cannot tell from an earlier one
+            continue
+        shapes.add(shape)
+        item = paths.setdefault(path, {})
+        for method in sorted(entry.methods - {"HEAD"}):
+            if method.lower() in ("get", "put", "post", "delete", "options", "head", "patch", "trace"):
+                item[method.lower()] = _operation(entry.handler, method, groups, number, components)
+        if set(entry.regex) & set("[]()*+?|^$\\"):
+            item["x-regex"] = entry.regex
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": "0"},
+        "servers": [{"url": ".."}],
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+
+
+def _operation(
+    handler: Handler, method: str, groups: dict[str, str], number: int, components: dict[str, Any]
+) -> dict[str, Any]:
+    summary, _, text = (inspect.getdoc(handler.function) or "").partition("\n")
+    made: dict[str, Any] = {"operationId": f"{handler.name}-{number}-{method.lower()}", "tags": ["functions"]}
+    made |= {"summary": summary or handler.name}
+    if text.strip():
+        made["description"] = text.strip()
+    fields = {each.name: (each, _schema(each, handler, components)) for each in handler.parameters}
+    parameters = []
+    for name, regex in groups.items():
+        schema = dict(fields[name][1]) if name in fields else {"type": "string"}
+        if schema == {"type": "string"} and regex not in ("[^/]+", ".+", ".*"):
+            schema["pattern"] = f"^(?:{regex})$"
+        parameters.append(
+            {"name": name, "in": "path", "required": True, "schema": schema or {"type": "string"}}
+        )
+    rest = {name: field for name, field in fields.items() if name not in groups}
+    if method in WITH_BODY:
+        body: dict[str, Any] = {"type": "object"}
+        if rest:
+            body["properties"] = {name: schema for name, (_, schema) in rest.items()}
+        if required := [name for name, (each, _) in rest.items() if each.required]:
+            body["required"] = required
+        if rest or handler.rest or handler.dict_name or handler.call_name:
+            kinds = {kind: {"schema": body} for kind in BODIES}
+            made["requestBody"] = {"required": bool(required), "content": kinds}
+    else:
+        for name, (each, schema) in rest.items():
+            parameters.append({"name": name, "in": "query", "required": each.required, "schema": schema})
+    if parameters:
+        made["parameters"] = parameters
+    problem = {"application/problem+json": {"schema": {"$ref": TEMPLATE.format(name="problem")}}}
+    made["responses"] = {
+        "200": {"description": "What it returns.", "content": _result(handler, components)},
+        "422": {"description": "A variable is missing or does not fit.", "content": problem},
+        "default": {"description": "A problem.", "content": problem},
+    }
+    return made
+
+
+def _schema(parameter: Parameter, handler: Handler, components: dict[str, Any]) -> dict[str, Any]:
+    """Of a parameter's type, with its default."""
+    schema = {} if parameter.type is Any else _of_type(parameter.type, components)
+    if not parameter.required:
+        default = inspect.signature(handler.function).parameters[parameter.name].default
+        with suppress(TypeError):  # one that has no place in JSON is not shown
+            schema = {**schema, "default": msgspec.to_builtins(default, str_keys=True)}
+    return schema
+
+
+def _of_type(kind: Any, components: dict[str, Any]) -> dict[str, Any]:
+    (schema,), more = msgspec.json.schema_components((kind,), ref_template=TEMPLATE)
+    components |= more
+    return schema
+
+
+def _result(handler: Handler, components: dict[str, Any]) -> dict[str, Any]:
+    kind = inspect.signature(handler.function, eval_str=True).return_annotation
+    if kind in (Reply, "Reply"):
+        return {"*/*": {}}
+    schema: dict[str, Any] = {"type": "object"}
+    with suppress(TypeError, ValueError):  # a type that JSON Schema does not know, such as a Deferred
+        if kind not in (inspect.Signature.empty, Any, None):
+            schema = _of_type(kind, components)
+    return {"application/json": {"schema": schema}}

@@ -1,0 +1,86 @@
+"""Pages for a person: the functions, each with a form, and what goes on. All they need comes from here."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from time import time
+from typing import Any
+
+from twisted_appserver.admin.figures import Figures, percentile
+from twisted_appserver.calls import Reply
+from twisted_appserver.errors import HTTPError
+
+KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+HEADERS = (
+    ("cache-control", "no-cache"),
+    ("content-security-policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+)
+SPAN = 10  # seconds over which the rates at the top of the page are taken
+
+
+def _file(name: str) -> Reply:
+    """A file of this package."""
+    try:
+        body = files(__package__).joinpath("static", name).read_bytes()
+    except OSError:
+        raise HTTPError(404, f"there is no {name}") from None
+    kind = f"{KINDS[name.rpartition('.')[2]]}; charset=utf-8"
+    return Reply(body, 200, (("content-type", kind), *HEADERS))
+
+
+class Pages:
+    """
+    @param figures: of the service.
+    """
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    async def index(self) -> Reply:
+        """To the page of functions."""
+        return Reply(b"", 307, {"Location": "docs"})
+
+    async def page(self, page: str) -> Reply:
+        """The functions, or the status."""
+        return _file(f"{page}.html")
+
+    async def asset(self, name: str) -> Reply:
+        """What a page needs besides."""
+        return _file(name)
+
+    async def figures(self) -> dict[str, Any]:
+        """What the page of the status shows."""
+        figures, service = self._figures, self._figures.service
+        figures.look()
+        routes: dict[str, dict[str, Any]] = {}
+        for (name, status), durations in figures.calls.items():
+            route = routes.setdefault(name or "(none)", {"calls": 0, "errors": 0, "counts": []})
+            route["calls"] += durations.number
+            route["errors"] += durations.number if status >= 500 else 0
+            pairs = zip(route["counts"] or [0] * len(durations.counts), durations.counts, strict=True)
+            route["counts"] = [one + other for one, other in pairs]
+        for route in routes.values():
+            counts = route.pop("counts")
+            route |= {"p50": percentile(counts, 0.5), "p99": percentile(counts, 0.99)}
+        last = [second for second in figures.history if second[0] > time() - SPAN]
+        executor = service.executor
+        return {
+            "title": service.title,
+            "line": service.line(),
+            "unready": service.unready(),
+            "rate": sum(second[1] for second in last) / len(last) if last else 0.0,
+            "running": executor.running,
+            "pending": executor.pending,
+            "completed": executor.completed,
+            "failed": executor.failed,
+            "restarts": figures.restarts,
+            "connections": service.site.connections,
+            "at_work": figures.at_work(),
+            "workers": figures.workers(),
+            "routes": routes,
+            "errors": list(figures.errors)[::-1],
+            "history": [list(second) for second in figures.history],
+            "queues": service.queues(),
+        }

@@ -1,0 +1,191 @@
+"""The worker processes of a pool: started, kept at their number, replaced new before old, and stopped."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from twisted_appserver.application import Application
+from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.executors.connection import Worker
+from twisted_appserver.routing import Router
+
+MODULE = "twisted_appserver.executors.worker"
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BACK_OFF = 30.0  # seconds, the longest pause before a worker that did not start is tried again
+LOOK = 1.0  # seconds between two looks at the memory of workers
+JITTER = 0.1  # of max_requests, so that workers are not all replaced at once
+
+
+class Crew:
+    """
+    @param pool: the L{ProcessExecutor} whose calls they perform.
+    @param max_requests: calls after which a worker is replaced; 0 for never.
+    @param max_rss: bytes of resident memory above which it is; 0 for never.
+    @ivar workers: all that have not ended.
+    @ivar trouble: why the last one that did not become ready did not; empty since one did.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, pool: Any, reactor: Any, application: Application, size: int, max_requests: int, max_rss: int
+    ) -> None:
+        self._pool, self._reactor, self._application, self._size = pool, reactor, application, size
+        self._max_requests, self._max_rss = max_requests, max_rss
+        self.workers: list[Worker] = []
+        self.trouble = ""
+        self.restarts = 0  # workers that have ended unasked
+        self._starting: Deferred[None] | None = None
+        self._stopping: Deferred[None] | None = None
+        self._renewing: tuple[Router, Deferred[None]] | None = None
+        self._failures = 0  # of workers, since one became ready
+        self._timers: list[Any] = []
+
+    def start(self) -> Deferred[None]:
+        self._starting, self._stopping = Deferred(), None
+        for _ in range(self._size):
+            self._spawn()
+        if self._max_rss:
+            self._later(LOOK, self._look)
+        return self._starting
+
+    def _later(self, seconds: float, function: Any) -> None:
+        self._timers = [timer for timer in self._timers if timer.active()]
+        self._timers.append(self._reactor.callLater(seconds, function))
+
+    def _spawn(self, router: Router | None = None) -> Worker:
+        worker = Worker(self._pool, self._reactor, self._application, router or self._pool.router)
+        self.workers.append(worker)
+        if self._max_requests:
+            worker.most = self._max_requests + random.randint(0, int(JITTER * self._max_requests))
+        search = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
+        command = [sys.executable, "-m", MODULE]
+        self._reactor.spawnProcess(worker, sys.executable, command, {**os.environ, "PYTHONPATH": search})
+        return worker
+
+    def became_ready(self, worker: Worker) -> None:
+        """It has imported the application."""
+        self._failures, self.trouble = 0, ""
+        if self._renewing is not None and worker.router is self._renewing[0]:
+            self._take_over()
+            return
+        worker.ready = True
+        for old in self.workers:
+            if old.successor is worker:
+                old.retire()
+        if self._starting is not None and all(worker.ready for worker in self.workers):
+            starting, self._starting = self._starting, None
+            starting.callback(None)
+
+    def ended(self, worker: Worker, how: str) -> None:
+        """See that there is another in its place."""
+        self.workers.remove(worker)
+        if self._stopping is not None:
+            if not self.workers:
+                self._stopping.callback(None)
+            return
+        if worker.retired:
+            return
+        self.log.error("worker {pid} {how}", pid=worker.pid, how=how)
+        self.restarts += 1
+        if not worker.was_ready:
+            self._failures += 1
+            self.trouble = f"a worker process {how}"
+            if self._renewing is not None and worker.router is self._renewing[0]:
+                self._give_up_renewing()
+                return
+        old = next((old for old in self.workers if old.successor is worker), None)
+        if old is not None:  # it stays, and is replaced a little later
+            self._later(self._pause(), partial(self._try_again, old))
+        elif worker.successor is None:
+            self._later(0.0 if worker.was_ready else self._pause(), self._spawn)
+        if self._starting is not None and not worker.was_ready:
+            starting, self._starting = self._starting, None
+            starting.errback(ConfigurationError(self.trouble))
+
+    def _pause(self) -> float:
+        return float(min(0.1 * 2**self._failures, BACK_OFF))
+
+    # ---- new before old ----
+
+    def replace(self, worker: Worker) -> None:
+        """Have another one started, and this one end when that is ready and it has nothing left to do."""
+        if worker.successor is None and not worker.retired:
+            worker.successor = self._spawn()
+
+    def _try_again(self, old: Worker) -> None:
+        if old in self.workers:
+            old.successor = None
+            self.replace(old)
+
+    def _look(self) -> None:
+        """Replace workers that have grown too large."""
+        self._later(LOOK, self._look)
+        for worker in list(self.workers):
+            if worker.ready and worker.memory() > self._max_rss:
+                self.log.info("worker {pid} has grown above its limit of memory", pid=worker.pid)
+                self.replace(worker)
+
+    def renew(self, router: Router) -> Deferred[None]:
+        """
+        Start new workers, which import the application as it is now, and let them take over.
+
+        @param router: of the application as it is now.
+        @return: fires when they do; fails with L{ConfigurationError}, and the old ones go on, if one of them
+            cannot start.
+        """
+        renewed: Deferred[None] = Deferred()
+        self._renewing = router, renewed
+        for _ in range(self._size):
+            self._spawn(router)
+        return renewed
+
+    def _take_over(self) -> None:
+        assert self._renewing is not None
+        router, renewed = self._renewing
+        fresh = [worker for worker in self.workers if worker.router is router]
+        if not all(worker.was_ready for worker in fresh):
+            return
+        self._renewing = None
+        for worker in self.workers:
+            if worker in fresh:
+                worker.ready = True
+            else:
+                worker.retire()
+        self._pool.adopt(router)
+        renewed.callback(None)
+
+    def _give_up_renewing(self) -> None:
+        assert self._renewing is not None
+        router, renewed = self._renewing
+        self._renewing = None
+        for worker in self.workers:
+            if worker.router is router:
+                worker.retire()
+        renewed.errback(ConfigurationError(self.trouble))
+
+    # ---- the end ----
+
+    def stop(self) -> Deferred[None]:
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+        if self._starting is not None:
+            starting, self._starting = self._starting, None
+            starting.errback(ConfigurationError("stopped before the workers were ready"))
+        if self._renewing is not None:
+            renewed, self._renewing = self._renewing[1], None
+            renewed.errback(ConfigurationError("stopped before the new workers were ready"))
+        if not self.workers:
+            return succeed(None)
+        self._stopping = Deferred()
+        for worker in self.workers:
+            worker.stop()
+        return self._stopping

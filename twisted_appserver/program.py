@@ -1,0 +1,55 @@
+"""A server that is a program of its own: its signals, its limit of open files, and its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+from twisted.python.failure import Failure
+
+from twisted_appserver.options import Settings
+from twisted_appserver.service import AppService
+
+SPARE = 64  # descriptors besides those of connections: for the log, workers, and what functions open
+PATIENCE = 0.5  # seconds that threads which hang have to end when all else has
+
+
+def raise_files(settings: Settings) -> None:
+    """Allow as many open files as the connections need, as far as the system lets us."""
+    try:
+        import resource
+    except ImportError:  # Windows, where there is no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_connections + SPARE
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def reload_on_hangup(service: AppService, reactor: Any) -> None:
+    """Load the application again at SIGHUP."""
+
+    def failed(failure: Failure) -> None:
+        service.log.error("not loaded again, the old code goes on: {why}", why=failure.getErrorMessage())
+
+    def begin() -> None:
+        service.reload().addErrback(failed)
+
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(begin))
+
+
+def leave(service: AppService) -> None:
+    """
+    See that the program ends though functions hang in threads, which Python waits for. Their calls have been
+    given up, and there is nothing left to do.
+    """
+    if service.executor.running:
+        service.log.warn("{n} functions hang in their threads; the program ends", n=service.executor.running)
+        timer = threading.Timer(PATIENCE, os._exit, (0,))
+        timer.daemon = True
+        timer.start()
