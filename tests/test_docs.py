@@ -103,7 +103,7 @@ class PageTests(SynchronousTestCase):
         """Every option of ours that a page names exists."""
         known = {cli_name(each.name) for each in fields(Settings)}
         for page in PAGES:
-            others = {"--reactor"}  # twistd's own
+            others = {"--reactor", "--check", "--show-routes"}  # not of the table
             named = set(re.findall(r"`(?:appserver |--listen )?(--[a-z-]+)", page.read_text()))
             self.assertEqual(named - others - known, set(), page.name)
 
@@ -213,6 +213,17 @@ class ArchitectureTests(SynchronousTestCase):
         self.assertTrue(len(names) > 10, names)
         for name in names:
             import_module(f"twisted_appserver.{name}")
+
+
+class PromiseTests(SynchronousTestCase):
+    """The page on what is promised names tests that there are."""
+
+    def test_tests(self) -> None:
+        """Every row has a test of its own name, and there are many."""
+        rows = re.findall(r"(?m)^\| (.+) \| `([\w.]+)` \|$", (ROOT / "docs" / "promises.md").read_text())
+        self.assertGreater(len(rows), 30)
+        for _, name in rows:
+            self.assertTrue(callable(namedAny(f"tests.{name}")), name)
 
 
 class ProgramTests(ProgramTestCase):

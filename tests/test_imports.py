@@ -18,14 +18,14 @@ OPTIONAL = ("dask", "distributed", "psycopg", "watchfiles", "prometheus_client",
 # A module may import those that stand further up, and those beside it as long as there is no circle.
 LEVELS = (
     "errors variables",
-    "calls binding options",
+    "calls binding options matching",
     "results patterns guard application passwords",
     "routing access listening",
-    "executors deadlines overload",
+    "executors deadlines overload hints",
     "dispatch",
-    "resource channel jobs admin client example",
+    "resource channel jobs admin client example accesslog testing",
     "service",
-    "program",
+    "watching program",
     "run tap tqueue __main__",
 )
 LEVEL = {name: number for number, line in enumerate(LEVELS) for name in line.split()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -100,6 +101,62 @@ class ReplacementTests(ExecutorTestCase):
         self.assertFalse(set(pids[50:]) & before)
         self.assertEqual(executor.failed, 0)
 
+    async def test_killed_while_renewed(self) -> None:
+        """New workers that are killed before they are ready do not keep the new code from being served."""
+        executor, _ = await self.pool(2)
+        before = set(executor.pids)
+        renewed = executor.renew(Router(cases.url_patterns))
+        for worker in executor.crew.workers[2:]:
+            os.kill(worker.pid, signal.SIGKILL)
+        await renewed
+        self.assertEqual((len(executor.pids), set(executor.pids) & before), (2, set()))
+
+    async def test_killed_standing_by(self) -> None:
+        """Nor if that happens when they are ready and wait for the others."""
+        executor, _ = await self.pool(2)
+        before = set(executor.pids)
+        renewed = executor.renew(Router(cases.url_patterns))
+        late, early = executor.crew.workers[2:]
+        os.kill(late.pid, signal.SIGSTOP)
+        await self.until(lambda: early.was_ready)
+        self.assertFalse(early.ready)
+        os.kill(early.pid, signal.SIGKILL)
+        await self.until(lambda: early not in executor.crew.workers)
+        os.kill(late.pid, signal.SIGCONT)
+        await renewed
+        self.assertEqual((len(executor.pids), set(executor.pids) & before), (2, set()))
+        await self.until(lambda: len(executor.crew.workers) == 2)
+
+    async def test_killed_old(self) -> None:
+        """An old worker that dies during a reload is not replaced when that is over."""
+        executor, _ = await self.pool(2)
+        renewed = executor.renew(Router(cases.url_patterns))
+        old, _, late, _ = executor.crew.workers
+        os.kill(late.pid, signal.SIGSTOP)
+        os.kill(old.pid, signal.SIGKILL)
+        await self.until(lambda: old not in executor.crew.workers)
+        os.kill(late.pid, signal.SIGCONT)
+        await renewed
+        executor.crew._fill()  # as a timer would
+        await self.until(lambda: not any(worker.retired for worker in executor.crew.workers))
+        self.assertEqual(len(executor.crew.workers), 2)
+
+    async def test_descriptors(self) -> None:
+        """Workers that have ended leave no descriptor behind."""
+        executor, dispatcher = await self.pool(1)
+        gc.disable()  # which would give back what is merely forgotten, sooner or later
+        self.addCleanup(gc.enable)
+        counts = []
+        for _ in range(4):
+            reply = await dispatcher.dispatch(get("/dies/SIGKILL/"))
+            self.assertEqual(reply.status, 502)
+            await self.until(lambda: not executor.unready() and len(executor.crew.workers) == 1)
+            await executor.renew(Router(cases.url_patterns))
+            dispatcher.router = executor.router
+            await self.until(lambda: len(executor.crew.workers) == 1)
+            counts.append(len(os.listdir("/proc/self/fd")))
+        self.assertEqual(len(set(counts)), 1, counts)
+
     async def test_not_renewed(self) -> None:
         """Where the new workers cannot start, or have another table, the old ones go on."""
         executor, dispatcher = await self.pool(2)
@@ -166,7 +223,9 @@ class RefusalsTests(SynchronousTestCase):
 
 
 class ServerTests(CommandTestCase):
-    timeout = 60
+    """C{RELOADS=20} makes them longer."""
+
+    timeout = 300
 
     def write(self, folder: str, text: str) -> None:
         """A new version of the application, which is later than the one before for whoever looks at files."""
@@ -188,6 +247,7 @@ class ServerTests(CommandTestCase):
         return seen
 
     async def reloads(self, server_type: str, path: str, times: int = 4) -> None:
+        times = int(os.environ.get("RELOADS", times))
         folder = self.folder_of()
         self.write(folder, VERSION.format(1))
         program = self.twistd("--port", "0", "--type", server_type, folder=folder)

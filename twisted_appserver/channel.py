@@ -491,7 +491,7 @@ class HTTPChannel(_Counted):
         if self.application is None:
             self._respondToBadRequestAndDisconnect()
             return
-        reply = self.application.dispatcher.refuse(error)
+        reply = self.application.dispatcher.refuse(error, self._client)
         self._send(
             _begin_answer(reply)
             + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(reply.body)

@@ -17,6 +17,7 @@ from twisted_appserver.deadlines import TimeLimits
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.guard import Guard
+from twisted_appserver.hints import near
 from twisted_appserver.overload import Refusals
 from twisted_appserver.results import problem
 from twisted_appserver.routing import Router
@@ -117,6 +118,8 @@ class Dispatcher:
         if not isinstance(error, HTTPError):
             self.log.failure("an executor failed, {id}", Failure(error), id=call.request_id)
             error = HTTPError(500, "the executor failed")
+        if error.status == 404 and self.display_tracebacks:
+            error = HTTPError(404, f"{error.detail}; {near(self.router, call.path)}")
         if error.status == 405 and call.method == "OPTIONS":
             job.callback(Reply(b"", 204, error.headers))
         else:
@@ -161,9 +164,12 @@ class Dispatcher:
         job.executor.cancel(job)
         self._ended(job, reply)
 
-    def refuse(self, error: HTTPError) -> Reply:
+    def refuse(self, error: HTTPError, client: str) -> Reply:
         """The answer to a request that is too malformed or too large for a call."""
-        return problem(error, self._prefix + str(next(self._count)))
+        reply = problem(error, self._prefix + str(next(self._count)))
+        for observe in self.observers:
+            observe(Call("", "", client=client), reply)
+        return reply
 
     def _ended(self, job: Job, reply: Reply) -> None:
         if job.limit is not None:

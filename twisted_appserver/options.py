@@ -79,6 +79,10 @@ class Settings:
     channel: str = _option(
         "llhttp", "NAME", "Who parses HTTP: llhttp, or twisted for twisted.web's own channel"
     )
+    access_log: str | None = _option(
+        None, "FILE", "Write a line for each request, in the combined format, to this file; - for stdout"
+    )
+    reload: bool = _option(False, "", "Serve code as soon as it is saved: for development only")
     display_tracebacks: bool = _option(False, "", "Show the client the traceback of a function that failed")
 
     def __post_init__(self) -> None:

@@ -7,10 +7,10 @@ import signal
 import threading
 from typing import Any
 
-from twisted.python.failure import Failure
-
+from twisted_appserver.errors import AppserverError
 from twisted_appserver.options import Settings
 from twisted_appserver.service import AppService
+from twisted_appserver.watching import watch
 
 SPARE = 64  # descriptors besides those of connections: for the log, workers, and what functions open
 PATIENCE = 0.5  # seconds that threads which hang have to end when all else has
@@ -30,15 +30,18 @@ def raise_files(settings: Settings) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def reload_on_hangup(service: AppService, reactor: Any) -> None:
-    """Load the application again at SIGHUP."""
+def reload_when_asked(service: AppService, reactor: Any, settings: Settings) -> None:
+    """
+    Load the application again at SIGHUP and, with C{--reload}, whenever a file of it is saved.
 
-    def failed(failure: Failure) -> None:
-        service.log.error("not loaded again, the old code goes on: {why}", why=failure.getErrorMessage())
+    @raise ConfigurationError: when files cannot be watched.
+    """
 
     def begin() -> None:
-        service.reload().addErrback(failed)
+        service.reload().addErrback(lambda failure: failure.trap(AppserverError) and None)  # which is logged
 
+    if settings.reload:
+        watch(service, reactor, begin)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(begin))
 

@@ -53,7 +53,8 @@ class AppResource(Resource):
     def render(self, request: Any) -> Any:
         if request.content.seek(0, SEEK_END) > self._max_body:
             error = HTTPError(413, f"the body is longer than {self._max_body} bytes")
-            _write(self.dispatcher.refuse(error), request)
+            client = getattr(request.getClientAddress(), "host", None) or ""
+            _write(self.dispatcher.refuse(error, client), request)
             return NOT_DONE_YET
         call = _call(request)
         job = self.dispatcher.begin(call, partial(_write, request=request, call=call))

@@ -16,28 +16,16 @@ from typing import Any
 
 from twisted_appserver.binding import Handler
 from twisted_appserver.errors import HTTPError, PatternError
+from twisted_appserver.matching import compile_pattern, segments
 from twisted_appserver.patterns import Route, flatten, resolve
 
-# A named group that cannot match a slash, and text that stands for itself.
-VARYING = re.compile(r"\(\?P<\w+>(?:\[\^/\]|\\[dw]|\[[\w.-]+\])(?:[+*?]|\{\d+(?:,\d*)?\})?\)")
 INDEX = attrgetter("handler.index")
-FIXED = re.compile(r"(?:[\w~@,;:=! -]|\\[^\w\s])*")
-
-
-def _segments(regex: str) -> list[str | None] | None:
-    """The fixed text of each segment, C{None} for one that varies; C{None} if it is not of that form."""
-    segments: list[str | None] = []
-    for segment in VARYING.sub("\0", regex).split("/"):
-        if not all(map(FIXED.fullmatch, segment.split("\0"))):
-            return None
-        segments.append(None if "\0" in segment else re.sub(r"\\(.)", r"\1", segment))
-    return segments
 
 
 class _Entry:
     def __init__(self, place: str, regex: str, route: Route) -> None:
         try:
-            pattern = re.compile(regex)
+            pattern = compile_pattern(regex, place)
             function = resolve(route.function)
             self.handler = Handler(function, pattern.groupindex, route.name, route.executor, route.timeout)
         except (re.error, TypeError, ImportError, AttributeError) as error:
@@ -63,14 +51,14 @@ class Router:
         by_count: dict[int, dict[tuple[int, ...], tuple[Any, dict[Any, list[_Entry]]]]] = {}
         for index, entry in enumerate(self._entries):
             entry.handler.index, entry.handler.router = index, self
-            segments = _segments(entry.regex)
-            if segments is None:
+            parts = segments(entry.regex)
+            if parts is None:
                 self._always.append(entry)
                 continue
-            fixed = tuple(i for i, text in enumerate(segments) if text is not None)
-            shapes = by_count.setdefault(len(segments), {})
+            fixed = tuple(i for i, text in enumerate(parts) if text is not None)
+            shapes = by_count.setdefault(len(parts), {})
             pick, table = shapes.setdefault(fixed, (itemgetter(*fixed) if fixed else bool, {}))
-            table.setdefault(pick(segments), []).append(entry)
+            table.setdefault(pick(parts), []).append(entry)
         self._tables = {count: list(shapes.values()) for count, shapes in by_count.items()}
 
     @property

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted_appserver.application import Application, refuse_while_loading
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.options import THREADED_SERVER, Settings
-from twisted_appserver.program import leave, raise_files, reload_on_hangup
+from twisted_appserver.program import leave, raise_files, reload_when_asked
 from twisted_appserver.routing import Router
 from twisted_appserver.service import AppService
 
@@ -63,9 +63,9 @@ def _serve(settings: Settings, application: Application, router: Router) -> None
         return service.stopService().addCallback(lambda _: leave(service))
 
     raise_files(settings)
+    reload_when_asked(service, reactor, settings)
     service.startService()
     service.started.addErrback(failed)
-    reload_on_hangup(service, reactor)
     reactor.addSystemEventTrigger("before", "shutdown", stop)
     reactor.run()
     if failures:

@@ -6,6 +6,7 @@ No thread, process, socket or file is opened before the service is started: twis
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +15,13 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from twisted_appserver.access import Credentials, Proxies, checkers, read_token
+from twisted_appserver.accesslog import AccessLog
 from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import Figures
 from twisted_appserver.application import Application
 from twisted_appserver.channel import AppSite
 from twisted_appserver.dispatch import Dispatcher
-from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes import ProcessExecutor
@@ -46,6 +48,8 @@ class AppService(Service):
 
     def __init__(self, reactor: Any, settings: Settings, application: Application, router: Router) -> None:
         self._reactor, self._settings, self._application = reactor, settings, application
+        self._access_log: AccessLog | None = None
+        self.trouble = ""  # why the last reload did not succeed
         self._reloads = DeferredLock()  # one after the other
         self.executor: IExecutor
         if settings.server_type == FORKED_SERVER:
@@ -89,6 +93,9 @@ class AppService(Service):
         if self.started.called:
             self.started = Deferred()
         self._listening.open(self.site)
+        if settings.access_log:
+            self._access_log = AccessLog(settings.access_log)
+            self.dispatcher.observers.append(self._access_log)
         self.site.ports = list(self.ports)
         self.executor.start().chainDeferred(self.started)
         self.log.info("{line}", line=self.line())
@@ -108,6 +115,14 @@ class AppService(Service):
         """What it is called on its pages."""
         where = self._application
         return where.module or os.path.basename(where.file).removesuffix(".py")
+
+    @property
+    def folder(self) -> str:
+        """Where its application's files are."""
+        module = sys.modules.get(self._application.module)
+        return os.path.dirname(
+            os.path.abspath(self._application.file or getattr(module, "__file__", "") or "")
+        )
 
     def queues(self) -> dict[str, Any]:
         """The figures of its task queues, by their names, if it has any."""
@@ -131,11 +146,16 @@ class AppService(Service):
         return self._reloads.run(lambda: Deferred.fromCoroutine(self._reload()))
 
     async def _reload(self) -> None:
-        router = Router(self._application.load(fresh=True))
-        self.dispatcher.check(router)
-        if isinstance(self.executor, ProcessExecutor):
-            await self.executor.renew(router)
-        self.dispatcher.router = router
+        try:
+            router = Router(self._application.load(fresh=True))
+            self.dispatcher.check(router)
+            if isinstance(self.executor, ProcessExecutor):
+                await self.executor.renew(router)
+        except AppserverError as error:
+            self.trouble = f"not loaded again, the old code goes on: {error}"
+            self.log.error("{why}", why=self.trouble)
+            raise
+        self.dispatcher.router, self.trouble = router, ""
         self.log.info("the application has been loaded again")
 
     def stopService(self) -> Deferred[None]:
@@ -158,6 +178,10 @@ class AppService(Service):
         closed.addErrback(lambda _: self.log.warn("connections whose clients do not read are cut"))
         await closed
         self._figures.stop()
+        if self._access_log is not None:
+            self.dispatcher.observers.remove(self._access_log)
+            self._access_log.close()
+            self._access_log = None
         self.dispatcher.stop()
 
 

@@ -15,11 +15,14 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from twisted_appserver.application import Application, refuse_while_loading
-from twisted_appserver.errors import AppserverError
+from twisted_appserver.errors import AppserverError, ConfigurationError
+from twisted_appserver.hints import routes
 from twisted_appserver.options import Settings, cli_name, settings_from
-from twisted_appserver.program import leave, raise_files, reload_on_hangup
+from twisted_appserver.program import leave, raise_files, reload_when_asked
 from twisted_appserver.routing import Router
 from twisted_appserver.service import AppService
+
+YES, NO = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
 
 
 def _repeatable(each: Field[Any]) -> Callable[[Any, str], None]:
@@ -36,18 +39,20 @@ class TableOptions(usage.Options):
 
     @cvar omitted: the names in L{Settings} of those that this command does not have.
     @cvar presets: by name, those that are not the table's.
+    @cvar prefix: of the variables in the environment that stand for options which are not given.
     """
 
     synopsis = "[options]"
     omitted: tuple[str, ...] = ()
     presets: Mapping[str, Any] = {}
+    prefix = "APPSERVER_"
     table: Sequence[Field[Any]]
     optParameters: list[list[Any]] = []
     optFlags: list[list[Any]] = []
 
     def __init_subclass__(cls) -> None:
         cls.table = [each for each in fields(Settings) if each.name not in cls.omitted]
-        cls.optParameters, cls.optFlags = list(cls.optParameters), []
+        cls.optParameters, cls.optFlags = list(cls.optParameters), list(cls.optFlags)
         for each in cls.table:
             name, text = cli_name(each.name)[2:], each.metadata["help"]
             if each.default == ():
@@ -67,8 +72,32 @@ class TableOptions(usage.Options):
 
         @raise ConfigurationError: when a value is wrong.
         """
-        names = (each.name for each in self.table if each.name not in self.many)
-        return settings_from({name: self[cli_name(name)[2:]] for name in names} | self.many)
+        given: dict[str, Any] = {**self.many}
+        given |= {each.name: self[cli_name(each.name)[2:]] for each in self.table if each.name not in given}
+        for each in self.table:
+            text = os.environ.get(self.variable(each.name))
+            if text is not None and given[each.name] == self._default(each):
+                given[each.name] = self._read(each, text)
+        return settings_from(given)
+
+    def variable(self, name: str) -> str:
+        """The name of the variable in the environment that stands for an option."""
+        return self.prefix + cli_name(name)[2:].replace("-", "_").upper()
+
+    def _default(self, each: Field[Any]) -> Any:
+        if each.type == "bool":
+            return 0
+        return [] if each.default == () else self.presets.get(each.name, each.default)
+
+    def _read(self, each: Field[Any], text: str) -> Any:
+        """What the environment says, as the command line would have it."""
+        if each.default == ():
+            return text.split()
+        if each.type != "bool":
+            return text
+        if text.lower() not in YES | NO:
+            raise ConfigurationError(f"{self.variable(each.name)} must be 1 or 0, not {text!r}")
+        return text.lower() in YES
 
 
 class Options(TableOptions):
@@ -76,8 +105,14 @@ class Options(TableOptions):
 
     longdesc = (
         "Serves the functions that url_patterns lists: regular expressions with named groups, and the "
-        "functions that get them. Try it without any option, and then: curl localhost:8080/person/get/123/"
+        "functions that get them. Try it without any option, and then: curl localhost:8080/person/get/123/ "
+        "or open http://localhost:8080/-/docs. Every option can be given in the environment too, as "
+        "APPSERVER_PORT and so on."
     )
+    optFlags = [
+        ["check", None, "Import the application, build its table, say what is wrong, and end"],
+        ["show-routes", None, "Print the table of patterns, and end"],
+    ]
 
 
 class CommandService(AppService):
@@ -91,8 +126,8 @@ class CommandService(AppService):
 
     def startService(self) -> None:
         raise_files(self._settings)
-        reload_on_hangup(self, self._reactor)
         try:
+            reload_when_asked(self, self._reactor, self._settings)
             self.open()
         except (AppserverError, CannotListenError) as error:
             self._say(error)
@@ -130,6 +165,14 @@ def makeService(options: Options) -> AppService:
         refuse_while_loading("twistd")
         settings = options.settings()
         application = Application.parse(settings.app)
-        return CommandService(reactor, settings, application, Router(application.load()))
+        router = Router(application.load())
+        service = CommandService(reactor, settings, application, router)
     except AppserverError as error:
         sys.exit(f"appserver: {error}")
+    if options["show-routes"]:
+        print(routes(router))
+    if options["check"]:
+        print(f"{len(router.handlers)} routes, nothing wrong")
+    if options["check"] or options["show-routes"]:
+        sys.exit(0)
+    return service

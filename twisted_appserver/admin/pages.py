@@ -69,7 +69,7 @@ class Pages:
         return {
             "title": service.title,
             "line": service.line(),
-            "unready": service.unready(),
+            "unready": "; ".join(filter(None, (service.unready(), service.trouble))),
             "rate": sum(second[1] for second in last) / len(last) if last else 0.0,
             "running": executor.running,
             "pending": executor.pending,

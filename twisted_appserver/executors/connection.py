@@ -205,6 +205,11 @@ class Worker(ProcessProtocol):
             self.transport.closeStdin()
 
     @property
+    def faulty(self) -> bool:
+        """Whether it ended for a reason of its own, and not by a signal from nowhere."""
+        return bool(self._reason) or getattr(self._exit and self._exit.value, "signal", None) is None
+
+    @property
     def state(self) -> str:
         """What it does, in a word."""
         if not self.ready:
@@ -250,3 +255,4 @@ class Worker(ProcessProtocol):
         how = f"was killed by {signal.Signals(number).name}" if number else f"ended with status {status}"
         self._progress.remove()
         self._pool.worker_ended(self, f"{how}: {self._reason}" if self._reason else how)
+        self._progress.close()

@@ -20,6 +20,7 @@ MODULE = "twisted_appserver.executors.worker"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BACK_OFF = 30.0  # seconds, the longest pause before a worker that did not start is tried again
 LOOK = 1.0  # seconds between two looks at the memory of workers
+MOST = 5  # workers one after the other that may be killed before new code is given up
 JITTER = 0.1  # of max_requests, so that workers are not all replaced at once
 
 
@@ -70,6 +71,16 @@ class Crew:
         self._reactor.spawnProcess(worker, sys.executable, command, {**os.environ, "PYTHONPATH": search})
         return worker
 
+    def _fill(self, router: Router | None = None) -> None:
+        """Start one where one has ended, unless those of its table have been replaced meanwhile."""
+        wanted = self._pool.router if self._renewing is None or router is None else self._renewing[0]
+        if router not in (None, wanted):
+            return
+        successors = {worker.successor for worker in self.workers}
+        staying = [w for w in self.workers if w.router is wanted and not w.retired and w not in successors]
+        if len(staying) < self._size:
+            self._spawn(wanted)
+
     def became_ready(self, worker: Worker) -> None:
         """It has imported the application."""
         self._failures, self.trouble = 0, ""
@@ -98,14 +109,18 @@ class Crew:
         if not worker.was_ready:
             self._failures += 1
             self.trouble = f"a worker process {how}"
-            if self._renewing is not None and worker.router is self._renewing[0]:
+        if self._renewing is not None and worker.router is self._renewing[0]:
+            if not worker.was_ready and (worker.faulty or self._failures > MOST):
                 self._give_up_renewing()
-                return
+            else:  # killed from outside
+                pause = 0.0 if worker.was_ready else self._pause()
+                self._later(pause, partial(self._fill, worker.router))
+            return
         old = next((old for old in self.workers if old.successor is worker), None)
         if old is not None:  # it stays, and is replaced a little later
             self._later(self._pause(), partial(self._try_again, old))
         elif worker.successor is None:
-            self._later(0.0 if worker.was_ready else self._pause(), self._spawn)
+            self._later(0.0 if worker.was_ready else self._pause(), self._fill)
         if self._starting is not None and not worker.was_ready:
             starting, self._starting = self._starting, None
             starting.errback(ConfigurationError(self.trouble))
@@ -151,7 +166,7 @@ class Crew:
         assert self._renewing is not None
         router, renewed = self._renewing
         fresh = [worker for worker in self.workers if worker.router is router]
-        if not all(worker.was_ready for worker in fresh):
+        if len(fresh) < self._size or not all(worker.was_ready for worker in fresh):
             return
         self._renewing = None
         for worker in self.workers:

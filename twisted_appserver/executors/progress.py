@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from array import array
 from contextlib import suppress
 
 NO_LIMIT = 2**62
@@ -29,7 +30,8 @@ class Progress:
         else:
             self.path = path
             descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-        self._numbers = memoryview(mmap.mmap(descriptor, SIZE)).cast("q")
+        self._map = mmap.mmap(descriptor, SIZE)
+        self._numbers: memoryview | array[int] = memoryview(self._map).cast("q")
         os.close(descriptor)
         if path is None:
             self.limit = NO_LIMIT
@@ -52,6 +54,13 @@ class Progress:
     @limit.setter
     def limit(self, number: int) -> None:
         self._numbers[1] = number
+
+    def close(self) -> None:
+        """Give the memory back, and keep what stands in it: the worker has ended."""
+        if isinstance(self._numbers, memoryview):
+            numbers, self._numbers = self._numbers, array("q", self._numbers)
+            numbers.release()
+            self._map.close()
 
     def remove(self) -> None:
         """Remove the file. What has it mapped already keeps it, where the system lets it be removed then."""

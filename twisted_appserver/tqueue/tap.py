@@ -27,8 +27,19 @@ class Options(TableOptions):
         "Serves task queues to workers on several hosts. Try it without any option, and then: "
         "curl -d n=1 localhost:8082/painter/put/; curl localhost:8082/painter/get/"
     )
-    omitted = ("app", "server_type", "threads", "workers", "max_pending", "timeout")
+    omitted = (
+        "app",
+        "server_type",
+        "threads",
+        "workers",
+        "max_pending",
+        "timeout",
+        "max_requests",
+        "max_rss",
+        "reload",
+    )
     presets = {"port": 8082}
+    prefix = "TQUEUESRV_"
     optParameters = [["store", None, "memory:", "Where tasks are kept: memory: or sqlite:PATH"]]
 
 

@@ -54,7 +54,7 @@ function draw(now) {
   document.getElementById("title").textContent = now.title;
   document.title = `${now.title}: status`;
   document.getElementById("line").textContent = now.line;
-  document.getElementById("unready").textContent = now.unready && `Not ready: ${now.unready}`;
+  document.getElementById("unready").textContent = now.unready;
   document.getElementById("tiles").replaceChildren(
     tile("requests per second", whole(now.rate)),
     tile("running", whole(now.running)), tile("waiting", whole(now.pending)),

@@ -1,0 +1,83 @@
+"""Clients that keep books of what they asked for and what they got."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import threading
+from collections import Counter
+
+# How often each function is called, of a thousand calls.
+WEIGHTS = {
+    "quick": 880,
+    "slow": 90,
+    "large": 10,
+    "prints": 8,
+    "raises": 6,
+    "leaks": 3,
+    "hangs": 1,
+    "crashes": 2,
+}
+PATIENCE = 30.0  # seconds for one answer
+
+
+class Load:
+    """
+    @param forked: whether functions may take their process along.
+    @ivar outcomes: the status of each request's answer, by its number; 0 for a wrong one, -1 for none.
+    """
+
+    def __init__(self, port: int, clients: int, seed: int, forked: bool) -> None:
+        self._port, self._forked = port, forked
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._last = 0
+        self.outcomes: dict[int, int] = {}
+        self.functions: dict[int, str] = {}
+        self.strange: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._ask, args=(random.Random(seed * 1000 + number),))
+            for number in range(clients)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Return when every request has its answer."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def counts(self) -> dict[str, Counter[int]]:
+        """How often each status came, by function."""
+        found: dict[str, Counter[int]] = {}
+        for number, status in self.outcomes.items():
+            found.setdefault(self.functions[number], Counter())[status] += 1
+        return found
+
+    def _ask(self, chance: random.Random) -> None:
+        names = [name for name in WEIGHTS if self._forked or name not in ("crashes", "leaks")]
+        weights = [WEIGHTS[name] for name in names]
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
+        while not self._stopping.is_set():
+            with self._lock:
+                self._last += 1
+                number = self._last
+            (name,) = chance.choices(names, weights)
+            self.functions[number] = name
+            try:
+                connection.request("GET", f"/{name}/{number}")
+                answer = connection.getresponse()
+                body = json.loads(answer.read())
+                right = answer.status != 200 or (body["number"], body["double"]) == (number, 2 * number)
+                self.outcomes[number] = answer.status if right else 0
+                if not right:
+                    self.strange.append(f"{name} {number}: {str(body)[:200]}")
+            except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+                self.outcomes[number] = -1
+                self.strange.append(f"{name} {number}: {error!r}")
+                connection.close()
+        connection.close()

@@ -1,0 +1,126 @@
+"""What is done to a server and its workers."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(OSError), open(f"/proc/{entry}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
+                if int(fields[1]) == pid and fields[0] != "Z":
+                    found.append(int(entry))
+    return found
+
+
+class Mischief:
+    """
+    One fault after the other, at random.
+
+    @ivar done: how often each was done.
+    """
+
+    def __init__(self, pid: int, port: int, seed: int, forked: bool, pause: float, only: str) -> None:
+        self._pid, self._port, self._pause = pid, port, pause
+        self._chance = random.Random(seed)
+        self._stopping = threading.Event()
+        self.done: Counter[str] = Counter()
+        self._kinds: list[Callable[[], None]] = [
+            self.vanish,
+            self.garbage,
+            self.trickle,
+            self.unread,
+            self.hangup,
+        ]
+        if forked:
+            self._kinds += [self.kill, self.kill, self.freeze]
+        if only:
+            self._kinds = [getattr(self, only)]
+        self._open: list[socket.socket] = []
+        self._last = 0.0  # when the application was loaded again
+        self._thread = threading.Thread(target=self._run)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+        for connection in self._open:
+            connection.close()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._chance.uniform(0, 2 * self._pause)):
+            kind = self._chance.choice(self._kinds)
+            with suppress(ProcessLookupError, ConnectionError):
+                kind()
+                self.done[kind.__name__] += 1
+
+    def _worker(self) -> int:
+        workers = children(self._pid)
+        if not workers:
+            raise ProcessLookupError
+        return self._chance.choice(workers)
+
+    def kill(self) -> None:
+        """A worker, with -9."""
+        os.kill(self._worker(), signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """A worker, for a moment."""
+        worker = self._worker()
+        os.kill(worker, signal.SIGSTOP)
+        time.sleep(self._chance.uniform(0, 0.3))
+        os.kill(worker, signal.SIGCONT)
+
+    def hangup(self) -> None:
+        """SIGHUP: load the application again. No more often than every few seconds."""
+        if time.monotonic() - self._last < 3:
+            raise ProcessLookupError
+        self._last = time.monotonic()
+        os.kill(self._pid, signal.SIGHUP)
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._port), timeout=5)
+
+    def vanish(self) -> None:
+        """A client that asks and is gone. Its numbers are above all others."""
+        with self._connect() as connection:
+            number = 10**12 + self._chance.randrange(10**12)
+            connection.sendall(b"GET /slow/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % number)
+
+    def garbage(self) -> None:
+        """A client that sends noise."""
+        with self._connect() as connection:
+            connection.sendall(self._chance.randbytes(self._chance.randrange(1, 5000)))
+
+    def trickle(self) -> None:
+        """A client that sends a byte now and then, and never a whole request."""
+        self._keep(b"GET /quick/1 HT")
+        for connection in self._open:
+            with suppress(OSError):
+                connection.sendall(b"T")
+
+    def unread(self) -> None:
+        """A client that asks for much and reads nothing."""
+        numbers = [10**12 + self._chance.randrange(10**12) for _ in range(3)]
+        self._keep(b"".join(b"GET /large/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % n for n in numbers))
+
+    def _keep(self, data: bytes) -> None:
+        connection = self._connect()
+        connection.sendall(data)
+        self._open.append(connection)
+        if len(self._open) > 50:
+            self._open.pop(0).close()

@@ -1,0 +1,143 @@
+"""
+Protections taken out, one at a time, in a copy of the project: for each a test must fail that passes otherwise.
+
+C{python -m tests.faults.mutations}: ends with status 1 if a test does not notice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SECONDS = 150  # for one test
+
+
+class Mutation(NamedTuple):
+    """In this file, this text, which stands there once, becomes that one; and this test must fail."""
+
+    file: str
+    text: str
+    instead: str
+    test: str
+
+
+MUTATIONS = (
+    Mutation("results.py", "    except BaseException as error:  # sys.exit()", "    except OSError as error:  #",
+             "test_executors.TableTests.test_threads"),
+    Mutation("results.py", '    if b"null" in body:', "    if False:", "test_executors.TableTests.test_threads"),
+    Mutation("executors/processes.py", "                self.ended(running, HTTPError(502,",
+             "                self.requeue([running]) or (HTTPError(502,", "test_processes.ProcessTests.test_deaths"),
+    Mutation("executors/processes.py", "            self.requeue(rest)\n        self.crew", "        self.crew",
+             "test_processes.ProcessTests.test_idle_worker_killed"),
+    Mutation("executors/crew.py", "            self._later(0.0 if worker.was_ready else self._pause(), self._fill)",
+             "            pass", "test_processes.ProcessTests.test_idle_worker_killed"),
+    Mutation("executors/crew.py", "        if len(staying) < self._size:", "        if True:",
+             "test_life.ReplacementTests.test_killed_old"),
+    Mutation("executors/worker.py", "    os.dup2(2, 1)\n", "", "test_executors.TableTests.test_processes"),
+    Mutation("executors/processes.py", '                    worker.kill("its call took longer than its time limit")',
+             "                    pass", "test_processes.ProcessTests.test_time_limit"),
+    Mutation("executors/threads.py", "        if self._running and self.unready():", "        if False:",
+             "test_life.LostThreadsTests.test_lost"),
+    Mutation("executors/threads.py", "            self._waiting.remove(job)\n            return", "            return",
+             "test_threads.ThreadTests.test_cancel_pending"),
+    Mutation("dispatch.py", "        if executor.pending >= self.max_pending:", "        if False:",
+             "test_service.ServeTests.test_busy"),
+    Mutation("overload.py", "        rate = (ended - before) / (now - since)", "        rate = 1.0",
+             "test_life.RefusalsTests.test_rate"),
+    Mutation("channel.py", "                port.stopReading()", "                pass",
+             "test_channel.SocketTests.test_many"),
+    Mutation("channel.py", "            self.setTimeout(self.header_timeout)", "            pass",
+             "test_shortage.ShortageTests.test_slow_clients"),
+    Mutation("channel.py", "        if self._size > self.totalHeadersSize or", "        if",
+             "test_channel.RefusedTests.test_refused"),
+    Mutation("channel.py", "        if len(self._target) > self.max_path:", "        if False:",
+             "test_channel.RefusedTests.test_refused"),
+    Mutation("channel.py", '            if self._old or coding.lower() != b"chunked":', "            if self._old:",
+             "test_channel.RefusedTests.test_refused"),
+    Mutation("channel.py", "        while not (self._handlingRequest or self._waitingForTransport or self._closing):", "        while not (self._handlingRequest or self._closing):",
+             "test_channel.SocketTests.test_not_read"),
+    Mutation("channel.py", "        self._finishing = True\n", "", "test_shortage.StopTests.test_threaded"),
+    Mutation("service.py", "        await drained\n", "", "test_command.ScriptTests.test_finishes"),
+    Mutation("program.py", "        timer.start()", "        pass", "test_life.ServerTests.test_hanging_thread"),
+    Mutation("executors/worker.py", "    watch(inbound)\n", "", "test_life.ServerTests.test_server_killed"),
+    Mutation("executors/crew.py", "                worker.retire()\n        self._pool.adopt", "                pass\n"
+             "        self._pool.adopt", "test_life.ReplacementTests.test_renewed"),
+    Mutation("application.py", "            sys.modules.update(before)\n            raise", "            sys.exit(1)",
+             "test_life.ServerTests.test_reload_threaded"),
+    Mutation("executors/crew.py", "            if not worker.was_ready and (worker.faulty or self._failures > MOST):",
+             "            if True:", "test_life.ReplacementTests.test_killed_while_renewed"),
+    Mutation("executors/crew.py", "            if worker.ready and worker.memory() > self._max_rss:",
+             "            if False:", "test_life.ReplacementTests.test_max_rss"),
+    Mutation("executors/connection.py", "        elif self.most and self.answered == self.most:",
+             "        elif False:", "test_life.ReplacementTests.test_max_requests"),
+    Mutation("guard.py", "            if origin and origin.lower() not in (", "            if b'' in (",
+             "test_guard.OriginTests.test_foreign"),
+    Mutation("guard.py", "            if found is None or found[1].lower() not in self._hosts:",
+             "            if found is None:", "test_guard.HostTests.test_others"),
+    Mutation("access.py", "            if compare_digest(sha256(value).digest(), self._token):",
+             "            if sha256(value).digest() == self._token:",
+             "test_access.CredentialsTests.test_constant_time"),
+    Mutation("guard.py", "        asked = self.credentials.check(", "        self.credentials = None\n        return None\n"
+             "        asked = self.credentials.check(", "test_access.CommandTests.test_both"),
+    Mutation("listening.py", "                if not self._guarded:", "                if False:",
+             "test_access.CommandTests.test_open"),
+    Mutation("access.py", "        if not self._ours(call.client):\n            return\n", "",
+             "test_access.ProxiesTests.test_word"),
+    Mutation("accesslog.py", '    shown = value.encode("unicode_escape").decode().replace(\'"\', \'\\\\"\')',
+             "    shown = value", "test_conveniences.AccessLogTests.test_forged"),
+    Mutation("tqueue/queues.py", "        return size <= 0 or len(self.ready) + len(self.delayed) + self.reserved < size",
+             "        return True", "tqueue.test_broker"),
+)  # fmt: skip
+
+
+def passes(folder: Path, test: str) -> bool:
+    """Whether a test passes in a copy."""
+    command = [sys.executable, "-c", "from twisted.scripts.trial import run; run()", f"tests.{test}"]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def survives(mutation: Mutation) -> str:
+    """What is wrong with the test of a mutation; empty if it notices."""
+    skipped = shutil.ignore_patterns(".*", "_trial_temp*", "__pycache__", "build", "docs", "images")
+    with tempfile.TemporaryDirectory(prefix="mutations-") as place:
+        folder = Path(place, "copy")
+        shutil.copytree(ROOT, folder, ignore=skipped)
+        path = folder / "twisted_appserver" / mutation.file
+        source = path.read_text()
+        if source.count(mutation.text) != 1:
+            return f"{mutation.file} has {mutation.text!r} {source.count(mutation.text)} times"
+        path.write_text(source.replace(mutation.text, mutation.instead))
+        return f"{mutation.test} does not notice" if passes(folder, mutation.test) else ""
+
+
+def main(wanted: list[str]) -> int:
+    """Try all, or those whose test or file has one of the words."""
+    failed = 0
+    for mutation in MUTATIONS:
+        if wanted and not any(word in mutation.test or word in mutation.file for word in wanted):
+            continue
+        wrong = survives(mutation)
+        failed += bool(wrong)
+        print(
+            f"{'WRONG ' + wrong if wrong else 'noticed'}: {mutation.file}: {mutation.text.strip()[:60]!r}",
+            flush=True,
+        )
+    print(f"{failed} were not noticed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,165 @@
+"""A run: the server, the load, the mischief, and the books."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.faults.load import Load
+from tests.faults.mischief import Mischief, children
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ALLOWED = {  # besides 200; 502 also where a worker was killed, and 504 where one was frozen
+    "raises": {500},
+    "hangs": {504},
+    "crashes": {502},
+}
+GROWTH = 60_000_000  # bytes that the server's memory may have grown by
+SETTLED = 30.0  # seconds in which descriptors and threads must be back where they were
+
+
+class Server:
+    """A real one, whose functions note their runs in a file."""
+
+    def __init__(self, server_type: str, folder: str) -> None:
+        self.runs = os.path.join(folder, "runs")
+        self.log = open(os.path.join(folder, "log"), "w+")  # noqa: SIM115 - closed by stop()
+        command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
+        command += ["appserver", "--app", "tests.faults.application", "--port", "0", "--type", server_type]
+        command += ["--threads", "20", "--workers", "4", "--timeout", "10", "--header-timeout", "2"]
+        command += ["--idle-timeout", "5", "--max-rss", "150000000", "--max-requests", "5000"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "RUNS": self.runs}
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=self.log, stderr=subprocess.STDOUT
+        )
+        while not (found := re.search(r"http://localhost:(\d+)/", self.output())):
+            if self.process.poll() is not None:
+                raise RuntimeError(self.output())
+            time.sleep(0.02)
+        self.port, self.pid = int(found[1]), self.process.pid
+        while self.status()["unready"]:
+            time.sleep(0.02)
+
+    def output(self) -> str:
+        return Path(self.log.name).read_text(errors="replace")
+
+    def status(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://localhost:{self.port}/-/status.json", timeout=30) as answer:
+            return dict(json.load(answer))
+
+    def figures(self) -> dict[str, int]:
+        """What must not grow."""
+        with open(f"/proc/{self.pid}/status") as file:
+            status = dict(line.split(":", 1) for line in file.read().splitlines())
+        return {
+            "descriptors": len(os.listdir(f"/proc/{self.pid}/fd")),
+            "threads": int(status["Threads"]),
+            "workers": len(children(self.pid)),
+            "memory": int(status["VmRSS"].split()[0]) * 1024,
+        }
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(60)
+        finally:
+            self.process.kill()
+            self.log.close()
+
+
+def wrong_outcomes(load: Load, kills: bool) -> list[str]:
+    """Answers that nothing explains."""
+    wrong = []
+    for name, counts in load.counts().items():
+        allowed = {200 if name not in ALLOWED else 0, *ALLOWED.get(name, ())}
+        allowed |= {502} if kills else set()
+        for status, count in counts.items():
+            if status not in allowed or status <= 0:
+                wrong.append(f"{count} of {name} ended with {status}")
+    return [*wrong, *load.strange[:10]]
+
+
+def wrong_runs(load: Load, path: str) -> list[str]:
+    """Functions that ran twice, or that did not run though they were answered."""
+    runs = Counter(int(line) for line in Path(path).read_text().split())
+    wrong = [f"{number} ran {count} times" for number, count in runs.items() if count > 1]
+    for number, status in load.outcomes.items():
+        if status == 200 and runs[number] != 1:
+            wrong.append(f"{number} was answered and ran {runs[number]} times")
+    return wrong[:20]
+
+
+def leaks(server: Server, before: dict[str, int]) -> list[str]:
+    """What has not come back to where it was."""
+    end = time.monotonic() + SETTLED
+    while True:
+        after = server.figures()
+        found = [
+            f"{name}: {before[name]} before, {after[name]} after"
+            for name, spare in (("descriptors", 3), ("threads", 20), ("workers", 0), ("memory", GROWTH))
+            if after[name] > before[name] + spare
+        ]
+        if not found or time.monotonic() > end:
+            return found
+        time.sleep(0.2)
+
+
+def least_each_second(load: Load, seconds: float) -> int:
+    """Let time pass; the answers of the worst second, the first left out."""
+    least, end = 10**9, time.monotonic() + seconds
+    time.sleep(1)
+    while (left := end - time.monotonic()) > 0:
+        before = len(load.outcomes)
+        time.sleep(min(left, 1.0))
+        if left >= 1:
+            least = min(least, len(load.outcomes) - before)
+    return least
+
+
+def run(
+    server_type: str, seconds: float, seed: int, clients: int = 12, pause: float = 0.15, only: str = ""
+) -> dict[str, Any]:
+    """
+    @param pause: seconds between two faults, on average.
+    @param only: the one kind of fault; all if empty.
+    @return: figures, and under C{wrong} all that breaks a promise.
+    """
+    forked = server_type == "forked"
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        server = Server(server_type, folder)
+        try:
+            load = Load(server.port, clients, seed, forked)
+            before = server.figures()
+            mischief = Mischief(server.pid, server.port, seed, forked, pause, only)
+            load.start()
+            mischief.start()
+            least = least_each_second(load, seconds)
+            mischief.stop()
+            load.stop()
+            wrong = wrong_outcomes(load, forked) + wrong_runs(load, server.runs) + leaks(server, before)
+            after = server.figures()
+        finally:
+            status = server.stop()
+        if status not in (0, -signal.SIGTERM):
+            wrong.append(f"the server ended with {status}")
+        counts = {name: dict(found) for name, found in load.counts().items()}
+    return {
+        "type": server_type,
+        "requests": len(load.outcomes),
+        "least in a second": least,
+        "faults": dict(mischief.done),
+        "answers": counts,
+        "before": before,
+        "after": after,
+        "wrong": wrong,
+    }

@@ -1,0 +1,29 @@
+"""A short run of the faults; C{python -m tests.faults} makes longer ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.faults.run import run
+
+
+class RunTests(TestCase):
+    timeout = 120
+
+    async def check(self, server_type: str) -> None:
+        """The books are right, and something was done."""
+        result: dict[str, Any] = await deferToThread(run, server_type, 6.0, 1, 8, 0.05)
+        self.assertEqual(result["wrong"], [], result)
+        self.assertGreater(result["requests"], 100)
+        self.assertGreater(sum(result["faults"].values()), 20)
+
+    async def test_threaded(self) -> None:
+        """With threads, every request has its one right answer, and nothing leaks."""
+        await self.check("threaded")
+
+    async def test_forked(self) -> None:
+        """With worker processes that are killed and frozen too."""
+        await self.check("forked")

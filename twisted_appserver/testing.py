@@ -1,0 +1,140 @@
+"""
+Call the functions of a table through all that a server does with a request, in memory: for tests.
+
+No port, no thread, and no reactor: from C{trial}, C{pytest} or C{unittest}::
+
+    client = Client(url_patterns)
+    answer = client.get("/person/get/123/")
+    assert (answer.status, answer.json["object_id"]) == (200, "123")
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from twisted_appserver.channel import AppSite
+from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.errors import AppserverError
+from twisted_appserver.executors.inline import InlineExecutor
+from twisted_appserver.guard import Guard
+from twisted_appserver.options import Settings
+from twisted_appserver.resource import AppResource
+from twisted_appserver.routing import Router
+
+
+class NoAnswer(AppserverError):
+    """Raised when a function waits for what does not come while time stands still."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """
+    What a client would get.
+
+    @ivar headers: by their names in lower case.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+class Client:
+    """
+    A client with a server of its own, in memory. Every function runs at once, in the thread that asks.
+
+    @param url_patterns: the table.
+    @param options: of L{Settings}, as far as they concern requests.
+    @ivar clock: the time; C{client.clock.advance(5)} lets five seconds pass for what waits on the reactor.
+    @raise PatternError: when an entry of the table cannot be used.
+    """
+
+    def __init__(self, url_patterns: Sequence[Any], **options: Any) -> None:
+        settings = Settings(**options)
+        self.clock = Clock()
+        executors = dict.fromkeys(("inline", "threads", "processes", "cluster"), InlineExecutor())
+        guard = Guard(settings.allow_host, settings.allow_origin)
+        self.dispatcher = Dispatcher(
+            self.clock,
+            Router(url_patterns),
+            executors,
+            "threads",
+            guard,
+            settings.timeout,
+            settings.max_pending,
+            settings.display_tracebacks,
+        )
+        resource = AppResource(self.dispatcher, max_body=settings.max_body)
+        self._site = AppSite(resource, self.clock, settings)
+
+    def get(self, target: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """GET a path, with its query string if it has one."""
+        return self.request("GET", target, headers)
+
+    def post(
+        self,
+        target: str,
+        json: Any = None,
+        form: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """POST fields, as JSON or as a form."""
+        if form is not None:
+            body, kind = urlencode(form, doseq=True).encode(), "application/x-www-form-urlencoded"
+        else:
+            body, kind = msgspec.json.encode(json if json is not None else {}), "application/json"
+        return self.request("POST", target, {"Content-Type": kind, **(headers or {})}, body)
+
+    def request(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
+        """
+        Any request.
+
+        @raise NoAnswer: when its function waits for something.
+        """
+        fields = {
+            "Host": "localhost",
+            **({"Content-Length": str(len(body))} if body else {}),
+            **(headers or {}),
+        }
+        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        channel = self._site.buildProtocol(None)
+        transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 1))
+        channel.makeConnection(transport)
+        channel.dataReceived("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
+            self.clock.advance(0)
+        channel.setTimeout(None)
+        return _read(transport.value(), f"{method} {target}")
+
+
+def _read(data: bytes, what: str) -> Answer:
+    head, end, body = data.partition(b"\r\n\r\n")
+    if not end:
+        raise NoAnswer(
+            f"{what}: its function waits for something; let the clock advance, or use a real server"
+        )
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        name = name.lower()
+        headers[name] = f"{headers[name]}, {value.strip()}" if name in headers else value.strip()
+    return Answer(int(first.split(" ")[1]), headers, body)
