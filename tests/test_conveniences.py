@@ -82,10 +82,14 @@ class OptionTests(SynchronousTestCase):
             self.assertRaises(ConfigurationError, self.parse, **{name: text})
 
 
+def nothing() -> dict[str, Any]:
+    return {}
+
+
 class HintTests(SynchronousTestCase):
     TABLE = (
         Route(r"/price/(?P<name>[a-z]+)/", lambda name: {}, name="price", timeout=5),
-        Route(r"/order/", dict, methods=["POST"], executor="inline", name="order"),
+        Route(r"/order/", nothing, methods=["POST"], executor="inline", name="order"),
     )
 
     def test_table(self) -> None:

@@ -121,7 +121,8 @@ class Crew:
             self._later(self._pause(), partial(self._try_again, old))
         elif worker.successor is None:
             self._later(0.0 if worker.was_ready else self._pause(), self._fill)
-        if self._starting is not None and not worker.was_ready:
+        never = not worker.was_ready and not any(each.was_ready for each in self.workers)
+        if self._starting is not None and never:
             starting, self._starting = self._starting, None
             starting.errback(ConfigurationError(self.trouble))
 
