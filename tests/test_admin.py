@@ -148,7 +148,8 @@ class ServiceTests(TestCase):
         """Every page is there, and what they need comes from the same place."""
         for path, kind in (
             ("docs", "text/html"), ("status", "text/html"), ("page.css", "text/css"),
-            ("icon.svg", "image/svg+xml"), ("docs.js", "text/javascript"), ("status.js", "text/javascript"),
+            ("icon.svg", "image/svg+xml"), ("docs.js", "text/javascript"), ("page.js", "text/javascript"),
+            ("status.js", "text/javascript"),
             ("openapi.json", "application/json"), ("status.json", "application/json"),
             ("health", "application/json"), ("ready", "application/json"), ("metrics", "text/plain"),
         ):  # fmt: skip

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
@@ -310,6 +312,34 @@ class ProgramTests(ProgramTestCase):
         answer = await self.get(await server.url() + "/person/get/123/")
         self.assertEqual(answer, b'{"object_type":"person","object_id":"123"}')
         await server.stop()
+
+
+class TenTests(ProgramTestCase):
+    """What a newcomer types."""
+
+    async def test_commands(self) -> None:
+        """The README's ten commands do what it says."""
+        text = (ROOT / "README.md").read_text().partition("## In ten commands")[2]
+        (block,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for port in sorted(set(re.findall(r"\b80\d\d\b", block))):
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                block = block.replace(port, str(free.getsockname()[1]))
+        commands = block.replace(".venv/bin/", f"{Path(sys.executable).parent}/").splitlines()
+        self.assertLessEqual(len(commands), 10)
+        said = []
+        for command in commands:
+            if command.endswith("&"):
+                await self.start("/bin/sh", "-c", f"exec {command[:-1]}").url()
+            else:
+                program = self.start("/bin/sh", "-c", command)
+                self.assertEqual(await program.ended, 0, program.output)
+                said.append(program.output)
+        made, four, refused, page, forked, put, got = said
+        self.assertEqual((made, four, forked), ("", '{"double":8}', '{"double":8}'))
+        self.assertIn('"status":422', refused)
+        self.assertIn("<title>Functions</title>", page)
+        self.assertIn("task_id", put)
+        self.assertEqual(json.loads(got)["task"], {"picture": 7})
 
 
 class PrivacyTests(SynchronousTestCase):

@@ -211,6 +211,16 @@ class StopTests(ServiceTestCase):
             answer = await fetch(service.ports[0].getHost().port, "/echo/1/")
             self.assertEqual(answer.json, {"a": "1"})
 
+    async def test_handed_in(self) -> None:
+        """A table that was handed in cannot be loaded again, and goes on."""
+        service = make_service([("/x", cases.pid)], port=0)
+        service.startService()
+        self.addCleanup(service.stopService)
+        error = await self.assertFailure(service.reload(), ConfigurationError)
+        self.assertIn("handed in", str(error))
+        answer = await fetch(service.ports[0].getHost().port, "/x")
+        self.assertEqual(answer.json, {"pid": os.getpid()})
+
     async def test_taken(self) -> None:
         """An address that is taken raises CannotListenError, and leaves nothing open."""
         _, port = await self.start()

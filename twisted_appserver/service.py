@@ -45,6 +45,7 @@ class AppService(Service):
     """
 
     log = Logger(namespace="twisted_appserver")
+    reloadable = True  # whether the table comes from an application that can be imported again
 
     def __init__(self, reactor: Any, settings: Settings, application: Application, router: Router) -> None:
         self._reactor, self._settings, self._application = reactor, settings, application
@@ -92,10 +93,10 @@ class AppService(Service):
         super().startService()
         if self.started.called:
             self.started = Deferred()
-        self._listening.open(self.site)
         if settings.access_log:
             self._access_log = AccessLog(settings.access_log)
             self.dispatcher.observers.append(self._access_log)
+        self._listening.open(self.site)
         self.site.ports = list(self.ports)
         self.executor.start().chainDeferred(self.started)
         self.log.info("{line}", line=self.line())
@@ -114,6 +115,8 @@ class AppService(Service):
     def title(self) -> str:
         """What it is called on its pages."""
         where = self._application
+        if not self.reloadable:
+            return "Functions"
         return where.module or os.path.basename(where.file).removesuffix(".py")
 
     @property
@@ -147,6 +150,8 @@ class AppService(Service):
 
     async def _reload(self) -> None:
         try:
+            if not self.reloadable:
+                raise ConfigurationError("the table was handed in, there is nothing to import")
             router = Router(self._application.load(fresh=True))
             self.dispatcher.check(router)
             if isinstance(self.executor, ProcessExecutor):
@@ -205,4 +210,6 @@ def make_service(
     if reactor is None:
         from twisted.internet import reactor
     patterns = application.load() if url_patterns is None else url_patterns
-    return AppService(reactor, settings, application, Router(patterns))
+    service = AppService(reactor, settings, application, Router(patterns))
+    service.reloadable = url_patterns is None or settings.app is not None
+    return service

@@ -47,6 +47,7 @@ class QueueService(CommandService):
     """A server with queues. When stopped it first sends those away who wait, then closes the store."""
 
     command = "tqueuesrv"
+    reloadable = False
 
     def __init__(self, reactor: Any, settings: Settings, broker: Broker) -> None:
         self.broker = broker

@@ -1,13 +1,5 @@
 "use strict";
 
-// Every text goes into the page as text, never as markup.
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
 function resolve(schema, all) {
   return schema && schema.$ref ? all[schema.$ref.split("/").pop()] || {} : schema || {};
 }

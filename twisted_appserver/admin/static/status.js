@@ -1,12 +1,5 @@
 "use strict";
 
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
 const whole = value => Math.round(value).toLocaleString();
 const time = seconds => seconds < 0.1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`;
 const memory = bytes => `${(bytes / 1048576).toFixed(1)} MiB`;

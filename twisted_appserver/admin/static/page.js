@@ -1,0 +1,9 @@
+"use strict";
+
+// Every text goes into the page as text, never as markup.
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
