@@ -141,6 +141,19 @@ class ReplacementTests(ExecutorTestCase):
         await self.until(lambda: not any(worker.retired for worker in executor.crew.workers))
         self.assertEqual(len(executor.crew.workers), 2)
 
+    async def test_killed_at_the_start(self) -> None:
+        """Once a worker was ready, the deaths of others are no failure to start."""
+        executor = ProcessExecutor(reactor, APPLICATION, 2)
+        self.addCleanup(executor.stop)
+        started = executor.start()
+        early, late = executor.crew.workers
+        os.kill(late.pid, signal.SIGSTOP)
+        await self.until(lambda: early.ready)
+        for worker in (early, late):
+            os.kill(worker.pid, signal.SIGKILL)
+        await started
+        self.assertEqual(len(executor.pids), 2)
+
     async def test_descriptors(self) -> None:
         """Workers that have ended leave no descriptor behind."""
         executor, dispatcher = await self.pool(1)

@@ -164,7 +164,7 @@ class Dispatcher:
         job.executor.cancel(job)
         self._ended(job, reply)
 
-    def refuse(self, error: HTTPError, client: str) -> Reply:
+    def refuse(self, error: HTTPError, client: str = "") -> Reply:
         """The answer to a request that is too malformed or too large for a call."""
         reply = problem(error, self._prefix + str(next(self._count)))
         for observe in self.observers:

@@ -47,6 +47,7 @@ class Crew:
         self._stopping: Deferred[None] | None = None
         self._renewing: tuple[Router, Deferred[None]] | None = None
         self._failures = 0  # of workers, since one became ready
+        self._proven = False  # whether any ever did
         self._timers: list[Any] = []
 
     def start(self) -> Deferred[None]:
@@ -83,7 +84,7 @@ class Crew:
 
     def became_ready(self, worker: Worker) -> None:
         """It has imported the application."""
-        self._failures, self.trouble = 0, ""
+        self._failures, self.trouble, self._proven = 0, "", True
         if self._renewing is not None and worker.router is self._renewing[0]:
             self._take_over()
             return
@@ -121,8 +122,7 @@ class Crew:
             self._later(self._pause(), partial(self._try_again, old))
         elif worker.successor is None:
             self._later(0.0 if worker.was_ready else self._pause(), self._fill)
-        never = not worker.was_ready and not any(each.was_ready for each in self.workers)
-        if self._starting is not None and never:
+        if self._starting is not None and not self._proven:
             starting, self._starting = self._starting, None
             starting.errback(ConfigurationError(self.trouble))
 
