@@ -80,6 +80,12 @@ def multipart(extra: str = "") -> bytes:
 
 MULTIPART = ("Content-Type", "multipart/form-data; boundary=XX")
 ALLOW = "GET, HEAD, OPTIONS, POST"
+
+
+def nested(levels: int) -> bytes:
+    return b'{"a":%b%b}' % (b"[" * (levels - 1), b"]" * (levels - 1))
+
+
 CASES = (
     # Where variables come from.
     HTTPCase("GET", "/echo/1/?b=2&c=x+y&c=%26", 200, exact=b'{"b":"2","c":["x y","&"],"a":"1"}'),
@@ -105,6 +111,24 @@ CASES = (
     HTTPCase("GET", "/", 404),
     HTTPCase("GET", "/echo/..%2F../", 404),
     HTTPCase("GET", "/echo/?a=%FF", 400, {"detail": "query"}),
+    HTTPCase("GET", "/echo/%zz%/", 200, {"a": "%zz%"}),
+    HTTPCase("GET", "/echo/%00/", 200, {"a": "\0"}),
+    HTTPCase("GET", "/echo/%C3/", 400, {"detail": "UTF-8"}),
+    HTTPCase("GET", "/echo/%ED%A0%80/", 400, {"detail": "UTF-8"}),
+    HTTPCase("GET", "/echo/%2e%2e/", 200, {"a": ".."}),
+    HTTPCase("GET", "/echo/../echo/", 404),
+    HTTPCase("GET", "/../echo/", 404),
+    HTTPCase("GET", "//echo/", 404),
+    HTTPCase("GET", "/echo/a%2Fb/", 404),
+    # Query strings.
+    HTTPCase("GET", "/echo/?a=%zz&b=%00", 200, {"a": "%zz", "b": "\0"}),
+    HTTPCase("GET", "/echo/?a=%ED%A0%80", 400, {"detail": "query"}),
+    HTTPCase("GET", "/echo/?=1&&a&b=1;c=2", 200, exact=b'{"":"1","a":"","b":"1;c=2"}'),
+    HTTPCase("GET", "/echo/?" + "&".join("a" * 1000), 200, {"a": [""] * 1000}),
+    HTTPCase("GET", "/echo/?" + "&".join("a" * 1001), 400, {"detail": "query"}),
+    HTTPCase("GET", "/call/?a=1&a=2", 422, {"detail": "a"}),
+    HTTPCase("GET", "/call/?a=" + "9" * 5000, 422, {"detail": "a"}),
+    HTTPCase("GET", "/call/?a=1e999", 422, {"detail": "a"}),
     # Methods.
     HTTPCase("HEAD", "/echo/1/", 200, expect={"content-length": "9"}, exact=b""),
     HTTPCase("HEAD", "/nothing/", 404, exact=b""),
@@ -122,6 +146,25 @@ CASES = (
     HTTPCase("POST", "/echo/", 415, {"detail": "file"}, multipart('; filename="x"'), (MULTIPART,)),
     HTTPCase("POST", "/echo/", 400, {"detail": "multipart"}, multipart()[:-9], (MULTIPART,)),
     HTTPCase("POST", "/echo/", 200, {"a": "x" * LONGEST}, b'{"a":"%s"}' % (b"x" * LONGEST), (JSON,)),
+    HTTPCase("POST", "/echo/", 200, {"a": 2}, b'{"a":1,"a":2}', (JSON,)),
+    HTTPCase("POST", "/echo/", 200, {"": 1, "self": 2}, b'{"":1,"self":2}', (JSON,)),
+    HTTPCase("POST", "/echo/", 200, {"a": "\0"}, b'{"a":"\\u0000"}', (JSON,)),
+    HTTPCase("POST", "/echo/", 200, {"a": 10**4000}, b'{"a":1%b}' % (b"0" * 4000), (JSON,)),
+    HTTPCase("POST", "/echo/", 200, exact=nested(100), body=nested(100), headers=(JSON,)),
+    HTTPCase("POST", "/echo/", 200, {"a": 1}, b'{"a":1}', (("Content-Type", "APPLICATION/x+json; a=b"),)),
+    HTTPCase("POST", "/echo/", 415, {"detail": "json"}, b'{"a":1}', (JSON, FORM)),
+    HTTPCase("POST", "/echo/", 415, {"detail": "json"}, b'{"a":1}', (JSON, JSON)),
+    HTTPCase("POST", "/echo/", 415, {"detail": "no type"}, b'{"a":1}', (("Content-Type", ""),)),
+    HTTPCase("POST", "/call/", 422, {"detail": "a"}, b'{"a":1.5}', (JSON,)),
+    HTTPCase("POST", "/call/", 422, {"detail": "a"}, b'{"a":"1"}', (JSON,)),
+    *(HTTPCase("POST", "/echo/", 400, {"detail": "JSON"}, body, (JSON,)) for body in (
+        b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":1e400}', b'{"a":1%b}' % (b"0" * 5000),
+        nested(101), nested(5000), b"[" * 50000, b'{"a":"\xff"}', b'{"a":"\0"}', b'{"a":"\\ud800"}',
+        b'\xef\xbb\xbf{"a":1}', '{"a":1}'.encode("utf-16"), b'{"a":1}{', b"{'a':1}", b" ",
+    )),
+    HTTPCase("POST", "/echo/", 200, {"a": ["%zz", "\0", "ä", ""]}, "a=%zz&a=%00&a=ä&a".encode(), (FORM,)),
+    HTTPCase("POST", "/echo/", 400, {"detail": "form"}, b"&".join([b"a"] * 1001), (FORM,)),
+    HTTPCase("POST", "/echo/", 400, {"detail": "multipart"}, multipart().replace(b"\xa4", b""), (MULTIPART,)),
     HTTPCase("POST", "/echo/", 413, {"detail": str(MAX_BODY)}, b"x" * (MAX_BODY + 1), (JSON,)),
     HTTPCase("POST", "/echo/", 200, {"a": [1, 2]}, raw=chunked(b'{"a":', b"[1,", b" 2]}")),
     # Results.

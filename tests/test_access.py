@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import subprocess
@@ -12,8 +13,11 @@ from unittest.mock import patch
 
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.test_command import CommandTestCase
@@ -22,6 +26,8 @@ from twisted_appserver import Call, ConfigurationError, HTTPError, InlineExecuto
 from twisted_appserver.access import Credentials, Proxies, checkers, read_token
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.guard import Guard
+from twisted_appserver.listening import Listening
+from twisted_appserver.options import Settings
 from twisted_appserver.passwords import HashedPasswords
 
 TOKEN = b"0123456789abcdefTOKEN"
@@ -128,6 +134,29 @@ class CredentialsTests(SynchronousTestCase):
             self.refused(b"Bearer " + TOKEN[:8])
         self.assertEqual([list(map(len, two)) for two in compared], [[32, 32]] * 2)
 
+    def test_together(self) -> None:
+        """Who asks with the same name and password at the same time is checked once; too many are refused."""
+        asked: list[Any] = []
+
+        class Slow:
+            def requestAvatarId(self, credentials: Any) -> Deferred[bytes]:
+                asked.append((credentials.username, Deferred()))
+                return asked[-1][1]  # type: ignore[no-any-return]
+
+        credentials = Credentials(None, [Slow()])
+        same = [credentials.check(basic("anna", "secret").encode()) for _ in range(3)]
+        others = [credentials.check(basic("anna", str(number)).encode()) for number in range(64)]
+        self.assertEqual(len(asked), 64)
+        busy = self.failureResultOf(others.pop(), HTTPError).value
+        self.assertEqual((busy.status, dict(busy.headers)["retry-after"]), (503, "1"))
+        asked[0][1].callback(b"anna")
+        self.assertEqual([self.successResultOf(each) for each in same], ["anna"] * 3)
+        for _, answer in asked[1:]:
+            answer.errback(UnauthorizedLogin())
+        for each in others:
+            self.assertEqual(self.failureResultOf(each, HTTPError).value.status, 401)
+        self.assertNoResult(credentials.check(basic("anna", "secret").encode()))
+
     def test_checker_fails(self) -> None:
         """A checker that raises lets nobody in, and is logged."""
 
@@ -216,6 +245,47 @@ class ProxiesTests(SynchronousTestCase):
         self.assertEqual(self.client(Proxies(["unix"]), "", said)[1][b"host"], b"app.example")
         self.assertEqual(self.client(Proxies(["unix"]), "192.0.2.9", said)[1][b"host"], b"localhost")
 
+    def test_forwarded(self) -> None:
+        """The chain may stand in Forwarded too, each address in any of its forms (RFC 7239, section 6)."""
+        proxies = Proxies(["10.0.0.0/8"])
+        for value, client, host in (
+            (b"for=192.0.2.1", "192.0.2.1", b"localhost"),
+            (b'For="192.0.2.1:4711";Proto=https;Host=app.example', "192.0.2.1", b"app.example"),
+            (b'for=6.6.6.6, for="[2001:db8::1]:80";by=10.0.0.1, for=10.1.1.1', "2001:db8::1", b"localhost"),
+            (b'for=192.0.2.1;host=evil.example, for=10.1.1.1;host="app.example:81"', "192.0.2.1",
+             b"app.example:81"),
+            (b"for=192.0.2.1, for=unknown", "10.0.0.1", b"localhost"),
+            (b"for=192.0.2.1, for=_hidden, for=10.1.1.1", "10.1.1.1", b"localhost"),
+            (b'x="for=6.6.6.6;host=evil.example"', "10.0.0.1", b"localhost"),
+            (b'for="6.6.6.6, for="[2001:db8::1]"', "10.0.0.1", b"localhost"),
+            (b'for=6.6.6.6;host="evil.example, for=192.0.2.1', "10.0.0.1", b"localhost"),
+            (b"", "10.0.0.1", b"localhost"),
+        ):  # fmt: skip
+            got, headers = self.client(proxies, "10.0.0.1", (b"forwarded", value))
+            self.assertEqual((got, headers[b"host"]), (client, host), value)
+        both = ((b"forwarded", b"for=6.6.6.6"), (b"x-forwarded-for", b"192.0.2.1"))
+        self.assertEqual(self.client(proxies, "10.0.0.1", *both)[0], "192.0.2.1")
+
+    def test_addresses(self) -> None:
+        """Ports and IPv4 in the guise of IPv6 are understood; what is no address is nobody's."""
+        proxies = Proxies(["10.0.0.0/8"])
+        for peer, said, expected in (
+            ("::ffff:10.0.0.1", b"192.0.2.1", "192.0.2.1"),
+            ("10.0.0.1", b"192.0.2.1:80, ::ffff:10.0.0.2", "192.0.2.1"),
+            ("10.0.0.1", b"[2001:db8::1]:80", "2001:db8::1"),
+            ("10.0.0.1", b"2001:db8::1", "2001:db8::1"),
+            ("10.0.0.1", b"192.0.2.1, <script>", "10.0.0.1"),
+            ("10.0.0.1", b"192.0.2.1, , ", "192.0.2.1"),
+        ):
+            self.assertEqual(self.client(proxies, peer, (b"x-forwarded-for", said))[0], expected, said)
+
+    def test_taken_away(self) -> None:
+        """A function can believe what it finds in these headers: only what a proxy says gets that far."""
+        said = (b"x-forwarded-proto", b"https"), (b"forwarded", b"for=6.6.6.6")
+        for peer, expected in (("10.0.0.1", set(said)), ("192.0.2.9", set())):
+            _, headers = self.client(Proxies(["10.0.0.1"]), peer, *said)
+            self.assertEqual(set(headers.items()), {(b"host", b"localhost")} | expected)
+
     def test_wrong(self) -> None:
         self.assertIn("--proxied", str(self.assertRaises(ConfigurationError, Proxies, ["10.0.0.0/33"])))
 
@@ -243,7 +313,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_token(self) -> None:
         """Only who has the token gets as far as the patterns; what passed once passes again, alone."""
-        self.guard.credentials = Credentials(TOKEN)
+        self.guard.ask(Credentials(TOKEN))
         right = f"Bearer {TOKEN.decode()}"
         for _ in range(2):
             self.assertEqual(self.status(authorization=right), 200)
@@ -263,6 +333,25 @@ class GuardTests(SynchronousTestCase):
             reply = self.successResultOf(self.ask(authorization=basic("anna", "secret")))
             self.assertEqual(reply.body, b'{"user":"anna"}')
         self.assertEqual(self.status(authorization=basic("anna", "wrong")), 401)
+
+    def test_taken_back(self) -> None:
+        """A name and password that were right are asked about again after a minute, a token never."""
+        database = InMemoryUsernamePasswordDatabaseDontUse(anna=b"secret")
+        self.guard.ask(Credentials(TOKEN, [database]))
+        anna, token = basic("anna", "secret"), f"Bearer {TOKEN.decode()}"
+        with patch("twisted_appserver.guard.monotonic", Clock().seconds) as seconds:
+            self.assertEqual([self.status(authorization=each) for each in (anna, token)], [200, 200])
+            database.users.clear()
+            self.assertEqual([self.status(authorization=each) for each in (anna, token)], [200, 200])
+            seconds.__self__.advance(61)
+            self.assertEqual([self.status(authorization=each) for each in (anna, token)], [401, 200])
+
+    def test_new_token(self) -> None:
+        """With a new token the old one is worth nothing, even in a request that was seen before."""
+        for new, old in ((TOKEN, b"another" + TOKEN), (b"another" + TOKEN, TOKEN)):
+            self.guard.ask(Credentials(new))
+            self.assertEqual(self.status(authorization=f"Bearer {old.decode()}"), 401)
+            self.assertEqual(self.status(authorization=f"Bearer {new.decode()}"), 200)
 
     def test_late(self) -> None:
         """A checker may take its time; whoever went away meanwhile is not called for."""
@@ -297,7 +386,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_preflight(self) -> None:
         """A browser that asks first is told what a page may send, without a token, and nothing is called."""
-        self.guard.credentials = Credentials(TOKEN)
+        self.guard.ask(Credentials(TOKEN))
         asked = {"access_control_request_method": "PUT", "access_control_request_headers": "authorization"}
         reply = self.successResultOf(self.ask("OPTIONS", origin="https://pages.example", **asked))
         headers = dict(reply.headers)
@@ -313,6 +402,56 @@ class GuardTests(SynchronousTestCase):
         self.dispatcher.guard = Guard()
         self.assertEqual(self.successResultOf(self.ask()).headers, ())
         self.assertEqual(self.successResultOf(succeed(1)), 1)
+
+
+class ListeningTests(SynchronousTestCase):
+    """Endpoints that listen at once, and those that take their time."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.listening = Listening(self.reactor, Settings(port=0))
+        self.stopped: list[str] = []
+
+    def endpoint(self, host: str, late: bool = False) -> Any:
+        tests = self
+
+        class Port:
+            def getHost(self) -> Any:
+                return IPv4Address("TCP", host, 80)
+
+            def stopListening(self) -> None:
+                tests.stopped.append(host)
+
+        class Endpoint:
+            opened: Deferred[Any] = Deferred()
+
+            def listen(self, factory: Any) -> Deferred[Any]:
+                return self.opened if late else succeed(Port())
+
+            def ready(self) -> None:
+                self.opened.callback(Port())
+
+        return Endpoint()
+
+    def test_refused(self) -> None:
+        """Where one endpoint is open to strangers, none listens."""
+        self.listening._endpoints = [self.endpoint(host) for host in ("127.0.0.1", "192.0.2.1", "127.0.0.2")]
+        self.assertRaises(ConfigurationError, self.listening.open, None)
+        self.assertEqual(sorted(self.stopped), ["127.0.0.1", "192.0.2.1"])
+        self.assertEqual(self.listening.ports, [])
+
+    def test_late(self) -> None:
+        """One that is ready later is refused too, and that is logged."""
+        here, stranger = (self.endpoint(host, True) for host in ("127.0.0.1", "192.0.2.1"))
+        self.listening._endpoints = [here, stranger]
+        self.listening.open(None)
+        here.ready()
+        stranger.ready()
+        self.assertEqual((self.stopped, str(self.listening)), (["192.0.2.1"], "http://localhost:80/"))
+        del stranger
+        self.listening._endpoints.clear()
+        gc.collect()
+        self.assertEqual(len(self.flushLoggedErrors(ConfigurationError)), 1)
 
 
 class CommandTests(CommandTestCase):

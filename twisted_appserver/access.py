@@ -6,12 +6,13 @@ Secrets are compared by their digests in constant time, and never shown: errors 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from base64 import b64decode
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from hmac import compare_digest
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from msgspec.structs import force_setattr
@@ -28,6 +29,10 @@ from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.passwords import HashedPasswords
 
 SHORTEST = 16  # characters of a token
+MOST = 64  # names with passwords that are checked at the same time: each takes a while, on purpose
+PAIR = re.compile(rb"""([\w!#$%&*+.^`|~-]+)=("[^"\\]*"|[^\s",;\\]+)""")
+FORWARDED = re.compile(rb"[\s,]*(?:%b(?:[\s,;]+|$))*" % PAIR.pattern)  # RFC 7239, section 4
+ADDRESS = re.compile(r"\[([^\]]+)\](?::\d+)?|([\d.]+):\d+|(.*)")  # with a port, or without
 
 
 def read_token(path: str) -> bytes:
@@ -80,6 +85,7 @@ class Credentials:
     def __init__(self, token: bytes | None = None, checkers: Sequence[Any] = ()) -> None:
         self._token = None if token is None else sha256(token).digest()
         self._checkers = checkers
+        self._asking: dict[bytes, list[Deferred[str]]] = {}  # who awaits the same name and password
         challenges = ['Bearer realm="appserver"'] if token is not None else []
         if checkers:
             challenges.append('Basic realm="appserver", charset="UTF-8"')
@@ -88,7 +94,7 @@ class Credentials:
     def check(self, authorization: bytes) -> Deferred[str]:
         """
         @return: fires with the name of whoever asks, empty for the bearer of the token; fails with
-            L{HTTPError} 401.
+            L{HTTPError} 401, or 503 when too many passwords are being checked.
         """
         scheme, _, value = authorization.partition(b" ")
         value = value.strip()
@@ -103,15 +109,29 @@ class Credentials:
             except ValueError:
                 return fail(self._refusal("the Authorization cannot be read"))
             if colon:
-                asked = Deferred.fromCoroutine(self._ask(UsernamePassword(name, password)))
-                return asked.addCallback(lambda _: text)
+                return self._asked(value, text, UsernamePassword(name, password))
         return fail(self._refusal("this service asks who is there"))
 
-    async def _ask(self, credentials: UsernamePassword) -> None:
+    def _asked(self, value: bytes, name: str, credentials: UsernamePassword) -> Deferred[str]:
+        asked: Deferred[str] = Deferred()
+        if value in self._asking:
+            self._asking[value].append(asked)
+        elif len(self._asking) < MOST:
+            self._asking[value] = [asked]
+            Deferred.fromCoroutine(self._ask(name, credentials)).addBoth(self._tell, value)
+        else:
+            return fail(HTTPError(503, "too many passwords are being checked", [("retry-after", "1")]))
+        return asked
+
+    def _tell(self, result: Any, value: bytes) -> None:
+        for asked in self._asking.pop(value):
+            asked.callback(result)  # a Failure too
+
+    async def _ask(self, name: str, credentials: UsernamePassword) -> str:
         for checker in self._checkers:
             try:
                 await maybeDeferred(checker.requestAvatarId, credentials)
-                return
+                return name
             except LoginFailed:
                 continue
             except Exception:
@@ -125,7 +145,7 @@ class Credentials:
 class Proxies:
     """
     Those whose word on their clients is taken: the address in X-Forwarded-For and the name in
-    X-Forwarded-Host. Whatever anybody else says there is not.
+    X-Forwarded-Host, or both in Forwarded (RFC 7239). What anybody else says there is taken away.
 
     @param names: addresses and networks, and C{"unix"} for whoever comes through a unix socket.
     @raise ConfigurationError: when one of them is neither.
@@ -145,23 +165,52 @@ class Proxies:
     def _ours(self, text: str) -> bool:
         if not text:
             return self._unix
-        try:
-            address = ip_address(text)
-        except ValueError:
-            return False
-        return any(address in network for network in self._networks)
+        address = _address(text)
+        return address is not None and any(address in network for network in self._networks)
 
     def apply(self, call: Call) -> None:
         """Take over what is said of the client, if one of ours says it: the last who is none of ours."""
+        heads = call.raw_headers
+        said = [each for each in heads if each[0] == b"forwarded" or each[0].startswith(b"x-forwarded-")]
+        if not said:
+            return
+        force_setattr(call, "raw_headers", tuple(each for each in heads if each not in said))
         if not self._ours(call.client):
             return
-        fields = dict(call.raw_headers)  # the last of several
-        chain = b",".join(value for name, value in call.raw_headers if name == b"x-forwarded-for")
-        for part in reversed(chain.decode("latin-1").split(",")):
-            if client := part.strip():
-                force_setattr(call, "client", client)
-                if not self._ours(client):
-                    break
-        if host := fields.get(b"x-forwarded-host", b"").rpartition(b",")[2].strip():
-            headers = tuple((name, host if name == b"host" else value) for name, value in call.raw_headers)
-            force_setattr(call, "raw_headers", headers)
+        clients, host = _told(said)
+        for client in reversed(clients):
+            address = _address(client)
+            if address is None:  # nobody can tell who; so it is who is known last
+                break
+            force_setattr(call, "client", str(address))
+            if not self._ours(str(address)):
+                break
+        heads = tuple((name, host if host and name == b"host" else value) for name, value in heads)
+        force_setattr(call, "raw_headers", heads)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address, perhaps with a port; one of IPv4 in the guise of IPv6 as what it is."""
+    found = ADDRESS.fullmatch(text.strip())
+    try:
+        address = ip_address(next(filter(None, found.groups()), "")) if found else None
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _told(said: Iterable[tuple[bytes, bytes]]) -> tuple[list[str], bytes]:
+    """The chain of clients, the nearest last, and the host; of two ways to tell it, the older one."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in said:
+        fields[name] = fields[name] + b"," + value if name in fields else value
+    if b"x-forwarded-for" in fields or b"x-forwarded-host" in fields:
+        chain = fields.get(b"x-forwarded-for", b"").split(b",")
+        host = fields.get(b"x-forwarded-host", b"").rpartition(b",")[2].strip()
+    else:
+        value = fields.get(b"forwarded", b"")
+        # A client can open a quote that its proxy's words would close. Then nothing is believed.
+        pairs = PAIR.findall(value) if FORWARDED.fullmatch(value) else []
+        chain = [told.strip(b'"') for name, told in pairs if name.lower() == b"for"]
+        host = next((told.strip(b'"') for name, told in reversed(pairs) if name.lower() == b"host"), b"")
+    return [each.decode("latin-1") for each in chain if each.strip()], host

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -21,6 +22,8 @@ from twisted_appserver.errors import HTTPError
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 PASSED = 1024  # heads that are remembered
+KEPT = 60.0  # seconds for which a name and password that were right need not be checked again
+UNKNOWN = ("", 0.0)  # a head that was not seen before
 OURS = frozenset((b"same-origin", b"none"))  # Sec-Fetch-Site of our own pages, and of the address bar
 
 
@@ -42,7 +45,8 @@ class Guard:
         }
         self._origins = {origin.lower().rstrip("/").encode("ascii") for origin in origins}
         self.cors = bool(self._origins)
-        self._passed: dict[Any, str] = {}  # heads that need not be looked at again, and who had them
+        # Heads that need not be looked at again; where somebody has a name, who and until when.
+        self._passed: dict[Any, tuple[str, float] | None] = {}
 
     def check(self, call: Call) -> Any:
         """
@@ -53,10 +57,11 @@ class Guard:
         """
         if self._proxies is not None:
             self._proxies.apply(call)
-        user = self._passed.get(call.raw_headers)
-        if user is not None:
-            if user:
-                force_setattr(call, "user", user)
+        passed = self._passed.get(call.raw_headers, UNKNOWN)
+        if passed is None:
+            return None
+        if monotonic() < passed[1]:
+            force_setattr(call, "user", passed[0])
             return None
         fields = dict(call.raw_headers)
         self._check_head(fields)
@@ -71,9 +76,14 @@ class Guard:
     def _pass(self, user: str, call: Call) -> None:
         if len(self._passed) >= PASSED:
             self._passed.clear()
-        self._passed[call.raw_headers] = user
+        self._passed[call.raw_headers] = (user, monotonic() + KEPT) if user else None
         if user:
             force_setattr(call, "user", user)
+
+    def ask(self, credentials: Any) -> None:
+        """Ask everybody for these L{access.Credentials} from now on, whoever has shown others before."""
+        self.credentials = credentials
+        self._passed.clear()
 
     def _allows(self, fields: dict[bytes, bytes]) -> bool:
         """Whether it comes from a page of an origin that is named."""

@@ -39,24 +39,22 @@ class Listening:
         """
         for endpoint in self._endpoints:
             failures: list[Failure] = []
-            endpoint.listen(site).addCallbacks(self.ports.append, failures.append)
-            try:
-                if failures:
-                    failures[0].raiseException()
-                if not self._guarded:
-                    self._refuse_strangers()
-            except BaseException:
+            opened = endpoint.listen(site).addCallback(self._opened)
+            if opened.called:  # as with all of Twisted's; what goes wrong later is logged
+                opened.addErrback(failures.append)
+            if failures:
                 self.close()
-                raise
+                failures[0].raiseException()
 
-    def _refuse_strangers(self) -> None:
-        for port in self.ports:
-            host = getattr(port.getHost(), "host", None)
-            if host is not None and not ip_address(host).is_loopback:
-                raise ConfigurationError(
-                    f"{host} can be reached from other machines: say --token-file or --auth to ask who is "
-                    "there, or --insecure if somebody else does"
-                )
+    def _opened(self, port: Any) -> None:
+        host = getattr(port.getHost(), "host", None)
+        if not (self._guarded or host is None or ip_address(host).is_loopback):
+            port.stopListening()
+            raise ConfigurationError(
+                f"{host} can be reached from other machines: say --token-file or --auth to ask who is "
+                "there, or --insecure if somebody else does"
+            )
+        self.ports.append(port)
 
     def close(self) -> Deferred[Any]:
         """

@@ -18,11 +18,12 @@ from typing import Any
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 COST, BLOCK, PARALLEL = 2**14, 8, 1  # of scrypt: 16 MiB and about 50 ms
+TURNS = 2  # passwords at the same time, so that guessing leaves the threads to the functions
 
 
 def line(name: str, password: str) -> str:
@@ -67,7 +68,7 @@ class HashedPasswords:
     credentialInterfaces = (IUsernamePassword,)
 
     def __init__(self, path: str, reactor: Any) -> None:
-        self._reactor = reactor
+        self._reactor, self._turns = reactor, DeferredSemaphore(TURNS)
         self._known: dict[bytes, tuple[bytes, bytes, int, int, int]] = {}
         with open(path, encoding="utf-8") as file:
             for number, text in enumerate(file, 1):
@@ -87,7 +88,8 @@ class HashedPasswords:
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, self._check, credentials.username, credentials.password)
+        words = credentials.username, credentials.password
+        return self._turns.run(deferToThreadPool, self._reactor, pool, self._check, *words)
 
     def _check(self, name: bytes, password: bytes) -> bytes:
         salt, digest, *costs = self._known.get(name, self._nobody)

@@ -89,7 +89,7 @@ class AppService(Service):
         settings = self._settings
         if settings.token_file or settings.auth:
             token = read_token(settings.token_file) if settings.token_file else None
-            self._guard.credentials = Credentials(token, checkers(self._reactor, settings.auth))
+            self._guard.ask(Credentials(token, checkers(self._reactor, settings.auth)))
         super().startService()
         if self.started.called:
             self.started = Deferred()
