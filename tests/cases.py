@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any, NamedTuple
 
@@ -155,6 +156,24 @@ def segfaults() -> dict[str, Any]:
     return {}
 
 
+def leaves_thread() -> dict[str, Any]:
+    """Starts a thread that Python waits for at the end of the process, and that never ends."""
+    threading.Thread(target=threading.Event().wait).start()
+    return {"pid": os.getpid()}
+
+
+def forks(path: str) -> None:
+    """Dies, and leaves a process behind that has all its descriptors; C{path} names it."""
+    child = os.fork()
+    if not child:
+        time.sleep(100)
+        os._exit(0)
+    with open(path + ".new", "w") as made:
+        made.write(str(child))
+    os.rename(path + ".new", path)
+    os._exit(3)
+
+
 def dies(how: str) -> dict[str, Any]:
     if how == "exit":
         os._exit(3)
@@ -194,6 +213,8 @@ url_patterns = (
     (r"/holds/", holds),
     Route(r"/hurried/", holds, timeout=0.5),
     (r"/segfaults/", segfaults),
+    (r"/leaves_thread/", leaves_thread),
+    (r"/forks/", forks),
     (r"/dies/(?P<how>)/", dies),
     (r"/closes_stdout/", closes_stdout),
 )

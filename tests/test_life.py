@@ -20,7 +20,7 @@ from tests.programs import Program
 from tests.test_command import CommandTestCase
 from tests.wire import connect, fetch, request
 from twisted_appserver import ConfigurationError, ProcessExecutor, Router
-from twisted_appserver.executors import crew
+from twisted_appserver.executors import connection, crew
 from twisted_appserver.overload import EVERY, LONGEST, Refusals
 
 VERSION = """\
@@ -189,6 +189,64 @@ class ReplacementTests(ExecutorTestCase):
         await self.until(executor.unready)
         self.assertIn("no worker process is ready", executor.unready())
         await self.until(lambda: not executor.unready())
+
+
+class StuckTests(ExecutorTestCase):
+    """Workers that do not do what they should, and do not die either."""
+
+    async def pool(self, **options: Any) -> tuple[ProcessExecutor, Any]:
+        executor = ProcessExecutor(reactor, APPLICATION, 1)
+        self.addCleanup(executor.stop)
+        await executor.start()
+        return executor, self.dispatcher(executor, "processes", **options)
+
+    async def test_frozen(self) -> None:
+        """A worker that stands still before it begins a call is replaced at that call's time limit."""
+        executor, dispatcher = await self.pool(timeout=0.5)
+        (pid,) = executor.pids
+        os.kill(pid, signal.SIGSTOP)
+        replies = await gatherResults([dispatcher.dispatch(get("/pid/")) for _ in range(3)])
+        self.assertEqual([reply.status for reply in replies], [504] * 3)
+        await self.until(lambda: executor.pids and executor.pids != [pid])
+        self.assertEqual((executor.running, executor.pending), (0, 0))
+
+    async def test_thread_left(self) -> None:
+        """A worker that a thread of some function keeps alive is gone soon after it was replaced."""
+        with patch.object(connection, "ENDING", 0.2):
+            executor, dispatcher = await self.pool()
+            first = said(await dispatcher.dispatch(get("/leaves_thread/")))["pid"]
+            await executor.renew(Router(cases.url_patterns))
+            await self.until(lambda: len(executor.crew.workers) == 1)
+        self.assertNotIn(first, executor.pids)
+
+    async def test_thread_left_at_stop(self) -> None:
+        """Nor does such a thread keep the pool from stopping."""
+        executor, dispatcher = await self.pool()
+        self.assertEqual((await dispatcher.dispatch(get("/leaves_thread/"))).status, 200)
+        await executor.stop()
+        self.assertEqual(executor.crew.workers, [])
+
+    async def test_frozen_at_stop(self) -> None:
+        """Nor does a frozen worker."""
+        executor, _ = await self.pool()
+        os.kill(executor.pids[0], signal.SIGSTOP)
+        await executor.stop()
+        self.assertEqual(executor.crew.workers, [])
+
+    async def test_child_left(self) -> None:
+        """The death of a worker is noticed, though a process that it forked has all its descriptors."""
+        executor, dispatcher = await self.pool()
+        path = os.path.abspath(self.mktemp())
+        reply = dispatcher.dispatch(get("/forks/", path=path))
+        child = await self.holder(path)
+        gone = executor.crew.workers[0]
+        try:
+            answer = await reply.addTimeout(10, reactor)
+        finally:
+            os.kill(child, signal.SIGKILL)
+        self.assertEqual(answer.status, 502)
+        self.assertEqual((await dispatcher.dispatch(get("/pid/"))).status, 200)
+        await self.until(lambda: not gone.transport.pipes)
 
 
 class LostThreadsTests(ExecutorTestCase):

@@ -22,6 +22,9 @@ from twisted_appserver.executors.progress import NO_LIMIT, Progress
 from twisted_appserver.routing import Router
 
 PARTIAL = 1.0  # seconds after which a line without an end is logged as it is
+ENDING = 10.0  # seconds that a worker which was replaced has to end by itself,
+LAST = 0.5  # and that it has when the server stops
+LATE = 0.5  # seconds after its exit in which its last frames are read
 
 
 class Output:
@@ -90,6 +93,7 @@ class Worker(ProcessProtocol):
         self._reader, self._progress = FrameReader(), Progress()
         self._exit: Failure | None = None
         self._open = True  # whether frames may still come
+        self._timer: Any = None
 
     def connectionMade(self) -> None:
         self.pid = self.transport.pid
@@ -151,7 +155,7 @@ class Worker(ProcessProtocol):
             self.moving = False
             self._progress.limit = NO_LIMIT
         if self.retired and not self.jobs:
-            self.transport.closeStdin()
+            self._close(ENDING)
         elif self.most and self.answered == self.most:
             self._pool.crew.replace(self)
 
@@ -202,7 +206,25 @@ class Worker(ProcessProtocol):
         if not self.was_ready:
             self.kill("another one has taken its place")
         elif not self.jobs:
-            self.transport.closeStdin()
+            self._close(ENDING)
+
+    def _close(self, seconds: float) -> None:
+        """Have it end by itself, which a thread that some function has left may keep it from."""
+        self.transport.closeStdin()
+        if self._exit is None:
+            self._after(seconds, self._overdue)
+
+    def _overdue(self) -> None:
+        self._output.log.warn("worker {pid} does not end by itself: it is killed", pid=self.pid)
+        self.kill("it did not end by itself")
+
+    def _after(self, seconds: float, function: Any) -> None:
+        self._calm()
+        self._timer = self._reactor.callLater(seconds, function)
+
+    def _calm(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
 
     @property
     def faulty(self) -> bool:
@@ -230,10 +252,11 @@ class Worker(ProcessProtocol):
             self.kill("the server is stopping")
         else:
             self.ready = False
-            self.transport.closeStdin()
+            self._close(LAST)
 
     # It has ended when it has exited and all its frames have been read; not only when what it started and
-    # left behind has closed its standard error too, which processEnded waits for.
+    # left behind has closed its standard error too, which processEnded waits for. What it forked has the
+    # pipe of its frames too: that is not waited for long.
 
     def outConnectionLost(self) -> None:
         self._open = False
@@ -242,6 +265,8 @@ class Worker(ProcessProtocol):
     def processExited(self, reason: Failure) -> None:
         self._exit = reason
         self.ready = False
+        if self._open:
+            self._after(LATE, self.transport.closeStdout)
         self._ended()
 
     def processEnded(self, reason: Failure) -> None:
@@ -250,6 +275,7 @@ class Worker(ProcessProtocol):
     def _ended(self) -> None:
         if self._open or self._exit is None:
             return
+        self._calm()
         number = getattr(self._exit.value, "signal", None)
         status = getattr(self._exit.value, "exitCode", None)
         how = f"was killed by {signal.Signals(number).name}" if number else f"ended with status {status}"

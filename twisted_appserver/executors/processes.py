@@ -110,7 +110,7 @@ class ProcessExecutor:
             self._waiting.remove(job)
         elif 0 < job.call.deadline <= self.reactor.seconds():
             for worker in self._workers:
-                if worker.running is job:
+                if worker.jobs and worker.jobs[0] is job:  # runs, or should: it may stand still before that
                     worker.kill("its call took longer than its time limit")
 
     def _assign(self) -> None:
