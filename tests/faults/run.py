@@ -89,6 +89,15 @@ def wrong_outcomes(load: Load, kills: bool) -> list[str]:
     return [*wrong, *load.strange[:10]]
 
 
+def too_many_failed(load: Load, kills: int) -> list[str]:
+    """More calls that a death took along than there were deaths: each takes only the call that ran."""
+    failed = sum(counts[502] for counts in load.counts().values())
+    crashes = sum(name == "crashes" for name in load.functions.values())
+    return [f"{failed} calls ended with 502, of {kills} kills and {crashes} crashes"] * (
+        failed > kills + crashes
+    )
+
+
 def wrong_runs(load: Load, path: str) -> list[str]:
     """Functions that ran twice, or that did not run though they were answered."""
     runs = Counter(int(line) for line in Path(path).read_text().split())
@@ -146,7 +155,8 @@ def run(
             least = least_each_second(load, seconds)
             mischief.stop()
             load.stop()
-            wrong = wrong_outcomes(load, forked) + wrong_runs(load, server.runs) + leaks(server, before)
+            wrong = wrong_outcomes(load, forked) + too_many_failed(load, mischief.done["kill"])
+            wrong += wrong_runs(load, server.runs) + leaks(server, before)
             after = server.figures()
         finally:
             status = server.stop()
