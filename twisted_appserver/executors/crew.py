@@ -19,6 +19,7 @@ from twisted_appserver.routing import Router
 MODULE = "twisted_appserver.executors.worker"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BACK_OFF = 30.0  # seconds, the longest pause before a worker that did not start is tried again
+KILLED = 1.0  # seconds, the longest where it was killed
 LOOK = 1.0  # seconds between two looks at the memory of workers
 MOST = 5  # workers one after the other that may be killed before new code is given up
 JITTER = 0.1  # of max_requests, so that workers are not all replaced at once
@@ -114,20 +115,21 @@ class Crew:
             if not worker.was_ready and (worker.faulty or self._failures > MOST):
                 self._give_up_renewing()
             else:  # killed from outside
-                pause = 0.0 if worker.was_ready else self._pause()
+                pause = 0.0 if worker.was_ready else self._pause(worker)
                 self._later(pause, partial(self._fill, worker.router))
             return
         old = next((old for old in self.workers if old.successor is worker), None)
         if old is not None:  # it stays, and is replaced a little later
-            self._later(self._pause(), partial(self._try_again, old))
+            self._later(self._pause(worker), partial(self._try_again, old))
         elif worker.successor is None:
-            self._later(0.0 if worker.was_ready else self._pause(), self._fill)
+            self._later(0.0 if worker.was_ready else self._pause(worker), self._fill)
         if self._starting is not None and not self._proven:
             starting, self._starting = self._starting, None
             starting.errback(ConfigurationError(self.trouble))
 
-    def _pause(self) -> float:
-        return float(min(0.1 * 2**self._failures, BACK_OFF))
+    def _pause(self, worker: Worker) -> float:
+        """Seconds until there is another try; not so many where it was killed, which it cannot help."""
+        return float(min(0.1 * 2**self._failures, BACK_OFF if worker.faulty else KILLED))
 
     # ---- new before old ----
 
