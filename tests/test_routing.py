@@ -118,7 +118,7 @@ class PatternTests(Matching):
             self.matches(router, f"/thing{n}/get/7/", {"action": "get", "id": "7"})
             self.assertEqual(router.match("GET", f"/7/action{n}/")[0].index, 250 + n)
         tried: list[int] = []
-        for index, entry in enumerate(router._entries):
+        for index, entry in enumerate(router.entries):
             entry.match = lambda path, index=index: tried.append(index)  # type: ignore[assignment]
         self.refused(404, router, "GET", "/thing77/get/7/")
         self.assertEqual(tried, [77])

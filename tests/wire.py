@@ -12,6 +12,8 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from twisted_appserver.testing import read_head
+
 
 class Answer(NamedTuple):
     """One HTTP answer. C{headers} are by their name in lower case; repeated ones joined with commas."""
@@ -41,15 +43,10 @@ def request(
 
 def read(data: bytes, method: str = "GET") -> tuple[Answer, bytes] | None:
     """The first answer in C{data} and what follows it; C{None} while it is not complete."""
-    head, found, rest = data.partition(b"\r\n\r\n")
-    if not found:
+    found = read_head(data)
+    if found is None:
         return None
-    first, *lines = head.decode("latin-1").split("\r\n")
-    status, headers = int(first.split(" ")[1]), {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        name, value = name.lower(), value.strip()
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    status, headers, rest = found
     length = 0
     if method != "HEAD" and status not in (204, 304):
         length = int(headers["content-length"])

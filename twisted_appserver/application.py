@@ -99,16 +99,18 @@ class Application(msgspec.Struct, frozen=True):
         before = dict(sys.modules)
         top = self.module.partition(".")[0]
         root = os.path.dirname(os.path.abspath(self.file or getattr(before.get(top), "__file__", None) or ""))
+        whole = not os.path.isfile(os.path.join(root, "pyvenv.cfg"))  # whether all of its folder is its own
+
+        def belongs(name: str, path: str) -> bool:
+            if top == __package__ or name == "__main__" or f"{name}.".startswith(f"{__package__}."):
+                return False
+            if name in (top, "__mp_main__") or name.startswith(f"{top}."):
+                return True
+            return whole and "site-packages" not in path and path.startswith(root + os.sep)
+
         for name, module in before.items():
             path = os.path.abspath(getattr(module, "__file__", None) or "/")
-            mine = name in (self.module, top) or name.startswith(f"{top}.") or name == "__mp_main__"
-            if top == __package__:  # the example that comes with the package
-                mine = False
-            elif not os.path.isfile(os.path.join(root, "pyvenv.cfg")) and "site-packages" not in path:
-                mine = mine or path.startswith(root + os.sep)
-            if (mine and name != "__main__" and not f"{name}.".startswith(f"{__package__}.")) or (
-                name == self.module
-            ):
+            if name == self.module or belongs(name, path):
                 del sys.modules[name]
         invalidate_caches()
         try:

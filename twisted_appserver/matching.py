@@ -51,13 +51,8 @@ def segments(regex: str) -> list[str | None] | None:
 
 def _simple(regex: str) -> bool:
     """Whether it has one group at most between two slashes, and nothing else that repeats."""
-    return segments(regex) is not None and all(
-        len(VARYING.findall(part)) < 2 for part in VARYING.sub(_unslashed, regex).split("/")
-    )
-
-
-def _unslashed(found: re.Match[str]) -> str:
-    return found[0].replace("[^/]", r"\w")
+    parts = VARYING.sub("\0", regex).split("/")
+    return segments(regex) is not None and all(part.count("\0") < 2 for part in parts)
 
 
 def compile_pattern(regex: str, place: str) -> Any:
@@ -93,23 +88,23 @@ def compile_pattern(regex: str, place: str) -> Any:
 
 def prone(regex: str) -> str:
     """What in a pattern is prone to catastrophic backtracking; empty if nothing is."""
-    return next(_found(parser.parse(regex), False), "")
+    return next(_found(parser.parse(regex)), "")
 
 
-def _found(items: Iterable[Any], repeated: bool) -> Iterator[str]:
+def _found(items: Iterable[Any]) -> Iterator[str]:
     for code, value in items:
         if code in REPEATS:
             _, most, body = value
             if most >= MANY:
                 yield from _ambiguous(list(body))
-            yield from _found(body, repeated or most >= MANY)
+            yield from _found(body)
         elif code is codes.SUBPATTERN:
-            yield from _found(value[3], repeated)
+            yield from _found(value[3])
         elif code is codes.BRANCH:
             for branch in value[1]:
-                yield from _found(branch, repeated)
+                yield from _found(branch)
         elif code in (codes.ASSERT, codes.ASSERT_NOT):
-            yield from _found(value[1], repeated)
+            yield from _found(value[1])
 
 
 def _ambiguous(body: list[Any]) -> Iterator[str]:

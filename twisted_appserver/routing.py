@@ -41,15 +41,16 @@ class Router:
     A table of patterns.
 
     @param patterns: (regex, function) pairs, Routes and includes.
+    @ivar entries: the table: each with C{regex}, C{methods}, C{handler}.
     @raise PatternError: when an entry cannot be used; names it and says why.
     """
 
     def __init__(self, patterns: Sequence[Any]) -> None:
-        self._entries = [_Entry(*entry) for entry in flatten(patterns)]
+        self.entries = [_Entry(*entry) for entry in flatten(patterns)]
         self._always: list[_Entry] = []
         # By the number of segments, for each choice of fixed ones: what picks these, and the entries by them.
         by_count: dict[int, dict[tuple[int, ...], tuple[Any, dict[Any, list[_Entry]]]]] = {}
-        for index, entry in enumerate(self._entries):
+        for index, entry in enumerate(self.entries):
             entry.handler.index, entry.handler.router = index, self
             parts = segments(entry.regex)
             if parts is None:
@@ -62,14 +63,9 @@ class Router:
         self._tables = {count: list(shapes.values()) for count, shapes in by_count.items()}
 
     @property
-    def entries(self) -> Sequence[_Entry]:
-        """The table: each with C{regex}, C{methods}, C{handler}."""
-        return self._entries
-
-    @property
     def handlers(self) -> list[Handler]:
         """Of every entry, in the order of the table."""
-        return [entry.handler for entry in self._entries]
+        return [entry.handler for entry in self.entries]
 
     def match(self, method: str, path: str) -> tuple[Handler, dict[str, str]]:
         """

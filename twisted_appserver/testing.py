@@ -55,6 +55,24 @@ class Answer(msgspec.Struct, frozen=True):
         return self.body.decode()
 
 
+def read_head(data: bytes) -> tuple[int, dict[str, str], bytes] | None:
+    """
+    The status and the headers of an answer, by their names in lower case, and what follows them.
+
+    @return: C{None} while they are not complete.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    if not end:
+        return None
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        name, value = name.lower(), value.strip()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return int(first.split(" ")[1]), headers, rest
+
+
 class Client:
     """
     A client with a server of its own, in memory. Every function runs at once, in the thread that asks.
@@ -126,15 +144,9 @@ class Client:
 
 
 def _read(data: bytes, what: str) -> Answer:
-    head, end, body = data.partition(b"\r\n\r\n")
-    if not end:
+    found = read_head(data)
+    if found is None:
         raise NoAnswer(
             f"{what}: its function waits for something; let the clock advance, or use a real server"
         )
-    first, *lines = head.decode("latin-1").split("\r\n")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        name = name.lower()
-        headers[name] = f"{headers[name]}, {value.strip()}" if name in headers else value.strip()
-    return Answer(int(first.split(" ")[1]), headers, body)
+    return Answer(*found)

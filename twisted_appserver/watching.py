@@ -7,8 +7,6 @@ import sys
 from threading import Event, Thread
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.service import AppService
 
@@ -37,9 +35,5 @@ def watch(service: AppService, reactor: Any, reload: Any) -> None:
         ):
             reactor.callFromThread(reload)
 
-    def end() -> Deferred[None] | None:
-        stop.set()
-        return None
-
-    reactor.addSystemEventTrigger("before", "shutdown", end)
+    reactor.addSystemEventTrigger("before", "shutdown", stop.set)
     Thread(target=run, name="appserver-reload", daemon=True).start()

@@ -13,6 +13,7 @@ from twisted_appserver.binding import Handler, Parameter
 from twisted_appserver.calls import Reply
 
 TEMPLATE = "#/components/schemas/{name}"
+GROUP = re.compile(r"\(\?P<(\w+)>")
 BODIES = ("application/json", "application/x-www-form-urlencoded")
 WITH_BODY = ("POST", "PUT", "PATCH")
 PROBLEM = {
@@ -38,7 +39,7 @@ def template(regex: str) -> tuple[str, dict[str, str]]:
             index += 1
             path += regex[index]
         elif character == "(":
-            if not depth and (found := re.compile(r"\(\?P<(\w+)>").match(regex, index)):
+            if not depth and (found := GROUP.match(regex, index)):
                 name, start = found[1], found.end()
             depth += 1
         elif character == ")":

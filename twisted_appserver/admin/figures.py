@@ -65,7 +65,7 @@ class Figures:
         self.errors: deque[dict[str, Any]] = deque(maxlen=ERRORS)
         self._seconds = service.dispatcher.reactor.seconds
         self._looked = 0.0
-        self._second = [0] * (len(BOUNDS) + 1)  # durations of this second
+        self._second = Durations()  # of this second
         self._failed = 0
         self._clock = LoopingCall(self._tick)
         self._clock.clock = service.dispatcher.reactor
@@ -123,7 +123,7 @@ class Figures:
         if durations is None:
             durations = self.calls[name, reply.status] = Durations()
         durations.add(seconds)
-        self._second[min(int(seconds / FINEST).bit_length(), len(BOUNDS))] += 1
+        self._second.add(seconds)
         self._failed += reply.status >= 500
 
     def _fault(self, call: Call, reply: Reply) -> None:
@@ -131,16 +131,16 @@ class Figures:
         self.errors.append({"when": time(), "route": call.handler.name, "id": call.request_id, "error": last})
 
     def _tick(self) -> None:
-        counts, self._second = self._second, [0] * (len(BOUNDS) + 1)
+        second, self._second = self._second, Durations()
         failed, self._failed = self._failed, 0
         executor = self.service.executor
         self.history.append(
             (
                 time(),
-                sum(counts),
+                second.number,
                 failed,
-                percentile(counts, 0.5),
-                percentile(counts, 0.99),
+                percentile(second.counts, 0.5),
+                percentile(second.counts, 0.99),
                 executor.running,
                 executor.pending,
             )
