@@ -71,6 +71,10 @@ class OptionTests(SynchronousTestCase):
         self.assertEqual(self.parse("--port", "81", APPSERVER_PORT="82").port, 81)
         self.assertEqual(self.parse("--allow-host", "a", APPSERVER_ALLOW_HOST="b c").allow_host, ("a",))
         self.assertFalse(self.parse(APPSERVER_INSECURE="no").insecure)
+        self.assertEqual(self.parse("--type", "threaded", APPSERVER_TYPE="forked").server_type, "threaded")
+        default = str(Settings().port)
+        self.assertEqual(self.parse("--port", default, APPSERVER_PORT="82").port, Settings().port)
+        self.assertTrue(self.parse("--insecure", APPSERVER_INSECURE="no").insecure)
 
     def test_wrong(self) -> None:
         """What is wrong there is refused as on the command line."""

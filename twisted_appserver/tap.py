@@ -65,6 +65,10 @@ class TableOptions(usage.Options):
     def __init__(self) -> None:
         self.many: dict[str, list[str]] = {each.name: [] for each in self.table if each.default == ()}
         super().__init__()
+        for each in self.table:  # as defaults, before the command line is read
+            text = os.environ.get(self.variable(each.name))
+            if text is not None and each.name not in self.many:
+                self[cli_name(each.name)[2:]] = text
 
     def settings(self) -> Settings:
         """
@@ -72,32 +76,22 @@ class TableOptions(usage.Options):
 
         @raise ConfigurationError: when a value is wrong.
         """
-        given: dict[str, Any] = {**self.many}
-        given |= {each.name: self[cli_name(each.name)[2:]] for each in self.table if each.name not in given}
-        for each in self.table:
-            text = os.environ.get(self.variable(each.name))
-            if text is not None and given[each.name] == self._default(each):
-                given[each.name] = self._read(each, text)
-        return settings_from(given)
+        return settings_from({each.name: self._given(each) for each in self.table})
 
     def variable(self, name: str) -> str:
         """The name of the variable in the environment that stands for an option."""
         return self.prefix + cli_name(name)[2:].replace("-", "_").upper()
 
-    def _default(self, each: Field[Any]) -> Any:
-        if each.type == "bool":
-            return 0
-        return [] if each.default == () else self.presets.get(each.name, each.default)
-
-    def _read(self, each: Field[Any], text: str) -> Any:
-        """What the environment says, as the command line would have it."""
-        if each.default == ():
-            return text.split()
-        if each.type != "bool":
-            return text
-        if text.lower() not in YES | NO:
-            raise ConfigurationError(f"{self.variable(each.name)} must be 1 or 0, not {text!r}")
-        return text.lower() in YES
+    def _given(self, each: Field[Any]) -> Any:
+        """What the command line says of an option, or else the environment."""
+        if each.name in self.many:
+            return self.many[each.name] or os.environ.get(self.variable(each.name), "").split()
+        value = self[cli_name(each.name)[2:]]
+        if each.type != "bool" or not isinstance(value, str):
+            return value
+        if value.lower() not in YES | NO:
+            raise ConfigurationError(f"{self.variable(each.name)} must be 1 or 0, not {value!r}")
+        return value.lower() in YES
 
 
 class Options(TableOptions):
