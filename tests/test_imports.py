@@ -126,10 +126,10 @@ class DirectionTests(SynchronousTestCase):
 
 
 class ImportTests(SynchronousTestCase):
-    def test_light(self) -> None:
-        """Importing the package installs no reactor, imports no optional dependency and starts no thread."""
+    def check(self, program: str) -> None:
+        """A program, after which no module of those optional is imported, and no other thread runs."""
         program = (
-            "import sys, threading, twisted_appserver\n"
+            f"import sys, threading, {program}\n"
             f"found = [name for name in ('twisted.internet.reactor', *{OPTIONAL}) if name in sys.modules]\n"
             "print(found, threading.active_count())"
         )
@@ -139,6 +139,17 @@ class ImportTests(SynchronousTestCase):
             capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": search},
         )  # fmt: skip
         self.assertEqual((done.stdout, done.stderr), ("[] 1\n", ""))
+
+    def test_light(self) -> None:
+        """The public names install no reactor, import no optional dependency and start no thread."""
+        self.check("twisted_appserver; from twisted_appserver import *")
+
+    def test_worker(self) -> None:
+        """A worker, of which many may have to start at once, imports no Twisted."""
+        self.check(
+            "twisted_appserver.executors.worker; from examples import article\n"
+            "assert not [name for name in sys.modules if name.startswith('twisted.')]"
+        )
 
     def test_public_names(self) -> None:
         """Every name of __all__ is there, sorted as the linter wants it, and the design's are among them."""

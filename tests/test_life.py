@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -154,6 +155,21 @@ class ReplacementTests(ExecutorTestCase):
         await started
         self.assertEqual(len(executor.pids), 2)
 
+    async def test_no_descriptors(self) -> None:
+        """Where no descriptor is left for a worker, it is started when there is one."""
+        executor, dispatcher = await self.pool(1)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            await self.assertFailure(executor.renew(Router(cases.url_patterns)), ConfigurationError)
+            reply = dispatcher.dispatch(get("/dies/SIGKILL/"))
+            self.assertEqual((await reply).status, 502)
+            await self.until(lambda: "cannot be started" in executor.unready())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self.assertEqual((await dispatcher.dispatch(get("/pid/"))).status, 200)
+        self.assertEqual((len(executor.crew.workers), executor.unready()), (1, ""))
+
     async def test_descriptors(self) -> None:
         """Workers that have ended leave no descriptor behind."""
         executor, dispatcher = await self.pool(1)
@@ -194,8 +210,8 @@ class ReplacementTests(ExecutorTestCase):
 class StuckTests(ExecutorTestCase):
     """Workers that do not do what they should, and do not die either."""
 
-    async def pool(self, **options: Any) -> tuple[ProcessExecutor, Any]:
-        executor = ProcessExecutor(reactor, APPLICATION, 1)
+    async def pool(self, size: int = 1, **options: Any) -> tuple[ProcessExecutor, Any]:
+        executor = ProcessExecutor(reactor, APPLICATION, size)
         self.addCleanup(executor.stop)
         await executor.start()
         return executor, self.dispatcher(executor, "processes", **options)
@@ -209,6 +225,18 @@ class StuckTests(ExecutorTestCase):
         self.assertEqual([reply.status for reply in replies], [504] * 3)
         await self.until(lambda: executor.pids and executor.pids != [pid])
         self.assertEqual((executor.running, executor.pending), (0, 0))
+
+    async def test_frozen_moves(self) -> None:
+        """Calls given to one that stands still are performed by another that is free; it is replaced."""
+        with patch.object(connection, "STILL", 0.2):
+            executor, dispatcher = await self.pool(2)
+            (pid, other) = executor.pids
+            os.kill(pid, signal.SIGSTOP)
+            replies = await gatherResults([dispatcher.dispatch(get("/pid/")) for _ in range(20)])
+            self.assertEqual([reply.status for reply in replies], [200] * 20)
+            self.assertEqual({said(reply)["pid"] for reply in replies}, {other})
+            await self.until(lambda: len(executor.pids) == 2 and pid not in executor.pids)
+        self.assertEqual((executor.running, executor.pending, executor.completed), (0, 0, 20))
 
     async def test_thread_left(self) -> None:
         """A worker that a thread of some function keeps alive is gone soon after it was replaced."""

@@ -20,18 +20,22 @@
 - L{errors}: the exceptions.
 """
 
-from twisted_appserver.calls import Call, Reply
-from twisted_appserver.errors import AppserverError, ConfigurationError, HTTPError, PatternError
-from twisted_appserver.executors.inline import InlineExecutor
-from twisted_appserver.executors.interface import IExecutor
-from twisted_appserver.executors.processes import ProcessExecutor
-from twisted_appserver.executors.threads import ThreadExecutor
-from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER
-from twisted_appserver.patterns import Route, include
-from twisted_appserver.resource import AppResource
-from twisted_appserver.routing import Router
-from twisted_appserver.run import run_server
-from twisted_appserver.service import make_service
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from twisted_appserver.calls import Call, Reply
+    from twisted_appserver.errors import AppserverError, ConfigurationError, HTTPError, PatternError
+    from twisted_appserver.executors.inline import InlineExecutor
+    from twisted_appserver.executors.interface import IExecutor
+    from twisted_appserver.executors.processes import ProcessExecutor
+    from twisted_appserver.executors.threads import ThreadExecutor
+    from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER
+    from twisted_appserver.patterns import Route, include
+    from twisted_appserver.resource import AppResource
+    from twisted_appserver.routing import Router
+    from twisted_appserver.run import run_server
+    from twisted_appserver.service import make_service
 
 __all__ = [
     "CLUSTER_SERVER",
@@ -54,3 +58,33 @@ __all__ = [
     "make_service",
     "run_server",
 ]
+
+# Whoever imports the package does not always want all of it: a worker process needs no HTTP, and a pool of
+# workers is as quick to recover as one of them is to start. A name's module is imported when it is asked for
+# (PEP 562).
+_MODULES = {
+    "calls": "Call Reply",
+    "errors": "AppserverError ConfigurationError HTTPError PatternError",
+    "executors.inline": "InlineExecutor",
+    "executors.interface": "IExecutor",
+    "executors.processes": "ProcessExecutor",
+    "executors.threads": "ThreadExecutor",
+    "options": "CLUSTER_SERVER FORKED_SERVER THREADED_SERVER",
+    "patterns": "Route include",
+    "resource": "AppResource",
+    "routing": "Router",
+    "run": "run_server",
+    "service": "make_service",
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

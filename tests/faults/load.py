@@ -20,12 +20,14 @@ WEIGHTS = {
     "crashes": 2,
 }
 PATIENCE = 30.0  # seconds for one answer
+TURNED_AWAY = -2  # stands for the status where the connection was not taken
 
 
 class Load:
     """
     @param forked: whether functions may take their process along.
-    @ivar outcomes: the status of each request's answer, by its number; 0 for a wrong one, -1 for none.
+    @ivar outcomes: the status of each request's answer, by its number; 0 for a wrong one, -1 for none,
+        L{TURNED_AWAY} for a new connection that was closed without an answer.
     """
 
     def __init__(self, port: int, clients: int, seed: int, forked: bool) -> None:
@@ -68,6 +70,7 @@ class Load:
                 number = self._last
             (name,) = chance.choices(names, weights)
             self.functions[number] = name
+            fresh = connection.sock is None
             try:
                 connection.request("GET", f"/{name}/{number}")
                 answer = connection.getresponse()
@@ -77,7 +80,9 @@ class Load:
                 if not right:
                     self.strange.append(f"{name} {number}: {str(body)[:200]}")
             except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-                self.outcomes[number] = -1
-                self.strange.append(f"{name} {number}: {error!r}")
+                turned_away = fresh and isinstance(error, ConnectionError)  # no descriptor was left for it
+                self.outcomes[number] = TURNED_AWAY if turned_away else -1
+                if not turned_away:
+                    self.strange.append(f"{name} {number}: {error!r}")
                 connection.close()
         connection.close()

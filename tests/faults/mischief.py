@@ -43,6 +43,7 @@ class Mischief:
             self.trickle,
             self.unread,
             self.hangup,
+            self.crowd,
         ]
         if forked:
             self._kinds += [self.kill, self.kill, self.freeze]
@@ -91,6 +92,16 @@ class Mischief:
             raise ProcessLookupError
         self._last = time.monotonic()
         os.kill(self._pid, signal.SIGHUP)
+
+    def crowd(self) -> None:
+        """More clients than there are descriptors, for a moment."""
+        crowd = []
+        for _ in range(200):
+            with suppress(OSError):
+                crowd.append(self._connect())
+        time.sleep(self._chance.uniform(0, 0.3))
+        for connection in crowd:
+            connection.close()
 
     def _connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self._port), timeout=5)

@@ -23,7 +23,8 @@ from twisted_appserver.routing import Router
 
 PARTIAL = 1.0  # seconds after which a line without an end is logged as it is
 ENDING = 10.0  # seconds that a worker which was replaced has to end by itself,
-LAST = 0.5  # and that it has when the server stops
+STILL = 10.0  # and that it has to go on where it has begun nothing of what it has,
+LAST = 0.5  # and to end when the server stops
 LATE = 0.5  # seconds after its exit in which its last frames are read
 
 
@@ -124,22 +125,31 @@ class Worker(ProcessProtocol):
         """The call that it has begun and not answered."""
         return self.jobs[0] if self.jobs and self._progress.begun > self.answered else None
 
+    @property
+    def unbegun(self) -> int:
+        """How many calls it has that it has not begun."""
+        return len(self.jobs) - (self.running is not None)
+
     def take_back(self, wanted: bool) -> list[Job]:
         """
-        Looks at it, time after time, while it has more calls than one. If they are C{wanted} elsewhere and it
-        has answered nothing since the last look, it may begin no further one; at the look after that, if it
-        still stands where it stood, they are taken back.
+        Looks at it, time after time, while it has calls that it has not begun. If they are C{wanted}, since
+        others are free, and it has answered nothing since the last look, it may begin no further one; at the
+        look after that, if it still stands where it stood, they are taken back. One that stands still with
+        nothing begun has no function to blame: it has to go on within some time, or is replaced.
         """
         stands = self._still == self.answered
         self._still = self.answered
         if self.moving:
             if stands and self._progress.begun <= self._progress.limit:
-                back = [job for job in list(self.jobs)[1:] if job not in self._moved]
+                begun = self.running is not None
+                back = [job for job in list(self.jobs)[begun:] if job not in self._moved]
                 self._moved.update(back)
+                if back and not begun:
+                    self._after(STILL, self.kill, "it stood still")
                 return back
-        elif stands and wanted and self.running:
+        elif stands and wanted and self.unbegun:
             self.moving = True
-            self._progress.limit = self.answered + 1
+            self._progress.limit = self.answered + (self.running is not None)
         return []
 
     def _replied(self, reply: Reply | None, seconds: float) -> None:
@@ -152,6 +162,7 @@ class Worker(ProcessProtocol):
             self._pool.requeue([job])
         self._moved.discard(job)
         if self.moving and not self.jobs:
+            self._calm()
             self.moving = False
             self._progress.limit = NO_LIMIT
         if self.retired and not self.jobs:
@@ -218,9 +229,9 @@ class Worker(ProcessProtocol):
         self._output.log.warn("worker {pid} does not end by itself: it is killed", pid=self.pid)
         self.kill("it did not end by itself")
 
-    def _after(self, seconds: float, function: Any) -> None:
+    def _after(self, seconds: float, function: Any, *args: Any) -> None:
         self._calm()
-        self._timer = self._reactor.callLater(seconds, function)
+        self._timer = self._reactor.callLater(seconds, function, *args)
 
     def _calm(self) -> None:
         if self._timer is not None and self._timer.active():

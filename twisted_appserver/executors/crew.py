@@ -53,24 +53,32 @@ class Crew:
 
     def start(self) -> Deferred[None]:
         self._starting, self._stopping = Deferred(), None
-        for _ in range(self._size):
-            self._spawn()
+        starting = self._starting
+        if not all(self._spawn() for _ in range(self._size)):
+            self._give_up_starting()
         if self._max_rss:
             self._later(LOOK, self._look)
-        return self._starting
+        return starting
 
     def _later(self, seconds: float, function: Any) -> None:
         self._timers = [timer for timer in self._timers if timer.active()]
         self._timers.append(self._reactor.callLater(seconds, function))
 
-    def _spawn(self, router: Router | None = None) -> Worker:
-        worker = Worker(self._pool, self._reactor, self._application, router or self._pool.router)
+    def _spawn(self, router: Router | None = None) -> Worker | None:
+        """Start a worker, or say in L{trouble} why the system does not let us."""
+        search = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
+        environ = {**os.environ, "PYTHONPATH": search}
+        try:
+            worker = Worker(self._pool, self._reactor, self._application, router or self._pool.router)
+            self._reactor.spawnProcess(worker, sys.executable, [sys.executable, "-m", MODULE], environ)
+        except OSError as error:  # no descriptors, memory or processes are left
+            self._failures += 1
+            self.trouble = f"a worker process cannot be started: {error}"
+            self.log.error("{trouble}", trouble=self.trouble)
+            return None
         self.workers.append(worker)
         if self._max_requests:
             worker.most = self._max_requests + random.randint(0, int(JITTER * self._max_requests))
-        search = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
-        command = [sys.executable, "-m", MODULE]
-        self._reactor.spawnProcess(worker, sys.executable, command, {**os.environ, "PYTHONPATH": search})
         return worker
 
     def _fill(self, router: Router | None = None) -> None:
@@ -80,8 +88,8 @@ class Crew:
             return
         successors = {worker.successor for worker in self.workers}
         staying = [w for w in self.workers if w.router is wanted and not w.retired and w not in successors]
-        if len(staying) < self._size:
-            self._spawn(wanted)
+        if len(staying) < self._size and self._spawn(wanted) is None:
+            self._later(self._pause(BACK_OFF), partial(self._fill, router))
 
     def became_ready(self, worker: Worker) -> None:
         """It has imported the application."""
@@ -93,7 +101,7 @@ class Crew:
         for old in self.workers:
             if old.successor is worker:
                 old.retire()
-        if self._starting is not None and all(worker.ready for worker in self.workers):
+        if self._starting is not None and sum(worker.ready for worker in self.workers) >= self._size:
             starting, self._starting = self._starting, None
             starting.callback(None)
 
@@ -111,25 +119,29 @@ class Crew:
         if not worker.was_ready:
             self._failures += 1
             self.trouble = f"a worker process {how}"
+        pause = 0.0 if worker.was_ready else self._pause(BACK_OFF if worker.faulty else KILLED)
         if self._renewing is not None and worker.router is self._renewing[0]:
             if not worker.was_ready and (worker.faulty or self._failures > MOST):
                 self._give_up_renewing()
             else:  # killed from outside
-                pause = 0.0 if worker.was_ready else self._pause(worker)
                 self._later(pause, partial(self._fill, worker.router))
             return
         old = next((old for old in self.workers if old.successor is worker), None)
         if old is not None:  # it stays, and is replaced a little later
-            self._later(self._pause(worker), partial(self._try_again, old))
+            self._later(pause, partial(self._try_again, old))
         elif worker.successor is None:
-            self._later(0.0 if worker.was_ready else self._pause(worker), self._fill)
+            self._later(pause, self._fill)
         if self._starting is not None and not self._proven:
-            starting, self._starting = self._starting, None
-            starting.errback(ConfigurationError(self.trouble))
+            self._give_up_starting()
 
-    def _pause(self, worker: Worker) -> float:
-        """Seconds until there is another try; not so many where it was killed, which it cannot help."""
-        return float(min(0.1 * 2**self._failures, BACK_OFF if worker.faulty else KILLED))
+    def _give_up_starting(self) -> None:
+        assert self._starting is not None
+        starting, self._starting = self._starting, None
+        starting.errback(ConfigurationError(self.trouble))
+
+    def _pause(self, longest: float) -> float:
+        """Seconds until there is another try."""
+        return float(min(0.1 * 2**self._failures, longest))
 
     # ---- new before old ----
 
@@ -137,6 +149,8 @@ class Crew:
         """Have another one started, and this one end when that is ready and it has nothing left to do."""
         if worker.successor is None and not worker.retired:
             worker.successor = self._spawn()
+            if worker.successor is None:
+                self._later(self._pause(BACK_OFF), partial(self._try_again, worker))
 
     def _try_again(self, old: Worker) -> None:
         if old in self.workers:
@@ -161,8 +175,8 @@ class Crew:
         """
         renewed: Deferred[None] = Deferred()
         self._renewing = router, renewed
-        for _ in range(self._size):
-            self._spawn(router)
+        if not all(self._spawn(router) for _ in range(self._size)):
+            self._give_up_renewing()
         return renewed
 
     def _take_over(self) -> None:

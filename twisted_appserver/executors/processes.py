@@ -64,7 +64,7 @@ class ProcessExecutor:
         self._waiting: deque[Job] = deque()
         self._costs: dict[int, float] = {}  # seconds that a call takes, by its handler's index
         self._kicked = self._stopped = False
-        self._watch: Any = None  # a timer, while a worker has more calls than one
+        self._watch: Any = None  # a timer, while a worker may have calls that it has not begun
 
     @property
     def pending(self) -> int:
@@ -125,17 +125,17 @@ class ProcessExecutor:
             worker.give(waiting.popleft(), cost if cost < QUICK else BUDGET)
         for worker in free:
             worker.flush()
-        if self._watch is None and any(len(worker.jobs) > 1 for worker in free):
+        if self._watch is None and any(worker.jobs for worker in free):
             self._watch = self.reactor.callLater(STUCK, self._look)
 
     def _look(self) -> None:
-        """Take calls back from workers that one call keeps longer than it was expected to."""
+        """Take calls back from workers that one call keeps longer than expected, or that stand still."""
         self._watch = None
         free = any(worker.ready and not worker.jobs for worker in self._workers)
         for worker in self._workers:
-            if len(worker.jobs) > 1:
+            if worker.unbegun:
                 self.requeue(worker.take_back(free))
-        if any(len(worker.jobs) > 1 for worker in self._workers):
+        if any(worker.unbegun for worker in self._workers):
             self._watch = self.reactor.callLater(STUCK, self._look)
 
     def requeue(self, jobs: list[Job]) -> None:
