@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from tests import cases
+from tests import cases, streaming
 from tests.programs import ROOT
 from tests.test_command import TWISTD, CommandTestCase
 from tests.wire import Answer, connect, exchange, fetch, request
@@ -97,6 +97,15 @@ class DescriptionTests(SynchronousTestCase):
             (r"a", "/a"),
         ):
             self.assertEqual(template(regex)[0], path)
+
+
+class GeneratorTests(SynchronousTestCase):
+    def test_items(self) -> None:
+        """What a generator yields is described, not that it is one."""
+        document = describe(Router(streaming.url_patterns).entries, "x")
+        validate(msgspec.to_builtins(document))
+        content = document["paths"]["/counts"]["get"]["responses"]["200"]["content"]
+        self.assertEqual(content["application/x-ndjson"]["schema"]["type"], "object")
 
 
 class DurationTests(SynchronousTestCase):

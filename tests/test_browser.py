@@ -13,10 +13,14 @@ from typing import Any
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
+from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
+from twisted.web.resource import Resource
+from twisted.web.server import Site
 
 from tests.test_command import TWISTD, CommandTestCase
 from tests.wire import exchange, fetch, request
+from twisted_appserver import make_service
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 SECONDS = 20.0  # until a page must show what it is waited for
@@ -51,7 +55,15 @@ def slow(seconds: float) -> dict:
     return {"slept": seconds}
 
 
+def bake(loaves: int):
+    """Bake, loaf after loaf."""
+    for loaf in range(1, loaves + 1):
+        time.sleep(0.05)
+        yield {"done": loaf, "total": loaves}
+
+
 url_patterns = (
+    (r"/bake/(?P<loaves>)/", bake),
     (r"/price/(?P<name>[a-z]+)/", price),
     (r"/order/(?P<name>[a-z]+)/", order),
     (r"/slow/(?P<seconds>)/", slow),
@@ -168,8 +180,10 @@ class PageTests(BrowserTestCase):
     async def check(self, name: str, *words: str, dark: bool = False, size: str = "1000,900") -> None:
         """Open the functions, call one, see its answer; see the status."""
         program = self.twistd("--port", "0", *words, folder=self.folder_of(shop=SHOP))
-        base = f"http://localhost:{await program.port()}"
+        await self.look_at(f"http://localhost:{await program.port()}", name, dark, size)
+        await self.stopped(program)
 
+    async def look_at(self, base: str, name: str, dark: bool = False, size: str = "1000,900") -> None:
         def looks(browser: Any) -> None:
             browser.get(f"{base}/-/docs")
             selector = "details[data-path='/price/{name}/'][data-method=GET]"
@@ -186,6 +200,7 @@ class PageTests(BrowserTestCase):
             field.send_keys("5000")
             details.find_element(By.TAG_NAME, "button").click()
             wait(browser, lambda _: "422" in details.text)
+            self.follow(browser)
             picture(browser, f"docs-{name}")
             self.assertEqual(strangers(browser, base), [])
             wide = "return document.documentElement.scrollWidth <= window.innerWidth"
@@ -193,7 +208,7 @@ class PageTests(BrowserTestCase):
             shade = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
             self.assertEqual(int(shade.strip("rgb()").split(",")[0]) < 128, dark)
             browser.get(f"{base}/-/status")
-            browser.execute_script("for (let n = 0; n < 50; n++) fetch('/price/nut/')")
+            browser.execute_script("for (let n = 0; n < 50; n++) fetch('../price/nut/')")
             wait(browser, lambda _: "price" in text(browser, "#tables"))
             points = "return document.querySelector('polyline').getAttribute('points').split(' ').length"
             wait(browser, lambda _: browser.execute_script(points) > 2)
@@ -203,7 +218,40 @@ class PageTests(BrowserTestCase):
 
         shown = ("--force-dark-mode", "--enable-features=WebContentsForceDark:no") if dark else ()
         await self.look(looks, f"--window-size={size}", *shown)
-        await self.stopped(program)
+
+    def follow(self, browser: Any) -> None:
+        """Watch a job's bar reach its end; see the items of a stream."""
+        details = browser.find_element(
+            By.CSS_SELECTOR, "details[data-path='/bake/{loaves}/'][data-method=GET]"
+        )
+        details.find_element(By.TAG_NAME, "summary").click()
+        details.find_element(By.NAME, "loaves").send_keys("30")
+        details.find_element(By.TAG_NAME, "button").click()
+        wait(browser, lambda _: '"done":30' in details.find_element(By.TAG_NAME, "pre").text)
+        details.find_element(By.NAME, "job").click()
+        details.find_element(By.CSS_SELECTOR, ".call button").click()
+        seen = set[float]()
+
+        def ended(_: Any) -> bool:
+            seen.add(float(details.find_element(By.TAG_NAME, "progress").get_attribute("value")))
+            return "done, 30 items" in details.text
+
+        wait(browser, ended)
+        self.assertTrue(any(0 < share < 1 for share in seen), seen)
+        self.assertEqual(float(details.find_element(By.TAG_NAME, "progress").get_attribute("value")), 1.0)
+
+    async def test_prefix(self) -> None:
+        """Below a prefix of a stock Site of twisted.web, in the dark."""
+        folder = self.folder_of(shop=SHOP)
+        service = make_service(app=os.path.join(folder, "shop.py"), port=0)
+        service.startService()
+        self.addCleanup(service.stopService)
+        root = Resource()
+        root.putChild(b"shop", service.resource)
+        port = reactor.listenTCP(0, Site(root), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        base = f"http://localhost:{port.getHost().port}/shop"
+        await self.look_at(base, "prefix-narrow-dark", dark=True, size="500,900")
 
     async def test_wide(self) -> None:
         """On a wide screen, in light."""

@@ -147,7 +147,7 @@ class ScriptTests(CommandTestCase):
         answer = await fetch(await program.port(), "/person/get/123/")
         self.assertEqual(answer.body, PERSON)
         await self.stopped(program)
-        self.assertRegex(program.err, r"\[(\d+)\] printed by \1\n")
+        self.assertRegex(program.err, r"\[(\d+)\] printed by \1\b")
 
 
 class TwistdTests(CommandTestCase):

@@ -32,7 +32,11 @@ SAMPLES: dict[Any, tuple[str, Any]] = {
     bool: ("1", True),
     tuple[str, ...]: ("a b", ("a", "b")),
 }
-CHOSEN = {"server_type": ("forked", "forked"), "channel": ("twisted", "twisted")}
+CHOSEN = {
+    "log_format": ("json", "json"),
+    "server_type": ("forked", "forked"),
+    "channel": ("twisted", "twisted"),
+}
 
 
 class OptionTests(SynchronousTestCase):

@@ -179,3 +179,21 @@ class CallingTests(ExampleTestCase):
         expected = f"{person}\n{numbers}\n404: no pattern matches /nothing/here/\n"
         self.assertEqual(caller.output, expected)
         await server.stop()
+
+
+class FollowingTests(ExampleTestCase):
+    """examples/following.py, against examples/long_work.py."""
+
+    async def test_following(self) -> None:
+        """It reads a stream and follows a job to the end, with a bar, and cancels another."""
+        for server_type in ("threaded", "forked"):
+            server = self.start(*TWISTD, f"--app={EXAMPLES / 'long_work.py'}", f"--type={server_type}")
+            url = await server.url()
+            caller = self.start(sys.executable, str(EXAMPLES / "following.py"), url, "2000")
+            self.assertEqual(await caller.ended, 0, caller.output)
+            self.assertIn("[" + "#" * 40 + "] 303 primes", caller.err)
+            lines = caller.out.split("\n")
+            self.assertIn("read: 303 primes below 2000", lines)
+            self.assertIn("job: 303 primes below 2000", lines)
+            self.assertEqual(lines[-3:], ["cancelled", "410: the job was cancelled", ""])
+            await server.stop()

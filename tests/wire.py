@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from twisted_appserver.testing import read_head
+from twisted_appserver.testing import read_body, read_head
 
 
 class Answer(NamedTuple):
@@ -47,12 +47,8 @@ def read(data: bytes, method: str = "GET") -> tuple[Answer, bytes] | None:
     if found is None:
         return None
     status, headers, rest = found
-    length = 0
-    if method != "HEAD" and status not in (204, 304):
-        length = int(headers["content-length"])
-    if len(rest) < length:
-        return None
-    return Answer(status, headers, rest[:length]), rest[length:]
+    body = read_body({} if method == "HEAD" or status in (204, 304) else headers, rest)
+    return body and (Answer(status, headers, body[0]), body[1])
 
 
 class Connection(Protocol):

@@ -153,7 +153,9 @@ class Handler:
 def _on_reactor(function: Callable[..., Any], signature: inspect.Signature) -> bool:
     """Whether it is a coroutine function, or returns a Deferred (by inlineCallbacks or its annotation)."""
     inner = inspect.unwrap(function)
-    if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__):
+    if any(map(inspect.iscoroutinefunction, (inner, type(inner).__call__))):
+        return True
+    if inspect.isasyncgenfunction(inner):
         return True
     generator = inspect.isgeneratorfunction(inner) and not inspect.isgeneratorfunction(function)
     result = getattr(signature.return_annotation, "__origin__", signature.return_annotation)

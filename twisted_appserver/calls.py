@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
@@ -11,8 +12,9 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
     What goes back to the client. A function may return one to choose the status and the headers.
 
-    @ivar body: from a function a dict (or dataclass, attrs class, Struct), C{str} or C{bytes}; bytes
-        once L{perform} has encoded it.
+    @ivar body: from a function a dict (or dataclass, attrs class, Struct), C{str}, C{bytes}, or an iterator
+        of these two; bytes once L{perform} has encoded it, or a L{executors.stream.Stream} of what is
+        still being made.
     @ivar status: the HTTP status code, 200 to 599.
     @ivar headers: a mapping or pairs of names and values; pairs of C{str} once encoded. Where no
         content-type is named it is application/json.
@@ -41,6 +43,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @ivar arrived: when it arrived, likewise; set by the dispatcher where somebody observes.
     @ivar handler: the L{binding.Handler} that the path was routed to; set by the dispatcher.
     @ivar groups: the named groups of the pattern that matched; set by the dispatcher.
+    @ivar prefer: what the client would like best, from its header Prefer (RFC 7240).
     @ivar user: the name that was given with a password, where C{--auth} asks for one.
     """
 
@@ -56,6 +59,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     handler: Any = None
     groups: dict[str, str] = {}
     user: str = ""
+    prefer: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -71,3 +75,12 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """As in L{headers}; empty if there is none."""
         found = [value for name, value in self.raw_headers if name == b"content-type"]
         return b", ".join(found).decode("latin-1")
+
+    @property
+    def trace(self) -> dict[str, str]:
+        """The headers that let what this call asks of other services be seen as a part of it."""
+        passed = {name: self.headers.get(name, "") for name in ("traceparent", "tracestate")}
+        return {name: value for name, value in {**passed, "x-request-id": self.request_id}.items() if value}
+
+
+CURRENT: ContextVar[Call | None] = ContextVar("call", default=None)  # that is being performed here

@@ -33,15 +33,16 @@ from twisted.web.server import Site
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import Job
+from twisted_appserver.executors.stream import Stream
 from twisted_appserver.guard import HOST
 from twisted_appserver.options import Settings
 from twisted_appserver.resource import AppResource
-from twisted_appserver.variables import given_id
+from twisted_appserver.variables import given_id, preference
 
 AUTHORITY: Any = re.compile(rb"[^/?]*")
 # A request line that can be taken as it is, for the application, and most are.
 PLAIN = re.compile(rb"(GET|POST|HEAD) (/(?!-/)[\w/.~-]*)(?:\?([\w=&.~%+:,;@/-]*))? HTTP/1\.1\r\n")
-ONCE = {b"expect", b"x-request-id"}  # headers of messages that must be looked at each time
+ONCE = {b"expect", b"prefer", b"x-request-id"}  # headers of messages that must be looked at each time
 UNKNOWN: tuple[Any, int] = ((), -1)
 KNOWN = 1024  # header sections that are remembered, and the bytes that each may have
 PIECE = 16384  # bytes that llhttp gets at once, so that few pipelined messages are parsed before their turn
@@ -147,6 +148,7 @@ class HTTPChannel(_Counted):
     _direct = False  # whether an answer can be sent straight to the socket
     _call: Call  # that is in the works
     _job: Job | None = None  # which performs it
+    _old_call = False  # whether it came with HTTP/1.0
     _tell = False  # whether its answer tells that the connection stays open
     _advancing = False
     _deaf = False  # nothing that arrives matters any more
@@ -421,11 +423,12 @@ class HTTPChannel(_Counted):
             b"".join(self._body),
             self._client,
             given_id(headers),
+            prefer=preference(headers),
         )
 
     def _begin_call(self, call: Call, keep: bool, old: bool) -> None:
         self._handlingRequest = True
-        self.persistent, self._call, self._tell = keep, call, old and keep
+        self.persistent, self._call, self._tell, self._old_call = keep, call, old and keep, old
         assert self.application is not None
         self._job = self.application.dispatcher.begin(call, self._answer)
 
@@ -434,8 +437,13 @@ class HTTPChannel(_Counted):
         self.site.answer(self, reply)
 
     def send_answer(self, reply: Reply) -> None:
-        """Send the answer to the call that is in the works."""
-        body, call, self._job = reply.body, self._call, None
+        """Send the answer to the call that is in the works, or the beginning of one that comes in parts."""
+        body, call = reply.body, self._call
+        in_parts = type(body) is Stream
+        if (
+            in_parts and self._old_call
+        ):  # which knows no chunks: the end of the connection is that of the body
+            self.persistent = False
         if self._finishing and not (self._messages or self._dataBuffer):
             self.persistent = False
         connection = b""
@@ -444,6 +452,8 @@ class HTTPChannel(_Counted):
         elif self._tell:
             connection = b"Connection: keep-alive\r\n"
         length = b"" if reply.status in NO_BODY_CODES else b"Content-Length: %d\r\n" % len(body)
+        if in_parts:
+            length = b"" if self._old_call else b"Transfer-Encoding: chunked\r\n"
         self._send(
             b"%bX-Request-ID: %b\r\n%b%b\r\n%b"
             % (
@@ -451,9 +461,43 @@ class HTTPChannel(_Counted):
                 call.request_id.encode(),
                 connection,
                 length,
-                b"" if call.method == "HEAD" else body,
+                b"" if in_parts or call.method == "HEAD" else body,
             )
         )
+        if in_parts:
+            self._send_parts(body)
+        else:
+            self._answered()
+
+    def _send_parts(self, stream: Stream) -> None:
+        if self._call.method == "HEAD":
+            stream.stopProducing()
+            self._answered()
+            return
+        self.registerProducer(stream, True)
+        if self._waitingForTransport:
+            stream.pauseProducing()
+        stream.begin(self._send if self._old_call else self._send_chunk, self._end_parts)
+
+    def _send_chunk(self, data: bytes) -> None:
+        self._send(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def _end_parts(self, failure: str) -> None:
+        self.unregisterProducer()
+        if failure:  # the client must see that something is missing
+            self._job, self._closing = None, True
+            self.loseConnection()
+            self.setTimeout(LINGER)
+            return
+        if not self._old_call:
+            self._send(b"0\r\n\r\n")
+        if self._finishing and not (self._messages or self._dataBuffer):
+            self.persistent = False
+        self._answered()
+
+    def _answered(self) -> None:
+        """An answer has been sent to its end."""
+        self._job = None
         if not self.persistent:
             self._closing = True
             self.loseConnection()

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import urljoin
 
+import msgspec
 import treq
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
 
+from twisted_appserver.calls import CURRENT
 from twisted_appserver.errors import AppserverError
+
+AHEAD = 16  # lines of a stream that are read before they are asked for
 
 
 class Problem(AppserverError):
@@ -48,20 +60,157 @@ class AppClient:
         @return: what the function returned.
         @raise Problem: when the service answers with an error, or with what is no JSON object.
         """
-        url = self._base + path
-        if variables:
-            response = await self._treq.post(
-                url, json=variables, headers=self._headers, timeout=self._timeout
-            )
-        else:
-            response = await self._treq.get(url, headers=self._headers, timeout=self._timeout)
+        return await _document(await self._ask(path, variables))
+
+    async def stream(self, path: str, /, **variables: Any) -> AsyncIterator[Any]:
+        """
+        Call a function that is a generator: its items, each as soon as it is made. The server makes no more
+        of them than are asked for here, but for some.
+
+        @raise Problem: as L{call}; also when the answer breaks off.
+        """
+        response = await self._ask(path, variables, unbuffered=True)
+        if response.code >= 400:
+            await _document(response)
+        lines = _Lines()
+        response.deliverBody(lines)
         try:
-            document = await response.json()
-        except ValueError:
-            document = None
-        if response.code < 400 and isinstance(document, dict):
-            return document
-        if not isinstance(document, dict):
-            document = {"title": "the answer is no JSON object"}
-        shown = {key: str(document.get(key, "")) for key in ("title", "detail", "instance")}
-        raise Problem(response.code, **shown)
+            while (line := await lines.next()) is not None:
+                yield msgspec.json.decode(line)
+        finally:
+            lines.stop()
+
+    async def job(self, path: str, /, **variables: Any) -> Job:
+        """
+        Have a function called as a job, which goes on when nobody waits (RFC 7240, section 4.1).
+
+        @raise Problem: as L{call}.
+        """
+        response = await self._ask(path, variables, {"prefer": "respond-async"})
+        await _document(response)
+        if response.code != 202:
+            raise Problem(response.code, "the service has no jobs")
+        (place,) = response.headers.getRawHeaders("location")
+        return Job(self, urljoin(self._base + path, place).removeprefix(self._base))
+
+    async def _ask(
+        self, path: str, variables: dict[str, Any], headers: dict[str, str] | None = None, **options: Any
+    ) -> Any:
+        call = CURRENT.get()
+        passed = call.trace if call is not None else {}  # so that what we ask for is seen as a part of it
+        options |= {"headers": {**passed, **self._headers, **(headers or {})}, "timeout": self._timeout}
+        if variables:
+            return await self._treq.post(self._base + path, json=variables, **options)
+        return await self._treq.get(self._base + path, **options)
+
+    async def _delete(self, path: str) -> dict[str, Any]:
+        return await _document(
+            await self._treq.delete(self._base + path, headers=self._headers, timeout=self._timeout)
+        )
+
+
+async def _document(response: Any) -> dict[str, Any]:
+    try:
+        document = await response.json()
+    except ValueError:
+        document = None
+    if response.code < 400 and isinstance(document, dict):
+        return document
+    if not isinstance(document, dict):
+        document = {"title": "the answer is no JSON object"}
+    raise Problem(response.code, **_words(document))
+
+
+def _words(document: dict[str, Any]) -> dict[str, str]:
+    return {key: str(document.get(key, "")) for key in ("title", "detail", "instance")}
+
+
+class Job:
+    """
+    A call that goes on by itself.
+
+    @ivar path: where the service tells of it.
+    """
+
+    def __init__(self, client: AppClient, path: str) -> None:
+        self._client, self.path = client, path
+
+    async def look(self) -> dict[str, Any]:
+        """
+        What is known of it: C{state} (waiting, running, done, failed or cancelled), C{items} and C{progress},
+        how many a generator has yielded and the last of them, and in the end C{result} or C{error}.
+
+        @raise Problem: when it is not known any more.
+        """
+        return await self._client.call(self.path)
+
+    async def wait(
+        self, reactor: Any, progress: Callable[[dict[str, Any]], object] = bool, every: float = 0.5
+    ) -> Any:
+        """
+        Wait until it is over.
+
+        @param reactor: an L{IReactorTime}.
+        @param progress: told what L{look} says, C{every} so many seconds.
+        @return: its result.
+        @raise Problem: when it failed or was cancelled.
+        """
+        while True:
+            seen = await self.look()
+            progress(seen)
+            if "error" in seen:
+                raise Problem(seen["error"]["status"], **_words(seen["error"]))
+            if seen["state"] == "done":
+                return seen.get("result")
+            await deferLater(reactor, every)
+
+    async def cancel(self) -> dict[str, Any]:
+        """End it, or have the service forget it if it is over."""
+        return await self._client._delete(self.path)
+
+
+class _Lines(Protocol):
+    """The lines of a body, one when it is asked for."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self._unread = b""
+        self._lines: deque[bytes] = deque()
+        self._failure: Failure | None = None
+        self._over = False
+        self._awaited: Deferred[None] | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        self._lines.extend(lines)
+        if len(self._lines) > AHEAD:
+            self.transport.pauseProducing()
+        self._tell()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._over = True
+        self._failure = None if reason.check(ResponseDone) else reason
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._awaited is not None:
+            awaited, self._awaited = self._awaited, None
+            awaited.callback(None)
+
+    async def next(self) -> bytes | None:
+        """The next line; C{None} at the end."""
+        while not self._lines:
+            if self._failure is not None:
+                raise Problem(200, "the answer broke off", self._failure.getErrorMessage())
+            if self._over:
+                return None
+            self.transport.resumeProducing()
+            self._awaited = Deferred()
+            await self._awaited
+        return self._lines.popleft()
+
+    def stop(self) -> None:
+        """Read no more."""
+        if not self._over:
+            self.transport.stopProducing()

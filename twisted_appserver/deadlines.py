@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import force_setattr
+
 from twisted_appserver.executors.interface import Job
 
 
@@ -29,6 +31,12 @@ class TimeLimit:
         self.jobs[job] = None
         if self._timer is None:
             self._timer = self._reactor.callLater(self.seconds, self._expire)
+
+    def prolong(self, job: Job) -> None:
+        """It has shown that it lives: its time begins anew."""
+        if self.jobs.pop(job, self) is None:
+            force_setattr(job.call, "deadline", self._reactor.seconds() + self.seconds)
+            self.jobs[job] = None
 
     def stop(self) -> None:
         if self._timer is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import count
 from os import urandom
 from typing import Any
@@ -36,6 +37,7 @@ class Dispatcher:
     @param display_tracebacks: whether a client sees the traceback of a function that failed.
     @raise ConfigurationError: when a route names an executor that there is not.
     @ivar admin: the table of what the service tells of itself, below C{/-/}; C{None} for none.
+    @ivar jobs: the L{jobs.Jobs} that take calls whose clients do not wait; C{None} if none may.
     @ivar faults: told each call whose function failed, and the reply with its traceback.
     @ivar observers: told each call, and the reply that it got: 499 where nobody awaited it any more.
     """
@@ -58,6 +60,7 @@ class Dispatcher:
         self.timeout, self.max_pending, self.display_tracebacks = timeout, max_pending, display_tracebacks
         self.in_flight = 0
         self.admin: Router | None = None
+        self.jobs: Any = None
         self.observers: list[Callable[[Call, Reply], None]] = []
         self.faults: list[Callable[[Call, Reply], None]] = []
         self._refusals = Refusals(reactor)
@@ -116,7 +119,7 @@ class Dispatcher:
     def _fail(self, job: Job, error: BaseException) -> None:
         call = job.call
         if not isinstance(error, HTTPError):
-            self.log.failure("an executor failed, {id}", Failure(error), id=call.request_id)
+            self.log.failure("an executor failed, {request_id}", Failure(error), request_id=call.request_id)
             error = HTTPError(500, "the executor failed")
         if error.status == 404 and self.display_tracebacks:
             error = HTTPError(404, f"{error.detail}; {near(self.router, call.path)}")
@@ -128,6 +131,8 @@ class Dispatcher:
     def _perform(self, _: None, job: Job) -> None:
         if not job.called:
             self._route(job)
+            if self.jobs is not None and "respond-async" in job.call.prefer:
+                self.jobs.take(job)
             job.executor.submit(job)
 
     def _route(self, job: Job) -> None:
@@ -150,14 +155,21 @@ class Dispatcher:
             job.limit.add(job)
 
     def cancel(self, job: Job) -> None:
-        """Nobody awaits the reply to this job any more."""
-        if not job.called:
+        """Nobody awaits the reply to this job, or reads it, any more."""
+        if job.stream is not None:
+            job.stream.stopProducing()
+            job.executor.cancel(job)
+        elif not job.called:
             job.answer = lambda _: None
             self._abandon(job, Reply(b"", 499))
 
     def _expired(self, job: Job) -> None:
-        error = HTTPError(504, "the call took longer than its time limit")
-        self._abandon(job, problem(error, job.call.request_id))
+        if job.stream is not None:
+            job.stream.cut("no part came, or was read, within the time limit")
+            job.executor.cancel(job)
+        else:
+            error = HTTPError(504, "the call took longer than its time limit")
+            self._abandon(job, problem(error, job.call.request_id))
 
     def _abandon(self, job: Job, reply: Reply) -> None:
         job.called = True
@@ -172,24 +184,44 @@ class Dispatcher:
         return reply
 
     def _ended(self, job: Job, reply: Reply) -> None:
+        if reply.traceback:
+            reply = self._fault(reply, job.call)
+        if self.guard is not None and self.guard.cors:
+            reply = self.guard.mark(job.call, reply)
+        if job.stream is None:
+            self._over(job, reply)
+        else:  # each part has as long as the whole of another answer has
+            job.stream.ended = partial(self._streamed, job, reply)
+            if job.limit is not None:
+                job.stream.made = partial(job.limit.prolong, job)
+        job.answer(reply)
+
+    def _streamed(self, job: Job, reply: Reply) -> None:
+        if job.stream.failure:
+            self._fault(Reply(b"", 500, traceback=job.stream.failure), job.call)
+        self._over(job, reply)
+
+    def _over(self, job: Job, reply: Reply) -> None:
+        """Nothing is left to do for a call."""
         if job.limit is not None:
             job.limit.jobs.pop(job, None)
         self.in_flight -= 1
         if self._drained and not self.in_flight:
             self.reactor.callLater(0, self._tell)
-        if reply.traceback:
-            reply = self._fault(reply, job.call)
-        if self.guard is not None and self.guard.cors:
-            reply = self.guard.mark(job.call, reply)
         for observe in self.observers:
             observe(job.call, reply)
-        job.answer(reply)
 
     def _fault(self, reply: Reply, call: Call) -> Reply:
         name, text = call.handler.name, reply.traceback
         for tell in self.faults:
             tell(call, reply)
-        self.log.error("{name} failed, {id}\n{text}", name=name, id=call.request_id, text=text)
+        self.log.error(
+            "{route} failed, {request_id}\n{text}",
+            route=name,
+            request_id=call.request_id,
+            text=text,
+            call=call,
+        )
         if self.display_tracebacks:
             return problem(HTTPError(reply.status, reply.traceback), call.request_id)
         return reply

@@ -14,6 +14,7 @@ THREADED_SERVER = "threaded"
 FORKED_SERVER = "forked"
 CLUSTER_SERVER = "cluster"
 TYPES = (THREADED_SERVER, FORKED_SERVER)
+FORMATS = ("", "text", "json")
 CHANNELS = ("llhttp", "twisted")
 
 
@@ -75,12 +76,23 @@ class Settings:
     proxied: tuple[str, ...] = _option(
         (), "ADDRESS", "Believe the proxy at this address or network, or unix, about its clients; repeatable"
     )
-    no_admin: bool = _option(False, "", "Without the pages and probes under /-/")
+    max_jobs: int = _option(
+        1000,
+        "N",
+        "Calls that may be jobs at the same time (Prefer: respond-async), those that are over included",
+    )
+    job_age: float = _option(3600.0, "S", "Seconds for which a job that is over is kept")
+    no_admin: bool = _option(False, "", "Without the pages, probes and jobs under /-/")
     channel: str = _option(
         "llhttp", "NAME", "Who parses HTTP: llhttp, or twisted for twisted.web's own channel"
     )
     access_log: str | None = _option(
         None, "FILE", "Write a line for each request, in the combined format, to this file; - for stdout"
+    )
+    log_format: str = _option(
+        "",
+        "FORMAT",
+        "How the log is written: text, or json for lines of JSON [text on a terminal, else json]",
     )
     reload: bool = _option(False, "", "Serve code as soon as it is saved: for development only")
     display_tracebacks: bool = _option(False, "", "Show the client the traceback of a function that failed")
@@ -88,9 +100,11 @@ class Settings:
     def __post_init__(self) -> None:
         if self.server_type not in TYPES:
             raise ConfigurationError(f"the type must be {' or '.join(TYPES)}, not {self.server_type!r}")
+        if self.log_format not in FORMATS:
+            raise ConfigurationError(f"the log format must be text or json, not {self.log_format!r}")
         if self.channel not in CHANNELS:
             raise ConfigurationError(f"the channel must be {' or '.join(CHANNELS)}, not {self.channel!r}")
-        for name in ("threads", "workers", "max_pending", "max_connections"):
+        for name in ("threads", "workers", "max_pending", "max_connections", "max_jobs"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigurationError(f"{cli_name(name)} must be at least 1, not {value}")
@@ -103,6 +117,7 @@ class Settings:
             "idle_timeout",
             "max_requests",
             "max_rss",
+            "job_age",
         ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigurationError(f"{cli_name(name)} must be 0 or more, not {getattr(self, name)}")

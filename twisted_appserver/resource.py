@@ -17,9 +17,10 @@ from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.routing import Router
-from twisted_appserver.variables import given_id
+from twisted_appserver.variables import given_id, preference
 
 
 @implementer(IResource)
@@ -58,7 +59,7 @@ class AppResource(Resource):
             return NOT_DONE_YET
         call = _call(request)
         job = self.dispatcher.begin(call, partial(_write, request=request, call=call))
-        if not job.called:
+        if not job.called or job.stream is not None:
             request.notifyFinish().addErrback(lambda _: self.dispatcher.cancel(job))
         return NOT_DONE_YET
 
@@ -80,6 +81,7 @@ def _call(request: Any) -> Call:
         request.content.read(),
         getattr(request.getClientAddress(), "host", None) or "",
         given_id(headers),
+        prefer=preference(headers),
     )
 
 
@@ -91,9 +93,26 @@ def _write(reply: Reply, request: Any, call: Call | None = None) -> None:
     headers.removeHeader(b"content-type")
     for name, value in reply.headers:
         headers.addRawHeader(name.encode("latin-1"), value.encode("latin-1"))
+    if isinstance(reply.body, Stream):
+        _write_parts(reply.body, request)
+        return
     if reply.body and not headers.hasHeader(b"content-type"):
         headers.setRawHeaders(b"content-type", [b"application/json"])
     if reply.status not in NO_BODY_CODES:
         headers.setRawHeaders(b"content-length", [b"%d" % len(reply.body)])
     request.write(reply.body)
     request.finish()
+
+
+def _write_parts(stream: Stream, request: Any) -> None:
+    def finish(failure: str) -> None:
+        request.unregisterProducer()
+        request.loseConnection() if failure else request.finish()
+
+    request.registerProducer(stream, True)
+    if request.method == b"HEAD":
+        stream.stopProducing()
+        request.write(b"")
+        finish("")
+    else:
+        stream.begin(request.write, finish)

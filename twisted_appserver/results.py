@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.calls import CURRENT, Call, Reply
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.parts import Parts, raw, shown
 
 
 def problem(error: HTTPError, request_id: str = "") -> Reply:
@@ -32,16 +32,43 @@ def problem(error: HTTPError, request_id: str = "") -> Reply:
 
 def _encode(result: Any, name: str) -> bytes:
     """A JSON object. NaN and infinity, which JSON does not have, are refused (RFC 8259, section 6)."""
-    body = msgspec.json.encode(result)
+    body = _json(result)
     if body[:1] != b"{":
         raise TypeError(f"{name} returned {type(result).__name__}, not a dict")
-    if b"null" in body:  # perhaps a NaN: msgspec writes it so
-        json.dumps(msgspec.to_builtins(result, str_keys=True), allow_nan=False)
     return body
+
+
+def _json(value: Any) -> bytes:
+    body = msgspec.json.encode(value)
+    if b"null" in body:  # perhaps a NaN: msgspec writes it so
+        json.dumps(msgspec.to_builtins(value, str_keys=True), allow_nan=False)
+    return body
+
+
+def _line(item: Any) -> bytes:
+    return _json(item) + b"\n"
+
+
+def _event(item: Any) -> bytes:
+    return b"data: " + _json(item) + b"\n\n"
+
+
+def in_parts(call: Call) -> tuple[Callable[[Any], bytes], Reply]:
+    """
+    How what a generator yields is sent: as JSON lines, or as server-sent events (HTML, section 9.2) to a
+    client that accepts these.
+
+    @return: what encodes an item, and the reply without its body.
+    """
+    events = "text/event-stream" in call.headers.get("accept", "")
+    kind, encoder = ("text/event-stream", _event) if events else (LINES, _line)
+    headers = (("content-type", kind), ("cache-control", "no-store"), ("x-accel-buffering", "no"))
+    return encoder, Reply(b"", 200, headers)
 
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?")
+LINES = "application/x-ndjson"
 FRAMING = frozenset(("connection", "content-length", "transfer-encoding"))
 
 
@@ -68,6 +95,8 @@ def _finish(reply: Reply, name: str) -> Reply:
     body, kind = reply.body, ""
     if isinstance(body, str):
         body, kind = body.encode(), "text/plain; charset=utf-8"
+    elif isinstance(body, Iterator):
+        body, kind = Parts(body, raw), "application/octet-stream"
     elif isinstance(body, bytes):
         kind = "application/octet-stream" if body else ""
     else:
@@ -87,6 +116,9 @@ def encode(result: Any, call: Call) -> Reply:
     """
     if type(result) is Reply:
         return _finish(result, call.handler.name)
+    if type(result) is not dict and isinstance(result, Iterator):
+        encoder, reply = in_parts(call)
+        return msgspec.structs.replace(reply, body=Parts(result, encoder))
     return Reply(_encode(result, call.handler.name))
 
 
@@ -101,15 +133,15 @@ def fault(error: BaseException, call: Call) -> Reply:
             )
         except (TypeError, ValueError) as wrong:
             error = wrong
-    shown = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace").decode()
     reply = problem(
         HTTPError(500, "the function failed; the log says why under this instance"), call.request_id
     )
-    return msgspec.structs.replace(reply, traceback=shown)
+    return msgspec.structs.replace(reply, traceback=shown(error))
 
 
 def perform(call: Call) -> Reply:
     """Run the function of a call, here and now. It never raises: a fault becomes a reply too."""
+    CURRENT.set(call)
     try:
         return encode(call.handler.run(call), call)
     except BaseException as error:  # sys.exit() in a function must not end a thread or a worker

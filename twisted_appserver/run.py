@@ -8,11 +8,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
 from twisted_appserver.application import Application, refuse_while_loading
 from twisted_appserver.errors import AppserverError
+from twisted_appserver.logs import observer
 from twisted_appserver.options import THREADED_SERVER, Settings
 from twisted_appserver.program import leave, raise_files, reload_when_asked
 from twisted_appserver.routing import Router
@@ -50,7 +51,7 @@ def run_server(
 def _serve(settings: Settings, application: Application, router: Router) -> None:
     from twisted.internet import reactor
 
-    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo([observer(sys.stderr, settings.log_format)], redirectStandardIO=False)
     service = AppService(reactor, settings, application, router)
     failures: list[Failure] = []
 

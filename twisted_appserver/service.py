@@ -27,7 +27,9 @@ from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes import ProcessExecutor
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.guard import Guard
+from twisted_appserver.jobs import Jobs
 from twisted_appserver.listening import Listening
+from twisted_appserver.logs import Requests
 from twisted_appserver.options import FORKED_SERVER, Settings
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
@@ -50,6 +52,7 @@ class AppService(Service):
     def __init__(self, reactor: Any, settings: Settings, application: Application, router: Router) -> None:
         self._reactor, self._settings, self._application = reactor, settings, application
         self._access_log: AccessLog | None = None
+        self._requests = Requests(reactor)
         self.trouble = ""  # why the last reload did not succeed
         self._reloads = DeferredLock()  # one after the other
         self.executor: IExecutor
@@ -75,7 +78,8 @@ class AppService(Service):
         )
         self._figures = Figures(self)
         if not settings.no_admin:
-            self.dispatcher.admin = Router(admin_patterns(self, self._figures))
+            self.dispatcher.jobs = Jobs(self.dispatcher, settings.max_jobs, settings.job_age)
+            self.dispatcher.admin = Router(admin_patterns(self, self._figures, self.dispatcher.jobs))
         self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self.site = AppSite(self.resource, reactor, settings)
         self._listening = Listening(reactor, settings)
@@ -96,6 +100,8 @@ class AppService(Service):
         if settings.access_log:
             self._access_log = AccessLog(settings.access_log)
             self.dispatcher.observers.append(self._access_log)
+        if settings.log_format or (sys.__stdout__ is not None and sys.__stdout__.isatty()):
+            self.dispatcher.observers.append(self._requests)
         self._listening.open(self.site)
         self.site.ports = list(self.ports)
         self.executor.start().chainDeferred(self.started)
@@ -183,6 +189,10 @@ class AppService(Service):
         closed.addErrback(lambda _: self.log.warn("connections whose clients do not read are cut"))
         await closed
         self._figures.stop()
+        if self.dispatcher.jobs is not None:
+            self.dispatcher.jobs.stop()
+        if self._requests in self.dispatcher.observers:
+            self.dispatcher.observers.remove(self._requests)
         if self._access_log is not None:
             self.dispatcher.observers.remove(self._access_log)
             self._access_log.close()

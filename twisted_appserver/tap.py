@@ -13,16 +13,26 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.python import usage
 from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
 
 from twisted_appserver.application import Application, refuse_while_loading
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.hints import routes
+from twisted_appserver.logs import observer
 from twisted_appserver.options import Settings, cli_name, settings_from
 from twisted_appserver.program import leave, raise_files, reload_when_asked
 from twisted_appserver.routing import Router
 from twisted_appserver.service import AppService
 
 YES, NO = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
+
+
+LOG: dict[str, str] = {}  # where and how twistd shall write it: it knows no more of us than a function's name
+
+
+def log_observer() -> Any:
+    """What writes the log, for twistd."""
+    return observer(LogFile.fromFullPath(LOG["name"]) if LOG["name"] else sys.stdout, LOG["kind"])
 
 
 def _repeatable(each: Field[Any]) -> Callable[[Any, str], None]:
@@ -69,6 +79,20 @@ class TableOptions(usage.Options):
             text = os.environ.get(self.variable(each.name))
             if text is not None and each.name not in self.many:
                 self[cli_name(each.name)[2:]] = text
+
+    def postOptions(self) -> None:
+        """Have twistd write the log as we do, where it writes to standard output, or when we are asked to."""
+        whole = self.parent
+        if whole is None or whole.get("logger") or whole.get("syslog"):
+            return
+        name, kind = whole.get("logfile") or "", self[cli_name("log_format")[2:]]
+        if name in ("", "-") and whole.get("nodaemon"):
+            LOG.update(name="", kind=kind)
+        elif kind:
+            LOG.update(name=name or "twistd.log", kind=kind)
+        else:
+            return
+        whole["logger"] = f"{__name__}.log_observer"
 
     def settings(self) -> Settings:
         """

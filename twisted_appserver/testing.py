@@ -25,6 +25,7 @@ from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.guard import Guard
+from twisted_appserver.jobs import Jobs
 from twisted_appserver.options import Settings
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
@@ -73,6 +74,27 @@ def read_head(data: bytes) -> tuple[int, dict[str, str], bytes] | None:
     return int(first.split(" ")[1]), headers, rest
 
 
+def read_body(headers: Mapping[str, str], data: bytes) -> tuple[bytes, bytes] | None:
+    """
+    The body of an answer with these headers, and what follows it (RFC 9112, section 6).
+
+    @return: C{None} while it is not complete.
+    """
+    if headers.get("transfer-encoding") != "chunked":
+        length = int(headers.get("content-length", "0"))
+        return (data[:length], data[length:]) if len(data) >= length else None
+    body = b""
+    while True:
+        size, end, data = data.partition(b"\r\n")
+        length = int(size, 16) if end else 0
+        if not end or len(data) < length + 2:
+            return None
+        body += data[:length]
+        data = data[length + 2 :]
+        if not length:
+            return body, data
+
+
 class Client:
     """
     A client with a server of its own, in memory. Every function runs at once, in the thread that asks.
@@ -98,6 +120,8 @@ class Client:
             settings.max_pending,
             settings.display_tracebacks,
         )
+        jobs = self.dispatcher.jobs = Jobs(self.dispatcher, settings.max_jobs, settings.job_age)
+        self.dispatcher.admin = Router(jobs.url_patterns())
         resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self._site = AppSite(resource, self.clock, settings)
 
@@ -149,4 +173,8 @@ def _read(data: bytes, what: str) -> Answer:
         raise NoAnswer(
             f"{what}: its function waits for something; let the clock advance, or use a real server"
         )
-    return Answer(*found)
+    status, headers, rest = found
+    body = read_body({} if what.startswith("HEAD ") else headers, rest)
+    if body is None:
+        raise NoAnswer(f"{what}: its generator waits for something, or has failed")
+    return Answer(status, headers, body[0])

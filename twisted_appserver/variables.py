@@ -95,6 +95,11 @@ def read_body(body: bytes, content_type: str, any_type: bool = False) -> tuple[d
     raise HTTPError(415, f"the body is {kind or 'of no type'}; send {allowed}")
 
 
+def preference(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """What a client prefers (RFC 7240, section 2)."""
+    return ",".join(value.decode("latin-1") for name, value in headers if name == b"prefer")
+
+
 def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The id that a client or a proxy gave to its request in X-Request-ID, if it is a sane one."""
     for name, value in headers:

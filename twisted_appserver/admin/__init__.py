@@ -5,6 +5,7 @@
 - L{metrics}: the figures as Prometheus reads them.
 - L{description}: the functions as OpenAPI describes them.
 - L{pages}: the same for a person to look at.
+- L{jobs.Jobs}: what became of the calls whose clients do not wait.
 
 Everything here runs on the reactor, so that it answers while every thread hangs; and goes through the
 dispatcher like any other call, so that it works under every channel, below any prefix, and for nobody who
@@ -20,14 +21,15 @@ from twisted_appserver.admin.figures import Figures
 from twisted_appserver.admin.metrics import Metrics
 from twisted_appserver.admin.pages import Pages
 from twisted_appserver.admin.probes import Probes
+from twisted_appserver.jobs import Jobs
 
 
-def url_patterns(service: Any, figures: Figures) -> tuple[Any, ...]:
+def url_patterns(service: Any, figures: Figures, jobs: Jobs) -> tuple[Any, ...]:
     """
     The table.
 
     @param service: an L{AppService}.
-    @param figures: its own; whoever stops it stops them.
+    @param figures: its own; whoever stops it stops them. C{jobs}: likewise.
     """
     probes, metrics, pages = Probes(service), Metrics(figures), Pages(figures)
     return (
@@ -36,6 +38,7 @@ def url_patterns(service: Any, figures: Figures) -> tuple[Any, ...]:
         (r"/-/metrics", metrics.metrics),
         (r"/-/openapi\.json", Description(service).openapi),
         (r"/-/status\.json", pages.figures),
+        *jobs.url_patterns(),
         (r"/-/(?P<page>docs|status)", pages.page),
         (r"/-/(?P<name>[a-z]+\.(?:js|css|svg))", pages.asset),
         (r"/-/?", pages.index),

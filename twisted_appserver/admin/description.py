@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from twisted_appserver.binding import Handler, Parameter
 from twisted_appserver.calls import Reply
+from twisted_appserver.results import LINES
 
 TEMPLATE = "#/components/schemas/{name}"
 GROUP = re.compile(r"\(\?P<(\w+)>")
@@ -138,6 +139,7 @@ def _operation(
     problem = {"application/problem+json": {"schema": {"$ref": TEMPLATE.format(name="problem")}}}
     made["responses"] = {
         "200": {"description": "What it returns.", "content": _result(handler, components)},
+        "202": {"description": "A job, where Location says, for Prefer: respond-async (RFC 7240)."},
         "422": {"description": "A variable is missing or does not fit.", "content": problem},
         "default": {"description": "A problem.", "content": problem},
     }
@@ -164,8 +166,19 @@ def _result(handler: Handler, components: dict[str, Any]) -> dict[str, Any]:
     kind = inspect.signature(handler.function, eval_str=True).return_annotation
     if kind in (Reply, "Reply"):
         return {"*/*": {}}
+    inner = inspect.unwrap(handler.function)
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        item = {} if kind in (inspect.Signature.empty, Any) else _item(kind, components)
+        return {LINES: {"schema": item}, "text/event-stream": {}}
     schema: dict[str, Any] = {"type": "object"}
     with suppress(TypeError, ValueError):  # a type that JSON Schema does not know, such as a Deferred
         if kind not in (inspect.Signature.empty, Any, None):
             schema = _of_type(kind, components)
     return {"application/json": {"schema": schema}}
+
+
+def _item(kind: Any, components: dict[str, Any]) -> dict[str, Any]:
+    """Of what a generator yields, from its annotation as C{Iterator[dict]} or the like."""
+    with suppress(TypeError, ValueError, IndexError):
+        return _of_type(get_args(kind)[0], components)
+    return {}

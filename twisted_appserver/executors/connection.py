@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections import deque
 from contextlib import suppress
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -16,11 +18,25 @@ from twisted.python.failure import Failure
 
 from twisted_appserver.application import Application
 from twisted_appserver.calls import Call, Reply
-from twisted_appserver.executors.frames import Calls, Fault, Frame, FrameReader, Ready, Replies, Start, encode
+from twisted_appserver.executors.frames import (
+    Calls,
+    End,
+    Fault,
+    Frame,
+    FrameReader,
+    Part,
+    Ready,
+    Replies,
+    Resume,
+    Start,
+    encode,
+)
 from twisted_appserver.executors.interface import Job
 from twisted_appserver.executors.progress import NO_LIMIT, Progress
+from twisted_appserver.executors.stream import Stream
 from twisted_appserver.routing import Router
 
+MARK = re.compile(rb"\x1e([^\x1e\x1f]*)\x1f")  # the id of the call that a line comes of
 PARTIAL = 1.0  # seconds after which a line without an end is logged as it is
 ENDING = 10.0  # seconds that a worker which was replaced has to end by itself,
 STILL = 10.0  # and that it has to go on where it has begun nothing of what it has,
@@ -54,7 +70,10 @@ class Output:
             self._partial = b""
 
     def _line(self, line: bytes) -> None:
-        self.log.info("[{pid}] {line}", pid=self._pid, line=line.decode("utf-8", "replace").rstrip("\r"))
+        marks = MARK.findall(line)
+        shown = MARK.sub(b"", line).decode("utf-8", "replace").rstrip("\r")
+        request_id = marks[-1].decode("utf-8", "replace") if marks else ""
+        self.log.info("[{pid}] {line}", pid=self._pid, line=shown, request_id=request_id)
 
 
 class Worker(ProcessProtocol):
@@ -90,6 +109,7 @@ class Worker(ProcessProtocol):
         self.ready = self.was_ready = self.moving = False
         self._still = -1  # how many it had answered at the last look
         self._moved: set[Job] = set()
+        self._stream: Stream | None = None  # of the answer that it sends part after part
         self._reason = ""
         self._reader, self._progress = FrameReader(), Progress()
         self._exit: Failure | None = None
@@ -152,7 +172,30 @@ class Worker(ProcessProtocol):
             self._progress.limit = self.answered + (self.running is not None)
         return []
 
+    def _begin_stream(self, reply: Reply) -> None:
+        number = self.answered + 1
+
+        def drop() -> None:
+            self._progress.dropped = number
+            self._grant(1)  # which it may wait for
+
+        self._stream = Stream(self._grant, drop)
+        self.jobs[0].begin(replace(reply, body=self._stream))
+
+    def _grant(self, parts: int) -> None:
+        if self._exit is None:
+            self._send(Resume(parts))
+
+    def _end_stream(self, end: End) -> None:
+        assert self._stream is not None
+        stream, self._stream = self._stream, None
+        stream.end(end.failure)
+        self._replied(Reply(b"", 500 if end.failure else 200), end.seconds)
+
     def _replied(self, reply: Reply | None, seconds: float) -> None:
+        if reply is not None and reply.body is None:
+            self._begin_stream(reply)
+            return
         job = self.jobs.popleft()
         self.answered += 1
         self.load = self.load - job.cost if self.jobs else 0.0
@@ -188,6 +231,11 @@ class Worker(ProcessProtocol):
             if isinstance(frame, Replies):
                 for reply, seconds in zip(frame.replies, frame.seconds, strict=True):
                     self._replied(reply, seconds)
+                self._pool.kick()
+            elif isinstance(frame, Part) and self._stream is not None:
+                self._stream.part(frame.data)
+            elif isinstance(frame, End):
+                self._end_stream(frame)
                 self._pool.kick()
             elif isinstance(frame, Ready):
                 self._started(frame)

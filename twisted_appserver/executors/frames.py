@@ -55,8 +55,29 @@ class Fault(msgspec.Struct, array_like=True, tag=4):
     reason: str
 
 
-# Kept for replies in parts: Part 5, End 6, Pause 7, Resume 8.
-Frame = Start | Ready | Calls | Replies | Fault
+class Part(msgspec.Struct, array_like=True, tag=5):
+    """From a worker: a part of the answer that has begun with a reply whose body is C{None}."""
+
+    data: bytes
+
+
+class End(msgspec.Struct, array_like=True, tag=6):
+    """
+    From a worker: that was the last part. C{failure} is the traceback, if it was not meant to be, C{seconds}
+    what the whole answer took.
+    """
+
+    failure: str
+    seconds: float
+
+
+class Resume(msgspec.Struct, array_like=True, tag=8):
+    """To a worker: so many more parts may be sent."""
+
+    parts: int
+
+
+Frame = Start | Ready | Calls | Replies | Fault | Part | End | Resume
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=lambda handler: handler.index)
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)

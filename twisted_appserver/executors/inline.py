@@ -6,7 +6,7 @@ fires. Most need not wait, or wait once: L{Deferred.fromCoroutine} would cost mo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextvars import Context, copy_context
 from inspect import isawaitable
 from types import CoroutineType
@@ -16,8 +16,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_appserver.calls import Reply
+from twisted_appserver.calls import CURRENT, Call, Reply
 from twisted_appserver.executors.interface import IExecutor, Job
+from twisted_appserver.executors.stream import send_on_reactor
 from twisted_appserver.results import encode, fault
 
 _Coroutine = Coroutine[Any, Any, Any]
@@ -25,6 +26,13 @@ _Coroutine = Coroutine[Any, Any, Any]
 
 async def _wait_for(result: Awaitable[Any]) -> Any:
     return await result
+
+
+def _context(call: Call) -> Context:
+    """For what a call does."""
+    context = copy_context()
+    context.run(CURRENT.set, call)
+    return context
 
 
 @implementer(IExecutor)
@@ -47,11 +55,15 @@ class InlineExecutor:
         try:
             result = call.handler.run(call)
             if type(result) is CoroutineType:
-                self._step(job, result, copy_context(), result.send)
+                self._step(job, result, _context(call), result.send)
                 return
             if type(result) is not dict and isawaitable(result):
                 waiting = _wait_for(result)
-                self._step(job, waiting, copy_context(), waiting.send)
+                self._step(job, waiting, _context(call), waiting.send)
+                return
+            if type(result) is not dict and isinstance(result, AsyncIterator | Iterator):
+                sending = send_on_reactor(job, result)
+                self._step(job, sending, _context(call), sending.send)
                 return
             reply = encode(result, call)
         except BaseException as error:

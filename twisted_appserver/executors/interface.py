@@ -22,28 +22,41 @@ class Job:
     @param answer: what C{ended} hands the reply on to.
     @ivar called: whether it has its reply, or nobody awaits that any more; later ones are ignored.
     @ivar executor: what took it; set by the dispatcher, like C{limit}, the L{TimeLimit} that it is under.
+    @ivar stream: the L{executors.stream.Stream} of an answer that comes in parts.
     @ivar cost: seconds that it is expected to take, where the executor keeps account of that.
     """
 
-    __slots__ = ("answer", "call", "called", "cost", "ended", "executor", "limit")
+    __slots__ = ("answer", "call", "called", "cost", "ended", "executor", "limit", "stream")
     executor: Any
     limit: Any
+    stream: Any
 
     def __init__(
         self, call: Call, ended: Callable[[Job, Reply], None], answer: Callable[[Reply], None]
     ) -> None:
         self.call, self.ended, self.answer = call, ended, answer
         self.called = False
-        self.cost, self.limit = 0.0, None
+        self.cost, self.limit, self.stream = 0.0, None, None
 
     def callback(self, reply: Reply) -> None:
         if not self.called:
             self.called = True
             self.ended(self, reply)
 
+    def begin(self, reply: Reply) -> None:
+        """The reply begins, and its body is a L{executors.stream.Stream}."""
+        if self.called:
+            reply.body.stopProducing()
+        else:
+            self.stream = reply.body
+            self.callback(reply)
+
     def errback(self, error: HTTPError) -> None:
-        """The executor could not perform it."""
-        self.callback(problem(error, self.call.request_id))
+        """The executor could not perform it, or not to its end."""
+        if self.stream is not None:
+            self.stream.cut(error.detail)
+        else:
+            self.callback(problem(error, self.call.request_id))
 
 
 class IExecutor(Interface):

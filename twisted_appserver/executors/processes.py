@@ -111,7 +111,7 @@ class ProcessExecutor:
         elif 0 < job.call.deadline <= self.reactor.seconds():
             for worker in self._workers:
                 if worker.jobs and worker.jobs[0] is job:  # runs, or should: it may stand still before that
-                    worker.kill("its call took longer than its time limit")
+                    worker.kill("its call took too long, or was cancelled")
 
     def _assign(self) -> None:
         self._kicked = False

@@ -2,7 +2,8 @@
 
 Strategy: calls of one worker are numbered from 1. The worker stores the number of the call that it begins,
 and then looks whether it may: the server can lower the limit, and once the worker has been seen to stand
-still below it for a while, the calls above are sure not to begin. So the server knows, also after a
+still below it for a while, the calls above are sure not to begin. A third number is that of a call whose
+answer, which comes in parts, nobody reads any more. So the server knows, also after a
 worker's death, which call was running, and can give those that were not begun to another worker.
 """
 
@@ -15,7 +16,7 @@ from array import array
 from contextlib import suppress
 
 NO_LIMIT = 2**62
-SIZE = 16  # bytes: two numbers, each written at once
+SIZE = 24  # bytes: three numbers, each written at once
 
 
 class Progress:
@@ -54,6 +55,15 @@ class Progress:
     @limit.setter
     def limit(self, number: int) -> None:
         self._numbers[1] = number
+
+    @property
+    def dropped(self) -> int:
+        """The last call whose parts nobody wants."""
+        return self._numbers[2]
+
+    @dropped.setter
+    def dropped(self, number: int) -> None:
+        self._numbers[2] = number
 
     def close(self) -> None:
         """Give the memory back, and keep what stands in it: the worker has ended."""

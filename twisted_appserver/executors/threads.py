@@ -25,9 +25,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_appserver.calls import Reply
+from twisted_appserver.calls import CURRENT, Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, Job
+from twisted_appserver.executors.stream import send_from_thread
+from twisted_appserver.parts import Parts
 from twisted_appserver.results import perform
 
 PARK = 0.05  # seconds that an idle thread waits for calls before it goes back to its pool
@@ -94,7 +96,7 @@ class ThreadExecutor:
         return list(self._running), list(self._waiting)
 
     def unready(self) -> str:
-        lost = [job for job in list(self._running) if job.called]
+        lost = [job for job in list(self._running) if job.called and (job.stream is None or job.stream.over)]
         if len(lost) < self.size:
             return ""
         names = ", ".join(sorted({job.call.handler.name for job in lost}))
@@ -165,11 +167,16 @@ class ThreadExecutor:
             running[job] = me
             if not (waiting and (self._coming or self._wake())) and ended:
                 self._hand_back()
-            ended.append((job, perform(job.call)))
+            reply = perform(job.call)
+            if type(reply.body) is Parts:
+                failure = send_from_thread(self._reactor, job, reply)
+                reply = Reply(b"", 500 if failure else 200)
+            ended.append((job, reply))
             del running[job]
             if monotonic() - since > HOLD:
                 self._hand_back()
                 since = monotonic()
+        CURRENT.set(None)
         self._hand_back()
 
     def _hand_back(self) -> None:

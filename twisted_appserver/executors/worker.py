@@ -10,20 +10,35 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
 from time import perf_counter
-from typing import BinaryIO
+from typing import Any, BinaryIO, TextIO
 
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from twisted_appserver.application import Application
 from twisted_appserver.binding import Handler
+from twisted_appserver.calls import CURRENT, Call, Reply
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.executors.frames import Calls, Fault, Frame, FrameReader, Ready, Replies, Start, encode
+from twisted_appserver.executors.frames import (
+    Calls,
+    End,
+    Fault,
+    Frame,
+    FrameReader,
+    Part,
+    Ready,
+    Replies,
+    Resume,
+    Start,
+    encode,
+)
 from twisted_appserver.executors.progress import Progress
 from twisted_appserver.executors.watchdog import watch
+from twisted_appserver.parts import WINDOW, Parts
 from twisted_appserver.results import perform
 from twisted_appserver.routing import Router
 
@@ -37,9 +52,35 @@ def take_streams() -> tuple[int, BinaryIO]:
     os.dup2(null, 0)
     os.close(null)
     os.dup2(2, 1)
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        file = os.fdopen(os.dup(number), "wb")
+        setattr(sys, name, _Marked(file, "utf-8", "backslashreplace", line_buffering=True))
     return inbound, os.fdopen(outbound, "wb", buffering=0)
+
+
+class _Marked(TextIOWrapper):
+    """Standard output whose lines say which call they come of; the server takes the marks out."""
+
+    fresh = True  # whether a line begins
+
+    def write(self, text: str) -> int:
+        call = CURRENT.get()
+        mark = ""
+        if text and self.fresh and call is not None:
+            mark = f"\x1e{call.request_id}\x1f"
+        if text:
+            self.fresh = text.endswith("\n")
+        super().write(mark + text)
+        return len(text)
+
+
+def _log_to(file: TextIO) -> None:
+    from twisted.logger import FileLogObserver, eventAsText, globalLogBeginner
+
+    def shown(event: Any) -> str:
+        return eventAsText(event, includeTimestamp=False) + "\n"
+
+    globalLogBeginner.beginLoggingTo([FileLogObserver(file, shown)], redirectStandardIO=False)
 
 
 class Worker:
@@ -50,15 +91,27 @@ class Worker:
         self._reader = FrameReader()
         self._handlers: Sequence[Handler] = ()
         self._number = 0  # of the last call
+        self._calls: deque[Call] = deque()  # that were read and not begun
+        self._granted = 0  # parts that may be sent
 
     def run(self) -> None:
         """Until the server closes the connection, perform what it sends."""
-        while data := os.read(self._inbound, READ):
-            for frame in self._reader.feed(data):
-                if isinstance(frame, Calls):
-                    self._perform(frame)
-                elif isinstance(frame, Start):
-                    self._start(frame)
+        while True:
+            self._read()
+            while self._calls:
+                self._perform(self._calls.popleft())
+
+    def _read(self) -> None:
+        data = os.read(self._inbound, READ)
+        if not data:
+            raise SystemExit
+        for frame in self._reader.feed(data):
+            if isinstance(frame, Calls):
+                self._calls.extend(frame.calls)
+            elif isinstance(frame, Resume):
+                self._granted += frame.parts
+            elif isinstance(frame, Start):
+                self._start(frame)
 
     def _send(self, frame: Frame) -> None:
         data = memoryview(encode(frame))
@@ -77,21 +130,44 @@ class Worker:
         except AppserverError as error:
             self._send(Fault(str(error)))
             raise SystemExit(1) from None
+        if "twisted.logger" in sys.modules:  # the application logs with it
+            _log_to(sys.stderr)
         self._handlers = router.handlers
         self._progress = Progress(start.progress)
         self._send(Ready([handler.name for handler in router.handlers]))
 
-    def _perform(self, frame: Calls) -> None:
-        for call in frame.calls:
-            self._number += 1
-            reply, begun = None, perf_counter()
-            if self._progress.begin(self._number):
-                force_setattr(call, "handler", self._handlers[call.handler])
-                reply = perform(call)
-                for stream in (sys.stdout, sys.stderr):
-                    with suppress(Exception):  # the function may have closed or replaced it
-                        stream.flush()
-            self._send(Replies([reply], [perf_counter() - begun]))
+    def _perform(self, call: Call) -> None:
+        self._number += 1
+        reply, begun = None, perf_counter()
+        if self._progress.begin(self._number):
+            force_setattr(call, "handler", self._handlers[call.handler])
+            reply = perform(call)
+            if type(reply.body) is Parts:
+                failure = self._send_parts(reply)
+                _flush()
+                self._send(End(failure, perf_counter() - begun))
+                return
+            _flush()
+        self._send(Replies([reply], [perf_counter() - begun]))
+
+    def _send_parts(self, reply: Reply) -> str:
+        self._granted = WINDOW
+        self._send(Replies([replace(reply, body=None)], [0.0]))
+        failure: str = reply.body.pump(self._may, lambda data: self._send(Part(data)))
+        return failure
+
+    def _may(self) -> bool:
+        """Wait until another part may be sent. Nothing is read before, so that this needs no poll()."""
+        while self._granted < 1 and self._progress.dropped != self._number:
+            self._read()
+        self._granted -= 1
+        return self._progress.dropped != self._number
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # the function may have closed or replaced it
+            stream.flush()
 
 
 def main() -> None:

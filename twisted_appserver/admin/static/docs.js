@@ -30,7 +30,49 @@ function typed(text, schema, all) {
   try { return JSON.parse(text); } catch { return text; }
 }
 
-async function call(method, path, inputs, all, shown) {
+const wait = seconds => new Promise(done => setTimeout(done, seconds * 1000));
+
+// What is no JSON is shown as it is.
+function pretty(text) {
+  try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text; }
+}
+
+// How far a job has come, from 0 to 1, if what it yields says so: {"done": 3, "total": 10}, or {"progress": 0.3}.
+function share(progress) {
+  if (!progress || typeof progress !== "object") return null;
+  if (progress.total > 0 && progress.done >= 0) return progress.done / progress.total;
+  return progress.progress >= 0 && progress.progress <= 1 ? progress.progress : null;
+}
+
+async function follow(place, shown) {
+  const bar = element("progress"), words = element("p"), cancel = element("button", { type: "button" }, "Cancel");
+  cancel.addEventListener("click", () => fetch(place, { method: "DELETE" }));
+  shown.replaceChildren(words, bar, " ", cancel);
+  for (;;) {
+    const answer = await fetch(place);
+    if (!answer.ok) throw new Error(await answer.text());
+    const job = await answer.json(), part = share(job.progress);
+    words.textContent = `${job.state}, ${job.items} items` +
+      (job.progress === undefined ? "" : `: ${JSON.stringify(job.progress)}`);
+    if (part !== null) bar.value = part;
+    if (!["waiting", "running"].includes(job.state)) {
+      if (job.state === "done") bar.value = 1;
+      words.className = job.state === "done" ? "good" : "bad";
+      cancel.remove();
+      shown.append(element("pre", {}, JSON.stringify(job.result === undefined ? job.error : job.result, null, 2)));
+      return;
+    }
+    await wait(0.3);
+  }
+}
+
+// Each part is shown as soon as it is there.
+async function read(answer, place) {
+  const reader = answer.body.getReader(), decoder = new TextDecoder();
+  for (let part; !(part = await reader.read()).done;) place.append(decoder.decode(part.value, { stream: true }));
+}
+
+async function call(method, path, inputs, all, shown, asJob) {
   let url = path;
   const query = new URLSearchParams(), body = {};
   let whole = null;
@@ -42,7 +84,7 @@ async function call(method, path, inputs, all, shown) {
     else if (field.name === "") whole = text;
     else body[field.name] = typed(text, field.schema, all);
   }
-  const options = { method, headers: {} };
+  const options = { method, headers: asJob ? { Prefer: "respond-async" } : {} };
   if (["POST", "PUT", "PATCH"].includes(method)) {
     options.headers["Content-Type"] = "application/json";
     options.body = whole === null ? JSON.stringify(body) : whole;
@@ -51,11 +93,20 @@ async function call(method, path, inputs, all, shown) {
   shown.replaceChildren("…");
   try {
     const answer = await fetch(".." + url + (query.size ? `?${query}` : ""), options);
-    const text = await answer.text();
-    let nice = text;
-    try { nice = JSON.stringify(JSON.parse(text), null, 2); } catch { /* it is no JSON, and shown as it is */ }
-    const took = `${answer.status} ${answer.statusText}, ${(performance.now() - began).toFixed(1)} ms`;
-    shown.replaceChildren(element("p", { class: answer.ok ? "good" : "bad" }, took), element("pre", {}, nice));
+    if (answer.status === 202 && answer.headers.has("Location")) {
+      await follow(new URL(answer.headers.get("Location"), answer.url), shown);
+      return;
+    }
+    const head = element("p", { class: answer.ok ? "good" : "bad" }), body = element("pre");
+    const say = () => {
+      head.textContent = `${answer.status} ${answer.statusText}, ${(performance.now() - began).toFixed(1)} ms`;
+    };
+    say();
+    shown.replaceChildren(head, body);
+    if (/json\b/.test((answer.headers.get("Content-Type") || "").replace("x-ndjson", "")))
+      body.append(pretty(await answer.text()));
+    else await read(answer, body);
+    say();
   } catch (error) {
     shown.replaceChildren(element("p", { class: "bad" }, String(error)));
   }
@@ -73,10 +124,12 @@ function form(method, path, operation, all) {
     made.append(element("label", { for: id }, field.name || "JSON"), element("div", {}, input, hint));
     inputs.push({ field, input });
   });
-  made.append(element("button", {}, "Call"));
+  const asJob = element("input", { type: "checkbox", name: "job" });
+  made.append(element("div", { class: "call" }, element("button", {}, "Call"), " ",
+    element("label", {}, asJob, " as a job")));
   made.addEventListener("submit", event => {
     event.preventDefault();
-    call(method, path, inputs, all, shown);
+    call(method, path, inputs, all, shown, asJob.checked);
   });
   return [made, shown];
 }

@@ -1,0 +1,278 @@
+"""Tests of calls whose clients do not wait."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests import streaming
+from tests.test_command import CommandTestCase
+from tests.wire import exchange, fetch, request
+from twisted_appserver import HTTPError, Reply, Route
+from twisted_appserver.client import AppClient, Problem
+from twisted_appserver.testing import Answer, Client
+
+LATER = {"Prefer": "respond-async"}
+AWAITED: list[Deferred[dict[str, Any]]] = []
+
+
+async def waits() -> dict[str, Any]:
+    AWAITED.append(Deferred())
+    return await AWAITED[-1]
+
+
+def fails(status: int) -> dict[str, Any]:
+    raise HTTPError(status, "it fails")
+
+
+def text() -> Reply:
+    return Reply("some text", 201, {"X-Made": "yes"})
+
+
+PATTERNS = (
+    *streaming.url_patterns,
+    (r"/waits", waits),
+    Route(r"/limited", waits, timeout=5.0),
+    (r"/fails/(?P<status>)", fails),
+    (r"/deep/down/here/", lambda: {"deep": True}),
+    (r"/text", text),
+)
+
+
+class MemoryTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        AWAITED.clear()
+        self.client = Client(PATTERNS, max_jobs=3, job_age=100.0, allow_origin=("http://ours.example",))
+
+    def begin(self, target: str, **headers: str) -> str:
+        """Where a new job is looked at."""
+        answer = self.client.get(target, headers={**LATER, **headers})
+        self.assertEqual((answer.status, answer.headers["preference-applied"]), (202, "respond-async"))
+        place = answer.headers["location"]
+        self.assertEqual(answer.json["place"], place)
+        return "/" + place.replace("../", "")
+
+    def look(self, place: str) -> dict[str, Any]:
+        answer = self.client.get(place)
+        self.assertEqual(answer.status, 200)
+        found: dict[str, Any] = answer.json
+        return found
+
+    def refused(self, answer: Answer, status: int) -> None:
+        self.assertEqual(answer.status, status, answer.text)
+
+    def test_dict(self) -> None:
+        """A job waits, is done, and has the result of its function."""
+        place = self.begin("/waits")
+        seen = self.look(place)
+        self.assertEqual((seen["state"], seen["function"], seen["items"]), ("running", "waits", 0))
+        self.refused(self.client.get(place + "/result"), 404)
+        AWAITED[0].callback({"came": 1})
+        seen = self.look(place)
+        self.assertEqual((seen["state"], seen["result"]), ("done", {"came": 1}))
+        self.assertEqual(self.client.get(place + "/result").json, {"came": 1})
+        self.assertEqual([job["job"] for job in self.look("/-/jobs")["jobs"]], [seen["job"]])
+
+    def test_generator(self) -> None:
+        """A generator's last item is its progress, and then its result; whatever the client accepts."""
+        place = self.begin("/counts?n=5", Accept="text/event-stream")
+        seen = self.look(place)
+        self.assertEqual((seen["state"], seen["items"]), ("done", 5))
+        self.assertEqual(seen["progress"], seen["result"])
+        answer = self.client.get(place + "/result")
+        self.assertEqual((answer.json, answer.headers["content-type"]), ({"number": 4}, "application/json"))
+        self.assertEqual(self.look(self.begin("/counts?n=0"))["result"], None)
+
+    def test_reply(self) -> None:
+        """The answer that a function made itself is kept as it was."""
+        answer = self.client.get(self.begin("/text") + "/result")
+        self.assertEqual((answer.status, answer.text, answer.headers["x-made"]), (201, "some text", "yes"))
+
+    def test_failed(self) -> None:
+        """A failure is that of the job, and stands there as a problem document."""
+        for target, status, items in (("/fails/418", 418, 0), ("/early", 418, 0), ("/late", 500, 1)):
+            place = self.begin(target)
+            seen = self.look(place)
+            self.assertEqual(
+                (seen["state"], seen["items"], seen["error"]["status"]), ("failed", items, status)
+            )
+            self.refused(self.client.get(place + "/result"), status)
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+    def test_refused(self) -> None:
+        """What no function would be called for becomes no job."""
+        self.refused(self.client.get("/nothing", headers=LATER), 404)
+        self.refused(self.client.request("DELETE", "/text", headers=LATER), 405)
+        self.refused(self.client.get("/text", headers={**LATER, "Host": "evil.example"}), 421)
+        self.assertEqual(self.look("/-/jobs"), {"jobs": []})
+        for place in ("/-/jobs/x", "/-/jobs/x/result"):
+            self.refused(self.client.get(place), 404)
+        self.refused(self.client.request("DELETE", "/-/jobs/x"), 404)
+
+    def test_place(self) -> None:
+        """Its address is relative, so that it is right below every prefix."""
+        answer = self.client.get("/deep/down/here/", headers=LATER)
+        self.assertTrue(answer.headers["location"].startswith("../../../-/jobs/"))
+
+    def test_number(self) -> None:
+        """There are no more than may be; those that are over make room, the oldest first."""
+        for _ in range(3):
+            self.begin("/waits")
+        self.refused(self.client.get("/waits", headers=LATER), 503)
+        self.assertEqual(self.client.get("/text").status, 201)
+        for awaited in AWAITED[:2]:
+            awaited.callback({})
+        new = self.begin("/waits")
+        states = [job["state"] for job in self.look("/-/jobs")["jobs"]]
+        self.assertEqual(states, ["running", "running", "done"])
+        self.assertEqual(self.look(new)["state"], "running")
+
+    def test_age(self) -> None:
+        """One that is over is forgotten after a while; one that is not is kept."""
+        old, young = self.begin("/waits"), self.begin("/waits")
+        AWAITED[0].callback({})
+        self.client.clock.advance(99)
+        self.assertEqual(self.look(old)["state"], "done")
+        self.client.clock.advance(2)
+        self.refused(self.client.get(old), 404)
+        self.client.clock.advance(1000)
+        self.assertEqual(self.look(young)["state"], "running")
+
+    def test_time_limit(self) -> None:
+        """The service's time limit is for clients that wait; a route's own is for jobs too."""
+        free, limited = self.begin("/waits"), self.begin("/limited")
+        self.client.clock.advance(61)
+        self.client.clock.advance(0)
+        self.assertEqual(self.look(free)["state"], "running")
+        self.assertEqual(self.look(limited)["error"]["status"], 504)
+
+    def test_delete(self) -> None:
+        """DELETE cancels a job, and has one forgotten that is over."""
+        place = self.begin("/waits")
+        self.assertEqual(self.client.request("DELETE", place).json["state"], "cancelled")
+        self.assertTrue(AWAITED[0].called)
+        self.assertEqual(self.look(place)["error"]["status"], 410)
+        self.assertEqual(self.client.dispatcher.in_flight, 0)
+        self.client.request("DELETE", place)
+        self.refused(self.client.get(place), 404)
+
+    def test_origin(self) -> None:
+        """A page that may call may follow its job; nothing of that is doubled."""
+        origin = {"Origin": "http://ours.example"}
+        answer = self.client.get("/text", headers={**LATER, **origin})
+        self.assertEqual(answer.headers["access-control-allow-origin"], "http://ours.example")
+        answer = self.client.get("/" + answer.headers["location"] + "/result", headers=origin)
+        self.assertEqual(answer.headers["access-control-allow-origin"], "http://ours.example")
+
+    def test_users(self) -> None:
+        """Nobody sees the jobs of another user."""
+        place = self.begin("/text")
+        (job,) = self.client.dispatcher.jobs._jobs.values()
+        job.user = "somebody"
+        self.refused(self.client.get(place), 404)
+        self.assertEqual(self.look("/-/jobs"), {"jobs": []})
+
+
+class ServerTests(CommandTestCase):
+    """Real servers, and the client."""
+
+    async def both(self, check: Any) -> None:
+        for server_type in ("threaded", "forked"):
+            program = self.twistd(
+                "--app", "tests.streaming", "--port", "0", "--type", server_type, "--workers", "2"
+            )
+            port = await program.port()
+            client = AppClient(f"http://localhost:{port}", self.http)
+            await check(client, port, server_type == "forked")
+            await program.stop()
+
+    async def test_progress(self) -> None:
+        """A job's progress is seen while it runs."""
+
+        async def check(client: AppClient, port: int, forked: bool) -> None:
+            path = os.path.abspath(self.mktemp())
+            job = await client.job("/steps", path=path)
+            for number in range(3):
+                while (await job.look())["items"] != number + 1:
+                    await deferLater(reactor, 0.02)
+                self.assertEqual((await job.look())["progress"]["number"], number)
+                open(f"{path}.{number}", "w").close()
+            seen: list[Any] = []
+            self.assertEqual((await job.wait(reactor, seen.append, 0.02))["number"], 2)
+            self.assertEqual(seen[-1]["state"], "done")
+
+        await self.both(check)
+
+    async def test_cancel(self) -> None:
+        """A job that is cancelled ends: a worker at once, whatever it does, a thread where it yields next."""
+
+        async def check(client: AppClient, port: int, forked: bool) -> None:
+            path = os.path.abspath(self.mktemp())
+            job = await client.job("/endless", path=path)
+            while not os.path.exists(path):
+                await deferLater(reactor, 0.02)
+            self.assertEqual((await job.cancel())["state"], "cancelled")
+            await self.at_rest(port)
+            if forked:  # one that would go on for long, and does not look up
+                job = await client.job("/steps", path=path + "x")
+                while not (seen := await job.look())["items"]:
+                    await deferLater(reactor, 0.02)
+                await job.cancel()
+                await self.gone(seen["progress"]["pid"])
+            with self.assertRaises(Problem) as raised:
+                await job.wait(reactor)
+            self.assertEqual(raised.exception.status, 410)
+
+        await self.both(check)
+
+    async def at_rest(self, port: int) -> None:
+        while (await fetch(port, "/-/status.json")).json["running"]:
+            await deferLater(reactor, 0.02)
+
+    async def gone(self, pid: int) -> None:
+        """Wait for the end of a process."""
+        end = time.monotonic() + 10
+        while os.path.exists(f"/proc/{pid}") and time.monotonic() < end:
+            await deferLater(reactor, 0.02)
+        self.assertFalse(os.path.exists(f"/proc/{pid}"))
+
+    async def test_stream(self) -> None:
+        """The client reads items as they are made, no more of them than it wants, and errors too."""
+
+        async def check(client: AppClient, port: int, forked: bool) -> None:
+            items = [item["number"] async for item in client.stream("/counts", n=500)]
+            self.assertEqual(items, list(range(500)))
+            with self.assertRaises(Problem) as raised:
+                async for _ in client.stream("/early"):
+                    self.fail("there is no item")
+            self.assertEqual(raised.exception.status, 418)
+            items = []
+            with self.assertRaises(Problem) as raised:
+                async for item in client.stream("/late"):
+                    items.append(item)
+            self.assertEqual((len(items), raised.exception.title), (1, "the answer broke off"))
+            path = os.path.abspath(self.mktemp())
+            stream = client.stream("/endless", path=path)
+            async for _ in stream:
+                break
+            await stream.aclose()
+            while not os.path.exists(path + ".closed"):
+                await deferLater(reactor, 0.02)
+
+        await self.both(check)
+
+    async def test_none(self) -> None:
+        """Without the pages there are no jobs: who prefers one gets the answer itself."""
+        program = self.twistd("--app", "tests.streaming", "--port", "0", "--no-admin")
+        port = await program.port()
+        answer = await exchange(port, request("GET", "/plain?a=1", headers=tuple(LATER.items())))
+        self.assertEqual((answer.status, answer.json), (200, {"a": 1}))
+        with self.assertRaises(Problem):
+            await AppClient(f"http://localhost:{port}", self.http).job("/plain", a=1)
+        await self.stopped(program)
