@@ -60,9 +60,12 @@ def later(day: date, days: Annotated[int, Meta(ge=0, le=36500)] = 1) -> dict[str
 
 def price(amount: Annotated[str, Meta(pattern=r"^\d{1,9}(\.\d{1,2})?$")], rate: Decimal) -> dict[str, str]:
     """An amount with tax."""
-    if not rate.is_finite() or abs(rate) > 1000:
-        raise HTTPError(422, "rate: from -1000 to 1000")
-    return {"price": str(Decimal(amount) * (1 + rate / 100))}
+    if not rate.is_finite():
+        raise HTTPError(422, "rate must be finite")
+    try:
+        return {"price": str(Decimal(amount) * (1 + rate / 100))}
+    except ArithmeticError:
+        raise HTTPError(422, "rate: nobody can pay that") from None
 
 
 def convert(length: Annotated[float, Meta(ge=0, le=1e9)], to: Unit) -> dict[str, float]:

@@ -30,7 +30,21 @@ class Parameter(msgspec.Struct, frozen=True):
         try:
             return msgspec.convert(value, self.type, strict=strict)
         except msgspec.ValidationError as error:
-            raise HTTPError(422, f"{self.name}: {error}") from None
+            whole = _whole(value) if strict else value
+            if repr(whole) == repr(value):
+                raise HTTPError(422, f"{self.name}: {error}") from None
+            return self.convert(whole, strict)
+
+
+def _whole(value: Any) -> Any:
+    """A value from JSON with its whole numbers as such, also those written like 1.0 (JSON Schema, 4.2.3)."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _whole(each) for key, each in value.items()}
+    return value
 
 
 SEQUENCES = (types.CollectionType, types.ListType, types.SetType, types.FrozenSetType, types.VarTupleType)

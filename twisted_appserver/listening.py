@@ -44,6 +44,8 @@ class Listening:
                 opened.addErrback(failures.append)
             if failures:
                 self.close()
+                if failures[0].check(OSError):  # such as a descriptor from systemd that is no socket
+                    raise ConfigurationError(f"cannot listen: {failures[0].getErrorMessage()}")
                 failures[0].raiseException()
 
     def _opened(self, port: Any) -> None:

@@ -15,7 +15,8 @@ from twisted_appserver.results import LINES
 
 TEMPLATE = "#/components/schemas/{name}"
 GROUP = re.compile(r"\(\?P<(\w+)>")
-BODIES = ("application/json", "application/x-www-form-urlencoded")
+DECIMAL = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+BOOLEAN = {"type": "string", "enum": ["true", "false", "1", "0"]}
 WITH_BODY = ("POST", "PUT", "PATCH")
 PROBLEM = {
     "type": "object",
@@ -129,7 +130,9 @@ def _operation(
         if required := [name for name, (each, _) in rest.items() if each.required]:
             body["required"] = required
         if rest or handler.rest or handler.dict_name or handler.call_name:
-            kinds = {kind: {"schema": body} for kind in BODIES}
+            kinds = {"application/json": {"schema": body}}
+            if texts := _as_texts(body.get("properties", {})):
+                kinds["application/x-www-form-urlencoded"] = {"schema": {**body, "properties": texts}}
             made["requestBody"] = {"required": bool(required), "content": kinds}
     else:
         for name, (each, schema) in rest.items():
@@ -158,8 +161,31 @@ def _schema(parameter: Parameter, handler: Handler, components: dict[str, Any]) 
 
 def _of_type(kind: Any, components: dict[str, Any]) -> dict[str, Any]:
     (schema,), more = msgspec.json.schema_components((kind,), ref_template=TEMPLATE)
-    components |= more
-    return schema
+    components |= {name: _told(each) for name, each in more.items()}
+    told: dict[str, Any] = _told(schema)
+    return told
+
+
+def _told(schema: Any) -> Any:
+    """A schema that says what a decimal number looks like, of which JSON Schema knows nothing."""
+    if isinstance(schema, list):
+        return [_told(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    told = {key: _told(value) for key, value in schema.items()}
+    if told.get("format") == "decimal":
+        told |= {"type": ["string", "number"], "pattern": DECIMAL}
+    return told
+
+
+def _as_texts(properties: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a form; none where some have a type that a form has no clear way to write."""
+    if any(
+        {"$ref", "anyOf"} & each.keys() or each.get("type") in ("array", "object")
+        for each in properties.values()
+    ):
+        return {}
+    return {name: BOOLEAN if each.get("type") == "boolean" else each for name, each in properties.items()}
 
 
 def _result(handler: Handler, components: dict[str, Any]) -> dict[str, Any]:

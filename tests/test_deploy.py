@@ -1,0 +1,274 @@
+"""Tests of examples/deploy: with nginx, with a socket as systemd passes it, and with linters."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import skipIf
+
+import kubernetes_validate
+import yaml
+from dockerfile_parse import DockerfileParser
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.programs import ROOT, Program
+from tests.test_command import CommandTestCase
+from tests.wire import Answer, connect, exchange, request
+from twisted_appserver.tap import Options
+
+DEPLOY = ROOT / "examples" / "deploy"
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+ANALYZE = shutil.which("systemd-analyze")
+
+APP = """\
+import os
+import time
+
+from twisted_appserver import Call
+
+
+def who(call: Call):
+    return {"client": call.client, "host": call.headers["host"], "names": sorted(call.headers)}
+
+
+def counts(path: str):
+    yield {"number": 0}
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    yield {"number": 1}
+
+
+url_patterns = ((r"/who", who), (r"/counts", counts))
+"""
+
+
+def unit(name: str) -> dict[str, str]:
+    """The settings of a unit of systemd."""
+    lines = (DEPLOY / name).read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def options(*listen: str) -> list[str]:
+    """Those of the unit, but for where to listen."""
+    words = unit("appserver.service")["ExecStart"].split()[1:]
+    places = [index for index, word in enumerate(words) if word == "--listen"]
+    return [word for index, word in enumerate(words) if not {index, index - 1} & {*places}] + list(listen)
+
+
+class NginxTests(CommandTestCase):
+    timeout = 60
+    if NGINX is None:
+        skip = "there is no nginx (Debian: apt-get install nginx-light)"
+
+    async def nginx(self, folder: str) -> int:
+        """Start it with the configuration of the example, in a folder of its own. Returns its port."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        text = (DEPLOY / "nginx.conf").read_text()
+        user = "" if os.getuid() else "user root;"
+        for old, new in (
+            ("worker_processes auto;", f"worker_processes 1;\ndaemon off;\n{user}"),
+            ("/run/nginx.pid", f"{folder}/pid"),
+            ("/var/log/nginx/error.log", f"{folder}/error.log"),
+            ("/var/log/nginx/access.log", f"{folder}/access.log"),
+            ("/run/appserver/appserver.sock", f"{folder}/appserver.sock"),
+            ("server 127.0.0.1:8080 backup;", ""),
+            ("listen 80;", f"listen 127.0.0.1:{port};"),
+            ("http {\n", "http {\n" + "".join(
+                f"    {kind}_temp_path {folder}/{kind};\n"
+                for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            )),
+        ):  # fmt: skip
+            self.assertEqual(text.count(old), 1, old)
+            text = text.replace(old, new)
+        Path(folder, "nginx.conf").write_text(text)
+        program = self.start(
+            str(NGINX), "-c", f"{folder}/nginx.conf", "-p", folder, "-e", f"{folder}/error.log"
+        )
+        self.addCleanup(program.stop)
+        for _ in range(500):
+            if program.ended.called:
+                break
+            try:
+                await (await connect(port)).close()
+                return int(port)
+            except ConnectError:
+                await deferLater(reactor, 0.02)
+        raise AssertionError(program.output + Path(folder, "error.log").read_text())
+
+    async def server(self, folder: str) -> Program:
+        """The server with the options of the unit, but for where it listens."""
+        program = self.twistd(*options("--listen=unix:appserver.sock"), folder=folder)
+        await program.line("appserver.sock")
+        return program
+
+    async def ask(self, port: int, target: str = "/who", headers: Any = (), **options: Any) -> Answer:
+        return await exchange(port, request("GET", target, headers=headers, host="example.org", **options))
+
+    async def test_behind(self) -> None:
+        """The function sees the real client, whatever that claims; connections are kept; limits hold."""
+        folder = self.folder_of(app=APP)
+        os.chmod(folder, 0o755)
+        server = await self.server(folder)
+        port = await self.nginx(folder)
+        claims = (
+            ("X-Forwarded-For", "6.6.6.6"), ("Forwarded", "for=6.6.6.6"), ("X-Forwarded-Host", "evil.org"),
+        )  # fmt: skip
+        for headers in ((), claims):
+            answer = (await self.ask(port, headers=headers)).json
+            self.assertEqual((answer["client"], answer["host"]), ("127.0.0.1", "example.org"))
+            self.assertNotIn("forwarded", answer["names"])
+        connection = await connect(port)
+        for _ in range(3):
+            seen = await connection.send(request("GET", "/who", host="example.org"))
+            self.assertEqual(seen.status, 200)
+        await connection.close()
+        large = await exchange(port, request("POST", "/who", b"x" * (2 << 20), host="example.org"))
+        self.assertEqual(large.status, 413)
+        self.assertEqual((await self.ask(port, "/-/ready")).status, 200)
+        await server.stop()
+
+    async def test_restarted(self) -> None:
+        """A server that is started again behind nginx is found again."""
+        folder = self.folder_of(app=APP)
+        os.chmod(folder, 0o755)
+        server = await self.server(folder)
+        port = await self.nginx(folder)
+        self.assertEqual((await self.ask(port)).status, 200)
+        await server.stop()
+        self.assertEqual((await self.ask(port)).status, 502)
+        server = await self.server(folder)
+        self.assertEqual((await self.ask(port)).status, 200)
+        await server.stop()
+
+    async def test_parts(self) -> None:
+        """An answer in parts passes through as it is made."""
+        folder = self.folder_of(app=APP)
+        os.chmod(folder, 0o755)
+        server = await self.server(folder)
+        port = await self.nginx(folder)
+        path = os.path.join(folder, "go")
+        connection = await connect(port)
+        answer = connection.send(request("GET", f"/counts?path={path}", host="example.org"))
+        while b'{"number":0}' not in connection.unread:
+            await deferLater(reactor, 0.01)
+        self.assertFalse(answer.called)
+        open(path, "w").close()
+        self.assertEqual((await answer).body, b'{"number":0}\n{"number":1}\n')
+        await connection.close()
+        await server.stop()
+
+
+PASS = """\
+import os, socket, sys
+listening = socket.create_server(("127.0.0.1", 0))
+print("port", listening.getsockname()[1], flush=True)
+while True:
+    if os.fork() == 0:
+        os.dup2(listening.fileno(), 3)
+        os.set_inheritable(3, True)
+        os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="appserver.socket", LISTEN_PID=str(os.getpid()))
+        os.execv(sys.argv[1], sys.argv[1:])
+    os.wait()
+    if not sys.stdin.readline():
+        break
+"""
+
+
+class SystemdTests(CommandTestCase):
+    timeout = 60
+
+    async def test_socket(self) -> None:
+        """The server takes the socket that systemd passes; who comes while it is away is answered."""
+        folder = self.folder_of(app=APP)
+        words = options("--listen=systemd:domain=INET:index=0", "--listen=unix:appserver.sock:mode=660")
+        server_command = [sys.executable, "-m", "twisted_appserver", *words]
+        program = self.python("-c", PASS, *server_command, folder=folder)
+        port = int((await program.line(r"port (\d+)"))[1])
+        sent = request("GET", "/who", host="example.org")
+        self.assertEqual((await exchange(port, sent)).json["client"], "127.0.0.1")
+        server = self.server(program)
+        os.kill(server, signal.SIGTERM)
+        while server in program.processes():
+            await deferLater(reactor, 0.02)
+        waiting = Deferred.fromCoroutine(exchange(port, sent))
+        program.transport.write(b"\n")
+        self.assertEqual((await waiting).status, 200)
+        os.kill(self.server(program), signal.SIGTERM)
+        program.transport.closeStdin()
+        self.assertEqual(await program.ended, 0)
+
+    def server(self, program: Program) -> int:
+        """The process of the server, which is neither that which passes the socket nor a worker."""
+        (server,) = (
+            pid for pid in program.processes()
+            if pid != program.transport.pid and "worker" not in Path(f"/proc/{pid}/cmdline").read_text()
+        )  # fmt: skip
+        return server
+
+    def test_options(self) -> None:
+        """The options of the unit are ours."""
+        words = unit("appserver.service")["ExecStart"].split()[1:]
+        given = Options()
+        given.parseOptions(words)
+        self.assertEqual(given.settings().proxied, ("unix", "127.0.0.1"))
+
+    @skipIf(ANALYZE is None, "there is no systemd-analyze (Debian: apt-get install systemd)")
+    def test_units(self) -> None:
+        """systemd finds nothing wrong with the units."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for name in ("appserver.service", "appserver.socket"):
+            text = (DEPLOY / name).read_text()
+            text = text.replace("/srv/appserver/.venv/bin/appserver", sys.executable)  # which must be there
+            (folder / name).write_text(
+                text.replace("User=appserver", "User=root").replace("=www-data", "=root")
+            )
+        paths = [str(path) for path in folder.iterdir()]
+        assert ANALYZE is not None
+        done = subprocess.run(
+            [ANALYZE, "verify", "--man=no", *paths], capture_output=True, text=True, timeout=60
+        )
+        said = [line for line in done.stderr.splitlines() if str(folder) in line or "appserver" in line]
+        self.assertEqual(said, [])
+
+
+class LintTests(SynchronousTestCase):
+    def test_kubernetes(self) -> None:
+        """The manifest fits the schema of Kubernetes, and its probes are there."""
+        documents = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+        for document in documents:
+            kubernetes_validate.validate(document, "1.30", strict=True)
+        pod = documents[0]["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        self.assertEqual(container["livenessProbe"]["httpGet"]["path"], "/-/health")
+        self.assertEqual(container["readinessProbe"]["httpGet"]["path"], "/-/ready")
+        options = Options()
+        options.parseOptions(container["args"])
+        self.assertGreater(pod["terminationGracePeriodSeconds"], options.settings().graceful_timeout + 5)
+
+    def test_dockerfile(self) -> None:
+        """The Dockerfile can be read, its command has our options, and it does not run as root."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        parser = DockerfileParser(str(folder))
+        parser.content = (DEPLOY / "Dockerfile").read_text()
+        found = {each["instruction"]: each["value"] for each in parser.structure}
+        self.assertRegex(parser.baseimage, r"^python:3\.\d+-slim$")
+        self.assertEqual(found["USER"], "10001")
+        words = [re.findall(r'"([^"]*)"', found[name]) for name in ("ENTRYPOINT", "CMD")]
+        options = Options()
+        options.parseOptions(words[0][1:] + words[1])
+        self.assertTrue(options.settings().insecure)
