@@ -23,6 +23,7 @@ from twisted_appserver import service, variables
 from twisted_appserver.channel import HTTPChannel
 from twisted_appserver.options import Settings, cli_name
 from twisted_appserver.routing import Router
+from twisted_appserver.testing import Client
 
 PACKAGE = ROOT / "twisted_appserver"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -369,3 +370,56 @@ class PrivacyTests(SynchronousTestCase):
                 yield from self.files(path)
             elif path.suffix not in (".log", ".pid"):
                 yield path
+
+
+class SiteTests(ProgramTestCase):
+    """The pages as a site."""
+
+    timeout = 120
+
+    async def test_site(self) -> None:
+        """Sphinx builds it without a warning; every page and the reference of every module are there."""
+        site = self.folder / "site"
+        command = ("-m", "sphinx", "-q", "-W", "-b", "html", "-d", str(self.folder / "work"))
+        build = self.python(*command, str(ROOT / "docs"), str(site))
+        self.assertEqual(await build.ended, 0, build.output)
+        self.assertEqual(build.output, "")
+        for page in (ROOT / "docs").glob("*.md"):
+            self.assertTrue((site / f"{page.stem}.html").exists(), page)
+        for name in ("dispatch.Dispatcher", "tqueue.client.Queue", "jobs"):
+            self.assertTrue((site / "api" / f"twisted_appserver.{name}.html").exists(), name)
+        start = (site / "start.html").read_text()
+        self.assertIn("examples/article.py", start)
+        self.assertIn('href="guide.html"', start)
+
+
+class ComingTests(SynchronousTestCase):
+    """docs/coming-from.md: what stands there for others is a program too, and ours does the same."""
+
+    page = ROOT / "docs" / "coming-from.md"
+
+    def client(self, number: int) -> Client:
+        module: dict[str, Any] = {"__name__": "documented"}
+        exec(blocks(self.page, "python")[number], module)
+        return Client(module["url_patterns"])
+
+    def test_theirs(self) -> None:
+        for block in blocks(self.page, "py"):
+            compile(block, "theirs", "exec")
+
+    def test_flask(self) -> None:
+        """Path, query and form fields, with a default and a type; an error on purpose."""
+        client = self.client(0)
+        self.assertEqual(client.get("/items/bolt?count=3").json, {"name": "bolt", "count": 3})
+        self.assertEqual(client.post("/items/bolt", form={"count": 4}).json["count"], 4)
+        self.assertEqual(client.get("/items/nut").status, 404)
+
+    def test_fastapi(self) -> None:
+        """A struct from a body, a limited number, and a stream."""
+        client = self.client(1)
+        order = {"name": "bolt", "count": 1}
+        self.assertEqual(client.post("/order", {"order": {"name": "bolt"}}).json, order)
+        self.assertEqual(client.get("/order").status, 405)
+        self.assertEqual(client.get("/root?number=-1").status, 422)
+        self.assertEqual(client.get("/root?number=4").json, {"root": 2.0})
+        self.assertEqual(client.get("/numbers?n=2").text, '{"number":0}\n{"number":1}\n')

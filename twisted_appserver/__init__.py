@@ -1,25 +1,26 @@
 """A simple application server: functions listed beside regular expressions, a JSON network service.
 
-- L{calls}: a call and its reply; L{results} performs the one and makes the other.
-- L{binding}: a function and how a call's variables become its arguments; L{variables} reads these.
-- L{parts}: answers that come in parts, where they are made.
-- L{patterns}: url_patterns as the user writes them; L{routing} finds the function for a path,
-  L{matching} what in a pattern may take for ever.
-- L{guard}: who may ask; L{access} and L{passwords}: who someone is.
-- L{executors}: where a call is performed: inline, threads, processes.
-- L{dispatch}: the narrow waist through which every call goes; L{deadlines} keeps its time limits, L{overload}
-  tells how long to wait where there is too much to do.
-- L{resource}: the application as a twisted.web resource.
-- L{jobs}: calls whose clients do not wait.
-- L{options}: the table of options; L{application} finds the user's table of patterns.
-- L{listening}: where it listens; L{admin}: what a service tells of itself.
-- L{service}: all of it put together; L{program}: its signals and its end; L{run} starts it in one call,
-  L{tap} under twistd.
-- L{watching} has code served as soon as it is saved; L{hints} shows a table to whoever writes it.
-- L{accesslog}: a line for each request; L{logs}: all that is logged, for a person or a machine.
-- L{testing}: calls functions through the whole stack, in memory.
-- L{client}: calls such a service from Twisted.
-- L{errors}: the exceptions.
+The modules:
+  - L{calls}: a call and its reply; L{results} performs the one and makes the other.
+  - L{binding}: a function and how a call's variables become its arguments; L{variables} reads these.
+  - L{parts}: answers that come in parts, where they are made.
+  - L{patterns}: url_patterns as the user writes them; L{routing} finds the function for a path,
+    L{matching} what in a pattern may take for ever.
+  - L{guard}: who may ask; L{access} and L{passwords}: who someone is.
+  - L{executors}: where a call is performed: inline, threads, processes.
+  - L{dispatch}: the narrow waist through which every call goes; L{deadlines} keeps its time limits,
+    L{overload} tells how long to wait where there is too much to do.
+  - L{resource}: the application as a twisted.web resource.
+  - L{jobs}: calls whose clients do not wait.
+  - L{options}: the table of options; L{application} finds the user's table of patterns.
+  - L{listening}: where it listens; L{admin}: what a service tells of itself.
+  - L{service}: all of it put together; L{program}: its signals and its end; L{run} starts it in one call,
+    L{tap} under twistd.
+  - L{watching} has code served as soon as it is saved; L{hints} shows a table to whoever writes it.
+  - L{accesslog}: a line for each request; L{logs}: all that is logged, for a person or a machine.
+  - L{testing}: calls functions through the whole stack, in memory.
+  - L{client}: calls such a service from Twisted.
+  - L{errors}: the exceptions.
 """
 
 from importlib import import_module

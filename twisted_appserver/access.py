@@ -1,4 +1,4 @@
-"""Who someone is: bearer tokens, passwords by L{twisted.cred}, and what proxies say of their clients.
+"""Who someone is: bearer tokens, passwords by C{twisted.cred}, and what proxies say of their clients.
 
 Secrets are compared by their digests in constant time, and never shown: errors name files, not contents.
 """
@@ -55,7 +55,7 @@ def read_token(path: str) -> bytes:
 
 def checkers(reactor: Any, texts: Iterable[str]) -> list[Any]:
     """
-    What C{--auth} names: C{hashed:FILE}, or a L{twisted.cred} checker as C{twistd --help-auth} lists them.
+    What C{--auth} names: C{hashed:FILE}, or a C{twisted.cred} checker as C{twistd --help-auth} lists them.
 
     @raise ConfigurationError: when there is none of that name, or it does not check passwords.
     """

@@ -52,7 +52,7 @@ class Application(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, module: dict[str, Any], patterns: Sequence[Any] | None) -> Application:
         """
-        Where the table of a running module is, as L{multiprocessing} finds what a script defines.
+        Where the table of a running module is, as C{multiprocessing} finds what a script defines.
 
         @param module: its globals.
         @param patterns: the table; C{None} for its variable url_patterns.
@@ -142,7 +142,7 @@ def refuse_while_loading(what: str) -> None:
 
 
 def _import_file(path: str) -> ModuleType:
-    """Import a script the way L{multiprocessing} does: as a module that is not __main__."""
+    """Import a script the way C{multiprocessing} does: as a module that is not __main__."""
     name = os.path.splitext(os.path.basename(path))[0]
     if not name.isidentifier() or name in sys.modules or name in sys.stdlib_module_names:
         name = "__mp_main__"

@@ -1,7 +1,7 @@
-"""HTTP/1.1 over llhttp: the duties of L{twisted.web.http.HTTPChannel}, several times faster.
+"""HTTP/1.1 over llhttp: the duties of C{twisted.web.http.HTTPChannel}, several times faster.
 
 Strategy: llhttp parses whatever has arrived, and its callbacks gather one message at a time. A message
-for the application becomes a L{Call} and never meets L{twisted.web}'s Request; for any other resource an
+for the application becomes a L{Call} and never meets C{twisted.web}'s Request; for any other resource an
 ordinary Request is driven, and all that follows from it (producers, headers, C{requestDone}) is inherited.
 One message is in the works at a time, so that answers leave in order; what arrives meanwhile is kept up
 to a bound, and then the transport is paused. llhttp leaves some checks to its caller: these stand in
@@ -643,7 +643,7 @@ class AppSite(Site):
 
     @param resource: the application, or any other resource.
     @param settings: its limits, and C{channel}: C{"llhttp"} for L{HTTPChannel}, C{"twisted"} for
-        L{twisted.web}'s own. A few connections more than its limit may be open, that were accepted at once.
+        C{twisted.web}'s own. A few connections more than its limit may be open, that were accepted at once.
     @ivar ports: what listens for it.
     """
 

@@ -41,7 +41,7 @@ class AppClient:
     Calls the functions of a service.
 
     @param base_url: of the service, like C{http://localhost:8080}.
-    @param treq_client: a L{treq.client.HTTPClient}, or a L{treq.testing.StubTreq}; treq itself if C{None}.
+    @param treq_client: a C{treq.client.HTTPClient}, or a C{treq.testing.StubTreq}; treq itself if C{None}.
     @param timeout: seconds until an answer must be there.
     @param token: of C{--token-file}.
     """
@@ -150,7 +150,7 @@ class Job:
         """
         Wait until it is over.
 
-        @param reactor: an L{IReactorTime}.
+        @param reactor: an C{IReactorTime}.
         @param progress: told what L{look} says, C{every} so many seconds.
         @return: its result.
         @raise Problem: when it failed or was cancelled.

@@ -28,7 +28,7 @@ class Dispatcher:
     """
     Routes each call and has it performed, within its time limit.
 
-    @param reactor: an L{IReactorTime}.
+    @param reactor: an C{IReactorTime}.
     @param executors: by the names that a Route may give.
     @param default: the name of the executor for routes that give none.
     @param guard: refuses who may not ask; C{None} for nobody.

@@ -14,7 +14,7 @@ class Refusals:
     """
     Measures, while calls are refused, how many others end each second.
 
-    @param reactor: an L{IReactorTime}.
+    @param reactor: an C{IReactorTime}.
     """
 
     def __init__(self, reactor: Any) -> None:

@@ -1,4 +1,4 @@
-"""AppResource: an application as a L{twisted.web} resource, at the root or below any path of any Site."""
+"""AppResource: an application as a C{twisted.web} resource, at the root or below any path of any Site."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class AppResource(Resource):
 
 
 def _call(request: Any) -> Call:
-    """The call that a L{twisted.web} request makes. Its path is what its parents left over."""
+    """The call that a C{twisted.web} request makes. Its path is what its parents left over."""
     path = b"/" + b"/".join(request.postpath)
     headers = tuple(
         (name.lower(), value)

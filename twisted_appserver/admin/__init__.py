@@ -1,11 +1,11 @@
 """What a service tells of itself, below C{/-/}: an ordinary table of patterns, in front of the user's.
 
-- L{probes}: whether it lives, and whether it can take a call.
-- L{figures}: how many calls, how long they took, and what is at work now.
-- L{metrics}: the figures as Prometheus reads them.
-- L{description}: the functions as OpenAPI describes them.
-- L{pages}: the same for a person to look at.
-- L{jobs.Jobs}: what became of the calls whose clients do not wait.
+  - L{probes}: whether it lives, and whether it can take a call.
+  - L{figures}: how many calls, how long they took, and what is at work now.
+  - L{metrics}: the figures as Prometheus reads them.
+  - L{description}: the functions as OpenAPI describes them.
+  - L{pages}: the same for a person to look at.
+  - L{jobs.Jobs}: what became of the calls whose clients do not wait.
 
 Everything here runs on the reactor, so that it answers while every thread hangs; and goes through the
 dispatcher like any other call, so that it works under every channel, below any prefix, and for nobody who

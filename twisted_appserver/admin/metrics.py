@@ -15,7 +15,7 @@ LABELS = ("route", "status")
 
 class Metrics:
     """
-    What L{prometheus_client} collects from. Calls are counted from the first scrape on.
+    What C{prometheus_client} collects from. Calls are counted from the first scrape on.
 
     @param figures: of the service.
     """

@@ -1,7 +1,7 @@
 """Calls performed on the reactor: coroutine functions, and functions that return Deferreds.
 
 Strategy: a coroutine is run up to the first Deferred that it must wait for, and gone on with when that
-fires. Most need not wait, or wait once: L{Deferred.fromCoroutine} would cost more than they do.
+fires. Most need not wait, or wait once: C{Deferred.fromCoroutine} would cost more than they do.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class ProcessExecutor:
     """
     Performs calls in worker processes.
 
-    @param reactor: an L{IReactorProcess} and L{IReactorTime}.
+    @param reactor: an C{IReactorProcess} and C{IReactorTime}.
     @param application: where the workers find the functions, as for C{--app}.
     @param size: how many workers; one for each core if C{None}.
     @param router: the application's table, if it is loaded already.

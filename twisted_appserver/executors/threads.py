@@ -41,9 +41,9 @@ class ThreadExecutor:
     """
     Performs calls in threads of a pool.
 
-    @param reactor: an L{IReactorThreads} and L{IReactorTime}; its thread pool is used if none is given.
+    @param reactor: an C{IReactorThreads} and C{IReactorTime}; its thread pool is used if none is given.
     @param size: how many threads at most; as many as the pool has if C{None}.
-    @param pool: a L{twisted.python.threadpool.ThreadPool}, started and stopped by its owner.
+    @param pool: a C{twisted.python.threadpool.ThreadPool}, started and stopped by its owner.
     """
 
     log = Logger()

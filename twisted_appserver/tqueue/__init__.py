@@ -2,17 +2,17 @@
 
 The server, an ordinary application of L{twisted_appserver}:
 
-- L{patterns}: the requests, as url_patterns; L{broker} answers them.
-- L{queues}: one queue, pure; L{lines}: those who wait.
-- L{stores}: where tasks are kept.
-- L{tap}: twistd's view of it.
+  - L{patterns}: the requests, as url_patterns; L{broker} answers them.
+  - L{queues}: one queue, pure; L{lines}: those who wait.
+  - L{stores}: where tasks are kept.
+  - L{tap}: twistd's view of it.
 
 Its clients:
 
-- L{client}: Queue, LifoQueue and PriorityQueue, blocking, on the standard library alone.
-- L{items}: how any item becomes a task's fields; L{connections}: the client's HTTP.
-- L{asynchronous}: AsyncQueue, over treq.
-- L{command}: the command line; L{work} runs a function over tasks.
+  - L{client}: Queue, LifoQueue and PriorityQueue, blocking, on the standard library alone.
+  - L{items}: how any item becomes a task's fields; L{connections}: the client's HTTP.
+  - L{asynchronous}: AsyncQueue, over treq.
+  - L{command}: the command line; L{work} runs a function over tasks.
 """
 
 from twisted_appserver.tqueue.patterns import url_patterns

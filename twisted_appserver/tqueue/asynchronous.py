@@ -42,8 +42,8 @@ class AsyncQueue:
 
     @param url: of the server.
     @param name: of the queue; a new one of its own if C{None}.
-    @param reactor: an L{IReactorTime}; the global one if C{None}.
-    @param treq_client: a L{treq.client.HTTPClient} or L{treq.testing.StubTreq}; treq itself if C{None}.
+    @param reactor: an C{IReactorTime}; the global one if C{None}.
+    @param treq_client: a C{treq.client.HTTPClient} or C{treq.testing.StubTreq}; treq itself if C{None}.
     @param lease: seconds after which a task that was got goes to somebody else if this process has died.
     @param token: for a server that asks for one; what stands in the environment as C{TQUEUE_TOKEN} if
         C{None}.
@@ -83,7 +83,7 @@ class AsyncQueue:
         """
         @param timeout: seconds to wait for room; C{None} for ever.
         @param priority: the item's own if C{None}, which a queue of that kind sorts by.
-        @return: fires when the task is stored; fails with L{Full} or L{ShutDown}.
+        @return: fires when the task is stored; fails with C{Full} or C{ShutDown}.
         """
         number, order = sort_key(item) if priority is None else (priority, "")
         query = {"key": self._key(), "priority": number, "order": order[:1000]}
@@ -95,7 +95,7 @@ class AsyncQueue:
     async def get(self, timeout: float | None = None) -> Any:
         """
         @param timeout: seconds to wait for a task; C{None} for ever.
-        @return: fires with an item; fails with L{Empty} or L{ShutDown}.
+        @return: fires with an item; fails with C{Empty} or C{ShutDown}.
         """
         query = {"key": self._key(), "lease": self._lease}
         answer = await self._long("get", query, None, timeout)
@@ -141,7 +141,7 @@ class AsyncQueue:
 
     @_deferred
     async def shutdown(self, immediate: bool = False) -> None:
-        """Let put fail with L{ShutDown}, everywhere, and get too when the queue is empty."""
+        """Let put fail with C{ShutDown}, everywhere, and get too when the queue is empty."""
         await self._ask("shutdown", {"immediate": int(immediate)})
 
     def _key(self) -> str:

@@ -62,7 +62,7 @@ class Broker:
     """
     Promises what L{queues.Queue} and the store promise, to many clients at once.
 
-    @param reactor: an L{IReactorTime}, whose seconds are those since the epoch.
+    @param reactor: an C{IReactorTime}, whose seconds are those since the epoch.
     @param max_queues: how many queues there may be at the same time.
     """
 

@@ -1,7 +1,7 @@
 """C{queue.Queue} whose tasks live in a TQueueSrv: for threads and processes on any number of hosts.
 
 Needs the standard library only, with L{items} and L{connections} beside it. The classes, methods and
-exceptions are those of Python 3.13's L{queue}, on older Pythons too, and mean the same. What is different
+exceptions are those of Python 3.13's C{queue}, on older Pythons too, and mean the same. What is different
 in the nature of things: a task that was got is leased to this object, which keeps the lease alive until
 C{task_done()}. If this process dies first, somebody else gets the task.
 """
@@ -178,7 +178,7 @@ class Queue:
 
     def shutdown(self, immediate: bool = False) -> None:
         """
-        Let put raise L{ShutDown}, everywhere, and get too when the queue is empty.
+        Let put raise C{ShutDown}, everywhere, and get too when the queue is empty.
 
         @param immediate: whether the tasks that wait are thrown away, so that this is now.
         """

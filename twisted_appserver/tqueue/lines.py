@@ -12,7 +12,7 @@ class Line:
     """
     People at a counter. A waiter costs a Deferred, and a timer if its patience has an end.
 
-    @param reactor: an L{IReactorTime}.
+    @param reactor: an C{IReactorTime}.
     """
 
     def __init__(self, reactor: Any) -> None:

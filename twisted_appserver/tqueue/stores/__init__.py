@@ -1,8 +1,9 @@
 """Where tasks are kept.
 
-- L{interface}: what every store promises.
-- L{memory}: in this process only.
-- L{sqlite}: in a file.
+The modules:
+  - L{interface}: what every store promises.
+  - L{memory}: in this process only.
+  - L{sqlite}: in a file.
 """
 
 from twisted_appserver.errors import ConfigurationError

@@ -1,0 +1,32 @@
+"""The documentation as a site: C{sphinx-build -W docs site}.
+
+Pages are Markdown (MyST), so that they read well in the repository too; the reference is made of the
+docstrings by pydoctor, as for Twisted itself.
+"""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+project = "twisted_appserver"
+author = "The twisted_appserver developers"
+extensions = ["myst_parser", "sphinx.ext.intersphinx", "pydoctor.sphinx_ext.build_apidocs"]
+exclude_patterns = ["images"]
+myst_heading_anchors = 3
+myst_links_external_new_tab = False
+# Links to examples and other files of the repository become downloads; to folders there is nothing to lead.
+suppress_warnings = ["myst.xref_missing"]
+
+intersphinx_mapping: dict[str, tuple[str, None]] = {}  # nothing from elsewhere is needed to build it
+html_theme = "furo"
+html_title = project
+
+pydoctor_args = [
+    f"--project-name={project}",
+    "--docformat=epytext",
+    f"--project-base-dir={ROOT}",
+    "--html-output={outdir}/api",
+    "--privacy=PRIVATE:**.*.__*",
+    str(ROOT / "twisted_appserver"),
+]
+pydoctor_url_path = "/en/{rtd_version}/api/"
