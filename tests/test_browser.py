@@ -21,8 +21,13 @@ from twisted.web.server import Site
 from tests.test_command import TWISTD, CommandTestCase
 from tests.wire import exchange, fetch, request
 from twisted_appserver import make_service
+from twisted_appserver.options import Settings
+from twisted_appserver.tqueue.broker import Broker
+from twisted_appserver.tqueue.stores import MemoryStore
+from twisted_appserver.tqueue.tap import QueueService
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+DARK = ("--force-dark-mode", "--enable-features=WebContentsForceDark:no")
 SECONDS = 20.0  # until a page must show what it is waited for
 
 SHOP = '''\
@@ -216,7 +221,7 @@ class PageTests(BrowserTestCase):
             self.assertTrue(browser.execute_script(wide))
             self.assertEqual(strangers(browser, base), [])
 
-        shown = ("--force-dark-mode", "--enable-features=WebContentsForceDark:no") if dark else ()
+        shown = DARK if dark else ()
         await self.look(looks, f"--window-size={size}", *shown)
 
     def follow(self, browser: Any) -> None:
@@ -240,17 +245,21 @@ class PageTests(BrowserTestCase):
         self.assertTrue(any(0 < share < 1 for share in seen), seen)
         self.assertEqual(float(details.find_element(By.TAG_NAME, "progress").get_attribute("value")), 1.0)
 
+    async def mounted(self, service: Any) -> str:
+        """Below a prefix of a stock Site: where."""
+        service.startService()
+        self.addCleanup(service.stopService)
+        await service.started
+        root = Resource()
+        root.putChild(b"some", service.resource)
+        port = reactor.listenTCP(0, Site(root), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        return f"http://localhost:{port.getHost().port}/some"
+
     async def test_prefix(self) -> None:
         """Below a prefix of a stock Site of twisted.web, in the dark."""
         folder = self.folder_of(shop=SHOP)
-        service = make_service(app=os.path.join(folder, "shop.py"), port=0)
-        service.startService()
-        self.addCleanup(service.stopService)
-        root = Resource()
-        root.putChild(b"shop", service.resource)
-        port = reactor.listenTCP(0, Site(root), interface="127.0.0.1")  # type: ignore[attr-defined]
-        self.addCleanup(port.stopListening)
-        base = f"http://localhost:{port.getHost().port}/shop"
+        base = await self.mounted(make_service(app=os.path.join(folder, "shop.py"), port=0))
         await self.look_at(base, "prefix-narrow-dark", dark=True, size="500,900")
 
     async def test_wide(self) -> None:
@@ -267,25 +276,74 @@ class PageTests(BrowserTestCase):
         """In dark, under twisted.web's own channel."""
         await self.check("wide-dark", "--app", "shop.py", "--channel", "twisted", dark=True)
 
-    async def test_kick(self) -> None:
-        """A buried task of a queue is kicked by a button, after a question."""
-        program = self.python(TWISTD, "-n", "--pidfile=", "tqueuesrv", "--port", "0")
-        port = await program.port()
-        await exchange(port, request("GET", "/painter/put/"))
-        task = (await fetch(port, "/painter/get/")).json["task_id"]
-        await fetch(port, f"/painter/bury/{task}")
-        self.assertEqual((await fetch(port, "/painter/stats/")).json["buried"], 1)
+    async def queues(self, base: str, name: str, *words: str) -> None:
+        """The buttons of a queue, each after a question: bury a task, kick it, purge, delete."""
+        port, prefix = (
+            int(base.split(":")[2].partition("/")[0]),
+            "/" + base.partition("//")[2].partition("/")[2],
+        )
+        prefix = prefix.rstrip("/")
+        for _ in range(2):
+            await exchange(port, request("GET", f"{prefix}/painter/put/"))
 
         def looks(browser: Any) -> None:
-            browser.get(f"http://localhost:{port}/-/status")
-            selector = "button[data-verb^=kick]"
-            wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, selector).click() or True)
-            wait(browser, lambda _: browser.switch_to.alert).accept()
-            wait(browser, lambda _: "painter 1 0 0 0" in text(browser, "#tables"))
-            picture(browser, "queues")
+            browser.get(f"{base}/-/status")
+            for act, row in (
+                ("Bury", "painter 1 0 0 1"), ("Kick", "painter 2 0 0 0"), ("Purge", "painter 0 0 0 0"),
+            ):  # fmt: skip
+                selector = f"button[data-act={act}]"
+                wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, selector).click() or True)  # noqa: B023
+                wait(browser, lambda _: browser.switch_to.alert).accept()
+                wait(browser, lambda _: row in text(browser, "#tables"))  # noqa: B023
+                if act == "Bury":
+                    picture(browser, name)
+            wait(
+                browser,
+                lambda _: browser.find_element(By.CSS_SELECTOR, "button[data-act=Delete]").click() or True,
+            )
+            wait(browser, lambda _: browser.switch_to.alert).dismiss()
+            self.assertEqual(strangers(browser, base), [])
 
-        await self.look(looks, "--window-size=1000,900")
-        self.assertEqual((await fetch(port, "/painter/stats/")).json["ready"], 1)
+        await self.look(looks, *words)
+        stats = (await fetch(port, f"{prefix}/painter/stats/")).json
+        self.assertEqual((stats["puts"], stats["ready"], stats["buried"]), (2, 0, 0))
+
+    async def test_queues(self) -> None:
+        """A buried task is kicked, in the light and on a wide screen."""
+        program = self.python(TWISTD, "-n", "--pidfile=", "tqueuesrv", "--port", "0")
+        port = await program.port()
+        await self.queues(f"http://localhost:{port}", "queues", "--window-size=1000,900")
+        await self.stopped(program)
+
+    async def test_queues_prefix(self) -> None:
+        """The same in the dark, on a phone, below a prefix of a stock Site."""
+        service = QueueService(reactor, Settings(port=0), Broker(reactor, MemoryStore()))
+        await self.queues(
+            await self.mounted(service), "queues-prefix-narrow-dark", "--window-size=500,900", *DARK
+        )
+
+    async def test_swagger(self) -> None:
+        """With the extra, Swagger UI is there too, and calls a function; nothing comes from elsewhere."""
+        program = self.twistd("--port", "0", "--app", "shop.py", folder=self.folder_of(shop=SHOP))
+        base = f"http://localhost:{await program.port()}"
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/docs")
+            wait(browser, lambda _: browser.find_element(By.LINK_TEXT, "Swagger UI").click() or True)
+            block = ".opblock[id$=price-1-get], #operations-functions-price-1-get"
+            wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, block).click() or True)
+            press = ".try-out__btn"
+            wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, press).click() or True)
+            field = wait(
+                browser, lambda _: browser.find_element(By.CSS_SELECTOR, "tr[data-param-name=name] input")
+            )
+            field.send_keys("bolt")
+            browser.find_element(By.CSS_SELECTOR, ".execute").click()
+            wait(browser, lambda _: '"price": 0.15' in text(browser, ".live-responses-table"))
+            picture(browser, "swagger")
+            self.assertEqual(strangers(browser, base), [])
+
+        await self.look(looks, "--window-size=1000,1200")
         await self.stopped(program)
 
 

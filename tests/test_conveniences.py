@@ -170,7 +170,9 @@ class AccessLogTests(SynchronousTestCase):
 
 
 class CommandTests(CommandTestCase):
-    timeout = 60
+    """C{EDITS=50} makes the tests of C{--reload} longer."""
+
+    timeout = 300
 
     async def ends(self, *words: str, app: str) -> tuple[int, str]:
         program = self.twistd(*words, folder=self.folder_of(app=app))
@@ -213,6 +215,7 @@ class CommandTests(CommandTestCase):
             await self.stopped(program)
 
     async def saved(self, server_type: str, edits: int) -> None:
+        edits = int(os.environ.get("EDITS", edits))
         folder = self.folder_of(app=VERSION.format(1))
         program = self.twistd("--port", "0", "--type", server_type, "--reload", folder=folder)
         port = await program.port()

@@ -14,7 +14,7 @@ import twisted_appserver
 
 FOLDER = os.path.dirname(os.path.abspath(twisted_appserver.__file__))
 PACKAGE = "twisted_appserver"
-OPTIONAL = ("dask", "distributed", "psycopg", "watchfiles", "prometheus_client", "re2")
+OPTIONAL = ("dask", "distributed", "psycopg", "watchfiles", "prometheus_client", "re2", "swagger_ui")
 # A module may import those that stand further up, and those beside it as long as there is no circle.
 LEVELS = (
     "errors variables",

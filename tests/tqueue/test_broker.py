@@ -273,6 +273,20 @@ class LimitTests(BrokerCase):
         self.clock.advance(61.0)
         self.assertEqual(self.now(self.broker.get("f")), EMPTY)
 
+    def test_purge(self) -> None:
+        """What waits is thrown away; what is leased or buried stays, and room is made."""
+        self.configure(maxsize=3)
+        self.assertEqual(self.now(self.broker.purge("q")), 0)
+        for _ in range(3):
+            self.now(self.broker.put("q", Task(0, b"{}")))
+        self.now(self.broker.get("q"))
+        self.now(self.broker.put("q", Task(0, b"{}")))
+        waiting = self.ask(self.broker.put("q", Task(0, b"{}"), timeout=INF))
+        self.assertEqual(self.now(self.broker.purge("q")), 3)
+        self.successResultOf(waiting)
+        figures = self.broker.figures("q")
+        self.assertEqual((figures["ready"], figures["leased"], figures["unfinished"]), (1, 1, 2))
+
     def test_delete(self) -> None:
         """A queue that is deleted is gone, with those who wait at it."""
         waiting = self.ask(self.broker.get("q", timeout=INF))

@@ -40,6 +40,8 @@ def url_patterns(service: Any, figures: Figures, jobs: Jobs) -> tuple[Any, ...]:
         (r"/-/status\.json", pages.figures),
         *jobs.url_patterns(),
         (r"/-/(?P<page>docs|status)", pages.page),
+        (r"/-/swagger", pages.swagger),
+        (r"/-/(?P<name>swagger-ui\.css|swagger-ui-bundle\.js)", pages.swagger),
         (r"/-/(?P<name>[a-z]+\.(?:js|css|svg))", pages.asset),
         (r"/-/?", pages.index),
     )

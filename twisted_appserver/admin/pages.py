@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from time import time
 from typing import Any
+
+from msgspec.structs import replace
 
 from twisted_appserver.admin.figures import Figures, percentile
 from twisted_appserver.calls import Reply
@@ -20,10 +24,27 @@ HEADERS = (
 SPAN = 10  # seconds over which the rates at the top of the page are taken
 
 
+def _swagger() -> Path | None:
+    """The folder of Swagger UI in the package that brings it, which need not be imported."""
+    found = find_spec("swagger_ui")
+    return None if found is None or not found.origin else Path(found.origin).with_name("static")
+
+
+SWAGGER = _swagger()
+STYLED = {  # it has styles and pictures in its elements
+    "content-security-policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'none'; base-uri 'none'"
+}
+
+
 def _file(name: str) -> Reply:
     """A file of this package."""
+    return _reply(files(__package__).joinpath("static", name), name)
+
+
+def _reply(path: Any, name: str) -> Reply:
     try:
-        body = files(__package__).joinpath("static", name).read_bytes()
+        body = path.read_bytes()
     except OSError:
         raise HTTPError(404, f"there is no {name}") from None
     kind = f"{KINDS[name.rpartition('.')[2]]}; charset=utf-8"
@@ -44,7 +65,22 @@ class Pages:
 
     async def page(self, page: str) -> Reply:
         """The functions, or the status."""
-        return _file(f"{page}.html")
+        found = _file(f"{page}.html")
+        if SWAGGER is None:
+            return found
+        return replace(found, body=found.body.replace(b"</nav>", b' <a href="swagger">Swagger UI</a></nav>'))
+
+    async def swagger(self, name: str = "") -> Reply:
+        """Swagger UI, from the package of the extra C{docs}; 404 without it."""
+        if SWAGGER is None:
+            raise HTTPError(
+                404, "Swagger UI comes with the extra docs: pip install 'twisted_appserver[docs]'"
+            )
+        if name:
+            return _reply(SWAGGER.joinpath(name), name)
+        found = _file("swagger.html")
+        headers = [(key, STYLED.get(key, value)) for key, value in found.headers]
+        return replace(found, headers=tuple(headers))
 
     async def asset(self, name: str) -> Reply:
         """What a page needs besides."""

@@ -360,6 +360,17 @@ class Broker:
         if written is not None:
             await _shared(written)
 
+    async def purge(self, name: str) -> int:
+        """Throw away what waits; what is leased or buried stays. Return how many tasks are gone."""
+        place = self._places.get(name)
+        gone = place.queue.drain() if place is not None else []
+        if place is not None and gone:
+            written = self.store.write(Change(deletes=[task.number for task in gone]))
+            self._settle(place)
+            if written is not None:
+                await _shared(written)
+        return len(gone)
+
     async def delete(self, name: str) -> None:
         """Forget a queue with all its tasks."""
         place = self._places.pop(name, None)

@@ -254,6 +254,11 @@ class Wire:
             await self._ask(self._broker.configure(worker, config))
         return {"worker": worker, **_shown(config)}
 
+    async def purge(self, call: Call, worker: str) -> dict[str, Any]:
+        """Throw away what waits in a queue; what is leased or buried stays."""
+        self._check(worker)
+        return {"worker": worker, "purged": await self._ask(self._broker.purge(worker))}
+
     async def delete(self, call: Call, worker: str) -> dict[str, Any]:
         """Forget a queue with all its tasks."""
         self._check(worker)
@@ -292,7 +297,8 @@ def url_patterns(
     if reactor is None:
         from twisted.internet import reactor
     wire = Wire(broker or Broker(reactor, store or MemoryStore(), max_queues), reactor, max_task)
-    about_queue = ["put", "get", "qsize", "peek", "kick", "join", "shutdown", "config", "stats", "delete"]
+    about_queue = ["put", "get", "qsize", "peek", "kick", "join", "shutdown", "config", "stats"]
+    about_queue += ["purge", "delete"]
     about_task = ["done", "extend", "release", "bury"]
     routes = [(r"/(?P<worker>)/" + verb, getattr(wire, verb)) for verb in about_queue]
     routes += [(rf"/(?P<worker>)/{verb}/(?P<task_id>)", getattr(wire, verb)) for verb in about_task]

@@ -32,12 +32,23 @@ function table(title, columns, rows) {
   return element("section", {}, element("h2", {}, title), element("div", { class: "scroll" }, made));
 }
 
-function act(word, question, name, verb) {
-  const button = element("button", { "data-verb": verb, "data-queue": name }, word);
+async function ask(name, what) {
+  const answer = await fetch(`../${encodeURIComponent(name)}/${what}`, { method: "POST" });
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer.json();
+}
+
+// Only what is leased can be buried.
+async function bury(name) {
+  const first = await ask(name, "get?lease=10");
+  if (first.task_id) await ask(name, `bury/${encodeURIComponent(first.task_id)}`);
+}
+
+function act(word, question, name, doIt) {
+  const button = element("button", { "data-act": word, "data-queue": name }, word);
   button.addEventListener("click", async () => {
     if (!confirm(question)) return;
-    const answer = await fetch(`../${encodeURIComponent(name)}/${verb}`, { method: "POST" });
-    if (!answer.ok) alert(await answer.text());
+    try { await doIt(); } catch (error) { alert(error.message); }
     show();
   });
   return button;
@@ -58,8 +69,11 @@ function draw(now) {
     plot("99th percentile", now.history, 4, time), plot("waiting", now.history, 6, whole));
   const queues = Object.entries(now.queues).map(([name, queue]) => {
     const cells = ["ready", "leased", "delayed", "buried", "puts", "gets", "dones", "getters"].map(key => whole(queue[key]));
-    const acts = element("span", {}, act("Kick", `Bring all buried tasks of ${name} back?`, name, "kick?n=1000000"), " ",
-      act("Delete", `Delete ${name} with all its tasks?`, name, "delete"));
+    const acts = element("span", {},
+      act("Kick", `Bring all buried tasks of ${name} back?`, name, () => ask(name, "kick?n=1000000")), " ",
+      act("Bury", `Put the first task of ${name} aside?`, name, () => bury(name)), " ",
+      act("Purge", `Throw away all tasks that wait in ${name}?`, name, () => ask(name, "purge")), " ",
+      act("Delete", `Delete ${name} with all its tasks, its options, and those who wait?`, name, () => ask(name, "delete")));
     return [name, ...cells, acts];
   });
   document.getElementById("tables").replaceChildren(
