@@ -162,6 +162,7 @@ class ReplacementTests(ExecutorTestCase):
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
             await self.assertFailure(executor.renew(Router(cases.url_patterns)), ConfigurationError)
+            executor.crew.trouble = ""  # that was the reload's
             reply = dispatcher.dispatch(get("/dies/SIGKILL/"))
             self.assertEqual((await reply).status, 502)
             await self.until(lambda: "cannot be started" in executor.unready())

@@ -1,9 +1,10 @@
 """Are the books right? Producers and consumers keep ledgers while everything around them fails.
 
-Usage: python -m tests.tqueue.books --minutes 10 --seed 1 [--lying]. Server, producers and consumers are
-killed, stopped for a while, their connections cut in the middle of answers, and the disk is filled. After
-each round the ledgers are compared: see L{Books.check}. With C{--lying} the server answers before it
-commits, and the test must fail.
+Usage: python -m tests.tqueue.books --minutes 10 --seed 1 [--lying] [--postgresql]. Server, producers and
+consumers are killed, stopped for a while, their connections cut in the middle of answers, and the disk is
+filled. After each round the ledgers are compared: see L{Books.check}. With C{--lying} the server answers
+before it commits, and the test must fail. With C{--postgresql} there are two servers over one database, which
+is stopped at once, again and again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 
 from tests.tqueue.people import LEASE, MAXSIZE
+from tests.tqueue.postgres import PostgreSQL
 from tests.tqueue.serving import ROOT, Server
 from twisted_appserver.tqueue.client import Queue
 
@@ -103,18 +105,23 @@ class Books:
 
 
 class Village:
-    """The server, the people and the proxy of one run, and what befalls them."""
+    """The servers, the people and the proxy of one run, and what befalls them."""
 
-    def __init__(self, folder: str, seed: int, lying: bool) -> None:
-        self.random, self.folder = random.Random(seed), folder
-        self.disk = os.path.join(folder, "disk")
-        os.mkdir(self.disk)
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "tmpfs", self.disk]
-        self.small = subprocess.run(mount, capture_output=True).returncode == 0
-        if not self.small:
-            print("no small file system can be mounted: the disk is never full")
+    def __init__(self, folder: str, seed: int, lying: bool = False, postgresql: bool = False) -> None:
+        self.random, self.folder, self.small = random.Random(seed), folder, False
+        self.database: PostgreSQL | None = None
+        self.misfortunes = list(self.MISFORTUNES)
+        if postgresql:
+            self.database = PostgreSQL(fsync=True).start()
+            self.misfortunes += [Village.stop_database] * 2
+            store = self.database.database()
+        else:
+            self._mount()
+            store = f"sqlite:{self.disk}/tasks.db"
         script = "-c", "import runpy; runpy.run_module('tests.tqueue.lying', run_name='__main__')"
-        self.server = Server(f"sqlite:{self.disk}/tasks.db", script=script if lying else None).start()
+        self.servers = [
+            Server(store, script=script if lying else None).start() for _ in range(2 if postgresql else 1)
+        ]
         self.counts: Counter[str] = Counter()
         self.people: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.proxy = subprocess.Popen(
@@ -124,6 +131,19 @@ class Village:
         )
         assert self.proxy.stdout is not None
         self.cut_url = f"http://127.0.0.1:{int(self.proxy.stdout.readline())}"
+
+    def _mount(self) -> None:
+        self.disk = os.path.join(self.folder, "disk")
+        os.mkdir(self.disk)
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "tmpfs", self.disk]
+        self.small = subprocess.run(mount, capture_output=True).returncode == 0
+        if not self.small:
+            print("no small file system can be mounted: the disk is never full")
+
+    @property
+    def server(self) -> Server:
+        """One of them."""
+        return self.random.choice(self.servers)
 
     def hire(self, role: str) -> None:
         self.counts[role] += 1
@@ -145,7 +165,7 @@ class Village:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(self.random.uniform(0.1, 1.2))
-            self.random.choice(self.MISFORTUNES)(self)
+            self.random.choice(self.misfortunes)(self)
             fresh = [
                 task for task in queue._ask("peek", {"n": 10 * MAXSIZE})["tasks"] if not task["deliveries"]
             ]
@@ -167,9 +187,17 @@ class Village:
 
     def kill_server(self) -> None:
         self.counts["server killed"] += 1
-        self.server.kill()
+        server = self.server
+        server.kill()
         time.sleep(self.random.uniform(0, 0.2))
-        self.server.start()
+        server.start()
+
+    def stop_database(self) -> None:
+        assert self.database is not None
+        self.counts["database stopped"] += 1
+        self.database.stop("immediate")
+        time.sleep(self.random.uniform(0, 2.0))
+        self.database.start()
 
     def kill_person(self) -> None:
         role, process = self.people.pop(self.random.randrange(len(self.people)))
@@ -180,9 +208,10 @@ class Village:
 
     def stop_server(self) -> None:
         self.counts["server stopped"] += 1
-        self.server.signal(signal.SIGSTOP)
+        server = self.server
+        server.signal(signal.SIGSTOP)
         time.sleep(self.random.uniform(0, 1.0))
-        self.server.signal(signal.SIGCONT)
+        server.signal(signal.SIGCONT)
 
     def stop_person(self) -> None:
         _, process = self.random.choice(self.people)
@@ -211,21 +240,23 @@ class Village:
         for _, process in self.people:
             process.kill()
             process.wait()
-        for stopping in (self.proxy, self.server.process):
+        for stopping in (self.proxy, *(server.process for server in self.servers)):
             if stopping is not None and stopping.poll() is None:
                 stopping.kill()
                 stopping.wait()
         if self.small:
             subprocess.run(["umount", self.disk], check=False)
+        if self.database is not None:
+            self.database.remove()
 
 
-def main(minutes: float, seed: int, lying: bool = False) -> Counter[str]:
+def main(minutes: float, seed: int, lying: bool = False, postgresql: bool = False) -> Counter[str]:
     """
     @return: how often what has happened.
     @raise Wrong: when the books do not agree.
     """
     with tempfile.TemporaryDirectory() as folder:
-        village = Village(folder, seed, lying)
+        village = Village(folder, seed, lying, postgresql)
         try:
             end, number = time.monotonic() + 60 * minutes, 0
             while (left := end - time.monotonic()) > 0:
@@ -233,7 +264,7 @@ def main(minutes: float, seed: int, lying: bool = False) -> Counter[str]:
                 village.round(number, min(ROUND, left))
                 print(f"round {number}:", dict(village.counts), flush=True)
         except Wrong:
-            print(dict(village.counts), *village.server.log[-20:], sep="\n")
+            print(dict(village.counts), *(server.log[-20:] for server in village.servers), sep="\n")
             raise
         finally:
             village.end()
@@ -245,10 +276,11 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--lying", action="store_true", help="with a server that answers before it commits")
+    parser.add_argument("--postgresql", action="store_true", help="two servers over one PostgreSQL")
     given = parser.parse_args()
     print(f"seed {given.seed}")
     try:
-        main(given.minutes, given.seed, given.lying)
+        main(given.minutes, given.seed, given.lying, given.postgresql)
     except Wrong as wrong:
         sys.exit(f"WRONG: {wrong}")
     print("the books are right")

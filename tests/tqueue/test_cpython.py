@@ -11,9 +11,11 @@ import os
 import shutil
 import subprocess
 import sys
+from unittest import skipIf
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.tqueue.postgres import folder_of_programs, shared
 from tests.tqueue.serving import ROOT, Server
 
 FOLDER = os.path.join(ROOT, "twisted_appserver", "tqueue")
@@ -57,3 +59,8 @@ class CPythonTests(SynchronousTestCase):
         """They pass on SQLite."""
         store = f"sqlite:{os.path.abspath(self.mktemp())}"
         self.run_all(store, "CQueue", "CLifo", "CPriority", "many_threads")
+
+    @skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
+    def test_postgresql(self) -> None:
+        """They pass on PostgreSQL."""
+        self.run_all(shared().database(), "CQueue", "CLifo", "CPriority", "many_threads")

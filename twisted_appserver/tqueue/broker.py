@@ -10,24 +10,19 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from twisted_appserver.errors import AppserverError
+from twisted_appserver.tqueue.interface import EMPTY, FULL, SHUTDOWN, STOPPING, IBroker, LimitError
 from twisted_appserver.tqueue.lines import Line
-from twisted_appserver.tqueue.queues import Config, Queue, Remembered, Task, lane
+from twisted_appserver.tqueue.queues import Config, Queue, Remembered, Task, lane, replace
 from twisted_appserver.tqueue.stores.interface import Change, IStore, StoreError
 
 T = TypeVar("T")
 
-EMPTY, FULL, SHUTDOWN, STOPPING = "empty", "full", "shutdown", "stopping"  # why a request cannot succeed
 TIDY = 60.0  # seconds between two looks for what may be forgotten
-
-
-class LimitError(AppserverError):
-    """Raised when there are as many queues as there may be."""
 
 
 class _Place:
@@ -58,9 +53,10 @@ def _shared(deferred: Deferred[T]) -> Deferred[T]:
     return follower
 
 
+@implementer(IBroker)
 class Broker:
     """
-    Promises what L{queues.Queue} and the store promise, to many clients at once.
+    The broker of one server. Promises what L{queues.Queue} and the store promise, to many clients at once.
 
     @param reactor: an C{IReactorTime}, whose seconds are those since the epoch.
     @param max_queues: how many queues there may be at the same time.
@@ -136,20 +132,40 @@ class Broker:
         return {name: len(getattr(place, name)) for name in ("getters", "putters", "joiners")}
 
     def figures(self, name: str) -> dict[str, int]:
-        """How many tasks are where in a queue, what became of others, and who waits."""
+        """L{IBroker.stats}, at once."""
         queue = self.look(name)
         places = {place: len(getattr(queue, place)) for place in ("ready", "delayed", "leased", "buried")}
         counts = {each: getattr(queue, each) for each in ("unfinished", "puts", "gets", "dones", "returned")}
         return {**places, **counts, **self.waiting(name)}
 
+    def snapshot(self) -> dict[str, dict[str, int]]:
+        return {name: self.figures(name) for name in self.names()}
+
+    async def config(self, name: str) -> Config:
+        return self.look(name).config
+
+    async def peek(self, name: str, count: int, state: str) -> list[Task]:
+        return self.look(name).peek(count, state)
+
+    async def stats(self, name: str) -> dict[str, int]:
+        return self.figures(name)
+
+    async def qsizes(self, name: str | None = None) -> dict[str, int]:
+        names = self.names() if name is None else [name]
+        return {each: len(self.look(each).ready) for each in names}
+
+    async def change(self, name: str, changes: dict[str, Any]) -> Config:
+        config = replace(self.look(name).config, changes)
+        await self.configure(name, config)
+        return config
+
     # What clients ask for. Each returns what it was asked for, or the word that says why not.
 
-    async def put(self, name: str, task: Task, key: str = "", timeout: float = 0.0) -> Task | str:
-        """
-        @param timeout: seconds to wait for room.
-        @param key: a put with the same key, within the time that the queue remembers it, adds nothing.
-        @raise StoreError: when it could not be stored.
-        """
+    async def put(
+        self, name: str, task: Task, key: str = "", timeout: float = 0.0, delay: float = 0.0
+    ) -> Task | str:
+        if delay:
+            task.due = self._reactor.seconds() + delay
         place = self._place(name)
         queue = place.queue
         while key:
@@ -216,12 +232,6 @@ class Broker:
     async def get(
         self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0
     ) -> Task | str:
-        """
-        @param seconds: of the lease; the queue's own if C{None}.
-        @param key: a get with the same key, while the task that the first one got is leased to it, gets the
-            same task: its answer was lost.
-        @param timeout: seconds to wait for a task.
-        """
         place = self._place(name)
         queue = place.queue
         self._expire(place)
@@ -267,11 +277,7 @@ class Broker:
         return task
 
     async def done(self, name: str, number: int, delivery: int = 0) -> Task | None:
-        """
-        A task is done with.
-
-        @raise StoreError: when this could not be stored; the task stays leased.
-        """
+        """A task is done with. Where this could not be stored, it stays leased."""
         place, task = self._leased(name, number, delivery)
         if task is None:
             return None
@@ -440,7 +446,7 @@ class Broker:
     def _watch(self, place: _Place) -> None:
         """Have the timer go off when the next lease runs out, or the next delay."""
         alarm = place.queue.alarm
-        if alarm is None:
+        if alarm is None or self._places.get(place.queue.name) is not place:  # deleted, or stopped, meanwhile
             return
         if place.timer is not None and place.timer.active():
             if place.alarm <= alarm:
@@ -476,12 +482,3 @@ class Broker:
 def _row(task: Task) -> tuple[Any, ...]:
     """The fields of a task that change, as L{Change.updates} has them."""
     return (task.due, task.lease, task.deliveries, task.holder, task.buried, task.number)
-
-
-def replace(config: Config, changes: dict[str, Any]) -> Config:
-    """
-    The options with some of them changed, given as JSON values or text.
-
-    @raise ValueError: when there is no such option, or its value is wrong.
-    """
-    return msgspec.convert({**msgspec.structs.asdict(config), **changes}, Config, strict=False)

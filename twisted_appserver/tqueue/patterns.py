@@ -12,9 +12,10 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from twisted_appserver import Call, HTTPError, Reply, Route
-from twisted_appserver.tqueue.broker import STOPPING, Broker, LimitError, replace
+from twisted_appserver.tqueue.brokers import Store, make_broker
+from twisted_appserver.tqueue.interface import STOPPING, AwayError, IBroker, LimitError
 from twisted_appserver.tqueue.queues import Config, Task
-from twisted_appserver.tqueue.stores.interface import IStore, StoreError
+from twisted_appserver.tqueue.stores.interface import StoreError
 from twisted_appserver.tqueue.stores.memory import MemoryStore
 from twisted_appserver.variables import read_body, read_query
 
@@ -62,6 +63,8 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("priority must be a number")
         if len(self.key) > LONGEST_KEY or len(self.order) > 2 * LONGEST_KEY:
             raise ValueError(f"key and order must be at most {LONGEST_KEY} and {2 * LONGEST_KEY} characters")
+        if "\0" in self.key or "\0" in self.order:
+            raise ValueError("key and order must not have the character NUL")
 
 
 NOTHING = Query()
@@ -98,7 +101,7 @@ def read_task(call: Call) -> bytes:
 class Wire:
     """The requests. Each method without an underscore is the function of a route."""
 
-    def __init__(self, broker: Broker, reactor: Any, max_task: int) -> None:
+    def __init__(self, broker: IBroker, reactor: Any, max_task: int) -> None:
         self._broker, self._reactor, self._max_task = broker, reactor, max_task
 
     def _check(self, worker: str) -> None:
@@ -116,6 +119,8 @@ class Wire:
             answer = await asked
         except LimitError as error:
             raise HTTPError(403, str(error)) from None
+        except AwayError as error:
+            raise HTTPError(503, str(error), [("retry-after", "1")]) from None
         except StoreError as error:
             raise HTTPError(507, f"this cannot be stored now: {error}", [("retry-after", "1")]) from None
         if answer == STOPPING:
@@ -151,9 +156,8 @@ class Wire:
         query, body = read_options(call), read_task(call)
         if len(body) > self._max_task:
             raise HTTPError(413, f"a task is at most {self._max_task} bytes, not {len(body)}")
-        due = self._reactor.seconds() + query.delay if query.delay else 0.0
-        task = Task(0, body, query.priority, query.order, due)
-        found = await self._ask(self._broker.put(worker, task, query.key, query.timeout))
+        task = Task(0, body, query.priority, query.order)
+        found = await self._ask(self._broker.put(worker, task, query.key, query.timeout, query.delay))
         return self._reply(worker, found, query, False)
 
     async def get(self, call: Call, worker: str) -> Reply:
@@ -209,20 +213,21 @@ class Wire:
                 "due": task.due,
                 "lease": task.lease,
             }
-            for task in self._broker.look(worker).peek(query.n, query.state)
+            for task in await self._ask(self._broker.peek(worker, query.n, query.state))
         ]
         return Reply(msgspec.json.encode({"worker": worker, "tasks": tasks}), 200, JSON)
 
     async def qsize(self, call: Call, worker: str) -> dict[str, Any]:
         """How many tasks wait in a queue."""
         self._check(worker)
-        return {"worker": worker, "qsize": len(self._broker.look(worker).ready)}
+        sizes = await self._ask(self._broker.qsizes(worker))
+        return {"worker": worker, "qsize": sizes.get(worker, 0)}
 
     async def stats(self, call: Call, worker: str) -> dict[str, Any]:
         """All figures of a queue."""
         self._check(worker)
-        config = self._broker.look(worker).config
-        return {"worker": worker, **self._broker.figures(worker), **_shown(config)}
+        config = await self._ask(self._broker.config(worker))
+        return {"worker": worker, **await self._ask(self._broker.stats(worker)), **_shown(config)}
 
     async def join(self, call: Call, worker: str) -> dict[str, Any]:
         """Wait until every task of a queue is done."""
@@ -233,10 +238,10 @@ class Wire:
     async def shutdown(self, call: Call, worker: str) -> dict[str, Any]:
         """Refuse further puts; gets go on until the queue is empty, or end now."""
         self._check(worker)
-        config = self._broker.look(worker).config
+        config = await self._ask(self._broker.config(worker))
         immediate = read_options(call).immediate or config.shutdown == "immediate"
-        changed = msgspec.structs.replace(config, shutdown="immediate" if immediate else "draining")
-        await self._ask(self._broker.configure(worker, changed))
+        changes = {"shutdown": "immediate" if immediate else "draining"}
+        await self._ask(self._broker.change(worker, changes))
         return {"worker": worker, "is_shutdown": True}
 
     async def config(self, call: Call, worker: str) -> dict[str, Any]:
@@ -245,13 +250,13 @@ class Wire:
         changes = read_query(call.query) if call.query else {}
         if call.body:
             changes.update(read_body(call.body, call.content_type)[0])
-        config = self._broker.look(worker).config
-        if changes:
+        if not changes:
+            config = await self._ask(self._broker.config(worker))
+        else:
             try:
-                config = replace(config, changes)
+                config = await self._ask(self._broker.change(worker, changes))
             except msgspec.ValidationError as error:
                 raise HTTPError(422, str(error)) from None
-            await self._ask(self._broker.configure(worker, config))
         return {"worker": worker, **_shown(config)}
 
     async def purge(self, call: Call, worker: str) -> dict[str, Any]:
@@ -268,8 +273,8 @@ class Wire:
     async def queues(self, call: Call) -> dict[str, Any]:
         """List the queues."""
         self._check("")
-        names = self._broker.names()
-        return {"queues": {name: {"qsize": len(self._broker.look(name).ready)} for name in names}}
+        sizes = await self._ask(self._broker.qsizes(None))
+        return {"queues": {name: {"qsize": size} for name, size in sizes.items()}}
 
 
 def _shown(config: Config) -> dict[str, Any]:
@@ -277,10 +282,10 @@ def _shown(config: Config) -> dict[str, Any]:
 
 
 def url_patterns(
-    store: IStore | None = None,
+    store: Store | None = None,
     *,
     reactor: Any = None,
-    broker: Broker | None = None,
+    broker: IBroker | None = None,
     max_task: int = 1024 * 1024,
     max_queues: int = 10_000,
 ) -> tuple[Any, ...]:
@@ -296,7 +301,7 @@ def url_patterns(
     """
     if reactor is None:
         from twisted.internet import reactor
-    wire = Wire(broker or Broker(reactor, store or MemoryStore(), max_queues), reactor, max_task)
+    wire = Wire(broker or make_broker(reactor, store or MemoryStore(), max_queues), reactor, max_task)
     about_queue = ["put", "get", "qsize", "peek", "kick", "join", "shutdown", "config", "stats"]
     about_queue += ["purge", "delete"]
     about_task = ["done", "extend", "release", "bury"]

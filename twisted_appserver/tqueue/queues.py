@@ -8,7 +8,7 @@ only keep the fields: a lease that runs out, or a delay that ends, is no change.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush, nsmallest
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -63,6 +63,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} must be more than 0 seconds, not {getattr(self, name)}")
         if self.max_deliveries < 0:
             raise ValueError(f"max_deliveries must be 0 or more, not {self.max_deliveries}")
+
+
+def replace(config: Config, changes: dict[str, Any]) -> Config:
+    """
+    The options with some of them changed, given as JSON values or text.
+
+    @raise ValueError: when there is no such option, or its value is wrong.
+    """
+    return msgspec.convert({**msgspec.structs.asdict(config), **changes}, Config, strict=False)
 
 
 class Remembered(msgspec.Struct, frozen=True, gc=False):

@@ -12,7 +12,8 @@ from twisted_appserver.errors import AppserverError
 from twisted_appserver.options import Settings
 from twisted_appserver.routing import Router
 from twisted_appserver.tap import CommandService, TableOptions
-from twisted_appserver.tqueue.broker import Broker
+from twisted_appserver.tqueue.brokers import make_broker
+from twisted_appserver.tqueue.interface import IBroker
 from twisted_appserver.tqueue.patterns import url_patterns
 from twisted_appserver.tqueue.stores import open_store
 
@@ -40,7 +41,14 @@ class Options(TableOptions):
     )
     presets = {"port": 8082}
     prefix = "TQUEUESRV_"
-    optParameters = [["store", None, "memory:", "Where tasks are kept: memory: or sqlite:PATH"]]
+    optParameters = [
+        [
+            "store",
+            None,
+            "memory:",
+            "Where tasks are kept: memory:, sqlite:PATH or postgresql://USER@HOST/DATABASE",
+        ]
+    ]
 
 
 class QueueService(CommandService):
@@ -49,7 +57,7 @@ class QueueService(CommandService):
     command = "tqueuesrv"
     reloadable = False
 
-    def __init__(self, reactor: Any, settings: Settings, broker: Broker) -> None:
+    def __init__(self, reactor: Any, settings: Settings, broker: IBroker) -> None:
         self.broker = broker
         patterns = url_patterns(broker=broker, reactor=reactor, max_task=settings.max_body)
         super().__init__(reactor, settings, Application(), Router(patterns))
@@ -59,7 +67,7 @@ class QueueService(CommandService):
         return "TQueueSrv"
 
     def queues(self) -> dict[str, Any]:
-        return {name: self.broker.figures(name) for name in self.broker.names()}
+        return self.broker.snapshot()
 
     def open(self) -> None:
         self.broker.start()
@@ -75,6 +83,6 @@ def makeService(options: Options) -> QueueService:
     from twisted.internet import reactor
 
     try:
-        return QueueService(reactor, options.settings(), Broker(reactor, open_store(options["store"])))
+        return QueueService(reactor, options.settings(), make_broker(reactor, open_store(options["store"])))
     except AppserverError as error:
         sys.exit(f"tqueuesrv: {error}")

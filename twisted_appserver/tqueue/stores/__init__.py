@@ -4,19 +4,21 @@ The modules:
   - L{interface}: what every store promises.
   - L{memory}: in this process only.
   - L{sqlite}: in a file.
+  - L{postgresql}: in a database that several servers share; L{batch}, L{schema}.
 """
 
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.tqueue.stores.interface import IStore
 from twisted_appserver.tqueue.stores.memory import MemoryStore
+from twisted_appserver.tqueue.stores.postgresql import PostgreSQLStore
 from twisted_appserver.tqueue.stores.sqlite import SQLiteStore
 
 
-def open_store(text: str) -> IStore:
+def open_store(text: str) -> IStore | PostgreSQLStore:
     """
     The store that the command line names; nothing is opened yet.
 
-    @param text: C{memory:} or C{sqlite:PATH}.
+    @param text: C{memory:}, C{sqlite:PATH} or C{postgresql://...}, as libpq has it.
     @raise ConfigurationError: when there is no such kind.
     """
     if text == "memory:":
@@ -24,4 +26,6 @@ def open_store(text: str) -> IStore:
     kind, _, path = text.partition(":")
     if kind == "sqlite" and path:
         return SQLiteStore(path)
-    raise ConfigurationError(f"the store must be memory: or sqlite:PATH, not {text!r}")
+    if kind in ("postgresql", "postgres") and path.startswith("//"):
+        return PostgreSQLStore(text)
+    raise ConfigurationError(f"the store must be memory:, sqlite:PATH or postgresql://..., not {text!r}")

@@ -1,0 +1,395 @@
+"""One table of cases over every store, on the real clock: what a queue promises wherever its tasks are.
+
+PostgreSQL is asked in two ways: by one server, and by two in turn.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+from unittest import skipIf
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from tests.tqueue.postgres import PostgreSQL, folder_of_programs, shared
+from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.tqueue import shared as module
+from twisted_appserver.tqueue.brokers import make_broker
+from twisted_appserver.tqueue.interface import EMPTY, FULL, SHUTDOWN, AwayError, IBroker, LimitError
+from twisted_appserver.tqueue.queues import Task
+from twisted_appserver.tqueue.stores import open_store
+
+SOON = 0.4  # seconds that a lease or a delay lasts
+
+
+class InTurn:
+    """Asks one broker after the other."""
+
+    def __init__(self, *brokers: Any) -> None:
+        self._brokers = list(brokers)
+
+    def __getattr__(self, name: str) -> Any:
+        self._brokers.append(self._brokers.pop(0))
+        return getattr(self._brokers[0], name)
+
+
+def begin(awaitable: Any) -> Deferred[Any]:
+    return Deferred.fromCoroutine(awaitable)
+
+
+class StoreCases:
+    """The table: each method is a case, and is given a broker, and a test to make assertions with."""
+
+    async def fifo(self, test: Any, broker: Any) -> None:
+        numbers = await put(broker, 5)
+        test.assertEqual([(await broker.get("q")).number for _ in range(5)], numbers)
+        test.assertEqual(await broker.get("q"), EMPTY)
+
+    async def lifo(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"kind": "lifo"})
+        numbers = await put(broker, 3)
+        last = await broker.get("q")
+        test.assertEqual(last.number, numbers[2])
+        await broker.release("q", last.number)
+        test.assertEqual([(await broker.get("q")).number for _ in range(3)], numbers[::-1])
+
+    async def priority(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"kind": "priority"})
+        for priority, order in ((2.0, ""), (1.0, "b"), (1.0, "a"), (float("-inf"), ""), (1.0, "a")):
+            await broker.put("q", Task(0, b"%f" % priority, priority, order))
+        got = [await broker.get("q") for _ in range(5)]
+        test.assertEqual([(task.priority, task.order) for task in got],
+                         [(float("-inf"), ""), (1.0, "a"), (1.0, "a"), (1.0, "b"), (2.0, "")])  # fmt: skip
+        test.assertLess(got[1].number, got[2].number)
+
+    async def kind_changes(self, test: Any, broker: Any) -> None:
+        numbers = await put(broker, 3)
+        await broker.change("q", {"kind": "lifo"})
+        test.assertEqual((await broker.get("q")).number, numbers[2])
+        await broker.change("q", {"kind": "fifo"})
+        test.assertEqual((await broker.get("q")).number, numbers[0])
+
+    async def bodies(self, test: Any, broker: Any) -> None:
+        body = '{"a":"ä\\u0000\U0001f600","n":1e400}'.encode()
+        await broker.put("q", Task(0, body))
+        task = await broker.get("q")
+        test.assertEqual((task.body, task.deliveries), (body, 1))
+        test.assertEqual((await broker.done("q", task.number)).body, body)
+        test.assertEqual(await broker.done("q", task.number), None)
+
+    async def maxsize(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"maxsize": 2})
+        await put(broker, 1)
+        await broker.put("q", Task(0, b"{}"), "", 0.0, 1000.0)  # what is delayed takes room too
+        test.assertEqual(await broker.put("q", Task(0, b"{}")), FULL)
+        task = await broker.get("q")
+        test.assertIsInstance(await broker.put("q", Task(0, b"{}")), Task)
+        test.assertEqual(await broker.put("q", Task(0, b"{}")), FULL)
+        await broker.release("q", task.number)  # what comes back is taken in all the same
+        test.assertEqual((await broker.stats("q"))["ready"], 2)
+
+    async def maxsize_together(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"maxsize": 7})
+        found = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(40)])
+        test.assertEqual(sum(isinstance(each, Task) for each in found), 7)
+        test.assertEqual(await broker.qsizes("q"), {"q": 7})
+
+    async def put_waits(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"maxsize": 1})
+        await put(broker, 1)
+        waiting = begin(broker.put("q", Task(0, b"{}"), "", 20.0))
+        await deferLater(reactor, 0.05)
+        test.assertFalse(waiting.called)
+        await broker.get("q")
+        test.assertIsInstance(await waiting, Task)
+
+    async def get_waits(self, test: Any, broker: Any) -> None:
+        waiting = [begin(broker.get("q", None, "", 20.0)) for _ in range(6)]
+        await deferLater(reactor, 0.1)
+        numbers = await put(broker, 6)
+        got = [(await each).number for each in waiting]
+        test.assertEqual(sorted(got), numbers)
+        test.assertEqual(await broker.get("q", None, "", 0.05), EMPTY)
+
+    async def given_up(self, test: Any, broker: Any) -> None:
+        waiting = begin(broker.get("q", None, "", 20.0))
+        await deferLater(reactor, 0.05)
+        waiting.cancel()
+        await test.assertFailure(waiting, CancelledError)
+        (number,) = await put(broker, 1)
+        task = await broker.get("q")
+        test.assertEqual((task.number, task.deliveries), (number, 1))
+
+    async def lease_runs_out(self, test: Any, broker: Any) -> None:
+        first, second = await put(broker, 2)
+        test.assertEqual((await broker.get("q", SOON)).number, first)
+        waiting = [begin(broker.get("q", None, "", 20.0)) for _ in range(2)]
+        test.assertEqual(sorted([(await each).number for each in waiting]), [first, second])
+        again = max((await broker.peek("q", 9, "leased")), key=lambda task: int(task.deliveries))
+        test.assertEqual((again.number, again.deliveries), (first, 2))
+        test.assertEqual(await broker.done("q", first, 1), None)
+        test.assertEqual((await broker.done("q", first, 2)).number, first)
+
+    async def front(self, test: Any, broker: Any) -> None:
+        numbers = await put(broker, 3)
+        await broker.get("q", SOON)
+        await deferLater(reactor, SOON + 0.1)
+        test.assertEqual([(await broker.get("q")).number for _ in range(3)], numbers)
+
+    async def extended(self, test: Any, broker: Any) -> None:
+        (number,) = await put(broker, 1)
+        await broker.get("q", SOON)
+        for _ in range(3):
+            await deferLater(reactor, SOON / 2)
+            test.assertIsInstance(await broker.extend("q", number, SOON), Task)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        test.assertEqual(await broker.extend("q", number + 1000, 1.0), None)
+
+    async def buried(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"max_deliveries": 2})
+        (number,) = await put(broker, 1)
+        for _ in range(2):
+            task = await broker.get("q")
+            await broker.release("q", task.number)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        (peeked,) = await broker.peek("q", 10, "buried")
+        test.assertEqual((peeked.number, peeked.deliveries), (number, 2))
+        test.assertEqual(await broker.kick("q", 10), 1)
+        task = await broker.get("q")
+        test.assertEqual((task.number, task.deliveries), (number, 1))
+        await broker.bury("q", number)
+        test.assertEqual((await broker.stats("q"))["buried"], 1)
+
+    async def buried_by_time(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"max_deliveries": 1})
+        await put(broker, 1)
+        await broker.get("q", SOON)
+        await deferLater(reactor, SOON + 0.1)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        test.assertEqual((await broker.stats("q"))["buried"], 1)
+
+    async def delayed(self, test: Any, broker: Any) -> None:
+        await broker.put("q", Task(0, b"{}"), "", 0.0, SOON)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        test.assertEqual((await broker.stats("q"))["delayed"], 1)
+        test.assertIsInstance(await broker.get("q", None, "", 20.0), Task)
+
+    async def released_later(self, test: Any, broker: Any) -> None:
+        (number,) = await put(broker, 1)
+        await broker.get("q")
+        await broker.release("q", number, SOON)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        test.assertEqual((await broker.get("q", None, "", 20.0)).number, number)
+
+    async def keys(self, test: Any, broker: Any) -> None:
+        first = await broker.put("q", Task(0, b"{}"), "k:1")
+        again = await broker.put("q", Task(0, b"{}"), "k:1")
+        test.assertEqual(first.number, again.number)
+        test.assertNotEqual((await broker.put("q", Task(0, b"{}"), "k:2")).number, first.number)
+        found = await gatherResults([begin(broker.put("q", Task(0, b"{}"), "other")) for _ in range(5)])
+        test.assertEqual(len({task.number for task in found}), 1)
+        test.assertEqual(await broker.qsizes("q"), {"q": 3})
+
+    async def get_keys(self, test: Any, broker: Any) -> None:
+        await put(broker, 2)
+        first = await broker.get("q", None, "g")
+        test.assertEqual((await broker.get("q", None, "g")).number, first.number)
+        await broker.done("q", first.number)
+        test.assertNotEqual((await broker.get("q", None, "g")).number, first.number)
+
+    async def join(self, test: Any, broker: Any) -> None:
+        test.assertEqual(await broker.join("q"), 0)
+        await put(broker, 2)
+        test.assertEqual(await broker.join("q"), 2)
+        waiting = begin(broker.join("q", 20.0))
+        for _ in range(2):
+            task = await broker.get("q")
+            test.assertFalse(waiting.called)
+            await broker.done("q", task.number)
+        test.assertEqual(await waiting, 0)
+
+    async def shutdown(self, test: Any, broker: Any) -> None:
+        (number,) = await put(broker, 1)
+        await broker.change("q", {"shutdown": "draining"})
+        test.assertEqual(await broker.put("q", Task(0, b"{}")), SHUTDOWN)
+        test.assertEqual((await broker.get("q")).number, number)
+        test.assertEqual(await broker.get("q", None, "", 20.0), SHUTDOWN)
+
+    async def shutdown_at_once(self, test: Any, broker: Any) -> None:
+        waiting = begin(broker.get("other", None, "", 20.0))
+        await put(broker, 3)
+        await broker.get("q")
+        for name in ("q", "other"):
+            await broker.change(name, {"shutdown": "immediate"})
+        test.assertEqual(await waiting, SHUTDOWN)
+        stats = await broker.stats("q")
+        test.assertEqual((stats["ready"], stats["leased"], stats["unfinished"]), (0, 1, 1))
+
+    async def purge(self, test: Any, broker: Any) -> None:
+        await put(broker, 3)
+        await broker.get("q")
+        test.assertEqual(await broker.purge("q"), 2)
+        test.assertEqual((await broker.stats("q"))["unfinished"], 1)
+        test.assertEqual(await broker.purge("nowhere"), 0)
+
+    async def deleted(self, test: Any, broker: Any) -> None:
+        await put(broker, 2)
+        await broker.change("q", {"maxsize": 5})
+        waiting = begin(broker.join("q", 20.0))
+        await broker.delete("q")
+        await waiting
+        test.assertEqual((await broker.config("q")).maxsize, 0)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        await put(broker, 1)
+        test.assertEqual(await broker.qsizes(None), {"q": 1})
+
+    async def absent(self, test: Any, broker: Any) -> None:
+        test.assertEqual(await broker.get("no"), EMPTY)
+        for asked in (broker.done("no", 1), broker.bury("no", 1), broker.release("no", 1)):
+            test.assertEqual(await asked, None)
+        test.assertEqual((await broker.peek("no", 9, "ready"), await broker.kick("no", 9)), ([], 0))
+        test.assertEqual((await broker.stats("no"))["unfinished"], 0)
+
+    async def options(self, test: Any, broker: Any) -> None:
+        changed = await broker.change("q", {"maxsize": "5", "lease": 2.5})
+        test.assertEqual((changed.maxsize, changed.lease), (5, 2.5))
+        test.assertEqual((await broker.config("q")).lease, 2.5)
+        for wrong in ({"maxsize": "x"}, {"nothing": 1}, {"kind": "other"}):
+            await test.assertFailure(begin(broker.change("q", wrong)), ValueError)
+        test.assertEqual((await broker.config("q")).maxsize, 5)
+
+    async def limit(self, test: Any, broker: Any) -> None:
+        for number in range(5):
+            await broker.put(f"q{number}", Task(0, b"{}"))
+        await test.assertFailure(begin(broker.put("q5", Task(0, b"{}"))), LimitError)
+        await broker.delete("q0")
+        await broker.put("q5", Task(0, b"{}"))
+        test.assertEqual(len(await broker.qsizes(None)), 5)
+
+    async def peek(self, test: Any, broker: Any) -> None:
+        numbers = await put(broker, 4)
+        task = await broker.get("q", 100.0)
+        test.assertEqual([each.number for each in await broker.peek("q", 2, "ready")], numbers[1:3])
+        (leased,) = await broker.peek("q", 5, "leased")
+        test.assertEqual(leased.number, task.number)
+        test.assertGreater(leased.lease, reactor.seconds() + 50)  # type: ignore[attr-defined]
+
+
+async def put(broker: Any, count: int) -> list[int]:
+    return [(await broker.put("q", Task(0, b"{}"))).number for _ in range(count)]
+
+
+CASES = [name for name in vars(StoreCases) if not name.startswith("_")]
+
+
+class StoreTestCase(TestCase):
+    timeout = 180
+
+    def broker(self, store: str) -> Any:
+        broker = make_broker(reactor, open_store(store), max_queues=5)
+        verifyObject(IBroker, broker)
+        broker.start()
+        self.addCleanup(broker.stop)
+        return broker
+
+    async def all_cases(self, make: Callable[[], Any]) -> None:
+        wrong = []
+        for name in CASES:
+            case: Callable[..., Awaitable[None]] = getattr(StoreCases(), name)
+            try:
+                await begin(case(self, make())).addTimeout(30, reactor)
+            except Exception as error:
+                wrong.append(f"{name}: {error!r}")
+        self.assertEqual(wrong, [], "\n".join(wrong))
+
+
+class StoreTests(StoreTestCase):
+    async def test_memory(self) -> None:
+        """The store in memory."""
+        await self.all_cases(lambda: self.broker("memory:"))
+
+    async def test_sqlite(self) -> None:
+        """The store in a file."""
+        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"))
+
+    def test_unknown(self) -> None:
+        self.assertRaises(ConfigurationError, open_store, "postgresql:x")
+
+
+@skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
+class PostgreSQLTests(StoreTestCase):
+    async def test_one(self) -> None:
+        """PostgreSQL, with one server."""
+        await self.all_cases(lambda: self.broker(shared().database()))
+
+    async def test_two(self) -> None:
+        """PostgreSQL, with two servers over one database that are asked in turn."""
+
+        def make() -> InTurn:
+            url = shared().database()
+            return InTurn(self.broker(url), self.broker(url))
+
+        await self.all_cases(make)
+
+    async def test_again(self) -> None:
+        """A database that was prepared before is used as it is; a later version is refused."""
+        url = shared().database()
+        await put(self.broker(url), 2)
+        self.assertEqual(await self.broker(url).qsizes("q"), {"q": 2})
+        shared().ask("UPDATE tqueue.meta SET version = 99", database=url.rpartition("/")[2])
+        broker = make_broker(reactor, open_store(url))
+        self.assertIn("version 99", str(self.assertRaises(ConfigurationError, broker.start)))
+
+    async def test_gone_and_back(self) -> None:
+        """While the database is away a request waits, and fails when its time is over; nothing is lost."""
+        server = PostgreSQL().start()
+        self.addCleanup(server.remove)
+        broker = self.broker(server.database())
+        numbers = await put(broker, 3)
+        waiting = begin(broker.get("other", None, "", 60.0))
+        puts = [begin(broker.put("q", Task(0, b"{}"))) for _ in range(20)]
+        server.stop("immediate")
+        late = begin(broker.put("q", Task(0, b"{}"), "key"))
+        self.assertFalse(late.called)
+        server.start()
+        self.assertIsInstance(await late, Task)
+        await gatherResults(puts)
+        self.assertEqual(await broker.qsizes("q"), {"q": 24})
+        self.assertEqual((await broker.get("q")).number, numbers[0])
+        await put(broker, 1)
+        await broker.put("other", Task(0, b"{}"))
+        self.assertIsInstance(await waiting, Task)
+        self.patch(module, "GRACE", 0.2)
+        server.stop("immediate")
+        await self.assertFailure(begin(broker.put("q", Task(0, b"{}"))), AwayError)
+
+    async def test_woken(self) -> None:
+        """Who waits at one server is woken by what another does, at once and not at the next look."""
+        url = shared().database()
+        here, there = self.broker(url), self.broker(url)
+        self.patch(module, "POLL", 1000.0)
+        await there.change("q", {"maxsize": 1})
+        for _ in range(20):
+            waiting = begin(here.get("q", None, "", 20.0))
+            await deferLater(reactor, 0.01)
+            put_number = (await there.put("q", Task(0, b"{}"))).number
+            self.assertEqual((await waiting).number, put_number)
+            joining = begin(here.join("q", 20.0))
+            await deferLater(reactor, 0.01)
+            await there.done("q", put_number)
+            self.assertEqual(await joining, 0)
+        await put(here, 1)
+        waiting = begin(here.put("q", Task(0, b"{}"), "", 20.0))
+        await deferLater(reactor, 0.01)
+        await there.get("q")
+        self.assertIsInstance(await waiting, Task)
+
+    async def test_away(self) -> None:
+        """Where there is no database, the start says so."""
+        broker = make_broker(reactor, open_store("postgresql://postgres@127.0.0.1:1/x"))
+        self.assertIn("cannot be used", str(self.assertRaises(ConfigurationError, broker.start)))

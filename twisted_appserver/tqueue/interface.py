@@ -1,0 +1,110 @@
+"""What every broker promises, and the words and errors with which it says no."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from twisted_appserver.errors import AppserverError
+from twisted_appserver.tqueue.queues import Config, Task
+
+EMPTY, FULL, SHUTDOWN, STOPPING = "empty", "full", "shutdown", "stopping"  # why a request cannot succeed
+
+
+class LimitError(AppserverError):
+    """Raised when there are as many queues as there may be."""
+
+
+class AwayError(AppserverError):
+    """Raised when the database did not come back in the time that a request had."""
+
+
+class IBroker(Interface):
+    """
+    The queues of a service, and those who wait at them.
+
+    Whatever waits is given up when it is cancelled, before it has an effect. Each method returns what it was
+    asked for, or the word that says why not; all may raise L{stores.interface.StoreError} when a change
+    could not be stored, L{LimitError}, and L{AwayError}.
+    """
+
+    started: bool = Attribute("Whether it can be asked.")
+    prefix: str = Attribute("What stands before the number in every task's id.")
+
+    def start() -> None:
+        """
+        Open the store.
+
+        @raise ConfigurationError: when it cannot be used.
+        """
+
+    def stop_waiting() -> None:
+        """Let nobody wait any more: waiters are told that the server is stopping."""
+
+    def stop() -> Deferred[None]:
+        """
+        @return: fires when the store is closed, and no timer is left.
+        """
+
+    async def put(name: str, task: Task, key: str, timeout: float, delay: float) -> Task | str:
+        """
+        @param timeout: seconds to wait for room.
+        @param key: a put with the same key, within the time that the queue remembers it, adds nothing.
+        @param delay: seconds until the task may be got.
+        """
+
+    async def get(name: str, seconds: float | None, key: str, timeout: float) -> Task | str:
+        """
+        @param seconds: of the lease; the queue's own if C{None}.
+        @param key: a get with the same key, while the task that the first one got is leased to it, gets the
+            same task: its answer was lost.
+        @param timeout: seconds to wait for a task.
+        """
+
+    async def done(name: str, number: int, delivery: int) -> Task | None:
+        """A task is done with. C{delivery}: that which is meant, 0 for any; so also below."""
+
+    async def extend(name: str, number: int, seconds: float | None, delivery: int) -> Task | None:
+        """Have a lease run out so many seconds from now."""
+
+    async def release(name: str, number: int, delay: float, delivery: int) -> Task | None:
+        """Give a leased task back."""
+
+    async def bury(name: str, number: int, delivery: int) -> Task | None:
+        """Put a leased task aside."""
+
+    async def kick(name: str, count: int) -> int:
+        """Bring buried tasks back to life. Returns how many."""
+
+    async def join(name: str, timeout: float) -> int:
+        """Wait until every task is done. Returns how many are not."""
+
+    async def purge(name: str) -> int:
+        """Throw away what waits; what is leased or buried stays. Returns how many tasks are gone."""
+
+    async def delete(name: str) -> None:
+        """Forget a queue with all its tasks."""
+
+    async def config(name: str) -> Config:
+        """The options of a queue."""
+
+    async def change(name: str, changes: dict[str, Any]) -> Config:
+        """
+        Set some options of a queue.
+
+        @raise ValueError: when there is no such option, or its value is wrong.
+        """
+
+    async def peek(name: str, count: int, state: str) -> list[Task]:
+        """The first tasks that are C{ready}, C{delayed}, C{leased} or C{buried}."""
+
+    async def stats(name: str) -> dict[str, int]:
+        """How many tasks are where in a queue, what became of others, and who waits."""
+
+    async def qsizes(name: str | None) -> dict[str, int]:
+        """How many tasks are ready in a queue, or in each that there is."""
+
+    def snapshot() -> dict[str, dict[str, int]]:
+        """The L{stats} of all queues, perhaps some seconds old."""

@@ -1,0 +1,304 @@
+"""The broker of a server that shares its queues with others, by a database.
+
+Strategy: the database is the truth, and is asked for everything. What cannot succeed yet waits in a line
+here, and is asked for again when something has changed: by a request of this server, or by one of another,
+which the database tells; and once a second, for what the time brings and for tidings that were lost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from twisted_appserver.tqueue.interface import EMPTY, FULL, SHUTDOWN, STOPPING, AwayError, IBroker
+from twisted_appserver.tqueue.queues import Config, Task
+from twisted_appserver.tqueue.stores.batch import LINE, Request
+from twisted_appserver.tqueue.stores.postgresql import PostgreSQLStore
+
+GRACE = 5.0  # seconds for which the database may be away before a request that need not wait fails
+POLL = 1.0  # seconds
+TIDY = 60.0  # seconds
+CHUNK = 64  # of those who wait, so many are asked for at once
+FRESH = 2.0  # seconds for which a snapshot is not taken again
+WORDS = {"get": EMPTY, "put": FULL, "join": "late"}
+VERBS = {line: verb for verb, line in LINE.items()}
+COUNTED = {"put": "puts", "get": "gets", "done": "dones"}
+
+_Line = dict[Request, None]  # in the order in which they came
+
+
+@implementer(IBroker)
+class SharedBroker:
+    """
+    Promises to many clients at once what the database does; those who wait here are served in order.
+
+    @param reactor: an C{IReactorTime} and C{IReactorFromThreads}.
+    @param max_queues: how many queues there may be at the same time.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, store: PostgreSQLStore, max_queues: int = 10_000) -> None:
+        self._reactor, self.store, self._max_queues = reactor, store, max_queues
+        self._lines: dict[tuple[str, str], _Line] = {}
+        self._keys: dict[tuple[str, str, str], Request] = {}
+        self._asked: set[Request] = set()
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._timers: dict[str, Any] = {}
+        self._snapshot: dict[str, dict[str, int]] = {}
+        self._taken = float("-inf")
+        self.prefix = ""
+        self.started = self._stopping = False
+
+    def start(self) -> None:
+        if self.started:
+            return
+        self.prefix = self.store.open(self._reactor, self._max_queues, self._answered, self._heard)
+        self.started = True
+        self._every(POLL, self._poll)
+        self._every(TIDY, self._tidy)
+
+    def _every(self, seconds: float, function: Any) -> None:
+        def call() -> None:
+            self._timers[function.__name__] = self._reactor.callLater(seconds, call)
+            function()
+
+        self._timers[function.__name__] = self._reactor.callLater(seconds, call)
+
+    def stop_waiting(self) -> None:
+        self._stopping = True
+        for line in list(self._lines.values()):
+            for request in [each for each in line if not each.asked]:
+                self._finish(request, STOPPING)
+
+    def stop(self) -> Deferred[None]:
+        self.stop_waiting()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self.started = False
+        return self.store.close()
+
+    # What clients ask for.
+
+    async def put(
+        self, name: str, task: Task, key: str = "", timeout: float = 0.0, delay: float = 0.0
+    ) -> Task | str:
+        asked = self._ask(Request("put", name, task=task, key=key, delay=delay), timeout)
+        self._serve(name, "get", 1)  # in the same transaction
+        return await asked  # type: ignore[no-any-return]
+
+    async def get(
+        self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0
+    ) -> Task | str:
+        return await self._ask(Request("get", name, seconds=seconds, key=key), timeout)  # type: ignore[no-any-return]
+
+    async def done(self, name: str, number: int, delivery: int = 0) -> Task | None:
+        return await self._ask(Request("done", name, number=number, delivery=delivery))  # type: ignore[no-any-return]
+
+    async def extend(
+        self, name: str, number: int, seconds: float | None = None, delivery: int = 0
+    ) -> Task | None:
+        request = Request("extend", name, number=number, delivery=delivery, seconds=seconds)
+        return await self._ask(request)  # type: ignore[no-any-return]
+
+    async def release(self, name: str, number: int, delay: float = 0.0, delivery: int = 0) -> Task | None:
+        request = Request("release", name, number=number, delivery=delivery, delay=delay)
+        return await self._ask(request)  # type: ignore[no-any-return]
+
+    async def bury(self, name: str, number: int, delivery: int = 0) -> Task | None:
+        return await self._ask(Request("bury", name, number=number, delivery=delivery))  # type: ignore[no-any-return]
+
+    async def kick(self, name: str, count: int) -> int:
+        return await self._ask(Request("kick", name, count=count))  # type: ignore[no-any-return]
+
+    async def join(self, name: str, timeout: float = 0.0) -> int:
+        if await self._ask(Request("join", name), timeout) == 0:
+            return 0
+        return (await self.stats(name))["unfinished"]
+
+    async def change(self, name: str, changes: dict[str, Any]) -> Config:
+        return await self._ask(Request("change", name, changes=changes))  # type: ignore[no-any-return]
+
+    async def purge(self, name: str) -> int:
+        return await self._ask(Request("purge", name))  # type: ignore[no-any-return]
+
+    async def delete(self, name: str) -> None:
+        await self._ask(Request("delete", name))
+
+    async def config(self, name: str) -> Config:
+        return await self._ask(Request("config", name))  # type: ignore[no-any-return]
+
+    async def peek(self, name: str, count: int, state: str) -> list[Task]:
+        return await self._ask(Request("peek", name, count=count, state=state))  # type: ignore[no-any-return]
+
+    async def stats(self, name: str) -> dict[str, int]:
+        places = await self._ask(Request("stats", name))
+        counts = {what: self._counts[name, what] for what in ("puts", "gets", "dones", "returned")}
+        waiting = {line: len(self._lines.get((name, verb), ())) for line, verb in VERBS.items()}
+        return {**places, "unfinished": sum(places.values()), **counts, **waiting}
+
+    async def qsizes(self, name: str | None = None) -> dict[str, int]:
+        return await self._ask(Request("qsizes", name or ""))  # type: ignore[no-any-return]
+
+    def snapshot(self) -> dict[str, dict[str, int]]:
+        now = self._reactor.seconds()
+        if self.started and not self._stopping and now > self._taken + FRESH:
+            self._taken = now
+            Deferred.fromCoroutine(self._take_snapshot()).addErrback(
+                lambda failure: self.log.debug("no snapshot: {e}", e=failure.value)
+            )
+        return self._snapshot
+
+    async def _take_snapshot(self) -> None:
+        self._snapshot = {name: await self.stats(name) for name in await self.qsizes()}
+
+    # How.
+
+    def _ask(self, request: Request, timeout: float = 0.0) -> Deferred[Any]:
+        """
+        @return: fires with what was asked for, or why not.
+        """
+        request.deferred = Deferred(lambda _: self._leave(request))
+        request.waits = timeout > 0 and not self._stopping
+        request.late = not request.waits
+        self._rearm(request, timeout if request.waits else GRACE)
+        self._supersede(request)
+        line = self._lines.get((request.name, request.verb))
+        if not line:
+            self._send(request)
+        elif request.waits:
+            line[request] = None  # behind those who came before
+        else:
+            self._finish(request, WORDS[request.verb])
+        return request.deferred  # type: ignore[no-any-return]
+
+    def _send(self, request: Request) -> None:
+        self._asked.add(request)
+        self.store.ask(request)
+
+    def _supersede(self, request: Request) -> None:
+        """One that has the key of another, which waits, comes from the same client: it gave the first up."""
+        if request.key and request.verb == "get":
+            before = self._keys.get((request.verb, request.name, request.key))
+            if before is not None:
+                before.deferred.cancel()
+            self._keys[request.verb, request.name, request.key] = request
+
+    def _rearm(self, request: Request, seconds: float) -> None:
+        if seconds < float("inf"):
+            request.timer = self._reactor.callLater(seconds, self._late, request)
+
+    def _late(self, request: Request) -> None:
+        """The time is over; but what the database is at is waited for a little longer."""
+        request.timer = None
+        if self.store.away or (request.asked and request.late):
+            self._finish(request, AwayError("the database cannot be reached"))
+        elif request.asked:
+            request.late = True
+            self._rearm(request, GRACE)
+        else:
+            self._finish(request, WORDS.get(request.verb))
+
+    def _leave(self, request: Request) -> None:
+        """Nobody wants the answer any more."""
+        request.over = True
+        if request.timer is not None:
+            request.timer.cancel()
+            request.timer = None
+        whose = (request.verb, request.name, request.key)
+        if self._keys.get(whose) is request:
+            del self._keys[whose]
+        place = (request.name, request.verb)
+        line = self._lines.get(place)
+        if line is not None and request in line:
+            del line[request]
+            if not line:
+                del self._lines[place]
+
+    def _finish(self, request: Request, answer: Any) -> None:
+        self._leave(request)
+        if isinstance(answer, Exception):
+            request.deferred.errback(answer)
+        else:
+            request.deferred.callback(answer)
+
+    def _serve(self, name: str, verb: str, count: int = CHUNK) -> None:
+        """Ask again for the first of those in a line."""
+        for request in list(self._lines.get((name, verb), ()))[:count]:
+            if not request.asked:
+                self._send(request)
+
+    def _answered(
+        self, requests: Iterable[Request], signals: set[tuple[str, str]], returned: dict[str, int]
+    ) -> None:
+        served = set()
+        for request in requests:
+            request.asked = False
+            self._asked.discard(request)
+            if request.verb == "tidy":
+                continue
+            if request.unserved:
+                self._unserved(request)
+            elif request.over:
+                self._unwanted(request)
+            else:
+                self._count(request)
+                served.add((request.name, request.verb))
+                self._finish(request, request.answer)
+        for name, number in returned.items():
+            self._counts[name, "returned"] += number
+        for name, line in signals:
+            self._changed(name, line)
+        for name, verb in served:
+            self._serve(name, verb)
+
+    def _unserved(self, request: Request) -> None:
+        if request.over:
+            return
+        if request.late or self._stopping:
+            self._finish(request, STOPPING if self._stopping else WORDS[request.verb])
+        else:
+            self._lines.setdefault((request.name, request.verb), {}).setdefault(request)
+
+    def _unwanted(self, request: Request) -> None:
+        """A client that is gone has not had the task that it was to get: this was no delivery."""
+        task = request.answer
+        if request.verb == "get" and isinstance(task, Task) and not self._stopping:
+            back = Request("release", request.name, number=task.number, delivery=task.deliveries, undo=1)
+            self._ask(back).addErrback(lambda failure: self.log.warn("not given back: {e}", e=failure.value))
+
+    def _count(self, request: Request) -> None:
+        repeated = request.verb == "put" and request.answer is not request.task
+        if request.verb in COUNTED and isinstance(request.answer, Task) and not repeated:
+            self._counts[request.name, COUNTED[request.verb]] += 1
+
+    def _changed(self, name: str, line: str) -> None:
+        if line in VERBS:
+            self._serve(name, VERBS[line])
+            return
+        for verb in WORDS:
+            if line == "gone":
+                for request in list(self._lines.get((name, verb), ())):
+                    self._finish(request, 0 if verb == "join" else SHUTDOWN)
+            self._serve(name, verb)
+
+    def _heard(self, tidings: tuple[str, str] | None) -> None:
+        if tidings is not None:
+            self._changed(tidings[1], tidings[0])
+            return
+        for name, verb in list(self._lines):
+            self._serve(name, verb)
+
+    def _poll(self) -> None:
+        for name, verb in list(self._lines):
+            self._serve(name, verb, 1)
+
+    def _tidy(self) -> None:
+        if not self.store.away:
+            self.store.ask(Request("tidy", ""))

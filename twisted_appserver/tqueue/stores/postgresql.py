@@ -1,0 +1,350 @@
+"""A store in PostgreSQL, for any number of servers.
+
+Strategy: one thread has one connection, and takes everything that waits into one transaction (L{batch}). On
+the same connection it hears what other servers have done. When the connection is lost, it is made again for
+as long as it takes; what was under way is done again, unless the database says that it was committed.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from os import urandom
+from threading import Event, Thread
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.tqueue.interface import AwayError
+from twisted_appserver.tqueue.queues import Config
+from twisted_appserver.tqueue.stores import schema
+from twisted_appserver.tqueue.stores.batch import CHANNEL, Batch, Request
+from twisted_appserver.tqueue.stores.interface import StoreError
+
+BATCH = 1024  # requests in one transaction
+ENOUGH = 256  # requests that are not kept waiting for more
+PAUSE = 0.25  # seconds between two tries to connect
+# A server that is cut off must not hold its locks, nor wait, for longer than a few seconds.
+TO_DATABASE = {
+    "connect_timeout": 3, "keepalives_idle": 3, "keepalives_interval": 1, "keepalives_count": 3,
+    "tcp_user_timeout": 5000, "application_name": "tqueuesrv",
+}  # fmt: skip
+SETTINGS = {
+    "tcp_keepalives_idle": "3", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "lock_timeout": "10s",
+    "statement_timeout": "60s", "client_min_messages": "warning",
+    # Every statement goes by an index, whatever the statistics of tables say that change so fast.
+    "enable_seqscan": "off", "enable_bitmapscan": "off", "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}  # fmt: skip
+DEFAULT = msgspec.json.encode(Config()).decode()
+
+
+class PostgreSQLStore:
+    """
+    Survives what the database survives. It does not implement L{IStore}: the tasks are in the database only,
+    and L{SharedBroker} asks for each.
+
+    @param url: as libpq has it, C{postgresql://user@host/database}.
+    @ivar away: whether there is no connection.
+    """
+
+    log = Logger()
+
+    def __init__(self, url: str) -> None:
+        self.url, self.name = url, "postgresql:"
+        self.server = urandom(8).hex()
+        self.away = False
+        self._waiting: list[Request] = []
+        self._given: deque[Request] = deque()  # to the thread
+        self._closing = False
+        self._ids: dict[str, int] = {}  # of queues
+        self._number = 0  # of the last transaction
+        self._selector: Any = None
+
+    def open(
+        self, reactor: Any, max_queues: int, answered: Callable[..., None], heard: Callable[..., None]
+    ) -> str:
+        """
+        @param answered: called with requests that were done, with the lines for which something has changed,
+            and with the number of tasks that came back by queue.
+        @param heard: called with what other servers tell, or with C{None} after a time without a connection.
+        @return: the prefix of the ids.
+        @raise ConfigurationError: when the database cannot be used.
+        """
+        try:
+            import psycopg
+        except ImportError as error:
+            raise ConfigurationError(
+                f"{error}: install the extra, pip install 'twisted_appserver[postgresql]'"
+            ) from None
+        self._psycopg: Any = psycopg
+        self._reactor, self._max_queues, self._answered, self._heard = reactor, max_queues, answered, heard
+        self._selector = selectors.DefaultSelector()
+        self._bell, self._rope = socket.socketpair()
+        self._rope.setblocking(False)
+        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._stopped = Event()
+        try:
+            self._connection = self._connect()
+        except (psycopg.Error, ConfigurationError) as error:
+            self._release()
+            raise ConfigurationError(f"the database cannot be used: {str(error).strip()}") from error
+        self._thread = Thread(target=self._run, name="tqueue-store", daemon=True)
+        self._thread.start()
+        return self.prefix
+
+    def ask(self, request: Request) -> None:
+        """Have a request done, together with all others of this turn of the reactor."""
+        request.asked = True
+        if not self._waiting:
+            self._reactor.callLater(0, self._kick, 1)
+        self._waiting.append(request)
+
+    def _kick(self, before: int) -> None:
+        """Hand over what waits when a turn of the reactor has brought nothing more."""
+        if before < len(self._waiting) < ENOUGH:
+            self._reactor.callLater(0, self._kick, len(self._waiting))
+            return
+        self._given.extend(self._waiting)
+        self._waiting.clear()
+        self._ring()
+
+    def _ring(self) -> None:
+        with suppress(BlockingIOError):  # it is ringing
+            self._rope.send(b"!")
+
+    def close(self) -> Deferred[None]:
+        """
+        @return: fires when what was asked is done, or as far as it could be.
+        """
+        closed: Deferred[None] = Deferred()
+        self._closed = closed
+        self._given.extend(self._waiting)
+        self._waiting.clear()
+        self._closing = True
+        self._stopped.set()
+        self._ring()
+        return closed
+
+    # In the thread.
+
+    def _run(self) -> None:
+        while not self._closing or self._given:
+            requests: Sequence[Request] = ()
+            try:
+                if self._connection is None:
+                    self._reconnect()
+                if not self._given:
+                    self._listen()
+                requests = self._next()
+                if requests:
+                    self._transact(requests)
+            except Exception as error:  # of ours: whoever asked is told, and nobody else is kept waiting
+                self.log.failure("a fault in the store")
+                if self._connection is not None:
+                    self._lost(error)
+                for request in requests:
+                    request.reply(StoreError(f"a fault in the store: {error}"))
+                self._reactor.callFromThread(self._answered, requests, set(), {})
+        if self._connection is not None:
+            self._connection.close()
+        self._reactor.callFromThread(self._end)
+
+    def _end(self) -> None:
+        self._thread.join()
+        self._release()
+        self._closed.callback(None)
+
+    def _release(self) -> None:
+        self._selector.close()
+        self._bell.close()
+        self._rope.close()
+
+    def _next(self) -> list[Request]:
+        """What goes into one transaction: many ordinary requests, or one that is not."""
+        requests: list[Request] = []
+        while self._given and len(requests) < BATCH:
+            if self._given[0].over:
+                self._given.popleft()
+                continue
+            special = self._given[0].verb == "tidy"
+            if special and requests:
+                break
+            requests.append(self._given.popleft())
+            if special:
+                break
+        return requests
+
+    def _transact(self, requests: Sequence[Request]) -> None:
+        if self._connection is None:
+            self._again(requests)
+            return
+        if requests[0].verb == "tidy":
+            self._tidy(requests)
+            return
+        batch = Batch(self._connection, self._ids, self.server, self._max_queues)
+        self._number += 1
+        noted = False
+        try:
+            noted = batch.run(requests, self._number)
+            self._connection.commit()
+        except Exception as error:
+            self._ids.clear()
+            passing = self._failed(requests, error)
+            if not (passing and self._committed(noted)):
+                if passing:
+                    self._again(requests)
+                    return
+                if len(requests) > 1:  # so that what cannot be done takes no other along
+                    for request in requests:
+                        self._transact([request])
+                    return
+                requests[0].reply(StoreError(str(error).strip()))
+        self._reactor.callFromThread(self._answered, requests, batch.signals, batch.returned)
+
+    def _failed(self, requests: Sequence[Request], error: Exception) -> bool:
+        """
+        Come out of a transaction that failed.
+
+        @return: whether it is the connection or the moment, and not the requests, so that they may be tried
+            again.
+        """
+        errors = self._psycopg.errors
+        passing = (
+            errors.DeadlockDetected,
+            errors.SerializationFailure,
+            errors.LockNotAvailable,
+            errors.QueryCanceled,
+            errors.ForeignKeyViolation,
+        )
+        if self._connection.closed or isinstance(error, errors.AdminShutdown):
+            self._lost(error)
+            return True
+        try:
+            self._connection.rollback()
+        except self._psycopg.Error as second:
+            self._lost(second)
+            return True
+        if not isinstance(error, passing):
+            self.log.warn("{n} requests failed: {e}", n=len(requests), e=error)
+        return isinstance(error, passing)
+
+    def _committed(self, noted: bool) -> bool:
+        """
+        Whether the last transaction, whose answer was lost with the connection, was committed nevertheless.
+        To note it once more waits for the end of one that still goes on, succeeds if it came to nothing, and
+        keeps it from ever being committed after that.
+        """
+        while noted:
+            if self._connection is None:
+                self._reconnect()
+            if self._connection is None:  # closing
+                return False
+            try:
+                self._connection.execute(
+                    "INSERT INTO tqueue.commits VALUES (%s, %s)", (self.server, self._number)
+                )
+                self._connection.commit()
+                return False
+            except self._psycopg.errors.UniqueViolation:
+                self._connection.rollback()
+                return True
+            except self._psycopg.Error as error:
+                self._lost(error)
+        return False
+
+    def _again(self, requests: Sequence[Request]) -> None:
+        """Put requests back; when the service ends, they cannot be done any more."""
+        if not self._closing:
+            self._given.extendleft(reversed(requests))
+            return
+        for request in requests:
+            request.reply(AwayError("the database cannot be reached"))
+        self._reactor.callFromThread(self._answered, requests, set(), {})
+
+    def _tidy(self, requests: Sequence[Request]) -> None:
+        try:
+            self._connection.autocommit = True
+            schema.tidy(self._connection, DEFAULT)
+            self._connection.autocommit = False
+        except self._psycopg.Error as error:
+            self._failed(requests, error)
+            if self._connection is not None:
+                self._connection.autocommit = False
+        requests[0].reply(None)
+        self._reactor.callFromThread(self._answered, requests, set(), {})
+
+    # The connection.
+
+    def _connect(self) -> Any:
+        connection = self._psycopg.connect(self.url, autocommit=True, **self._parameters())
+        try:
+            for name, value in SETTINGS.items():
+                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+            self.prefix = schema.prepare(connection)
+            connection.execute(f"LISTEN {CHANNEL}")
+        except BaseException:
+            connection.close()
+            raise
+        connection.autocommit = False
+        connection.prepare_threshold = 0
+        connection.add_notify_handler(self._notified)
+        self._descriptor = connection.fileno()  # which a connection that is lost does not know any more
+        self._selector.register(self._descriptor, selectors.EVENT_READ)
+        return connection
+
+    def _parameters(self) -> dict[str, Any]:
+        """Those that the url does not set itself."""
+        given = self._psycopg.conninfo.conninfo_to_dict(self.url)
+        return {name: value for name, value in TO_DATABASE.items() if name not in given}
+
+    def _lost(self, error: Exception) -> None:
+        self.log.warn("the connection to the database is lost: {e}", e=str(error).strip())
+        self.away = True
+        self._selector.unregister(self._descriptor)
+        self._connection.close()
+        self._connection = None
+        self._ids.clear()
+
+    def _reconnect(self) -> None:
+        while not self._closing:
+            try:
+                self._connection = self._connect()
+            except (self._psycopg.Error, ConfigurationError) as error:
+                self.log.debug("no connection to the database: {e}", e=error)
+                self._stopped.wait(PAUSE)
+            else:
+                self.log.info("connected to the database again")
+                self.away = False
+                self._reactor.callFromThread(self._heard, None)
+                return
+
+    def _listen(self) -> None:
+        """Return when there is something to do; pass on what is heard meanwhile."""
+        for key, _ in self._selector.select():
+            if key.fileobj is self._bell:
+                self._bell.recv(4096)
+            else:
+                self._read()
+
+    def _read(self) -> None:
+        try:
+            self._connection.pgconn.consume_input()
+            while note := self._connection.pgconn.notifies():
+                self._notified(note)
+        except self._psycopg.Error as error:
+            self._lost(error)
+
+    def _notified(self, note: Any) -> None:
+        extra = note.extra if hasattr(note, "extra") else note.payload
+        text = extra.decode() if isinstance(extra, bytes) else extra
+        server, word, name = text.split(" ", 2)
+        if server != self.server:
+            self._reactor.callFromThread(self._heard, (word, name))
