@@ -33,8 +33,9 @@ def endless(path: str) -> Iterator[dict[str, Any]]:
     try:
         while True:
             number += 1
-            with open(path, "w") as file:
+            with open(path + ".new", "w") as file:
                 file.write(str(number))
+            os.replace(path + ".new", path)
             yield {"number": number, "text": "x" * 10_000}
     finally:
         open(path + ".closed", "w").close()

@@ -83,6 +83,7 @@ class Handler:
     ) -> None:
         self.function, self.timeout = function, timeout
         self.name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
+        self.idempotent = False
         self.index = 0  # where it stands in the table
         self.router: Any = None  # whose table that is
         try:

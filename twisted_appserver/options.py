@@ -13,7 +13,7 @@ from twisted_appserver.errors import ConfigurationError
 THREADED_SERVER = "threaded"
 FORKED_SERVER = "forked"
 CLUSTER_SERVER = "cluster"
-TYPES = (THREADED_SERVER, FORKED_SERVER)
+TYPES = (THREADED_SERVER, FORKED_SERVER, CLUSTER_SERVER)
 FORMATS = ("", "text", "json")
 CHANNELS = ("llhttp", "twisted")
 
@@ -41,12 +41,21 @@ class Settings:
         None, "TARGET", "The application: module, module:name or a .py file [urls.py, app.py, or an example]"
     )
     server_type: str = _option(
-        THREADED_SERVER, "TYPE", "Run functions in threads or in worker processes: threaded or forked", "type"
+        THREADED_SERVER,
+        "TYPE",
+        "Where functions run: threaded, forked (worker processes) or cluster (Dask)",
+        "type",
     )
     threads: int = _option(10, "N", "How many threads, for the threaded type")
     workers: int | None = _option(
-        None, "N", "How many worker processes, for the forked type [one for each core]"
+        None,
+        "N",
+        "How many worker processes, also of a cluster of our own [one for each core]",
     )
+    scheduler: str = _option(
+        "", "ADDRESS", "Of the Dask cluster, like tcp://host:8786 [a cluster on this machine is started]"
+    )
+    upload: bool = _option(False, "", "Send the application's file to the workers of the Dask cluster")
     timeout: float = _option(60.0, "S", "Seconds for one call, counted from its arrival; 0 for no limit")
     graceful_timeout: float = _option(30.0, "S", "Seconds that a stop waits for running calls")
     max_pending: int = _option(1000, "N", "Calls that may wait for a thread or worker; further ones get 503")

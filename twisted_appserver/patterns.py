@@ -22,8 +22,9 @@ class Route:
     @ivar function: what to call, or its name as C{"package.module:name"}.
     @ivar methods: the HTTP methods that it answers. HEAD comes with GET, OPTIONS is answered for it.
     @ivar name: names it in logs and figures; the function's own name if C{None}.
-    @ivar executor: C{"inline"}, C{"threads"}, C{"processes"}; C{None} for the service's choice.
+    @ivar executor: C{"inline"}, C{"threads"}, C{"processes"}, C{"cluster"}; C{None} for the service's choice.
     @ivar timeout: seconds for one call, 0 for no limit; C{None} for the service's choice.
+    @ivar idempotent: whether a cluster may run a call again whose worker has died.
     """
 
     regex: str
@@ -32,6 +33,7 @@ class Route:
     name: str | None = None
     executor: str | None = None
     timeout: float | None = None
+    idempotent: bool = False
 
 
 @dataclass(frozen=True)

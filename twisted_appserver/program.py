@@ -8,7 +8,8 @@ import threading
 from typing import Any
 
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.options import Settings
+from twisted_appserver.options import CLUSTER_SERVER, Settings
+from twisted_appserver.routing import Router
 from twisted_appserver.service import AppService
 from twisted_appserver.watching import watch
 
@@ -28,6 +29,13 @@ def raise_files(settings: Settings) -> None:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def needs_asyncio(settings: Settings, router: Router) -> bool:
+    """Whether Twisted must run on asyncio, as Dask does."""
+    return settings.server_type == CLUSTER_SERVER or any(
+        handler.executor == "cluster" for handler in router.handlers
+    )
 
 
 def reload_when_asked(service: AppService, reactor: Any, settings: Settings) -> None:

@@ -28,6 +28,7 @@ class _Entry:
             pattern = compile_pattern(regex, place)
             function = resolve(route.function)
             self.handler = Handler(function, pattern.groupindex, route.name, route.executor, route.timeout)
+            self.handler.idempotent = route.idempotent
         except (re.error, TypeError, ImportError, AttributeError) as error:
             raise PatternError(f"{place} {route.regex!r}: {error}") from error
         if isinstance(route.methods, str) or not all(m.isalpha() and m.isupper() for m in route.methods):

@@ -15,7 +15,7 @@ from twisted_appserver.application import Application, refuse_while_loading
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.logs import observer
 from twisted_appserver.options import THREADED_SERVER, Settings
-from twisted_appserver.program import leave, raise_files, reload_when_asked
+from twisted_appserver.program import leave, needs_asyncio, raise_files, reload_when_asked
 from twisted_appserver.routing import Router
 from twisted_appserver.service import AppService
 
@@ -49,6 +49,10 @@ def run_server(
 
 
 def _serve(settings: Settings, application: Application, router: Router) -> None:
+    if needs_asyncio(settings, router):
+        from twisted.internet import asyncioreactor
+
+        asyncioreactor.install()
     from twisted.internet import reactor
 
     globalLogBeginner.beginLoggingTo([observer(sys.stderr, settings.log_format)], redirectStandardIO=False)

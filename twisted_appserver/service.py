@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from twisted_appserver.access import Credentials, Proxies, checkers, read_token
 from twisted_appserver.accesslog import AccessLog
@@ -22,6 +23,7 @@ from twisted_appserver.application import Application
 from twisted_appserver.channel import AppSite
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import AppserverError, ConfigurationError
+from twisted_appserver.executors.cluster import DaskExecutor
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes import ProcessExecutor
@@ -30,7 +32,7 @@ from twisted_appserver.guard import Guard
 from twisted_appserver.jobs import Jobs
 from twisted_appserver.listening import Listening
 from twisted_appserver.logs import Requests
-from twisted_appserver.options import FORKED_SERVER, Settings
+from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
 
@@ -56,20 +58,29 @@ class AppService(Service):
         self.trouble = ""  # why the last reload did not succeed
         self._reloads = DeferredLock()  # one after the other
         self.executor: IExecutor
+        executors: dict[str, IExecutor] = {"inline": InlineExecutor()}
         if settings.server_type == FORKED_SERVER:
             name = "processes"
             self.executor = ProcessExecutor(
                 reactor, application, settings.workers, router, settings.max_requests, settings.max_rss
             )
+        elif settings.server_type == CLUSTER_SERVER:
+            name = "cluster"
+            self.executor = self._cluster(router)
         else:
             name = "threads"
             self.executor = ThreadExecutor(reactor, settings.threads)
+        executors[name] = self.executor
+        if any(handler.executor == "cluster" for handler in router.handlers):
+            executors.setdefault("cluster", self._cluster(router))
+        if any(handler.executor == "threads" for handler in router.handlers):
+            executors.setdefault("threads", ThreadExecutor(reactor, settings.threads))
         proxies = Proxies(settings.proxied) if settings.proxied else None
         self._guard = Guard(settings.allow_host, settings.allow_origin, proxies)
         self.dispatcher = Dispatcher(
             reactor,
             router,
-            {"inline": InlineExecutor(), name: self.executor},
+            executors,
             name,
             self._guard,
             settings.timeout,
@@ -104,8 +115,22 @@ class AppService(Service):
             self.dispatcher.observers.append(self._requests)
         self._listening.open(self.site)
         self.site.ports = list(self.ports)
-        self.executor.start().chainDeferred(self.started)
+        started = [executor.start() for executor in self.dispatcher.executors.values()]
+        gatherResults(started, consumeErrors=True).addCallbacks(self._begun, self._not_begun)
         self.log.info("{line}", line=self.line())
+
+    def _cluster(self, router: Router) -> DaskExecutor:
+        settings = self._settings
+        return DaskExecutor(
+            self._reactor, self._application, router, settings.scheduler, settings.workers, settings.upload
+        )
+
+    def _begun(self, _: Any) -> None:
+        self.started.callback(None)
+
+    def _not_begun(self, failure: Failure) -> None:
+        error = failure.value
+        self.started.errback(error.subFailure if isinstance(error, FirstError) else failure)
 
     @property
     def ports(self) -> list[Any]:
@@ -114,7 +139,7 @@ class AppService(Service):
 
     def line(self) -> str:
         """Where it listens and what performs the calls, for a person to read."""
-        unit = "workers" if self._settings.server_type == FORKED_SERVER else "threads"
+        unit = "threads" if self._settings.server_type == THREADED_SERVER else "workers"
         return f"{self._listening} {self._settings.server_type}, {self.executor.size} {unit}"
 
     @property
@@ -184,7 +209,8 @@ class AppService(Service):
         drained.addTimeout(self._settings.graceful_timeout, self._reactor)
         drained.addErrback(lambda _: self.log.warn("{n} calls are given up", n=self.dispatcher.in_flight))
         await drained
-        await self.executor.stop()
+        for executor in self.dispatcher.executors.values():
+            await executor.stop()
         closed.addTimeout(FLUSH, self._reactor)
         closed.addErrback(lambda _: self.log.warn("connections whose clients do not read are cut"))
         await closed

@@ -13,7 +13,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--type", choices=("threaded", "forked"), help="only this one")
+    parser.add_argument("--type", choices=("threaded", "forked", "cluster"), help="only this one")
     parser.add_argument("--only", default="", help="the one kind of fault, like kill")
     parser.add_argument("--pause", type=float, default=0.15, help="seconds between two faults (0.15)")
     given = parser.parse_args()

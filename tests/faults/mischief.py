@@ -20,7 +20,9 @@ def children(pid: int) -> list[int]:
         if entry.isdigit():
             with suppress(OSError), open(f"/proc/{entry}/stat") as file:
                 fields = file.read().rpartition(")")[2].split()
-                if int(fields[1]) == pid and fields[0] != "Z":
+            with suppress(OSError), open(f"/proc/{entry}/cmdline") as file:
+                helps = "resource_tracker" in file.read()  # of multiprocessing
+                if int(fields[1]) == pid and fields[0] != "Z" and not helps:
                     found.append(int(entry))
     return found
 

@@ -33,6 +33,8 @@ class Options(TableOptions):
         "server_type",
         "threads",
         "workers",
+        "scheduler",
+        "upload",
         "max_pending",
         "timeout",
         "max_requests",

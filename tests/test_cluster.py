@@ -1,0 +1,201 @@
+"""Tests of the type C{cluster}: real servers, with Dask clusters of their own or of others."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from tests import cases
+from tests.programs import Program
+from tests.test_command import TWISTD, CommandTestCase
+from tests.wire import Answer, exchange, fetch, request
+
+DASK = [sys.executable, "-c", "from dask.__main__ import main; main()"]
+APP = """\
+import os
+import time
+
+from twisted_appserver import Route
+
+
+def dies(path: str):
+    with open(path, "a") as file:
+        file.write("x")
+    os._exit(3)
+
+
+def dies_once(path: str):
+    first = not os.path.exists(path)
+    with open(path, "a") as file:
+        file.write("x")
+    if first:
+        os._exit(3)
+    return {"runs": os.path.getsize(path)}
+
+
+def pid():
+    return {"pid": os.getpid()}
+
+
+def sleeps(seconds: float):
+    time.sleep(seconds)
+    return {"slept": seconds}
+
+
+url_patterns = (
+    (r"/dies", dies),
+    Route(r"/dies_once", dies_once, idempotent=True),
+    (r"/pid", pid),
+    (r"/sleeps", sleeps),
+    Route(r"/hurried", sleeps, timeout=0.5),
+)
+"""
+MIXED = """\
+import os
+
+from twisted_appserver import Route
+
+
+def pid():
+    return {"pid": os.getpid()}
+
+
+url_patterns = ((r"/light", pid), Route(r"/heavy", pid, executor="cluster"))
+"""
+
+
+class ClusterTests(CommandTestCase):
+    timeout = 120
+
+    async def serve(self, *words: str, **options: Any) -> tuple[Program, int]:
+        command = ("-m", "twisted_appserver", "--port", "0", "--type", "cluster", "--workers", "2", *words)
+        program = self.python(*command, **options)
+        port = await program.port()
+        await self.ready(port)
+        return program, port
+
+    async def ready(self, port: int, seconds: float = 60.0) -> None:
+        end = reactor.seconds() + seconds  # type: ignore[attr-defined]
+        while (answer := await fetch(port, "/-/ready")).status != 200:
+            self.assertLess(reactor.seconds(), end, answer.body)  # type: ignore[attr-defined]
+            await deferLater(reactor, 0.1)
+
+    async def test_table(self) -> None:
+        """It answers the table of cases as threads and worker processes do."""
+        program, port = await self.serve("--app", "tests.cases")
+        wrong = []
+        for case in (case for case in cases.CASES if "threads" in case.where):
+            target = case.path + (f"?{case.query}" if case.query else "")
+            headers = tuple((name.decode(), value.decode()) for name, value in case.headers)
+            sent = request("POST" if case.body else "GET", target, case.body, headers)
+            answer: Answer = await exchange(port, sent)
+            right = answer.status == case.status
+            for member, value in case.answer.items():
+                found = answer.json[member]
+                right = right and (value in found if member == "detail" else value == found)
+            if not right:
+                wrong.append(f"{target}: {answer.status} {answer.body[:200]!r}")
+        self.assertEqual(wrong, [], "\n".join(wrong))
+        await program.stop()
+
+    async def test_deaths(self) -> None:
+        """A call whose worker dies fails and is not run again; one that may be, is; the cluster is whole."""
+        program, port = await self.serve(folder=self.folder_of(app=APP))
+        path = os.path.abspath(self.mktemp())
+        answer = await fetch(port, f"/dies?path={path}")
+        self.assertEqual((answer.status, answer.json["title"]), (502, "Bad Gateway"))
+        answer = await fetch(port, f"/dies_once?path={path}2")
+        self.assertEqual((answer.status, answer.json), (200, {"runs": 2}))
+        self.assertEqual(os.path.getsize(path), 1)
+        pids: set[int] = set()
+        while len(pids) < 2:
+            pids |= {each.json["pid"] for each in await gatherResults([self.pid(port) for _ in range(8)])}
+        await program.stop()
+
+    def pid(self, port: int) -> Deferred[Answer]:
+        return Deferred.fromCoroutine(fetch(port, "/pid"))
+
+    async def test_limits(self) -> None:
+        """A call has its time limit; too many that wait are refused; what the client gave up is dropped."""
+        program, port = await self.serve("--max-pending", "3", folder=self.folder_of(app=APP))
+        self.assertEqual((await fetch(port, "/hurried?seconds=2")).status, 504)
+        calls = [Deferred.fromCoroutine(fetch(port, "/sleeps?seconds=1")) for _ in range(10)]
+        statuses = [each.status for each in await gatherResults(calls)]
+        self.assertEqual(set(statuses), {200, 503})
+        self.assertEqual((await fetch(port, "/pid")).status, 200)
+        await program.stop()
+
+    async def test_scheduler(self) -> None:
+        """Without its scheduler the service says 503 and hangs nowhere; it is back when that is."""
+        folder = self.folder_of(app=APP)
+        scheduler, worker, address = await self.dask(folder)
+        program, port = await self.serve("--scheduler", address, folder=folder)
+        self.assertEqual((await fetch(port, "/pid")).status, 200)
+        waiting = Deferred.fromCoroutine(fetch(port, "/sleeps?seconds=30"))
+        await deferLater(reactor, 0.5)
+        for each in (scheduler, worker):
+            each.kill()
+            await each.ended
+        self.assertEqual((await waiting).status, 503)
+        while (await fetch(port, "/-/ready")).status != 503:
+            await deferLater(reactor, 0.05)
+        self.assertEqual((await fetch(port, "/pid")).status, 503)
+        scheduler, worker, _ = await self.dask(folder, int(address.rpartition(":")[2]))
+        await self.ready(port, 10.0)
+        self.assertEqual((await fetch(port, "/pid")).status, 200)
+        await program.stop()
+
+    async def dask(self, folder: str, port: int = 0) -> tuple[Program, Program, str]:
+        """A scheduler and a worker, as an administrator starts them."""
+        scheduler = self.start(
+            *DASK, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", folder=folder
+        )
+        address = (await scheduler.line(r"Scheduler at:\s+(tcp://127.0.0.1:\d+)"))[1]
+        worker = self.start(
+            *DASK, "worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny", folder=folder
+        )
+        await worker.line("Registered to")
+        return scheduler, worker, address
+
+    async def test_absent(self) -> None:
+        """Workers without the application's code are told of at the start, which ends with one line."""
+        _, _, address = await self.dask(self.folder_of(other="x = 1"))
+        command = ("-m", "twisted_appserver", "--port", "0", "--type", "cluster", "--scheduler", address)
+        program = self.python(*command, "--app", "app", folder=self.folder_of(app=APP))
+        self.assertEqual(await program.ended, 1)
+        self.assertIn("cannot import the application", program.err)
+
+    async def test_upload(self) -> None:
+        """C{--upload} sends it to them."""
+        _, _, address = await self.dask(self.folder_of(other="x = 1"))
+        folder = self.folder_of(app=APP)
+        program, port = await self.serve("--scheduler", address, "--upload", "--app", "app.py", folder=folder)
+        self.assertEqual((await fetch(port, "/pid")).status, 200)
+        await program.stop()
+
+    async def test_beside_threads(self) -> None:
+        """One service has light functions in threads and heavy ones on the cluster."""
+        program = self.python(
+            TWISTD, "-n", "--pidfile=", "--reactor=asyncio", "appserver", "--port", "0", "--workers", "1",
+            folder=self.folder_of(app=MIXED),
+        )  # fmt: skip
+        port = await program.port()
+        answer = await fetch(port, "/heavy")
+        while answer.status == 503:
+            await deferLater(reactor, 0.1)
+            answer = await fetch(port, "/heavy")
+        light = (await fetch(port, "/light")).json["pid"]
+        self.assertEqual(light, program.transport.pid)
+        self.assertNotEqual(answer.json["pid"], light)
+        await program.stop()
+
+    async def test_reactor(self) -> None:
+        """On another reactor than asyncio's it says what is needed."""
+        program = self.twistd("--port", "0", "--type", "cluster", folder=self.folder_of(app=APP))
+        self.assertEqual(await program.ended, 1)
+        self.assertIn("twistd --reactor=asyncio", program.err)
