@@ -131,6 +131,11 @@ SERVERS = (
     Server("fastapi-pool", "FastAPI + ProcessPoolExecutor", UVICORN + " fastapi_app:app", "process"),
     queue("tqueue-memory", "**TQueueSrv, memory**", TQUEUE + "memory:"),
     queue("tqueue-sqlite", "**TQueueSrv, SQLite**", TQUEUE + "sqlite:{folder}/tasks.db"),
+    queue(
+        "tqueue-postgresql",
+        "**TQueueSrv, PostgreSQL**",
+        "{bin}/python tqueue_postgresql.py {port} {folder}",
+    ),
     queue("beanstalkd", "beanstalkd -f0", "beanstalkd -l 127.0.0.1 -p {port} -b {folder} -f0", "beanstalkd"),
     queue(
         "redis",

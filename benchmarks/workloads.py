@@ -87,7 +87,7 @@ def mixed(name: str, servers: tuple[str, ...]) -> Workload:
     )
 
 
-QUEUES = ("tqueue-sqlite", "tqueue-memory", "beanstalkd", "redis", "managers")
+QUEUES = ("tqueue-sqlite", "tqueue-memory", "tqueue-postgresql", "beanstalkd", "redis", "managers")
 
 WORKLOADS = (
     Workload("threads", "get", "Threads: GET, 64 connections", THREADS),
@@ -145,7 +145,7 @@ WORKLOADS = (
         "million",
         "a million tasks",
         "Queues: put, get and done in turn, beside a million tasks that wait",
-        ("tqueue-sqlite", "tqueue-memory"),
+        ("tqueue-sqlite", "tqueue-memory", "tqueue-postgresql"),
         path="cycle",
         figure="empty/filled",
         better="less",

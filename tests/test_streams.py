@@ -61,7 +61,7 @@ class StreamTests(ExecutorTestCase):
 
     async def whole(self, dispatcher: Any, target: str, /, **query: Any) -> tuple[list[Any], str]:
         reply = await dispatcher.dispatch(get(target, **query))
-        self.assertIsInstance(reply.body, Stream, reply)
+        self.assertIsInstance(reply.body, Stream, str(reply))
         reader = Reader(reply.body)
         failure = await reader.ended
         return lines(b"".join(reader.parts)), failure

@@ -114,11 +114,11 @@ class Stream:
             self._drop()
 
 
-def send_from_thread(reactor: Any, job: Job, reply: Reply) -> str:
+def send_from_thread(reactor: Any, job: Job, reply: Reply, over: Callable[[str], object]) -> None:
     """
     In a thread: send an answer part after part.
 
-    @return: the traceback, if the function failed.
+    @param over: told the end in the reactor's thread, with the traceback if the function failed.
     """
     credits, dropped = Semaphore(WINDOW), Event()
 
@@ -133,8 +133,8 @@ def send_from_thread(reactor: Any, job: Job, reply: Reply) -> str:
     stream = Stream(credits.release, drop)
     reactor.callFromThread(job.begin, replace(reply, body=stream))
     failure: str = reply.body.pump(may, partial(reactor.callFromThread, stream.part))
+    reactor.callFromThread(over, failure)
     reactor.callFromThread(stream.end, failure)
-    return failure
 
 
 async def send_on_reactor(job: Job, items: AsyncIterator[Any] | Iterator[Any]) -> Reply:

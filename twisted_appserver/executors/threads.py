@@ -169,9 +169,9 @@ class ThreadExecutor:
                 self._hand_back()
             reply = perform(job.call)
             if type(reply.body) is Parts:
-                failure = send_from_thread(self._reactor, job, reply)
-                reply = Reply(b"", 500 if failure else 200)
-            ended.append((job, reply))
+                send_from_thread(self._reactor, job, reply, self._streamed)
+            else:
+                ended.append((job, reply))
             del running[job]
             if monotonic() - since > HOLD:
                 self._hand_back()
@@ -183,6 +183,10 @@ class ThreadExecutor:
         if self._ended and not self._returning:
             self._returning = True
             self._reactor.callFromThread(self._return)
+
+    def _streamed(self, failure: str) -> None:
+        self.completed += not failure
+        self.failed += bool(failure)
 
     def _return(self) -> None:
         """Hand all replies that there are to those who wait for them. Each fails alone."""

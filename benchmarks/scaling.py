@@ -1,0 +1,110 @@
+"""Calls per second by the length of a function, for threads, worker processes and a Dask cluster.
+
+C{python -m benchmarks.scaling}: prints a table, and writes it into docs/scaling.md. It takes two minutes.
+"""
+
+import argparse
+import http.client
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
+APP = """\
+import time
+
+
+def busy(ms: float):
+    end = time.thread_time() + ms / 1000
+    while time.thread_time() < end:
+        pass
+    return {"done": True}
+
+
+url_patterns = ((r"/busy/(?P<ms>)", busy),)
+"""
+TYPES = ("threaded", "forked", "cluster")
+LENGTHS = (0, 1, 20, 200)  # milliseconds
+SECONDS, ROUNDS, CONNECTIONS = 3, 3, 16
+
+
+def start(kind: str, folder: str) -> tuple[subprocess.Popen[str], int]:
+    """A server, and its port, once it is ready."""
+    words = ["--port", "0", "--type", kind, "--workers", "2", "--app", "app.py"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "twisted_appserver", *words], cwd=folder, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if found := re.search(r"http://localhost:(\d+)/", line):
+            port = int(found[1])
+            break
+    else:
+        raise SystemExit(f"{kind} does not start")
+    while status(port) != 200:
+        time.sleep(0.1)
+    return process, port
+
+
+def status(port: int) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/-/ready")
+    return connection.getresponse().status
+
+
+def calls(port: int, length: int, seconds: int) -> float:
+    """Calls per second; none may fail."""
+    url = f"http://127.0.0.1:{port}/busy/{length}"
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", url]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in said:
+        raise SystemExit(f"some calls failed: {said}")
+    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    assert found is not None
+    return float(found[1])
+
+
+def measure() -> dict[tuple[str, int], float]:
+    """Medians of the rounds, which are interleaved."""
+    found: dict[tuple[str, int], list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "app.py").write_text(APP)
+        for _ in range(ROUNDS):
+            for kind in TYPES:
+                process, port = start(kind, folder)
+                try:
+                    calls(port, 1, 1)
+                    for length in LENGTHS:
+                        found.setdefault((kind, length), []).append(calls(port, length, SECONDS))
+                finally:
+                    process.terminate()
+                    process.wait(30)
+    return {key: statistics.median(values) for key, values in found.items()}
+
+
+def table(figures: dict[tuple[str, int], float]) -> str:
+    head = ["function", *TYPES, "cluster / forked"]
+    rows = [head, ["---"] * len(head)]
+    for length in LENGTHS:
+        row = [figures[kind, length] for kind in TYPES]
+        rows.append([f"{length} ms", *(f"{value:,.0f}" for value in row), f"{row[2] / row[1]:.2f}"])
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def main() -> None:
+    argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__).parse_args()
+    text = table(measure())
+    print(text)
+    page = PAGE.read_text()
+    PAGE.write_text(
+        re.sub(r"<!-- measured -->\n\n?(\|.*\n)*", lambda _: f"<!-- measured -->\n\n{text}", page)
+    )
+
+
+if __name__ == "__main__":
+    main()
