@@ -148,7 +148,7 @@ def run(
     @return: figures, and under C{wrong} all that breaks a promise.
     """
     forked = server_type != "threaded"
-    most = 2 if server_type == "cluster" else 1  # calls that a death may take along
+    most = 4 if server_type == "cluster" else 1  # calls that a death may take along
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         server = Server(server_type, folder)
         try:

@@ -33,7 +33,8 @@ from twisted_appserver.results import perform
 from twisted_appserver.routing import Router
 
 ONCE, AGAIN = "appserver-once-", "appserver-again-"  # begin the keys of tasks that may run once, or again
-AHEAD = 2  # calls with Dask for each of its threads
+KNOWN = 100_000  # calls that have begun which the scheduler remembers
+AHEAD = 4  # calls with Dask for each of its threads
 LOOK = 0.5  # seconds between two looks at the connection
 CONNECT = 3.0  # seconds that a try to connect may take
 
@@ -52,8 +53,10 @@ def names(where: tuple[str, str, str]) -> list[str]:
     return [handler.name for handler in _router(*where).handlers]
 
 
-def work(where: tuple[str, str, str], data: bytes) -> bytes:
+def work(where: tuple[str, str, str], data: bytes, key: str) -> bytes:
     """On a Dask worker: perform a call. What comes in parts elsewhere is sent as a whole from here."""
+    if key.startswith(ONCE) and not _begin(key):
+        raise BegunError
     call = _decoder.decode(data)
     force_setattr(call, "handler", _router(*where).handlers[call.handler])
     reply = perform(call)
@@ -64,13 +67,36 @@ def work(where: tuple[str, str, str], data: bytes) -> bytes:
     return _encoder.encode(reply)
 
 
+class BegunError(Exception):
+    """Raised where a call was begun before: by a worker that died, before or after it had the result."""
+
+
+def _begin(key: str) -> bool:
+    """On a Dask worker: ask the scheduler whether a call may begin, which it may once."""
+    from distributed import get_worker
+    from distributed.utils import sync
+
+    worker = get_worker()
+    return bool(sync(worker.loop, worker.scheduler.appserver_begin, key=key))
+
+
 class Once:
-    """A plugin of the scheduler: a task that may run once fails with its worker."""
+    """A plugin of the scheduler: a task that may run once fails with its worker, and does not begin twice."""
 
     name = "twisted-appserver-once"
 
     def start(self, scheduler: Any) -> None:
         self._scheduler = scheduler
+        self._begun: dict[str, None] = {}
+        scheduler.handlers["appserver_begin"] = self.begin
+
+    def begin(self, key: str) -> bool:
+        if key in self._begun:
+            return False
+        self._begun[key] = None
+        if len(self._begun) > KNOWN:
+            del self._begun[next(iter(self._begun))]
+        return True
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
         if finish == "processing" and str(key).startswith(ONCE):
@@ -147,6 +173,7 @@ class DaskExecutor:
                 n_workers=self.size, threads_per_worker=1, processes=True, dashboard_address=None,
                 asynchronous=True, worker_dashboard_address=None,
             )  # fmt: skip
+            self._cluster.adapt(minimum=self.size, maximum=self.size)  # which replaces those that are lost
         try:
             client = await self._dask.Client(
                 self._cluster or self._scheduler, asynchronous=True, set_as_default=False, timeout=CONNECT
@@ -232,8 +259,9 @@ class DaskExecutor:
         while self._client is not None and self._waiting and len(self._given) < AHEAD * self.size:
             job = self._waiting.popleft()
             begins = AGAIN if job.call.handler.idempotent else ONCE
+            key = begins + uuid4().hex
             future = self._client.submit(
-                work, self._where, _encoder.encode(job.call), key=begins + uuid4().hex, pure=False
+                work, self._where, _encoder.encode(job.call), key, key=key, pure=False
             )
             self._given[job] = future
             self._loop.create_task(self._await(job, future))
@@ -244,7 +272,7 @@ class DaskExecutor:
             outcome = _replies.decode(await future)
         except (asyncio.CancelledError, self._dask.client.FutureCancelledError):
             outcome = HTTPError(503, "the call was lost with the scheduler, whether it ran or not")
-        except self._dask.scheduler.KilledWorker:
+        except (self._dask.scheduler.KilledWorker, BegunError):
             outcome = HTTPError(502, "the cluster's worker died while it was running the call")
         except Exception as error:
             self.log.error("{route} could not be performed: {why!r}", route=job.call.handler.name, why=error)
