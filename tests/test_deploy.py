@@ -111,7 +111,7 @@ class NginxTests(CommandTestCase):
     async def server(self, folder: str) -> Program:
         """The server with the options of the unit, but for where it listens."""
         program = self.twistd(*options("--listen=unix:appserver.sock"), folder=folder)
-        await program.line("appserver.sock")
+        await program.line(r"forked, \d+ workers")  # Twisted tells of its socket before that listens
         return program
 
     async def ask(self, port: int, target: str = "/who", headers: Any = (), **options: Any) -> Answer:
