@@ -92,6 +92,15 @@ async def reactor_late() -> AsyncIterator[dict[str, Any]]:
     raise ValueError("after the first item")
 
 
+async def reactor_table() -> Reply:
+    return Reply((f"{n},{n * n}\n" for n in range(3)), headers={"content-type": "text/csv"})
+
+
+async def reactor_counts(n: int) -> Iterator[dict[str, Any]]:
+    await succeed(None)
+    return counts(n)
+
+
 def plain(a: int) -> dict[str, Any]:
     return {"a": a}
 
@@ -101,7 +110,8 @@ def pid() -> dict[str, Any]:
 
 
 FUNCTIONS = (
-    steps, endless, begins, counts, early, late, bad, dies, table, reactor, reactor_late, plain, pid,
+    steps, endless, begins, counts, early, late, bad, dies, table, reactor, reactor_late, reactor_table,
+    reactor_counts, plain, pid,
 )  # fmt: skip
 url_patterns = (
     *((rf"/{function.__name__}", function) for function in FUNCTIONS),

@@ -241,6 +241,8 @@ class FrontTests(ExecutorTestCase):
                 ("/counts?n=0", (), "application/x-ndjson", b""),
                 ("/table", (), "text/csv", b"0,0\n1,1\n2,4\n"),
                 ("/reactor?n=100", (), "application/x-ndjson", None),
+                ("/reactor_counts?n=100", (), "application/x-ndjson", None),
+                ("/reactor_table", (), "text/csv", b"0,0\n1,1\n2,4\n"),
             ):
                 answer = await exchange(port, request("GET", prefix + target, headers=headers))
                 self.assertEqual((answer.status, answer.headers["content-type"]), (200, kind))

@@ -440,20 +440,17 @@ class HTTPChannel(_Counted):
         """Send the answer to the call that is in the works, or the beginning of one that comes in parts."""
         body, call = reply.body, self._call
         in_parts = type(body) is Stream
-        if (
-            in_parts and self._old_call
-        ):  # which knows no chunks: the end of the connection is that of the body
-            self.persistent = False
-        if self._finishing and not (self._messages or self._dataBuffer):
+        if self._ends or (in_parts and self._old_call):  # which knows no end of a body but the connection's
             self.persistent = False
         connection = b""
         if not self.persistent:
             connection = b"Connection: close\r\n"
         elif self._tell:
             connection = b"Connection: keep-alive\r\n"
-        length = b"" if reply.status in NO_BODY_CODES else b"Content-Length: %d\r\n" % len(body)
         if in_parts:
             length = b"" if self._old_call else b"Transfer-Encoding: chunked\r\n"
+        else:
+            length = b"" if reply.status in NO_BODY_CODES else b"Content-Length: %d\r\n" % len(body)
         self._send(
             b"%bX-Request-ID: %b\r\n%b%b\r\n%b"
             % (
@@ -491,9 +488,14 @@ class HTTPChannel(_Counted):
             return
         if not self._old_call:
             self._send(b"0\r\n\r\n")
-        if self._finishing and not (self._messages or self._dataBuffer):
+        if self._ends:
             self.persistent = False
         self._answered()
+
+    @property
+    def _ends(self) -> bool:
+        """Whether the answer to what is in the works is the last."""
+        return self._finishing and not (self._messages or self._dataBuffer)
 
     def _answered(self) -> None:
         """An answer has been sent to its end."""
@@ -580,7 +582,7 @@ class HTTPChannel(_Counted):
         del self.requests[0]
         if not self._waitingForTransport:
             self._networkProducer.resumeProducing()
-        if not self.persistent or (self._finishing and not (self._messages or self._dataBuffer)):
+        if not self.persistent or self._ends:
             self._closing = True
             self.loseConnection()
             return

@@ -44,6 +44,10 @@ class Parts:
             continue
         return data
 
+    def close(self) -> None:
+        """No more are wanted."""
+        getattr(self._items, "close", bool)()
+
     def pump(self, may: Callable[[], bool], send: Callable[[bytes], None]) -> str:
         """
         Send all, and close the generator.
@@ -58,7 +62,7 @@ class Parts:
                         break
                     send(data)
             finally:
-                getattr(self._items, "close", bool)()
+                self.close()
         except BaseException as error:
             return shown(error)
         return ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -36,6 +36,7 @@ from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SE
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
 
+NAMES = {THREADED_SERVER: "threads", FORKED_SERVER: "processes", CLUSTER_SERVER: "cluster"}
 FLUSH = 0.5  # seconds that a stop waits for clients to read the last answers
 
 
@@ -58,23 +59,19 @@ class AppService(Service):
         self.trouble = ""  # why the last reload did not succeed
         self._reloads = DeferredLock()  # one after the other
         self.executor: IExecutor
-        executors: dict[str, IExecutor] = {"inline": InlineExecutor()}
-        if settings.server_type == FORKED_SERVER:
-            name = "processes"
-            self.executor = ProcessExecutor(
+        makers: dict[str, Callable[[], IExecutor]] = {
+            "threads": lambda: ThreadExecutor(reactor, settings.threads),
+            "processes": lambda: ProcessExecutor(
                 reactor, application, settings.workers, router, settings.max_requests, settings.max_rss
-            )
-        elif settings.server_type == CLUSTER_SERVER:
-            name = "cluster"
-            self.executor = self._cluster(router)
-        else:
-            name = "threads"
-            self.executor = ThreadExecutor(reactor, settings.threads)
-        executors[name] = self.executor
-        if any(handler.executor == "cluster" for handler in router.handlers):
-            executors.setdefault("cluster", self._cluster(router))
-        if any(handler.executor == "threads" for handler in router.handlers):
-            executors.setdefault("threads", ThreadExecutor(reactor, settings.threads))
+            ),
+            "cluster": lambda: DaskExecutor(
+                reactor, application, router, settings.scheduler, settings.workers, settings.upload
+            ),
+        }
+        name = NAMES[settings.server_type]
+        beside = {"threads", "cluster"} & {handler.executor for handler in router.handlers}
+        executors = {"inline": InlineExecutor(), **{each: makers[each]() for each in {name, *beside}}}
+        self.executor = executors[name]
         proxies = Proxies(settings.proxied) if settings.proxied else None
         self._guard = Guard(settings.allow_host, settings.allow_origin, proxies)
         self.dispatcher = Dispatcher(
@@ -118,12 +115,6 @@ class AppService(Service):
         started = [executor.start() for executor in self.dispatcher.executors.values()]
         gatherResults(started, consumeErrors=True).addCallbacks(self._begun, self._not_begun)
         self.log.info("{line}", line=self.line())
-
-    def _cluster(self, router: Router) -> DaskExecutor:
-        settings = self._settings
-        return DaskExecutor(
-            self._reactor, self._application, router, settings.scheduler, settings.workers, settings.upload
-        )
 
     def _begun(self, _: Any) -> None:
         self.started.callback(None)

@@ -3,8 +3,9 @@
 Strategy: a call travels as bytes to L{work}, which looks its function up in the application that it imports
 by name, as a worker process does; nothing of the user's is pickled. A few calls more than there are threads
 are with Dask, the others wait here, where they can be dropped. Dask runs a task again when its worker dies,
-and that is not ours to allow: L{Once} on the scheduler has such a task fail instead, unless its route says
-that it is idempotent. When the scheduler is gone, all is made anew as soon as it is back.
+also if it had ended and its result was still there, and that is not ours to allow: before a call begins, it
+asks L{Once} on the scheduler whether it may, unless its route says that it is idempotent. When the scheduler
+is gone, all is made anew as soon as it is back.
 """
 
 from __future__ import annotations
@@ -81,12 +82,11 @@ def _begin(key: str) -> bool:
 
 
 class Once:
-    """A plugin of the scheduler: a task that may run once fails with its worker, and does not begin twice."""
+    """A plugin of the scheduler: knows which calls have begun."""
 
     name = "twisted-appserver-once"
 
     def start(self, scheduler: Any) -> None:
-        self._scheduler = scheduler
         self._begun: dict[str, None] = {}
         scheduler.handlers["appserver_begin"] = self.begin
 
@@ -97,10 +97,6 @@ class Once:
         if len(self._begun) > KNOWN:
             del self._begun[next(iter(self._begun))]
         return True
-
-    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        if finish == "processing" and str(key).startswith(ONCE):
-            self._scheduler.tasks[key].suspicious = self._scheduler.allowed_failures
 
 
 @implementer(IExecutor)

@@ -6,7 +6,7 @@ fires. Most need not wait, or wait once: C{Deferred.fromCoroutine} would cost mo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
 from inspect import isawaitable
 from types import CoroutineType
@@ -18,8 +18,9 @@ from zope.interface import implementer
 
 from twisted_appserver.calls import CURRENT, Call, Reply
 from twisted_appserver.executors.interface import IExecutor, Job
-from twisted_appserver.executors.stream import send_on_reactor
-from twisted_appserver.results import encode, fault
+from twisted_appserver.executors.stream import each, encoded, send_on_reactor
+from twisted_appserver.parts import Parts
+from twisted_appserver.results import encode, fault, in_parts
 
 _Coroutine = Coroutine[Any, Any, Any]
 
@@ -61,14 +62,18 @@ class InlineExecutor:
                 waiting = _wait_for(result)
                 self._step(job, waiting, _context(call), waiting.send)
                 return
-            if type(result) is not dict and isinstance(result, AsyncIterator | Iterator):
-                sending = send_on_reactor(job, result)
-                self._step(job, sending, _context(call), sending.send)
+            if type(result) is not dict and isinstance(result, AsyncIterator):
+                encoder, reply = in_parts(call)
+                self._send(job, encoded(result, encoder), reply)
                 return
             reply = encode(result, call)
         except BaseException as error:
             reply = fault(error, call)
         self._ended(reply, job)
+
+    def _send(self, job: Job, parts: AsyncGenerator[bytes, None], reply: Reply) -> None:
+        sending = send_on_reactor(job, parts, reply)
+        self._step(job, sending, _context(job.call), sending.send)
 
     def _step(
         self, job: Job, coroutine: _Coroutine, context: Context, go_on: Callable[..., Any], came: Any = None
@@ -110,6 +115,9 @@ class InlineExecutor:
             self._awaited[job].cancel()
 
     def _ended(self, reply: Reply, job: Job) -> None:
+        if type(reply.body) is Parts:
+            self._send(job, each(reply.body), reply)
+            return
         self.running -= 1
         if reply.status < 500:
             self.completed += 1

@@ -7,7 +7,7 @@ has taken, so that a client that stops reading stops the generator, in a thread 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
 from threading import Event, Semaphore
 from typing import Any
@@ -19,8 +19,7 @@ from zope.interface import implementer
 
 from twisted_appserver.calls import Reply
 from twisted_appserver.executors.interface import Job
-from twisted_appserver.parts import WINDOW, shown
-from twisted_appserver.results import in_parts
+from twisted_appserver.parts import WINDOW, Parts, shown
 
 
 @implementer(IPushProducer)
@@ -137,13 +136,13 @@ def send_from_thread(reactor: Any, job: Job, reply: Reply, over: Callable[[str],
     reactor.callFromThread(stream.end, failure)
 
 
-async def send_on_reactor(job: Job, items: AsyncIterator[Any] | Iterator[Any]) -> Reply:
+async def send_on_reactor(job: Job, parts: AsyncGenerator[bytes, None], reply: Reply) -> Reply:
     """
-    On the reactor: send what a generator yields, part after part.
+    On the reactor: send an answer part after part.
 
+    @param reply: its beginning.
     @return: what counts as the outcome.
     """
-    encoder, reply = in_parts(job.call)
     granted, waiting = WINDOW, Deferred[None]()
     stream: Stream | None = None
 
@@ -154,8 +153,7 @@ async def send_on_reactor(job: Job, items: AsyncIterator[Any] | Iterator[Any]) -
         called.callback(None)
 
     try:
-        async for item in items if isinstance(items, AsyncIterator) else _each(items):
-            data = encoder(item)
+        async for data in parts:
             if stream is None:
                 stream = Stream(grant, lambda: grant(1))
                 job.begin(replace(reply, body=stream))
@@ -171,10 +169,7 @@ async def send_on_reactor(job: Job, items: AsyncIterator[Any] | Iterator[Any]) -
         stream.end(shown(error))
         return Reply(b"", 500)
     finally:
-        if isinstance(items, AsyncGenerator):
-            await items.aclose()
-        elif isinstance(items, Generator):
-            items.close()
+        await parts.aclose()
     if stream is None:
         stream = Stream(grant, bool)
         job.begin(replace(reply, body=stream))
@@ -182,6 +177,21 @@ async def send_on_reactor(job: Job, items: AsyncIterator[Any] | Iterator[Any]) -
     return Reply(b"", 200)
 
 
-async def _each(items: Iterator[Any]) -> AsyncIterator[Any]:
-    for item in items:
-        yield item
+async def encoded(items: AsyncIterator[Any], encode: Callable[[Any], bytes]) -> AsyncGenerator[bytes, None]:
+    """The parts that an asynchronous iterator yields."""
+    try:
+        async for item in items:
+            if data := encode(item):
+                yield data
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
+
+
+async def each(parts: Parts) -> AsyncGenerator[bytes, None]:
+    """These parts, one after the other."""
+    try:
+        for data in parts:
+            yield data
+    finally:
+        parts.close()

@@ -5,6 +5,7 @@ The modules:
   - L{memory}: in this process only.
   - L{sqlite}: in a file.
   - L{postgresql}: in a database that several servers share; L{batch}, L{schema}.
+  - L{gathering}: what both of these store at once.
 """
 
 from twisted_appserver.errors import ConfigurationError

@@ -25,10 +25,10 @@ from twisted_appserver.tqueue.interface import AwayError
 from twisted_appserver.tqueue.queues import Config
 from twisted_appserver.tqueue.stores import schema
 from twisted_appserver.tqueue.stores.batch import CHANNEL, Batch, Request
+from twisted_appserver.tqueue.stores.gathering import Gathering
 from twisted_appserver.tqueue.stores.interface import StoreError
 
 BATCH = 1024  # requests in one transaction
-ENOUGH = 256  # requests that are not kept waiting for more
 PAUSE = 0.25  # seconds between two tries to connect
 # A server that is cut off must not hold its locks, nor wait, for longer than a few seconds.
 TO_DATABASE = {
@@ -61,7 +61,6 @@ class PostgreSQLStore:
         self.url, self.name = url, "postgresql:"
         self.server = urandom(8).hex()
         self.away = False
-        self._waiting: list[Request] = []
         self._given: deque[Request] = deque()  # to the thread
         self._closing = False
         self._ids: dict[str, int] = {}  # of queues
@@ -86,6 +85,7 @@ class PostgreSQLStore:
             ) from None
         self._psycopg: Any = psycopg
         self._reactor, self._max_queues, self._answered, self._heard = reactor, max_queues, answered, heard
+        self._gathering = Gathering(reactor, self._hand_over)
         self._selector = selectors.DefaultSelector()
         self._bell, self._rope = socket.socketpair()
         self._rope.setblocking(False)
@@ -103,17 +103,10 @@ class PostgreSQLStore:
     def ask(self, request: Request) -> None:
         """Have a request done, together with all others of this turn of the reactor."""
         request.asked = True
-        if not self._waiting:
-            self._reactor.callLater(0, self._kick, 1)
-        self._waiting.append(request)
+        self._gathering.add(request)
 
-    def _kick(self, before: int) -> None:
-        """Hand over what waits when a turn of the reactor has brought nothing more."""
-        if before < len(self._waiting) < ENOUGH:
-            self._reactor.callLater(0, self._kick, len(self._waiting))
-            return
-        self._given.extend(self._waiting)
-        self._waiting.clear()
+    def _hand_over(self, requests: list[Request]) -> None:
+        self._given.extend(requests)
         self._ring()
 
     def _ring(self) -> None:
@@ -126,11 +119,9 @@ class PostgreSQLStore:
         """
         closed: Deferred[None] = Deferred()
         self._closed = closed
-        self._given.extend(self._waiting)
-        self._waiting.clear()
         self._closing = True
         self._stopped.set()
-        self._ring()
+        self._gathering.flush()
         return closed
 
     # In the thread.

@@ -28,6 +28,7 @@ from zope.interface import implementer
 
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.tqueue.queues import Config, Remembered, Task
+from twisted_appserver.tqueue.stores.gathering import Gathering
 from twisted_appserver.tqueue.stores.interface import Change, IStore, Saved, StoreError
 
 VERSION = 1
@@ -61,7 +62,6 @@ FORGET = "DELETE FROM keys WHERE (queue, lane) IN (VALUES {})", "(?, ?)"
 ROWS = 64  # in one statement
 RESERVE = 8 * 1024 * 1024  # bytes
 BATCH = 4096  # changes in one commit
-ENOUGH = 256  # changes that are not kept waiting for more
 RETRY = 1.0  # seconds between two looks whether a full disk has space again
 TIDY = Change()  # stands for the wish to give space back
 TIDY_PAGES = 10_000  # at most so many at once
@@ -82,13 +82,13 @@ class SQLiteStore:
 
     def __init__(self, path: str) -> None:
         self.path, self.name = os.path.abspath(path), f"sqlite:{path}"
-        self._waiting: list[_Waiting] = []
         self._given: deque[_Waiting] = deque()  # to the thread
         self._wake, self._closing = Event(), False
         self._full, self._look_again = False, 0.0  # whether new tasks are refused, and until when to say so
 
     def open(self, reactor: Any) -> Saved:
         self._reactor = reactor
+        self._gathering = Gathering(reactor, self._hand_over)
         try:
             self._database = sqlite3.connect(
                 self.path, timeout=1.0, isolation_level=None, check_same_thread=False
@@ -137,18 +137,11 @@ class SQLiteStore:
 
     def _enqueue(self, change: Change) -> Deferred[None]:
         deferred: Deferred[None] = Deferred()
-        if not self._waiting:
-            self._reactor.callLater(0, self._kick, 1)
-        self._waiting.append((change, deferred))
+        self._gathering.add((change, deferred))
         return deferred
 
-    def _kick(self, before: int) -> None:
-        """Hand over what waits when a turn of the reactor has brought nothing more: one commit has it all."""
-        if before < len(self._waiting) < ENOUGH:
-            self._reactor.callLater(0, self._kick, len(self._waiting))
-            return
-        self._given.extend(self._waiting)
-        self._waiting.clear()
+    def _hand_over(self, changes: list[_Waiting]) -> None:
+        self._given.extend(changes)
         self._wake.set()
 
     def tidy(self) -> None:
@@ -171,7 +164,7 @@ class SQLiteStore:
                 answers = self._commit(batch)
                 if any(change is TIDY for change, _ in batch):
                     self._vacuum()
-                last = self._closing and not (self._given or self._waiting)
+                last = self._closing and not (self._given or self._gathering)
                 if last:
                     self._database.close()
                 self._reactor.callFromThread(_answer, answers)
