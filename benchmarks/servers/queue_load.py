@@ -11,7 +11,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.managers import BaseManager
 from threading import Thread
 from typing import Any, Protocol
@@ -140,12 +140,18 @@ class Connection:
         self.answer, self.sent = b"", time.perf_counter()
 
 
-def sockets(port: int, speaker: Speaker, count: int, seconds: float, cycle: bool, limit: int) -> list[float]:
-    """Ask for C{seconds}, or until there were C{limit} answers; return how long each took."""
+def sockets(
+    ports: Sequence[int], speaker: Speaker, count: int, seconds: float, cycle: bool, limit: int
+) -> list[float]:
+    """
+    Ask for C{seconds}, or until there were C{limit} answers; return how long each took.
+
+    @param ports: of one server or several, which get their share of the connections.
+    """
     poll, took = select.epoll(), []
     connections = {}
-    for _ in range(count):
-        connection = Connection(port, speaker, cycle)
+    for number in range(count):
+        connection = Connection(ports[number % len(ports)], speaker, cycle)
         connections[connection.socket.fileno()] = connection
         poll.register(connection.socket, select.EPOLLIN)
     for connection in connections.values():
@@ -200,16 +206,18 @@ def managed(port: int, count: int, seconds: float, cycle: bool) -> list[float]:
 
 def main(name: str, port: str, count: str, seconds: str, what: str, limit: str = "0") -> None:
     """
+    @param port: of the server, or of several, with commas between.
     @param what: C{put}, or C{cycle} of put, get and done, or C{check} what comes back.
     @param limit: of answers; 0 for none.
     """
+    ports = [int(each) for each in port.split(",")]
     if what == "check" and name != "managers":  # whose proxies are the standard library's
-        check(int(port), SPEAKERS[name]())
+        check(ports[0], SPEAKERS[name]())
     began, cycle = time.perf_counter(), what != "put"
     if name == "managers":
-        took = managed(int(port), int(count), float(seconds), cycle)
+        took = managed(ports[0], int(count), float(seconds), cycle)
     else:
-        took = sockets(int(port), SPEAKERS[name](), int(count), float(seconds), cycle, int(limit))
+        took = sockets(ports, SPEAKERS[name](), int(count), float(seconds), cycle, int(limit))
     spent = time.perf_counter() - began
     took.sort()
     figures = {

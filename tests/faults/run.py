@@ -124,7 +124,12 @@ def leaks(server: Server, before: dict[str, int], descriptors: int) -> list[str]
         after = server.figures()
         found = [
             f"{name}: {before[name]} before, {after[name]} after"
-            for name, spare in (("descriptors", descriptors), ("threads", 20), ("workers", 0), ("memory", GROWTH))
+            for name, spare in (
+                ("descriptors", descriptors),
+                ("threads", 20),
+                ("workers", 0),
+                ("memory", GROWTH),
+            )
             if after[name] > before[name] + spare
         ]
         if not found or time.monotonic() > end:

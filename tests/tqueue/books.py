@@ -1,10 +1,11 @@
 """Are the books right? Producers and consumers keep ledgers while everything around them fails.
 
-Usage: python -m tests.tqueue.books --minutes 10 --seed 1 [--lying] [--postgresql]. Server, producers and
-consumers are killed, stopped for a while, their connections cut in the middle of answers, and the disk is
-filled. After each round the ledgers are compared: see L{Books.check}. With C{--lying} the server answers
-before it commits, and the test must fail. With C{--postgresql} there are two servers over one database, which
-is stopped at once, again and again.
+Usage: python -m tests.tqueue.books --minutes 10 --seed 1 [--lying] [--postgresql] [--hosts]. Server,
+producers and consumers are killed, stopped for a while, their connections cut in the middle of answers, and
+the disk is filled. After each round the ledgers are compared: see L{Books.check}. With C{--lying} the server
+answers before it commits, and the test must fail. With C{--postgresql} there are two servers over one
+database, which is stopped at once, again and again. With C{--hosts} (as root on Linux) these three are hosts
+in a network of their own, which are cut off for a while too.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
+from examples.hosts.network import Network
 from tests.tqueue.people import LEASE, MAXSIZE
 from tests.tqueue.postgres import PostgreSQL
 from tests.tqueue.serving import ROOT, Server
@@ -44,15 +48,15 @@ class Books:
         self.acked: dict[str, float] = {}
         self.refused: set[str] = set()
         self.finishing: set[str] = set()
-        self.got: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
+        self.got: dict[str, list[tuple[int, float, float, str]]] = defaultdict(list)
         for path in glob.glob(os.path.join(folder, "*")):
             with open(path) as file:
                 for line in file:
-                    self._enter(*line.split())
+                    self._enter(os.path.basename(path), *line.split())
 
-    def _enter(self, what: str, name: str, *numbers: str) -> None:
+    def _enter(self, who: str, what: str, name: str, *numbers: str) -> None:
         if what == "got":
-            self.got[name].append((int(numbers[0]), float(numbers[1]), float(numbers[2])))
+            self.got[name].append((int(numbers[0]), float(numbers[1]), float(numbers[2]), who))
         elif what in ("try", "ack"):
             (self.tried if what == "try" else self.acked)[name] = float(numbers[0])
         elif what in ("refused", "finishing"):
@@ -81,10 +85,10 @@ class Books:
         for name, deliveries in self.got.items():
             deliveries.sort()
             counts["answers lost"] += deliveries[-1][0] - len(deliveries)
-            for (one, asked, _), (other, _, given) in itertools.pairwise(deliveries):
+            for (one, asked, *_), (other, _, given, _) in itertools.pairwise(deliveries):
                 counts["leases run out"] += 1
                 if one == other:
-                    raise Wrong(f"{name} was given out twice in delivery {one}")
+                    raise Wrong(f"{name} was given out twice in delivery {one}: {deliveries}")
                 if given < asked + LEASE * (other - one) - 0.01:
                     raise Wrong(f"{name} was given out again after {given - asked} seconds: {deliveries}")
 
@@ -96,7 +100,7 @@ class Books:
         for names in by_producer.values():
             first_got = float("inf")  # of all that the same producer put later
             for _, name in sorted(names, reverse=True):
-                delivery, asked, given = self.got[name][0]
+                delivery, asked, given, _ = self.got[name][0]
                 if delivery == 1:
                     counts["in order"] += 1
                     if first_got < asked:
@@ -107,25 +111,29 @@ class Books:
 class Village:
     """The servers, the people and the proxy of one run, and what befalls them."""
 
-    def __init__(self, folder: str, seed: int, lying: bool = False, postgresql: bool = False) -> None:
-        self.random, self.folder, self.small = random.Random(seed), folder, False
+    def __init__(
+        self, folder: str, seed: int, lying: bool = False, postgresql: bool = False, hosts: Sequence[Any] = ()
+    ) -> None:
+        self.random, self.folder, self.small, self.hosts = random.Random(seed), folder, False, hosts
         self.database: PostgreSQL | None = None
         self.misfortunes = list(self.MISFORTUNES)
         if postgresql:
-            self.database = PostgreSQL(fsync=True).start()
-            self.misfortunes += [Village.stop_database] * 2
+            own = {"address": hosts[-1].address, "prefix": hosts[-1].prefix} if hosts else {}
+            self.database = PostgreSQL(fsync=True, **own).start()
+            self.misfortunes += [Village.stop_database] * 2 + [Village.cut_off] * 3 * bool(hosts)
             store = self.database.database()
         else:
             self._mount()
             store = f"sqlite:{self.disk}/tasks.db"
         script = "-c", "import runpy; runpy.run_module('tests.tqueue.lying', run_name='__main__')"
         self.servers = [
-            Server(store, script=script if lying else None).start() for _ in range(2 if postgresql else 1)
+            Server(store, script=script if lying else None, host=host).start()
+            for host in hosts[:2] or [None] * (1 + postgresql)
         ]
         self.counts: Counter[str] = Counter()
         self.people: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.proxy = subprocess.Popen(
-            [sys.executable, "-m", "tests.tqueue.cutting", str(self.server.port), str(seed)],
+            [sys.executable, "-m", "tests.tqueue.cutting", self.server.url, str(seed)],
             stdout=subprocess.PIPE,
             cwd=ROOT,
         )
@@ -199,6 +207,14 @@ class Village:
         time.sleep(self.random.uniform(0, 2.0))
         self.database.start()
 
+    def cut_off(self) -> None:
+        """A server, or the database: what they send is lost, and nobody is told."""
+        host = self.random.choice(self.hosts)
+        self.counts[f"{host.name.rpartition('-')[2]} cut off"] += 1
+        host.cut()
+        time.sleep(self.random.choice((self.random.uniform(0, 2.0), self.random.uniform(2.0, 12.0))))
+        host.mend()
+
     def kill_person(self) -> None:
         role, process = self.people.pop(self.random.randrange(len(self.people)))
         self.counts[f"{role} killed"] += 1
@@ -250,13 +266,15 @@ class Village:
             self.database.remove()
 
 
-def main(minutes: float, seed: int, lying: bool = False, postgresql: bool = False) -> Counter[str]:
+def main(
+    minutes: float, seed: int, lying: bool = False, postgresql: bool = False, hosts: Sequence[Any] = ()
+) -> Counter[str]:
     """
     @return: how often what has happened.
     @raise Wrong: when the books do not agree.
     """
     with tempfile.TemporaryDirectory() as folder:
-        village = Village(folder, seed, lying, postgresql)
+        village = Village(folder, seed, lying, postgresql, hosts)
         try:
             end, number = time.monotonic() + 60 * minutes, 0
             while (left := end - time.monotonic()) > 0:
@@ -271,16 +289,28 @@ def main(minutes: float, seed: int, lying: bool = False, postgresql: bool = Fals
     return village.counts
 
 
+def main_on_hosts(minutes: float, seed: int, lying: bool) -> None:
+    """As L{main}, with two servers and the database each on a host of its own, and the people on another."""
+    with Network(f"books{os.getpid()}") as network:
+        hosts = [network.host(name) for name in ("server1", "server2", "database")]
+        network.host("people").enter()
+        main(minutes, seed, lying, True, hosts)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Are the books right?")
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--lying", action="store_true", help="with a server that answers before it commits")
     parser.add_argument("--postgresql", action="store_true", help="two servers over one PostgreSQL")
+    parser.add_argument("--hosts", action="store_true", help="these on hosts that are cut off too")
     given = parser.parse_args()
     print(f"seed {given.seed}")
     try:
-        main(given.minutes, given.seed, given.lying, given.postgresql)
+        if given.hosts:
+            main_on_hosts(given.minutes, given.seed, given.lying)
+        else:
+            main(given.minutes, given.seed, given.lying, given.postgresql)
     except Wrong as wrong:
         sys.exit(f"WRONG: {wrong}")
     print("the books are right")

@@ -1,10 +1,11 @@
-"""A proxy that cuts connections in the middle of an answer, now and then: python -m ... PORT SEED."""
+"""A proxy that cuts connections in the middle of an answer, now and then: python -m ... URL SEED."""
 
 from __future__ import annotations
 
 import random
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.internet import reactor
 from twisted.protocols import portforward
@@ -34,13 +35,14 @@ class Factory(portforward.ProxyFactory):
     protocol = Side  # type: ignore[assignment]
 
 
-def main(port: int, seed: int) -> None:
+def main(url: str, seed: int) -> None:
     random.seed(seed)
     here: Any = reactor
-    listening = here.listenTCP(0, Factory("127.0.0.1", port), interface="127.0.0.1")
+    server = urlsplit(url)
+    listening = here.listenTCP(0, Factory(str(server.hostname), server.port or 80), interface="127.0.0.1")
     print(listening.getHost().port, flush=True)
     here.run()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]))

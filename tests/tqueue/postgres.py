@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from itertools import count
 
@@ -25,14 +26,21 @@ def folder_of_programs() -> str | None:
 
 class PostgreSQL:
     """
-    @param host: the address to listen at, besides a Unix socket.
+    @param address: where to listen, besides a Unix socket.
+    @param prefix: words before the command, that have it run on a host of its own.
     @param fsync: whether it is durable against the loss of power; not needed by tests, but by measurements.
     """
 
-    def __init__(self, host: str = "127.0.0.1", fsync: bool = False, settings: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        address: str = "127.0.0.1",
+        fsync: bool = False,
+        settings: tuple[str, ...] = (),
+        prefix: Sequence[str] = (),
+    ) -> None:
         programs = folder_of_programs()
         assert programs is not None, "there is no PostgreSQL: apt-get install postgresql"
-        self._programs, self.host = programs, host
+        self._programs, self.address, self._prefix = programs, address, prefix
         self._settings = (f"fsync={'on' if fsync else 'off'}", "max_connections=100", *settings)
         # PostgreSQL refuses to run as root.
         self._user = (
@@ -67,15 +75,8 @@ class PostgreSQL:
         subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=120)
 
     def start(self) -> PostgreSQL:
-        command = [
-            *self._user,
-            os.path.join(self._programs, "postgres"),
-            "-D",
-            self.data,
-            "-p",
-            str(self.port),
-        ]
-        command += ["-k", self.folder, "-h", self.host]
+        command = [*self._prefix, *self._user, os.path.join(self._programs, "postgres")]
+        command += ["-D", self.data, "-p", str(self.port), "-k", self.folder, "-h", self.address]
         for setting in self._settings:
             command += ["-c", setting]
         with open(os.path.join(self.folder, "log"), "ab") as log:
@@ -103,7 +104,7 @@ class PostgreSQL:
         return self.url(name)
 
     def url(self, name: str = "postgres") -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://postgres@{self.address}:{self.port}/{name}"
 
     def ask(self, *statements: str, database: str = "postgres") -> str:
         command = [

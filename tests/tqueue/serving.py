@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -19,6 +20,7 @@ class Server:
     @param store: as C{--store} has it.
     @param port: 0 for a free one, which it keeps over restarts.
     @param script: what to run instead of twistd.
+    @param host: a L{examples.hosts.network.Host} to run on; this machine if C{None}.
     """
 
     def __init__(
@@ -27,7 +29,9 @@ class Server:
         port: int = 0,
         options: Sequence[str] = (),
         script: Sequence[str] | None = None,
+        host: Any = None,
     ) -> None:
+        self._host = host
         self.store, self.port, self.options = store, port, options
         self._script = script or ("-c", "from twisted.scripts.twistd import run; run()")
         self.log: list[str] = []
@@ -35,13 +39,18 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host.address if self._host else '127.0.0.1'}:{self.port}"
 
     def start(self, seconds: float = 20.0) -> Server:
         """Return when it answers."""
-        arguments = [*self._script, "-n", "--pidfile=", "tqueuesrv"]
+        command = [sys.executable, *self._script, "-n", "--pidfile=", "tqueuesrv", "--store", self.store]
+        if self._host:
+            command = [*self._host.prefix, *command, "--insecure", "--allow-host", "*"]
+            command += ["--listen", f"tcp:8082:interface={self._host.address}"]
+        else:
+            command += ["--port", str(self.port)]
         self.process = subprocess.Popen(
-            [sys.executable, *arguments, "--store", self.store, "--port", str(self.port), *self.options],
+            [*command, *self.options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -61,7 +70,7 @@ class Server:
         with process.stdout as stream:
             for line in stream:
                 self.log.append(line.rstrip())
-                found = re.search(r"http://localhost:(\d+)/", line)
+                found = re.search(r"http://[\w.]+:(\d+)/", line)
                 if found:
                     self.port = int(found[1])
                     ready.set()

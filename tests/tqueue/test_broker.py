@@ -314,6 +314,21 @@ class BetweenTests(BrokerCase):
         self.store.commit()
         self.assertIsInstance(self.successResultOf(getting), Task)
 
+    def test_repeated_before_given_up(self) -> None:
+        """A get that is given up after it was repeated leaves the task to the second one only."""
+        putting = self.ask(self.broker.put("q", Task(0, b"{}")))
+        self.store.commit()
+        number = self.successResultOf(putting).number
+        first = self.ask(self.broker.get("q", key="a:1"))
+        second = self.ask(self.broker.get("q", key="a:1"))
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.store.commit()
+        self.store.commit()
+        task = self.successResultOf(second)
+        self.assertEqual((task.number, task.deliveries), (number, 1))
+        self.assertEqual(self.now(self.broker.get("q")), EMPTY)
+
     def test_put_fails(self) -> None:
         """A put that cannot be stored fails, and its room is free again."""
         configuring = self.ask(

@@ -389,6 +389,34 @@ class PostgreSQLTests(StoreTestCase):
         await there.get("q")
         self.assertIsInstance(await waiting, Task)
 
+    async def test_repeated_elsewhere(self) -> None:
+        """A get that was given up, and repeated at another server before the first knew, is not undone."""
+        url = shared().database()
+        there = self.broker(url)
+        (number,) = await put(there, 1)
+        here, releases = make_broker(reactor, open_store(url)), list[Any]()
+        ask, answered = here.store.ask, here._answered
+
+        def keep_releases(request: Any) -> None:
+            (releases.append if request.verb == "release" else ask)(request)
+
+        def give_up(*arguments: Any) -> None:  # after the task was leased, and before that is known
+            first.cancel()
+            answered(*arguments)
+
+        here.store.ask, here._answered = keep_releases, give_up
+        here.start()
+        self.addCleanup(here.stop)
+        first = begin(here.get("q", None, "k:1"))
+        first.addErrback(lambda failure: failure.trap(CancelledError))
+        while not releases:
+            await deferLater(reactor, 0.01)
+        task = await there.get("q", None, "k:1")
+        self.assertEqual((task.number, task.deliveries), (number, 1))
+        ask(releases[0])
+        self.assertIsNone(await releases[0].deferred)
+        self.assertEqual(await there.get("q"), EMPTY)
+
     async def test_away(self) -> None:
         """Where there is no database, the start says so."""
         broker = make_broker(reactor, open_store("postgresql://postgres@127.0.0.1:1/x"))

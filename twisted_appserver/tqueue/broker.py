@@ -240,6 +240,8 @@ class Broker:
             storing = self._storing.get((name, key))
             if storing is not None:
                 await _shared(storing)
+            if queue.holders.get(key) is not held:  # the first request was only now found to be given up
+                return await self.get(name, seconds, key, timeout)
             return held
         if not queue.ready or place.getters:
             if self._drained(queue):

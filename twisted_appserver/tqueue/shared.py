@@ -270,7 +270,8 @@ class SharedBroker:
         """A client that is gone has not had the task that it was to get: this was no delivery."""
         task = request.answer
         if request.verb == "get" and isinstance(task, Task) and not self._stopping:
-            back = Request("release", request.name, number=task.number, delivery=task.deliveries, undo=1)
+            this = {"number": task.number, "delivery": task.deliveries, "undo": task.lease}
+            back = Request("release", request.name, **this)
             self._ask(back).addErrback(lambda failure: self.log.warn("not given back: {e}", e=failure.value))
 
     def _count(self, request: Request) -> None:

@@ -26,7 +26,10 @@ PLACES = {  # of a ready task in its queue, by the queue's kind
     "lifo": ("CASE WHEN deliveries > 0 THEN 0 ELSE 1 END", "''", "-number"),
     "priority": ("priority", '"order"', "number"),
 }
-FIELDS = 't.number, t.body, t.priority, t."order", t.deliveries, t.holder'
+FIELDS = (
+    't.number, t.body, t.priority, t."order", t.deliveries, t.holder, '
+    "coalesce(extract(epoch FROM t.at), 0)::float8"
+)
 
 
 class Request:
@@ -37,6 +40,7 @@ class Request:
     @ivar answer: else what it gets.
     @ivar over: whether nobody wants the answer any more. C{asked}: whether the store is at it.
     @ivar waits: whether it may wait. C{late}: whether its time is over.
+    @ivar undo: of a release that undoes a delivery: when the lease was to end, so that it undoes no other.
     """
 
     __slots__ = (
@@ -56,7 +60,7 @@ class Request:
         self.count: int = what.get("count", 0)
         self.changes: dict[str, Any] = what.get("changes", {})
         self.state: str = what.get("state", "ready")
-        self.undo: int = what.get("undo", 0)
+        self.undo: float = what.get("undo", 0.0)
         self.answer: Any = None
         self.timer: Any = None
         self.unserved = True
@@ -67,8 +71,8 @@ class Request:
 
 
 def _task(row: Sequence[Any]) -> Task:
-    number, body, priority, order, deliveries, holder = row[:6]
-    return Task(number, bytes(body), priority, order, deliveries=deliveries, holder=holder)
+    number, body, priority, order, deliveries, holder, at = row[:7]
+    return Task(number, bytes(body), priority, order, lease=at, deliveries=deliveries, holder=holder)
 
 
 class Batch:
@@ -312,7 +316,6 @@ class _Queue:
         wanting = self._not_held(requests)
         if not wanting:
             return
-        lease = self._config.lease
         rows = self._ask(
             f"WITH picked AS (SELECT number, row_number() OVER (ORDER BY first, second, third) AS place "
             f"FROM (SELECT number, first, second, third FROM tqueue.tasks WHERE queue = %s AND state = 0 "
@@ -321,11 +324,11 @@ class _Queue:
             f"at = statement_timestamp() + make_interval(secs => w.seconds) "
             f"FROM picked JOIN unnest(%s::float8[], %s::text[]) WITH ORDINALITY AS w(seconds, holder, place) "
             f"USING (place) WHERE t.queue = %s AND t.number = picked.number RETURNING {FIELDS}, place",
-            self._id, len(wanting), [lease if r.seconds is None else r.seconds for r in wanting],
+            self._id, len(wanting), [self._lease_of(request) for request in wanting],
             [request.key for request in wanting], self._id,
         )  # fmt: skip
         for row in rows:
-            wanting[row[6] - 1].reply(_task(row))
+            wanting[row[7] - 1].reply(_task(row))
         if len(rows) < len(wanting) and self._drained():
             self._signal("getters")
             for request in wanting:
@@ -335,22 +338,34 @@ class _Queue:
             self._signal("putters")
 
     def _not_held(self, requests: Sequence[Request]) -> list[Request]:
-        """Those that do not hold a task already; others, whose answers were lost, get theirs again."""
+        """
+        Those that do not hold a task already; others, whose answers were lost, get theirs again. That begins
+        a new lease, so that the first request, if it is only now found to be given up, undoes nothing.
+        """
         keys = [request.key for request in requests if request.key]
-        held = {}
+        held = set()
         if keys:
             rows = self._ask(
-                f"SELECT {FIELDS} FROM tqueue.tasks t WHERE queue = %s AND state = 2 AND holder <> '' "
-                f"AND holder = ANY(%s::text[])", self._id, keys,
+                "SELECT holder FROM tqueue.tasks t WHERE queue = %s AND state = 2 AND holder <> '' "
+                "AND holder = ANY(%s::text[])", self._id, keys,
             )  # fmt: skip
-            held = {row[5]: _task(row) for row in rows}
+            held = {row[0] for row in rows}
         wanting = []
         for request in requests:
             if request.key in held:
-                request.reply(held[request.key])
+                change = "at = statement_timestamp() + make_interval(secs => %s) "
+                rows = self._ask(
+                    f"UPDATE tqueue.tasks t SET {change} WHERE queue = %s AND state = 2 AND holder <> '' "
+                    f"AND holder = %s RETURNING {FIELDS}", self._lease_of(request), self._id, request.key,
+                )  # fmt: skip
+                request.reply(_task(rows[0]))
             else:
                 wanting.append(request)
         return wanting
+
+    def _lease_of(self, request: Request) -> float:
+        """In seconds."""
+        return self._config.lease if request.seconds is None else request.seconds
 
     def done(self, requests: Sequence[Request]) -> None:
         rows = self._ask(
@@ -376,18 +391,18 @@ class _Queue:
         """Change a leased task."""
         rows = self._ask(
             f"UPDATE tqueue.tasks t SET {change} WHERE queue = %s AND number = %s AND state = {LEASED} "
-            f"AND %s IN (0, deliveries) RETURNING {FIELDS}, t.state",
-            *values, self._id, request.number, request.delivery,
+            f"AND %s IN (0, deliveries) AND %s IN (0, extract(epoch FROM at)::float8) "
+            f"RETURNING {FIELDS}, t.state",
+            *values, self._id, request.number, request.delivery, request.undo,
         )  # fmt: skip
-        if rows and rows[0][6] == READY:
+        if rows and rows[0][7] == READY:
             self._signal("getters")
         return _task(rows[0]) if rows else None
 
     def extend(self, requests: Sequence[Request]) -> None:
         for request in requests:
-            seconds = self._config.lease if request.seconds is None else request.seconds
             change = "at = statement_timestamp() + make_interval(secs => %s)"
-            request.reply(self._update(request, change, seconds))
+            request.reply(self._update(request, change, self._lease_of(request)))
 
     def release(self, requests: Sequence[Request]) -> None:
         most = self._config.max_deliveries
@@ -397,7 +412,8 @@ class _Queue:
                 f"deliveries - %s >= %s THEN {BURIED} WHEN %s > 0 THEN {DELAYED} ELSE {READY} END, "
                 f"at = CASE WHEN %s > 0 THEN statement_timestamp() + make_interval(secs => %s) END"
             )
-            values = (request.undo, most, request.undo, most, *[request.delay] * 3)
+            undone = int(request.undo > 0)
+            values = (undone, most, undone, most, *[request.delay] * 3)
             request.reply(self._update(request, change, *values))
 
     def bury(self, requests: Sequence[Request]) -> None:
@@ -476,8 +492,8 @@ class _Queue:
             state = STATES[request.state]
             order = "first, second, third" if state == READY else "number"
             rows = self._ask(
-                f"SELECT {FIELDS}, coalesce(extract(epoch FROM at), 0)::float8 FROM tqueue.tasks t "
-                f"WHERE queue = %s AND state = {state} ORDER BY {order} LIMIT %s", self._id, request.count,
+                f"SELECT {FIELDS} FROM tqueue.tasks t WHERE queue = %s AND state = {state} "
+                f"ORDER BY {order} LIMIT %s", self._id, request.count,
             )  # fmt: skip
             tasks = [_task(row) for row in rows]
             for task, row in zip(tasks, rows, strict=True):

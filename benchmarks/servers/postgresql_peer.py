@@ -1,0 +1,104 @@
+"""
+Other task queues over PostgreSQL: NAME ROLE URL SECONDS.
+
+C{prepare} makes their tables, C{produce} puts task after task from 64 coroutines, each committed before the
+next, and C{work} does them and prints how many per second were done, after a second that does not count. As
+many connections, and as many tasks at once, as helped in trials: more made neither faster.
+"""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import uvloop
+
+PAYLOAD = {"n": 1, "text": "x" * 80}
+COROUTINES, CONNECTIONS, BATCH = 64, 16, 64
+WARM = 1.0  # seconds
+
+
+class Count:
+    """How many tasks were done, in the seconds that count."""
+
+    def __init__(self, seconds: float) -> None:
+        self._begin = time.monotonic() + WARM
+        self._seconds, self._done = seconds, 0
+
+    def __call__(self) -> None:
+        self._done += 0 <= time.monotonic() - self._begin < self._seconds
+
+    async def end(self) -> None:
+        await asyncio.sleep(self._begin + self._seconds - time.monotonic())
+        print(self._done / self._seconds, flush=True)
+
+
+async def loop(put: Callable[[], Awaitable[Any]], seconds: float) -> None:
+    """Put from several coroutines until the time is over."""
+    end = time.monotonic() + seconds + 2 * WARM
+
+    async def one() -> None:
+        while time.monotonic() < end:
+            await put()
+
+    await asyncio.gather(*(one() for _ in range(COROUTINES)))
+
+
+async def procrastinate(role: str, url: str, seconds: float) -> None:
+    import procrastinate as package
+
+    connector = package.PsycopgConnector(conninfo=url, min_size=4, max_size=CONNECTIONS)
+    app, count = package.App(connector=connector), Count(seconds)
+
+    @app.task(name="bench")
+    async def bench(**fields: Any) -> None:
+        count()
+
+    async with app.open_async():
+        if role == "prepare":
+            await app.schema_manager.apply_schema_async()
+        elif role == "produce":
+            await loop(lambda: bench.defer_async(**PAYLOAD), seconds)
+        else:
+            options: Any = {"concurrency": BATCH, "delete_jobs": "always", "install_signal_handlers": False}
+            working = asyncio.create_task(app.run_worker_async(**options))
+            await count.end()
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+
+
+async def pgqueuer(role: str, url: str, seconds: float) -> None:
+    import asyncpg
+    import msgspec
+    from pgqueuer import PgQueuer
+    from pgqueuer.db import AsyncpgPoolDriver
+    from pgqueuer.models import Job
+    from pgqueuer.queries import Queries
+
+    async with asyncpg.create_pool(url, min_size=4, max_size=CONNECTIONS) as pool:
+        driver, count = AsyncpgPoolDriver(pool), Count(seconds)
+        if role == "prepare":
+            await Queries(driver).install()
+        elif role == "produce":
+            queries = Queries(driver)
+            await loop(lambda: queries.enqueue("bench", msgspec.json.encode(PAYLOAD)), seconds)
+        else:
+            queue = PgQueuer(driver)
+
+            @queue.entrypoint("bench")
+            async def bench(job: Job) -> None:
+                count()
+
+            working = asyncio.create_task(queue.run(batch_size=BATCH))
+            await count.end()
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+
+
+if __name__ == "__main__":
+    _, name, role, url, seconds = sys.argv
+    uvloop.run({"procrastinate": procrastinate, "pgqueuer": pgqueuer}[name](role, url, float(seconds)))

@@ -1,0 +1,30 @@
+"""What the hosts run: an application that takes orders, and the function of the workers.
+
+QUEUES in the environment is the address of TQueueSrv, TQUEUE_TOKEN what it asks for.
+"""
+
+import os
+
+from twisted_appserver.tqueue.client import Queue
+
+URL = os.environ["QUEUES"]
+ranges = Queue(url=URL, name="ranges", patience=30)
+counts = Queue(url=URL, name="counts", patience=30)
+
+
+def order(start: int, end: int):
+    """Have the primes from start to end counted, some time."""
+    ranges.put({"start": start, "end": end}, timeout=10)
+    return {"ordered": start}
+
+
+def count(task):
+    """For a worker. It may be run twice for one task, if its host is cut off: so the result has a name."""
+    primes = sum(
+        all(number % factor for factor in range(2, int(number**0.5) + 1))
+        for number in range(max(task["start"], 2), task["end"])
+    )
+    counts.put({"start": task["start"], "primes": primes})
+
+
+url_patterns = ((r"/order/(?P<start>)/(?P<end>)/", order),)
