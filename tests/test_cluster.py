@@ -120,6 +120,22 @@ class ClusterTests(CommandTestCase):
     def pid(self, port: int) -> Deferred[Answer]:
         return Deferred.fromCoroutine(fetch(port, "/pid"))
 
+    async def test_parcels(self) -> None:
+        """Quick calls that travel together: each gets its own answer, and one that fails fails alone."""
+        program, port = await self.serve(folder=self.folder_of(app=APP))
+        lengths = [number / 10_000 for number in range(40)]
+        for _ in range(3):  # by the second round they are known to be quick
+            answers = await gatherResults(
+                [Deferred.fromCoroutine(fetch(port, f"/sleeps?seconds={seconds if number % 8 else 'x'}"))
+                 for number, seconds in enumerate(lengths)]
+            )  # fmt: skip
+            for number, answer in enumerate(answers):
+                if number % 8:
+                    self.assertEqual((answer.status, answer.json), (200, {"slept": lengths[number]}))
+                else:
+                    self.assertEqual(answer.status, 422)
+        await program.stop()
+
     async def test_limits(self) -> None:
         """A call has its time limit; too many that wait are refused; what the client gave up is dropped."""
         program, port = await self.serve("--max-pending", "3", folder=self.folder_of(app=APP))

@@ -1,11 +1,12 @@
 """Calls performed on a Dask cluster (extra C{cluster}), for functions that outgrow one machine.
 
 Strategy: a call travels as bytes to L{work}, which looks its function up in the application that it imports
-by name, as a worker process does; nothing of the user's is pickled. A few calls more than there are threads
-are with Dask, the others wait here, where they can be dropped. Dask runs a task again when its worker dies,
-also if it had ended and its result was still there, and that is not ours to allow: before a call begins, it
-asks L{Once} on the scheduler whether it may, unless its route says that it is idempotent. When the scheduler
-is gone, all is made anew as soon as it is back.
+by name, as a worker process does; nothing of the user's is pickled. A task of Dask's costs some milliseconds,
+so it carries several calls where they are known to be quick, from what calls of the same function took
+before. A few tasks more than there are threads are with Dask, further calls wait here, where they can be
+dropped. Dask runs a task again when its worker dies, also if it had ended and its result was still there, and
+that is not ours to allow: before one begins, it asks L{Once} on the scheduler whether it may, unless the
+routes say that its calls are idempotent. When the scheduler is gone, all is made anew as soon as it is back.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -34,14 +36,16 @@ from twisted_appserver.results import perform
 from twisted_appserver.routing import Router
 
 ONCE, AGAIN = "appserver-once-", "appserver-again-"  # begin the keys of tasks that may run once, or again
-KNOWN = 100_000  # calls that have begun which the scheduler remembers
-AHEAD = 4  # calls with Dask for each of its threads
+KNOWN = 20_000  # tasks that have begun which the scheduler remembers
+AHEAD = 2  # tasks with Dask for each of its threads
+PARCEL = 8  # calls that a task may carry,
+BUDGET = 0.1  # and the seconds that all of them are expected to take
 LOOK = 0.5  # seconds between two looks at the connection
 CONNECT = 3.0  # seconds that a try to connect may take
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=lambda handler: handler.index)
-_decoder = msgspec.msgpack.Decoder(Call)
-_replies = msgspec.msgpack.Decoder(Reply)
+_decoder = msgspec.msgpack.Decoder(list[Call])
+_replies = msgspec.msgpack.Decoder(list[tuple[Reply, float]])
 
 
 @lru_cache(8)
@@ -55,25 +59,32 @@ def names(where: tuple[str, str, str]) -> list[str]:
 
 
 def work(where: tuple[str, str, str], data: bytes, key: str) -> bytes:
-    """On a Dask worker: perform a call. What comes in parts elsewhere is sent as a whole from here."""
+    """On a Dask worker: perform calls, one after the other. Returns the replies, and the seconds of each."""
     if key.startswith(ONCE) and not _begin(key):
         raise BegunError
-    call = _decoder.decode(data)
-    force_setattr(call, "handler", _router(*where).handlers[call.handler])
-    reply = perform(call)
-    if type(reply.body) is Parts:
-        parts: list[bytes] = []
-        failure = reply.body.pump(lambda: True, parts.append)
-        reply = replace(reply, body=b"".join(parts), traceback=failure)
-    return _encoder.encode(reply)
+    handlers, outcomes = _router(*where).handlers, []
+    for call in _decoder.decode(data):
+        began = monotonic()
+        force_setattr(call, "handler", handlers[call.handler])
+        outcomes.append((_whole(perform(call)), monotonic() - began))
+    return _encoder.encode(outcomes)
+
+
+def _whole(reply: Reply) -> Reply:
+    """What comes in parts elsewhere is sent as a whole from here."""
+    if type(reply.body) is not Parts:
+        return reply
+    parts: list[bytes] = []
+    failure = reply.body.pump(lambda: True, parts.append)
+    return replace(reply, body=b"".join(parts), traceback=failure)
 
 
 class BegunError(Exception):
-    """Raised where a call was begun before: by a worker that died, before or after it had the result."""
+    """Raised where a task was begun before: by a worker that died, before or after it had the result."""
 
 
 def _begin(key: str) -> bool:
-    """On a Dask worker: ask the scheduler whether a call may begin, which it may once."""
+    """On a Dask worker: ask the scheduler whether a task may begin, which it may once."""
     from distributed import get_worker
     from distributed.utils import sync
 
@@ -82,7 +93,7 @@ def _begin(key: str) -> bool:
 
 
 class Once:
-    """A plugin of the scheduler: knows which calls have begun."""
+    """A plugin of the scheduler: knows which tasks have begun."""
 
     name = "twisted-appserver-once"
 
@@ -126,7 +137,10 @@ class DaskExecutor:
         self.size = size or os.cpu_count() or 1
         self.completed = self.failed = 0
         self._waiting: deque[Job] = deque()
-        self._given: dict[Job, Any] = {}  # and their futures
+        self._given: dict[Job, Any] = {}  # and the futures of their tasks
+        self._tasks: dict[Any, list[Job]] = {}  # what each of these carries
+        self._costs: dict[int, float] = {}  # seconds that a call takes, by its handler's index
+        self._kicked = False
         self._cluster: Any = None
         self._client: Any = None
         self._why = "the cluster starts"
@@ -137,7 +151,7 @@ class DaskExecutor:
 
     @property
     def running(self) -> int:
-        return min(len(self._given), self.size)
+        return min(len(self._tasks), self.size)
 
     @property
     def pending(self) -> int:
@@ -203,7 +217,7 @@ class DaskExecutor:
             self._threads = sum((await client.nthreads()).values())
             if self._threads > self.size:
                 self.size = self._threads
-                self._give()
+                self._kick()
 
     @property
     def _where(self) -> tuple[str, str, str]:
@@ -234,7 +248,7 @@ class DaskExecutor:
             self._why = str(error)
         else:
             self.log.info("connected to the scheduler again")
-            self._give()
+            self._kick()
 
     def unready(self) -> str:
         if self._client is not None and not self._threads:
@@ -249,46 +263,83 @@ class DaskExecutor:
         if self._client is None:
             raise HTTPError(503, self._why or "the cluster starts", [("retry-after", "1")])
         self._waiting.append(job)
-        self._give()
+        self._kick()
+
+    def _kick(self) -> None:
+        """Give calls to Dask at the end of this reactor turn, when all that arrived in it are known."""
+        if not self._kicked:
+            self._kicked = True
+            self._reactor.callLater(0, self._give)
 
     def _give(self) -> None:
-        while self._client is not None and self._waiting and len(self._given) < AHEAD * self.size:
-            job = self._waiting.popleft()
-            begins = AGAIN if job.call.handler.idempotent else ONCE
-            key = begins + uuid4().hex
-            future = self._client.submit(
-                work, self._where, _encoder.encode(job.call), key, key=key, pure=False
-            )
-            self._given[job] = future
-            self._loop.create_task(self._await(job, future))
+        self._kicked = False
+        while self._client is not None and self._waiting and len(self._tasks) < AHEAD * self.size:
+            jobs = self._parcel()
+            key = (AGAIN if jobs[0].call.handler.idempotent else ONCE) + uuid4().hex
+            data = _encoder.encode([job.call for job in jobs])
+            future = self._client.submit(work, self._where, data, key, key=key, pure=False)
+            self._tasks[future] = jobs
+            self._given.update(dict.fromkeys(jobs, future))
+            self._loop.create_task(self._await(jobs, future))
 
-    async def _await(self, job: Job, future: Any) -> None:
-        outcome: Reply | HTTPError
+    def _parcel(self) -> list[Job]:
+        """The calls that go into the next task: a share of those that wait, so that no thread is idle."""
+        free = AHEAD * self.size - len(self._tasks)
+        most = min(PARCEL, -(-len(self._waiting) // free))
+        jobs = [self._waiting.popleft()]
+        first = jobs[0].call.handler
+        seconds = self._costs.get(first.index, BUDGET)
+        while self._waiting and len(jobs) < most:
+            handler = self._waiting[0].call.handler
+            seconds += self._costs.get(handler.index, BUDGET)
+            if seconds > BUDGET or handler.idempotent != first.idempotent:
+                break
+            jobs.append(self._waiting.popleft())
+        return jobs
+
+    async def _await(self, jobs: list[Job], future: Any) -> None:
+        outcomes: Sequence[Reply | HTTPError] = ()
         try:
-            outcome = _replies.decode(await future)
+            replies = _replies.decode(await future)
+            outcomes = [reply for reply, _ in replies]
+            for job, (_, seconds) in zip(jobs, replies, strict=True):
+                self._learn(job.call.handler.index, seconds)
         except (asyncio.CancelledError, self._dask.client.FutureCancelledError):
-            outcome = HTTPError(503, "the call was lost with the scheduler, whether it ran or not")
+            error = HTTPError(503, "the call was lost with the scheduler, whether it ran or not")
         except (self._dask.scheduler.KilledWorker, BegunError):
-            outcome = HTTPError(502, "the cluster's worker died while it was running the call")
-        except Exception as error:
-            self.log.error("{route} could not be performed: {why!r}", route=job.call.handler.name, why=error)
-            outcome = HTTPError(
-                500, f"the cluster could not perform the call: {type(error).__name__}: {error}"
+            error = HTTPError(502, "the cluster's worker died while it was running the call")
+        except Exception as why:
+            self.log.error(
+                "{route} could not be performed: {why!r}", route=jobs[0].call.handler.name, why=why
             )
-        self._given.pop(job, None)
+            error = HTTPError(500, f"the cluster could not perform the call: {type(why).__name__}: {why}")
+        self._tasks.pop(future, None)
+        for job, outcome in zip(jobs, outcomes or [error] * len(jobs), strict=True):
+            self._given.pop(job, None)
+            self._ended(job, outcome)
+        self._kick()
+
+    def _learn(self, index: int, seconds: float) -> None:
+        """What a call of a function takes rises at once, and falls slowly."""
+        cost = self._costs.get(index, 0.0)
+        self._costs[index] = seconds if seconds > cost else cost + (seconds - cost) * 0.05
+
+    def _ended(self, job: Job, outcome: Reply | HTTPError) -> None:
         if isinstance(outcome, Reply) and outcome.status < 500:
             self.completed += 1
         else:
             self.failed += 1
         job.callback(outcome) if isinstance(outcome, Reply) else job.errback(outcome)
-        self._give()
 
     def cancel(self, job: Job) -> None:
         with suppress(ValueError):
             self._waiting.remove(job)
             return
-        if job in self._given and self._client is not None:  # Dask drops it if it has not begun
-            self._loop.create_task(self._client.cancel([self._given[job]], force=True))
+        future = self._given.get(job)
+        if future is None or self._client is None:
+            return
+        if all(each.called for each in self._tasks[future]):  # Dask drops it if it has not begun
+            self._loop.create_task(self._client.cancel([future], force=True))
 
     def stop(self) -> Deferred[None]:
         self._stopped = True
