@@ -134,7 +134,7 @@ def million(database: PostgreSQL) -> str:
 
 def write(mark: str, text: str) -> None:
     page = PAGE.read_text()
-    pattern = rf"(<!-- {mark} -->\n\n)(?:.+\n)*"
+    pattern = rf"(<!-- {mark} -->\n\n)(?:[^<\n].*\n)+"
     PAGE.write_text(re.sub(pattern, lambda found: found[1] + text, page))
 
 
