@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
@@ -20,11 +21,13 @@ from tests import cases, http_cases, wire
 from tests.channel_memory import settle
 from tests.wire import request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, ThreadExecutor
-from twisted_appserver.channel import KNOWN, AppSite, HTTPChannel
+from twisted_appserver.access import Credentials
+from twisted_appserver.channel import KNOWN, HTTPChannel
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.executors.interface import Job
 from twisted_appserver.guard import Guard
 from twisted_appserver.options import Settings
+from twisted_appserver.site import AppSite
 
 REQUEST = b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -317,11 +320,117 @@ class KnownTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """No more than so many are remembered, and no large ones."""
         for number in range(KNOWN + 10):
-            self.send(request("GET", "/echo/1/", headers=(("X-Number", str(number)),)))
+            for _ in range(2):
+                self.send(request("GET", "/echo/1/", headers=(("X-Number", str(number)),)))
             self.assertLessEqual(len(self.site.known), KNOWN)
+            self.assertLessEqual(len(self.site.models), KNOWN)
+        self.assertGreater(len(self.site.models), 0)
         self.site.known.clear()
-        self.send(request("GET", "/echo/1/", headers=(("X-Long", "x" * KNOWN),)))
-        self.assertEqual(self.site.known, {})
+        self.site.models.clear()
+        for _ in range(2):
+            self.send(request("GET", "/echo/1/", headers=(("X-Long", "x" * KNOWN),)))
+        self.assertEqual((self.site.known, self.site.models), ({}, {}))
+
+
+class AgainTests(SynchronousTestCase):
+    """A request that equals an earlier one to the last byte is not routed again."""
+
+    def setUp(self) -> None:
+        self.clock, self.calls, self.matched = Clock(), list[Call](), 0
+        self.guard = Guard()
+        inline = {"inline": InlineExecutor()}
+        self.dispatcher = Dispatcher(self.clock, self.router("old"), inline, "inline", self.guard, 5.0)
+        self.dispatcher.observers.append(lambda call, _: self.calls.append(call))
+        self.addCleanup(self.dispatcher.stop)
+        self.site = AppSite(AppResource(self.dispatcher), self.clock, Settings())
+        match = Router.match
+
+        def counted(router: Router, method: str, path: str) -> Any:
+            self.matched += 1
+            return match(router, method, path)
+
+        self.patch(Router, "match", counted)
+
+    def router(self, age: str) -> Router:
+        def note(name: str) -> dict[str, str]:
+            return {"name": name, "age": age}
+
+        def spoil(call: Call, name: str) -> dict[str, str]:
+            call.groups["name"] = "spoilt"
+            return {"name": name}
+
+        take = (r"/take/", lambda name, other="": {"name": name})
+        return Router([take, (r"/note/(?P<name>)/", note), (r"/spoil/(?P<name>)/", spoil)])
+
+    def send(self, data: bytes, host: str = "192.0.2.1") -> wire.Answer:
+        channel, transport = (
+            self.site.buildProtocol(None),
+            MemoryTransport(peerAddress=IPv4Address("TCP", host, 1)),
+        )
+        channel.makeConnection(transport)
+        channel.dataReceived(data)
+        settle(self.clock)
+        channel.setTimeout(None)
+        channel.connectionLost()
+        (answer,) = answers(transport.value())
+        return answer
+
+    def test_again(self) -> None:
+        """It is performed each time, with its own id, time limit and client; what it was given is its own."""
+        data = request("GET", "/note/a/")
+        got = []
+        for host in ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"):
+            got.append(self.send(data, host))
+            self.clock.advance(1)
+        self.assertEqual([answer.json for answer in got], [{"name": "a", "age": "old"}] * 4)
+        self.assertEqual((self.matched, len(self.calls)), (2, 4))  # parsed, then known, then the same
+        self.assertEqual([call.client for call in self.calls], ["192.0.2.1"] * 3 + ["192.0.2.2"])
+        self.assertEqual([call.deadline for call in self.calls], [5.0, 6.0, 7.0, 8.0])
+        ids = [call.request_id for call in self.calls]
+        self.assertEqual((len(set(ids)), [answer.headers["x-request-id"] for answer in got]), (4, ids))
+
+    def test_other(self) -> None:
+        """One byte makes another request of it."""
+        for _ in range(3):
+            self.assertEqual(self.send(request("GET", "/note/a/")).json["name"], "a")
+        self.assertEqual(self.send(request("GET", "/note/b/")).json["name"], "b")
+        self.assertEqual(self.send(request("GET", "/note/a/", host="evil.example")).status, 421)
+        self.assertEqual(self.send(request("POST", "/note/a/")).json["name"], "a")
+        self.assertEqual(self.send(request("PUT", "/note/a/")).status, 405)
+
+    def test_spoilt(self) -> None:
+        """What a function does to its call, no later one sees."""
+        for _ in range(4):
+            self.assertEqual(self.send(request("GET", "/spoil/a/")).json, {"name": "a"})
+
+    def test_other_body(self) -> None:
+        """The body may be another one, of the same length; other lengths are other requests."""
+        for name in ("aa", "bb", "cc", "ddd", "eee"):
+            data = request("POST", "/take/", b'{"name":"%b"}' % name.encode(), (http_cases.JSON,))
+            for _ in range(2):
+                self.assertEqual(self.send(data).json, {"name": name})
+        self.assertEqual(self.matched, 4)
+
+    def test_new_table(self) -> None:
+        """Once the application was loaded again, the new table answers."""
+        data = request("GET", "/note/a/")
+        for age in ("old", "new"):
+            self.dispatcher.router = self.router(age)
+            self.assertEqual([self.send(data).json["age"] for _ in range(3)], [age] * 3)
+
+    def test_credentials(self) -> None:
+        """Once everybody must show who he is, this one must too."""
+        data = request("GET", "/note/a/")
+        self.assertEqual([self.send(data).status for _ in range(3)], [200] * 3)
+        self.guard.ask(Credentials(b"secret"))
+        self.assertEqual([self.send(data).status for _ in range(2)], [401] * 2)
+
+    def test_refused(self) -> None:
+        """What cannot be performed now is told so, however often it was performed before."""
+        data = request("GET", "/note/a/")
+        self.assertEqual([self.send(data).status for _ in range(3)], [200] * 3)
+        self.dispatcher.max_pending = 0
+        self.assertEqual([self.send(data).status for _ in range(2)], [503] * 2)
 
 
 class SocketTests(TestCase):

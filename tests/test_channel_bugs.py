@@ -14,8 +14,8 @@ from twisted.web.server import NOT_DONE_YET
 from tests.channel_memory import begin, everything, settle, talk
 from tests.wire import connect, request
 from twisted_appserver import AppResource, InlineExecutor, channel
-from twisted_appserver.channel import AppSite
 from twisted_appserver.options import Settings
+from twisted_appserver.site import AppSite
 
 GET = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"

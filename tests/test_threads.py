@@ -77,6 +77,29 @@ class ThreadTests(ExecutorTestCase):
         await gatherResults(held)
         self.assertEqual((executor.running, executor.pending, executor.completed), (0, 0, 109))
 
+    async def test_slow_after_all(self) -> None:
+        """A function that was quick before is not waited for long; what is behind it gets another thread."""
+        gate, executor, dispatcher = await self.gate(2)
+        for _ in range(20):
+            gate.open.set()
+            await dispatcher.dispatch(get("/hold/quick/"))
+            gate.open.clear()
+            held, fast = (dispatcher.dispatch(get(path)) for path in ("/hold/slow/", "/fast/x/"))
+            self.assertEqual(said(await fast), {"name": "x"})
+            self.assertEqual((held.called, executor.running), (False, 1))
+            gate.open.set()
+            await held
+            await self.until(lambda: not executor.running)
+
+    async def test_batches(self) -> None:
+        """Replies that the reactor waited for are handed out like others, each once."""
+        gate, executor, dispatcher = await self.gate(3)
+        for size in (1, 2, 50, 1, 200):
+            replies = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(size)]
+            names = [said(reply)["name"] for reply in await gatherResults(replies)]
+            self.assertEqual(names, [str(n) for n in range(size)])
+        self.assertEqual((executor.completed, executor.pending, len(gate.begun)), (254, 0, 254))
+
     async def test_order(self) -> None:
         """Calls begin in the order in which they were submitted."""
         gate, executor, dispatcher = await self.gate(1)

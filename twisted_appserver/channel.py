@@ -14,28 +14,23 @@ import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from http import HTTPStatus
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.tcp import Connection
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
-from twisted.web.http import NO_BODY_CODES, datetimeToString  # a look into the module itself takes 1.5 us
+from twisted.web.http import NO_BODY_CODES  # a look into the module itself takes 1.5 us
 from twisted.web.iweb import INonQueuedRequestFactory
-from twisted.web.server import Site
 
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.executors.interface import Job
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.guard import HOST
-from twisted_appserver.options import Settings
+from twisted_appserver.heads import begin_answer
 from twisted_appserver.resource import AppResource
 from twisted_appserver.variables import given_id, preference
 
@@ -43,7 +38,7 @@ AUTHORITY: Any = re.compile(rb"[^/?]*")
 # A request line that can be taken as it is, for the application, and most are.
 PLAIN = re.compile(rb"(GET|POST|HEAD) (/(?!-/)[\w/.~-]*)(?:\?([\w=&.~%+:,;@/-]*))? HTTP/1\.1\r\n")
 ONCE = {b"expect", b"prefer", b"x-request-id"}  # headers of messages that must be looked at each time
-UNKNOWN: tuple[Any, int] = ((), -1)
+UNKNOWN: tuple[Any, int] = (None, -1)
 KNOWN = 1024  # header sections that are remembered, and the bytes that each may have
 PIECE = 16384  # bytes that llhttp gets at once, so that few pipelined messages are parsed before their turn
 CONNECTION_DONE = Failure(ConnectionDone())
@@ -51,43 +46,6 @@ LINGER = 2.0  # seconds that a refused client has to read why
 OVERHEAD = 65536  # bytes of chunk headers that a body may have, besides 8 for each of its own
 SINGLE = (b"host", b"content-length", b"transfer-encoding")
 METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")}
-REASONS = {status.value: status.phrase for status in HTTPStatus}
-
-
-class _Heads:
-    """The beginnings of answers, with a Date that is made once a second (RFC 9110, section 6.6.1)."""
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._date = b""
-        self._made: dict[tuple[int, Any, bool], bytes] = {}  # of this second
-
-    def __call__(self, reply: Reply) -> bytes:
-        second = int(time())
-        if second != self._second:
-            self._second = second
-            self._date = b"\r\nDate: " + datetimeToString(second) + b"\r\n"
-            self._made.clear()
-        headers = reply.headers
-        if type(headers) is list:  # from a worker process
-            headers = tuple(map(tuple, headers))
-        key = (reply.status, headers, not reply.body)
-        made = self._made.get(key)
-        if made is None:
-            if len(self._made) >= KNOWN:
-                self._made.clear()
-            made = self._made[key] = self._make(reply)
-        return made
-
-    def _make(self, reply: Reply) -> bytes:
-        lines = [f"{name.title()}: {value}\r\n" for name, value in reply.headers]
-        if reply.body and not any(name == "content-type" for name, _ in reply.headers):
-            lines.append("Content-Type: application/json\r\n")
-        first = f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'Unknown')}"
-        return first.encode() + self._date + "".join(lines).encode("latin-1")
-
-
-_begin_answer = _Heads()
 
 
 class _Head:
@@ -103,18 +61,19 @@ class _Head:
         self.headers, self.version, self.length, self.keep = headers, version, length, keep
 
 
-class _Counted(http.HTTPChannel):
+class Counted(http.HTTPChannel):
     """A connection that its site knows of."""
 
     transport: Any
-    site: AppSite
-    channels: set[_Counted] | None = None
+    site: Any  # the L{site.AppSite}
+    channels: set[Counted] | None = None
     persistent: bool
 
     def connectionMade(self) -> None:
         super().connectionMade()
         if self.channels is not None:
             self.channels.add(self)
+            self.site.hub.adopt(self.transport)
 
     def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:
         super().connectionLost(reason)
@@ -129,7 +88,7 @@ class _Counted(http.HTTPChannel):
             self.loseConnection()
 
 
-class HTTPChannel(_Counted):
+class HTTPChannel(Counted):
     """
     One connection.
 
@@ -145,9 +104,9 @@ class HTTPChannel(_Counted):
     max_path = 8192
     header_timeout: float | None = None
     _client = ""
+    _answer: Any = None
     _direct = False  # whether an answer can be sent straight to the socket
-    _call: Call  # that is in the works
-    _job: Job | None = None  # which performs it
+    _job: Any = None  # the call that is in the works
     _old_call = False  # whether it came with HTTP/1.0
     _tell = False  # whether its answer tells that the connection stays open
     _advancing = False
@@ -185,6 +144,8 @@ class HTTPChannel(_Counted):
         self._idle = self.timeOut
         self._direct = isinstance(self.transport, Connection)
         self._client = getattr(self.transport.getPeer(), "host", None) or ""
+        if self.application is not None:
+            self._answer = partial(self.site.answer, self)  # sends it at the end of the reactor's turn
 
     # ---- what arrives ----
 
@@ -199,18 +160,22 @@ class HTTPChannel(_Counted):
             if kept > self._optimisticEagerReadSize:
                 self._networkProducer.pauseProducing()
             return
-        if self._open or not self._take_known(data):
+        if self._open or self.application is None or not self._take_known(data):
             self._feed(data)
         if self._messages:
             self._parsed = min(len(data), PIECE)
             self._advance()
 
     def _take_known(self, data: bytes) -> bool:
-        """Begin the call if C{data} is one plain request, with headers that were parsed before."""
+        """Begin the call if C{data} is one plain request, with a head or headers that were parsed before."""
+        end = data.find(b"\r\n\r\n") + 4
+        head = data[:end]
+        model, length = self.site.models.get(head, UNKNOWN)
+        if model is not None and length == len(data) - end and self._begin_again(model, data[end:]):
+            return True
         found = PLAIN.match(data)
-        if found is None or self.application is None:
+        if found is None:
             return False
-        end = data.find(b"\r\n\r\n", found.end() - 2) + 4
         headers, length = self.site.known.get(data[found.end() : end], UNKNOWN)
         if length != len(data) - end:
             self._plain = data
@@ -224,7 +189,19 @@ class HTTPChannel(_Counted):
             data[end:] if length else b"",
             self._client,
         )
-        self._begin_call(call, True, False)
+        self._begin_call(call, True, False, partial(self.site.remember, head, length))
+        return True
+
+    def _begin_again(self, model: Call, body: bytes) -> bool:
+        """Begin a call like one that was begun before, but for its body."""
+        self._handlingRequest = True
+        self.persistent, self._tell, self._old_call = True, False, False
+        assert self.application is not None
+        job = self.application.dispatcher.again(model, body, self._client, self._answer)
+        if job is None:
+            self._handlingRequest = False
+            return False
+        self._job = job
         return True
 
     def _know(self, headers: tuple[tuple[bytes, bytes], ...], length: int) -> None:
@@ -426,21 +403,21 @@ class HTTPChannel(_Counted):
             prefer=preference(headers),
         )
 
-    def _begin_call(self, call: Call, keep: bool, old: bool) -> None:
+    def _begin_call(
+        self, call: Call, keep: bool, old: bool, routed: Callable[[Call], None] | None = None
+    ) -> None:
         self._handlingRequest = True
-        self.persistent, self._call, self._tell, self._old_call = keep, call, old and keep, old
+        self.persistent, self._tell, self._old_call = keep, old and keep, old
         assert self.application is not None
-        self._job = self.application.dispatcher.begin(call, self._answer)
-
-    def _answer(self, reply: Reply) -> None:
-        """Have the answer to the call that is in the works sent with all others of this reactor turn."""
-        self.site.answer(self, reply)
+        self._job = self.application.dispatcher.begin(call, self._answer, routed)
 
     def send_answer(self, reply: Reply) -> None:
         """Send the answer to the call that is in the works, or the beginning of one that comes in parts."""
-        body, call = reply.body, self._call
+        body, call = reply.body, self._job.call
         in_parts = type(body) is Stream
-        if self._ends or (in_parts and self._old_call):  # which knows no end of a body but the connection's
+        if (self._finishing and self._ends) or (
+            in_parts and self._old_call
+        ):  # which knows no end of a body but the connection's
             self.persistent = False
         connection = b""
         if not self.persistent:
@@ -454,7 +431,7 @@ class HTTPChannel(_Counted):
         self._send(
             b"%bX-Request-ID: %b\r\n%b%b\r\n%b"
             % (
-                _begin_answer(reply),
+                begin_answer(reply),
                 call.request_id.encode(),
                 connection,
                 length,
@@ -467,7 +444,7 @@ class HTTPChannel(_Counted):
             self._answered()
 
     def _send_parts(self, stream: Stream) -> None:
-        if self._call.method == "HEAD":
+        if self._job.call.method == "HEAD":
             stream.stopProducing()
             self._answered()
             return
@@ -539,7 +516,7 @@ class HTTPChannel(_Counted):
             return
         reply = self.application.dispatcher.refuse(error, self._client)
         self._send(
-            _begin_answer(reply)
+            begin_answer(reply)
             + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(reply.body)
             + reply.body
         )
@@ -634,100 +611,6 @@ class HTTPChannel(_Counted):
         super().connectionLost(reason)
         self._deaf = self._closing = True
         self._messages.clear()
-        self._parser = None  # which holds our methods
+        self._parser = self._answer = None  # which hold us
         if self._job is not None and self.application is not None:
             self.application.dispatcher.cancel(self._job)
-
-
-class AppSite(Site):
-    """
-    Serves an application, and knows its connections.
-
-    @param resource: the application, or any other resource.
-    @param settings: its limits, and C{channel}: C{"llhttp"} for L{HTTPChannel}, C{"twisted"} for
-        C{twisted.web}'s own. A few connections more than its limit may be open, that were accepted at once.
-    @ivar ports: what listens for it.
-    """
-
-    _log = Logger(namespace="twisted_appserver")
-    noisy = False
-    displayTracebacks = False
-
-    def __init__(self, resource: Any, reactor: Any, settings: Settings) -> None:
-        super().__init__(resource, timeout=settings.idle_timeout, reactor=reactor)
-        self.protocol: Any = HTTPChannel if settings.channel == "llhttp" else _Counted
-        self._application = resource if isinstance(resource, AppResource) else None
-        self._settings = settings
-        self._reactor, self._answers = reactor, list[tuple[HTTPChannel, Reply]]()
-        self._channels: set[_Counted] = set()
-        self.known: dict[bytes, tuple[tuple[tuple[bytes, bytes], ...], int]] = {}  # headers by their bytes
-        self._full = False
-        self._finished: Deferred[None] | None = None
-        self.ports: list[Any] = []
-
-    def buildProtocol(self, addr: Any) -> Any:
-        channel: Any = super().buildProtocol(addr)
-        channel.channels = self._channels
-        if isinstance(channel, HTTPChannel):
-            channel.application, channel.max_body = self._application, self._settings.max_body
-            channel.header_timeout = self._settings.header_timeout
-        if len(self._channels) + 1 >= self._settings.max_connections and not self._full:
-            self._full = True
-            for port in self.ports:
-                port.stopReading()
-        return channel
-
-    @property
-    def connections(self) -> int:
-        """How many are open."""
-        return len(self._channels)
-
-    def answer(self, channel: HTTPChannel, reply: Reply) -> None:
-        """
-        Have an answer sent with all others at the end of this reactor turn. A client that is woken by each
-        answer alone costs more than the answer.
-        """
-        if not self._answers:
-            self._reactor.callLater(0, self._answer)
-        self._answers.append((channel, reply))
-
-    def _answer(self) -> None:
-        answers, self._answers = self._answers, []
-        for channel, reply in answers:
-            try:
-                channel.send_answer(reply)
-            except Exception:  # each fails alone
-                self._log.failure("an answer could not be sent")
-                channel.transport.abortConnection()
-
-    def left(self) -> None:
-        """A connection has been closed."""
-        if self._full and len(self._channels) < self._settings.max_connections:
-            self._full = False
-            for port in self.ports:
-                port.startReading()
-        if self._finished is not None and not self._channels:
-            finished, self._finished = self._finished, None
-            finished.callback(None)
-
-    def finish(self) -> Deferred[None]:
-        """
-        Close every connection, after the answers to what has been received; nothing listens any more.
-
-        @return: fires when none is left. When cancelled, those that are left are cut.
-        """
-        self.ports.clear()
-        for channel in list(self._channels):
-            channel.finish()
-        if not self._channels:
-            return succeed(None)
-        self._finished = Deferred(self._cut)
-        return self._finished
-
-    def _cut(self, _: Deferred[None]) -> None:
-        self._finished = None
-        for channel in list(self._channels):
-            channel.transport.abortConnection()
-
-    def log(self, request: Any) -> None:
-        """No line for each request."""

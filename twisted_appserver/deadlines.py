@@ -54,21 +54,18 @@ class TimeLimit:
             self._expired(job)
 
 
-class TimeLimits:
+class TimeLimits(dict[float, TimeLimit]):
     """The calls in flight that have a time limit, by the limit."""
 
     def __init__(self, reactor: Any, expired: Callable[[Job], None]) -> None:
+        super().__init__()
         self._reactor, self._expired = reactor, expired
-        self._limits: dict[float, TimeLimit] = {}
 
-    def of(self, seconds: float) -> TimeLimit | None:
-        """The calls with this limit; C{None} for 0, which is no limit."""
-        limit = self._limits.get(seconds)
-        if limit is None and seconds:
-            limit = self._limits[seconds] = TimeLimit(self._reactor, seconds, self._expired)
+    def __missing__(self, seconds: float) -> TimeLimit:
+        limit = self[seconds] = TimeLimit(self._reactor, seconds, self._expired)
         return limit
 
     def stop(self) -> None:
         """Stop the timers. What is in flight has no time limit any more."""
-        for limit in self._limits.values():
+        for limit in self.values():
             limit.stop()

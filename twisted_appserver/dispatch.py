@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import partial
 from itertools import count
 from os import urandom
@@ -93,28 +94,60 @@ class Dispatcher:
         job = self.begin(call, deferred.callback)
         return deferred
 
-    def begin(self, call: Call, answer: Callable[[Reply], None]) -> Job:
+    def begin(
+        self, call: Call, answer: Callable[[Reply], None], routed: Callable[[Call], None] | None = None
+    ) -> Job:
         """
         As L{dispatch}, without the costs of a Deferred.
 
         @param answer: gets the reply, perhaps before this returns; never after L{cancel}.
+        @param routed: gets what L{again} takes, before the call is performed, if it is a call for that.
         """
-        if not call.request_id:
-            force_setattr(call, "request_id", self._prefix + str(next(self._count)))
-        if self.observers:
-            force_setattr(call, "arrived", self.reactor.seconds())
-        job = Job(call, self._ended, answer)
-        self.in_flight += 1
+        job = self._take(call, answer)
         try:
             asked = None if self.guard is None else self.guard.check(call)
             if asked is None:
-                self._perform(None, job)
+                self._perform(None, job, routed)
             else:
                 job.executor = self.executors["inline"]  # should it be cancelled meanwhile
                 asked.addCallback(self._perform, job).addErrback(lambda why: self._fail(job, why.value))
         except Exception as error:
             self._fail(job, error)
         return job
+
+    def again(self, model: Call, body: bytes, client: str, answer: Callable[[Reply], None]) -> Job | None:
+        """
+        As L{begin}, for a request that equals an earlier one but for its body, when it came, and from whom.
+
+        @param model: the earlier one, as L{begin} gave it.
+        @return: C{None} if this one must be looked at all the same.
+        """
+        if model.handler.router is not self.router or not self._open:
+            return None
+        call = _copy(model)
+        if body:
+            force_setattr(call, "body", body)
+        if call.client != client:
+            force_setattr(call, "client", client)
+        job = self._take(call, answer)
+        try:
+            self._submit(job)
+        except Exception as error:
+            self._fail(job, error)
+        return job
+
+    @property
+    def _open(self) -> bool:
+        """Whether all that the guard looks at is what a request says, and not from whom and when it is."""
+        return self.guard is None or self.guard.settled
+
+    def _take(self, call: Call, answer: Callable[[Reply], None]) -> Job:
+        if not call.request_id:
+            force_setattr(call, "request_id", self._prefix + str(next(self._count)))
+        if self.observers:
+            force_setattr(call, "arrived", self.reactor.seconds())
+        self.in_flight += 1
+        return Job(call, self._ended, answer)
 
     def _fail(self, job: Job, error: BaseException) -> None:
         call = job.call
@@ -128,31 +161,40 @@ class Dispatcher:
         else:
             job.errback(error)
 
-    def _perform(self, _: None, job: Job) -> None:
+    def _perform(self, _: None, job: Job, routed: Callable[[Call], None] | None = None) -> None:
         if not job.called:
-            self._route(job)
-            if self.jobs is not None and "respond-async" in job.call.prefer:
-                self.jobs.take(job)
-            job.executor.submit(job)
+            self._route(job.call)
+            if routed is not None and self._open and job.call.handler.router is self.router:
+                model = _copy(job.call)
+                for field in ("request_id", "body"):
+                    force_setattr(model, field, type(getattr(model, field))())
+                routed(model)
+            self._submit(job)
 
-    def _route(self, job: Job) -> None:
-        """Find out what performs a call, and until when."""
-        call = job.call
+    def _route(self, call: Call) -> None:
         router = self.router
         if self.admin is not None and call.path.startswith("/-/"):
             router = self.admin
         handler, groups = router.match(call.method, call.path)
+        force_setattr(call, "handler", handler)
+        force_setattr(call, "groups", groups)
+
+    def _submit(self, job: Job) -> None:
+        """Hand a call to what performs it, with its time limit."""
+        call = job.call
+        handler = call.handler
         job.executor = executor = self.executors[handler.executor or self.default]
         if executor.pending >= self.max_pending:
             seconds = str(self._refusals.retry_after(executor))
             raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", seconds)])
-        force_setattr(call, "handler", handler)
-        force_setattr(call, "groups", groups)
         timeout = self.timeout if handler.timeout is None else handler.timeout
         if timeout:
             force_setattr(call, "deadline", self.reactor.seconds() + timeout)
-            job.limit = self._limits.of(timeout)
-            job.limit.add(job)
+            job.limit = limit = self._limits[timeout]
+            limit.add(job)
+        if call.prefer and self.jobs is not None and "respond-async" in call.prefer:
+            self.jobs.take(job)
+        executor.submit(job)
 
     def cancel(self, job: Job) -> None:
         """Nobody awaits the reply to this job, or reads it, any more."""
@@ -242,3 +284,11 @@ class Dispatcher:
     def stop(self) -> None:
         """Stop the timers. Calls in flight have no time limit any more."""
         self._limits.stop()
+
+
+def _copy(call: Call) -> Call:
+    """One with groups of its own, where the function sees the call, and could change them."""
+    copied: Call = copy(call)
+    if call.handler.call_name:
+        force_setattr(copied, "groups", dict(call.groups))
+    return copied

@@ -48,6 +48,11 @@ class Guard:
         # Heads that need not be looked at again; where somebody has a name, who and until when.
         self._passed: dict[Any, tuple[str, float] | None] = {}
 
+    @property
+    def settled(self) -> bool:
+        """Whether who equals one that was let in is let in too, whenever and from wherever it comes."""
+        return self.credentials is None and self._proxies is None
+
     def check(self, call: Call) -> Any:
         """
         @return: C{None}, or a Deferred that fires with C{None}, or fails with L{HTTPError} 401 when the

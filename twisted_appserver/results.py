@@ -114,9 +114,11 @@ def encode(result: Any, call: Call) -> Reply:
 
     @raise Exception: when it is nothing that can be sent; a fault of the function.
     """
+    if type(result) is dict:
+        return Reply(_json(result))
     if type(result) is Reply:
         return _finish(result, call.handler.name)
-    if type(result) is not dict and isinstance(result, Iterator):
+    if isinstance(result, Iterator):
         encoder, reply = in_parts(call)
         return msgspec.structs.replace(reply, body=Parts(result, encoder))
     return Reply(_encode(result, call.handler.name))

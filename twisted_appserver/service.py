@@ -20,7 +20,6 @@ from twisted_appserver.accesslog import AccessLog
 from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import Figures
 from twisted_appserver.application import Application
-from twisted_appserver.channel import AppSite
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.cluster import DaskExecutor
@@ -35,6 +34,7 @@ from twisted_appserver.logs import Requests
 from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
+from twisted_appserver.site import AppSite
 
 NAMES = {THREADED_SERVER: "threads", FORKED_SERVER: "processes", CLUSTER_SERVER: "cluster"}
 FLUSH = 0.5  # seconds that a stop waits for clients to read the last answers

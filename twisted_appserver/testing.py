@@ -20,7 +20,6 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from twisted_appserver.channel import AppSite
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.inline import InlineExecutor
@@ -29,6 +28,7 @@ from twisted_appserver.jobs import Jobs
 from twisted_appserver.options import Settings
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
+from twisted_appserver.site import AppSite
 
 
 class NoAnswer(AppserverError):

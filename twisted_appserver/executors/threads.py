@@ -6,7 +6,9 @@ a reactor turn, when the reactor has no more use for the interpreter lock. Whoev
 others behind has one more thread woken before it runs the function: if that blocks, the next thread gets
 the interpreter lock and goes on at once; if not, the next finds nothing left to do. So quick calls cost
 hardly a switch, and none waits behind a slow one while a thread is idle. Replies go back the same way, all
-that there are at one wake-up of the reactor, at the latest when a thread might block.
+that there are at one wake-up of the reactor, at the latest when a thread might block. Where nothing runs,
+and no call waits whose function is known to be slow, the reactor does not go back to its poller but waits a
+little for the replies: to be woken there takes longer than most calls do.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_appserver.binding import Handler
 from twisted_appserver.calls import CURRENT, Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, Job
@@ -33,7 +36,8 @@ from twisted_appserver.parts import Parts
 from twisted_appserver.results import perform
 
 PARK = 0.05  # seconds that an idle thread waits for calls before it goes back to its pool
-HOLD = 0.001  # seconds that a reply may wait for others to go back with
+HOLD = 0.001  # seconds that a reply may wait for others to go back with, and the reactor for replies
+SLOW = 1.0  # seconds for which the reactor waits for no call of a function that took longer than that
 
 
 @implementer(IExecutor)
@@ -55,6 +59,9 @@ class ThreadExecutor:
         self._waiting: deque[Job] = deque()
         self._ended: deque[tuple[Job, Reply]] = deque()
         self._kicked = self._returning = False
+        self._awaited = False  # whether the reactor waits for a token to come back
+        self._back: SimpleQueue[None] = SimpleQueue()
+        self._slow: dict[Handler, float] = {}  # and until when they count as such
         self._lock = Lock()  # over the following
         self._threads = 0  # that are ours for the time being
         self._parked = 0  # of them, that wait for a token
@@ -113,7 +120,25 @@ class ThreadExecutor:
 
     def _kick(self) -> None:
         self._kicked = False
+        if self._running or not self._parked or self._any_slow():
+            self._wake()
+            return
+        self._awaited = True
         self._wake()
+        with suppress(Empty):
+            self._back.get(timeout=HOLD)
+        self._awaited = False
+        self._wake()  # one more thread, if there are calls behind one that is slow after all
+        self._return()
+
+    def _any_slow(self) -> bool:
+        """Whether a call waits that may take long."""
+        if not self._slow:
+            return False
+        now = monotonic()
+        for handler in [handler for handler, until in self._slow.items() if until < now]:
+            del self._slow[handler]
+        return any(job.call.handler in self._slow for job in list(self._waiting))
 
     def _wake(self) -> bool:
         """Have one more thread awake if calls wait. Returns whether one comes."""
@@ -165,7 +190,7 @@ class ThreadExecutor:
             except IndexError:
                 break
             running[job] = me
-            if not (waiting and (self._coming or self._wake())) and ended:
+            if not self._awaited and not (waiting and (self._coming or self._wake())) and ended:
                 self._hand_back()
             reply = perform(job.call)
             if type(reply.body) is Parts:
@@ -173,14 +198,19 @@ class ThreadExecutor:
             else:
                 ended.append((job, reply))
             del running[job]
-            if monotonic() - since > HOLD:
+            now = monotonic()
+            if now - since > HOLD:
+                self._slow[job.call.handler] = now + SLOW
                 self._hand_back()
-                since = monotonic()
+                since = now
         CURRENT.set(None)
         self._hand_back()
 
     def _hand_back(self) -> None:
-        if self._ended and not self._returning:
+        if self._awaited:
+            self._awaited = False
+            self._back.put(None)
+        elif self._ended and not self._returning:
             self._returning = True
             self._reactor.callFromThread(self._return)
 

@@ -1,0 +1,50 @@
+"""How answers begin: status line, Date and headers, made once for all that are alike."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from time import time
+from typing import Any
+
+from twisted.web.http import datetimeToString
+
+from twisted_appserver.calls import Reply
+
+MOST = 1024  # that are kept
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+class Heads:
+    """The beginnings of answers, with a Date that is made once a second (RFC 9110, section 6.6.1)."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._date = b""
+        self._made: dict[tuple[int, Any, bool], bytes] = {}  # of this second
+
+    def __call__(self, reply: Reply) -> bytes:
+        second = int(time())
+        if second != self._second:
+            self._second = second
+            self._date = b"\r\nDate: " + datetimeToString(second) + b"\r\n"
+            self._made.clear()
+        headers = reply.headers
+        if type(headers) is list:  # from a worker process
+            headers = tuple(map(tuple, headers))
+        key = (reply.status, headers, not reply.body)
+        made = self._made.get(key)
+        if made is None:
+            if len(self._made) >= MOST:
+                self._made.clear()
+            made = self._made[key] = self._make(reply)
+        return made
+
+    def _make(self, reply: Reply) -> bytes:
+        lines = [f"{name.title()}: {value}\r\n" for name, value in reply.headers]
+        if reply.body and not any(name == "content-type" for name, _ in reply.headers):
+            lines.append("Content-Type: application/json\r\n")
+        first = f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'Unknown')}"
+        return first.encode() + self._date + "".join(lines).encode("latin-1")
+
+
+begin_answer = Heads()

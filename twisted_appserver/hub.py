@@ -1,0 +1,108 @@
+"""One reader for many connections.
+
+Strategy: a reactor hands over one readable socket at a time, each through its layers of logging and context,
+which cost as much as reading. The hub has an epoll of its own, whose descriptor is the one thing that the
+reactor watches: when that is readable, all sockets that are get read in one loop. Whatever is not plain data
+(an end, an error) is left to the reactor, which is given the socket back and finds the same.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+EPOLLIN = 1
+SIZE = 65536  # bytes that are read at once
+
+
+class Hub:
+    """
+    Stands in for the reactor of a transport, whose sockets it reads.
+
+    @param reactor: one that watches descriptors; without such a one, or without epoll, L{adopt} does nothing.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        self._able = hasattr(select, "epoll") and IReactorFDSet.providedBy(reactor)
+        self._reactor: Any = reactor
+        self._transports: dict[int, Any] = {}  # that are read, by their descriptors
+        self._poll: Any = None  # while there are any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def adopt(self, transport: Any) -> None:
+        """Read for a connection from now on, if it is one of C{twisted.internet.tcp}."""
+        plain = isinstance(transport, Connection)
+        if self._able and plain:
+            transport.stopReading()
+            transport.reactor = self
+            transport.startReading()
+
+    # ---- what a transport asks of its reactor ----
+
+    def addReader(self, transport: Any) -> None:
+        number = transport.fileno()
+        if number in self._transports:
+            return
+        if self._poll is None:
+            self._poll = select.epoll()
+            self._reactor.addReader(self)
+        self._transports[number] = transport
+        self._poll.register(number, EPOLLIN)
+
+    def removeReader(self, transport: Any) -> None:
+        number = transport.fileno()
+        if self._transports.get(number) is not transport:
+            self._reactor.removeReader(transport)
+            return
+        del self._transports[number]
+        self._poll.unregister(number)
+        if not self._transports:
+            self._reactor.removeReader(self)
+            self._poll.close()
+            self._poll = None
+
+    # ---- what the reactor asks of a reader ----
+
+    def fileno(self) -> int:
+        return -1 if self._poll is None else int(self._poll.fileno())
+
+    def logPrefix(self) -> str:
+        return "Hub"
+
+    def doRead(self) -> None:
+        get = self._transports.get
+        for number, event in self._poll.poll(0, len(self._transports)):
+            transport = get(number)
+            if transport is None:  # gone, by what was read before it
+                continue
+            if event == EPOLLIN:
+                try:
+                    data = transport.socket.recv(SIZE)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    data = b""
+                if data:
+                    try:
+                        transport.protocol.dataReceived(data)
+                    except Exception:  # each connection fails alone
+                        self.log.failure("what was received could not be handled")
+                        transport.abortConnection()
+                    continue
+            transport.stopReading()
+            transport.reactor = self._reactor
+            transport.startReading()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor stops."""
+        for transport in list(self._transports.values()):
+            transport.connectionLost(reason)
