@@ -331,7 +331,7 @@ class GuardTests(SynchronousTestCase):
         path = self.mktemp()
         with open(path, "w") as file:
             file.write("anna:secret\n")
-        self.guard.credentials = Credentials(None, checkers(Now(), [f"file:{path}"]))
+        self.guard.ask(Credentials(None, checkers(Now(), [f"file:{path}"])))
         for _ in range(2):
             reply = self.successResultOf(self.ask(authorization=basic("anna", "secret")))
             self.assertEqual(reply.body, b'{"user":"anna"}')

@@ -170,9 +170,16 @@ class HTTPChannel(Counted):
         """Begin the call if C{data} is one plain request, with a head or headers that were parsed before."""
         end = data.find(b"\r\n\r\n") + 4
         head = data[:end]
+        assert self.application is not None
         model, length = self.site.models.get(head, UNKNOWN)
-        if model is not None and length == len(data) - end and self._begin_again(model, data[end:]):
-            return True
+        if model is not None and length == len(data) - end:
+            self._handlingRequest = self.persistent = True
+            self._tell = self._old_call = False
+            again = self.application.dispatcher.again
+            self._job = again(model, data[end:], self._client, self._answer)
+            if self._job is not None:
+                return True
+            self._handlingRequest = False
         found = PLAIN.match(data)
         if found is None:
             return False
@@ -190,18 +197,6 @@ class HTTPChannel(Counted):
             self._client,
         )
         self._begin_call(call, True, False, partial(self.site.remember, head, length))
-        return True
-
-    def _begin_again(self, model: Call, body: bytes) -> bool:
-        """Begin a call like one that was begun before, but for its body."""
-        self._handlingRequest = True
-        self.persistent, self._tell, self._old_call = True, False, False
-        assert self.application is not None
-        job = self.application.dispatcher.again(model, body, self._client, self._answer)
-        if job is None:
-            self._handlingRequest = False
-            return False
-        self._job = job
         return True
 
     def _know(self, headers: tuple[tuple[bytes, bytes], ...], length: int) -> None:

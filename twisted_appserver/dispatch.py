@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from functools import partial
 from itertools import count
 from os import urandom
 from typing import Any
 
+import msgspec
 from msgspec.structs import force_setattr
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -101,7 +101,7 @@ class Dispatcher:
         As L{dispatch}, without the costs of a Deferred.
 
         @param answer: gets the reply, perhaps before this returns; never after L{cancel}.
-        @param routed: gets what L{again} takes, before the call is performed, if it is a call for that.
+        @param routed: gets what L{again} takes, before the call is performed.
         """
         job = self._take(call, answer)
         try:
@@ -122,7 +122,8 @@ class Dispatcher:
         @param model: the earlier one, as L{begin} gave it.
         @return: C{None} if this one must be looked at all the same.
         """
-        if model.handler.router is not self.router or not self._open:
+        guard = self.guard
+        if model.handler.router is not self.router or not (guard is None or guard.settled):
             return None
         call = _copy(model)
         if body:
@@ -135,11 +136,6 @@ class Dispatcher:
         except Exception as error:
             self._fail(job, error)
         return job
-
-    @property
-    def _open(self) -> bool:
-        """Whether all that the guard looks at is what a request says, and not from whom and when it is."""
-        return self.guard is None or self.guard.settled
 
     def _take(self, call: Call, answer: Callable[[Reply], None]) -> Job:
         if not call.request_id:
@@ -164,11 +160,8 @@ class Dispatcher:
     def _perform(self, _: None, job: Job, routed: Callable[[Call], None] | None = None) -> None:
         if not job.called:
             self._route(job.call)
-            if routed is not None and self._open and job.call.handler.router is self.router:
-                model = _copy(job.call)
-                for field in ("request_id", "body"):
-                    force_setattr(model, field, type(getattr(model, field))())
-                routed(model)
+            if routed is not None:
+                routed(msgspec.structs.replace(_copy(job.call), request_id="", body=b""))
             self._submit(job)
 
     def _route(self, call: Call) -> None:
@@ -288,7 +281,7 @@ class Dispatcher:
 
 def _copy(call: Call) -> Call:
     """One with groups of its own, where the function sees the call, and could change them."""
-    copied: Call = copy(call)
+    copied: Call = call.__copy__()  # type: ignore[attr-defined]
     if call.handler.call_name:
         force_setattr(copied, "groups", dict(call.groups))
     return copied

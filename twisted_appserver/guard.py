@@ -34,12 +34,14 @@ class Guard:
     @param origins: the origins, like C{https://example.org}, whose pages may call.
     @param proxies: L{access.Proxies} whose word is taken.
     @ivar credentials: the L{access.Credentials} that a request must have; C{None} if it need not.
+    @ivar settled: whether who equals one that was let in is let in too, whenever and from wherever it comes.
     @ivar cors: whether pages of any other origin may call.
     """
 
     def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = (), proxies: Any = None) -> None:
         self._proxies = proxies
         self.credentials: Any = None
+        self.settled = proxies is None
         self._hosts = {
             name.lower().encode("idna" if not name.isascii() else "ascii") for name in (*LOOPBACK, *hosts)
         }
@@ -47,11 +49,6 @@ class Guard:
         self.cors = bool(self._origins)
         # Heads that need not be looked at again; where somebody has a name, who and until when.
         self._passed: dict[Any, tuple[str, float] | None] = {}
-
-    @property
-    def settled(self) -> bool:
-        """Whether who equals one that was let in is let in too, whenever and from wherever it comes."""
-        return self.credentials is None and self._proxies is None
 
     def check(self, call: Call) -> Any:
         """
@@ -87,7 +84,7 @@ class Guard:
 
     def ask(self, credentials: Any) -> None:
         """Ask everybody for these L{access.Credentials} from now on, whoever has shown others before."""
-        self.credentials = credentials
+        self.credentials, self.settled = credentials, False
         self._passed.clear()
 
     def _allows(self, fields: dict[bytes, bytes]) -> bool:

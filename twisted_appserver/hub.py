@@ -3,12 +3,15 @@
 Strategy: a reactor hands over one readable socket at a time, each through its layers of logging and context,
 which cost as much as reading. The hub has an epoll of its own, whose descriptor is the one thing that the
 reactor watches: when that is readable, all sockets that are get read in one loop. Whatever is not plain data
-(an end, an error) is left to the reactor, which is given the socket back and finds the same.
+(an end, an error) is left to the reactor, which is given the socket back and finds the same. What is to be
+done once for all that was read, like waking a thread or sending answers, is done when the loop is over.
 """
 
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorFDSet
@@ -18,6 +21,7 @@ from twisted.python.failure import Failure
 
 EPOLLIN = 1
 SIZE = 65536  # bytes that are read at once
+ROUNDS = 2  # of what is to be done after reading, and after that; other readers want their turn too
 
 
 class Hub:
@@ -34,6 +38,8 @@ class Hub:
         self._reactor: Any = reactor
         self._transports: dict[int, Any] = {}  # that are read, by their descriptors
         self._poll: Any = None  # while there are any
+        self._reading = False  # whether the loop is under way
+        self._ends: list[Callable[[], None]] = []  # what is to be done after it
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
@@ -45,6 +51,13 @@ class Hub:
             transport.stopReading()
             transport.reactor = self
             transport.startReading()
+
+    def soon(self, function: Callable[[], None]) -> None:
+        """Call C{function} when all that is readable now has been read."""
+        if self._reading:
+            self._ends.append(function)
+        else:
+            self._reactor.callLater(0, function)
 
     # ---- what a transport asks of its reactor ----
 
@@ -79,6 +92,21 @@ class Hub:
         return "Hub"
 
     def doRead(self) -> None:
+        self._reading = True
+        self._read()
+        for _ in range(ROUNDS):
+            ends, self._ends = self._ends, []
+            for function in ends:
+                try:
+                    function()
+                except Exception:
+                    self.log.failure("what was to be done at the end of a turn has failed")
+        self._reading = False
+        ends, self._ends = self._ends, []
+        for function in ends:
+            self._reactor.callLater(0, function)
+
+    def _read(self) -> None:
         get = self._transports.get
         for number, event in self._poll.poll(0, len(self._transports)):
             transport = get(number)
@@ -106,3 +134,8 @@ class Hub:
         """The reactor stops."""
         for transport in list(self._transports.values()):
             transport.connectionLost(reason)
+
+
+def at_end_of_turn(reactor: Any) -> Callable[[Callable[[], None]], None]:
+    """What has a function called when a reactor, or a L{Hub}, has read what is readable now."""
+    return reactor.soon if isinstance(reactor, Hub) else partial(reactor.callLater, 0)

@@ -28,6 +28,7 @@ from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes import ProcessExecutor
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.guard import Guard
+from twisted_appserver.hub import Hub
 from twisted_appserver.jobs import Jobs
 from twisted_appserver.listening import Listening
 from twisted_appserver.logs import Requests
@@ -59,10 +60,11 @@ class AppService(Service):
         self.trouble = ""  # why the last reload did not succeed
         self._reloads = DeferredLock()  # one after the other
         self.executor: IExecutor
+        hub = Hub(reactor)
         makers: dict[str, Callable[[], IExecutor]] = {
-            "threads": lambda: ThreadExecutor(reactor, settings.threads),
+            "threads": lambda: ThreadExecutor(hub, settings.threads),
             "processes": lambda: ProcessExecutor(
-                reactor, application, settings.workers, router, settings.max_requests, settings.max_rss
+                hub, application, settings.workers, router, settings.max_requests, settings.max_rss
             ),
             "cluster": lambda: DaskExecutor(
                 reactor, application, router, settings.scheduler, settings.workers, settings.upload
@@ -89,7 +91,7 @@ class AppService(Service):
             self.dispatcher.jobs = Jobs(self.dispatcher, settings.max_jobs, settings.job_age)
             self.dispatcher.admin = Router(admin_patterns(self, self._figures, self.dispatcher.jobs))
         self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
-        self.site = AppSite(self.resource, reactor, settings)
+        self.site = AppSite(self.resource, hub, settings)
         self._listening = Listening(reactor, settings)
         self.started: Deferred[None] = Deferred()
 

@@ -37,10 +37,8 @@ class AppSite(Site):
         self._reactor, self._answers = reactor, list[tuple[HTTPChannel, Reply]]()
         self._channels: set[Counted] = set()
         self.known: dict[bytes, tuple[tuple[tuple[bytes, bytes], ...], int]] = {}  # headers by their bytes
-        self.models: dict[
-            bytes, tuple[Call, int]
-        ] = {}  # calls by their heads, and the lengths of their bodies
-        self.hub = Hub(reactor)
+        self.models: dict[bytes, tuple[Call, int]] = {}  # calls by their heads, and how long their bodies are
+        self.hub = reactor if isinstance(reactor, Hub) else Hub(reactor)
         self._full = False
         self._finished: Deferred[None] | None = None
         self.ports: list[Any] = []
@@ -75,7 +73,7 @@ class AppSite(Site):
         answer alone costs more than the answer.
         """
         if not self._answers:
-            self._reactor.callLater(0, self._answer)
+            self.hub.soon(self._answer)
         self._answers.append((channel, reply))
 
     def _answer(self) -> None:

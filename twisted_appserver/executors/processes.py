@@ -24,6 +24,7 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.connection import Worker
 from twisted_appserver.executors.crew import Crew
 from twisted_appserver.executors.interface import IExecutor, Job
+from twisted_appserver.hub import at_end_of_turn
 from twisted_appserver.routing import Router
 
 QUICK = 0.0005  # seconds that a quick call takes at most
@@ -54,7 +55,7 @@ class ProcessExecutor:
         max_requests: int = 0,
         max_rss: int = 0,
     ) -> None:
-        self.reactor = reactor
+        self.reactor, self._soon = reactor, at_end_of_turn(reactor)
         self.application = Application.parse(application) if isinstance(application, str) else application
         self.router = router or Router(self.application.load())
         self.size = size or os.cpu_count() or 1
@@ -103,7 +104,7 @@ class ProcessExecutor:
         """Give calls to workers at the end of this reactor turn."""
         if not self._kicked:
             self._kicked = True
-            self.reactor.callLater(0, self._assign)
+            self._soon(self._assign)
 
     def cancel(self, job: Job) -> None:
         if job in self._waiting:

@@ -32,6 +32,7 @@ from twisted_appserver.calls import CURRENT, Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.executors.stream import send_from_thread
+from twisted_appserver.hub import at_end_of_turn
 from twisted_appserver.parts import Parts
 from twisted_appserver.results import perform
 
@@ -54,6 +55,7 @@ class ThreadExecutor:
 
     def __init__(self, reactor: Any, size: int | None = None, pool: Any = None) -> None:
         self._reactor, self._pool, self._size = reactor, pool, size
+        self._soon = at_end_of_turn(reactor)
         self.completed = self.failed = 0
         self._running: dict[Job, int] = {}  # and the numbers of their threads
         self._waiting: deque[Job] = deque()
@@ -90,7 +92,7 @@ class ThreadExecutor:
         self._waiting.append(job)
         if not self._kicked:
             self._kicked = True
-            self._reactor.callLater(0, self._kick)
+            self._soon(self._kick)
 
     def cancel(self, job: Job) -> None:
         with suppress(ValueError):
