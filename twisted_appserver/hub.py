@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 EPOLLIN = 1
 SIZE = 65536  # bytes that are read at once
+MANY = 64  # that are read before what they sent is dealt with: of many more, the caches hold nothing
 ROUNDS = 2  # of what is to be done after reading, and after that; other readers want their turn too
 
 
@@ -108,7 +109,7 @@ class Hub:
 
     def _read(self) -> None:
         get = self._transports.get
-        for number, event in self._poll.poll(0, len(self._transports)):
+        for number, event in self._poll.poll(0, MANY):
             transport = get(number)
             if transport is None:  # gone, by what was read before it
                 continue

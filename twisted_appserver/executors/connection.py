@@ -118,13 +118,21 @@ class Worker(ProcessProtocol):
 
     def connectionMade(self) -> None:
         self.pid = self.transport.pid
+        self._pipes = getattr(self.transport, "pipes", {})  # none on Windows
         self._output = Output(self._reactor, self.pid)
         where = self._application
         environ = {"PYTHONPATH": os.environ.get("PYTHONPATH")}
         self._send(Start(sys.path, environ, where.module, where.file, where.name, self._progress.path))
 
     def _send(self, frame: Frame) -> None:
-        self.transport.write(encode(frame))
+        """Straight to the pipe, if nothing waits: C{transport.write} leaves it to the poller."""
+        data = encode(frame)
+        pipe = self._pipes.get(0)
+        if pipe is not None and not (pipe.dataBuffer or pipe._tempDataBuffer or pipe.disconnecting):
+            with suppress(OSError):  # what is wrong, if it lasts, transport.write finds out
+                data = data[os.write(pipe.fd, data) :]
+        if data:
+            self.transport.write(data)
 
     # ---- calls ----
 
@@ -231,16 +239,15 @@ class Worker(ProcessProtocol):
             if isinstance(frame, Replies):
                 for reply, seconds in zip(frame.replies, frame.seconds, strict=True):
                     self._replied(reply, seconds)
-                self._pool.kick()
             elif isinstance(frame, Part) and self._stream is not None:
                 self._stream.part(frame.data)
             elif isinstance(frame, End):
                 self._end_stream(frame)
-                self._pool.kick()
             elif isinstance(frame, Ready):
                 self._started(frame)
             elif isinstance(frame, Fault):
                 self._reason = frame.reason
+        self._pool.kick()
 
     def _started(self, frame: Ready) -> None:
         self._progress.remove()

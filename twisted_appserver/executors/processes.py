@@ -69,7 +69,11 @@ class ProcessExecutor:
 
     @property
     def pending(self) -> int:
-        return len(self._waiting) + sum(max(0, len(worker.jobs) - 1) for worker in self._workers)
+        count = len(self._waiting)
+        for worker in self._workers:  # asked for at each call: a generator costs more
+            if len(worker.jobs) > 1:
+                count += len(worker.jobs) - 1
+        return count
 
     @property
     def running(self) -> int:
@@ -101,8 +105,8 @@ class ProcessExecutor:
         self.kick()
 
     def kick(self) -> None:
-        """Give calls to workers at the end of this reactor turn."""
-        if not self._kicked:
+        """Give calls that wait to workers at the end of this reactor turn."""
+        if self._waiting and not self._kicked:
             self._kicked = True
             self._soon(self._assign)
 
@@ -142,8 +146,7 @@ class ProcessExecutor:
     def requeue(self, jobs: list[Job]) -> None:
         """Let calls that were given to a worker and not begun wait again, before all others."""
         self._waiting.extendleft(job for job in reversed(jobs) if not job.called and self._fits(job))
-        if self._waiting:
-            self.kick()
+        self.kick()
 
     def ended(self, job: Job, outcome: Reply | HTTPError, seconds: float | None = None) -> None:
         """Hand a job's outcome to those who wait for it."""

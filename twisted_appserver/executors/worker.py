@@ -62,6 +62,7 @@ class _Marked(TextIOWrapper):
     """Standard output whose lines say which call they come of; the server takes the marks out."""
 
     fresh = True  # whether a line begins
+    written = False  # whether there may be something to flush
 
     def write(self, text: str) -> int:
         call = CURRENT.get()
@@ -71,6 +72,7 @@ class _Marked(TextIOWrapper):
         if text:
             self.fresh = text.endswith("\n")
         super().write(mark + text)
+        self.written = True
         return len(text)
 
 
@@ -100,6 +102,7 @@ class Worker:
             self._read()
             while self._calls:
                 self._perform(self._calls.popleft())
+            _flush(every=True)
 
     def _read(self) -> None:
         data = os.read(self._inbound, READ)
@@ -164,10 +167,17 @@ class Worker:
         return self._progress.dropped != self._number
 
 
-def _flush() -> None:
+def _flush(every: bool = False) -> None:
+    """
+    Have what was printed seen before the reply to the call that printed it.
+
+    @param every: also where nobody wrote, but perhaps to what lies below.
+    """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # the function may have closed or replaced it
-            stream.flush()
+        if every or getattr(stream, "written", True):
+            with suppress(Exception):  # the function may have closed or replaced it
+                stream.flush()
+                stream.written = False  # type: ignore[union-attr]
 
 
 def main() -> None:
