@@ -414,25 +414,19 @@ class HTTPChannel(Counted):
             in_parts and self._old_call
         ):  # which knows no end of a body but the connection's
             self.persistent = False
-        connection = b""
+        connection = ""
         if not self.persistent:
-            connection = b"Connection: close\r\n"
+            connection = "Connection: close\r\n"
         elif self._tell:
-            connection = b"Connection: keep-alive\r\n"
+            connection = "Connection: keep-alive\r\n"
         if in_parts:
-            length = b"" if self._old_call else b"Transfer-Encoding: chunked\r\n"
+            length = "" if self._old_call else "Transfer-Encoding: chunked\r\n"
         else:
-            length = b"" if reply.status in NO_BODY_CODES else b"Content-Length: %d\r\n" % len(body)
-        self._send(
-            b"%bX-Request-ID: %b\r\n%b%b\r\n%b"
-            % (
-                begin_answer(reply),
-                call.request_id.encode(),
-                connection,
-                length,
-                b"" if in_parts or call.method == "HEAD" else body,
-            )
+            length = "" if reply.status in NO_BODY_CODES else f"Content-Length: {len(body)}\r\n"
+        head = f"{begin_answer(reply)}X-Request-ID: {call.request_id}\r\n{connection}{length}\r\n".encode(
+            "latin-1"
         )
+        self._send(head if in_parts or call.method == "HEAD" else head + body)
         if in_parts:
             self._send_parts(body)
         else:
@@ -510,11 +504,8 @@ class HTTPChannel(Counted):
             self._respondToBadRequestAndDisconnect()
             return
         reply = self.application.dispatcher.refuse(error, self._client)
-        self._send(
-            begin_answer(reply)
-            + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(reply.body)
-            + reply.body
-        )
+        head = f"{begin_answer(reply)}Connection: close\r\nContent-Length: {len(reply.body)}\r\n\r\n"
+        self._send(head.encode("latin-1") + reply.body)
         if self._direct:  # a close with unread data would reset the connection, and the answer be lost
             self.transport.unregisterProducer()
             self.transport.loseWriteConnection()

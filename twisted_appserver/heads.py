@@ -15,18 +15,21 @@ REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Heads:
-    """The beginnings of answers, with a Date that is made once a second (RFC 9110, section 6.6.1)."""
+    """
+    The beginnings of answers, with a Date that is made once a second (RFC 9110, section 6.6.1). Text, to be
+    encoded as latin-1 when it is complete.
+    """
 
     def __init__(self) -> None:
         self._second = 0
-        self._date = b""
-        self._made: dict[tuple[int, Any, bool], bytes] = {}  # of this second
+        self._date = ""
+        self._made: dict[tuple[int, Any, bool], str] = {}  # of this second
 
-    def __call__(self, reply: Reply) -> bytes:
+    def __call__(self, reply: Reply) -> str:
         second = int(time())
         if second != self._second:
             self._second = second
-            self._date = b"\r\nDate: " + datetimeToString(second) + b"\r\n"
+            self._date = f"\r\nDate: {datetimeToString(second).decode()}\r\n"
             self._made.clear()
         headers = reply.headers
         if type(headers) is list:  # from a worker process
@@ -39,12 +42,12 @@ class Heads:
             made = self._made[key] = self._make(reply)
         return made
 
-    def _make(self, reply: Reply) -> bytes:
+    def _make(self, reply: Reply) -> str:
         lines = [f"{name.title()}: {value}\r\n" for name, value in reply.headers]
         if reply.body and not any(name == "content-type" for name, _ in reply.headers):
             lines.append("Content-Type: application/json\r\n")
         first = f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'Unknown')}"
-        return first.encode() + self._date + "".join(lines).encode("latin-1")
+        return "".join((first, self._date, *lines))
 
 
 begin_answer = Heads()

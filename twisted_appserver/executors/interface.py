@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
@@ -13,7 +14,7 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.results import problem
 
 
-class Job:
+class Job(msgspec.Struct, eq=False):
     """
     A call on its way. The dispatcher makes it, an executor takes it and calls it back with the reply. What a
     Deferred would do for it costs more than most functions.
@@ -26,17 +27,14 @@ class Job:
     @ivar cost: seconds that it is expected to take, where the executor keeps account of that.
     """
 
-    __slots__ = ("answer", "call", "called", "cost", "ended", "executor", "limit", "stream")
-    executor: Any
-    limit: Any
-    stream: Any
-
-    def __init__(
-        self, call: Call, ended: Callable[[Job, Reply], None], answer: Callable[[Reply], None]
-    ) -> None:
-        self.call, self.ended, self.answer = call, ended, answer
-        self.called = False
-        self.cost, self.limit, self.stream = 0.0, None, None
+    call: Call
+    ended: Callable[[Job, Reply], None]
+    answer: Callable[[Reply], None]
+    called: bool = False
+    executor: Any = None
+    limit: Any = None
+    stream: Any = None
+    cost: float = 0.0
 
     def callback(self, reply: Reply) -> None:
         if not self.called:
