@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -70,20 +69,26 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?")
 LINES = "application/x-ndjson"
 FRAMING = frozenset(("connection", "content-length", "transfer-encoding"))
+CHECKED = 1024  # headers that need not be checked again
+_checked: set[tuple[tuple[str, str], ...]] = set()
 
 
 def _headers(given: Any) -> tuple[tuple[str, str], ...]:
     if not given:
         return ()
+    try:
+        if type(given) is tuple and given in _checked:
+            return given
+    except TypeError:  # pairs that are lists
+        pass
     pairs = given.items() if isinstance(given, Mapping) else given
-    return _sendable(tuple([(str(name).lower(), str(value)) for name, value in pairs]))
-
-
-@lru_cache(1024)
-def _sendable(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    headers = tuple([(str(name).lower(), str(value)) for name, value in pairs])
     for name, value in headers:
         if name in FRAMING or not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
             raise ValueError(f"the header {name!r}: {value!r} cannot be sent")
+    if len(_checked) >= CHECKED:
+        _checked.clear()
+    _checked.add(headers)
     return headers
 
 
@@ -93,15 +98,15 @@ def _finish(reply: Reply, name: str) -> Reply:
         raise ValueError(f"{name} returned the status {reply.status!r}, not 200 to 599")
     headers = _headers(reply.headers)
     body, kind = reply.body, ""
-    if isinstance(body, str):
+    if isinstance(body, bytes):
+        kind = "application/octet-stream" if body else ""
+    elif isinstance(body, str):
         body, kind = body.encode(), "text/plain; charset=utf-8"
     elif isinstance(body, Iterator):
         body, kind = Parts(body, raw), "application/octet-stream"
-    elif isinstance(body, bytes):
-        kind = "application/octet-stream" if body else ""
     else:
         body = _encode(body, name)
-    if kind and not any(key == "content-type" for key, _ in headers):
+    if kind and "content-type" not in [key for key, _ in headers]:
         headers = (("content-type", kind), *headers)
     if body and reply.status in (204, 205, 304):
         raise ValueError(f"{name} returned a body with the status {reply.status}")

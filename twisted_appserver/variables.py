@@ -82,7 +82,9 @@ def read_body(body: bytes, content_type: str, any_type: bool = False) -> tuple[d
     @param any_type: whether a body of another type is passed over instead of refused.
     @raise HTTPError: 400 when the body is malformed, 415 when its type is none that has fields.
     """
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = content_type
+    if kind != "application/json":
+        kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
         return _json(body), True
     if kind == "application/x-www-form-urlencoded":

@@ -35,8 +35,13 @@ class _Place:
         self.alarm = 0.0  # when the timer goes off, in seconds since the epoch
 
     @property
+    def awaited(self) -> bool:
+        """Whether anybody stands in a line."""
+        return bool(self.getters.waiting or self.putters.waiting or self.joiners.waiting)
+
+    @property
     def idle(self) -> bool:
-        return self.queue.idle and not (self.getters or self.putters or self.joiners)
+        return self.queue.idle and not self.awaited
 
 
 def _shared(deferred: Deferred[T]) -> Deferred[T]:
@@ -176,7 +181,7 @@ class Broker:
             if storing is None:
                 break
             await _shared(storing)
-        if not queue.config.shutdown and (not queue.has_room or place.putters):
+        if not queue.config.shutdown and (not queue.has_room or place.putters.waiting):
             if timeout <= 0 or self._stopping:
                 return STOPPING if self._stopping else FULL
             why = await place.putters.wait(timeout, FULL, key)
@@ -243,7 +248,7 @@ class Broker:
             if queue.holders.get(key) is not held:  # the first request was only now found to be given up
                 return await self.get(name, seconds, key, timeout)
             return held
-        if not queue.ready or place.getters:
+        if not queue.ready or place.getters.waiting:
             if self._drained(queue):
                 return SHUTDOWN
             if timeout <= 0 or self._stopping:
@@ -299,7 +304,7 @@ class Broker:
     def _finished(self, _: None, place: _Place) -> None:
         place.queue.finishing -= 1
         place.queue.dones += 1
-        if place.joiners:
+        if place.joiners.waiting:
             self._settle(place)
 
     def _not_finished(
@@ -433,16 +438,17 @@ class Broker:
     def _settle(self, place: _Place) -> None:
         """Serve all who can be served. Whoever is served acts at once, in the midst of this."""
         queue = place.queue
-        while place.getters and queue.ready and not self._stopping:
-            place.getters.next()
-        if place.getters and self._drained(queue):
-            place.getters.dismiss(SHUTDOWN)
-        if place.putters and queue.config.shutdown:
-            place.putters.dismiss(SHUTDOWN)
-        while place.putters and queue.has_room and not self._stopping:
-            place.putters.next()
-        if place.joiners and not queue.unfinished:
-            place.joiners.dismiss("")
+        if place.awaited:
+            while place.getters and queue.ready and not self._stopping:
+                place.getters.next()
+            if place.getters and self._drained(queue):
+                place.getters.dismiss(SHUTDOWN)
+            if place.putters and queue.config.shutdown:
+                place.putters.dismiss(SHUTDOWN)
+            while place.putters and queue.has_room and not self._stopping:
+                place.putters.next()
+            if place.joiners and not queue.unfinished:
+                place.joiners.dismiss("")
         self._watch(place)
 
     def _watch(self, place: _Place) -> None:

@@ -13,15 +13,16 @@ class Line:
     People at a counter. A waiter costs a Deferred, and a timer if its patience has an end.
 
     @param reactor: an C{IReactorTime}.
+    @ivar waiting: they, in order.
     """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._waiting: OrderedDict[Deferred[str], tuple[Any, str]] = OrderedDict()
+        self.waiting: OrderedDict[Deferred[str], tuple[Any, str]] = OrderedDict()
         self._keys: dict[str, Deferred[str]] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def wait(self, timeout: float, late: str, key: str = "") -> Deferred[str]:
         """
@@ -39,21 +40,21 @@ class Line:
         timer = None
         if timeout < float("inf"):
             timer = self._reactor.callLater(timeout, self._late, deferred, late)
-        self._waiting[deferred] = (timer, key)
+        self.waiting[deferred] = (timer, key)
         if key:
             self._keys[key] = deferred
         return deferred
 
     def next(self, word: str = "") -> None:
         """It is the first one's turn."""
-        deferred = next(iter(self._waiting))
+        deferred = next(iter(self.waiting))
         self._leave(deferred)
         deferred.callback(word)
 
     def dismiss(self, word: str) -> None:
         """Send all away who stand here now."""
-        for _ in range(len(self._waiting)):
-            if self._waiting:
+        for _ in range(len(self.waiting)):
+            if self.waiting:
                 self.next(word)
 
     def _late(self, deferred: Deferred[str], word: str) -> None:
@@ -61,7 +62,7 @@ class Line:
         deferred.callback(word)
 
     def _leave(self, deferred: Deferred[str]) -> None:
-        timer, key = self._waiting.pop(deferred)
+        timer, key = self.waiting.pop(deferred)
         if key:
             del self._keys[key]
         if timer is not None and timer.active():
