@@ -130,7 +130,8 @@ class ThreadExecutor:
         with suppress(Empty):
             self._back.get(timeout=HOLD)
         self._awaited = False
-        self._wake()  # one more thread, if there are calls behind one that is slow after all
+        if self._waiting:  # behind one that is slow after all
+            self._wake()
         self._return()
 
     def _any_slow(self) -> bool:
