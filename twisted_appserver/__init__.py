@@ -11,6 +11,8 @@ The modules:
   - L{dispatch}: the narrow waist through which every call goes; L{deadlines} keeps its time limits,
     L{overload} tells how long to wait where there is too much to do.
   - L{resource}: the application as a twisted.web resource.
+  - L{channel}: HTTP/1.1 over llhttp; L{site}: its connections; L{hub} reads them all at once, L{heads} has
+    the beginnings of answers.
   - L{jobs}: calls whose clients do not wait.
   - L{options}: the table of options; L{application} finds the user's table of patterns.
   - L{listening}: where it listens; L{admin}: what a service tells of itself.
