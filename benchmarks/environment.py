@@ -26,19 +26,18 @@ def pip(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def install_peers() -> None:
     """
-    Make the environment, unless it holds just what C{peers.txt} says.
+    Make the environment, of the Python that runs this, unless it holds just what C{peers.txt} says.
 
     @raise SystemExit: when that fails.
     """
-    stamp = VENV / "peers.txt"
-    if stamp.exists() and stamp.read_text() == PEERS.read_text():
+    stamp, wanted = VENV / "peers.txt", f"# {sys.base_prefix} {sys.version}\n{PEERS.read_text()}"
+    if stamp.exists() and stamp.read_text() == wanted:
         return
-    if not BIN.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
     done = pip("install", "--quiet", "--requirement", str(PEERS))
     if done.returncode:
         raise SystemExit(f"cannot install {PEERS}: {done.stderr.strip()}")
-    stamp.write_text(PEERS.read_text())
+    stamp.write_text(wanted)
 
 
 def install_project() -> str | None:

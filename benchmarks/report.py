@@ -30,6 +30,10 @@ HOW = """
 - *Ratio* is the first row's figure divided by this row's, for each round by itself; the median of
   these, and their range. For requests a second, above 1 means that ours does more. For latency and
   memory, below 1 means that ours needs less.
+- How Python was compiled matters more than most of what is compared here: without profile-guided
+  optimisation (as pyenv compiles it unless told otherwise) it runs Python 1.5 times slower, which slows
+  down what is written in Python, and hardly what is not. So this was run with one that is made as most
+  users have it: `/usr/bin/python3 -m benchmarks`, the Python of the distribution.
 - Absolute figures drift with the machine: compare within a table only.
 - Each peer uses its own JSON encoder. Pools are of 10 threads or of 2 processes, except that
   FastAPI and Starlette keep their own pool of 40, Granian has 8 in each of its processes, and Robyn
@@ -38,6 +42,8 @@ HOW = """
 """
 
 NOTES = {
+    "threads": "Of requests that are the same to the last byte, ours knows after a few how to route them; "
+    "the function is called each time. The table of paths that are never the same shows what that gives.",
     "cpu": "The function is a loop of a fixed count that takes 2 ms of processor time. The last "
     "row is two processes that call it in a loop with no server, beside a wrk that waits.",
     "mixed": "56 connections make fast calls, first alone, then beside 8 connections whose every "

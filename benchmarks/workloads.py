@@ -17,7 +17,7 @@ THREADS = (
     *("fastapi", "flask"),
 )
 FAST = ("threads", "inline", "granian", "sanic", "aiohttp", "robyn", "fastapi")
-BODIES = ("threads", "granian", "sanic", "aiohttp", "robyn", "fastapi")
+BODIES = ("threads", "granian", "sanic", "aiohttp", "robyn", "twisted-web", "fastapi", "flask")
 PROCESSES = (
     *("processes", "granian-workers", "uvicorn-workers"),
     *("aiohttp-pool", "gunicorn-workers", "fastapi-pool"),
@@ -91,6 +91,10 @@ QUEUES = ("tqueue-sqlite", "tqueue-memory", "tqueue-postgresql", "beanstalkd", "
 
 WORKLOADS = (
     Workload("threads", "get", "Threads: GET, 64 connections", THREADS),
+    Workload(
+        "threads", "paths", "Threads: GET, a path that is never the same, 64 connections",
+        ("threads", "inline", "granian", "aiohttp", "twisted-web", "fastapi"), script="paths.lua", share=0.67,
+    ),
     Workload(
         "latency",
         "get, 1 connection",

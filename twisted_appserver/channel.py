@@ -196,7 +196,8 @@ class HTTPChannel(Counted):
             data[end:] if length else b"",
             self._client,
         )
-        self._begin_call(call, True, False, partial(self.site.remember, head, length))
+        routed = partial(self.site.remember, head, length) if self.site.comes_again(head) else None
+        self._begin_call(call, True, False, routed)
         return True
 
     def _know(self, headers: tuple[tuple[bytes, bytes], ...], length: int) -> None:

@@ -38,6 +38,7 @@ class AppSite(Site):
         self._channels: set[Counted] = set()
         self.known: dict[bytes, tuple[tuple[tuple[bytes, bytes], ...], int]] = {}  # headers by their bytes
         self.models: dict[bytes, tuple[Call, int]] = {}  # calls by their heads, and how long their bodies are
+        self._seen: set[bytes] = set()  # heads
         self.hub = reactor if isinstance(reactor, Hub) else Hub(reactor)
         self._full = False
         self._finished: Deferred[None] | None = None
@@ -55,12 +56,20 @@ class AppSite(Site):
                 port.stopReading()
         return channel
 
+    def comes_again(self, head: bytes) -> bool:
+        """Whether this head of a message was seen before, and is worth remembering: most paths never are."""
+        if len(head) > KNOWN or head in self._seen:
+            return len(head) <= KNOWN
+        if len(self._seen) >= KNOWN:
+            self._seen.clear()
+        self._seen.add(head)
+        return False
+
     def remember(self, head: bytes, length: int, model: Call) -> None:
         """Have a call begun like this one where the same head comes again, before a body of that length."""
-        if len(head) <= KNOWN:
-            if len(self.models) >= KNOWN:
-                self.models.clear()
-            self.models[head] = (model, length)
+        if len(self.models) >= KNOWN:
+            self.models.clear()
+        self.models[head] = (model, length)
 
     @property
     def connections(self) -> int:
