@@ -15,7 +15,7 @@ from twisted_appserver.application import Application, refuse_while_loading
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.logs import observer
 from twisted_appserver.options import THREADED_SERVER, Settings
-from twisted_appserver.program import leave, needs_asyncio, raise_files, reload_when_asked
+from twisted_appserver.program import leave, needs_asyncio, raise_files, reload_when_asked, settle
 from twisted_appserver.routing import Router
 from twisted_appserver.service import AppService
 
@@ -70,6 +70,7 @@ def _serve(settings: Settings, application: Application, router: Router) -> None
     raise_files(settings)
     reload_when_asked(service, reactor, settings)
     service.startService()
+    settle()
     service.started.addErrback(failed)
     reactor.addSystemEventTrigger("before", "shutdown", stop)
     reactor.run()

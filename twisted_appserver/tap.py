@@ -20,7 +20,7 @@ from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.hints import routes
 from twisted_appserver.logs import observer
 from twisted_appserver.options import Settings, cli_name, settings_from
-from twisted_appserver.program import leave, raise_files, reload_when_asked
+from twisted_appserver.program import leave, raise_files, reload_when_asked, settle
 from twisted_appserver.routing import Router
 from twisted_appserver.service import AppService
 
@@ -150,6 +150,7 @@ class CommandService(AppService):
         except (AppserverError, CannotListenError) as error:
             self._say(error)
             sys.exit(1)
+        settle()
         self.started.addErrback(self._failed)
 
     def open(self) -> None:

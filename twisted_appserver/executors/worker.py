@@ -7,6 +7,7 @@ function prints, by print() or to descriptor 1, goes to standard error, which th
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -137,6 +138,7 @@ class Worker:
             _log_to(sys.stderr)
         self._handlers = router.handlers
         self._progress = Progress(start.progress)
+        gc.freeze()  # what is there now stays: no collection of garbage need look at it
         self._send(Ready([handler.name for handler in router.handlers]))
 
     def _perform(self, call: Call) -> None:
