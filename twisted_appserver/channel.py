@@ -411,22 +411,19 @@ class HTTPChannel(Counted):
         """Send the answer to the call that is in the works, or the beginning of one that comes in parts."""
         body, call = reply.body, self._job.call
         in_parts = type(body) is Stream
-        if (self._finishing and self._ends) or (
-            in_parts and self._old_call
-        ):  # which knows no end of a body but the connection's
+        # HTTP/1.0 knows no end of a body that comes in parts but the connection's.
+        if (self._finishing and self._ends) or (in_parts and self._old_call):
             self.persistent = False
-        connection = ""
+        lines = begin_answer(reply)
         if not self.persistent:
-            connection = "Connection: close\r\n"
+            lines += "Connection: close\r\n"
         elif self._tell:
-            connection = "Connection: keep-alive\r\n"
-        if in_parts:
-            length = "" if self._old_call else "Transfer-Encoding: chunked\r\n"
-        else:
-            length = "" if reply.status in NO_BODY_CODES else f"Content-Length: {len(body)}\r\n"
-        head = f"{begin_answer(reply)}X-Request-ID: {call.request_id}\r\n{connection}{length}\r\n".encode(
-            "latin-1"
-        )
+            lines += "Connection: keep-alive\r\n"
+        if not in_parts and reply.status not in NO_BODY_CODES:
+            lines += f"Content-Length: {len(body)}\r\n"
+        elif in_parts and not self._old_call:
+            lines += "Transfer-Encoding: chunked\r\n"
+        head = f"{lines}X-Request-ID: {call.request_id}\r\n\r\n".encode("latin-1")
         self._send(head if in_parts or call.method == "HEAD" else head + body)
         if in_parts:
             self._send_parts(body)
