@@ -414,7 +414,7 @@ class HTTPChannel(Counted):
         # HTTP/1.0 knows no end of a body that comes in parts but the connection's.
         if (self._finishing and self._ends) or (in_parts and self._old_call):
             self.persistent = False
-        lines = begin_answer(reply)
+        lines = f"{begin_answer(reply)}X-Request-ID: {call.request_id}\r\n"
         if not self.persistent:
             lines += "Connection: close\r\n"
         elif self._tell:
@@ -423,7 +423,7 @@ class HTTPChannel(Counted):
             lines += f"Content-Length: {len(body)}\r\n"
         elif in_parts and not self._old_call:
             lines += "Transfer-Encoding: chunked\r\n"
-        head = f"{lines}X-Request-ID: {call.request_id}\r\n\r\n".encode("latin-1")
+        head = f"{lines}\r\n".encode("latin-1")
         self._send(head if in_parts or call.method == "HEAD" else head + body)
         if in_parts:
             self._send_parts(body)
