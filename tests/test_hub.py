@@ -137,6 +137,36 @@ class HubTests(TestCase):
         second.transport.write(b"b")
         await gatherResults([server.lost, other.lost, first.closed, second.closed])
 
+    async def test_soon(self) -> None:
+        """What is to be done soon is done after all that was readable has been read, each failing alone."""
+        pairs = [await self.pair() for _ in range(3)]
+        done: list[str] = []
+
+        def first() -> None:
+            done.append("first")
+            self.factory.hub.soon(lambda: done.append("second"))
+            raise ZeroDivisionError
+
+        def read(data: bytes) -> None:
+            done.append("read")
+            self.factory.hub.soon(first)
+            self.factory.hub.soon(lambda: done.append("beside"))
+
+        for client, server in pairs:
+            server.dataReceived = read  # type: ignore[method-assign]
+            server.transport.pauseProducing()  # type: ignore[union-attr]
+            client.transport.write(b"x")
+        sockets = [server.transport.socket for _, server in pairs]  # type: ignore[union-attr]
+        await self.until(lambda: len(select.select(sockets, [], [], 0)[0]) == 3)
+        for _, server in pairs:
+            server.transport.resumeProducing()  # type: ignore[union-attr]
+        await self.until(lambda: len(done) == 12)
+        self.assertEqual(done, ["read"] * 3 + ["first", "beside"] * 3 + ["second"] * 3)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+        self.factory.hub.soon(lambda: done.append("outside"))
+        await self.until(lambda: done[-1] == "outside")
+        await self.close(*pairs)
+
     async def test_reactor_stops(self) -> None:
         """Where the reactor lets go of all that it reads, the connections are lost."""
         client, server = await self.pair()

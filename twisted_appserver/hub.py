@@ -94,18 +94,23 @@ class Hub:
 
     def doRead(self) -> None:
         self._reading = True
-        self._read()
-        for _ in range(ROUNDS):
+        try:
+            self._read()
+            for _ in range(ROUNDS):
+                ends, self._ends = self._ends, []
+                for function in ends:
+                    self._call(function)
+        finally:
+            self._reading = False
             ends, self._ends = self._ends, []
             for function in ends:
-                try:
-                    function()
-                except Exception:
-                    self.log.failure("what was to be done at the end of a turn has failed")
-        self._reading = False
-        ends, self._ends = self._ends, []
-        for function in ends:
-            self._reactor.callLater(0, function)
+                self._reactor.callLater(0, function)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception:  # each fails alone
+            self.log.failure("what was to be done at the end of a turn has failed")
 
     def _read(self) -> None:
         get = self._transports.get

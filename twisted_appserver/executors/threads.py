@@ -139,8 +139,9 @@ class ThreadExecutor:
         if not self._slow:
             return False
         now = monotonic()
-        for handler in [handler for handler, until in self._slow.items() if until < now]:
-            del self._slow[handler]
+        for handler, until in list(self._slow.items()):  # a copy, since threads add to it
+            if until < now:
+                del self._slow[handler]
         return any(job.call.handler in self._slow for job in list(self._waiting))
 
     def _wake(self) -> bool:
