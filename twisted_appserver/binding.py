@@ -137,12 +137,14 @@ class Handler:
                 return self.function(**call.groups, **{self.call_name: call})
             return self.function(**call.groups)
         variables = read_query(call.query) if call.query else {}
-        typed: Collection[str] = ()  # the names whose values came as JSON
+        typed: Collection[str] = ()  # the names whose values came as JSON, if no group has them
         if call.body:
             fields, is_json = read_body(call.body, call.content_type, bool(self.call_name))
             variables.update(fields)
-            typed = fields.keys() - call.groups.keys() if is_json else ()
-        variables.update(call.groups)
+            typed = fields if is_json else ()
+        if call.groups:
+            variables.update(call.groups)
+            typed = set(typed) - call.groups.keys()
         values = self._values(variables, typed)
         if self.call_name:
             values[self.call_name] = call
@@ -158,6 +160,8 @@ class Handler:
                 values[name] = parameter.convert(variables.pop(name), name in typed)
             elif parameter.required:
                 raise HTTPError(422, f"{name}: this variable is missing")
+        if self.rest and self.rest.type is Any:
+            return {**variables, **values}
         if self.rest:
             for name, value in variables.items():
                 rest = msgspec.structs.replace(self.rest, name=name)
