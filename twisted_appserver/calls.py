@@ -74,7 +74,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def content_type(self) -> str:
         """As in L{headers}; empty if there is none."""
         found = [value for name, value in self.raw_headers if name == b"content-type"]
-        return (found[0] if len(found) == 1 else b", ".join(found)).decode("latin-1")
+        return b", ".join(found).decode("latin-1")
 
     @property
     def trace(self) -> dict[str, str]:

@@ -49,9 +49,7 @@ class Hub:
         """Read for a connection from now on, if it is one of C{twisted.internet.tcp}."""
         plain = isinstance(transport, Connection)
         if self._able and plain:
-            transport.stopReading()
-            transport.reactor = self
-            transport.startReading()
+            _hand_over(transport, self)
 
     def soon(self, function: Callable[[], None]) -> None:
         """Call C{function} when all that is readable now has been read."""
@@ -132,14 +130,19 @@ class Hub:
                         self.log.failure("what was received could not be handled")
                         transport.abortConnection()
                     continue
-            transport.stopReading()
-            transport.reactor = self._reactor
-            transport.startReading()
+            _hand_over(transport, self._reactor)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor stops."""
         for transport in list(self._transports.values()):
             transport.connectionLost(reason)
+
+
+def _hand_over(transport: Any, reactor: Any) -> None:
+    """Have a transport read by a reactor, or a L{Hub}, from now on."""
+    transport.stopReading()
+    transport.reactor = reactor
+    transport.startReading()
 
 
 def at_end_of_turn(reactor: Any) -> Callable[[Callable[[], None]], None]:

@@ -48,9 +48,8 @@ def reload_when_asked(service: AppService, reactor: Any, settings: Settings) -> 
 
     def begin() -> None:
         gc.unfreeze()  # so that the old code can go
-        reloading = service.reload().addErrback(
-            lambda failure: failure.trap(AppserverError) and None
-        )  # is logged
+        reloading = service.reload()
+        reloading.addErrback(lambda failure: failure.trap(AppserverError) and None)  # which is logged
         reloading.addCallback(lambda _: settle())
 
     if settings.reload:

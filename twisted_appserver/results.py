@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -69,26 +70,20 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?")
 LINES = "application/x-ndjson"
 FRAMING = frozenset(("connection", "content-length", "transfer-encoding"))
-CHECKED = 1024  # headers that need not be checked again
-_checked: set[tuple[tuple[str, str], ...]] = set()
 
 
 def _headers(given: Any) -> tuple[tuple[str, str], ...]:
     if not given:
         return ()
-    try:
-        if type(given) is tuple and given in _checked:
-            return given
-    except TypeError:  # pairs that are lists
-        pass
     pairs = given.items() if isinstance(given, Mapping) else given
-    headers = tuple([(str(name).lower(), str(value)) for name, value in pairs])
+    return _sendable(tuple([(str(name).lower(), str(value)) for name, value in pairs]))
+
+
+@lru_cache(1024)
+def _sendable(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     for name, value in headers:
         if name in FRAMING or not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
             raise ValueError(f"the header {name!r}: {value!r} cannot be sent")
-    if len(_checked) >= CHECKED:
-        _checked.clear()
-    _checked.add(headers)
     return headers
 
 

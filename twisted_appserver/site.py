@@ -34,7 +34,7 @@ class AppSite(Site):
         self.protocol: Any = HTTPChannel if settings.channel == "llhttp" else Counted
         self._application = resource if isinstance(resource, AppResource) else None
         self._settings = settings
-        self._reactor, self._answers = reactor, list[tuple[HTTPChannel, Reply]]()
+        self._answers = list[tuple[HTTPChannel, Reply]]()
         self._channels: set[Counted] = set()
         self.known: dict[bytes, tuple[tuple[tuple[bytes, bytes], ...], int]] = {}  # headers by their bytes
         self.models: dict[bytes, tuple[Call, int]] = {}  # calls by their heads, and how long their bodies are
@@ -58,11 +58,12 @@ class AppSite(Site):
 
     def comes_again(self, head: bytes) -> bool:
         """Whether this head of a message was seen before, and is worth remembering: most paths never are."""
-        if len(head) > KNOWN or head in self._seen:
-            return len(head) <= KNOWN
-        if len(self._seen) >= KNOWN:
-            self._seen.clear()
-        self._seen.add(head)
+        if head in self._seen:
+            return True
+        if len(head) <= KNOWN:
+            if len(self._seen) >= KNOWN:
+                self._seen.clear()
+            self._seen.add(head)
         return False
 
     def remember(self, head: bytes, length: int, model: Call) -> None:

@@ -63,7 +63,7 @@ class ThreadExecutor:
         self._kicked = self._returning = False
         self._awaited = False  # whether the reactor waits for a token to come back
         self._back: SimpleQueue[None] = SimpleQueue()
-        self._slow: dict[Handler, float] = {}  # and until when they count as such
+        self._slow: dict[Handler, float] = {}  # functions, and until when they count as slow
         self._lock = Lock()  # over the following
         self._threads = 0  # that are ours for the time being
         self._parked = 0  # of them, that wait for a token
@@ -187,7 +187,7 @@ class ThreadExecutor:
     def _drain(self) -> None:
         """In a thread: perform the calls that wait."""
         waiting, ended, running, me = self._waiting, self._ended, self._running, get_ident()
-        since = monotonic()
+        since = now = monotonic()
         while True:
             try:
                 job = waiting.popleft()
@@ -202,9 +202,10 @@ class ThreadExecutor:
             else:
                 ended.append((job, reply))
             del running[job]
-            now = monotonic()
-            if now - since > HOLD:
+            before, now = now, monotonic()
+            if now - before > HOLD:
                 self._slow[job.call.handler] = now + SLOW
+            if now - since > HOLD:
                 self._hand_back()
                 since = now
         CURRENT.set(None)
