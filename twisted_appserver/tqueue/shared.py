@@ -47,7 +47,6 @@ class SharedBroker:
         self._reactor, self.store, self._max_queues = reactor, store, max_queues
         self._lines: dict[tuple[str, str], _Line] = {}
         self._keys: dict[tuple[str, str, str], Request] = {}
-        self._asked: set[Request] = set()
         self._counts: Counter[tuple[str, str]] = Counter()
         self._timers: dict[str, Any] = {}
         self._snapshot: dict[str, dict[str, int]] = {}
@@ -171,16 +170,12 @@ class SharedBroker:
         self._supersede(request)
         line = self._lines.get((request.name, request.verb))
         if not line:
-            self._send(request)
+            self.store.ask(request)
         elif request.waits:
             line[request] = None  # behind those who came before
         else:
             self._finish(request, WORDS[request.verb])
         return request.deferred  # type: ignore[no-any-return]
-
-    def _send(self, request: Request) -> None:
-        self._asked.add(request)
-        self.store.ask(request)
 
     def _supersede(self, request: Request) -> None:
         """One that has the key of another, which waits, comes from the same client: it gave the first up."""
@@ -232,7 +227,7 @@ class SharedBroker:
         """Ask again for the first of those in a line."""
         for request in list(self._lines.get((name, verb), ()))[:count]:
             if not request.asked:
-                self._send(request)
+                self.store.ask(request)
 
     def _answered(
         self, requests: Iterable[Request], signals: set[tuple[str, str]], returned: dict[str, int]
@@ -240,7 +235,6 @@ class SharedBroker:
         served = set()
         for request in requests:
             request.asked = False
-            self._asked.discard(request)
             if request.verb == "tidy":
                 continue
             if request.unserved:

@@ -1,31 +1,30 @@
 """What many requests ask of L{postgresql}, done in one transaction.
 
-Strategy: the requests are sorted by queue. Each queue is locked, so that no other server is at it; what the
-time has brought is done first (leases that have run out, delays that have ended); then all requests of a
-kind go in one statement. Only the clock of the database is looked at.
+Strategy: the requests are sorted by queue. The queues are locked, so that no other server is at them, and
+what was asked of them meanwhile joins in. For each, what the time has brought is done, and then what is asked
+most, all in one statement (L{turn}). What else is asked has statements of its own. Only the clock of the
+database is looked at.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import msgspec
 
 from twisted_appserver.tqueue.interface import SHUTDOWN, LimitError
 from twisted_appserver.tqueue.queues import Config, Task, lane, replace
-from twisted_appserver.tqueue.stores.schema import BURIED, DELAYED, LEASED, READY, STATES
+from twisted_appserver.tqueue.stores.schema import BURIED, DELAYED, LEASED, QUEUE_LOCK, READY, STATES
+from twisted_appserver.tqueue.stores.turn import ANSWER, CHANNEL, PLACES
 
-CHANNEL = "tqueue"
-QUEUE_LOCK = 7_483_513  # the class of the advisory locks of queues
 LINE = {"get": "getters", "put": "putters", "join": "joiners"}  # where a request of this verb waits
 MAKING = frozenset(("put", "change"))  # verbs that make a queue which is not there
-PLACES = {  # of a ready task in its queue, by the queue's kind
-    "fifo": ("0", "''", "number"),
-    "lifo": ("CASE WHEN deliveries > 0 THEN 0 ELSE 1 END", "''", "-number"),
-    "priority": ("priority", '"order"', "number"),
-}
+TURN = (
+    f"SELECT {ANSWER} FROM pg_temp.turn(%s::int, %s, %s, %s, %s, %s::int8[], %s::int8[], %s::bytea[], "
+    f"%s::float8[], %s::text[], %s::float8[], %s::text[], %s::text[], %s::float8[], %s::text[])"
+)
 FIELDS = (
     't.number, t.body, t.priority, t."order", t.deliveries, t.holder, '
     "coalesce(extract(epoch FROM t.at), 0)::float8"
@@ -72,68 +71,104 @@ class Request:
 
 def _task(row: Sequence[Any]) -> Task:
     number, body, priority, order, deliveries, holder, at = row[:7]
-    return Task(number, bytes(body), priority, order, lease=at, deliveries=deliveries, holder=holder)
+    return Task(number, body, priority, order, lease=at, deliveries=deliveries, holder=holder)
+
+
+class Known:
+    """
+    What is known of a queue.
+
+    @ivar lowest: no task has a lower number.
+    @ivar since: no lease and no delay ends before this time of the database, in seconds.
+    """
+
+    __slots__ = "lowest", "number", "since"
+
+    def __init__(self, number: int) -> None:
+        self.number, self.lowest, self.since = number, 0, 0.0
 
 
 class Batch:
     """
     One transaction.
 
-    @param ids: of queues by name, as far as they are known.
+    @param known: of queues, by name.
     @param server: names this server to others.
     @ivar signals: the lines, with the names of their queues, for which something has changed; the line C{all}
         stands for each, C{gone} says that the queue is.
     @ivar returned: how many leases ran out, by queue.
     """
 
-    def __init__(self, connection: Any, ids: dict[str, int], server: str, max_queues: int) -> None:
-        self._connection, self._ids, self._server, self._max_queues = connection, ids, server, max_queues
+    def __init__(self, connection: Any, known: dict[str, Known], server: str, max_queues: int) -> None:
+        self._connection, self._known, self._max_queues = connection, known, max_queues
+        self.server = server
         self.signals: set[tuple[str, str]] = set()
         self.returned: Counter[str] = Counter()
 
-    def run(self, requests: Sequence[Request], number: int) -> bool:
+    def run(
+        self, requests: list[Request], more: Callable[[Container[str]], list[Request]], stamp: int
+    ) -> None:
         """
-        Do them; the caller commits.
+        Do them.
 
-        @param number: under which the transaction is noted in the database, so that it can be asked whether
-            it was committed.
-        @return: whether it has changed anything, and is noted.
+        @param requests: those that were done besides are added to it.
+        @param more: gives what has come for these queues meanwhile, when they are locked.
+        @param stamp: the number under which the transaction is noted in the database, if it changes anything,
+            so that it can be asked whether it was committed.
         """
-        by_queue: dict[str, list[Request]] = {}
-        for request in requests:
-            request.unserved = True
-            by_queue.setdefault(request.name, []).append(request)
-        for name in sorted(by_queue):  # in the same order everywhere, so that no two wait for each other
-            _Queue(self, name).run(by_queue[name])
-        texts = [f"{self._server} {line} {name}" for name, line in sorted(self.signals)]
-        noted = self.ask(
+        by_queue = _by_queue(requests)
+        for request in by_queue.pop("", ()):
+            request.reply(self._qsizes())
+        found = {name: known for name, each in by_queue.items() if (known := self._find(name, each))}
+        if not found:
+            return
+        self._begin([known.number for known in found.values()])
+        requests += more(found)
+        by_queue = _by_queue(requests)
+        queues = [_Queue(self, known, name, by_queue[name]) for name, known in found.items()]
+        if len(queues) == 1 and not queues[0].other:
+            queues[0].turn(stamp)
+        else:
+            for queue in queues:
+                queue.turn()
+                queue.rest()
+            self._note(stamp)
+        self._connection.commit()
+
+    def _begin(self, numbers: Sequence[int]) -> None:
+        """Begin the transaction and lock these queues, in one message, in the same order everywhere."""
+        lock = f"SELECT pg_advisory_xact_lock({QUEUE_LOCK}, n) FROM unnest(ARRAY{sorted(numbers)}) AS n"
+        self._connection.execute(f"BEGIN; {lock}", prepare=False)
+
+    def _note(self, stamp: int) -> None:
+        """Tell the other servers, and note the transaction."""
+        texts = [f"{self.server} {line} {name}" for name, line in sorted(self.signals)]
+        self.ask(
             "WITH told AS (SELECT count(pg_notify(%s, text)) FROM unnest(%s::text[]) AS text) "
             "INSERT INTO tqueue.commits SELECT %s, %s FROM told "
-            "WHERE pg_current_xact_id_if_assigned() IS NOT NULL RETURNING number",
-            CHANNEL, texts, self._server, number,
+            "WHERE pg_current_xact_id_if_assigned() IS NOT NULL",
+            CHANNEL, texts, self.server, stamp,
         )  # fmt: skip
-        return bool(noted)
 
     def ask(self, query: str, *values: Any) -> list[Any]:
         """The rows that a statement returns."""
         cursor = self._connection.execute(query, values, binary=True)
         return list(cursor.fetchall()) if cursor.description is not None else []
 
-    def queue_id(self, name: str, make: bool) -> tuple[int, Config] | None:
-        """The id and the options of a queue, which is locked from now on; C{None} if there is none."""
-        while True:
-            found = self._ids.get(name)
-            if found is None:
-                rows = self.ask("SELECT id FROM tqueue.queues WHERE name = %s", name)
-                if not rows and not make:
-                    return None
-                found = rows[0][0] if rows else self._make(name)
-            self.ask("SELECT pg_advisory_xact_lock(%s, %s)", QUEUE_LOCK, found)
-            rows = self.ask("SELECT config FROM tqueue.queues WHERE id = %s", found)
-            if rows:
-                self._ids[name] = found
-                return found, msgspec.json.decode(rows[0][0], type=Config)
-            self._ids.pop(name, None)  # another server has deleted it
+    def _find(self, name: str, requests: Sequence[Request]) -> Known | None:
+        """The queue; C{None} where there is none, and the requests are answered."""
+        if name not in self._known:
+            rows = self.ask("SELECT id FROM tqueue.queues WHERE name = %s", name)
+            if not rows and not any(request.verb in MAKING for request in requests):
+                _absent(name, requests)
+                return None
+            try:
+                self._known[name] = Known(rows[0][0] if rows else self._make(name))
+            except LimitError as error:
+                for request in requests:
+                    request.reply(error)
+                return None
+        return self._known[name]
 
     def _make(self, name: str) -> int:
         (count,) = self.ask("SELECT count(*) FROM tqueue.queues")[0]
@@ -146,7 +181,7 @@ class Batch:
         )  # fmt: skip
         return int(rows[0][0])
 
-    def qsizes(self) -> dict[str, int]:
+    def _qsizes(self) -> dict[str, int]:
         """Of all queues."""
         rows = self.ask(
             "SELECT q.name, count(t.number) FROM tqueue.queues q LEFT JOIN tqueue.tasks t ON t.queue = q.id "
@@ -155,46 +190,94 @@ class Batch:
         return dict(rows)
 
 
+def _absent(name: str, requests: Sequence[Request]) -> None:
+    """Answer for a queue that is not there: like an empty one."""
+    answers: dict[str, Any] = {
+        "kick": 0, "join": 0, "purge": 0, "config": Config(), "peek": [], "qsizes": {name: 0},
+        "stats": dict.fromkeys(STATES, 0),
+    }  # fmt: skip
+    for request in requests:
+        if request.verb != "get":
+            request.reply(answers.get(request.verb))
+
+
 class _Queue:
-    """The requests of one queue. Those for which there is a method of their verb's name are done together."""
+    """
+    The requests of one queue.
 
-    def __init__(self, batch: Batch, name: str) -> None:
-        self._batch, self._name, self._ask = batch, name, batch.ask
-        self._id, self._config = 0, Config()
+    @ivar other: whether there is something to do that L{turn} does not.
+    """
 
-    def run(self, requests: Sequence[Request]) -> None:
+    def __init__(self, batch: Batch, known: Known, name: str, requests: Sequence[Request]) -> None:
+        self._batch, self._known, self._name, self._ask = batch, known, name, batch.ask
+        self._id = known.number
         by_verb: dict[str, list[Request]] = {}
         for request in requests:
             by_verb.setdefault(request.verb, []).append(request)
-        if "qsizes" in by_verb and not self._name:
-            for request in by_verb.pop("qsizes"):
-                request.reply(self._batch.qsizes())
-            if not by_verb:
-                return
-        try:
-            found = self._batch.queue_id(self._name, bool(MAKING & by_verb.keys()))
-        except LimitError as error:
-            for request in requests:
-                request.reply(error)
-            return
-        if found is None:
-            self._absent(requests)
-            return
-        self._id, self._config = found
-        self._expire()
-        # What makes room goes before what needs it, and puts before gets.
-        for verb in sorted(by_verb, key=ORDER.index):
-            getattr(self, verb)(by_verb[verb])
+        self._done, self._put, self._get = (by_verb.pop(verb, []) for verb in ("done", "put", "get"))
+        self.other = by_verb
 
-    def _absent(self, requests: Sequence[Request]) -> None:
-        """Answer for a queue that is not there: like an empty one."""
-        answers: dict[str, Any] = {
-            "kick": 0, "join": 0, "purge": 0, "config": Config(), "peek": [], "qsizes": {self._name: 0},
-            "stats": dict.fromkeys(STATES, 0),
-        }  # fmt: skip
-        for request in requests:
-            if request.verb != "get":
-                request.reply(answers.get(request.verb))
+    def turn(self, stamp: int = 0) -> None:
+        """Do what the time has brought, and what is asked most."""
+        done, get = self._done, self._get
+        put, repeats = _firsts(self._put)
+        keys = [request.key for request in put]
+        holders = [request.key for request in get]
+        rows = self._ask(
+            TURN, self._id, self._batch.server, stamp, self._known.lowest, self._known.since,
+            [request.number for request in done], [request.delivery for request in done],
+            [request.task.body for request in put], [request.task.priority for request in put],
+            [request.task.order for request in put], [request.delay for request in put],
+            keys if any(keys) else [], list(map(lane, keys)) if any(keys) else [],
+            [request.seconds for request in get], holders if any(holders) else [],
+        )  # fmt: skip
+        gone, numbers = dict[int, Task](), list[int]()
+        for what, place, number, *task in rows:
+            if what == "get":
+                get[place - 1].reply(_task((number, *task)))
+            elif what == "put":
+                numbers.append(number)
+            elif what == "done":
+                gone[number] = _task((number, *task))
+            else:
+                self._heard(what, place, number, task[2], task[5], put)
+        for request, number in zip([each for each in put if each.unserved], numbers, strict=False):
+            request.task.number = number
+            request.reply(request.task)
+        for request, first in repeats:
+            if not first.unserved:
+                answer = first.answer
+                request.reply(Task(answer.number, b"") if isinstance(answer, Task) else answer)
+        for request in done:
+            task = gone.get(request.number)
+            fits = task is not None and request.delivery in (0, task.deliveries)
+            request.reply(gone.pop(request.number) if fits else None)
+
+    def _heard(
+        self, what: str, place: int, number: int, line: str, since: float, put: Sequence[Request]
+    ) -> None:
+        """What else L{turn} answers."""
+        if what == "lowest":
+            self._known.lowest = number
+        elif what == "since":
+            self._known.since = since
+        elif what == "line":
+            self._batch.signals.add((self._name, line))
+        elif what == "returned":
+            self._batch.returned[self._name] += number
+        elif what == "known":
+            put[place - 1].reply(Task(number, b""))
+        else:  # shut or drained
+            for request in put if what == "shut" else self._get:
+                if request.unserved:
+                    request.reply(SHUTDOWN)
+
+    def rest(self) -> None:
+        if self.other:
+            (text,) = self._ask("SELECT config FROM tqueue.queues WHERE id = %s", self._id)[0]
+            self._config = msgspec.json.decode(text, type=Config)
+        for verb in sorted(self.other, key=ORDER.index):  # what makes room, or work, goes first
+            getattr(self, verb)(self.other[verb])
 
     def _signal(self, line: str) -> None:
         self._batch.signals.add((self._name, line))
@@ -203,194 +286,21 @@ class _Queue:
         first, second, third = PLACES[self._config.kind]
         return f"first = {first}, second = {second}, third = {third}"
 
-    def _expire(self) -> None:
-        """Take back the leases that have run out, and what is due."""
-        most = self._config.max_deliveries
-        rows = self._ask(
-            f"WITH due AS (SELECT number, state FROM tqueue.tasks WHERE queue = %s AND state IN (1, 2) "
-            f"AND at <= statement_timestamp() ORDER BY at LIMIT 10000) "
-            f"UPDATE tqueue.tasks t SET at = NULL, holder = '', {self._place_of('t')}, "
-            f"state = CASE WHEN due.state = {LEASED} AND %s > 0 AND t.deliveries >= %s THEN {BURIED} "
-            f"ELSE {READY} END "
-            f"FROM due WHERE t.queue = %s AND t.number = due.number RETURNING due.state, t.state",
-            self._id, most, most, self._id,
-        )  # fmt: skip
-        if rows:
-            self._batch.returned[self._name] += sum(before == LEASED for before, _ in rows)
-            self._signal("getters")
-
-    def _place_of(self, table: str) -> str:
-        """L{_place} where two tables are at hand."""
-        made = self._place()
-        for column in ("deliveries", "priority", '"order"', "number"):
-            made = made.replace(column, f"{table}.{column}")
-        return made
-
     def _settled(self) -> bool:
         """Whether every task is done."""
-        return not self._ask("SELECT FROM tqueue.tasks WHERE queue = %s LIMIT 1", self._id)
-
-    def _drained(self) -> bool:
-        """Whether nothing more will come."""
-        waits = "SELECT FROM tqueue.tasks WHERE queue = %s AND state IN (0, 1) LIMIT 1"
-        return bool(self._config.shutdown) and not self._ask(waits, self._id)
-
-    # ---- what is done for many at once ----
-
-    def put(self, requests: Sequence[Request]) -> None:
-        if self._config.shutdown:
-            for request in requests:
-                request.reply(SHUTDOWN)
-            return
-        fresh = self._not_repeated(requests)
-        admitted = list(fresh)
-        size = self._config.maxsize
-        if size > 0:
-            some = "SELECT FROM tqueue.tasks WHERE queue = %s AND state IN (0, 1) LIMIT %s"
-            waits = f"SELECT count(*) FROM ({some}) t"
-            admitted = admitted[: max(0, size - self._ask(waits, self._id, size)[0][0])]
-        if admitted:
-            self._insert(admitted)
-        for request, first in self._repeats:
-            if not first.unserved and isinstance(first.answer, Task):
-                request.reply(Task(first.answer.number, b""))
-
-    def _not_repeated(self, requests: Sequence[Request]) -> list[Request]:
-        """Those whose key is not known; others are answered, or remembered with the first of the same key."""
-        keyed = [request for request in requests if request.key]
-        known: dict[str, int] = {}
-        if keyed:
-            rows = self._ask(
-                "SELECT key, number FROM tqueue.keys WHERE queue = %s AND lane = ANY(%s::text[]) "
-                "AND until > now()",
-                self._id, [lane(request.key) for request in keyed],
-            )  # fmt: skip
-            known = dict(rows)
-        fresh, firsts = list[Request](), dict[str, Request]()
-        self._repeats: list[tuple[Request, Request]] = []
-        for request in requests:
-            if request.key and request.key in known:
-                request.reply(Task(known[request.key], b""))
-            elif request.key and request.key in firsts:
-                self._repeats.append((request, firsts[request.key]))
-            else:
-                firsts.setdefault(request.key, request)
-                fresh.append(request)
-        return fresh
-
-    def _insert(self, requests: Sequence[Request]) -> None:
-        tasks = [request.task for request in requests]
-        first, second, third = PLACES[self._config.kind]
-        rows = self._ask(
-            f"WITH new AS (SELECT nextval('tqueue.numbers') AS number, 0 AS deliveries, w.* FROM ("
-            f'SELECT * FROM unnest(%s::bytea[], %s::float8[], %s::text[], %s::float8[]) WITH ORDINALITY '
-            f'AS u(body, priority, "order", delay, place) ORDER BY place) w) '
-            f"INSERT INTO tqueue.tasks "
-            f'(queue, number, body, priority, "order", state, at, first, second, third) '
-            f'SELECT %s, number, body, priority, "order", '
-            f"CASE WHEN delay > 0 THEN {DELAYED} ELSE {READY} END, "
-            f"CASE WHEN delay > 0 THEN statement_timestamp() + make_interval(secs => delay) END, "
-            f"{first}, {second}, {third} FROM new RETURNING number",
-            [task.body for task in tasks], [task.priority for task in tasks], [task.order for task in tasks],
-            [request.delay for request in requests], self._id,
-        )  # fmt: skip
-        keys: dict[str, tuple[str, int]] = {}
-        for request, number in zip(requests, sorted(row[0] for row in rows), strict=True):
-            request.task.number = number
-            request.reply(request.task)
-            if request.key:
-                keys[lane(request.key)] = (request.key, number)
-        if keys:
-            self._ask(
-                "INSERT INTO tqueue.keys SELECT %s, lane, key, number, now() + make_interval(secs => %s) "
-                "FROM unnest(%s::text[], %s::text[], %s::int8[]) AS u(lane, key, number) "
-                "ON CONFLICT (queue, lane) DO UPDATE SET key = excluded.key, number = excluded.number, "
-                "until = excluded.until",
-                self._id, self._config.remember, list(keys), [key for key, _ in keys.values()],
-                [number for _, number in keys.values()],
-            )  # fmt: skip
-        if any(not request.delay for request in requests):
-            self._signal("getters")
-
-    def get(self, requests: Sequence[Request]) -> None:
-        wanting = self._not_held(requests)
-        if not wanting:
-            return
-        rows = self._ask(
-            f"WITH picked AS (SELECT number, row_number() OVER (ORDER BY first, second, third) AS place "
-            f"FROM (SELECT number, first, second, third FROM tqueue.tasks WHERE queue = %s AND state = 0 "
-            f"ORDER BY first, second, third LIMIT %s) p) "
-            f"UPDATE tqueue.tasks t SET state = {LEASED}, deliveries = deliveries + 1, holder = w.holder, "
-            f"at = statement_timestamp() + make_interval(secs => w.seconds) "
-            f"FROM picked JOIN unnest(%s::float8[], %s::text[]) WITH ORDINALITY AS w(seconds, holder, place) "
-            f"USING (place) WHERE t.queue = %s AND t.number = picked.number RETURNING {FIELDS}, place",
-            self._id, len(wanting), [self._lease_of(request) for request in wanting],
-            [request.key for request in wanting], self._id,
-        )  # fmt: skip
-        for row in rows:
-            wanting[row[7] - 1].reply(_task(row))
-        if len(rows) < len(wanting) and self._drained():
-            self._signal("getters")
-            for request in wanting:
-                if request.unserved:
-                    request.reply(SHUTDOWN)
-        if rows and self._config.maxsize > 0:
-            self._signal("putters")
-
-    def _not_held(self, requests: Sequence[Request]) -> list[Request]:
-        """
-        Those that do not hold a task already; others, whose answers were lost, get theirs again. That begins
-        a new lease, so that the first request, if it is only now found to be given up, undoes nothing.
-        """
-        keys = [request.key for request in requests if request.key]
-        held = set()
-        if keys:
-            rows = self._ask(
-                "SELECT holder FROM tqueue.tasks t WHERE queue = %s AND state = 2 AND holder <> '' "
-                "AND holder = ANY(%s::text[])", self._id, keys,
-            )  # fmt: skip
-            held = {row[0] for row in rows}
-        wanting = []
-        for request in requests:
-            if request.key in held:
-                change = "at = statement_timestamp() + make_interval(secs => %s) "
-                rows = self._ask(
-                    f"UPDATE tqueue.tasks t SET {change} WHERE queue = %s AND state = 2 AND holder <> '' "
-                    f"AND holder = %s RETURNING {FIELDS}", self._lease_of(request), self._id, request.key,
-                )  # fmt: skip
-                request.reply(_task(rows[0]))
-            else:
-                wanting.append(request)
-        return wanting
+        some = "SELECT FROM tqueue.tasks WHERE queue = %s AND number >= %s LIMIT 1"
+        return not self._ask(some, self._id, self._known.lowest)
 
     def _lease_of(self, request: Request) -> float:
         """In seconds."""
         return self._config.lease if request.seconds is None else request.seconds
 
-    def done(self, requests: Sequence[Request]) -> None:
-        rows = self._ask(
-            f"DELETE FROM tqueue.tasks t USING unnest(%s::int8[], %s::int4[]) AS w(number, delivery) "
-            f"WHERE t.queue = %s AND t.number = w.number AND t.state = {LEASED} "
-            f"AND w.delivery IN (0, t.deliveries) RETURNING {FIELDS}",
-            [request.number for request in requests], [request.delivery for request in requests], self._id,
-        )  # fmt: skip
-        tasks = {row[0]: _task(row) for row in rows}
-        for request in requests:
-            task = tasks.get(request.number)
-            if task is not None and request.delivery in (0, task.deliveries):
-                del tasks[request.number]
-                request.reply(task)
-            else:
-                request.reply(None)
-        if rows and self._settled():
-            self._signal("joiners")
-
     # ---- what is done for each ----
 
     def _update(self, request: Request, change: str, *values: Any) -> Task | None:
-        """Change a leased task."""
+        """Change a leased task, which is looked up by its number (so "+ 0") and not among all leased ones."""
         rows = self._ask(
-            f"UPDATE tqueue.tasks t SET {change} WHERE queue = %s AND number = %s AND state = {LEASED} "
+            f"UPDATE tqueue.tasks t SET {change} WHERE queue = %s AND number = %s AND state + 0 = {LEASED} "
             f"AND %s IN (0, deliveries) AND %s IN (0, extract(epoch FROM at)::float8) "
             f"RETURNING {FIELDS}, t.state",
             *values, self._id, request.number, request.delivery, request.undo,
@@ -513,7 +423,29 @@ class _Queue:
             request.reply({self._name: rows[0][0]})
 
 
+def _by_queue(requests: Sequence[Request]) -> dict[str, list[Request]]:
+    """Those of each, by its name; nobody has served them yet."""
+    by_queue: dict[str, list[Request]] = {}
+    for request in requests:
+        if request.name:
+            request.unserved = True
+        by_queue.setdefault(request.name, []).append(request)
+    return by_queue
+
+
+def _firsts(puts: Sequence[Request]) -> tuple[list[Request], list[tuple[Request, Request]]]:
+    """Those that are the first of their key, and the others, each with the first of its own."""
+    firsts, fresh, repeats = dict[str, Request](), list[Request](), list[tuple[Request, Request]]()
+    for request in puts:
+        first = firsts.setdefault(request.key, request) if request.key else request
+        if first is request:
+            fresh.append(request)
+        else:
+            repeats.append((request, first))
+    return fresh, repeats
+
+
 ORDER = (
-    "delete", "change", "done", "extend", "release", "bury", "kick", "purge", "put", "get", "join", "config",
-    "peek", "stats", "qsizes",
+    "change", "extend", "release", "bury", "kick", "purge", "join", "config", "peek", "stats", "qsizes",
+    "delete",
 )  # fmt: skip

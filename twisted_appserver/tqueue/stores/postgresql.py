@@ -10,7 +10,7 @@ from __future__ import annotations
 import selectors
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from os import urandom
 from threading import Event, Thread
@@ -24,9 +24,10 @@ from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.tqueue.interface import AwayError
 from twisted_appserver.tqueue.queues import Config
 from twisted_appserver.tqueue.stores import schema
-from twisted_appserver.tqueue.stores.batch import CHANNEL, Batch, Request
+from twisted_appserver.tqueue.stores.batch import Batch, Known, Request
 from twisted_appserver.tqueue.stores.gathering import Gathering
 from twisted_appserver.tqueue.stores.interface import StoreError
+from twisted_appserver.tqueue.stores.turn import CHANNEL, DEFINITION
 
 BATCH = 1024  # requests in one transaction
 PAUSE = 0.25  # seconds between two tries to connect
@@ -63,7 +64,7 @@ class PostgreSQLStore:
         self.away = False
         self._given: deque[Request] = deque()  # to the thread
         self._closing = False
-        self._ids: dict[str, int] = {}  # of queues
+        self._known: dict[str, Known] = {}  # of queues
         self._number = 0  # of the last transaction
         self._selector: Any = None
 
@@ -128,7 +129,7 @@ class PostgreSQLStore:
 
     def _run(self) -> None:
         while not self._closing or self._given:
-            requests: Sequence[Request] = ()
+            requests: list[Request] = []
             try:
                 if self._connection is None:
                     self._reconnect()
@@ -173,23 +174,27 @@ class PostgreSQLStore:
                 break
         return requests
 
-    def _transact(self, requests: Sequence[Request]) -> None:
+    def _more(self, names: Container[str]) -> list[Request]:
+        """What else waits that asks something of these queues."""
+        given = [self._given.popleft() for _ in range(min(len(self._given), BATCH))]
+        self._given.extendleft(request for request in reversed(given) if request.name not in names)
+        return [request for request in given if request.name in names and not request.over]
+
+    def _transact(self, requests: list[Request]) -> None:
         if self._connection is None:
             self._again(requests)
             return
         if requests[0].verb == "tidy":
             self._tidy(requests)
             return
-        batch = Batch(self._connection, self._ids, self.server, self._max_queues)
+        batch = Batch(self._connection, self._known, self.server, self._max_queues)
         self._number += 1
-        noted = False
         try:
-            noted = batch.run(requests, self._number)
-            self._connection.commit()
+            batch.run(requests, self._more, self._number)
         except Exception as error:
-            self._ids.clear()
+            self._known.clear()
             passing = self._failed(requests, error)
-            if not (passing and self._committed(noted)):
+            if not (passing and self._committed()):
                 if passing:
                     self._again(requests)
                     return
@@ -227,29 +232,27 @@ class PostgreSQLStore:
             self.log.warn("{n} requests failed: {e}", n=len(requests), e=error)
         return isinstance(error, passing)
 
-    def _committed(self, noted: bool) -> bool:
+    def _committed(self) -> bool:
         """
-        Whether the last transaction, whose answer was lost with the connection, was committed nevertheless.
+        Whether the last transaction was committed nevertheless, if its answer was lost with the connection.
         To note it once more waits for the end of one that still goes on, succeeds if it came to nothing, and
         keeps it from ever being committed after that.
         """
-        while noted:
+        if self._connection is not None:
+            return False  # it was rolled back
+        while True:
             if self._connection is None:
                 self._reconnect()
             if self._connection is None:  # closing
                 return False
             try:
-                self._connection.execute(
-                    "INSERT INTO tqueue.commits VALUES (%s, %s)", (self.server, self._number)
-                )
-                self._connection.commit()
+                note = "INSERT INTO tqueue.commits VALUES (%s, %s)"
+                self._connection.execute(note, (self.server, self._number))
                 return False
             except self._psycopg.errors.UniqueViolation:
-                self._connection.rollback()
                 return True
             except self._psycopg.Error as error:
                 self._lost(error)
-        return False
 
     def _again(self, requests: Sequence[Request]) -> None:
         """Put requests back; when the service ends, they cannot be done any more."""
@@ -261,14 +264,11 @@ class PostgreSQLStore:
         self._reactor.callFromThread(self._answered, requests, set(), {})
 
     def _tidy(self, requests: Sequence[Request]) -> None:
+        self._known.clear()  # if it was wrong, it was not for long
         try:
-            self._connection.autocommit = True
             schema.tidy(self._connection, DEFAULT)
-            self._connection.autocommit = False
         except self._psycopg.Error as error:
             self._failed(requests, error)
-            if self._connection is not None:
-                self._connection.autocommit = False
         requests[0].reply(None)
         self._reactor.callFromThread(self._answered, requests, set(), {})
 
@@ -280,12 +280,14 @@ class PostgreSQLStore:
             for name, value in SETTINGS.items():
                 connection.execute("SELECT set_config(%s, %s, false)", (name, value))
             self.prefix = schema.prepare(connection)
+            connection.execute(DEFINITION)
             connection.execute(f"LISTEN {CHANNEL}")
         except BaseException:
             connection.close()
             raise
-        connection.autocommit = False
         connection.prepare_threshold = 0
+        # An int8 whatever its value, so that statements of the same text are the same.
+        connection.adapters.register_dumper(int, self._psycopg.types.numeric.Int8Dumper)
         connection.add_notify_handler(self._notified)
         self._descriptor = connection.fileno()  # which a connection that is lost does not know any more
         self._selector.register(self._descriptor, selectors.EVENT_READ)
@@ -302,7 +304,7 @@ class PostgreSQLStore:
         self._selector.unregister(self._descriptor)
         self._connection.close()
         self._connection = None
-        self._ids.clear()
+        self._known.clear()
 
     def _reconnect(self) -> None:
         while not self._closing:
