@@ -22,7 +22,8 @@ from twisted_appserver.tqueue import shared as module
 from twisted_appserver.tqueue.brokers import make_broker
 from twisted_appserver.tqueue.interface import EMPTY, FULL, SHUTDOWN, AwayError, IBroker, LimitError
 from twisted_appserver.tqueue.queues import Task
-from twisted_appserver.tqueue.stores import open_store
+from twisted_appserver.tqueue.stores import open_store, schema, turn
+from twisted_appserver.tqueue.stores.postgresql import DEFAULT
 
 SOON = 0.4  # seconds that a lease or a delay lasts
 
@@ -416,6 +417,94 @@ class PostgreSQLTests(StoreTestCase):
         ask(releases[0])
         self.assertIsNone(await releases[0].deferred)
         self.assertEqual(await there.get("q"), EMPTY)
+
+    def connect(self, url: str) -> Any:
+        """A connection of the test's own, that commits each statement."""
+        import psycopg
+
+        connection = psycopg.connect(url, autocommit=True)
+        self.addCleanup(connection.close)
+        return connection
+
+    async def test_of_version_one(self) -> None:
+        """Tasks and keys in tables of the first version are there in this one."""
+        url = shared().database()
+        connection = self.connect(url)
+        connection.execute(schema.MIGRATIONS[0])
+        connection.execute("UPDATE tqueue.meta SET version = 1")
+        connection.execute("INSERT INTO tqueue.queues (name, config) VALUES ('q', %s)", (DEFAULT,))
+        connection.execute(
+            'INSERT INTO tqueue.tasks (queue, number, body, priority, "order", state, first, second, '
+            "third) VALUES (1, nextval('tqueue.numbers'), '{}', 0, '', 0, 0, '', 1)"
+        )
+        connection.execute(
+            "INSERT INTO tqueue.keys VALUES (1, 'lane', 'lane:1', 1, now() + interval '1 hour')"
+        )
+        broker = self.broker(url)
+        self.assertEqual((await broker.put("q", Task(0, b"{}"), "lane:1")).number, 1)
+        self.assertEqual((await broker.get("q", None, "holder")).number, 1)
+        self.assertEqual((await broker.get("q", None, "holder")).number, 1)
+        self.assertEqual((await broker.done("q", 1)).number, 1)
+        self.assertEqual((await put(broker, 1)), [2])
+
+    async def test_join_in(self) -> None:
+        """What is asked of a queue while it is locked by another server is done in one transaction."""
+        url = shared().database()
+        broker, connection = self.broker(url), self.connect(url)
+        await put(broker, 1)
+        other = connection.execute("SELECT id FROM tqueue.queues").fetchone()[0]
+        connection.execute("SELECT pg_advisory_lock(%s::int, %s::int)", (schema.QUEUE_LOCK, other))
+        commits = "SELECT count(*) FROM tqueue.commits"
+        before = connection.execute(commits).fetchone()[0]
+        waiting = []
+        for _ in range(5):
+            waiting.append(begin(broker.put("q", Task(0, b"{}"))))
+            await deferLater(reactor, 0.02)
+        self.assertIsInstance(await self.broker(url).put("free", Task(0, b"{}")), Task)
+        self.assertFalse(any(each.called for each in waiting))
+        connection.execute("SELECT pg_advisory_unlock_all()")
+        await gatherResults(waiting)
+        self.assertEqual(await broker.qsizes("q"), {"q": 6})
+        self.assertEqual(connection.execute(commits).fetchone()[0] - before, 2)
+
+    async def test_what_is_gone(self) -> None:
+        """
+        What it costs to serve a queue does not grow with what has gone through it, though a long transaction
+        elsewhere keeps it all, and the database knows nothing of how much there is.
+        """
+        url = shared().database()
+        broker, connection = self.broker(url), self.connect(url)
+        connection.execute("ALTER TABLE tqueue.tasks SET (autovacuum_enabled = off)")
+
+        async def cycles(number: int) -> None:
+            for _ in range(number):
+                tasks = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(50)])
+                gets = [begin(broker.get("q", 1.0, f"for:{task.number}")) for task in tasks]
+                got = await gatherResults(gets)
+                await gatherResults([begin(broker.done("q", task.number)) for task in got])
+
+        def looked_at() -> int:
+            sums = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'tasks'"
+            return int(connection.execute(sums).fetchone()[0])
+
+        async def settled() -> int:
+            """Statistics come with a delay of a second at most."""
+            before = -1
+            while before != (before := looked_at()):
+                await deferLater(reactor, 1.5)
+                await broker.config("q")
+            return before
+
+        old = self.connect(url)
+        old.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        old.execute("SELECT FROM tqueue.meta")
+        await cycles(20)
+        first = await settled()
+        await deferLater(reactor, turn.SLACK + 1.0)
+        await cycles(20)
+        second = await settled()
+        self.assertGreater(first, 1000)
+        self.assertLess(second - first, 20 * 50 * 12)
 
     async def test_away(self) -> None:
         """Where there is no database, the start says so."""

@@ -16,7 +16,7 @@ FIRST, SECOND, THIRD = (
     for which in range(3)
 )
 MOST = 10_000  # tasks whose time has come, at once
-SLACK = 5  # seconds by which the clock may be set back unnoticed
+SLACK = 1  # seconds by which the clock may be set back unnoticed
 ANSWER = 'what, place, number, body, priority, "order", deliveries, holder, lease'
 
 # For a queue that is locked, and has no task with a number below "lowest", and none whose time comes before
