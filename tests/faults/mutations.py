@@ -130,6 +130,19 @@ MUTATIONS = (
              "    shown = value", "test_conveniences.AccessLogTests.test_forged"),
     Mutation("tqueue/queues.py", "        return size <= 0 or len(self.ready) + len(self.delayed) + self.reserved < size",
              "        return True", "tqueue.test_broker"),
+    Mutation("tqueue/stores/batch.py", 'f"BEGIN; {lock}"', '"BEGIN"',
+             "tqueue.test_stores.PostgreSQLTests.test_join_in"),
+    Mutation("tqueue/stores/batch.py", "            self._known.lowest = number", "            pass",
+             "tqueue.test_stores.PostgreSQLTests.test_what_is_gone"),
+    Mutation("tqueue/stores/batch.py", "            self._known.since = since", "            pass",
+             "tqueue.test_stores.PostgreSQLTests.test_what_is_gone"),
+    Mutation("tqueue/stores/turn.py", "        IF size > 0 THEN", "        IF false THEN",
+             "tqueue.test_stores.PostgreSQLTests.test_one"),
+    Mutation("tqueue/stores/turn.py", "AND t.state + 0 = 2", "AND t.state = 2",
+             "tqueue.test_stores.PostgreSQLTests.test_what_is_gone"),
+    Mutation("tqueue/stores/postgresql.py", "                return True\n            except self._psycopg.Error",
+             "                return False\n            except self._psycopg.Error",
+             "tqueue.test_stores.PostgreSQLTests.test_answer_lost"),
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ items = st.recursive(hashable | st.sets(scalars, max_size=3), deeper, max_leaves
 def typed(value: Any) -> Any:
     """A value with the types in it, since 1 == 1.0 == True."""
     if isinstance(value, dict):
-        return dict, {repr(key): typed(each) for key, each in value.items()}
+        return dict, {repr(typed(key)): typed(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return type(value), [typed(each) for each in value]
     if isinstance(value, set | frozenset):

@@ -467,44 +467,98 @@ class PostgreSQLTests(StoreTestCase):
         self.assertEqual(await broker.qsizes("q"), {"q": 6})
         self.assertEqual(connection.execute(commits).fetchone()[0] - before, 2)
 
+    async def test_answer_lost(self) -> None:
+        """A connection that breaks at the commit: what was committed is not done again, what was not is."""
+        import psycopg
+
+        broker = self.broker(shared().database())
+        (number,) = await put(broker, 1)
+        for before in (False, True):
+            connection = broker.store._connection
+            commit = connection.commit
+
+            def breaks(before: bool = before, connection: Any = connection, commit: Any = commit) -> None:
+                if not before:
+                    commit()
+                connection.close()
+                raise psycopg.OperationalError("the server closed the connection unexpectedly")
+
+            self.patch(connection, "commit", breaks)
+            done = begin(broker.get("q"))
+            task = await begin(broker.put("q", Task(0, b"{}")))
+            self.assertIsNot(broker.store._connection, connection)
+            self.assertEqual((await done).number, number)
+            self.assertEqual(await broker.qsizes("q"), {"q": 1})
+            number = task.number
+
+    async def test_key_twice(self) -> None:
+        """Two gets of one key in a transaction, of which the first was given up, and the server dies then."""
+        url = shared().database()
+        broker, connection = self.broker(url), self.connect(url)
+        numbers = await put(broker, 2)
+        lock = (schema.QUEUE_LOCK, connection.execute("SELECT id FROM tqueue.queues").fetchone()[0])
+        connection.execute("SELECT pg_advisory_lock(%s::int, %s::int)", lock)
+        first = begin(broker.get("q", None, "k:1"))
+        first.addErrback(lambda failure: failure.trap(CancelledError))
+        await deferLater(reactor, 0.1)
+        second = begin(broker.get("q", None, "k:1"))
+        await deferLater(reactor, 0.1)
+        self.patch(broker, "_unwanted", lambda request: None)  # which would give it back
+        connection.execute("SELECT pg_advisory_unlock_all()")
+        self.assertEqual((await second).number, numbers[1])
+        self.assertIn((await self.broker(url).get("q", None, "k:1")).number, numbers)
+
+    async def cycles(self, broker: Any, number: int) -> None:
+        """Put, get and done of fifty tasks, again and again; one answer is lost each time."""
+        for _ in range(number):
+            tasks = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(50)])
+            keys = [f"for:{task.number}" for task in tasks]
+            got = await gatherResults([begin(broker.get("q", 1.0, key)) for key in keys])
+            self.assertEqual((await broker.get("q", 1.0, keys[7])).number, got[7].number)
+            await gatherResults([begin(broker.done("q", task.number)) for task in got])
+
+    async def entries_read(self, broker: Any, connection: Any) -> int:
+        """Of the indexes of tasks, until now; statistics come with a delay of a second at most."""
+        sums = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'tasks'"
+        before = -1
+        while before != (before := int(connection.execute(sums).fetchone()[0])):
+            await deferLater(reactor, 1.5)
+            await broker.config("q")
+        return before
+
     async def test_what_is_gone(self) -> None:
         """
         What it costs to serve a queue does not grow with what has gone through it, though a long transaction
         elsewhere keeps it all, and the database knows nothing of how much there is.
         """
         url = shared().database()
-        broker, connection = self.broker(url), self.connect(url)
+        broker, connection, old = self.broker(url), self.connect(url), self.connect(url)
         connection.execute("ALTER TABLE tqueue.tasks SET (autovacuum_enabled = off)")
-
-        async def cycles(number: int) -> None:
-            for _ in range(number):
-                tasks = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(50)])
-                gets = [begin(broker.get("q", 1.0, f"for:{task.number}")) for task in tasks]
-                got = await gatherResults(gets)
-                await gatherResults([begin(broker.done("q", task.number)) for task in got])
-
-        def looked_at() -> int:
-            sums = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'tasks'"
-            return int(connection.execute(sums).fetchone()[0])
-
-        async def settled() -> int:
-            """Statistics come with a delay of a second at most."""
-            before = -1
-            while before != (before := looked_at()):
-                await deferLater(reactor, 1.5)
-                await broker.config("q")
-            return before
-
-        old = self.connect(url)
         old.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         old.execute("SELECT FROM tqueue.meta")
-        await cycles(20)
-        first = await settled()
+        await self.cycles(broker, 20)
+        first = await self.entries_read(broker, connection)
         await deferLater(reactor, turn.SLACK + 1.0)
-        await cycles(20)
-        second = await settled()
+        await self.cycles(broker, 20)
+        second = await self.entries_read(broker, connection)
         self.assertGreater(first, 1000)
         self.assertLess(second - first, 20 * 50 * 12)
+
+    async def test_what_waits(self) -> None:
+        """Nor does it grow with what waits, where the database knows how much that is."""
+        url = shared().database()
+        broker, connection = self.broker(url), self.connect(url)
+        await put(broker, 1)
+        connection.execute(
+            'INSERT INTO tqueue.tasks (queue, number, body, priority, "order", state, first, second, third) '
+            "SELECT t.queue, nextval('tqueue.numbers'), t.body, 0, '', 0, 0, '', n + 1 "
+            "FROM tqueue.tasks t, generate_series(1, 50000) n"
+        )
+        connection.execute("ANALYZE tqueue.tasks")
+        first = await self.entries_read(broker, connection)
+        await self.cycles(broker, 2)
+        second = await self.entries_read(broker, connection)
+        self.assertLess(second - first, 2 * 50 * 12)
 
     async def test_away(self) -> None:
         """Where there is no database, the start says so."""

@@ -27,8 +27,9 @@ ANSWER = 'what, place, number, body, priority, "order", deliveries, holder, leas
 # "line": something has changed for those who wait in the line named by "order". "lowest" (as number) and
 # "since" (as lease), for the next time.
 # Each statement sees all that was committed before it (PostgreSQL, sections 13.2.1 and 38.7). A plan is made
-# when the table is still empty, and then kept: rows are looked up by what only one index can serve, and then
-# taken by their place (ctid), which cannot change while the queue is locked.
+# when the table is still empty, and then kept, or when it is huge: so rows are not joined with lists, but are
+# looked up one by one by what only one index can serve, or by their place (ctid), which cannot change while
+# the queue is locked.
 DEFINITION = f"""
 CREATE FUNCTION pg_temp.turn(
     this int, server text, stamp int8, lowest int8, since float8,
@@ -44,7 +45,7 @@ CREATE FUNCTION pg_temp.turn(
 DECLARE
     options jsonb; title text; kind text; shut bool; most int8; size int8; moment timestamptz;
     known int8[]; added int8[]; room int8; wanting int8[]; many int8; lines text[] := '{{}}';
-    bound float8 := '-Infinity';
+    bound float8 := '-Infinity'; next_since float8; id tid;
 BEGIN
     SELECT q.config::jsonb, q.name INTO options, title FROM tqueue.queues q WHERE q.id = this;
     IF NOT FOUND THEN
@@ -58,8 +59,8 @@ BEGIN
     size := options ->> 'maxsize';
     most := options ->> 'max_deliveries';
     moment := clock_timestamp();
-    lease := extract(epoch FROM moment) - {SLACK};
-    IF since > lease THEN  -- the clock was set back
+    next_since := extract(epoch FROM moment) - {SLACK};
+    IF since > next_since THEN  -- the clock was set back
         since := 0;
     END IF;
 
@@ -79,7 +80,7 @@ BEGIN
             FROM due WHERE t.ctid = due.id RETURNING due.was
         ) SELECT count(*) FILTER (WHERE was = 2), count(*) INTO number, many FROM back;
         IF many = {MOST} THEN
-            lease := since;
+            next_since := since;
         END IF;
         what := 'returned';
         RETURN NEXT;
@@ -167,45 +168,45 @@ BEGIN
     END IF;
 
     IF get_leases <> '{{}}' THEN
-        wanting := ARRAY(SELECT generate_series(1, cardinality(get_leases)));
-        IF get_holders <> '{{}}' THEN  -- whose answers were lost: they get the same tasks again
-            RETURN QUERY UPDATE tqueue.tasks t SET at = moment + make_interval(secs =>
-                    coalesce(get_leases[w.place], (options ->> 'lease')::float8))
-                FROM (
-                    SELECT (
-                        SELECT x.ctid FROM tqueue.tasks x WHERE x.queue = this AND x.holder <> ''
-                        AND x.holder = u.holder LIMIT 1
-                    ) AS id, max(u.place) AS place
-                    FROM unnest(get_holders) WITH ORDINALITY AS u(holder, place) GROUP BY u.holder
-                ) w
-                WHERE t.ctid = w.id
-                RETURNING 'get', w.place, t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
-                    extract(epoch FROM t.at)::float8;
-            wanting := ARRAY(
-                SELECT u.place FROM unnest(get_holders) WITH ORDINALITY AS u(holder, place)
-                WHERE NOT EXISTS (
-                    SELECT FROM tqueue.tasks t WHERE t.queue = this AND t.holder <> ''
-                    AND t.holder = u.holder OFFSET 0
-                ) ORDER BY u.place
-            );
-        END IF;
-        RETURN QUERY UPDATE tqueue.tasks t SET state = 2, deliveries = t.deliveries + 1,
-                holder = coalesce(get_holders[p.place], ''), at = moment + make_interval(secs =>
-                    coalesce(get_leases[p.place], (options ->> 'lease')::float8))
-            FROM (
-                SELECT f.id, wanting[row_number() OVER (ORDER BY f.first, f.second, f.third)] AS place
-                FROM (
-                    SELECT t.ctid AS id, t.first, t.second, t.third FROM tqueue.tasks t
-                    WHERE t.queue = this AND t.state = 0
-                    AND (t.first, t.second, t.third) >= (bound, '', lowest)
-                    ORDER BY t.first, t.second, t.third
-                    LIMIT cardinality(wanting)
-                ) f
-            ) p
-            WHERE t.ctid = p.id
-            RETURNING 'get', p.place, t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
-                extract(epoch FROM t.at)::float8;
-        GET DIAGNOSTICS many = ROW_COUNT;
+        what := 'get';
+        wanting := ARRAY(
+            SELECT u.place FROM unnest(get_leases, get_holders) WITH ORDINALITY AS u(lease, holder, place)
+            WHERE NOT EXISTS (
+                SELECT FROM tqueue.tasks t WHERE t.queue = this AND t.holder <> '' AND t.holder = u.holder
+                OFFSET 0
+            ) ORDER BY u.place
+        );
+        FOR i IN 1 .. cardinality(get_leases) LOOP
+            EXIT WHEN cardinality(wanting) = cardinality(get_leases);
+            CONTINUE WHEN i = ANY (wanting);
+            UPDATE tqueue.tasks t SET at = clock_timestamp() + make_interval(secs =>
+                    coalesce(get_leases[i], (options ->> 'lease')::float8))
+                WHERE t.ctid = (
+                    SELECT x.ctid FROM tqueue.tasks x
+                    WHERE x.queue = this AND x.holder <> '' AND x.holder = get_holders[i] LIMIT 1
+                )
+                RETURNING i, t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
+                    extract(epoch FROM t.at)
+                INTO place, number, body, priority, "order", deliveries, holder, lease;
+            RETURN NEXT;  -- its answer was lost: the same task again, with a lease of its own
+        END LOOP;
+        many := 0;
+        FOR id IN
+            SELECT t.ctid FROM tqueue.tasks t
+            WHERE t.queue = this AND t.state = 0 AND (t.first, t.second, t.third) >= (bound, '', lowest)
+            ORDER BY t.first, t.second, t.third LIMIT cardinality(wanting)
+        LOOP
+            many := many + 1;
+            place := wanting[many];
+            UPDATE tqueue.tasks t SET state = 2, deliveries = t.deliveries + 1,
+                    holder = coalesce(get_holders[place], ''), at = moment + make_interval(secs =>
+                        coalesce(get_leases[place], (options ->> 'lease')::float8))
+                WHERE t.ctid = id
+                RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
+                    extract(epoch FROM t.at)
+                INTO number, body, priority, "order", deliveries, holder, lease;
+            RETURN NEXT;
+        END LOOP;
         IF many > 0 AND size > 0 THEN
             lines := lines || 'putters'::text;
         END IF;
@@ -219,6 +220,7 @@ BEGIN
     END IF;
 
     what := 'since';
+    lease := next_since;
     RETURN NEXT;
     what := 'line';
     FOREACH "order" IN ARRAY lines LOOP
