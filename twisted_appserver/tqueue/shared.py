@@ -47,6 +47,7 @@ class SharedBroker:
         self._reactor, self.store, self._max_queues = reactor, store, max_queues
         self._lines: dict[tuple[str, str], _Line] = {}
         self._keys: dict[tuple[str, str, str], Request] = {}
+        self._asked: dict[Request, None] = {}  # of the database
         self._counts: Counter[tuple[str, str]] = Counter()
         self._timers: dict[str, Any] = {}
         self._snapshot: dict[str, dict[str, int]] = {}
@@ -164,18 +165,30 @@ class SharedBroker:
         @return: fires with what was asked for, or why not.
         """
         request.deferred = Deferred(lambda _: self._leave(request))
+        now = self._reactor.seconds()
         request.waits = timeout > 0 and not self._stopping
-        request.late = not request.waits
-        self._rearm(request, timeout if request.waits else GRACE)
+        request.deadline = now + timeout if request.waits else now
         self._supersede(request)
         line = self._lines.get((request.name, request.verb))
         if not line:
-            self.store.ask(request)
+            self._send(request)
         elif request.waits:
-            line[request] = None  # behind those who came before
+            self._line_up(request)  # behind those who came before
         else:
             self._finish(request, WORDS[request.verb])
         return request.deferred  # type: ignore[no-any-return]
+
+    def _send(self, request: Request) -> None:
+        self._asked[request] = None
+        self.store.ask(request)
+
+    def _line_up(self, request: Request) -> None:
+        line = self._lines.setdefault((request.name, request.verb), {})
+        if request not in line:
+            line[request] = None
+            if request.deadline < float("inf"):
+                seconds = max(0.0, request.deadline - self._reactor.seconds())
+                request.timer = self._reactor.callLater(seconds, self._late, request)
 
     def _supersede(self, request: Request) -> None:
         """One that has the key of another, which waits, comes from the same client: it gave the first up."""
@@ -185,24 +198,18 @@ class SharedBroker:
                 before.deferred.cancel()
             self._keys[request.verb, request.name, request.key] = request
 
-    def _rearm(self, request: Request, seconds: float) -> None:
-        if seconds < float("inf"):
-            request.timer = self._reactor.callLater(seconds, self._late, request)
-
     def _late(self, request: Request) -> None:
-        """The time is over; but what the database is at is waited for a little longer."""
+        """The time is over; but the answer of the database is waited for, unless it is away."""
         request.timer = None
-        if self.store.away or (request.asked and request.late):
+        if self.store.away:
             self._finish(request, AwayError("the database cannot be reached"))
-        elif request.asked:
-            request.late = True
-            self._rearm(request, GRACE)
-        else:
-            self._finish(request, WORDS.get(request.verb))
+        elif not request.asked:
+            self._finish(request, WORDS[request.verb])
 
     def _leave(self, request: Request) -> None:
         """Nobody wants the answer any more."""
         request.over = True
+        self._asked.pop(request, None)
         if request.timer is not None:
             request.timer.cancel()
             request.timer = None
@@ -227,7 +234,7 @@ class SharedBroker:
         """Ask again for the first of those in a line."""
         for request in list(self._lines.get((name, verb), ()))[:count]:
             if not request.asked:
-                self.store.ask(request)
+                self._send(request)
 
     def _answered(
         self, requests: Iterable[Request], signals: set[tuple[str, str]], returned: dict[str, int]
@@ -235,6 +242,7 @@ class SharedBroker:
         served = set()
         for request in requests:
             request.asked = False
+            self._asked.pop(request, None)
             if request.verb == "tidy":
                 continue
             if request.unserved:
@@ -255,17 +263,17 @@ class SharedBroker:
     def _unserved(self, request: Request) -> None:
         if request.over:
             return
-        if request.late or self._stopping:
+        if self._stopping or request.deadline <= self._reactor.seconds():
             self._finish(request, STOPPING if self._stopping else WORDS[request.verb])
         else:
-            self._lines.setdefault((request.name, request.verb), {}).setdefault(request)
+            self._line_up(request)
 
     def _unwanted(self, request: Request) -> None:
         """A client that is gone has not had the task that it was to get: this was no delivery."""
         task = request.answer
         if request.verb == "get" and isinstance(task, Task) and not self._stopping:
-            this = {"number": task.number, "delivery": task.deliveries, "undo": task.lease}
-            back = Request("release", request.name, **this)
+            number, delivery = task.number, task.deliveries
+            back = Request("release", request.name, number=number, delivery=delivery, undo=task.lease)
             self._ask(back).addErrback(lambda failure: self.log.warn("not given back: {e}", e=failure.value))
 
     def _count(self, request: Request) -> None:
@@ -291,6 +299,11 @@ class SharedBroker:
             self._serve(name, verb)
 
     def _poll(self) -> None:
+        now = self._reactor.seconds()
+        for request in list(self._asked):
+            grace = 0.0 if self.store.away and request.waits else GRACE
+            if request.deadline + grace < now:
+                self._finish(request, AwayError("the database cannot be reached"))
         for name, verb in list(self._lines):
             self._serve(name, verb, 1)
 

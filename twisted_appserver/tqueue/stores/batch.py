@@ -23,7 +23,7 @@ LINE = {"get": "getters", "put": "putters", "join": "joiners"}  # where a reques
 MAKING = frozenset(("put", "change"))  # verbs that make a queue which is not there
 TURN = (
     f"SELECT {ANSWER} FROM pg_temp.turn(%s::int, %s, %s, %s, %s, %s::int8[], %s::int8[], %s::bytea[], "
-    f"%s::float8[], %s::text[], %s::float8[], %s::text[], %s::text[], %s::float8[], %s::text[])"
+    f"%s::float8[], %s::text[], %s::float8[], %s::text[], %s::text[], %s, %s::float8[], %s::text[])"
 )
 FIELDS = (
     't.number, t.body, t.priority, t."order", t.deliveries, t.holder, '
@@ -38,32 +38,39 @@ class Request:
     @ivar unserved: whether it cannot succeed yet.
     @ivar answer: else what it gets.
     @ivar over: whether nobody wants the answer any more. C{asked}: whether the store is at it.
-    @ivar waits: whether it may wait. C{late}: whether its time is over.
+    @ivar waits: whether it may wait, until C{deadline}, in seconds of the reactor; else that is when it came.
     @ivar undo: of a release that undoes a delivery: when the lease was to end, so that it undoes no other.
     """
 
     __slots__ = (
-        "answer", "asked", "changes", "count", "deferred", "delay", "delivery", "key", "late", "name",
+        "answer", "asked", "changes", "count", "deadline", "deferred", "delay", "delivery", "key", "name",
         "number", "over", "seconds", "state", "task", "timer", "undo", "unserved", "verb", "waits",
     )  # fmt: skip
     deferred: Any
+    deadline: float
 
-    def __init__(self, verb: str, name: str, **what: Any) -> None:
-        self.verb, self.name = verb, name
-        self.task: Any = what.get("task")
-        self.key: str = what.get("key", "")
-        self.delay: float = what.get("delay", 0.0)
-        self.seconds: float | None = what.get("seconds")
-        self.number: int = what.get("number", 0)
-        self.delivery: int = what.get("delivery", 0)
-        self.count: int = what.get("count", 0)
-        self.changes: dict[str, Any] = what.get("changes", {})
-        self.state: str = what.get("state", "ready")
-        self.undo: float = what.get("undo", 0.0)
+    def __init__(
+        self,
+        verb: str,
+        name: str,
+        task: Any = None,
+        key: str = "",
+        delay: float = 0.0,
+        seconds: float | None = None,
+        number: int = 0,
+        delivery: int = 0,
+        count: int = 0,
+        changes: dict[str, Any] | None = None,
+        state: str = "ready",
+        undo: float = 0.0,
+    ) -> None:
+        self.verb, self.name, self.task, self.key, self.delay = verb, name, task, key, delay
+        self.seconds, self.number, self.delivery, self.count = seconds, number, delivery, count
+        self.changes, self.state, self.undo = changes or {}, state, undo
         self.answer: Any = None
         self.timer: Any = None
         self.unserved = True
-        self.asked = self.over = self.waits = self.late = False
+        self.asked = self.over = self.waits = False
 
     def reply(self, answer: Any) -> None:
         self.unserved, self.answer = False, answer
@@ -221,15 +228,15 @@ class _Queue:
         """Do what the time has brought, and what is asked most."""
         done, get = self._done, self._get
         put, repeats = _firsts(self._put)
-        keys = [request.key for request in put]
-        holders = [request.key for request in get]
+        keys, holders = _any([request.key for request in put]), _any([request.key for request in get])
+        leases = [request.seconds for request in get]
+        usual = all(lease is None for lease in leases)
         rows = self._ask(
             TURN, self._id, self._batch.server, stamp, self._known.lowest, self._known.since,
-            [request.number for request in done], [request.delivery for request in done],
-            [request.task.body for request in put], [request.task.priority for request in put],
-            [request.task.order for request in put], [request.delay for request in put],
-            keys if any(keys) else [], list(map(lane, keys)) if any(keys) else [],
-            [request.seconds for request in get], holders if any(holders) else [],
+            [request.number for request in done], _any([request.delivery for request in done]),
+            [request.task.body for request in put], _any([request.task.priority for request in put]),
+            _any([request.task.order for request in put]), _any([request.delay for request in put]),
+            keys, list(map(lane, keys)), len(get), [] if usual else leases, holders,
         )  # fmt: skip
         gone, numbers = dict[int, Task](), list[int]()
         for what, place, number, *task in rows:
@@ -421,6 +428,11 @@ class _Queue:
         rows = self._ask("SELECT count(*) FROM tqueue.tasks WHERE queue = %s AND state = 0", self._id)
         for request in requests:
             request.reply({self._name: rows[0][0]})
+
+
+def _any(values: list[Any]) -> list[Any]:
+    """These; none of them where all are 0 or empty."""
+    return values if any(values) else []
 
 
 def _by_queue(requests: Sequence[Request]) -> dict[str, list[Request]]:

@@ -41,7 +41,8 @@ SETTINGS = {
     "tcp_user_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "lock_timeout": "10s",
     "statement_timeout": "60s", "client_min_messages": "warning",
     # Every statement goes by an index, whatever the statistics of tables say that change so fast.
-    "enable_seqscan": "off", "enable_bitmapscan": "off", "jit": "off",
+    "enable_seqscan": "off", "enable_bitmapscan": "off", "enable_hashjoin": "off",
+    "enable_mergejoin": "off", "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }  # fmt: skip
 DEFAULT = msgspec.json.encode(Config()).decode()

@@ -21,22 +21,22 @@ ANSWER = 'what, place, number, body, priority, "order", deliveries, holder, leas
 
 # For a queue that is locked, and has no task with a number below "lowest", and none whose time comes before
 # "since": what is gone stays in the indexes until the next vacuum, and need not be walked through each time.
+# A list may be empty where all have the usual value.
 # Rows of the answer, by "what": "done", "put" (those of a batch have numbers in their order), "known" (put
 # before, under the same key) and "get" are tasks, the latter two with the place of their request. "shut": no
 # put was let in. "drained": no get that has no task will ever have one. "returned": how many leases ran out.
 # "line": something has changed for those who wait in the line named by "order". "lowest" (as number) and
 # "since" (as lease), for the next time.
 # Each statement sees all that was committed before it (PostgreSQL, sections 13.2.1 and 38.7). A plan is made
-# when the table is still empty, and then kept, or when it is huge: so rows are not joined with lists, but are
-# looked up one by one by what only one index can serve, or by their place (ctid), which cannot change while
-# the queue is locked.
+# when the table is still empty, and then kept: so rows are looked up by what only one index can serve, or by
+# their place (ctid), which cannot change while the queue is locked.
 DEFINITION = f"""
 CREATE FUNCTION pg_temp.turn(
     this int, server text, stamp int8, lowest int8, since float8,
     done_numbers int8[], done_deliveries int8[],
     put_bodies bytea[], put_priorities float8[], put_orders text[], put_delays float8[],
     put_keys text[], put_lanes text[],
-    get_leases float8[], get_holders text[]
+    gets int8, get_leases float8[], get_holders text[]
 ) RETURNS TABLE (
     what text, place int8, number int8, body bytea, priority float8, "order" text, deliveries int,
     holder text, lease float8
@@ -45,7 +45,7 @@ CREATE FUNCTION pg_temp.turn(
 DECLARE
     options jsonb; title text; kind text; shut bool; most int8; size int8; moment timestamptz;
     known int8[]; added int8[]; room int8; wanting int8[]; many int8; lines text[] := '{{}}';
-    bound float8 := '-Infinity'; next_since float8; id tid;
+    bound float8 := '-Infinity'; next_since float8;
 BEGIN
     SELECT q.config::jsonb, q.name INTO options, title FROM tqueue.queues q WHERE q.id = this;
     IF NOT FOUND THEN
@@ -91,7 +91,7 @@ BEGIN
         what := 'done';
         FOR i IN 1 .. cardinality(done_numbers) LOOP
             DELETE FROM tqueue.tasks t WHERE t.queue = this AND t.number = done_numbers[i]
-                AND t.state + 0 = 2 AND done_deliveries[i] IN (0, t.deliveries)
+                AND t.state + 0 = 2 AND coalesce(done_deliveries[i], 0) IN (0, t.deliveries)
                 RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder
                 INTO number, body, priority, "order", deliveries, holder;
             IF FOUND THEN
@@ -134,7 +134,9 @@ BEGIN
         END IF;
         WITH fresh AS (
             SELECT nextval('tqueue.numbers') AS number, 0 AS deliveries, w.* FROM (
-                SELECT u.* FROM unnest(put_bodies, put_priorities, put_orders, put_delays)
+                SELECT u.body, coalesce(u.priority, 0) AS priority, coalesce(u."order", '') AS "order",
+                    u.delay
+                FROM unnest(put_bodies, put_priorities, put_orders, put_delays)
                     WITH ORDINALITY AS u(body, priority, "order", delay, place)
                 WHERE known[u.place] IS NULL ORDER BY u.place LIMIT room
             ) w
@@ -167,17 +169,16 @@ BEGIN
         END IF;
     END IF;
 
-    IF get_leases <> '{{}}' THEN
+    IF gets > 0 THEN
         what := 'get';
         wanting := ARRAY(
-            SELECT u.place FROM unnest(get_leases, get_holders) WITH ORDINALITY AS u(lease, holder, place)
-            WHERE NOT EXISTS (
-                SELECT FROM tqueue.tasks t WHERE t.queue = this AND t.holder <> '' AND t.holder = u.holder
-                OFFSET 0
-            ) ORDER BY u.place
+            SELECT n FROM generate_series(1, gets) AS n WHERE NOT EXISTS (
+                SELECT FROM tqueue.tasks t WHERE t.queue = this AND t.holder <> ''
+                AND t.holder = get_holders[n] OFFSET 0
+            ) ORDER BY n
         );
-        FOR i IN 1 .. cardinality(get_leases) LOOP
-            EXIT WHEN cardinality(wanting) = cardinality(get_leases);
+        FOR i IN 1 .. gets LOOP
+            EXIT WHEN cardinality(wanting) = gets;
             CONTINUE WHEN i = ANY (wanting);
             UPDATE tqueue.tasks t SET at = clock_timestamp() + make_interval(secs =>
                     coalesce(get_leases[i], (options ->> 'lease')::float8))
@@ -190,23 +191,21 @@ BEGIN
                 INTO place, number, body, priority, "order", deliveries, holder, lease;
             RETURN NEXT;  -- its answer was lost: the same task again, with a lease of its own
         END LOOP;
-        many := 0;
-        FOR id IN
-            SELECT t.ctid FROM tqueue.tasks t
-            WHERE t.queue = this AND t.state = 0 AND (t.first, t.second, t.third) >= (bound, '', lowest)
-            ORDER BY t.first, t.second, t.third LIMIT cardinality(wanting)
-        LOOP
-            many := many + 1;
-            place := wanting[many];
-            UPDATE tqueue.tasks t SET state = 2, deliveries = t.deliveries + 1,
-                    holder = coalesce(get_holders[place], ''), at = moment + make_interval(secs =>
-                        coalesce(get_leases[place], (options ->> 'lease')::float8))
-                WHERE t.ctid = id
-                RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
-                    extract(epoch FROM t.at)
-                INTO number, body, priority, "order", deliveries, holder, lease;
-            RETURN NEXT;
-        END LOOP;
+        RETURN QUERY UPDATE tqueue.tasks t SET state = 2, deliveries = t.deliveries + 1,
+                holder = coalesce(get_holders[p.place], ''), at = moment + make_interval(secs =>
+                    coalesce(get_leases[p.place], (options ->> 'lease')::float8))
+            FROM (
+                SELECT f.id, wanting[row_number() OVER (ORDER BY f.first, f.second, f.third)] AS place FROM (
+                    SELECT t.ctid AS id, t.first, t.second, t.third FROM tqueue.tasks t
+                    WHERE t.queue = this AND t.state = 0
+                    AND (t.first, t.second, t.third) >= (bound, '', lowest)
+                    ORDER BY t.first, t.second, t.third LIMIT cardinality(wanting)
+                ) f
+            ) p
+            WHERE t.ctid = p.id
+            RETURNING 'get', p.place, t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
+                extract(epoch FROM t.at)::float8;
+        GET DIAGNOSTICS many = ROW_COUNT;
         IF many > 0 AND size > 0 THEN
             lines := lines || 'putters'::text;
         END IF;
