@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
@@ -75,7 +75,7 @@ FRAMING = frozenset(("connection", "content-length", "transfer-encoding"))
 def _headers(given: Any) -> tuple[tuple[str, str], ...]:
     if not given:
         return ()
-    pairs = given.items() if isinstance(given, Mapping) else given
+    pairs = given.items() if hasattr(given, "items") else given
     return _sendable(tuple([(str(name).lower(), str(value)) for name, value in pairs]))
 
 

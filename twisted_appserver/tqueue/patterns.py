@@ -135,22 +135,22 @@ class Wire:
     def _id(self, task: Task) -> str:
         return f"{self._broker.prefix}{task.number:x}"
 
-    def _reply(self, worker: str, found: Task | str | None, query: Query, with_task: bool = True) -> Reply:
-        """The answer about a task, or that there is none."""
-        parts = [b'{"worker":', msgspec.json.encode(worker)]
+    def _about(self, worker: str, found: Task | str | None, query: Query, **more: Any) -> dict[str, Any]:
+        """What is said of a task, or that there is none."""
         if isinstance(found, Task):
-            parts.append(f',"task_id":"{self._id(found)}"'.encode())
-            if with_task:
-                parts += [b',"task":', found.body]
-            if query.detail:
-                parts.append(b',"delivery":%d' % found.deliveries)
+            about = {"worker": worker, "task_id": self._id(found), **more}
+            detail: dict[str, Any] = {"delivery": found.deliveries}
         else:
-            parts.append(b',"task_id":"","task":{}' if with_task else b',"task_id":""')
-            if query.detail:
-                parts.append(f',"reason":"{found or UNKNOWN}"'.encode())
-        return Reply(b"".join((*parts, b"}")), 200, JSON)
+            about = {"worker": worker, "task_id": "", **more}
+            detail = {"reason": found or UNKNOWN}
+        return about | detail if query.detail else about
 
-    async def put(self, call: Call, worker: str) -> Reply:
+    def _reply(self, worker: str, found: Task | str | None, query: Query) -> Reply:
+        """The same, with the task itself."""
+        task = msgspec.Raw(found.body) if isinstance(found, Task) else {}
+        return Reply(msgspec.json.encode(self._about(worker, found, query, task=task)), 200, JSON)
+
+    async def put(self, call: Call, worker: str) -> dict[str, Any]:
         """Put the fields of the body into a queue, as a task."""
         self._check(worker)
         query, body = read_options(call), read_task(call)
@@ -158,7 +158,7 @@ class Wire:
             raise HTTPError(413, f"a task is at most {self._max_task} bytes, not {len(body)}")
         task = Task(0, body, query.priority, query.order)
         found = await self._ask(self._broker.put(worker, task, query.key, query.timeout, query.delay))
-        return self._reply(worker, found, query, False)
+        return self._about(worker, found, query)
 
     async def get(self, call: Call, worker: str) -> Reply:
         """Get the next task of a queue, on lease."""
@@ -174,26 +174,26 @@ class Wire:
         found = await self._ask(self._broker.done(worker, self._number(task_id), query.delivery))
         return self._reply(worker, found, query)
 
-    async def extend(self, call: Call, worker: str, task_id: str) -> Reply:
+    async def extend(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Keep a leased task for longer."""
         self._check(worker)
         query, number = read_options(call), self._number(task_id)
         found = await self._ask(self._broker.extend(worker, number, query.lease, query.delivery))
-        return self._reply(worker, found, query, False)
+        return self._about(worker, found, query)
 
-    async def release(self, call: Call, worker: str, task_id: str) -> Reply:
+    async def release(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Give a leased task back."""
         self._check(worker)
         query, number = read_options(call), self._number(task_id)
         found = await self._ask(self._broker.release(worker, number, query.delay, query.delivery))
-        return self._reply(worker, found, query, False)
+        return self._about(worker, found, query)
 
-    async def bury(self, call: Call, worker: str, task_id: str) -> Reply:
+    async def bury(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Put a leased task aside, until it is kicked."""
         self._check(worker)
         query, number = read_options(call), self._number(task_id)
         found = await self._ask(self._broker.bury(worker, number, query.delivery))
-        return self._reply(worker, found, query, False)
+        return self._about(worker, found, query)
 
     async def kick(self, call: Call, worker: str) -> dict[str, Any]:
         """Bring buried tasks back to life."""
