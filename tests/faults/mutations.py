@@ -138,7 +138,7 @@ MUTATIONS = (
              "tqueue.test_stores.PostgreSQLTests.test_what_is_gone"),
     Mutation("tqueue/stores/turn.py", "        IF size > 0 THEN", "        IF false THEN",
              "tqueue.test_stores.PostgreSQLTests.test_one"),
-    Mutation("tqueue/stores/turn.py", "AND t.state + 0 = 2", "AND t.state = 2",
+    Mutation("tqueue/stores/turn.py", "AND t.state + 0 = {LEASED}", "AND t.state = {LEASED}",
              "tqueue.test_stores.PostgreSQLTests.test_what_is_gone"),
     Mutation("tqueue/stores/postgresql.py", "                return True\n            except self._psycopg.Error",
              "                return False\n            except self._psycopg.Error",

@@ -426,6 +426,11 @@ class PostgreSQLTests(StoreTestCase):
         self.addCleanup(connection.close)
         return connection
 
+    def lock(self, connection: Any) -> None:
+        """All queues, as another server does that is at them."""
+        lock = "SELECT pg_advisory_lock(%s::int, id) FROM tqueue.queues"
+        connection.execute(lock, (schema.QUEUE_LOCK,))
+
     async def test_of_version_one(self) -> None:
         """Tasks and keys in tables of the first version are there in this one."""
         url = shared().database()
@@ -452,8 +457,7 @@ class PostgreSQLTests(StoreTestCase):
         url = shared().database()
         broker, connection = self.broker(url), self.connect(url)
         await put(broker, 1)
-        other = connection.execute("SELECT id FROM tqueue.queues").fetchone()[0]
-        connection.execute("SELECT pg_advisory_lock(%s::int, %s::int)", (schema.QUEUE_LOCK, other))
+        self.lock(connection)
         commits = "SELECT count(*) FROM tqueue.commits"
         before = connection.execute(commits).fetchone()[0]
         waiting = []
@@ -496,8 +500,7 @@ class PostgreSQLTests(StoreTestCase):
         url = shared().database()
         broker, connection = self.broker(url), self.connect(url)
         numbers = await put(broker, 2)
-        lock = (schema.QUEUE_LOCK, connection.execute("SELECT id FROM tqueue.queues").fetchone()[0])
-        connection.execute("SELECT pg_advisory_lock(%s::int, %s::int)", lock)
+        self.lock(connection)
         first = begin(broker.get("q", None, "k:1"))
         first.addErrback(lambda failure: failure.trap(CancelledError))
         await deferLater(reactor, 0.1)

@@ -73,7 +73,7 @@ class SharedBroker:
     def stop_waiting(self) -> None:
         self._stopping = True
         for line in list(self._lines.values()):
-            for request in [each for each in line if not each.asked]:
+            for request in [each for each in line if each not in self._asked]:
                 self._finish(request, STOPPING)
 
     def stop(self) -> Deferred[None]:
@@ -203,7 +203,7 @@ class SharedBroker:
         request.timer = None
         if self.store.away:
             self._finish(request, AwayError("the database cannot be reached"))
-        elif not request.asked:
+        elif request not in self._asked:
             self._finish(request, WORDS[request.verb])
 
     def _leave(self, request: Request) -> None:
@@ -233,7 +233,7 @@ class SharedBroker:
     def _serve(self, name: str, verb: str, count: int = CHUNK) -> None:
         """Ask again for the first of those in a line."""
         for request in list(self._lines.get((name, verb), ()))[:count]:
-            if not request.asked:
+            if request not in self._asked:
                 self._send(request)
 
     def _answered(
@@ -241,7 +241,6 @@ class SharedBroker:
     ) -> None:
         served = set()
         for request in requests:
-            request.asked = False
             self._asked.pop(request, None)
             if request.verb == "tidy":
                 continue

@@ -17,14 +17,10 @@ import msgspec
 from twisted_appserver.tqueue.interface import SHUTDOWN, LimitError
 from twisted_appserver.tqueue.queues import Config, Task, lane, replace
 from twisted_appserver.tqueue.stores.schema import BURIED, DELAYED, LEASED, QUEUE_LOCK, READY, STATES
-from twisted_appserver.tqueue.stores.turn import ANSWER, CHANNEL, PLACES
+from twisted_appserver.tqueue.stores.turn import CHANNEL, PLACES, TURN
 
 LINE = {"get": "getters", "put": "putters", "join": "joiners"}  # where a request of this verb waits
 MAKING = frozenset(("put", "change"))  # verbs that make a queue which is not there
-TURN = (
-    f"SELECT {ANSWER} FROM pg_temp.turn(%s::int, %s, %s, %s, %s, %s::int8[], %s::int8[], %s::bytea[], "
-    f"%s::float8[], %s::text[], %s::float8[], %s::text[], %s::text[], %s, %s::float8[], %s::text[])"
-)
 FIELDS = (
     't.number, t.body, t.priority, t."order", t.deliveries, t.holder, '
     "coalesce(extract(epoch FROM t.at), 0)::float8"
@@ -37,13 +33,13 @@ class Request:
 
     @ivar unserved: whether it cannot succeed yet.
     @ivar answer: else what it gets.
-    @ivar over: whether nobody wants the answer any more. C{asked}: whether the store is at it.
+    @ivar over: whether nobody wants the answer any more.
     @ivar waits: whether it may wait, until C{deadline}, in seconds of the reactor; else that is when it came.
     @ivar undo: of a release that undoes a delivery: when the lease was to end, so that it undoes no other.
     """
 
     __slots__ = (
-        "answer", "asked", "changes", "count", "deadline", "deferred", "delay", "delivery", "key", "name",
+        "answer", "changes", "count", "deadline", "deferred", "delay", "delivery", "key", "name",
         "number", "over", "seconds", "state", "task", "timer", "undo", "unserved", "verb", "waits",
     )  # fmt: skip
     deferred: Any
@@ -70,7 +66,7 @@ class Request:
         self.answer: Any = None
         self.timer: Any = None
         self.unserved = True
-        self.asked = self.over = self.waits = False
+        self.over = self.waits = False
 
     def reply(self, answer: Any) -> None:
         self.unserved, self.answer = False, answer
@@ -123,15 +119,17 @@ class Batch:
         @param stamp: the number under which the transaction is noted in the database, if it changes anything,
             so that it can be asked whether it was committed.
         """
-        by_queue = _by_queue(requests)
+        by_queue = _grouped("name", requests)
         for request in by_queue.pop("", ()):
             request.reply(self._qsizes())
         found = {name: known for name, each in by_queue.items() if (known := self._find(name, each))}
         if not found:
             return
         self._begin([known.number for known in found.values()])
-        requests += more(found)
-        by_queue = _by_queue(requests)
+        late = more(found)
+        requests += late
+        for request in late:
+            by_queue[request.name].append(request)
         queues = [_Queue(self, known, name, by_queue[name]) for name, known in found.items()]
         if len(queues) == 1 and not queues[0].other:
             queues[0].turn(stamp)
@@ -218,9 +216,7 @@ class _Queue:
     def __init__(self, batch: Batch, known: Known, name: str, requests: Sequence[Request]) -> None:
         self._batch, self._known, self._name, self._ask = batch, known, name, batch.ask
         self._id = known.number
-        by_verb: dict[str, list[Request]] = {}
-        for request in requests:
-            by_verb.setdefault(request.verb, []).append(request)
+        by_verb = _grouped("verb", requests)
         self._done, self._put, self._get = (by_verb.pop(verb, []) for verb in ("done", "put", "get"))
         self.other = by_verb
 
@@ -229,14 +225,12 @@ class _Queue:
         done, get = self._done, self._get
         put, repeats = _firsts(self._put)
         keys, holders = _any([request.key for request in put]), _any([request.key for request in get])
-        leases = [request.seconds for request in get]
-        usual = all(lease is None for lease in leases)
         rows = self._ask(
             TURN, self._id, self._batch.server, stamp, self._known.lowest, self._known.since,
             [request.number for request in done], _any([request.delivery for request in done]),
             [request.task.body for request in put], _any([request.task.priority for request in put]),
             _any([request.task.order for request in put]), _any([request.delay for request in put]),
-            keys, list(map(lane, keys)), len(get), [] if usual else leases, holders,
+            keys, list(map(lane, keys)), len(get), _any([request.seconds for request in get]), holders,
         )  # fmt: skip
         gone, numbers = dict[int, Task](), list[int]()
         for what, place, number, *task in rows:
@@ -431,18 +425,16 @@ class _Queue:
 
 
 def _any(values: list[Any]) -> list[Any]:
-    """These; none of them where all are 0 or empty."""
+    """These; none of them where all are 0, empty or C{None}."""
     return values if any(values) else []
 
 
-def _by_queue(requests: Sequence[Request]) -> dict[str, list[Request]]:
-    """Those of each, by its name; nobody has served them yet."""
-    by_queue: dict[str, list[Request]] = {}
+def _grouped(attribute: str, requests: Sequence[Request]) -> dict[str, list[Request]]:
+    """Those that have it in common, by its value."""
+    groups: dict[str, list[Request]] = {}
     for request in requests:
-        if request.name:
-            request.unserved = True
-        by_queue.setdefault(request.name, []).append(request)
-    return by_queue
+        groups.setdefault(getattr(request, attribute), []).append(request)
+    return groups
 
 
 def _firsts(puts: Sequence[Request]) -> tuple[list[Request], list[tuple[Request, Request]]]:

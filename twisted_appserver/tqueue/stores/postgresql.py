@@ -104,7 +104,6 @@ class PostgreSQLStore:
 
     def ask(self, request: Request) -> None:
         """Have a request done, together with all others of this turn of the reactor."""
-        request.asked = True
         self._gathering.add(request)
 
     def _hand_over(self, requests: list[Request]) -> None:
@@ -196,6 +195,8 @@ class PostgreSQLStore:
             self._known.clear()
             passing = self._failed(requests, error)
             if not (passing and self._committed()):
+                for request in requests:  # whatever they had been answered
+                    request.unserved = True
                 if passing:
                     self._again(requests)
                     return

@@ -5,6 +5,8 @@ is waited for while the queue is locked. It is made anew on each connection, in 
 program's text is the program's, the database has what must last.
 """
 
+from twisted_appserver.tqueue.stores.schema import BURIED, DELAYED, LEASED, READY
+
 CHANNEL = "tqueue"  # by which servers tell each other what has changed
 PLACES = {  # of a task that waits in its queue, by the queue's kind
     "fifo": ("0", "''", "number"),
@@ -17,7 +19,10 @@ FIRST, SECOND, THIRD = (
 )
 MOST = 10_000  # tasks whose time has come, at once
 SLACK = 1  # seconds by which the clock may be set back unnoticed
-ANSWER = 'what, place, number, body, priority, "order", deliveries, holder, lease'
+TURN = (
+    "SELECT * FROM pg_temp.turn(%s::int, %s, %s, %s, %s, %s::int8[], %s::int8[], %s::bytea[], "
+    "%s::float8[], %s::text[], %s::float8[], %s::text[], %s::text[], %s, %s::float8[], %s::text[])"
+)
 
 # For a queue that is locked, and has no task with a number below "lowest", and none whose time comes before
 # "since": what is gone stays in the indexes until the next vacuum, and need not be walked through each time.
@@ -45,7 +50,7 @@ CREATE FUNCTION pg_temp.turn(
 DECLARE
     options jsonb; title text; kind text; shut bool; most int8; size int8; moment timestamptz;
     known int8[]; added int8[]; room int8; wanting int8[]; many int8; lines text[] := '{{}}';
-    bound float8 := '-Infinity'; next_since float8;
+    bound float8 := '-Infinity'; next_since float8; usual float8;
 BEGIN
     SELECT q.config::jsonb, q.name INTO options, title FROM tqueue.queues q WHERE q.id = this;
     IF NOT FOUND THEN
@@ -58,6 +63,7 @@ BEGIN
     shut := options ->> 'shutdown' <> '';
     size := options ->> 'maxsize';
     most := options ->> 'max_deliveries';
+    usual := options ->> 'lease';
     moment := clock_timestamp();
     next_since := extract(epoch FROM moment) - {SLACK};
     IF since > next_since THEN  -- the clock was set back
@@ -67,18 +73,21 @@ BEGIN
     -- What the time has brought: leases that have run out, delays that have ended.
     IF EXISTS (
         SELECT FROM tqueue.tasks t
-        WHERE t.queue = this AND t.state IN (1, 2) AND t.at BETWEEN to_timestamp(since) AND moment
+        WHERE t.queue = this AND t.state IN ({DELAYED}, {LEASED})
+        AND t.at BETWEEN to_timestamp(since) AND moment
     ) THEN
         WITH due AS (
             SELECT t.ctid AS id, t.state AS was FROM tqueue.tasks t
-            WHERE t.queue = this AND t.state IN (1, 2) AND t.at BETWEEN to_timestamp(since) AND moment
+            WHERE t.queue = this AND t.state IN ({DELAYED}, {LEASED})
+            AND t.at BETWEEN to_timestamp(since) AND moment
             ORDER BY t.at LIMIT {MOST}
         ), back AS (
             UPDATE tqueue.tasks t SET at = NULL, holder = '',
                 first = {FIRST}, second = {SECOND}, third = {THIRD},
-                state = CASE WHEN due.was = 2 AND most > 0 AND deliveries >= most THEN 3 ELSE 0 END
+                state = CASE WHEN due.was = {LEASED} AND most > 0 AND deliveries >= most
+                    THEN {BURIED} ELSE {READY} END
             FROM due WHERE t.ctid = due.id RETURNING due.was
-        ) SELECT count(*) FILTER (WHERE was = 2), count(*) INTO number, many FROM back;
+        ) SELECT count(*) FILTER (WHERE was = {LEASED}), count(*) INTO number, many FROM back;
         IF many = {MOST} THEN
             next_since := since;
         END IF;
@@ -91,7 +100,7 @@ BEGIN
         what := 'done';
         FOR i IN 1 .. cardinality(done_numbers) LOOP
             DELETE FROM tqueue.tasks t WHERE t.queue = this AND t.number = done_numbers[i]
-                AND t.state + 0 = 2 AND coalesce(done_deliveries[i], 0) IN (0, t.deliveries)
+                AND t.state + 0 = {LEASED} AND coalesce(done_deliveries[i], 0) IN (0, t.deliveries)
                 RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder
                 INTO number, body, priority, "order", deliveries, holder;
             IF FOUND THEN
@@ -129,7 +138,7 @@ BEGIN
         IF size > 0 THEN
             room := greatest(0, size - (SELECT count(*) FROM (
                 SELECT FROM tqueue.tasks t
-                WHERE t.queue = this AND t.number >= lowest AND t.state IN (0, 1) LIMIT size
+                WHERE t.queue = this AND t.number >= lowest AND t.state IN ({READY}, {DELAYED}) LIMIT size
             ) waiting));
         END IF;
         WITH fresh AS (
@@ -143,12 +152,13 @@ BEGIN
         ), new AS (
             INSERT INTO tqueue.tasks
                 (queue, number, body, priority, "order", state, at, first, second, third)
-            SELECT this, f.number, f.body, f.priority, f."order", CASE WHEN f.delay > 0 THEN 1 ELSE 0 END,
+            SELECT this, f.number, f.body, f.priority, f."order",
+                CASE WHEN f.delay > 0 THEN {DELAYED} ELSE {READY} END,
                 CASE WHEN f.delay > 0 THEN moment + make_interval(secs => f.delay) END,
                 {FIRST}, {SECOND}, {THIRD}
             FROM fresh f RETURNING number, state
-        ) SELECT coalesce(array_agg(n.number ORDER BY n.number), '{{}}'), count(*) FILTER (WHERE n.state = 0)
-            INTO added, many FROM new n;
+        ) SELECT coalesce(array_agg(n.number ORDER BY n.number), '{{}}'),
+            count(*) FILTER (WHERE n.state = {READY}) INTO added, many FROM new n;
         what := 'put';
         FOREACH number IN ARRAY added LOOP
             RETURN NEXT;
@@ -181,7 +191,7 @@ BEGIN
             EXIT WHEN cardinality(wanting) = gets;
             CONTINUE WHEN i = ANY (wanting);
             UPDATE tqueue.tasks t SET at = clock_timestamp() + make_interval(secs =>
-                    coalesce(get_leases[i], (options ->> 'lease')::float8))
+                    coalesce(get_leases[i], usual))
                 WHERE t.ctid = (
                     SELECT x.ctid FROM tqueue.tasks x
                     WHERE x.queue = this AND x.holder <> '' AND x.holder = get_holders[i] LIMIT 1
@@ -191,13 +201,13 @@ BEGIN
                 INTO place, number, body, priority, "order", deliveries, holder, lease;
             RETURN NEXT;  -- its answer was lost: the same task again, with a lease of its own
         END LOOP;
-        RETURN QUERY UPDATE tqueue.tasks t SET state = 2, deliveries = t.deliveries + 1,
+        RETURN QUERY UPDATE tqueue.tasks t SET state = {LEASED}, deliveries = t.deliveries + 1,
                 holder = coalesce(get_holders[p.place], ''), at = moment + make_interval(secs =>
-                    coalesce(get_leases[p.place], (options ->> 'lease')::float8))
+                    coalesce(get_leases[p.place], usual))
             FROM (
                 SELECT f.id, wanting[row_number() OVER (ORDER BY f.first, f.second, f.third)] AS place FROM (
                     SELECT t.ctid AS id, t.first, t.second, t.third FROM tqueue.tasks t
-                    WHERE t.queue = this AND t.state = 0
+                    WHERE t.queue = this AND t.state = {READY}
                     AND (t.first, t.second, t.third) >= (bound, '', lowest)
                     ORDER BY t.first, t.second, t.third LIMIT cardinality(wanting)
                 ) f
@@ -210,7 +220,8 @@ BEGIN
             lines := lines || 'putters'::text;
         END IF;
         IF many < cardinality(wanting) AND shut AND NOT EXISTS (
-            SELECT FROM tqueue.tasks t WHERE t.queue = this AND t.number >= lowest AND t.state IN (0, 1)
+            SELECT FROM tqueue.tasks t
+            WHERE t.queue = this AND t.number >= lowest AND t.state IN ({READY}, {DELAYED})
         ) THEN
             what := 'drained';
             RETURN NEXT;
