@@ -150,7 +150,7 @@ class DaskExecutor:
         self._given: dict[Job, Any] = {}  # and the futures of their tasks
         self._tasks: dict[Any, list[Job]] = {}  # what each of these carries
         self._costs: dict[int, float] = {}  # seconds that a call takes, by its handler's index
-        self._kicked = False
+        self._kicked: Any = None  # the timer that gives calls to Dask
         self._cluster: Any = None
         self._client: Any = None
         self._why = "the cluster starts"
@@ -281,12 +281,14 @@ class DaskExecutor:
 
     def _kick(self) -> None:
         """Give calls to Dask at the end of this reactor turn, or later if all threads have a task."""
-        if not self._kicked:
-            self._kicked = True
-            self._reactor.callLater(HOLD if len(self._tasks) >= self.size else 0, self._give)
+        seconds = HOLD if len(self._tasks) >= self.size else 0
+        if self._kicked is None:
+            self._kicked = self._reactor.callLater(seconds, self._give)
+        elif not seconds:
+            self._kicked.reset(0)
 
     def _give(self) -> None:
-        self._kicked = False
+        self._kicked = None
         while self._client is not None and self._waiting and len(self._tasks) < AHEAD * self.size:
             jobs = self._parcel()
             key = (AGAIN if jobs[0].call.handler.idempotent else ONCE) + uuid4().hex
@@ -330,7 +332,7 @@ class DaskExecutor:
         for job, outcome in zip(jobs, outcomes or [error] * len(jobs), strict=True):
             self._given.pop(job, None)
             self._ended(job, outcome)
-        self._give() if len(self._tasks) < self.size else self._kick()
+        self._kick()
 
     def _learn(self, index: int, seconds: float) -> None:
         """What a call of a function takes rises at once, and falls slowly."""
@@ -356,8 +358,10 @@ class DaskExecutor:
 
     def stop(self) -> Deferred[None]:
         self._stopped = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        for timer in (self._timer, self._kicked):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._timer = self._kicked = None
         self._why = "the server is stopping"
         for job in [*self._waiting, *self._given]:
             job.errback(HTTPError(503, "the server is stopping"))
