@@ -154,7 +154,7 @@ class WaitingTests(BrokerCase):
         """A get repeated with its key takes the place of the first one, which its client has given up."""
         first = self.ask(self.broker.get("q", key="a:1", timeout=INF))
         again = self.ask(self.broker.get("q", key="a:1", timeout=INF))
-        self.failureResultOf(first, CancelledError)
+        self.assertEqual(self.successResultOf(first), EMPTY)
         (number,) = self.put()
         self.assertEqual(self.successResultOf(again).number, number)
 
@@ -448,11 +448,52 @@ class SQLiteTests(BrokerCase):
         for name in ("config", "delayed", "leased", "keys"):
             self.assertEqual(getattr(before, name), getattr(after, name))
         self.assertEqual(sorted(before.ready), sorted(after.ready))
-        self.assertEqual(self.now(self.broker.get("q", key="g:1")), leased)
+        self.assertEqual(self.now(self.broker.get("q", 20.0, "g:1")), leased)
         self.assertEqual(self.now(self.broker.put("q", Task(0, b"{}"), "a:1")).number, 5)
         self.assertEqual((self.put(), self.broker.prefix), ([6], prefix))
         self.clock.advance(20.1)
         self.assertEqual(self.broker.look("q").leased, {})
+
+    def test_buried(self) -> None:
+        """What was buried stays so, and what was not is not, whatever the options have become."""
+        self.configure(max_deliveries=1)
+        self.put(3)
+        self.now(self.broker.get("q", 10.0))
+        self.clock.advance(10.1)
+        self.assertEqual(list(self.broker.look("q").buried), [1])
+        self.configure(max_deliveries=0)
+        self.now(self.broker.release("q", self.now(self.broker.get("q")).number))
+        self.now(self.broker.get("q", 10.0))
+        self.configure(max_deliveries=1)
+        self.end()
+        self.clock.advance(10.1)  # a lease runs out meanwhile
+        self.again()
+        self.configure(max_deliveries=0)
+        self.again()
+        queue = self.broker.look("q")
+        self.assertEqual((list(queue.buried), [entry[2] for entry in queue.ready]), ([1, 2], [3]))
+
+    def test_deleted_and_put(self) -> None:
+        """What is put after a queue was deleted stays, also where one commit has both."""
+        self.put()
+        deleted, put = (
+            self.ask(self.broker.delete("q")),
+            self.ask(self.broker.put("q", Task(0, b"{}"), "a:1")),
+        )
+        self.until(deleted)
+        self.assertEqual(self.until(put).number, 2)
+        self.again()
+        self.assertEqual(self.now(self.broker.get("q")).number, 2)
+        self.assertEqual(self.now(self.broker.put("q", Task(0, b"{}"), "a:1")).number, 2)
+
+    def test_put_and_get(self) -> None:
+        """Different requests may have the same key at the same time."""
+        self.put()
+        asked = [
+            self.ask(self.broker.put("q", Task(0, b"{}"), "k:1")),
+            self.ask(self.broker.get("q", key="k:1")),
+        ]
+        self.assertEqual([self.until(each).number for each in asked], [2, 1])
 
     def test_ids(self) -> None:
         """An id is not given again, even if its task was the last one and is gone."""

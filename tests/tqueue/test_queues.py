@@ -77,8 +77,8 @@ class LeaseTests(SynchronousTestCase):
         queue = filled()
         task = queue.take(0.0, 10.0)
         assert task is not None
-        self.assertEqual((queue.alarm, queue.expire(9.99), queue.find(1)), (10.0, 0, task))
-        self.assertEqual((queue.expire(10.0), queue.find(1)), (1, None))
+        self.assertEqual((queue.alarm, queue.expire(9.99), queue.find(1)), (10.0, [], task))
+        self.assertEqual((queue.expire(10.0), queue.find(1)), ([task], None))
         again = queue.take(10.0, 10.0)
         assert again is not None
         self.assertEqual((again.number, again.deliveries), (1, 2))
@@ -89,7 +89,7 @@ class LeaseTests(SynchronousTestCase):
         task = queue.take(0.0, 10.0)
         assert task is not None
         queue.extend(task, 9.0, 10.0)
-        self.assertEqual((queue.expire(18.9), queue.expire(19.0)), (0, 1))
+        self.assertEqual((queue.expire(18.9), queue.expire(19.0)), ([], [task]))
 
     def test_delivery(self) -> None:
         """Who names another delivery than the present one does not find the task."""
@@ -127,7 +127,7 @@ class LeaseTests(SynchronousTestCase):
         queue.place(Task(1, b"{}", due=5.0), 0.0)
         queue.place(Task(2, b"{}"), 0.0)
         self.assertEqual((len(queue.ready), len(queue.delayed), queue.unfinished), (1, 1, 2))
-        self.assertEqual((queue.alarm, queue.expire(5.0)), (5.0, 1))
+        self.assertEqual((queue.alarm, len(queue.expire(5.0))), (5.0, 1))
         self.assertEqual(taken(queue), [1, 2])
 
 

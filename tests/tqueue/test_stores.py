@@ -203,6 +203,59 @@ class StoreCases:
         await broker.done("q", first.number)
         test.assertNotEqual((await broker.get("q", None, "g")).number, first.number)
 
+    async def keys_in_line(self, test: Any, broker: Any) -> None:
+        """What is repeated is known, though others stand in line."""
+        await broker.change("q", {"maxsize": 1})
+        first = await broker.put("q", Task(0, b"{}"), "p:1")
+        waiting = begin(broker.put("q", Task(0, b"{}"), "p:2", 20.0))
+        await deferLater(reactor, 0.1)
+        for timeout in (0.0, 20.0):
+            test.assertEqual((await broker.put("q", Task(0, b"{}"), "p:1", timeout)).number, first.number)
+        test.assertEqual(await broker.put("q", Task(0, b"{}"), "p:3"), FULL)
+        got = await broker.get("q", None, "g:1")
+        test.assertEqual(got.number, first.number)
+        await broker.get("q", None, "g:0", 20.0)
+        await waiting
+        waiting = begin(broker.get("q", None, "h:1", 20.0))
+        await deferLater(reactor, 0.1)
+        for timeout in (0.0, 20.0):
+            test.assertEqual((await broker.get("q", None, "g:1", timeout)).number, first.number)
+        test.assertEqual(await broker.get("q", None, "i:1"), EMPTY)
+        late = begin(broker.get("q", None, "j:1", 20.0))
+        numbers = await put(broker, 1) + [(await broker.put("q", Task(0, b"{}"), "", 20.0)).number]
+        test.assertEqual([(await waiting).number, (await late).number], numbers)
+
+    async def renewed(self, test: Any, broker: Any) -> None:
+        """A task that is got again with its key is leased anew."""
+        (number,) = await put(broker, 1)
+        await broker.get("q", SOON, "g:1")
+        await broker.get("q", 60.0, "g:1")
+        await deferLater(reactor, SOON + 0.1)
+        test.assertEqual((await broker.done("q", number, 1)).number, number)
+
+    async def superseded(self, test: Any, broker: Any) -> None:
+        first = begin(broker.get("q", None, "g:1", 20.0))
+        await deferLater(reactor, 0.1)
+        again = begin(broker.get("q", None, "g:1", 20.0))
+        test.assertEqual(await first, EMPTY)
+        (number,) = await put(broker, 1)
+        test.assertEqual((await again).number, number)
+
+    async def keys_after_shutdown(self, test: Any, broker: Any) -> None:
+        first = await broker.put("q", Task(0, b"{}"), "k:1")
+        await broker.change("q", {"shutdown": "draining"})
+        test.assertEqual((await broker.put("q", Task(0, b"{}"), "k:1")).number, first.number)
+        test.assertEqual(await broker.put("q", Task(0, b"{}"), "k:2"), SHUTDOWN)
+
+    async def kicked(self, test: Any, broker: Any) -> None:
+        """What is kicked is ready, whatever its delay was."""
+        await broker.change("q", {"max_deliveries": 1})
+        (number,) = await put(broker, 1)
+        await broker.get("q")
+        await broker.release("q", number, 100.0)
+        await broker.kick("q", 1)
+        test.assertEqual((await broker.get("q")).number, number)
+
     async def join(self, test: Any, broker: Any) -> None:
         test.assertEqual(await broker.join("q"), 0)
         await put(broker, 2)
@@ -243,7 +296,7 @@ class StoreCases:
         await broker.change("q", {"maxsize": 5})
         waiting = begin(broker.join("q", 20.0))
         await broker.delete("q")
-        await waiting
+        test.assertEqual(await waiting, 0)
         test.assertEqual((await broker.config("q")).maxsize, 0)
         test.assertEqual(await broker.get("q"), EMPTY)
         await put(broker, 1)
@@ -260,7 +313,13 @@ class StoreCases:
         changed = await broker.change("q", {"maxsize": "5", "lease": 2.5})
         test.assertEqual((changed.maxsize, changed.lease), (5, 2.5))
         test.assertEqual((await broker.config("q")).lease, 2.5)
-        for wrong in ({"maxsize": "x"}, {"nothing": 1}, {"kind": "other"}):
+        for wrong in (
+            {"maxsize": "x"},
+            {"nothing": 1},
+            {"kind": "other"},
+            {"maxsize": 2**63},
+            {"lease": 1e9},
+        ):
             await test.assertFailure(begin(broker.change("q", wrong)), ValueError)
         test.assertEqual((await broker.config("q")).maxsize, 5)
 

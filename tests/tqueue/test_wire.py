@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -88,6 +88,11 @@ class ArticleTests(WireCase):
         for query in ({"timeout": -1}, {"timeout": "nan"}, {"lease": 0}, {"priority": "nan"}, {"prio": 1}):
             status, problem = self.ask("/painter/get/", **query)
             self.assertEqual((status, next(iter(query)) in problem["detail"]), (422, True), problem)
+        prefix = self.ask("/painter/put/")[1]["task_id"][:-1]
+        for path in ("peek?n=-1", "kick?n=99999999999999999999", f"done/{prefix}1?delivery=-1"):
+            self.assertEqual(self.ask(f"/painter/{path}")[0], 422)
+        for digits in ("zz", "-1", "²", "f" * 16):
+            self.assertEqual(self.ask(f"/painter/done/{prefix}{quote(digits)}")[1]["task_id"], "")
 
     def test_task_size(self) -> None:
         """A task that is larger than a body may be gets 413."""

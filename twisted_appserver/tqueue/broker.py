@@ -72,7 +72,8 @@ class Broker:
     def __init__(self, reactor: Any, store: IStore, max_queues: int = 10_000) -> None:
         self._reactor, self.store, self.max_queues = reactor, store, max_queues
         self._places: dict[str, _Place] = {}
-        self._storing: dict[tuple[str, str], Deferred[Any]] = {}  # writes of requests that have a key
+        # Writes of requests that have a key, by the verb, the queue and the key.
+        self._storing: dict[tuple[str, str, str], Deferred[Any]] = {}
         self._tidying: Any = None
         self._last = 0
         self.prefix = ""
@@ -91,7 +92,8 @@ class Broker:
         now = self._reactor.seconds()
         for name in saved.configs.keys() | saved.tasks.keys() | {name for name, _, _ in saved.keys}:
             queue = Queue(name, saved.configs.get(name, Config()))
-            queue.fill(saved.tasks.get(name, []), now)
+            back = queue.fill(saved.tasks.get(name, []), now)
+            self._store_buried(back)
             self._places[name] = _Place(queue, self._reactor)
             self._watch(self._places[name])
         for name, whose, remembered in saved.keys:
@@ -177,7 +179,7 @@ class Broker:
             remembered = queue.keys.get(lane(key))
             if remembered is not None and remembered.key == key:
                 return Task(remembered.number, b"")
-            storing = self._storing.get((name, key))
+            storing = self._storing.get(("put", name, key))
             if storing is None:
                 break
             await _shared(storing)
@@ -207,12 +209,12 @@ class Broker:
             self._added, self._not_added, (place, task, keys), errbackArgs=(place,)
         )
         if key:
-            self._storing[queue.name, key] = added
-            added.addBoth(self._stored, (queue.name, key))
+            self._storing["put", queue.name, key] = added
+            added.addBoth(self._stored, ("put", queue.name, key))
         return await _shared(added)
 
-    def _stored(self, result: T, name_and_key: tuple[str, str]) -> T:
-        del self._storing[name_and_key]
+    def _stored(self, result: T, whose: tuple[str, str, str]) -> T:
+        self._storing.pop(whose, None)
         return result
 
     def _added(self, _: None, place: _Place, task: Task, keys: list[Any]) -> Task | str:
@@ -242,11 +244,13 @@ class Broker:
         self._expire(place)
         held = queue.holders.get(key) if key else None
         if held is not None:
-            storing = self._storing.get((name, key))
+            storing = self._storing.get(("get", name, key))
             if storing is not None:
                 await _shared(storing)
             if queue.holders.get(key) is not held:  # the first request was only now found to be given up
                 return await self.get(name, seconds, key, timeout)
+            self._extend(place, held, seconds)
+            await self._leasing(held, self.store.write(Change(updates=[_row(held)])))
             return held
         if not queue.ready or place.getters.waiting:
             if self._drained(queue):
@@ -268,20 +272,31 @@ class Broker:
         if written is None:
             return task
         if key:
-            self._storing[queue.name, key] = written
-            written.addBoth(self._stored, (queue.name, key))
+            self._storing["get", queue.name, key] = written
+            written.addBoth(self._stored, ("get", queue.name, key))
         try:
-            await _shared(written)
+            await self._leasing(task, written)
         except CancelledError:  # the client is gone before it had the task: this was no delivery
             if queue.find(task.number, delivery) is task:
                 task.deliveries -= 1
                 self._ignore(Deferred.fromCoroutine(self._return(place, task)))
             raise
-        except StoreError as error:
-            # Work goes on when the disk is full. The price is paid if the server ends before it is not:
-            # the task is then handed out again.
-            self.log.warn("the lease of task {n} is not stored: {e}", n=task.number, e=error)
         return task
+
+    async def _leasing(self, task: Task, written: Deferred[None] | None) -> None:
+        """
+        Wait until a lease is stored. Work goes on when the disk is full. The price is paid if the server ends
+        before it is not: the task is then handed out again.
+        """
+        try:
+            if written is not None:
+                await _shared(written)
+        except StoreError as error:
+            self.log.warn("the lease of task {n} is not stored: {e}", n=task.number, e=error)
+
+    def _extend(self, place: _Place, task: Task, seconds: float | None) -> None:
+        place.queue.extend(task, self._reactor.seconds(), seconds or place.queue.config.lease)
+        self._watch(place)
 
     async def done(self, name: str, number: int, delivery: int = 0) -> Task | None:
         """A task is done with. Where this could not be stored, it stays leased."""
@@ -322,8 +337,7 @@ class Broker:
         """Let a lease run out only C{seconds} from now."""
         place, task = self._leased(name, number, delivery)
         if task is not None:
-            place.queue.extend(task, self._reactor.seconds(), seconds or place.queue.config.lease)
-            self._watch(place)
+            self._extend(place, task, seconds)
             await self._durably(Change(updates=[_row(task)]))
         return task
 
@@ -360,7 +374,7 @@ class Broker:
             return 0
         if place.queue.unfinished and timeout > 0 and not self._stopping:
             await place.joiners.wait(timeout, "late")
-        return place.queue.unfinished
+        return place.queue.unfinished if self._places.get(name) is place else 0
 
     async def configure(self, name: str, config: Config) -> None:
         """Set the options of a queue."""
@@ -413,9 +427,7 @@ class Broker:
         return place, place.queue.find(number, delivery)
 
     async def _return(self, place: _Place, task: Task) -> None:
-        """Take a task out of its lease and put it where it belongs."""
-        place.queue.unlease(task)
-        place.queue.place(task, self._reactor.seconds())
+        place.queue.take_back(task, self._reactor.seconds())
         written = self.store.write(Change(updates=[_row(task)]))  # before the next one may have it
         self._settle(place)
         if written is not None:
@@ -425,6 +437,12 @@ class Broker:
         """Nobody waits for this change. If it is lost, the worst is that a task comes out once more."""
         if written is not None:
             written.addErrback(lambda failure: self.log.warn("not stored: {e}", e=failure.value))
+
+    def _store_buried(self, tasks: list[Task]) -> None:
+        """A lease that has run out is no change, but that a task is buried for it is one."""
+        rows = [_row(task) for task in tasks if task.buried]
+        if rows:
+            self._ignore(self.store.write(Change(updates=rows)))
 
     async def _durably(self, change: Change) -> None:
         written = self.store.write(change)
@@ -466,8 +484,9 @@ class Broker:
     def _expire(self, place: _Place) -> None:
         alarm = place.queue.alarm
         if alarm is not None:
-            moved = alarm <= self._reactor.seconds() and place.queue.expire(self._reactor.seconds())
+            moved = place.queue.expire(self._reactor.seconds()) if alarm <= self._reactor.seconds() else []
             if moved:
+                self._store_buried(moved)
                 self._settle(place)
             else:
                 self._watch(place)

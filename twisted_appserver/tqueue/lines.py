@@ -35,7 +35,7 @@ class Line:
         @return: fires with C{""} when it is this one's turn, in the midst of L{next}. Leaves when cancelled.
         """
         if key in self._keys:
-            self._keys[key].cancel()
+            self._late(self._keys[key], late)
         deferred: Deferred[str] = Deferred(self._leave)
         timer = None
         if timeout < float("inf"):

@@ -6,6 +6,7 @@ succeed gets the status 200 and an empty task_id. Whatever is not the task itsel
 
 from __future__ import annotations
 
+import re
 from collections.abc import Coroutine
 from typing import Any, Literal, TypeVar
 
@@ -14,7 +15,7 @@ import msgspec
 from twisted_appserver import Call, HTTPError, Reply, Route
 from twisted_appserver.tqueue.brokers import Store, make_broker
 from twisted_appserver.tqueue.interface import STOPPING, AwayError, IBroker, LimitError
-from twisted_appserver.tqueue.queues import Config, Task
+from twisted_appserver.tqueue.queues import MOST, Config, Task
 from twisted_appserver.tqueue.stores.interface import StoreError
 from twisted_appserver.tqueue.stores.memory import MemoryStore
 from twisted_appserver.variables import read_body, read_query
@@ -24,6 +25,7 @@ T = TypeVar("T")
 JSON = (("content-type", "application/json"),)
 LONGEST_NAME, LONGEST_KEY = 200, 500  # characters
 WEEK = 7 * 86400.0  # seconds
+NUMBER = re.compile("[0-9a-f]{1,15}")  # of a task, in its id
 UNKNOWN = "unknown"  # the reason where there is no such active task
 
 
@@ -63,6 +65,10 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("priority must be a number")
         if len(self.key) > LONGEST_KEY or len(self.order) > 2 * LONGEST_KEY:
             raise ValueError(f"key and order must be at most {LONGEST_KEY} and {2 * LONGEST_KEY} characters")
+        if len(self.order.encode("utf-8", "surrogatepass")) > 4 * LONGEST_KEY:
+            raise ValueError(f"order must be at most {4 * LONGEST_KEY} bytes of UTF-8")
+        if not (0 <= self.n <= MOST and 0 <= self.delivery <= MOST):
+            raise ValueError(f"n and delivery must be 0 to {MOST}")
         if "\0" in self.key or "\0" in self.order:
             raise ValueError("key and order must not have the character NUL")
 
@@ -130,7 +136,7 @@ class Wire:
     def _number(self, task_id: str) -> int:
         """The number in a task's id; 0, which no task has, if it is none of ours."""
         digits = task_id.removeprefix(self._broker.prefix)
-        return int(digits, 16) if digits != task_id and digits.isalnum() and len(digits) < 16 else 0
+        return int(digits, 16) if digits != task_id and NUMBER.fullmatch(digits) else 0
 
     def _id(self, task: Task) -> str:
         return f"{self._broker.prefix}{task.number:x}"

@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
+YEAR = 366 * 86400.0  # seconds
+MOST = 2**63 - 1  # the largest number that every store can keep
+
 
 class Task(msgspec.Struct, gc=False):
     """
@@ -59,10 +62,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for name in ("lease", "remember"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be more than 0 seconds, not {getattr(self, name)}")
-        if self.max_deliveries < 0:
-            raise ValueError(f"max_deliveries must be 0 or more, not {self.max_deliveries}")
+            value = getattr(self, name)
+            if not 0 < value <= YEAR:
+                raise ValueError(f"{name} must be more than 0 and at most {YEAR:.0f} seconds, not {value}")
+        for name, least in (("maxsize", -MOST), ("max_deliveries", 0)):
+            value = getattr(self, name)
+            if not least <= value <= MOST:
+                raise ValueError(f"{name} must be {least} to {MOST}, not {value}")
 
 
 def replace(config: Config, changes: dict[str, Any]) -> Config:
@@ -145,24 +151,24 @@ class Queue:
             self._alarm(task.lease, task.number)
         elif task.buried:
             self.buried[task.number] = task
-        elif 0 < self.config.max_deliveries <= task.deliveries:
-            task.buried = True
-            self.buried[task.number] = task
         elif task.due > now:
             self.delayed[task.number] = task
             self._alarm(task.due, task.number)
         else:
             heappush(self.ready, self._key(task))
 
-    def fill(self, tasks: list[Task], now: float) -> None:
-        """L{place} for many tasks of a new queue."""
-        limit = self.config.max_deliveries
+    def fill(self, tasks: list[Task], now: float) -> list[Task]:
+        """L{place} for many tasks of a new queue. Return those whose leases have run out meanwhile."""
+        back = [task for task in tasks if 0 < task.lease <= now]
+        for task in back:
+            self._end(task)
         for task in tasks:
-            if task.buried or task.deliveries or task.due > now or task.lease > now or limit < 0:
+            if task.buried or task.due > now or task.lease > now:
                 self.place(task, now)
             else:
                 self.ready.append(self._key(task))
         heapify(self.ready)
+        return back
 
     def take(self, now: float, seconds: float, holder: str = "") -> Task | None:
         """Lease the first task to the request whose key is C{holder}. C{None} if none is ready."""
@@ -189,6 +195,18 @@ class Queue:
             self.holders.pop(task.holder, None)
         task.lease, task.holder = 0.0, ""
 
+    def take_back(self, task: Task, now: float) -> None:
+        """Take a task out of its lease, and put it where it belongs."""
+        self.unlease(task)
+        self._end(task)
+        self.place(task, now)
+
+    def _end(self, task: Task) -> None:
+        """A lease has ended: a task that has come back too often is buried."""
+        task.lease, task.holder = 0.0, ""
+        if 0 < self.config.max_deliveries <= task.deliveries:
+            task.buried = True
+
     def extend(self, task: Task, now: float, seconds: float) -> None:
         """Let the lease of a task run out C{seconds} from now."""
         task.lease = now + seconds
@@ -198,7 +216,7 @@ class Queue:
         """Bring buried tasks back to life, the oldest first."""
         tasks = [self.buried.pop(number) for number in sorted(self.buried)[:count]]
         for task in tasks:
-            task.buried, task.deliveries = False, 0
+            task.buried, task.deliveries, task.due = False, 0, 0.0
             self.place(task, now)
         return tasks
 
@@ -235,21 +253,21 @@ class Queue:
         """When L{expire} should be called next, in seconds since the epoch."""
         return self._alarms[0][0] if self._alarms else None
 
-    def expire(self, now: float) -> int:
-        """Take back the leases that have run out, and what is due. Return how many tasks have moved."""
-        moved = 0
+    def expire(self, now: float) -> list[Task]:
+        """Take back the leases that have run out, and what is due. Return the tasks that have moved."""
+        moved = []
         while self._alarms and self._alarms[0][0] <= now:
             _, number = heappop(self._alarms)
             task = self.leased.get(number)
             if task is not None and task.lease <= now:
-                self.unlease(task)
+                self.take_back(task, now)
                 self.returned += 1
             elif number in self.delayed and self.delayed[number].due <= now:
                 task = self.delayed.pop(number)
+                self.place(task, now)
             else:
                 continue
-            self.place(task, now)
-            moved += 1
+            moved.append(task)
         return moved
 
     def forget(self, now: float) -> list[str]:

@@ -48,6 +48,7 @@ class SharedBroker:
         self._lines: dict[tuple[str, str], _Line] = {}
         self._keys: dict[tuple[str, str, str], Request] = {}
         self._asked: dict[Request, None] = {}  # of the database
+        self._looked: set[Request] = set()  # those that are looked up, and whose turn it would be besides
         self._counts: Counter[tuple[str, str]] = Counter()
         self._timers: dict[str, Any] = {}
         self._snapshot: dict[str, dict[str, int]] = {}
@@ -170,12 +171,13 @@ class SharedBroker:
         request.deadline = now + timeout if request.waits else now
         self._supersede(request)
         line = self._lines.get((request.name, request.verb))
-        if not line:
-            self._send(request)
-        elif request.waits:
+        if line and request.waits:
             self._line_up(request)  # behind those who came before
-        else:
-            self._finish(request, WORDS[request.verb])
+        if not line or request.key:
+            request.look = bool(line)
+            self._send(request)
+        elif not request.waits:
+            self._finish(request, STOPPING if self._stopping else WORDS[request.verb])
         return request.deferred  # type: ignore[no-any-return]
 
     def _send(self, request: Request) -> None:
@@ -195,7 +197,7 @@ class SharedBroker:
         if request.key and request.verb == "get":
             before = self._keys.get((request.verb, request.name, request.key))
             if before is not None:
-                before.deferred.cancel()
+                self._finish(before, WORDS[before.verb])
             self._keys[request.verb, request.name, request.key] = request
 
     def _late(self, request: Request) -> None:
@@ -210,6 +212,7 @@ class SharedBroker:
         """Nobody wants the answer any more."""
         request.over = True
         self._asked.pop(request, None)
+        self._looked.discard(request)
         if request.timer is not None:
             request.timer.cancel()
             request.timer = None
@@ -235,6 +238,8 @@ class SharedBroker:
         for request in list(self._lines.get((name, verb), ()))[:count]:
             if request not in self._asked:
                 self._send(request)
+            elif request.look:  # that does not serve it
+                self._looked.add(request)
 
     def _answered(
         self, requests: Iterable[Request], signals: set[tuple[str, str]], returned: dict[str, int]
@@ -262,6 +267,12 @@ class SharedBroker:
     def _unserved(self, request: Request) -> None:
         if request.over:
             return
+        if request.look:
+            request.look = False
+            if request in self._looked:
+                self._looked.discard(request)
+                self._send(request)
+                return
         if self._stopping or request.deadline <= self._reactor.seconds():
             self._finish(request, STOPPING if self._stopping else WORDS[request.verb])
         else:
@@ -284,6 +295,9 @@ class SharedBroker:
         if line in VERBS:
             self._serve(name, VERBS[line])
             return
+        if line == "gone":
+            for what in (*COUNTED.values(), "returned"):
+                del self._counts[name, what]
         for verb in WORDS:
             if line == "gone":
                 for request in list(self._lines.get((name, verb), ())):

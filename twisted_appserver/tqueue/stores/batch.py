@@ -35,11 +35,12 @@ class Request:
     @ivar answer: else what it gets.
     @ivar over: whether nobody wants the answer any more.
     @ivar waits: whether it may wait, until C{deadline}, in seconds of the reactor; else that is when it came.
+    @ivar look: of a get or put behind others who wait: whether it is only to be looked up by its key.
     @ivar undo: of a release that undoes a delivery: when the lease was to end, so that it undoes no other.
     """
 
     __slots__ = (
-        "answer", "changes", "count", "deadline", "deferred", "delay", "delivery", "key", "name",
+        "answer", "changes", "count", "deadline", "deferred", "delay", "delivery", "key", "look", "name",
         "number", "over", "seconds", "state", "task", "timer", "undo", "unserved", "verb", "waits",
     )  # fmt: skip
     deferred: Any
@@ -66,7 +67,7 @@ class Request:
         self.answer: Any = None
         self.timer: Any = None
         self.unserved = True
-        self.over = self.waits = False
+        self.over = self.waits = self.look = False
 
     def reply(self, answer: Any) -> None:
         self.unserved, self.answer = False, answer
@@ -216,8 +217,10 @@ class _Queue:
     def __init__(self, batch: Batch, known: Known, name: str, requests: Sequence[Request]) -> None:
         self._batch, self._known, self._name, self._ask = batch, known, name, batch.ask
         self._id = known.number
-        by_verb = _grouped("verb", requests)
+        by_verb = _grouped("verb", [request for request in requests if not request.look])
         self._done, self._put, self._get = (by_verb.pop(verb, []) for verb in ("done", "put", "get"))
+        if looks := [request for request in requests if request.look]:
+            by_verb["look"] = looks
         self.other = by_verb
 
     def turn(self, stamp: int = 0) -> None:
@@ -330,6 +333,24 @@ class _Queue:
     def bury(self, requests: Sequence[Request]) -> None:
         for request in requests:
             request.reply(self._update(request, f"state = {BURIED}, at = NULL, holder = ''"))
+
+    def look(self, requests: Sequence[Request]) -> None:
+        """What a key already stands for, where a request is repeated whose answer was lost."""
+        for request in requests:
+            if request.verb == "get":
+                rows = self._ask(
+                    "UPDATE tqueue.tasks t SET at = statement_timestamp() + make_interval(secs => %s) "
+                    f"WHERE queue = %s AND holder <> '' AND holder = %s RETURNING {FIELDS}",
+                    self._lease_of(request), self._id, request.key,
+                )  # fmt: skip
+            else:
+                rows = self._ask(
+                    "SELECT number, ''::bytea, 0, '', 0, '', 0 FROM tqueue.keys WHERE queue = %s "
+                    "AND lane = %s AND key = %s AND until > statement_timestamp()",
+                    self._id, lane(request.key), request.key,
+                )  # fmt: skip
+            if rows:
+                request.reply(_task(rows[0]))
 
     def kick(self, requests: Sequence[Request]) -> None:
         for request in requests:
@@ -450,6 +471,6 @@ def _firsts(puts: Sequence[Request]) -> tuple[list[Request], list[tuple[Request,
 
 
 ORDER = (
-    "change", "extend", "release", "bury", "kick", "purge", "join", "config", "peek", "stats", "qsizes",
-    "delete",
+    "look", "change", "extend", "release", "bury", "kick", "purge", "join", "config", "peek", "stats",
+    "qsizes", "delete",
 )  # fmt: skip

@@ -39,7 +39,8 @@ TO_DATABASE = {
 SETTINGS = {
     "tcp_keepalives_idle": "3", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3",
     "tcp_user_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "lock_timeout": "10s",
-    "statement_timeout": "60s", "client_min_messages": "warning",
+    "statement_timeout": "60s", "client_min_messages": "warning", "client_encoding": "utf8",
+    "default_transaction_isolation": "read committed",  # what stands before the lock must not be a snapshot
     # Every statement goes by an index, whatever the statistics of tables say that change so fast.
     "enable_seqscan": "off", "enable_bitmapscan": "off", "enable_hashjoin": "off",
     "enable_mergejoin": "off", "jit": "off",
@@ -120,9 +121,10 @@ class PostgreSQLStore:
         """
         closed: Deferred[None] = Deferred()
         self._closed = closed
+        self._gathering.flush()  # first, since the thread ends when nothing is there
         self._closing = True
         self._stopped.set()
-        self._gathering.flush()
+        self._ring()
         return closed
 
     # In the thread.

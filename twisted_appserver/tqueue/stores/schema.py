@@ -78,9 +78,12 @@ def prepare(connection: Any) -> str:
 
     @param connection: one that commits each statement.
     @return: the prefix of the ids.
-    @raise ConfigurationError: when they are of a later version.
+    @raise ConfigurationError: when they are of a later version, or the database is not one of UTF-8.
     """
     with connection.transaction():
+        encoding = connection.execute("SHOW server_encoding").fetchone()[0]
+        if encoding != "UTF8":
+            raise ConfigurationError(f"the database has the encoding {encoding}, not UTF8")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         there = connection.execute("SELECT to_regclass('tqueue.meta') IS NOT NULL").fetchone()[0]
         version = connection.execute("SELECT version FROM tqueue.meta").fetchone()[0] if there else 0

@@ -199,8 +199,16 @@ class SQLiteStore:
         return None
 
     def _apply(self, changes: Sequence[Change]) -> None:
-        """A task's number is never given again: so all puts may go before all updates, and so on."""
+        """
+        A task's number is never given again: so all puts may go before all updates, and so on. But a queue
+        that is deleted may be put to again: what came before it is done first.
+        """
         many = self._many
+        for place, change in enumerate(changes[:-1]):
+            if any(config is None for _, config in change.configs):
+                self._apply(changes[: place + 1])
+                self._apply(changes[place + 1 :])
+                return
         many(
             PUT,
             [(t.number, queue, t.body, t.priority, t.order, t.due) for c in changes for queue, t in c.puts],

@@ -20,7 +20,7 @@ FIRST, SECOND, THIRD = (
 MOST = 10_000  # tasks whose time has come, at once
 SLACK = 1  # seconds by which the clock may be set back unnoticed
 TURN = (
-    "SELECT * FROM pg_temp.turn(%s::int, %s, %s, %s, %s, %s::int8[], %s::int8[], %s::bytea[], "
+    "SELECT * FROM pg_temp.turn(%s::int, %s, %s, %s, %s, %s::int8[], %s::int8[], %b::bytea[], "
     "%s::float8[], %s::text[], %s::float8[], %s::text[], %s::text[], %s, %s::float8[], %s::text[])"
 )
 
@@ -117,10 +117,7 @@ BEGIN
         RETURN NEXT;
     END IF;
 
-    IF put_bodies <> '{{}}' AND shut THEN
-        what := 'shut';
-        RETURN NEXT;
-    ELSIF put_bodies <> '{{}}' THEN
+    IF put_bodies <> '{{}}' THEN
         IF put_keys <> '{{}}' THEN
             known := ARRAY(
                 SELECT (
@@ -135,7 +132,11 @@ BEGIN
                 RETURN NEXT;
             END LOOP;
         END IF;
-        IF size > 0 THEN
+        IF shut THEN
+            what := 'shut';
+            RETURN NEXT;
+            room := 0;
+        ELSIF size > 0 THEN
             room := greatest(0, size - (SELECT count(*) FROM (
                 SELECT FROM tqueue.tasks t
                 WHERE t.queue = this AND t.number >= lowest AND t.state IN ({READY}, {DELAYED}) LIMIT size
