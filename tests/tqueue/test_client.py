@@ -123,6 +123,13 @@ class QueueTests(ClientCase):
         queue.put(1)
         self.assertEqual((queue.get(), queue.unfinished_tasks), (1, 0))
 
+    def test_no_item(self) -> None:
+        """What another program put and is no item is an error, and is given back."""
+        queue = self.queue()
+        queue._ask("put", {}, b'{"item": {"$type": ["set", [[1]]]}}')
+        self.assertRaises(ValueError, queue.get, timeout=5)
+        self.assertEqual((queue.qsize(), queue._held), (1, []))
+
     def test_close(self) -> None:
         """What was got and is not done is given back at once when the queue is closed."""
         queue = self.queue()
@@ -373,14 +380,16 @@ class CommandTests(ClientCase):
         self.assertIn(f"{len(done)} done, 0 failed", out)
 
     def test_work_fails(self) -> None:
-        """A task whose function raises is tried again, and buried in the end."""
+        """A task whose function raises or exits, or that is no item, is tried again and in the end buried."""
         folder = self.mktemp()
         os.mkdir(folder)
         with open(os.path.join(folder, "jobs.py"), "w") as file:
-            file.write("def job(task):\n    1 / 0\n")
+            file.write("import sys\ndef job(task):\n    1 / 0 if task == 1 else sys.exit(3)\n")
         queue = self.queue()
         queue._ask("config", {"max_deliveries": 3})
-        queue.put(1)
+        for item in (1, 2):
+            queue.put(item)
+        queue._ask("put", {}, b'{"item": {"$type": ["bytes", "x"]}}')
         arguments = ("work", self.server.url, "q", "jobs:job", "--delay", "0.1")
         process = subprocess.Popen(
             [*COMMAND, *arguments],
@@ -390,8 +399,9 @@ class CommandTests(ClientCase):
             stderr=subprocess.PIPE,
             text=True,
         )
-        wait_for(lambda: queue._ask("stats")["buried"] == 1)
+        wait_for(lambda: queue._ask("stats")["buried"] == 3)
         process.terminate()
         out, err = process.communicate(timeout=20)
-        self.assertIn("0 done, 3 failed", out)
-        self.assertIn("ZeroDivisionError", err)
+        self.assertIn("0 done, 9 failed", out)
+        for error in ("ZeroDivisionError", "SystemExit", "binascii.Error"):
+            self.assertIn(error, err)

@@ -54,6 +54,11 @@ class ItemTests(SynchronousTestCase):
         for fields in ({}, {"$type": 1}, {"a": {"$type": ["unknown", 1]}}, {"item": 1, "b": 2}):
             self.assertEqual(from_task(fields), fields)
 
+    def test_wrong(self) -> None:
+        """What is tagged and is not what its tag says is one kind of error."""
+        for tagged in (["bytes", "x"], ["bytes", 1], ["set", [[1]]], ["dict", [1]], ["float", "x"]):
+            self.assertRaises(ValueError, from_task, {"a": {"$type": tagged}})
+
     def test_cannot(self) -> None:
         """What cannot travel is refused, by name."""
         for item in (object(), [{"a": print}], 1j):

@@ -130,6 +130,7 @@ class Queue:
         """
         @raise Empty: when there is no task within C{timeout} seconds, or now if not C{block}.
         @raise ShutDown: when the queue has been shut down and is empty.
+        @raise ValueError: when another program put what is no item, see L{items}; the task is released.
         """
         held = self._get(block, timeout)
         if self._ack == "auto":
@@ -212,7 +213,7 @@ class Queue:
 
         @param delay: seconds until a task that was released may be got again.
         """
-        held = self._get(block, timeout)
+        held = self._get(block, timeout, delay)
         held.thread = 0  # not one that task_done() means
         done = False
         try:
@@ -254,12 +255,17 @@ class Queue:
         """What a put says about an item's place."""
         return {}
 
-    def _get(self, block: bool, timeout: float | None) -> _Held:
+    def _get(self, block: bool, timeout: float | None, delay: float = 0.0) -> _Held:
         query = {"key": self._key(), "lease": self._lease}
         for wait in _waits(block, timeout):
             answer = self._ask("get", query, None, wait)
             if answer["task_id"]:
-                held = _Held(answer["task_id"], answer["delivery"], from_task(answer["task"]))
+                held = _Held(answer["task_id"], answer["delivery"], None)
+                try:
+                    held.item = from_task(answer["task"])
+                except ValueError:
+                    self._finish(held, "release", delay)
+                    raise
                 if self._ack == "manual":
                     self._hold(held)
                 return held

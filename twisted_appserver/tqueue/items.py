@@ -78,8 +78,15 @@ def to_task(item: Any) -> bytes:
 
 
 def from_task(fields: dict[str, Any]) -> Any:
-    """The item that a task's fields stand for."""
-    return _original(fields[ITEM] if list(fields) == [ITEM] else fields)
+    """
+    The item that a task's fields stand for.
+
+    @raise ValueError: when they cannot have come from L{to_task}: what is tagged is not what its tag says.
+    """
+    try:
+        return _original(fields[ITEM] if list(fields) == [ITEM] else fields)
+    except TypeError as error:
+        raise ValueError(f"what is tagged is not what its tag says: {error}") from error
 
 
 def sort_key(item: Any) -> tuple[float, str]:

@@ -37,10 +37,10 @@ class TaskFailed(Exception):
 class Work:
     """
     Threads that get a task, call the function with it, and say that it is done. Where the function raises,
-    the task is released, for the next one, after C{delay} seconds.
+    whatever it is, or the task is no item, it is released, for the next one, after C{delay} seconds.
 
     @ivar done: how many tasks are done.
-    @ivar failed: how often the function raised.
+    @ivar failed: how often that was so.
     @ivar error: why the work ended, if it was not told to.
     """
 
@@ -76,6 +76,9 @@ class Work:
                 continue
             except TaskFailed:
                 self._count(failed=1)
+            except ValueError:  # from another program
+                traceback.print_exc()
+                self._count(failed=1)
             except ShutDown:
                 return
             except (OSError, ServerError) as error:
@@ -85,7 +88,7 @@ class Work:
     def _call(self, item: Any) -> None:
         try:
             self._function(item)
-        except Exception as error:
+        except BaseException as error:  # sys.exit() too; Ctrl-C is the main thread's
             traceback.print_exc()
             raise TaskFailed from error
 
