@@ -283,6 +283,16 @@ class AsyncTests(TestCase):
                 yield asked
 
     @inlineCallbacks
+    def test_no_item(self) -> Any:
+        """What another program put and is no item is given back; it is not what task_done() means."""
+        yield self.queue._ask("put", {}, b'{"item": {"$type": ["bytes", "x"]}}')
+        with self.assertRaises(ValueError):
+            yield self.queue.get()
+        self.assertEqual((yield self.queue.qsize()), 1)
+        with self.assertRaises(ValueError):
+            yield self.queue.task_done()
+
+    @inlineCallbacks
     def test_cancel(self) -> Any:
         """A get that is cancelled gets no task."""
         getting: Deferred[Any] = self.queue.get()

@@ -95,16 +95,22 @@ class AsyncQueue:
     async def get(self, timeout: float | None = None) -> Any:
         """
         @param timeout: seconds to wait for a task; C{None} for ever.
-        @return: fires with an item; fails with C{Empty} or C{ShutDown}.
+        @return: fires with an item; fails with C{Empty} or C{ShutDown}, or with ValueError when another
+            program put what is no item, which is released.
         """
         query = {"key": self._key(), "lease": self._lease}
         answer = await self._long("get", query, None, timeout)
         if not answer["task_id"]:
             raise Empty
+        try:
+            item = from_task(answer["task"])
+        except ValueError:
+            await self._ask(f"release/{answer['task_id']}", {"delivery": answer["delivery"]})
+            raise
         self._held.append((answer["task_id"], answer["delivery"]))
         if not self._beat.running:
             self._beat.start(self._lease / 3, now=False)
-        return from_task(answer["task"])
+        return item
 
     @_deferred
     async def task_done(self) -> None:
