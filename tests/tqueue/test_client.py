@@ -197,6 +197,14 @@ class LeaseTests(ClientCase):
         self.assertEqual(process.stdout.readline(), "done\n")
         self.assertEqual(self.queue().unfinished_tasks, 0)
 
+    def test_auto(self) -> None:
+        """With ack="auto" too, a task is kept for the length of a block."""
+        queue = self.queue(ack="auto", lease=0.6)
+        queue.put(1)
+        with queue.task():
+            self.assertRaises(client.Empty, self.queue().get, timeout=2.5)
+        self.assertEqual(queue.unfinished_tasks, 0)
+
     def test_dies(self) -> None:
         """The task of a worker that dies is with another one within the lease and one second."""
         self.queue().put(1)

@@ -135,6 +135,8 @@ class Queue:
         held = self._get(block, timeout)
         if self._ack == "auto":
             self._finish(held, "done")
+        else:
+            self._hold(held)
         return held.item
 
     def put_nowait(self, item: Any) -> None:
@@ -215,14 +217,14 @@ class Queue:
         """
         held = self._get(block, timeout, delay)
         held.thread = 0  # not one that task_done() means
+        self._hold(held)
         done = False
         try:
             yield held.item
             done = True
         finally:
-            if self._ack == "manual":
-                with self._lock:
-                    self._held.remove(held)
+            with self._lock:
+                self._held.remove(held)
             self._finish(held, "done" if done else "release", delay)
 
     def tasks(self) -> Iterator[Any]:
@@ -266,8 +268,6 @@ class Queue:
                 except ValueError:
                     self._finish(held, "release", delay)
                     raise
-                if self._ack == "manual":
-                    self._hold(held)
                 return held
             if answer["reason"] == "shutdown":
                 raise ShutDown
