@@ -105,6 +105,15 @@ class QueueTests(ClientCase):
         with self.assertRaises(client.Empty), queue.task(timeout=0):
             pass
 
+    def test_task_block(self) -> None:
+        """task_done() does not mean the task of a block; close() within the block releases it."""
+        queue = self.queue()
+        queue.put(1)
+        with queue.task() as item:
+            self.assertIn("too many", str(self.assertRaises(ValueError, queue.task_done, item)))
+            queue.close()
+        self.assertEqual(queue.qsize(), 1)
+
     def test_tasks(self) -> None:
         """The loop ends when the queue is shut down and empty; the task at which it is left comes back."""
         queue = self.queue()

@@ -149,7 +149,8 @@ class Queue:
 
     def task_done(self, item: Any = None) -> None:
         """
-        The oldest task that this thread got is done; if it has none, the oldest of any thread's.
+        The oldest task that this thread got is done; if it has none, the oldest of any thread's. Those of
+        C{task()} and C{tasks()} are not meant.
 
         @param item: the one that is done, if it is another one.
         @raise ValueError: when there is none.
@@ -224,8 +225,10 @@ class Queue:
             done = True
         finally:
             with self._lock:
-                self._held.remove(held)
-            self._finish(held, "done" if done else "release", delay)
+                if kept := held in self._held:  # unless close() gave it back
+                    self._held.remove(held)
+            if kept:
+                self._finish(held, "done" if done else "release", delay)
 
     def tasks(self) -> Iterator[Any]:
         """
@@ -283,11 +286,11 @@ class Queue:
                 threading.Thread(target=_beat, args=arguments, name="tqueue-lease", daemon=True).start()
 
     def _oldest(self, item: Any) -> _Held | None:
+        meant = [held for held in self._held if held.thread]
         if item is not None:
-            return next((held for held in self._held if held.item is item or held.item == item), None)
+            return next((held for held in meant if held.item is item or held.item == item), None)
         here = threading.get_ident()
-        mine = next((held for held in self._held if held.thread == here), None)
-        return mine or next((held for held in self._held if held.thread), None)
+        return next((held for held in meant if held.thread == here), meant[0] if meant else None)
 
     def _finish(self, held: _Held, verb: str, delay: float = 0.0) -> None:
         answer = self._ask(f"{verb}/{held.task_id}", {"delivery": held.delivery, "delay": delay})
