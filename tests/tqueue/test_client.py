@@ -10,10 +10,12 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import HTTPConnectionPool
 
@@ -329,6 +331,24 @@ class AsyncTests(TestCase):
         self.assertEqual((yield self.queue.get()), 1)
         yield self.queue.task_done()
         stats.close()
+
+
+class AsyncTroubleTests(SynchronousTestCase):
+    def test_silent(self) -> None:
+        """A server that does not answer is tried again while there is patience, and is an error then."""
+        clock, asked = Clock(), list[Deferred[Any]]()
+
+        def request(*arguments: Any, **options: Any) -> Deferred[Any]:
+            asked.append(Deferred())
+            return asked[-1]
+
+        queue = AsyncQueue("http://x", "q", clock, SimpleNamespace(request=request), patience=40)
+        getting = queue.get(timeout=5)
+        clock.pump([34, 2])
+        self.assertNoResult(getting)
+        clock.pump([1, 34, 2])
+        self.assertEqual(len(asked), 2)
+        self.failureResultOf(getting, defer.TimeoutError)
 
 
 COMMAND = (sys.executable, "-m", "twisted_appserver.tqueue.command")

@@ -11,13 +11,13 @@ from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import treq
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.web.client import ResponseFailed
 
-from twisted_appserver.tqueue.client import POLL, Empty, Full, ServerError, ShutDown
+from twisted_appserver.tqueue.client import ANSWER, POLL, Empty, Full, ServerError, ShutDown
 from twisted_appserver.tqueue.connections import authorization
 from twisted_appserver.tqueue.items import from_task, sort_key, to_task
 
@@ -186,20 +186,32 @@ class AsyncQueue:
         end, pause = self._reactor.seconds() + self._patience, 0.05
         method = "GET" if body is None else "POST"
         params = {name: str(value) for name, value in (query or {}).items()}
+        seconds = float(params.get("timeout", 0)) + ANSWER
         while True:
             try:
-                response = await self._treq.request(
-                    method, self._url + verb, params=params, data=body, headers=self._headers
+                response, document = await self._answer(method, verb, params, body).addTimeout(
+                    seconds, self._reactor
                 )
-                document = await response.json()
                 if response.code < 400:
                     return dict(document)
                 if response.code < 500 or self._reactor.seconds() + pause > end:
                     raise ServerError(response.code, str(document.get("detail", "")))
-            except (ConnectError, ConnectionClosed, ResponseFailed) as error:
-                if any(reason.check(CancelledError) for reason in getattr(error, "reasons", ())):
-                    raise CancelledError from None
+            except (ConnectError, ConnectionClosed, ResponseFailed, TimeoutError):
                 if self._reactor.seconds() + pause > end:
                     raise
             await deferLater(self._reactor, pause)
             pause = min(2 * pause, 1.0)
+
+    @_deferred
+    async def _answer(self, method: str, verb: str, params: dict[str, str], body: bytes | None) -> Any:
+        try:
+            response = await self._treq.request(
+                method, self._url + verb, params=params, data=body, headers=self._headers
+            )
+            return response, await response.json()
+        except ConnectingCancelledError:
+            raise CancelledError from None
+        except ResponseFailed as error:
+            if any(reason.check(CancelledError) for reason in error.reasons):
+                raise CancelledError from None
+            raise
