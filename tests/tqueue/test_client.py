@@ -13,6 +13,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+from treq.testing import StringStubbingResource, StubTreq
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 from twisted.internet.task import Clock
@@ -349,6 +350,17 @@ class AsyncTroubleTests(SynchronousTestCase):
         clock.pump([1, 34, 2])
         self.assertEqual(len(asked), 2)
         self.failureResultOf(getting, defer.TimeoutError)
+
+    def test_proxy(self) -> None:
+        """A server error that is no JSON, as of a proxy, is tried again too."""
+        answers = [(502, {}, b"<html>"), (200, {}, b'{"qsize": 1}'), (502, {}, b"<html>")]
+        proxy = StubTreq(StringStubbingResource(lambda *request: answers.pop(0)))
+        queue = AsyncQueue("http://x", "q", clock := Clock(), proxy, patience=1)
+        asking = queue.qsize()
+        clock.advance(0.1)
+        self.assertEqual(self.successResultOf(asking), 1)
+        queue._patience = 0
+        self.assertEqual(self.failureResultOf(queue.qsize(), client.ServerError).value.status, 502)
 
 
 COMMAND = (sys.executable, "-m", "twisted_appserver.tqueue.command")

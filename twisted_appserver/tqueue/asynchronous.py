@@ -17,7 +17,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.web.client import ResponseFailed
 
-from twisted_appserver.tqueue.client import ANSWER, POLL, Empty, Full, ServerError, ShutDown
+from twisted_appserver.tqueue.client import ANSWER, POLL, Empty, Full, ServerError, ShutDown, _read
 from twisted_appserver.tqueue.connections import authorization
 from twisted_appserver.tqueue.items import from_task, sort_key, to_task
 
@@ -189,13 +189,10 @@ class AsyncQueue:
         seconds = float(params.get("timeout", 0)) + ANSWER
         while True:
             try:
-                response, document = await self._answer(method, verb, params, body).addTimeout(
-                    seconds, self._reactor
-                )
-                if response.code < 400:
-                    return dict(document)
-                if response.code < 500 or self._reactor.seconds() + pause > end:
-                    raise ServerError(response.code, str(document.get("detail", "")))
+                answering = self._answer(method, verb, params, body)
+                status, answer = await answering.addTimeout(seconds, self._reactor)
+                if status < 500 or self._reactor.seconds() + pause > end:
+                    return _read(status, answer)
             except (ConnectError, ConnectionClosed, ResponseFailed, TimeoutError):
                 if self._reactor.seconds() + pause > end:
                     raise
@@ -203,12 +200,14 @@ class AsyncQueue:
             pause = min(2 * pause, 1.0)
 
     @_deferred
-    async def _answer(self, method: str, verb: str, params: dict[str, str], body: bytes | None) -> Any:
+    async def _answer(
+        self, method: str, verb: str, params: dict[str, str], body: bytes | None
+    ) -> tuple[int, bytes]:
         try:
             response = await self._treq.request(
                 method, self._url + verb, params=params, data=body, headers=self._headers
             )
-            return response, await response.json()
+            return response.code, await response.content()
         except ConnectingCancelledError:
             raise CancelledError from None
         except ResponseFailed as error:
