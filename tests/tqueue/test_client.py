@@ -385,12 +385,13 @@ class CommandTests(ClientCase):
     def test_verbs(self) -> None:
         """Each verb does what it says."""
         self.tqueue("put", "color=red", "n=1")
-        self.tqueue("put", input="n=2\nn=3\n")
+        self.tqueue("put", input="color=blue\n\nn=3\n")
         self.assertEqual(self.tqueue("qsize"), "3\n")
         self.assertIn('"task": {"color": "red", "n": 1}', got := self.tqueue("get"))
         task_id = got.split('"task_id": "')[1].split('"')[0]
         self.tqueue("done", task_id)
         self.assertEqual(self.tqueue("peek").count("task_id"), 2)
+        self.assertIn('"task": {"color": "blue"}', self.tqueue("peek"))
         self.assertIn('"dones": 1', self.tqueue("stats"))
         self.assertIn('"kicked": 0', self.tqueue("kick"))
         self.assertIn("ready 2, delayed 0", self.tqueue("watch", "--times", "1", "--every", "0.01"))

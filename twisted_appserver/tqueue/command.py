@@ -41,7 +41,9 @@ def _text(words: Sequence[str]) -> dict[str, Any]:
 
 
 def put(queue: Queue, given: argparse.Namespace) -> int:
-    lines: Any = [given.field] if given.field else ([line] for line in sys.stdin)
+    lines: Any = (
+        [given.field] if given.field else ([line.rstrip("\r\n")] for line in sys.stdin if line.strip())
+    )
     for words in lines:
         body = json.dumps(_text(words), ensure_ascii=False).encode()
         key = {"key": given.key or queue._key()}
