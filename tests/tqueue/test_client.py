@@ -403,6 +403,8 @@ class CommandTests(ClientCase):
         wrong = self.run_command("put", self.server.url, "q", "noequals")
         self.assertEqual(wrong.returncode, 2)
         self.assertIn("name=value", wrong.stderr)
+        lines = self.run_command("put", self.server.url, "q", "--key", "k", input="n=1\nn=2\n")
+        self.assertEqual((lines.returncode, lines.stdout, lines.stderr.count("\n")), (2, "", 1))
         nothing = self.run_command("work", self.server.url, "q", "nosuch:thing")
         self.assertEqual((nothing.returncode, nothing.stderr.count("\n")), (2, 1))
 

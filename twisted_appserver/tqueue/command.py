@@ -41,6 +41,8 @@ def _text(words: Sequence[str]) -> dict[str, Any]:
 
 
 def put(queue: Queue, given: argparse.Namespace) -> int:
+    if given.key and not given.field:
+        raise ValueError("--key names one put: give the task's fields with it, not lines")
     lines: Any = (
         [given.field] if given.field else ([line.rstrip("\r\n")] for line in sys.stdin if line.strip())
     )
