@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import queue as standard
+import signal
 import subprocess
 import sys
 import threading
@@ -407,6 +408,27 @@ class CommandTests(ClientCase):
         self.assertEqual((lines.returncode, lines.stdout, lines.stderr.count("\n")), (2, "", 1))
         nothing = self.run_command("work", self.server.url, "q", "nosuch:thing")
         self.assertEqual((nothing.returncode, nothing.stderr.count("\n")), (2, 1))
+
+    def test_interrupted(self) -> None:
+        """A get may wait for ever, and Ctrl-C ends it without a traceback."""
+        process = subprocess.Popen(
+            [*COMMAND, "get", self.server.url, "q", "--timeout", "inf"],
+            env={**os.environ, "PYTHONPATH": ROOT},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        queue = self.queue()
+        wait_for(lambda: process.poll() or queue._ask("stats")["getters"])
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        self.assertEqual((process.returncode, err), (130, ""))
+
+    def test_numbers(self) -> None:
+        """What no number of that kind can be is said before anything is done."""
+        for arguments in (("watch", "--every", "0"),):
+            wrong = self.run_command(arguments[0], self.server.url, "q", *arguments[1:])
+            self.assertEqual(wrong.returncode, 2)
+            self.assertIn("or more", wrong.stderr)
 
     def test_work(self) -> None:
         """work stopped by SIGTERM finishes what it has, loses nothing and leaves nothing leased."""

@@ -129,6 +129,17 @@ def work(queue: Queue, given: argparse.Namespace) -> int:
     return 0
 
 
+def _at_least(lowest: float) -> Callable[[str], float]:
+    """The type of an option: a number of the type that C{lowest} has."""
+
+    def number(text: str) -> float:
+        if not (value := type(lowest)(text)) >= lowest:
+            raise argparse.ArgumentTypeError(f"it must be {lowest} or more, not {text}")
+        return value
+
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tqueue", description="Use the queues of a TQueueSrv.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
@@ -157,7 +168,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--state", default="ready", choices=("ready", "delayed", "leased", "buried"))
     verb(kick, "Bring buried tasks back to life.").add_argument("-n", type=int, default=10, help="how many")
     sub = verb(watch, "Print figures again and again.")
-    sub.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between two lines")
+    sub.add_argument(
+        "--every", type=_at_least(0.01), default=1.0, metavar="S", help="seconds between two lines"
+    )
     sub.add_argument("--times", type=int, default=0, help="how many lines; 0 for no end")
     sub = verb(work, "Run a function over the tasks until SIGTERM or Ctrl-C; what is at hand is finished.")
     sub.add_argument("function", metavar="MODULE:FUNCTION", help="is called with each item")
@@ -171,7 +184,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    @return: the exit status: 0, 1 where there was nothing to get or no room, 2 where nothing could be done.
+    @return: the exit status: 0, 1 where there was nothing to get or no room, 2 where nothing could be done,
+        130 where Ctrl-C ended it.
     """
     given = _parser().parse_args(arguments)
     try:
@@ -185,6 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ServerError, ValueError, TypeError) as error:
         print(f"tqueue: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+LONGEST = 1e6  # seconds that are waited for a byte, whatever is asked: a socket does not take any number
+
 
 class AnswerError(OSError):
     """Raised when what came back is no HTTP, or ends too early."""
@@ -34,7 +36,7 @@ class Connection:
         @param timeout: seconds that may pass without a byte.
         @return: the status, the body, and whether the connection stays open.
         """
-        self._socket.settimeout(timeout)
+        self._socket.settimeout(min(timeout, LONGEST))
         self._socket.sendall(request)
         status = 100
         while status < 200:
