@@ -103,7 +103,7 @@ class QueueTests(ClientCase):
         queue.put(1)
         with self.assertRaises(KeyError), queue.task():
             raise KeyError
-        with queue.task() as item:
+        with queue.task(delay=-1) as item:  # is not looked at
             self.assertEqual((item, queue.unfinished_tasks), (1, 1))
         self.assertEqual(queue.unfinished_tasks, 0)
         with self.assertRaises(client.Empty), queue.task(timeout=0):
@@ -425,8 +425,10 @@ class CommandTests(ClientCase):
 
     def test_numbers(self) -> None:
         """What no number of that kind can be is said before anything is done."""
-        for arguments in (("watch", "--every", "0"),):
-            wrong = self.run_command(arguments[0], self.server.url, "q", *arguments[1:])
+        work = ("work", self.server.url, "q", "time:sleep")
+        watch = ("watch", self.server.url, "q", "--every", "0")
+        for arguments in (watch, (*work, "--delay", "-1"), (*work, "--threads", "0")):
+            wrong = self.run_command(*arguments)
             self.assertEqual(wrong.returncode, 2)
             self.assertIn("or more", wrong.stderr)
 

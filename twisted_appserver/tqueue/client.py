@@ -293,7 +293,8 @@ class Queue:
         return next((held for held in meant if held.thread == here), meant[0] if meant else None)
 
     def _finish(self, held: _Held, verb: str, delay: float = 0.0) -> None:
-        answer = self._ask(f"{verb}/{held.task_id}", {"delivery": held.delivery, "delay": delay})
+        query = {"delivery": held.delivery, **({"delay": delay} if verb == "release" else {})}
+        answer = self._ask(f"{verb}/{held.task_id}", query)
         if not answer["task_id"] and not answer["repeated"]:
             log.warning(
                 "the lease of task %s of %s had run out before it was %s", held.task_id, self.name, verb

@@ -174,10 +174,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--times", type=int, default=0, help="how many lines; 0 for no end")
     sub = verb(work, "Run a function over the tasks until SIGTERM or Ctrl-C; what is at hand is finished.")
     sub.add_argument("function", metavar="MODULE:FUNCTION", help="is called with each item")
-    sub.add_argument("--threads", type=int, default=1, metavar="N")
+    sub.add_argument("--threads", type=_at_least(1), default=1, metavar="N")
     sub.add_argument("--lease", type=float, default=60.0, metavar="S", help="see get; it is kept alive")
     sub.add_argument(
-        "--delay", type=float, default=1.0, metavar="S", help="until a failed task is tried again"
+        "--delay", type=_at_least(0.0), default=1.0, metavar="S", help="until a failed task is tried again"
     )
     return parser
 
