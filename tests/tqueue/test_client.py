@@ -423,6 +423,23 @@ class CommandTests(ClientCase):
         _, err = process.communicate(timeout=20)
         self.assertEqual((process.returncode, err), (130, ""))
 
+    def test_watch(self) -> None:
+        """No rate is below zero when the server starts again."""
+        queue = self.queue()
+        queue.put(1)
+        with subprocess.Popen(
+            [*COMMAND, "watch", self.server.url, "q", "--every", "0.2", "--times", "5"],
+            env={**os.environ, "PYTHONPATH": ROOT},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            self.assertIn("ready 1", process.stdout.readline())
+            self.server.kill()
+            self.server.start()
+            self.assertNotIn("-", process.stdout.read())
+        self.assertEqual(process.returncode, 0)
+
     def test_numbers(self) -> None:
         """What no number of that kind can be is said before anything is done."""
         work = ("work", self.server.url, "q", "time:sleep")

@@ -97,7 +97,9 @@ def watch(queue: Queue, given: argparse.Namespace) -> int:
     try:
         for _ in range(given.times) if given.times else iter(int, 1):
             now = queue._ask("stats")
-            rates = {name: now[name] - before.get(name, now[name]) for name in ("puts", "gets", "dones")}
+            rates = {  # after a restart of the server its counts begin at 0
+                name: max(0, now[name] - before.get(name, now[name])) for name in ("puts", "gets", "dones")
+            }
             places = {name: now[name] for name in ("ready", "delayed", "leased", "buried")}
             per_second = (f"{name} {count / given.every:.0f}/s" for name, count in rates.items())
             print(
