@@ -61,7 +61,7 @@ class ItemTests(SynchronousTestCase):
 
     def test_cannot(self) -> None:
         """What cannot travel is refused, by name."""
-        for item in (object(), [{"a": print}], 1j):
+        for item in (object(), [{"a": print}], 1j, "\ud800", {"\udfff": 1}):
             self.assertIn("a task cannot hold", str(self.assertRaises(TypeError, to_task, item)))
 
 

@@ -69,12 +69,16 @@ def to_task(item: Any) -> bytes:
     """
     The task's fields, a JSON object, that stand for an item.
 
-    @raise TypeError: when the item, or something in it, is of a type that cannot travel.
+    @raise TypeError: when the item, or something in it, is of a type that cannot travel, or text that has no
+        UTF-8.
     """
     value = _plain(item)
     if type(value) is not dict or RESERVED in value or TAG in value or list(value) == [ITEM]:
         value = {ITEM: value}
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError as error:
+        raise TypeError(f"a task cannot hold {item!r}: {error}") from None
 
 
 def from_task(fields: dict[str, Any]) -> Any:
