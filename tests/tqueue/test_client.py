@@ -24,6 +24,7 @@ from twisted.web.client import HTTPConnectionPool
 from tests.tqueue.serving import ROOT, Server, wait_for
 from twisted_appserver.tqueue import client
 from twisted_appserver.tqueue.asynchronous import AsyncQueue
+from twisted_appserver.tqueue.items import ItemError
 
 KEEPER = """
 import sys, time
@@ -140,7 +141,7 @@ class QueueTests(ClientCase):
         """What another program put and is no item is an error, and is given back."""
         queue = self.queue()
         queue._ask("put", {}, b'{"item": {"$type": ["set", [[1]]]}}')
-        self.assertRaises(ValueError, queue.get, timeout=5)
+        self.assertRaises(ItemError, queue.get, timeout=5)
         self.assertEqual((queue.qsize(), queue._held), (1, []))
 
     def test_close(self) -> None:
@@ -307,7 +308,7 @@ class AsyncTests(TestCase):
     def test_no_item(self) -> Any:
         """What another program put and is no item is given back; it is not what task_done() means."""
         yield self.queue._ask("put", {}, b'{"item": {"$type": ["bytes", "x"]}}')
-        with self.assertRaises(ValueError):
+        with self.assertRaises(ItemError):
             yield self.queue.get()
         self.assertEqual((yield self.queue.qsize()), 1)
         with self.assertRaises(ValueError):

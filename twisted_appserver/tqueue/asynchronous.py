@@ -19,7 +19,7 @@ from twisted.web.client import ResponseFailed
 
 from twisted_appserver.tqueue.client import ANSWER, POLL, Empty, Full, ServerError, ShutDown, _read
 from twisted_appserver.tqueue.connections import authorization
-from twisted_appserver.tqueue.items import from_task, sort_key, to_task
+from twisted_appserver.tqueue.items import ItemError, from_task, sort_key, to_task
 
 T = TypeVar("T")
 Method = Callable[..., Coroutine[Any, Any, T]]
@@ -95,8 +95,8 @@ class AsyncQueue:
     async def get(self, timeout: float | None = None) -> Any:
         """
         @param timeout: seconds to wait for a task; C{None} for ever.
-        @return: fires with an item; fails with C{Empty} or C{ShutDown}, or with ValueError when another
-            program put what is no item, which is released.
+        @return: fires with an item; fails with C{Empty} or C{ShutDown}, or with L{items.ItemError} when
+            another program put what is no item, which is released.
         """
         query = {"key": self._key(), "lease": self._lease}
         answer = await self._long("get", query, None, timeout)
@@ -104,7 +104,7 @@ class AsyncQueue:
             raise Empty
         try:
             item = from_task(answer["task"])
-        except ValueError:
+        except ItemError:
             await self._ask(f"release/{answer['task_id']}", {"delivery": answer["delivery"]})
             raise
         self._held.append((answer["task_id"], answer["delivery"]))

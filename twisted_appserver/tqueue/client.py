@@ -26,7 +26,7 @@ from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from .connections import Pool
-from .items import from_task, sort_key, to_task
+from .items import ItemError, from_task, sort_key, to_task
 
 __all__ = ["Empty", "Full", "LifoQueue", "PriorityQueue", "Queue", "ServerError", "ShutDown"]
 
@@ -130,7 +130,7 @@ class Queue:
         """
         @raise Empty: when there is no task within C{timeout} seconds, or now if not C{block}.
         @raise ShutDown: when the queue has been shut down and is empty.
-        @raise ValueError: when another program put what is no item, see L{items}; the task is released.
+        @raise ItemError: when another program put what is no item, see L{items}; the task is released.
         """
         held = self._get(block, timeout)
         if self._ack == "auto":
@@ -268,7 +268,7 @@ class Queue:
                 held = _Held(answer["task_id"], answer["delivery"], None)
                 try:
                     held.item = from_task(answer["task"])
-                except ValueError:
+                except ItemError:
                     self._finish(held, "release", delay)
                     raise
                 return held

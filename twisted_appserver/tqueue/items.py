@@ -19,6 +19,10 @@ TAG, ITEM, RESERVED = "$type", "item", "worker"
 PLAIN = frozenset((str, int, bool, type(None)))
 
 
+class ItemError(ValueError):
+    """Raised when a task's fields, from another program, stand for no item."""
+
+
 def _plain(value: Any) -> Any:
     """A value that JSON has, which stands for C{value}."""
     kind = type(value)
@@ -85,12 +89,12 @@ def from_task(fields: dict[str, Any]) -> Any:
     """
     The item that a task's fields stand for.
 
-    @raise ValueError: when they cannot have come from L{to_task}: what is tagged is not what its tag says.
+    @raise ItemError: when they stand for none.
     """
     try:
         return _original(fields[ITEM] if list(fields) == [ITEM] else fields)
-    except TypeError as error:
-        raise ValueError(f"what is tagged is not what its tag says: {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ItemError(f"what is tagged is not what its tag says: {error}") from error
 
 
 def sort_key(item: Any) -> tuple[float, str]:

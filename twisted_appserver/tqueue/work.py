@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, TextIO
 
 from .client import Empty, Queue, ServerError, ShutDown
+from .items import ItemError
 
 
 def function_named(target: str) -> Callable[[Any], Any]:
@@ -76,7 +77,7 @@ class Work:
                 continue
             except TaskFailed:
                 self._count(failed=1)
-            except ValueError:  # from another program
+            except ItemError:
                 traceback.print_exc()
                 self._count(failed=1)
             except ShutDown:
