@@ -174,6 +174,14 @@ def forks(path: str) -> None:
     os._exit(3)
 
 
+def parts(how: str) -> dict[str, Any]:
+    """Forks; the child ends like any function, and its parent tells the status of the child's process."""
+    if child := os.fork():
+        return {"status": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}
+    print("said by the child")
+    return {"returns": dict, "raises": raises, "exits": exits, "status": lambda: sys.exit(7)}[how]()
+
+
 def dies(how: str) -> dict[str, Any]:
     if how == "exit":
         os._exit(3)
@@ -215,6 +223,7 @@ url_patterns = (
     (r"/segfaults/", segfaults),
     (r"/leaves_thread/", leaves_thread),
     (r"/forks/", forks),
+    (r"/parts/(?P<how>)/", parts),
     (r"/dies/(?P<how>)/", dies),
     (r"/closes_stdout/", closes_stdout),
 )

@@ -12,7 +12,9 @@ from twisted.internet.defer import CancelledError, gatherResults
 
 from tests import cases
 from tests.executing import APPLICATION, ExecutorTestCase, get, said
-from twisted_appserver import ConfigurationError, ProcessExecutor, Router
+from twisted_appserver import ConfigurationError, ProcessExecutor, Reply, Router
+from twisted_appserver.executors.frames import Replies
+from twisted_appserver.executors.frames import encode as frame
 
 
 class ProcessTests(ExecutorTestCase):
@@ -56,6 +58,24 @@ class ProcessTests(ExecutorTestCase):
             self.assertIn(how, said(reply)["detail"])
             after = said(await dispatcher.dispatch(get("/pid/")))["pid"]
             self.assertNotEqual(after, before)
+
+    async def test_forks(self) -> None:
+        """A function's child does not go on as a worker, however it ends; what it printed is seen."""
+        _, dispatcher = await self.processes(1)
+        lines = self.logged()
+        for how, status in (("returns", 0), ("raises", 1), ("exits", 1), ("status", 7)):
+            reply = await dispatcher.dispatch(get(f"/parts/{how}/"))
+            self.assertEqual(said(reply), {"status": status}, how)
+        await self.until(lambda: sum("said by the child" in line for line in lines) == 4)
+        self.assertTrue(any("said by the function" in line for line in lines), lines)
+
+    async def test_unasked(self) -> None:
+        """A worker that answers what it was not asked is replaced."""
+        executor, dispatcher = await self.processes(1)
+        lines, (pid,) = self.logged(), executor.pids
+        executor.crew.workers[0].outReceived(frame(Replies([Reply(b"{}")], [0.0])))
+        self.assertNotEqual(said(await dispatcher.dispatch(get("/pid/"))), {"pid": pid})
+        self.assertTrue(any("was not asked" in line for line in lines), lines)
 
     async def test_killed_from_outside(self) -> None:
         """After kill -9 in the middle of a call, it gets 502 within a second, and all others succeed."""

@@ -8,8 +8,11 @@ processes and clusters share each line of it, and the reactor only copies bytes.
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
@@ -108,12 +111,39 @@ def _finish(reply: Reply, name: str) -> Reply:
     return Reply(body, reply.status, headers)
 
 
+_forked: Call | None = None  # whose function forked, where this process is its child
+
+
+def _in_child() -> None:
+    global _forked
+    _forked = CURRENT.get()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def _leave(error: BaseException | None = None) -> None:
+    """The function has ended in a child that it forked: that must not go on serving, as the parent does."""
+    status: Any = 0 if error is None else shown(error)
+    if isinstance(error, SystemExit):
+        status = error.code or 0
+    with suppress(Exception):  # it may have closed or replaced them
+        if not isinstance(status, int):
+            print(status, file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status & 0xFF if isinstance(status, int) else 1)
+
+
 def encode(result: Any, call: Call) -> Reply:
     """
     The reply that a function's result makes.
 
     @raise Exception: when it is nothing that can be sent; a fault of the function.
     """
+    if call is _forked:
+        _leave()
     if type(result) is dict:
         return Reply(_json(result))
     if type(result) is Reply:
@@ -126,6 +156,8 @@ def encode(result: Any, call: Call) -> Reply:
 
 def fault(error: BaseException, call: Call) -> Reply:
     """The reply to a call whose function raised C{error}: what it said on purpose, or a 500."""
+    if call is _forked:
+        _leave(error)
     if isinstance(error, HTTPError):
         try:
             if not 400 <= error.status <= 599:

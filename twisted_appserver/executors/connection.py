@@ -201,6 +201,9 @@ class Worker(ProcessProtocol):
         self._replied(Reply(b"", 500 if end.failure else 200), end.seconds)
 
     def _replied(self, reply: Reply | None, seconds: float) -> None:
+        if not self.jobs:
+            self.kill("it answered what it was not asked")
+            return
         if reply is not None and reply.body is None:
             self._begin_stream(reply)
             return
