@@ -225,6 +225,8 @@ class ConductTests(SynchronousTestCase):
         for length, status in ((8_000, 200), (8_192, 200), (8_193, 414), (20_000, 414)):
             talked = talk([request("GET", "/" + "x" * (length - 1))])
             self.assertEqual([answer.status for answer in talked.answers], [status], length)
+            talked = talk([request("GET", "/known"), request("GET", "/?" + "x" * (length - 2))])
+            self.assertEqual([answer.status for answer in talked.answers], [200, status], length)
         for length, status in ((16_000, 200), (16_400, 431), (60_000, 431)):
             talked = talk([request("GET", "/", headers=(("A", "x" * length),))])
             self.assertEqual([answer.status for answer in talked.answers], [status], length)

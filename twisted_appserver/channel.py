@@ -181,7 +181,7 @@ class HTTPChannel(Counted):
                 return True
             self._handlingRequest = False
         found = PLAIN.match(data)
-        if found is None:
+        if found is None or found.end() > self.max_path:
             return False
         headers, length = self.site.known.get(data[found.end() : end], UNKNOWN)
         if length != len(data) - end:
