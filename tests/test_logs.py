@@ -90,6 +90,14 @@ class FormatTests(SynchronousTestCase):
         json.loads(self.logged("", lambda log: log.info("x")))
         self.assertNotIn("{", self.logged("text", lambda log: log.info("x")))
 
+    def test_surrogate(self) -> None:
+        """What UTF-8 does not have, such as a part of a file's name, is escaped and keeps no line away."""
+        for kind in ("json", "text"):
+            text = self.logged(kind, lambda log: log.info("caf\udce9 {path}", path="\udce9"))
+            text.encode()
+            self.assertEqual(text.count("caf"), 1, kind)
+            self.assertIn("udce9", text)
+
     def test_forged(self) -> None:
         """A path cannot make a line of its own, nor colours."""
         file = io.StringIO()

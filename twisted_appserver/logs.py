@@ -20,11 +20,17 @@ COLOURS = {LogLevel.warn: "\x1b[33m", LogLevel.error: "\x1b[31m", LogLevel.criti
 FIELDS = ("route", "status", "duration", "method", "path", "client", "user", "pid")  # of events, as they are
 
 
+def _sayable(text: str) -> str:
+    """With what UTF-8 does not have escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _message(event: dict[str, Any]) -> tuple[str, str]:
     """What an event says, and its traceback."""
     failure = event.get("log_failure")
-    trace = failure.getTraceback().rstrip() if isinstance(failure, Failure) else ""
-    text, _, more = formatEvent(event).rstrip().partition("\nTraceback (most recent call last):\n")
+    trace = _sayable(failure.getTraceback()).rstrip() if isinstance(failure, Failure) else ""
+    whole = _sayable(formatEvent(event)).rstrip()
+    text, _, more = whole.partition("\nTraceback (most recent call last):\n")
     return text, f"Traceback (most recent call last):\n{more}" if more else trace
 
 
@@ -63,7 +69,8 @@ def json_line(event: dict[str, Any]) -> str:
         shown["request_id"] = request_id
     if call is not None and (parent := call.headers.get("traceparent", "").split("-"))[1:]:
         shown["trace_id"] = parent[1]
-    shown |= {name: event[name] for name in FIELDS if event.get(name) not in (None, "")}
+    fields = {name: event[name] for name in FIELDS if event.get(name) not in (None, "")}
+    shown |= {name: _sayable(value) if isinstance(value, str) else value for name, value in fields.items()}
     if trace:
         shown["traceback"] = trace
     return msgspec.json.encode(shown, enc_hook=str).decode() + "\n"
