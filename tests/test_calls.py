@@ -396,6 +396,12 @@ class ResultTests(CallTestCase):
         """The word null, and None, are no NaN."""
         self.ok({"a": None, "b": "null"}, lambda: {"a": None, "b": "null"})
 
+    def test_raw(self) -> None:
+        """JSON that is made already is sent as it is, with a null in it as well, and cannot hide a NaN."""
+        raw = msgspec.Raw(b'{"b":[1,null]}')
+        self.ok({"a": {"b": [1, None]}}, lambda: {"a": raw})
+        self.failed(lambda: {"a": raw, "b": float("nan")})
+
     def test_large(self) -> None:
         """10 MB of text is a result like any other."""
         self.assertEqual(len(call(lambda: {"a": "x" * 10_000_000}).body), 10_000_000 + 8)
