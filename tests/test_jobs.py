@@ -67,6 +67,17 @@ class MemoryTests(SynchronousTestCase):
     def refused(self, answer: Answer, status: int) -> None:
         self.assertEqual(answer.status, status, answer.text)
 
+    def test_prefer(self) -> None:
+        """It takes the preference of this name (RFC 7240, section 2), and the pages are answered at once."""
+        for status, preferences in (
+            (202, ("Respond-Async", "wait=10, respond-async;a", 'a="b"\t,respond-async,wait=1')),
+            (200, ("not-respond-async", "respond-asynchronously", "wait=respond-async", "")),
+        ):
+            for prefer in preferences:
+                answer = self.client.get("/deep/down/here/", headers={"Prefer": prefer})
+                self.assertEqual(answer.status, status, prefer)
+        self.assertEqual(self.client.get("/-/jobs", headers=LATER).status, 200)
+
     def test_dict(self) -> None:
         """A job waits, is done, and has the result of its function."""
         place = self.begin("/waits")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
@@ -23,6 +24,8 @@ from twisted_appserver.hints import near
 from twisted_appserver.overload import Refusals
 from twisted_appserver.results import problem
 from twisted_appserver.routing import Router
+
+ASYNC = re.compile(r"(?:^|,)[ \t]*respond-async[ \t]*(?:[,;=]|$)", re.IGNORECASE)  # RFC 7240, section 4.1
 
 
 class Dispatcher:
@@ -185,7 +188,7 @@ class Dispatcher:
             force_setattr(call, "deadline", self.reactor.seconds() + timeout)
             job.limit = limit = self._limits[timeout]
             limit.add(job)
-        if call.prefer and self.jobs is not None and "respond-async" in call.prefer:
+        if call.prefer and self.jobs and handler.router is not self.admin and ASYNC.search(call.prefer):
             self.jobs.take(job)
         executor.submit(job)
 
