@@ -232,6 +232,20 @@ class BindingTests(CallTestCase):
         self.ok({"a": "1", "b": "x"}, functools.partial(pair, b="x"), {"a": "1"})
         self.ok({"name": "x"}, Made, {"name": "x"})
 
+    def test_self(self) -> None:
+        """A variable is refused that has the name of what a method with **variables has already."""
+
+        class Methods:
+            def method(self, **variables: Any) -> Any:
+                return variables
+
+            __call__ = method
+
+        for function in (Methods().method, Methods(), functools.partial(Methods.method, Methods())):
+            self.ok({"a": "1"}, function, query="a=1")
+            self.refused(422, "self", function, query="a=1&self=1")
+        self.failed(lambda **variables: pair(1, a=2), "multiple values")
+
     def test_function_cannot_take_group(self) -> None:
         """A group for which a function has no parameter is an error when the handler is made."""
         for function in (cases.pid, pair, typed):

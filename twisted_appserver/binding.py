@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -12,6 +13,8 @@ from msgspec import inspect as types
 from twisted_appserver.calls import Call
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.variables import read_body, read_query
+
+TAKEN = re.compile(r"multiple values for argument '(\w+)'")  # self, of a method that takes **variables
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -149,7 +152,13 @@ class Handler:
         if self.call_name:
             values[self.call_name] = call
         args = [values.pop(name, default) for name, default in self.positional]
-        return self.function(*args, **values)
+        try:
+            return self.function(*args, **values)
+        except TypeError as error:
+            taken = TAKEN.search(str(error))
+            if self.rest is None or taken is None or error.__traceback__.tb_next:  # type: ignore[union-attr]
+                raise
+            raise HTTPError(422, f"{taken[1]}: a variable cannot have this name") from None
 
     def _values(self, variables: dict[str, Any], typed: Collection[str]) -> dict[str, Any]:
         """Of the parameters, by name."""
