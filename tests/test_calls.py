@@ -317,6 +317,17 @@ class ConversionTests(CallTestCase):
         self.refused(422, "a", takes, query="a=1&a=x")
         self.refused(422, "a", takes, body=b'{"a": 1}', headers=JSON)
 
+    def test_not_finite(self) -> None:
+        """NaN and infinity are no numbers, as in JSON; as a text they may be."""
+
+        def takes(n: float = 0, many: tuple[float, ...] = (), text: str = "") -> Any:
+            return {"n": n, "many": many, "text": text}
+
+        self.ok({"n": 1e300, "many": [-1.5], "text": "nan"}, takes, query="n=1e300&many=-1.5&text=nan")
+        for number in ("nan", "inf", "-Infinity"):
+            self.refused(422, "n: ", takes, query=f"n={number}")
+            self.refused(422, "many: ", takes, query=f"many=1&many={number}")
+
     def test_unannotated(self) -> None:
         """An unannotated parameter gets the text, or the list of a repeated field, as it came."""
         self.ok({"a": ["1", "2"], "b": "x"}, pair, query="a=1&a=2&b=x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Collection
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -31,12 +32,22 @@ class Parameter(msgspec.Struct, frozen=True):
         if self.many and not strict and not isinstance(value, list):
             value = [value]
         try:
-            return msgspec.convert(value, self.type, strict=strict)
+            found = msgspec.convert(value, self.type, strict=strict)
         except msgspec.ValidationError as error:
             whole = _whole(value) if strict else value
             if repr(whole) == repr(value):
                 raise HTTPError(422, f"{self.name}: {error}") from None
             return self.convert(whole, strict)
+        if not (strict or _finite(found)):
+            raise HTTPError(422, f"{self.name}: this is no finite number")
+        return found
+
+
+def _finite(value: Any) -> bool:
+    """Whether there is no NaN or infinity, which JSON does not have either (RFC 8259, section 6)."""
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or isfinite(value)
 
 
 def _whole(value: Any) -> Any:
