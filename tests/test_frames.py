@@ -25,7 +25,7 @@ calls = st.builds(
 replies = st.builds(Reply, st.binary(max_size=50), st.integers(200, 599), pairs, text)
 frames = st.one_of(
     st.builds(Start, st.lists(text), st.dictionaries(text, st.none() | text), text, text, text),
-    st.builds(Ready, st.lists(text)),
+    st.builds(Ready, st.lists(st.tuples(text, text))),
     st.builds(Calls, st.lists(calls, max_size=3)),
     st.builds(Replies, st.lists(replies, max_size=3)),
     st.builds(Fault, text),
@@ -91,7 +91,7 @@ class RoundTripTests(Normal):
 class MalformedTests(SynchronousTestCase):
     def test_malformed(self) -> None:
         """What is no frame raises ValueError: empty, not msgpack, unknown kind, wrong type, too long."""
-        good = encode(Ready(["x"]))[4:]
+        good = encode(Ready([("/x/", "x")]))[4:]
         for body in (
             b"", b"\xc1", b"\xff" * 20, msgspec.msgpack.encode({"a": 1}), msgspec.msgpack.encode([]),
             msgspec.msgpack.encode([99]), msgspec.msgpack.encode([1, "x"]), msgspec.msgpack.encode([1]),

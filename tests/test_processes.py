@@ -241,7 +241,8 @@ class StartTests(ExecutorTestCase):
 
     async def test_differs(self) -> None:
         """An application whose table is another one there."""
-        await self.fails("url_patterns = ()", "url_patterns")
+        await self.fails("url_patterns = ()", "url_patterns", "reload")
+        await self.fails("from tests.cases import pid\nurl_patterns = ((r'/y/', pid),)", "url_patterns")
 
     async def test_no_table(self) -> None:
         """A module without a table."""

@@ -30,6 +30,7 @@ from twisted_appserver.executors.frames import (
     Resume,
     Start,
     encode,
+    ready,
 )
 from twisted_appserver.executors.interface import Job
 from twisted_appserver.executors.progress import NO_LIMIT, Progress
@@ -254,11 +255,11 @@ class Worker(ProcessProtocol):
 
     def _started(self, frame: Ready) -> None:
         self._progress.remove()
-        if frame.names == [handler.name for handler in self.router.handlers]:
+        if frame == ready(self.router):
             self.was_ready = True
             self._pool.became_ready(self)
         else:
-            self.kill("its url_patterns differ from the server's")
+            self.kill("its url_patterns differ from the server's: reload that if the application has changed")
 
     def errReceived(self, data: bytes) -> None:
         self._output.write(data)

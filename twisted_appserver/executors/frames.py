@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from twisted_appserver.calls import Call, Reply
+from twisted_appserver.routing import Router
 
 LENGTH = 4
 
@@ -28,9 +29,9 @@ class Start(msgspec.Struct, array_like=True, tag=0):
 
 
 class Ready(msgspec.Struct, array_like=True, tag=1):
-    """From a worker: the application is imported. C{names} are its functions, in the table's order."""
+    """From a worker: the application is imported. C{table} has each pattern with its function's name."""
 
-    names: list[str]
+    table: list[tuple[str, str]]
 
 
 class Calls(msgspec.Struct, array_like=True, tag=2):
@@ -87,6 +88,11 @@ def encode(frame: Frame) -> bytes:
     """A frame as bytes."""
     body = _encoder.encode(frame)
     return len(body).to_bytes(LENGTH, "big") + body
+
+
+def ready(router: Router) -> Ready:
+    """What a worker says that has this table."""
+    return Ready([(entry.regex, entry.handler.name) for entry in router.entries])
 
 
 class FrameReader:

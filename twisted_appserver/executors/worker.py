@@ -31,11 +31,11 @@ from twisted_appserver.executors.frames import (
     Frame,
     FrameReader,
     Part,
-    Ready,
     Replies,
     Resume,
     Start,
     encode,
+    ready,
 )
 from twisted_appserver.executors.progress import Progress
 from twisted_appserver.executors.watchdog import watch
@@ -139,7 +139,7 @@ class Worker:
         self._handlers = router.handlers
         self._progress = Progress(start.progress)
         gc.freeze()  # what is there now stays: no collection of garbage need look at it
-        self._send(Ready([handler.name for handler in router.handlers]))
+        self._send(ready(router))
 
     def _perform(self, call: Call) -> None:
         self._number += 1
