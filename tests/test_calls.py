@@ -497,14 +497,15 @@ class FaultTests(CallTestCase):
     def test_http_error(self) -> None:
         """HTTPError is a problem document with its status, detail and headers; nothing for the log."""
 
-        def fails() -> Any:
-            raise HTTPError(418, "short and stout", [("x-pot", "tea")])
+        def fails(said: str | None, headers: Any) -> Any:
+            raise HTTPError(418, said, headers)
 
-        reply = call(fails)
-        self.assertEqual(reply.status, 418)
-        self.assertEqual(json.loads(reply.body)["detail"], "short and stout")
-        self.assertIn(("x-pot", "tea"), reply.headers)
-        self.assertEqual(reply.traceback, "")
+        for said in ("short and stout", None):
+            for headers in ([("x-pot", "tea")], {"X-Pot": "tea"}):
+                reply = call(functools.partial(fails, said, headers))
+                self.assertEqual((reply.status, reply.traceback), (418, ""))
+                self.assertEqual(json.loads(reply.body)["detail"], said or "")
+                self.assertIn(("x-pot", "tea"), reply.headers)
 
     def test_bad_http_error(self) -> None:
         """An HTTPError that cannot be sent is a fault of the function, not of the server."""

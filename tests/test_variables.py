@@ -132,6 +132,7 @@ class MultipartTests(Refusals):
             (multipart(('name="a"', b"\xff")), kind),
         ):
             self.refused(400, read_body, body, content_type)
+        self.assertIn("no boundary", self.refused(400, read_body, good, "multipart/form-data"))
 
 
 class OtherTypeTests(Refusals):

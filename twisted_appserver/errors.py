@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class AppserverError(Exception):
@@ -15,12 +15,18 @@ class HTTPError(AppserverError):
 
     @param status: the HTTP status code, 400 to 599.
     @param detail: what was wrong, for the client to read.
-    @param headers: further headers of the answer, as pairs.
+    @param headers: further headers of the answer, as pairs or a mapping.
     """
 
-    def __init__(self, status: int, detail: str = "", headers: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str | None = "",
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(status, detail)
-        self.status, self.detail, self.headers = status, detail, tuple(headers)
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        self.status, self.detail, self.headers = status, detail or "", tuple(pairs)
 
 
 class PatternError(AppserverError):

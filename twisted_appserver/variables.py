@@ -61,12 +61,15 @@ def _json(body: bytes) -> dict[str, Any]:
 
 def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
     _, options = multipart.parse_options_header(content_type)
+    boundary = options.get("boundary")
+    if not boundary:
+        raise HTTPError(400, "the multipart body cannot be read: its Content-Type has no boundary")
     try:
-        parts = list(multipart.MultipartParser(io.BytesIO(body), options["boundary"], part_limit=MAX_FIELDS))
+        parts = list(multipart.MultipartParser(io.BytesIO(body), boundary, part_limit=MAX_FIELDS))
         if any(part.filename for part in parts):
             raise HTTPError(415, "files in multipart/form-data are not accepted")
         return _fields((part.name, part.raw.decode("utf-8")) for part in parts)
-    except (multipart.MultipartError, KeyError, UnicodeDecodeError) as error:
+    except (multipart.MultipartError, UnicodeDecodeError) as error:
         raise HTTPError(400, f"the multipart body cannot be read: {error}") from None
 
 
