@@ -31,6 +31,8 @@ MUTATIONS = (
     Mutation("results.py", "    except BaseException as error:  # sys.exit()", "    except OSError as error:  #",
              "test_executors.TableTests.test_threads"),
     Mutation("results.py", '    if b"null" in body:', "    if False:", "test_executors.TableTests.test_threads"),
+    Mutation("results.py", "    if call is _forked:\n        _leave()\n", "", "test_processes.ProcessTests.test_forks"),
+    Mutation("channel.py", " or found.end() > self.max_path", "", "test_channel_limits.ConductTests.test_paths"),
     Mutation("executors/processes.py", "                self.ended(running, HTTPError(502,",
              "                self.requeue([running]) or (HTTPError(502,", "test_processes.ProcessTests.test_deaths"),
     Mutation("executors/processes.py", "            self.requeue(rest)\n        self.crew", "        self.crew",
