@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import math
 import os
 import threading
 from typing import Annotated, Any
@@ -40,6 +43,17 @@ def order(name: str, count: Annotated[int, msgspec.Meta(ge=1)], item: Item | Non
     It comes tomorrow.
     """
     return item or Item(name)
+
+
+LOG = logging.getLogger("tests")
+
+
+class Sized(msgspec.Struct):
+    size: float = math.inf
+
+
+def odd(a: float = math.inf, b: logging.Logger = LOG, c="\ud800", d=1) -> Sized:  # type: ignore[no-untyped-def]
+    return Sized()
 
 
 PATTERNS = (
@@ -88,6 +102,24 @@ class DescriptionTests(SynchronousTestCase):
         self.assertEqual(
             document["components"]["schemas"][result["$ref"].rpartition("/")[2]]["title"], "Item"
         )
+
+    def test_defaults(self) -> None:
+        """A default that JSON does not have is left out, and a type that it does not know is any."""
+        document = describe(Router([("/x", odd)]).entries, "x")
+        json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
+        schemas = [each["schema"] for each in document["paths"]["/x"]["get"]["parameters"]]
+        self.assertEqual(schemas, [{"type": "number"}, {}, {}, {"default": 1}])
+
+    def test_methods(self) -> None:
+        """Entries for other methods of one path are in one item; of two for one method the first is told."""
+        routes = [
+            Route("/x/(?P<a>)", lambda a: {}, name=name, methods=[name]) for name in ("GET", "DELETE", "GET")
+        ]
+        routes.append(Route("/x/(?P<b>)", lambda b: {}, methods=["PUT"]))  # which OpenAPI cannot tell from it
+        paths = describe(Router(routes).entries, "x")["paths"]
+        self.assertEqual(list(paths), ["/x/{a}"])
+        told = {method: paths["/x/{a}"][method]["operationId"] for method in ("get", "delete")}
+        self.assertEqual(told, {"get": "GET-0-get", "delete": "DELETE-1-delete"})
 
     def test_template(self) -> None:
         """Groups become names, what is escaped stands for itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from contextlib import suppress
 from typing import Any, get_args
@@ -17,6 +18,7 @@ TEMPLATE = "#/components/schemas/{name}"
 GROUP = re.compile(r"\(\?P<(\w+)>")
 DECIMAL = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 BOOLEAN = {"type": "string", "enum": ["true", "false", "1", "0"]}
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 WITH_BODY = ("POST", "PUT", "PATCH")
 PROBLEM = {
     "type": "object",
@@ -83,19 +85,18 @@ def describe(entries: Any, title: str) -> dict[str, Any]:
     """
     components: dict[str, Any] = {"problem": PROBLEM}
     paths: dict[str, dict[str, Any]] = {}
-    shapes = set()
+    shapes: dict[str, str] = {}
     for number, entry in enumerate(entries):
         path, groups = template(entry.regex)
         shape = re.sub(r"\{\w+\}", "{}", path)
-        if shape in shapes:  # one that OpenAPI cannot tell from an earlier one
+        if shapes.setdefault(shape, path) != path:  # one that OpenAPI cannot tell from an earlier one
             continue
-        shapes.add(shape)
         item = paths.setdefault(path, {})
         for method in sorted(entry.methods - {"HEAD"}):
-            if method.lower() in ("get", "put", "post", "delete", "options", "head", "patch", "trace"):
+            if method.lower() in METHODS and method.lower() not in item:  # the first that matches answers
                 item[method.lower()] = _operation(entry.handler, method, groups, number, components)
         if set(entry.regex) & set("[]()*+?|^$\\"):
-            item["x-regex"] = entry.regex
+            item.setdefault("x-regex", entry.regex)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": "0"},
@@ -151,11 +152,13 @@ def _operation(
 
 def _schema(parameter: Parameter, handler: Handler, components: dict[str, Any]) -> dict[str, Any]:
     """Of a parameter's type, with its default."""
-    schema = {} if parameter.type is Any else _of_type(parameter.type, components)
+    schema: dict[str, Any] = {}
+    with suppress(TypeError):  # a type that JSON Schema does not know, whose parameter has a default
+        schema = {} if parameter.type is Any else _of_type(parameter.type, components)
     if not parameter.required:
         default = inspect.signature(handler.function).parameters[parameter.name].default
-        with suppress(TypeError):  # one that has no place in JSON is not shown
-            schema = {**schema, "default": msgspec.to_builtins(default, str_keys=True)}
+        with suppress(TypeError):
+            schema = _told({**schema, "default": msgspec.to_builtins(default, str_keys=True)})
     return schema
 
 
@@ -167,15 +170,25 @@ def _of_type(kind: Any, components: dict[str, Any]) -> dict[str, Any]:
 
 
 def _told(schema: Any) -> Any:
-    """A schema that says what a decimal number looks like, of which JSON Schema knows nothing."""
+    """
+    A schema that says what a decimal number looks like, of which JSON Schema knows nothing, without defaults
+    that have no place in JSON.
+    """
     if isinstance(schema, list):
         return [_told(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    told = {key: _told(value) for key, value in schema.items()}
+    told = {key: _told(value) for key, value in schema.items() if key != "default" or _is_json(value)}
     if told.get("format") == "decimal":
         told |= {"type": ["string", "number"], "pattern": DECIMAL}
     return told
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        return bool(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+    except (TypeError, ValueError):  # such as infinity, or half a character
+        return False
 
 
 def _as_texts(properties: dict[str, Any]) -> dict[str, Any]:
