@@ -87,7 +87,8 @@ class MemoryTests(SynchronousTestCase):
         AWAITED[0].callback({"came": 1})
         seen = self.look(place)
         self.assertEqual((seen["state"], seen["result"]), ("done", {"came": 1}))
-        self.assertEqual(self.client.get(place + "/result").json, {"came": 1})
+        answer = self.client.get(place + "/result")
+        self.assertEqual((answer.json, answer.headers["content-type"]), ({"came": 1}, "application/json"))
         self.assertEqual([job["job"] for job in self.look("/-/jobs")["jobs"]], [seen["job"]])
 
     def test_generator(self) -> None:
@@ -104,6 +105,8 @@ class MemoryTests(SynchronousTestCase):
         """The answer that a function made itself is kept as it was."""
         answer = self.client.get(self.begin("/text") + "/result")
         self.assertEqual((answer.status, answer.text, answer.headers["x-made"]), (201, "some text", "yes"))
+        answer = self.client.get(self.begin("/table") + "/result")
+        self.assertEqual((answer.text, answer.headers["content-type"]), ("0,0\n1,1\n2,4\n", "text/csv"))
 
     def test_failed(self) -> None:
         """A failure is that of the job, and stands there as a problem document."""

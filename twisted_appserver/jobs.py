@@ -42,6 +42,7 @@ class Job:
         self.user = performed.call.user
         self.begun = datetime.now(UTC)
         self.items, self.progress = 0, b"null"
+        self._parts: list[bytes] = []  # of a Reply of the function's own
         self.reply: Reply | None = None
         self.lines = self._cancelled = False
 
@@ -59,20 +60,25 @@ class Job:
 
     def _item(self, data: bytes) -> None:
         self.items += 1
-        self.progress = data.rstrip()
+        if self.lines:
+            self.progress = data.rstrip()
+        elif self.reply is None:
+            self._parts.append(data)
 
     def _finish(self, reply: Reply, failure: str) -> None:
         if failure:
             error = HTTPError(500, "the function failed; the log says why under this instance")
             self._settle(problem(error, self.performed.call.request_id))
-        else:  # what a generator yielded last is its result
+        else:  # what a generator yielded last is its result, if that is not a Reply in parts
+            body = self.progress if self.lines else b"".join(self._parts)
             kinds = {LINES: JSON[0]}
             headers = tuple((name, kinds.get(value, value)) for name, value in reply.headers)
-            self._settle(Reply(self.progress, reply.status, headers))
+            self._settle(Reply(body, reply.status, headers))
 
     def _settle(self, reply: Reply) -> None:
         if self.reply is None:
             self.reply = reply
+            self._parts.clear()
             self._ended(self)
 
     def cancel(self, dispatcher: Dispatcher) -> None:
@@ -199,6 +205,8 @@ class Jobs:
         reply = self._find(job, call).reply
         if reply is None:
             raise HTTPError(404, "the job is not over")
+        if reply.body and "content-type" not in dict(reply.headers):
+            return replace(reply, headers=(("content-type", JSON[0]), *reply.headers))
         return reply
 
     async def cancel(self, job: str, call: Call) -> Reply:
