@@ -259,6 +259,8 @@ class MakeTests(SynchronousTestCase):
             ("app", "no_such_module", "no_such_module"),
             ("app", "no/such/file.py", "no/such/file.py"),
             ("app", "tests.cases:no_such_name", "no_such_name"),
+            ("allow_host", "example.org", "allow_host"),
+            ("listen", "tcp:8080", "listen"),
             ("listen", ("nonsense:1",), "nonsense"),
             ("listen", ("tcp:port",), "tcp:port"),
         ):

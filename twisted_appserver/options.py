@@ -107,6 +107,10 @@ class Settings:
     display_tracebacks: bool = _option(False, "", "Show the client the traceback of a function that failed")
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.default == () and isinstance(value, str):
+                raise ConfigurationError(f"{each.name} must be a tuple like ({value!r},), not {value!r}")
         if self.server_type not in TYPES:
             raise ConfigurationError(f"the type must be {' or '.join(TYPES)}, not {self.server_type!r}")
         if self.log_format not in FORMATS:
