@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import count, product
 from typing import Any
 
@@ -197,8 +198,69 @@ class ErrorTests(SynchronousTestCase):
 
     def test_methods(self) -> None:
         """Methods that are none."""
-        for methods in ("GET", ("get",), ("GE T",), ("",)):
+        for methods in ("GET", ("get",), ("GE T",), ("",), (), None, 5, [1]):
             self.wrong(Route("/x/", target, methods=methods), "methods")
+
+    def test_timeout(self) -> None:
+        """A time limit that is none."""
+        for timeout in (-1, "x", float("nan"), float("inf")):
+            self.wrong(Route("/x/", target, timeout=timeout), "timeout", repr(timeout))  # type: ignore[arg-type]
+
+    def test_executor(self) -> None:
+        """An executor that is no name."""
+        self.wrong(Route("/x/", target, executor=["x"]), "executor", "['x']")  # type: ignore[arg-type]
+
+    def test_annotations(self) -> None:
+        """Annotations that cannot be read."""
+
+        def of(annotation: str) -> Any:
+            function = lambda a: {}  # noqa: E731
+            function.__annotations__ = {"a": annotation}
+            return function
+
+        @dataclass
+        class Odd:
+            field: no_such_type  # type: ignore[name-defined]  # noqa: F821
+
+        for function, said in (
+            (of("1 +"), "syntax"),
+            (of("1 / 0"), "division"),
+            (of("exec('raise OSError(chr(10).join(chr(97) * 2))')"), "a a"),
+            (of(Odd), "no_such_type"),  # type: ignore[arg-type]
+        ):
+            self.wrong(("/x/", function), said)
+
+    def test_prefix(self) -> None:
+        """A prefix that is none."""
+        self.assertIn("[0]", str(self.assertRaises(PatternError, Router, [include(None, [("/", target)])])))  # type: ignore[arg-type]
+
+    def test_no_slash(self) -> None:
+        """A pattern that begins with fixed text other than a slash, as no path does."""
+        for regex in ("price/(?P<k>)/", r"^x", "a/?", "a.b", "x+/"):
+            message = str(self.assertRaises(PatternError, Router, [("/x", target), (regex, target)]))
+            self.assertIn("url_patterns[1]", message)
+            self.assertIn("begin with /", message)
+        for regex in (
+            "",
+            "(?P<a>.*)",
+            "a?/b",
+            "a*/",
+            "a{0}/",
+            "a|/b",
+            ".*",
+            "(a)?/",
+            "(?i)/a",
+            "[/]a",
+            r"\/a",
+        ):
+            Router([(regex, target)])
+        Router(
+            [
+                include("/x/", [("a/", target)]),
+                include("", [("/a", target)]),
+                include("(?x) ", [("/", target)]),
+            ]
+        )
 
     def test_table(self) -> None:
         """A table that is none."""

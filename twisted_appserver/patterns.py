@@ -62,7 +62,7 @@ def flatten(patterns: Any, prefix: str = "", place: str = "url_patterns") -> Ite
         raise PatternError(f"{place} must be a sequence of (regex, function), not {patterns!r}")
     for position, entry in enumerate(patterns):
         here = f"{place}[{position}]"
-        if isinstance(entry, _Include):
+        if isinstance(entry, _Include) and isinstance(entry.prefix, str):
             yield from flatten(entry.patterns, prefix + _whole(entry.prefix), here)
             continue
         if isinstance(entry, tuple | list) and len(entry) == 2:

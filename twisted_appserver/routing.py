@@ -10,7 +10,7 @@ the order of the table, so that the first match wins, as if all had been tried.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -20,19 +20,40 @@ from twisted_appserver.matching import compile_pattern, segments
 from twisted_appserver.patterns import Route, flatten, resolve
 
 INDEX = attrgetter("handler.index")
+NO_PATH = re.compile(r"\w(?![?*{])")  # what a pattern begins with that can match none
+
+
+def _check(route: Route, regex: str) -> None:
+    """
+    @param regex: the whole pattern.
+    @raise ValueError: when what the Route says makes no sense.
+    """
+    methods, timeout, executor = route.methods, route.timeout, route.executor
+    if (
+        isinstance(methods, str)
+        or not (isinstance(methods, Collection) and methods)
+        or not all(isinstance(each, str) and each.isalpha() and each.isupper() for each in methods)
+    ):
+        raise ValueError("methods must be like ('GET', 'POST')")
+    if not (timeout is None or (isinstance(timeout, int | float) and 0 <= timeout < float("inf"))):
+        raise ValueError(f"timeout must be 0 or more seconds, not {timeout!r}")
+    if not (executor is None or isinstance(executor, str)):
+        raise ValueError(f"executor must be a name, not {executor!r}")
+    if NO_PATH.match(regex):
+        raise ValueError("a pattern must begin with / to match a path")
 
 
 class _Entry:
     def __init__(self, place: str, regex: str, route: Route) -> None:
         try:
+            _check(route, regex)
             pattern = compile_pattern(regex, place)
             function = resolve(route.function)
             self.handler = Handler(function, pattern.groupindex, route.name, route.executor, route.timeout)
             self.handler.idempotent = route.idempotent
-        except (re.error, TypeError, ImportError, AttributeError) as error:
-            raise PatternError(f"{place} {route.regex!r}: {error}") from error
-        if isinstance(route.methods, str) or not all(m.isalpha() and m.isupper() for m in route.methods):
-            raise PatternError(f"{place} {route.regex!r}: methods must be like ('GET', 'POST')")
+        except Exception as error:  # an annotation may raise anything
+            why = " ".join(str(error).split()) or repr(error)
+            raise PatternError(f"{place} {route.regex!r}: {why}") from error
         self.match, self.regex, self.route = pattern.fullmatch, regex, route
         self.methods = frozenset(route.methods) | ({"HEAD"} if "GET" in route.methods else set())
 
