@@ -263,6 +263,10 @@ class MakeTests(SynchronousTestCase):
             ("listen", "tcp:8080", "listen"),
             ("listen", ("nonsense:1",), "nonsense"),
             ("listen", ("tcp:port",), "tcp:port"),
+            ("listen", ("ssl:0:privateKey=no.pem",), "no.pem"),
+            ("listen", (f"ssl:0:privateKey={__file__}",), __file__),
+            ("allow_host", ("ü..b",), "--allow-host 'ü..b'"),
+            ("allow_origin", ("é",), "--allow-origin 'é'"),
         ):
             options = {"app": "tests.cases", name: value}
             error = self.assertRaises(ConfigurationError, make_service, **options)  # type: ignore[arg-type]

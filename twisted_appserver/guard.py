@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from twisted_appserver.calls import Call, Reply
-from twisted_appserver.errors import HTTPError
+from twisted_appserver.errors import ConfigurationError, HTTPError
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
@@ -36,6 +36,7 @@ class Guard:
     @ivar credentials: the L{access.Credentials} that a request must have; C{None} if it need not.
     @ivar settled: whether who equals one that was let in is let in too, whenever and from wherever it comes.
     @ivar cors: whether pages of any other origin may call.
+    @raise ConfigurationError: when a name or an origin is none.
     """
 
     def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = (), proxies: Any = None) -> None:
@@ -43,9 +44,10 @@ class Guard:
         self.credentials: Any = None
         self.settled = proxies is None
         self._hosts = {
-            name.lower().encode("idna" if not name.isascii() else "ascii") for name in (*LOOPBACK, *hosts)
+            _encoded("--allow-host", name, "ascii" if name.isascii() else "idna")
+            for name in (*LOOPBACK, *hosts)
         }
-        self._origins = {origin.lower().rstrip("/").encode("ascii") for origin in origins}
+        self._origins = {_encoded("--allow-origin", origin.rstrip("/"), "ascii") for origin in origins}
         self.cors = bool(self._origins)
         # Heads that need not be looked at again; where somebody has a name, who and until when.
         self._passed: dict[Any, tuple[str, float] | None] = {}
@@ -118,6 +120,13 @@ class Guard:
                 raise HTTPError(
                     403, "pages of other origins may not call; --allow-origin names those that may"
                 )
+
+
+def _encoded(option: str, text: str, encoding: str) -> bytes:
+    try:
+        return text.lower().encode(encoding)
+    except UnicodeError as error:
+        raise ConfigurationError(f"{option} {text!r}: {error}") from None
 
 
 def _preflight(fields: dict[bytes, bytes]) -> tuple[tuple[str, str], ...]:

@@ -28,7 +28,7 @@ class Listening:
         where = settings.listen or (DEFAULT.format(settings.port),)
         try:
             self._endpoints: list[Any] = [serverFromString(reactor, each) for each in where]
-        except (ValueError, TypeError, LookupError) as error:
+        except Exception as error:  # those of OpenSSL, which need not be installed, have no base of ours
             raise ConfigurationError(f"--listen {' '.join(where)}: {error}") from None
         self.ports: list[Any] = []
 
