@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
 from dataclasses import fields
 from typing import Any, get_type_hints
 from unittest.mock import patch
@@ -272,6 +273,10 @@ async def waits(call: Call) -> dict[str, Any]:
     return {}
 
 
+def who(call: Call) -> dict[str, str]:
+    return {"client": call.client, "user": call.user}
+
+
 class TestingTests(SynchronousTestCase):
     """The client for tests."""
 
@@ -298,6 +303,32 @@ class TestingTests(SynchronousTestCase):
             self.client.request("OPTIONS", "/double/").headers["allow"], "GET, HEAD, OPTIONS, POST"
         )
         self.assertEqual(self.client.get("/double/4", {"Host": "evil.example"}).status, 421)
+
+    def test_options(self) -> None:
+        """Options that concern requests are those of a server."""
+        path = self.mktemp()
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
+            file.write("anna:secret of some length")
+        table = ((r"/who", who), (r"/-/jobs", who))
+        client = Client(table, token_file=path, auth=(f"file:{path}",), proxied=("127.0.0.1",))
+        self.assertEqual(client.get("/who").status, 401)
+        basic = {
+            "authorization": "Basic " + b64encode(b"anna:secret of some length").decode(),
+            "X-Forwarded-For": "192.0.2.1",
+        }
+        self.assertEqual(client.get("/who", basic).json, {"client": "192.0.2.1", "user": "anna"})
+        bearer = {"Authorization": "Bearer anna:secret of some length"}
+        self.assertEqual(client.get("/who", bearer).json, {"client": "127.0.0.1", "user": ""})
+        self.assertEqual(Client(table).get("/-/jobs").json, {"jobs": []})
+        self.assertEqual(Client(table, no_admin=True).get("/-/jobs").json["user"], "")
+        self.assertRaises(ConfigurationError, Client, table, auth=("hashed:file",))
+
+    def test_messages(self) -> None:
+        """A header that is given goes before ours, in whatever case; a target may have any characters."""
+        self.assertEqual(self.client.post("/double/", headers={"content-type": "text/plain"}).status, 415)
+        self.assertEqual(self.client.get("/double/4", {"host": "127.0.0.1"}).status, 200)
+        answer = Client([("/(?P<a>)", lambda a, q: {a: q})]).get("/日%25?q=é")
+        self.assertEqual(answer.json, {"日%": "é"})
 
     def test_waits(self) -> None:
         """A function that waits has no answer, which is said."""

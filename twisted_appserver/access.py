@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 
 from twisted_appserver.calls import Call
 from twisted_appserver.errors import ConfigurationError, HTTPError
+from twisted_appserver.options import Settings
 from twisted_appserver.passwords import HashedPasswords
 
 SHORTEST = 16  # characters of a token
@@ -140,6 +141,18 @@ class Credentials:
 
     def _refusal(self, detail: str) -> HTTPError:
         return HTTPError(401, detail, self._challenge)
+
+
+def credentials(reactor: Any, settings: Settings) -> Credentials | None:
+    """
+    What the settings have every request carry; C{None} if nobody is asked.
+
+    @raise ConfigurationError: when secrets cannot be read.
+    """
+    if not (settings.token_file or settings.auth):
+        return None
+    token = read_token(settings.token_file) if settings.token_file else None
+    return Credentials(token, checkers(reactor, settings.auth))
 
 
 class Proxies:

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherRes
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_appserver.access import Credentials, Proxies, checkers, read_token
+from twisted_appserver.access import Proxies, credentials
 from twisted_appserver.accesslog import AccessLog
 from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import Figures
@@ -101,9 +101,8 @@ class AppService(Service):
         @raise ConfigurationError: when secrets cannot be read, or strangers could call.
         """
         settings = self._settings
-        if settings.token_file or settings.auth:
-            token = read_token(settings.token_file) if settings.token_file else None
-            self._guard.ask(Credentials(token, checkers(self._reactor, settings.auth)))
+        if (asked := credentials(self._reactor, settings)) is not None:
+            self._guard.ask(asked)
         super().startService()
         if self.started.called:
             self.started = Deferred()

@@ -11,17 +11,19 @@ No port, no thread, and no reactor: from C{trial}, C{pytest} or C{unittest}::
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from twisted_appserver.access import Proxies, credentials
 from twisted_appserver.dispatch import Dispatcher
-from twisted_appserver.errors import AppserverError
+from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.guard import Guard
 from twisted_appserver.jobs import Jobs
@@ -29,6 +31,8 @@ from twisted_appserver.options import Settings
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
 from twisted_appserver.site import AppSite
+
+NOT_ASCII = re.compile(r"[^\0-\x7f]+")
 
 
 class NoAnswer(AppserverError):
@@ -103,13 +107,21 @@ class Client:
     @param options: of L{Settings}, as far as they concern requests.
     @ivar clock: the time; C{client.clock.advance(5)} lets five seconds pass for what waits on the reactor.
     @raise PatternError: when an entry of the table cannot be used.
+    @raise ConfigurationError: when an option is wrong, or is C{auth} with hashed passwords.
     """
 
     def __init__(self, url_patterns: Sequence[Any], **options: Any) -> None:
         settings = Settings(**options)
         self.clock = Clock()
         executors = dict.fromkeys(("inline", "threads", "processes", "cluster"), InlineExecutor())
-        guard = Guard(settings.allow_host, settings.allow_origin)
+        proxies = Proxies(settings.proxied) if settings.proxied else None
+        guard = Guard(settings.allow_host, settings.allow_origin, proxies)
+        if any(each.startswith("hashed:") for each in settings.auth):
+            raise ConfigurationError(
+                "--auth hashed: needs threads, which there are none of in memory; use file: here"
+            )
+        if (asked := credentials(self.clock, settings)) is not None:
+            guard.ask(asked)
         self.dispatcher = Dispatcher(
             self.clock,
             Router(url_patterns),
@@ -120,8 +132,9 @@ class Client:
             settings.max_pending,
             settings.display_tracebacks,
         )
-        jobs = self.dispatcher.jobs = Jobs(self.dispatcher, settings.max_jobs, settings.job_age)
-        self.dispatcher.admin = Router(jobs.url_patterns())
+        if not settings.no_admin:
+            jobs = self.dispatcher.jobs = Jobs(self.dispatcher, settings.max_jobs, settings.job_age)
+            self.dispatcher.admin = Router(jobs.url_patterns())
         resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self._site = AppSite(resource, self.clock, settings)
 
@@ -141,7 +154,7 @@ class Client:
             body, kind = urlencode(form, doseq=True).encode(), "application/x-www-form-urlencoded"
         else:
             body, kind = msgspec.json.encode(json if json is not None else {}), "application/json"
-        return self.request("POST", target, {"Content-Type": kind, **(headers or {})}, body)
+        return self.request("POST", target, {"content-type": kind, **_lower(headers)}, body)
 
     def request(
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b""
@@ -152,10 +165,11 @@ class Client:
         @raise NoAnswer: when its function waits for something.
         """
         fields = {
-            "Host": "localhost",
-            **({"Content-Length": str(len(body))} if body else {}),
-            **(headers or {}),
+            "host": "localhost",
+            **({"content-length": str(len(body))} if body else {}),
+            **_lower(headers),
         }
+        target = NOT_ASCII.sub(lambda found: quote(found[0]), target)
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
         channel = self._site.buildProtocol(None)
         transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 1))
@@ -165,6 +179,10 @@ class Client:
             self.clock.advance(0)
         channel.setTimeout(None)
         return _read(transport.value(), f"{method} {target}")
+
+
+def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return {name.lower(): value for name, value in (headers or {}).items()}
 
 
 def _read(data: bytes, what: str) -> Answer:
