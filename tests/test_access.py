@@ -206,7 +206,9 @@ class HashedTests(SynchronousTestCase):
         right = UsernamePassword(b"anna", b"secret")
         self.assertEqual(self.successResultOf(checker.requestAvatarId(right)), b"anna")
         with patch("sys.stdin", io.StringIO("x\n")), patch("sys.stderr", io.StringIO()) as said:
-            self.assertEqual([passwords.main(["a:b"]), passwords.main([])], [2, 2])
+            self.assertEqual([passwords.main(["a:b"]), passwords.main([]), passwords.main(["-h"])], [2, 2, 2])
+            self.assertEqual(passwords.main(["anna"]), 2)  # there is nothing more to read
+        self.assertIn("password must not be empty", said.getvalue())
         self.assertIn("colon", said.getvalue())
 
     def test_named(self) -> None:
@@ -219,6 +221,8 @@ class HashedTests(SynchronousTestCase):
             error = self.assertRaises(ConfigurationError, checkers, Now(), [text])
             self.assertIn(f"--auth {text.partition(':')[0]}", str(error))
             self.assertNotIn("secret", str(error))
+        error = self.assertRaises(ConfigurationError, checkers, Now(), ["foo"])
+        self.assertIn("twistd --help-auth", str(error))
 
 
 class ProxiesTests(SynchronousTestCase):

@@ -139,6 +139,14 @@ class ScriptTests(CommandTestCase):
         self.assertEqual(program.err.count("\n"), 1, program.err)
         self.assertIn("url_patterns", program.err)
 
+    async def test_no_name(self) -> None:
+        """A table without a name, which worker processes could not import, is refused at once."""
+        text = "import twisted_appserver\ntwisted_appserver.run_server((('/', print),), 0, 'forked')\n"
+        program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
+        self.assertNotEqual(await program.ended, 0)
+        self.assertEqual(program.err.count("\n"), 1, program.err)
+        self.assertIn("global variable", program.err)
+
     async def test_output(self) -> None:
         """What a function of a worker prints stands in the server's log with the worker's pid."""
         text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", "FORKED_SERVER")
@@ -239,6 +247,7 @@ class OneLineTests(CommandTestCase):
         """A module or file that is missing, broken, or has no table."""
         await self.wrong("--app", "no_such_module", said="no_such_module")
         await self.wrong("--app", "no_such_file.py", said="no_such_file.py")
+        await self.wrong("--app", ":x", said="module:name")
         await self.wrong("--app", "urls", said="url_patterns", urls="")
         await self.wrong(said="SyntaxError", urls="def")
         await self.wrong(said="ZeroDivisionError", app="1 / 0")

@@ -65,7 +65,10 @@ def checkers(reactor: Any, texts: Iterable[str]) -> list[Any]:
         kind, _, rest = text.partition(":")
         try:
             checker = HashedPasswords(rest, reactor) if kind == "hashed" else makeChecker(text)
-        except (InvalidAuthType, InvalidAuthArgumentString, OSError, ValueError) as error:
+        except InvalidAuthType:
+            known = "hashed:FILE, and what twistd --help-auth lists"
+            raise ConfigurationError(f"--auth {kind}: there is no such checker, only {known}") from None
+        except (InvalidAuthArgumentString, OSError, ValueError) as error:
             raise ConfigurationError(f"--auth {kind}: {error}") from None
         if IUsernamePassword not in ICredentialsChecker(checker).credentialInterfaces:
             raise ConfigurationError(f"--auth {kind}: it does not check names and passwords")

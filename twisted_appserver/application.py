@@ -25,7 +25,7 @@ class Application(msgspec.Struct, frozen=True):
 
     @ivar module: the name of its module, if that can be imported by name.
     @ivar file: else the path of its file.
-    @ivar name: of the table in it.
+    @ivar name: of the table in it; empty if it has none.
     """
 
     module: str = ""
@@ -43,6 +43,8 @@ class Application(msgspec.Struct, frozen=True):
         place, colon, name = target.rpartition(":")
         if not colon or not name.isidentifier():
             place, name = target, "url_patterns"
+        if not place:
+            raise ConfigurationError(f"an application is module, module:name or a .py file, not {target!r}")
         if not place.endswith(".py"):
             return cls(module=place, name=name)
         if not os.path.isfile(place):
@@ -69,6 +71,14 @@ class Application(msgspec.Struct, frozen=True):
             return cls(module=spec.name, name=name)
         return cls(file=os.path.abspath(module.get("__file__", "")), name=name)
 
+    def check(self) -> None:
+        """
+        @raise ConfigurationError: when the table has no name by which it could be imported.
+        """
+        if not self.name:
+            place = self.module or self.file
+            raise ConfigurationError(f"the table must be a global variable of {place}, to be imported")
+
     def load(self, fresh: bool = False) -> Sequence[Any]:
         """
         Import it.
@@ -77,6 +87,7 @@ class Application(msgspec.Struct, frozen=True):
 
         @raise ConfigurationError: when it cannot be imported, or has no such table.
         """
+        self.check()
         place = self.module or self.file
         if self.module and os.getcwd() not in sys.path:  # an installed script's path has its own folder there
             sys.path.insert(0, os.getcwd())

@@ -30,10 +30,12 @@ def line(name: str, password: str) -> str:
     """
     What stands in the file for a name.
 
-    @raise ValueError: when the name is empty or has a colon, which ends it.
+    @raise ValueError: when the name is empty or has a colon, which ends it; or the password is empty.
     """
     if not name or ":" in name or not name.isprintable():
         raise ValueError(f"a name must not be empty or have a colon: {name!r}")
+    if not password:
+        raise ValueError("the password must not be empty")
     salt = urandom(16)
     words = (
         "scrypt",
@@ -102,6 +104,8 @@ def main(arguments: list[str]) -> int:
     """Print the line for a name, whose password is asked for, or read from what is no terminal."""
     try:
         (name,) = arguments
+        if name.startswith("-"):
+            raise ValueError(f"there is no option {name}")
         password = (
             getpass(f"Password for {name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
         )

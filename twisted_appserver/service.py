@@ -72,6 +72,8 @@ class AppService(Service):
         }
         name = NAMES[settings.server_type]
         beside = {"threads", "cluster"} & {handler.executor for handler in router.handlers}
+        if {"processes", "cluster"} & {name, *beside}:
+            application.check()
         executors = {"inline": InlineExecutor(), **{each: makers[each]() for each in {name, *beside}}}
         self.executor = executors[name]
         proxies = Proxies(settings.proxied) if settings.proxied else None
