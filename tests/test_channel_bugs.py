@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString, wrapClientTLS
+from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from tests.channel_memory import begin, everything, settle, talk
-from tests.wire import connect, request
+from tests.test_channel_transports import certificate
+from tests.wire import Connection, request
 from twisted_appserver import AppResource, InlineExecutor, channel
 from twisted_appserver.options import Settings
 from twisted_appserver.site import AppSite
@@ -170,23 +174,26 @@ class OtherResourceTests(MemoryTestCase):
             self.assertTrue(transport.disconnecting, value)
 
 
+def tcp(port: int) -> Any:
+    return TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=10)
+
+
 class SocketTests(TestCase):
     timeout = 30
 
-    async def test_slow_reader(self) -> None:
-        """A client that takes its time over a large answer is not idle."""
+    async def read_slowly(self, description: str, endpoint: Callable[[int], Any]) -> None:
+        """Take time over a large answer, longer than an idle connection has."""
 
         async def function() -> dict[str, str]:
             return {"text": "x" * 10_000_000}
 
         app = AppResource([("/x", function)], reactor, InlineExecutor())
         self.addCleanup(app.dispatcher.stop)
-        port = reactor.listenTCP(  # type: ignore[attr-defined]
-            0, AppSite(app, reactor, Settings(idle_timeout=0.5)), interface="127.0.0.1"
-        )
+        site = AppSite(app, reactor, Settings(idle_timeout=0.5))
+        port: Any = await serverFromString(reactor, description).listen(site)
         self.addCleanup(port.stopListening)
         for headers in ((), (("Connection", "close"),)):
-            connection = await connect(port.getHost().port)
+            connection = await connectProtocol(endpoint(port.getHost().port), Connection())
             answer: Deferred[Any] = connection.send(request("GET", "/x", headers=headers))
             answer.addErrback(lambda failure: failure)
             transport: Any = connection.transport
@@ -198,4 +205,22 @@ class SocketTests(TestCase):
                 while not answer.called and len(connection.unread) < before + 500_000:
                     await deferLater(reactor, 0)
             self.assertEqual(len((await answer).json["text"]), 10_000_000)
-            await connection.close()
+            if not connection.closed.called:
+                await connection.close()
+
+    async def test_slow_reader(self) -> None:
+        """A client that takes its time over a large answer is not idle."""
+        await self.read_slowly("tcp:0:interface=127.0.0.1", tcp)
+
+    async def test_slow_reader_tls(self) -> None:
+        """Nor is it where the transport is wrapped."""
+        pem, path = certificate(), self.mktemp()
+        with open(path, "wb") as file:
+            file.write(pem)
+        options = optionsForClientTLS("localhost", Certificate.loadPEM(pem))
+        await self.read_slowly(
+            f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}",
+            lambda port: wrapClientTLS(options, tcp(port)),
+        )
+        for warning in self.flushWarnings():
+            self.assertIn("Passing pyOpenSSL", warning["message"])

@@ -570,7 +570,7 @@ class HTTPChannel(Counted):
         elif self._taken():
             self.setTimeout(self._idle)
         elif self._closing:
-            self.transport.abortConnection()
+            self._cut()
         elif self._timing:
             self._refuse(HTTPError(408, f"the headers took longer than {self.header_timeout} seconds"))
         elif self._handlingRequest:
@@ -583,13 +583,28 @@ class HTTPChannel(Counted):
             self.setTimeout(LINGER)
 
     def _taken(self) -> bool:
-        """Whether the client has taken a part of an answer since the last look, and not all of it."""
-        before, transport = self._unsent, self.transport
+        """Whether the client has taken a part of an answer since the last look."""
+        before, transport = self._unsent, self._tcp
         self._unsent = 0
-        if self._direct:
+        if transport is not None:
             waiting = sum(map(len, transport._tempDataBuffer))
             self._unsent = len(transport.dataBuffer) - transport.offset + waiting
         return self._unsent > 0 and self._unsent != before
+
+    def _cut(self) -> None:
+        """Have an end of what is closing. What is with the system already still arrives, if that is all."""
+        if self._direct or self._tcp is None or self._unsent:
+            self.transport.abortConnection()
+        else:
+            self._tcp.loseConnection()
+
+    @property
+    def _tcp(self) -> Any:
+        """What has the socket, where the transport wraps it like TLS does; C{None} if nothing has."""
+        transport: Any = self.transport
+        while transport is not None and not isinstance(transport, Connection):
+            transport = getattr(transport, "transport", None)
+        return transport
 
     def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:
         super().connectionLost(reason)
