@@ -80,6 +80,25 @@ class TimerTests(MemoryTestCase):
         self.wait(11)
         self.assertIn(b" 408 ", transport.value())
 
+    def test_empty_line(self) -> None:
+        """An empty line begins no message: its time does not run, and requests after it are answered."""
+        connection, transport = self.begin(idle_timeout=60, header_timeout=2)
+        for piece in (GET, GET, b"\r\n", *[GET] * 20):
+            connection.dataReceived(piece)
+            self.wait(0.3)
+        self.assertEqual(transport.value().count(b" 200 OK"), 22)
+        connection.dataReceived(b"\r\n")
+        self.wait(59)
+        self.assertFalse(transport.disconnecting)
+
+    def test_one_byte(self) -> None:
+        """One byte begins one, also right behind another message."""
+        for data in (b"G", GET + b"G"):
+            connection, transport = self.begin(idle_timeout=60, header_timeout=2)
+            connection.dataReceived(data)
+            self.wait(3)
+            self.assertIn(b" 408 ", transport.value())
+
     def test_head_for_others(self) -> None:
         """It holds for other resources too."""
         connection, transport = self.begin(Resource(), idle_timeout=60, header_timeout=10)

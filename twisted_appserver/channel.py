@@ -227,7 +227,7 @@ class HTTPChannel(Counted):
                 if not self._deaf:
                     self._refuse(self._error or HTTPError(400, f"this is no HTTP/1.1 request: {error}"))
                 return
-            if self._raw or self._target:
+            if self._open:
                 self._unfinished()
             if self._messages and data:
                 self._dataBuffer.append(data)
