@@ -10,6 +10,7 @@ from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError, ConnectError
+from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -180,6 +181,21 @@ class StopTests(ServiceTestCase):
             await service.stopService()
             self.assertIn((await answer).status, (502, 503))
             os.path.exists(path) and os.remove(path)
+
+    async def test_grace_of_coroutines(self) -> None:
+        """So are coroutines: nothing of them is left, not even the timer that they wait for."""
+
+        async def waits() -> None:
+            await deferLater(reactor, 60)
+
+        service = make_service([(r"/waits/", waits)], port=0, graceful_timeout=0.1)
+        service.startService()
+        answer = Deferred.fromCoroutine(fetch(service.ports[0].getHost().port, "/waits/"))
+        while not service.dispatcher.in_flight:
+            await deferLater(reactor, 0.01)
+        await service.stopService()
+        self.assertEqual((await answer).status, 503)
+        self.assertEqual(service.dispatcher.in_flight, 0)
 
     async def idle(self, channel: str) -> None:
         service, port = await self.start(channel=channel)

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_appserver.calls import CURRENT, Call, Reply
+from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.executors.stream import each, encoded, send_on_reactor
 from twisted_appserver.parts import Parts
@@ -126,4 +127,7 @@ class InlineExecutor:
         job.callback(reply)
 
     def stop(self) -> Deferred[None]:
+        for job in list(self._awaited):
+            job.errback(HTTPError(503, "the server is stopping"))
+            self.cancel(job)
         return succeed(None)
