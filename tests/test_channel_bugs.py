@@ -17,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 from tests.channel_memory import begin, everything, settle, talk
 from tests.test_channel_transports import certificate
 from tests.wire import Connection, request
-from twisted_appserver import AppResource, InlineExecutor, channel
+from twisted_appserver import AppResource, Call, InlineExecutor, channel
 from twisted_appserver.options import Settings
 from twisted_appserver.site import AppSite
 
@@ -243,3 +243,20 @@ class SocketTests(TestCase):
         )
         for warning in self.flushWarnings():
             self.assertIn("Passing pyOpenSSL", warning["message"])
+
+    async def test_proxy(self) -> None:
+        """Behind C{haproxy:} a call's client is whom the PROXY header names, in every request."""
+
+        async def who(call: Call) -> dict[str, str]:
+            return {"client": call.client}
+
+        app = AppResource([("/x", who)], reactor, InlineExecutor())
+        self.addCleanup(app.dispatcher.stop)
+        site = AppSite(app, reactor, Settings())
+        port: Any = await serverFromString(reactor, "haproxy:tcp:0:interface=127.0.0.1").listen(site)
+        self.addCleanup(port.stopListening)
+        connection = await connectProtocol(tcp(port.getHost().port), Connection())
+        connection.transport.write(b"PROXY TCP4 203.0.113.9 127.0.0.1 555 80\r\n")
+        for _ in range(4):
+            self.assertEqual((await connection.send(GET)).json, {"client": "203.0.113.9"})
+        await connection.close()

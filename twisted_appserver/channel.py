@@ -103,7 +103,7 @@ class HTTPChannel(Counted):
     max_body: int | None = None
     max_path = 8192
     header_timeout: float | None = None
-    _client = ""
+    _client: Any = None  # its address, once something has arrived: a proxy's header may tell it
     _answer: Any = None
     _direct = False  # whether an answer can be sent straight to the socket
     _job: Any = None  # the call that is in the works
@@ -143,7 +143,6 @@ class HTTPChannel(Counted):
         super().connectionMade()
         self._idle = self.timeOut
         self._direct = isinstance(self.transport, Connection)
-        self._client = getattr(self.transport.getPeer(), "host", None) or ""
         if self.application is not None:
             self._answer = partial(self.site.answer, self)  # sends it at the end of the reactor's turn
 
@@ -152,6 +151,8 @@ class HTTPChannel(Counted):
     def dataReceived(self, data: bytes) -> None:
         if self._deaf:
             return
+        if self._client is None:
+            self._client = getattr(self.transport.getPeer(), "host", None) or ""
         if self.application is None and not self._timing:
             self.resetTimeout()
         if self._handlingRequest or self._messages:
