@@ -54,6 +54,19 @@ class TimerTests(MemoryTestCase):
         self.wait(2)
         self.assertTrue(transport.disconnecting)
 
+    def test_no_limit(self) -> None:
+        """Without an idle limit a connection stays open, and the one for heads holds still."""
+        connection, transport = self.begin(idle_timeout=0, header_timeout=10)
+        for data in (GET, GET[:20], GET[20:]):
+            self.wait(9)
+            connection.dataReceived(data)
+        self.wait(100)
+        self.assertFalse(transport.disconnecting)
+        self.assertEqual(transport.value().count(b" 200 OK"), 2)
+        connection.dataReceived(GET[:20])
+        self.wait(11)
+        self.assertIn(b" 408 ", transport.value())
+
     def test_after_pieces(self) -> None:
         """After a head that came in pieces, the idle limit holds, not that of heads."""
         connection, transport = self.begin(idle_timeout=60, header_timeout=10)

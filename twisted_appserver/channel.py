@@ -569,7 +569,7 @@ class HTTPChannel(Counted):
         if self.application is None:
             super().timeoutConnection()
         elif self._taken():
-            self.setTimeout(self._idle)
+            self.setTimeout(self._idle or LINGER)
         elif self._closing:
             self._cut()
         elif self._timing:

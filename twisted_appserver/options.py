@@ -64,7 +64,9 @@ class Settings:
     header_timeout: float = _option(
         10.0, "S", "Seconds from the first byte of a request to the end of its headers"
     )
-    idle_timeout: float = _option(60.0, "S", "Seconds that a connection may stay open without a request")
+    idle_timeout: float = _option(
+        60.0, "S", "Seconds that a connection may stay open without a request; 0 for no limit"
+    )
     max_requests: int = _option(
         0, "N", "Replace a worker process after so many calls, a few more; 0 for never"
     )

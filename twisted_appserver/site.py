@@ -30,7 +30,7 @@ class AppSite(Site):
     displayTracebacks = False
 
     def __init__(self, resource: Any, reactor: Any, settings: Settings) -> None:
-        super().__init__(resource, timeout=settings.idle_timeout, reactor=reactor)
+        super().__init__(resource, timeout=settings.idle_timeout or None, reactor=reactor)
         self.protocol: Any = HTTPChannel if settings.channel == "llhttp" else Counted
         self._application = resource if isinstance(resource, AppResource) else None
         self._settings = settings
