@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, gatherResults
+from twisted.internet.threads import deferToThread
 
 from tests.executing import ExecutorTestCase, get, said
 from twisted_appserver import Route, ThreadExecutor
@@ -98,6 +100,26 @@ class ThreadTests(ExecutorTestCase):
             names = [said(reply)["name"] for reply in await gatherResults(replies)]
             self.assertEqual(names, [str(n) for n in range(size)])
         self.assertEqual((executor.completed, executor.pending, len(gate.begun)), (254, 0, 254))
+
+    async def test_reactor_pool(self) -> None:
+        """While every thread is held, those that the reactor's pool had before are there for others."""
+        pool, gate = reactor.getThreadPool(), Gate()  # type: ignore[attr-defined]
+        self.addCleanup(gate.open.set)
+        before = pool.max
+        for size in (None, 3):
+            executor = ThreadExecutor(reactor, size)
+            self.addCleanup(executor.stop)
+            await executor.start()
+            self.assertEqual((executor.size, pool.max), (size or before, before + (size or before)))
+            dispatcher = self.dispatcher(executor, "threads", gate.patterns)
+            held = [dispatcher.dispatch(get(f"/hold/{n}/")) for n in range(executor.size)]
+            await self.until(lambda executor=executor: executor.running == executor.size)
+            self.assertEqual(await deferToThread(lambda: "done").addTimeout(5, reactor), "done")
+            gate.open.set()
+            await gatherResults(held)
+            gate.open.clear()
+            await executor.stop()
+            self.assertEqual(pool.max, before)
 
     async def test_order(self) -> None:
         """Calls begin in the order in which they were submitted."""

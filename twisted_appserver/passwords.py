@@ -23,7 +23,7 @@ from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 COST, BLOCK, PARALLEL = 2**14, 8, 1  # of scrypt: 16 MiB and about 50 ms
-TURNS = 2  # passwords at the same time, so that guessing leaves the threads to the functions
+TURNS = 2  # passwords at the same time, so that guessing leaves threads to others
 
 
 def line(name: str, password: str) -> str:

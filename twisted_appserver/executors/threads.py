@@ -46,7 +46,8 @@ class ThreadExecutor:
     """
     Performs calls in threads of a pool.
 
-    @param reactor: an C{IReactorThreads} and C{IReactorTime}; its thread pool is used if none is given.
+    @param reactor: an C{IReactorThreads} and C{IReactorTime}; its thread pool is used if none is given, and
+        from start to stop it is larger by C{size}, so that what it had is left to others.
     @param size: how many threads at most; as many as the pool has if C{None}.
     @param pool: a C{twisted.python.threadpool.ThreadPool}, started and stopped by its owner.
     """
@@ -56,6 +57,7 @@ class ThreadExecutor:
     def __init__(self, reactor: Any, size: int | None = None, pool: Any = None) -> None:
         self._reactor, self._pool, self._size = reactor, pool, size
         self._soon = at_end_of_turn(reactor)
+        self._added = 0  # threads that the reactor's pool has for us
         self.completed = self.failed = 0
         self._running: dict[Job, int] = {}  # and the numbers of their threads
         self._waiting: deque[Job] = deque()
@@ -83,10 +85,15 @@ class ThreadExecutor:
         return len(self._running)
 
     def start(self) -> Deferred[None]:
-        if self._pool is None:  # one that was handed in is its owner's
-            pool = self._reactor.getThreadPool()
-            pool.adjustPoolsize(maxthreads=max(pool.max, self.size))
+        if self._pool is None and not self._added:  # one that was handed in is its owner's
+            self._size = self._added = self.size
+            self._grow(self._added)
         return succeed(None)
+
+    def _grow(self, threads: int) -> None:
+        """Change the reactor's pool by our threads, so that who else needs it never waits for our calls."""
+        pool = self._reactor.getThreadPool()
+        pool.adjustPoolsize(maxthreads=max(pool.min, pool.max + threads))
 
     def submit(self, job: Job) -> None:
         self._waiting.append(job)
@@ -240,4 +247,7 @@ class ThreadExecutor:
         self._waiting.clear()
         for job in given_up:
             job.errback(HTTPError(503, "the server is stopping"))
+        if self._added:
+            self._grow(-self._added)
+            self._added = 0
         return succeed(None)
