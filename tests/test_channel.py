@@ -137,9 +137,14 @@ REFUSED = {
         b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 200000,
         400,
     ),
-    "an upgrade with a body": (
-        b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
+    "a tunnel with a body": (
+        b"CONNECT a:1 HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
         b"Content-Length: 2\r\n\r\nab",
+        400,
+    ),
+    "an upgrade with a body of two lengths": (
+        b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
+        b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         400,
     ),
 }
@@ -208,6 +213,19 @@ class MessageTests(SynchronousTestCase):
         offer = b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
         sent, closed = talk([offer + REQUEST])
         self.assertEqual(([each.status for each in answers(sent)], closed), ([200, 200], False))
+
+    def test_upgrade_with_body(self) -> None:
+        """It is where there is a body, which belongs to the message, cut wherever it may be."""
+        head = b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
+        for rest in (
+            b"Content-Length: 4\r\n\r\nGET ",
+            b"Transfer-Encoding: chunked\r\n\r\n4\r\nGET \r\n0\r\n\r\n",
+        ):
+            data = head + rest + REQUEST
+            for at in range(1, len(data)):
+                sent, closed = talk([data[:at], data[at:]])
+                first, second = answers(sent)
+                self.assertEqual((first.json["body"], second.status, closed), ("GET ", 200, False), at)
 
     def test_head(self) -> None:
         """HEAD has the length of GET, and no body."""

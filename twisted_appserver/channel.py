@@ -138,6 +138,7 @@ class HTTPChannel(Counted):
         self._received = 0  # bytes of its body
         self._request: Any = None  # for another resource
         self._in_body = False
+        self._offered = False  # whether it has a body and offers to upgrade
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -224,6 +225,8 @@ class HTTPChannel(Counted):
                 self._parser.feed_data(piece)
             except HttpParserUpgrade as upgrade:  # which we ignore (RFC 9110, section 7.8)
                 data = piece[upgrade.args[0] :] + data
+                if self._offered:
+                    data = self._without_upgrade() + data
             except HttpParserError as error:
                 if not self._deaf:
                     self._refuse(self._error or HTTPError(400, f"this is no HTTP/1.1 request: {error}"))
@@ -233,6 +236,14 @@ class HTTPChannel(Counted):
             if self._messages and data:
                 self._dataBuffer.append(data)
                 return
+
+    def _without_upgrade(self) -> bytes:
+        """The head of a message with a body, anew: its offer would keep llhttp from reading the body."""
+        words = (self._parser.get_method(), self._target, self._parser.get_http_version().encode())
+        fields = [b"%b: %b\r\n" % field for field in self._headers if field[0] != b"upgrade"]
+        self._parser = HttpRequestParser(self)
+        self._begin()
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (*words, b"".join(fields))
 
     def _unfinished(self) -> None:
         """Check what has arrived of a message that is not complete."""
@@ -286,6 +297,11 @@ class HTTPChannel(Counted):
         self._check_host(fields.get(b"host"))
         length = self._check_length(fields)
         self._chunked = length is None
+        self._offered = length != 0 and self._parser.should_upgrade()
+        if self._offered:
+            if b"upgrade" not in fields:
+                self._fail(400, "a request to connect must not have a body")
+            return
         if self.application is None:
             self._head = _Head(self._headers, b"HTTP/" + version.encode(), length, self._keep)
             if not (self._handlingRequest or self._messages):
@@ -324,8 +340,6 @@ class HTTPChannel(Counted):
             length = int(fields.get(b"content-length", b"0"))
             if self.max_body is not None and length > self.max_body:
                 self._fail(413, f"the body is longer than {self.max_body} bytes")
-        if self._parser.should_upgrade() and length != 0:
-            self._fail(400, "a request to upgrade must not have a body")
         return length
 
     def on_body(self, data: bytes) -> None:
@@ -341,6 +355,8 @@ class HTTPChannel(Counted):
             self._body = []
 
     def on_message_complete(self) -> None:
+        if self._offered:
+            return
         method = self._parser.get_method()
         self._open = False
         if self.application is not None:
