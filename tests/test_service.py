@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
 from treq.client import HTTPClient
@@ -241,10 +242,26 @@ class StopTests(ServiceTestCase):
         """An address that is taken raises CannotListenError, and leaves nothing open."""
         _, port = await self.start()
         listen = ("tcp:0:interface=127.0.0.1", f"tcp:{port}:interface=127.0.0.1")
-        service = make_service(app="tests.cases", listen=listen)
+        path = self.mktemp()
+        service = make_service(app="tests.cases", listen=listen, access_log=path, log_format="json")
         self.assertRaises(CannotListenError, service.startService)
+        opened = {os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")}
+        self.assertNotIn(os.path.realpath(path), opened)
+        self.assertEqual((service.running, service.ports, service.dispatcher.observers), (0, [], []))
         await service.stopService()
-        self.assertEqual(service.ports, [])
+
+    async def test_after_taken(self) -> None:
+        """A service that could not start can be started when the address is free, and logs a request once."""
+        other, port = await self.start()
+        path = self.mktemp()
+        service = make_service(app="tests.cases", port=port, access_log=path)
+        self.assertRaises(CannotListenError, service.startService)
+        await other.stopService()
+        service.startService()
+        await fetch(port, "/echo/1/")
+        await service.stopService()
+        self.assertEqual(len(Path(path).read_text().splitlines()), 1)
+        self.assertEqual(service.dispatcher.observers, [])
 
 
 class MakeTests(SynchronousTestCase):

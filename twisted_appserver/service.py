@@ -105,15 +105,21 @@ class AppService(Service):
         settings = self._settings
         if (asked := credentials(self._reactor, settings)) is not None:
             self._guard.ask(asked)
+        access_log = AccessLog(settings.access_log) if settings.access_log else None
+        try:
+            self._listening.open(self.site)
+        except Exception:
+            if access_log is not None:
+                access_log.close()
+            raise
         super().startService()
         if self.started.called:
             self.started = Deferred()
-        if settings.access_log:
-            self._access_log = AccessLog(settings.access_log)
-            self.dispatcher.observers.append(self._access_log)
+        if access_log is not None:
+            self._access_log = access_log
+            self.dispatcher.observers.append(access_log)
         if settings.log_format or (sys.__stdout__ is not None and sys.__stdout__.isatty()):
             self.dispatcher.observers.append(self._requests)
-        self._listening.open(self.site)
         self.site.ports = list(self.ports)
         started = [executor.start() for executor in self.dispatcher.executors.values()]
         gatherResults(started, consumeErrors=True).addCallbacks(self._begun, self._not_begun)
