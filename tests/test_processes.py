@@ -196,6 +196,8 @@ class ProcessTests(ExecutorTestCase):
         for pid in pids:
             self.assertRaises(ProcessLookupError, os.kill, pid, 0)
         self.assertEqual((executor.running, executor.pending), (0, 0))
+        late = await dispatcher.dispatch(get("/pid/"))  # as what is pipelined behind a call given up
+        self.assertEqual((late.status, executor.pending), (503, 0))
 
     async def test_stop_while_starting(self) -> None:
         """A pool that is stopped while it starts leaves no process, and its start fails or has ended."""

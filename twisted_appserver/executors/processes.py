@@ -101,6 +101,9 @@ class ProcessExecutor:
     # ---- calls ----
 
     def submit(self, job: Job) -> None:
+        if self._stopped:
+            self.ended(job, HTTPError(503, "the server is stopping"))
+            return
         self._waiting.append(job)
         self.kick()
 
