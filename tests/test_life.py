@@ -171,6 +171,16 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual((await dispatcher.dispatch(get("/pid/"))).status, 200)
         self.assertEqual((len(executor.crew.workers), executor.unready()), (1, ""))
 
+    async def test_no_process(self) -> None:
+        """A worker that the system does not let start leaves no file behind."""
+        executor, _ = await self.pool(1)
+        folder = self.mktemp()
+        os.mkdir(folder)
+        refused = patch.object(reactor, "spawnProcess", side_effect=OSError(11))
+        with patch("tempfile.tempdir", folder), refused:
+            await self.assertFailure(executor.renew(Router(cases.url_patterns)), ConfigurationError)
+        self.assertEqual(os.listdir(folder), [])
+
     async def test_descriptors(self) -> None:
         """Workers that have ended leave no descriptor behind."""
         executor, dispatcher = await self.pool(1)

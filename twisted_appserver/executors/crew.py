@@ -68,6 +68,7 @@ class Crew:
         """Start a worker, or say in L{trouble} why the system does not let us."""
         search = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
         environ = {**os.environ, "PYTHONPATH": search}
+        worker: Worker | None = None
         try:
             worker = Worker(self._pool, self._reactor, self._application, router or self._pool.router)
             self._reactor.spawnProcess(worker, sys.executable, [sys.executable, "-m", MODULE], environ)
@@ -75,6 +76,9 @@ class Crew:
             self._failures += 1
             self.trouble = f"a worker process cannot be started: {error}"
             self.log.error("{trouble}", trouble=self.trouble)
+            if worker is not None:
+                worker._progress.remove()
+                worker._progress.close()
             return None
         self.workers.append(worker)
         if self._max_requests:
