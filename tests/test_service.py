@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from pathlib import Path
@@ -227,6 +228,20 @@ class StopTests(ServiceTestCase):
             await service.started
             answer = await fetch(service.ports[0].getHost().port, "/echo/1/")
             self.assertEqual(answer.json, {"a": "1"})
+
+    async def test_while_starting(self) -> None:
+        """A stop before the workers are ready fails the start for who waits for it, and is no error else."""
+        awaited, forgotten = (
+            make_service(app="tests.cases", port=0, server_type=FORKED_SERVER, workers=1) for _ in range(2)
+        )
+        awaited.startService()
+        forgotten.startService()
+        failed = self.assertFailure(awaited.started, ConfigurationError)
+        await gatherResults([awaited.stopService(), forgotten.stopService()])
+        await failed
+        del awaited, forgotten
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_handed_in(self) -> None:
         """A table that was handed in cannot be loaded again, and goes on."""

@@ -131,6 +131,8 @@ class AppService(Service):
     def _not_begun(self, failure: Failure) -> None:
         error = failure.value
         self.started.errback(error.subFailure if isinstance(error, FirstError) else failure)
+        if not self.running:  # it was stopped, which is no error where nobody waits for the start
+            self.started.addErrback(lambda _: None)
 
     @property
     def ports(self) -> list[Any]:
