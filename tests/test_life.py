@@ -249,6 +249,20 @@ class StuckTests(ExecutorTestCase):
             await self.until(lambda: len(executor.pids) == 2 and pid not in executor.pids)
         self.assertEqual((executor.running, executor.pending, executor.completed), (0, 0, 20))
 
+    async def test_frozen_while_renewed(self) -> None:
+        """A new worker that does not become ready is killed after a while; the old code goes on."""
+        executor, _ = await self.pool()
+        before = executor.pids
+        with patch.object(crew, "NEW", 0.2):
+            renewed = executor.renew(Router(cases.url_patterns))
+            os.kill(executor.crew.workers[1].pid, signal.SIGSTOP)
+            error = await self.assertFailure(renewed, ConfigurationError)
+        self.assertIn("not ready after 0.2 seconds", str(error))
+        await self.until(lambda: len(executor.crew.workers) == 1)
+        self.assertEqual(executor.pids, before)
+        await executor.renew(Router(cases.url_patterns))
+        self.assertNotEqual(executor.pids, before)
+
     async def test_thread_left(self) -> None:
         """A worker that a thread of some function keeps alive is gone soon after it was replaced."""
         with patch.object(connection, "ENDING", 0.2):

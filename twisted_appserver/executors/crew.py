@@ -20,6 +20,7 @@ MODULE = "twisted_appserver.executors.worker"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BACK_OFF = 30.0  # seconds, the longest pause before a worker that did not start is tried again
 KILLED = 1.0  # seconds, the longest where it was killed
+NEW = 60.0  # seconds that the workers of new code have to become ready
 LOOK = 1.0  # seconds between two looks at the memory of workers
 MOST = 5  # workers one after the other that may be killed before new code is given up
 JITTER = 0.1  # of max_requests, so that workers are not all replaced at once
@@ -175,9 +176,9 @@ class Crew:
 
         @param router: of the application as it is now.
         @return: fires when they do; fails with L{ConfigurationError}, and the old ones go on, if one of them
-            cannot start.
+            cannot start, or is not ready in time.
         """
-        renewed: Deferred[None] = Deferred()
+        renewed: Deferred[None] = Deferred(self._late).addTimeout(NEW, self._reactor)
         self._renewing = router, renewed
         if not all(self._spawn(router) for _ in range(self._size)):
             self._give_up_renewing()
@@ -197,6 +198,10 @@ class Crew:
                 worker.retire()
         self._pool.adopt(router)
         renewed.callback(None)
+
+    def _late(self, _: Deferred[None]) -> None:
+        self.trouble = f"the new workers are not ready after {NEW:g} seconds"
+        self._give_up_renewing()
 
     def _give_up_renewing(self) -> None:
         assert self._renewing is not None
