@@ -283,6 +283,8 @@ class ProxiesTests(SynchronousTestCase):
             ("10.0.0.1", b"2001:db8::1", "2001:db8::1"),
             ("10.0.0.1", b"192.0.2.1, <script>", "10.0.0.1"),
             ("10.0.0.1", b"192.0.2.1, , ", "192.0.2.1"),
+            ("10.0.0.1", b'fe80::1%" 200 1 "forged', "10.0.0.1"),
+            ("10.0.0.1", b"[fe80::1%eth0]:80", "10.0.0.1"),
         ):
             self.assertEqual(self.client(proxies, peer, (b"x-forwarded-for", said))[0], expected, said)
 

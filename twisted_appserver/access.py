@@ -33,7 +33,8 @@ SHORTEST = 16  # characters of a token
 MOST = 64  # names with passwords that are checked at the same time: each takes a while, on purpose
 PAIR = re.compile(rb"""([\w!#$%&*+.^`|~-]+)=("[^"\\]*"|[^\s",;\\]+)""")
 FORWARDED = re.compile(rb"[\s,]*(?:%b(?:[\s,;]+|$))*" % PAIR.pattern)  # RFC 7239, section 4
-ADDRESS = re.compile(r"\[([^\]]+)\](?::\d+)?|([\d.]+):\d+|(.*)")  # with a port, or without
+# With a port, or without; not with a zone (RFC 4007, section 11), which is any text behind a %.
+ADDRESS = re.compile(r"\[([^\]%]+)\](?::\d+)?|([\d.]+):\d+|([^%]*)")
 
 
 def read_token(path: str) -> bytes:
