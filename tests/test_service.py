@@ -19,6 +19,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from tests import cases, http_cases
 from tests.load import crowd
+from tests.test_channel_transports import certificate
 from tests.wire import connect, exchange, fetch, request
 from twisted_appserver import (
     FORKED_SERVER,
@@ -97,6 +98,16 @@ class ServeTests(ServiceTestCase):
         service, port = await self.start(threads=7)
         self.assertIn(f"http://localhost:{port}/", service.line())
         self.assertIn("threaded, 7 threads", service.line())
+
+    async def test_line_elsewhere(self) -> None:
+        """The URLs are right over TLS and IPv6 too."""
+        path = Path(self.mktemp())
+        path.write_bytes(certificate())
+        tls = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
+        service, _ = await self.start(listen=(tls, r"tcp:0:interface=\:\:1"))
+        first, second = (port.getHost().port for port in service.ports)
+        self.assertIn(f"https://localhost:{first}/ http://[::1]:{second}/ ", service.line())
+        self.flushWarnings()  # of what Twisted 26.10 does with the newest pyOpenSSL
 
     async def test_loopback(self) -> None:
         """Without other words it listens on loopback only, and answers to loopback's names only."""

@@ -67,10 +67,13 @@ class Listening:
         return closed
 
     def __str__(self) -> str:
-        return " ".join(_place(port.getHost()) for port in self.ports)
+        return " ".join(_place(port) for port in self.ports)
 
 
-def _place(address: Any) -> str:
+def _place(port: Any) -> str:
+    address = port.getHost()
     if not hasattr(address, "port"):
         return str(getattr(address, "name", address))
-    return f"http://{address.host.replace('127.0.0.1', 'localhost')}:{address.port}/"
+    scheme = "https" if getattr(port, "_type", "") == "TLS" else "http"
+    host = f"[{address.host}]" if ":" in address.host else address.host.replace("127.0.0.1", "localhost")
+    return f"{scheme}://{host}:{address.port}/"
