@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor
@@ -14,6 +15,7 @@ from tests import cases
 from tests.programs import Program
 from tests.test_command import TWISTD, CommandTestCase
 from tests.wire import Answer, exchange, fetch, request
+from twisted_appserver.executors.cluster import Once
 
 DASK = [sys.executable, "-c", "from dask.__main__ import main; main()"]
 APP = """\
@@ -42,6 +44,12 @@ def pid():
     return {"pid": os.getpid()}
 
 
+def waits(path: str):
+    with open(path, "a") as file:
+        file.write("x")
+    time.sleep(20)
+
+
 def sleeps(seconds: float):
     time.sleep(seconds)
     return {"slept": seconds}
@@ -52,6 +60,7 @@ url_patterns = (
     Route(r"/dies_once", dies_once, idempotent=True),
     (r"/pid", pid),
     (r"/sleeps", sleeps),
+    (r"/waits", waits),
     Route(r"/hurried", sleeps, timeout=0.5),
 )
 """
@@ -172,11 +181,40 @@ class ClusterTests(CommandTestCase):
             *DASK, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", folder=folder
         )
         address = (await scheduler.line(r"Scheduler at:\s+(tcp://127.0.0.1:\d+)"))[1]
+        return scheduler, await self.worker(address, folder), address
+
+    async def worker(self, address: str, folder: str) -> Program:
         worker = self.start(
             *DASK, "worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny", folder=folder
         )
         await worker.line("Registered to")
-        return scheduler, worker, address
+        return worker
+
+    async def test_two_servers(self) -> None:
+        """A call that has begun is not run again either when another server has come to the scheduler."""
+        folder = self.folder_of(app=APP)
+        _, worker, address = await self.dask(folder)
+        _, port = await self.serve("--scheduler", address, folder=folder)
+        path = os.path.abspath(self.mktemp())
+        call = Deferred.fromCoroutine(fetch(port, f"/waits?path={path}"))
+        while not os.path.exists(path):
+            await deferLater(reactor, 0.05)
+        await self.serve("--scheduler", address, folder=folder)
+        await self.worker(address, folder)
+        worker.kill()
+        self.assertEqual((await call).status, 502)
+        self.assertEqual(os.path.getsize(path), 1)
+
+    def test_once(self) -> None:
+        """A task begins once, and not when it has been forgotten; what is known of it is forgotten too."""
+        once, scheduler = Once(), SimpleNamespace(tasks={"a": 1, "b": 2}, handlers={})
+        once.start(scheduler)
+        begin = scheduler.handlers["appserver_begin"]
+        self.assertEqual([begin(key) for key in "aabc"], [True, False, True, False])
+        del scheduler.tasks["a"]
+        once.transition("a", "memory", "forgotten", stimulus_id="")
+        self.assertEqual([begin(key) for key in "ab"], [False, False])
+        self.assertEqual(once._begun, {"b"})
 
     async def test_absent(self) -> None:
         """Workers without the application's code are told of at the start, which ends with one line."""

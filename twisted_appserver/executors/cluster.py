@@ -36,7 +36,6 @@ from twisted_appserver.results import perform
 from twisted_appserver.routing import Router
 
 ONCE, AGAIN = "appserver-once-", "appserver-again-"  # begin the keys of tasks that may run once, or again
-KNOWN = 20_000  # tasks that have begun which the scheduler remembers
 AHEAD = 2  # tasks with Dask for each of its threads
 PARCEL = 8  # calls that a task may carry,
 BUDGET = 0.15  # and the seconds that all of them are expected to take
@@ -103,21 +102,24 @@ def _begin(key: str) -> bool:
 
 
 class Once:
-    """A plugin of the scheduler: knows which tasks have begun."""
+    """A plugin of the scheduler: knows which of its tasks have begun. What is forgotten never begins again."""
 
-    name = "twisted-appserver-once"
+    name, idempotent = "twisted-appserver-once", True  # one for all servers, and when they connect again
 
     def start(self, scheduler: Any) -> None:
-        self._begun: dict[str, None] = {}
+        self._begun: set[str] = set()
+        self._tasks = scheduler.tasks
         scheduler.handlers["appserver_begin"] = self.begin
 
     def begin(self, key: str) -> bool:
-        if key in self._begun:
+        if key in self._begun or key not in self._tasks:
             return False
-        self._begun[key] = None
-        if len(self._begun) > KNOWN:
-            del self._begun[next(iter(self._begun))]
+        self._begun.add(key)
         return True
+
+    def transition(self, key: str, start: str, finish: str, *args: Any, **more: Any) -> None:
+        if finish == "forgotten":
+            self._begun.discard(key)
 
 
 @implementer(IExecutor)
