@@ -8,14 +8,18 @@ from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.task import Clock, deferLater
 
 from tests import cases
 from tests.programs import Program
 from tests.test_command import TWISTD, CommandTestCase
 from tests.wire import Answer, exchange, fetch, request
-from twisted_appserver.executors.cluster import Once
+from twisted_appserver.application import Application
+from twisted_appserver.calls import Call, Reply
+from twisted_appserver.executors.cluster import DaskExecutor, Once, _encoder
+from twisted_appserver.executors.interface import Job
+from twisted_appserver.routing import Router
 
 DASK = [sys.executable, "-c", "from dask.__main__ import main; main()"]
 APP = """\
@@ -166,9 +170,9 @@ class ClusterTests(CommandTestCase):
         for each in (scheduler, worker):
             each.kill()
             await each.ended
-        self.assertEqual((await waiting).status, 503)
         while (await fetch(port, "/-/ready")).status != 503:
-            await deferLater(reactor, 0.05)
+            self.assertEqual((await fetch(port, "/pid")).status, 503)
+        self.assertEqual((await waiting).status, 503)
         self.assertEqual((await fetch(port, "/pid")).status, 503)
         scheduler, worker, _ = await self.dask(folder, int(address.rpartition(":")[2]))
         await self.ready(port, 10.0)
@@ -215,6 +219,22 @@ class ClusterTests(CommandTestCase):
         once.transition("a", "memory", "forgotten", stimulus_id="")
         self.assertEqual([begin(key) for key in "ab"], [False, False])
         self.assertEqual(once._begun, {"b"})
+
+    async def test_cancelled_by_answer(self) -> None:
+        """An answer may give up a call that travelled with it, which has its own."""
+        executor = DaskExecutor(Clock(), Application(), Router([(r"/pid", os.getpid)]))
+        executor._client = SimpleNamespace(status="running")
+        call = Call("GET", "/pid", handler=executor._router.handlers[0])
+        answers: list[int] = []
+        jobs = [
+            Job(call, lambda *_: executor.cancel(jobs[1]), id),
+            Job(call, lambda _, reply: answers.append(reply.status), id),
+        ]
+        future = succeed(_encoder.encode([(Reply(""), 0.0)] * 2))
+        executor._tasks[future] = jobs
+        executor._given.update(dict.fromkeys(jobs, future))
+        await executor._await(jobs, future)
+        self.assertEqual((answers, executor.completed, executor.running, executor.pending), ([200], 2, 0, 0))
 
     async def test_absent(self) -> None:
         """Workers without the application's code are told of at the start, which ends with one line."""

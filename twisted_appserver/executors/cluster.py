@@ -247,9 +247,12 @@ class DaskExecutor:
         if self._stopped:
             return
         self._timer = self._reactor.callLater(LOOK, self._look)
-        if self._client is not None and self._client.status != "running":
+        if self._client is not None and not self._connected:
             self.log.error("the scheduler is gone")
             self._why, self._client = "the scheduler is gone", None
+            waiting, self._waiting = self._waiting, deque()
+            for job in waiting:
+                self._ended(job, HTTPError(503, self._why, [("retry-after", "1")]))
         if self._client is not None:
             self._loop.create_task(self._count(self._client))
         elif self._opening is None:
@@ -275,9 +278,13 @@ class DaskExecutor:
         given = list(self._given)
         return given[: self.size], [*given[self.size :], *self._waiting]
 
+    @property
+    def _connected(self) -> bool:
+        return self._client is not None and self._client.status == "running"
+
     def submit(self, job: Job) -> None:
-        if self._client is None:
-            raise HTTPError(503, self._why or "the cluster starts", [("retry-after", "1")])
+        if not self._connected:
+            raise HTTPError(503, self._why or "the scheduler is gone", [("retry-after", "1")])
         self._waiting.append(job)
         self._kick()
 
@@ -291,7 +298,7 @@ class DaskExecutor:
 
     def _give(self) -> None:
         self._kicked = None
-        while self._client is not None and self._waiting and len(self._tasks) < AHEAD * self.size:
+        while self._connected and self._waiting and len(self._tasks) < AHEAD * self.size:
             jobs = self._parcel()
             key = (AGAIN if jobs[0].call.handler.idempotent else ONCE) + uuid4().hex
             data = _encoder.encode([job.call for job in jobs])
@@ -331,8 +338,9 @@ class DaskExecutor:
             )
             error = HTTPError(500, f"the cluster could not perform the call: {type(why).__name__}: {why}")
         self._tasks.pop(future, None)
-        for job, outcome in zip(jobs, outcomes or [error] * len(jobs), strict=True):
+        for job in jobs:
             self._given.pop(job, None)
+        for job, outcome in zip(jobs, outcomes or [error] * len(jobs), strict=True):
             self._ended(job, outcome)
         self._kick()
 
