@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -149,6 +150,22 @@ class ClusterTests(CommandTestCase):
                     self.assertEqual(answer.status, 422)
         await program.stop()
 
+    async def test_reload(self) -> None:
+        """Where the workers have an older table than the server, no call runs another function than its own."""
+        folder = self.folder_of(app=APP)
+        program, port = await self.serve(folder=folder)
+        first, second = '(r"/pid", pid),', '(r"/sleeps", sleeps),'
+        swapped = APP.replace(first, "FIRST").replace(second, f'{first}(r"/new", pid),').replace("FIRST", second)
+        Path(folder, "app.py").write_text(swapped)
+        program.signal("HUP")
+        await program.line("has been loaded again")
+        self.assertEqual((await fetch(port, "/sleeps?seconds=0")).json, {"slept": 0.0})
+        self.assertIn("pid", (await fetch(port, "/pid")).json)
+        answer = await fetch(port, "/new")
+        self.assertEqual(answer.status, 503)
+        self.assertIn("restart", answer.json["detail"])
+        await program.stop()
+
     async def test_limits(self) -> None:
         """A call has its time limit; too many that wait are refused; what the client gave up is dropped."""
         program, port = await self.serve("--max-pending", "3", folder=self.folder_of(app=APP))
@@ -245,12 +262,14 @@ class ClusterTests(CommandTestCase):
         self.assertIn("cannot import the application", program.err)
 
     async def test_upload(self) -> None:
-        """C{--upload} sends it to them."""
+        """C{--upload} sends it to them, and again what has changed when the server starts again."""
         _, _, address = await self.dask(self.folder_of(other="x = 1"))
-        folder = self.folder_of(app=APP)
-        program, port = await self.serve("--scheduler", address, "--upload", "--app", "app.py", folder=folder)
-        self.assertEqual((await fetch(port, "/pid")).status, 200)
-        await program.stop()
+        words = ("--scheduler", address, "--upload", "--app", "app.py")
+        for name in ("slept", "rested"):
+            folder = self.folder_of(app=APP.replace("slept", name))
+            program, port = await self.serve(*words, folder=folder)
+            self.assertEqual((await fetch(port, "/sleeps?seconds=0")).json, {name: 0.0})
+            await program.stop()
 
     async def test_beside_threads(self) -> None:
         """One service has light functions in threads and heavy ones on the cluster."""

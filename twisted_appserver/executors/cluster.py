@@ -1,7 +1,8 @@
 """Calls performed on a Dask cluster (extra C{cluster}), for functions that outgrow one machine.
 
 Strategy: a call travels as bytes to L{work}, which looks its function up in the application that it imports
-by name, as a worker process does; nothing of the user's is pickled. A task of Dask's costs some milliseconds,
+by name, as a worker process does; nothing of the user's is pickled. The worker's table may be another than
+the server's, so a function is known by its pattern, methods and name, not by its place. A task of Dask's costs some milliseconds,
 so it carries several calls where they are known to be quick, from what calls of the same function took
 before. A few tasks more than there are threads are with Dask, further calls wait here, where they can be
 dropped. Dask runs a task again when its worker dies, also if it had ended and its result was still there, and
@@ -28,11 +29,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_appserver.application import Application
+from twisted_appserver.binding import Handler
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.parts import Parts
-from twisted_appserver.results import perform
+from twisted_appserver.results import perform, problem
 from twisted_appserver.routing import Router
 
 ONCE, AGAIN = "appserver-once-", "appserver-again-"  # begin the keys of tasks that may run once, or again
@@ -50,32 +52,51 @@ UNSEEN = {
         "admin": {"tick": {"interval": "500 ms"}, "system-monitor": {"interval": "5 s"}},
     }
 }
+OTHER = "the call was not run: the cluster's worker has other url_patterns than the server, restart it"
 LISTENS = {"protocol": ["tcp://", "inproc://"], "host": ["127.0.0.1", None]}  # for its workers, and for us
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=lambda handler: handler.index)
+
+def _sign(handler: Handler) -> str:
+    """What a function is known by here and on the workers, whose table may be older or newer."""
+    entry = handler.router.entries[handler.index]
+    return f"{handler.name} {entry.regex} {' '.join(sorted(entry.methods))}"
+
+
+def _signed(router: Router) -> dict[str, Handler]:
+    return {_sign(handler): handler for handler in reversed(router.handlers)}  # the first of equals counts
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_sign)
 _decoder = msgspec.msgpack.Decoder(list[Call])
 _replies = msgspec.msgpack.Decoder(list[tuple[Reply, float]])
 
 
 @lru_cache(8)
-def _router(module: str, file: str, name: str) -> Router:
-    return Router(Application(module, file, name).load())
+def _table(module: str, file: str, name: str) -> dict[str, Handler]:
+    return _signed(Router(Application(module, file, name).load()))
 
 
-def names(where: tuple[str, str, str]) -> list[str]:
-    """On a Dask worker: the functions of the application, in the table's order."""
-    return [handler.name for handler in _router(*where).handlers]
+def signs(where: tuple[str, str, str], uploaded: bool) -> list[str]:
+    """On a Dask worker: what the functions of the application are known by."""
+    if uploaded:  # and imported again
+        _table.cache_clear()
+    return list(_table(*where))
 
 
 def work(where: tuple[str, str, str], data: bytes, key: str) -> bytes:
     """On a Dask worker: perform calls, one after the other. Returns the replies, and the seconds of each."""
     if key.startswith(ONCE) and not _begin(key):
         raise BegunError
-    handlers, outcomes = _router(*where).handlers, []
+    table, outcomes = _table(*where), []
     for call in _decoder.decode(data):
         began = monotonic()
-        force_setattr(call, "handler", handlers[call.handler])
-        outcomes.append((_whole(perform(call)), monotonic() - began))
+        handler = table.get(call.handler)
+        if handler is None:
+            reply = problem(HTTPError(503, OTHER), call.request_id)
+        else:
+            force_setattr(call, "handler", handler)
+            reply = _whole(perform(call))
+        outcomes.append((reply, monotonic() - began))
     return _encoder.encode(outcomes)
 
 
@@ -218,8 +239,8 @@ class DaskExecutor:
         await client.register_plugin(_plugin(self._dask), name=Once.name)
         if self._upload and self._application.file:
             await client.upload_file(self._application.file)
-        workers = await client.run(names, self._where, on_error="return")
-        mine = [handler.name for handler in self._router.handlers]
+        workers = await client.run(signs, self._where, self._upload, on_error="return")
+        mine = list(_signed(self._router))
         for address, found in workers.items():
             if isinstance(found, BaseException):
                 raise ConfigurationError(f"the worker {address} cannot import the application: {found}")
