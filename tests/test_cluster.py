@@ -81,6 +81,33 @@ def pid():
 
 url_patterns = ((r"/light", pid), Route(r"/heavy", pid, executor="cluster"))
 """
+STOPPED = """\
+from multiprocessing import active_children
+
+from twisted.internet import asyncioreactor
+
+asyncioreactor.install()
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater, react
+
+from twisted_appserver.application import Application
+from twisted_appserver.executors.cluster import DaskExecutor
+from twisted_appserver.routing import Router
+
+application = Application("app")
+
+
+async def main(reactor):
+    for seconds in (0.0, 0.3, 0.6):
+        executor = DaskExecutor(reactor, application, Router(application.load()), size=1)
+        started = executor.start()
+        await deferLater(reactor, seconds)
+        await executor.stop()
+        assert started.called and not active_children(), (seconds, started, active_children())
+
+
+react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+"""
 
 
 class ClusterTests(CommandTestCase):
@@ -151,17 +178,18 @@ class ClusterTests(CommandTestCase):
         await program.stop()
 
     async def test_reload(self) -> None:
-        """Where the workers have an older table than the server, no call runs another function than its own."""
+        """Where the workers have an older table than the server, no call runs another's function."""
         folder = self.folder_of(app=APP)
         program, port = await self.serve(folder=folder)
         first, second = '(r"/pid", pid),', '(r"/sleeps", sleeps),'
-        swapped = APP.replace(first, "FIRST").replace(second, f'{first}(r"/new", pid),').replace("FIRST", second)
-        Path(folder, "app.py").write_text(swapped)
+        changed = APP.replace(first, "").replace(second, f"{second} {first}")
+        changed = changed.replace("url_patterns = (", 'url_patterns = ((r"/first", pid),')
+        Path(folder, "app.py").write_text(changed)
         program.signal("HUP")
         await program.line("has been loaded again")
         self.assertEqual((await fetch(port, "/sleeps?seconds=0")).json, {"slept": 0.0})
         self.assertIn("pid", (await fetch(port, "/pid")).json)
-        answer = await fetch(port, "/new")
+        answer = await fetch(port, "/first")
         self.assertEqual(answer.status, 503)
         self.assertIn("restart", answer.json["detail"])
         await program.stop()
@@ -252,6 +280,11 @@ class ClusterTests(CommandTestCase):
         executor._given.update(dict.fromkeys(jobs, future))
         await executor._await(jobs, future)
         self.assertEqual((answers, executor.completed, executor.running, executor.pending), ([200], 2, 0, 0))
+
+    async def test_stopped(self) -> None:
+        """When it is stopped before it has started, nothing of a cluster is left or comes later."""
+        program = self.python("-c", STOPPED, folder=self.folder_of(app=APP))
+        self.assertEqual(await program.ended, 0, program.err)
 
     async def test_absent(self) -> None:
         """Workers without the application's code are told of at the start, which ends with one line."""

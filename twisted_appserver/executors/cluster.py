@@ -2,12 +2,13 @@
 
 Strategy: a call travels as bytes to L{work}, which looks its function up in the application that it imports
 by name, as a worker process does; nothing of the user's is pickled. The worker's table may be another than
-the server's, so a function is known by its pattern, methods and name, not by its place. A task of Dask's costs some milliseconds,
-so it carries several calls where they are known to be quick, from what calls of the same function took
-before. A few tasks more than there are threads are with Dask, further calls wait here, where they can be
-dropped. Dask runs a task again when its worker dies, also if it had ended and its result was still there, and
-that is not ours to allow: before one begins, it asks L{Once} on the scheduler whether it may, unless the
-routes say that its calls are idempotent. When the scheduler is gone, all is made anew as soon as it is back.
+the server's, so a function is known by its pattern, methods and name, not by its place. A task of Dask's
+costs some milliseconds, so it carries several calls where they are known to be quick, from what calls of the
+same function took before. A few tasks more than there are threads are with Dask, further calls wait here,
+where they can be dropped. Dask runs a task again when its worker dies, also if it had ended and its result
+was still there, and that is not ours to allow: before one begins, it asks L{Once} on the scheduler whether it
+may, unless the routes say that its calls are idempotent. When the scheduler is gone, all is made anew as soon
+as it is back.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def _begin(key: str) -> bool:
 
 
 class Once:
-    """A plugin of the scheduler: knows which of its tasks have begun. What is forgotten never begins again."""
+    """A plugin of the scheduler: knows which of its tasks have begun. What it has forgotten never begins."""
 
     name, idempotent = "twisted-appserver-once", True  # one for all servers, and when they connect again
 
@@ -202,8 +203,14 @@ class DaskExecutor:
             raise ConfigurationError(f"{error}: install the extra cluster") from None
         self._dask: Any = distributed
         self._loop, self._stopped = loop, False
-        started: Deferred[None] = Deferred.fromFuture(loop.create_task(self._open()))
+        started: Deferred[None] = Deferred.fromFuture(self._try())
+        started.addErrback(lambda failure: failure.trap(asyncio.CancelledError) and None)  # by stop
         return started.addCallback(self._look)
+
+    def _try(self) -> Any:
+        self._opening = self._loop.create_task(self._open())
+        self._opening.add_done_callback(self._opened)
+        return self._opening
 
     async def _open(self) -> None:
         """
@@ -215,25 +222,29 @@ class DaskExecutor:
             import dask.config
 
             dask.config.update_defaults(UNSEEN)
-            self._cluster = await self._dask.LocalCluster(
+            making = asyncio.ensure_future(self._dask.LocalCluster(
                 n_workers=self.size, threads_per_worker=1, processes=True, dashboard_address=None,
                 asynchronous=True, worker_dashboard_address=None, scheduler_kwargs=LISTENS,
-            )  # fmt: skip
+            ))  # fmt: skip
+            try:
+                await asyncio.shield(making)
+            finally:  # also when this is cancelled, since workers that are half made cannot be closed
+                self._cluster = await making
             self._cluster.adapt(minimum=self.size, maximum=self.size)  # which replaces those that are lost
         local = self._cluster and self._cluster.scheduler.listeners[1].contact_address
+        client = self._dask.Client(
+            local or self._scheduler, asynchronous=True, set_as_default=False, timeout=CONNECT
+        )
         try:
-            client = await self._dask.Client(
-                local or self._scheduler, asynchronous=True, set_as_default=False, timeout=CONNECT
-            )
+            await client
+            await self._prepare(client)
+            client._timeout = 0  # when the connection is lost all is made anew, the plugin too
+            self._client, self._why = client, ""
         except OSError as error:
             raise ConfigurationError(f"the scheduler {self._scheduler} cannot be reached: {error}") from None
-        try:
-            await self._prepare(client)
-        except BaseException:
-            await client.close()
-            raise
-        client._timeout = 0  # when the connection is lost all is made anew, the plugin too
-        self._client, self._why = client, ""
+        finally:
+            if self._client is not client:
+                await client.close()
 
     async def _prepare(self, client: Any) -> None:
         await client.register_plugin(_plugin(self._dask), name=Once.name)
@@ -277,8 +288,7 @@ class DaskExecutor:
         if self._client is not None:
             self._loop.create_task(self._count(self._client))
         elif self._opening is None:
-            self._opening = self._loop.create_task(self._open())
-            self._opening.add_done_callback(self._opened)
+            self._try()
 
     def _opened(self, opening: Any) -> None:
         self._opening = None
@@ -287,7 +297,7 @@ class DaskExecutor:
         if (error := opening.exception()) is not None:
             self._why = str(error)
         else:
-            self.log.info("connected to the scheduler again")
+            self.log.info("connected to the scheduler")
             self._kick()
 
     def unready(self) -> str:
@@ -301,7 +311,7 @@ class DaskExecutor:
 
     @property
     def _connected(self) -> bool:
-        return self._client is not None and self._client.status == "running"
+        return not self._stopped and self._client is not None and self._client.status == "running"
 
     def submit(self, job: Job) -> None:
         if not self._connected:
@@ -382,7 +392,7 @@ class DaskExecutor:
             self._waiting.remove(job)
             return
         future = self._given.get(job)
-        if future is None or self._client is None:
+        if future is None or not self._connected:
             return
         if all(each.called for each in self._tasks[future]):  # Dask drops it if it has not begun
             self._loop.create_task(self._client.cancel([future], force=True))
@@ -397,15 +407,16 @@ class DaskExecutor:
         for job in [*self._waiting, *self._given]:
             job.errback(HTTPError(503, "the server is stopping"))
         self._waiting.clear()
-        client, self._client = self._client, None
-        cluster, self._cluster = self._cluster, None
-        if client is None and cluster is None and self._opening is None:
+        if self._client is None and self._cluster is None and self._opening is None:
             return succeed(None)
-        return Deferred.fromFuture(self._loop.create_task(self._close(client, cluster)))
+        return Deferred.fromFuture(self._loop.create_task(self._close()))
 
-    async def _close(self, client: Any, cluster: Any) -> None:
+    async def _close(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
+            await asyncio.wait([self._opening])
+        client, self._client = self._client, None
+        cluster, self._cluster = self._cluster, None
         for each in (client, cluster):
             if each is not None:
                 await each.close()
