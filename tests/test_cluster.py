@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -223,6 +224,25 @@ class ClusterTests(CommandTestCase):
         await self.ready(port, 10.0)
         self.assertEqual((await fetch(port, "/pid")).status, 200)
         await program.stop()
+
+    async def test_hung_scheduler(self) -> None:
+        """While the scheduler stands still the service is not ready, and asks it one thing at a time."""
+        folder = self.folder_of(app=APP)
+        scheduler, _, address = await self.dask(folder)
+        program, port = await self.serve("--scheduler", address, folder=folder)
+        before = self.descriptors(program)
+        scheduler.signal("STOP")
+        while (answer := await fetch(port, "/-/ready")).status == 200:
+            await deferLater(reactor, 0.1)
+        self.assertIn("does not answer", answer.json["detail"])
+        self.assertLessEqual(self.descriptors(program), before + 3)
+        os.kill(scheduler.transport.pid, signal.SIGCONT)
+        await self.ready(port)
+        self.assertEqual((await fetch(port, "/pid")).status, 200)
+        await program.stop()
+
+    def descriptors(self, program: Program) -> int:
+        return len(os.listdir(f"/proc/{program.transport.pid}/fd"))
 
     async def dask(self, folder: str, port: int = 0) -> tuple[Program, Program, str]:
         """A scheduler and a worker, as an administrator starts them."""

@@ -45,6 +45,7 @@ BUDGET = 0.15  # and the seconds that all of them are expected to take
 HOLD = 0.003  # seconds that calls wait for others to share their task, where every thread has one
 LOOK = 0.5  # seconds between two looks at the connection
 CONNECT = 3.0  # seconds that a try to connect may take
+SILENCE = 5.0  # seconds after which a scheduler that does not answer counts as hung
 # Defaults for Dask in a cluster of our own, without a dashboard: nobody sees these profiles and measurements,
 # which cost 4 % of a machine of two cores. U{https://docs.dask.org/en/stable/configuration.html}
 UNSEEN = {
@@ -181,7 +182,9 @@ class DaskExecutor:
         self._opening: Any = None
         self._timer: Any = None
         self._stopped = False
+        self._counting: Any = None
         self._threads = 0  # of all workers, at the last look
+        self._silent = False  # whether the scheduler did not answer then
 
     @property
     def running(self) -> int:
@@ -261,11 +264,15 @@ class DaskExecutor:
 
     async def _count(self, client: Any) -> None:
         """How many threads there are, for as many calls at the same time."""
-        with suppress(OSError):  # the connection is lost, which is noticed
-            self._threads = sum((await client.nthreads()).values())
-            if self._threads > self.size:
-                self.size = self._threads
-                self._kick()
+        try:
+            self._threads = sum((await asyncio.wait_for(client.nthreads(), SILENCE)).values())
+        except OSError:  # it takes too long, or the connection is lost
+            self._silent = True
+            return
+        self._silent = False
+        if self._threads > self.size:
+            self.size = self._threads
+            self._kick()
 
     @property
     def _where(self) -> tuple[str, str, str]:
@@ -286,7 +293,8 @@ class DaskExecutor:
             for job in waiting:
                 self._ended(job, HTTPError(503, self._why, [("retry-after", "1")]))
         if self._client is not None:
-            self._loop.create_task(self._count(self._client))
+            if self._counting is None or self._counting.done():
+                self._counting = self._loop.create_task(self._count(self._client))
         elif self._opening is None:
             self._try()
 
@@ -301,6 +309,8 @@ class DaskExecutor:
             self._kick()
 
     def unready(self) -> str:
+        if self._client is not None and self._silent:
+            return "the scheduler does not answer"
         if self._client is not None and not self._threads:
             return "the cluster has no workers"
         return self._why
