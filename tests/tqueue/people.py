@@ -60,6 +60,7 @@ def consume(queue: Queue, ledger: Ledger, who: str) -> None:
             held = queue._get(True, 1.0)
         except Empty:
             continue
+        queue._hold(held)
         name = held.item["name"]
         ledger.write("got", name, held.delivery, asked, time.time())
         if random.random() < 0.001:
