@@ -190,7 +190,8 @@ class Village:
         for _, process in (leaving := [each for each in self.people if each[0] == role]):
             process.terminate()
         for _, process in leaving:
-            process.wait(90)
+            if process.wait(90) not in (0, -signal.SIGTERM):
+                raise Wrong(f"one of those that {role} has failed by itself")
         self.people = [each for each in self.people if each[0] != role]
 
     def kill_server(self) -> None:

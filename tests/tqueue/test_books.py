@@ -1,0 +1,15 @@
+"""The books test, for some seconds; C{python -m tests.tqueue.books} does for minutes what this does."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.tqueue import books
+
+
+class BooksTests(SynchronousTestCase):
+    def test_short(self) -> None:
+        """Nothing is lost or doubled, and nobody fails, while servers and people are killed."""
+        counts = books.main(0.15, 7)
+        self.assertGreater(counts["acknowledged"], 100)
+        self.assertGreater(counts["server killed"] + counts["produce killed"] + counts["consume killed"], 0)
