@@ -233,6 +233,21 @@ class StoreCases:
         await deferLater(reactor, SOON + 0.1)
         test.assertEqual((await broker.done("q", number, 1)).number, number)
 
+    async def repeated_and_given_up(self, test: Any, broker: Any) -> None:
+        """A task that was handed out stays with its client, whose repeated request is broken off too."""
+        (number,) = await put(broker, 1)
+        await broker.get("q", None, "g:1")
+        waiting = begin(broker.get("q", None, "", 20.0))
+        await deferLater(reactor, 0.1)
+        again = begin(broker.get("q", None, "g:1", 20.0))
+        again.addErrback(lambda failure: failure.trap(CancelledError))
+        again.cancel()
+        await deferLater(reactor, 0.3)
+        test.assertFalse(waiting.called)
+        test.assertEqual((await broker.get("q", None, "g:1")).number, number)
+        await put(broker, 1)
+        await waiting
+
     async def superseded(self, test: Any, broker: Any) -> None:
         first = begin(broker.get("q", None, "g:1", 20.0))
         await deferLater(reactor, 0.1)

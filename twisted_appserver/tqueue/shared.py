@@ -279,9 +279,13 @@ class SharedBroker:
             self._line_up(request)
 
     def _unwanted(self, request: Request) -> None:
-        """A client that is gone has not had the task that it was to get: this was no delivery."""
+        """
+        A client that is gone has not had the task that it was to get: this was no delivery. A repeated one
+        may come again, and what it had is not new any more.
+        """
         task = request.answer
-        if request.verb == "get" and isinstance(task, Task) and not self._stopping:
+        fresh = request.verb == "get" and not request.look
+        if fresh and isinstance(task, Task) and not self._stopping:
             number, delivery = task.number, task.deliveries
             back = Request("release", request.name, number=number, delivery=delivery, undo=task.lease)
             self._ask(back).addErrback(lambda failure: self.log.warn("not given back: {e}", e=failure.value))
