@@ -7,15 +7,14 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString, wrapClientTLS
-from twisted.internet.ssl import Certificate, optionsForClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from tests.channel_memory import begin, everything, settle, talk
-from tests.test_channel_transports import certificate
+from tests.test_channel_transports import over_tls
 from tests.wire import Connection, request
 from twisted_appserver import AppResource, Call, InlineExecutor, channel
 from twisted_appserver.options import Settings
@@ -246,14 +245,8 @@ class SocketTests(TestCase):
 
     async def test_slow_reader_tls(self) -> None:
         """Nor is it where the transport is wrapped."""
-        pem, path = certificate(), self.mktemp()
-        with open(path, "wb") as file:
-            file.write(pem)
-        options = optionsForClientTLS("localhost", Certificate.loadPEM(pem))
-        await self.read_slowly(
-            f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}",
-            lambda port: wrapClientTLS(options, tcp(port)),
-        )
+        place, wrap = over_tls(self.mktemp())
+        await self.read_slowly(place, lambda port: wrap(tcp(port)))
         for warning in self.flushWarnings():
             self.assertIn("Passing pyOpenSSL", warning["message"])
 

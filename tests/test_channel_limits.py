@@ -8,9 +8,8 @@ from typing import Any
 from hypothesis import settings
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
 from twisted.internet.error import ConnectionLost
-from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -18,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests import http_cases
 from tests.channel_memory import begin, pieces, settle, talk
 from tests.properties import given, st
-from tests.test_channel_transports import certificate, told
+from tests.test_channel_transports import over_tls, told
 from tests.test_resource import resource
 from tests.wire import Connection, connect, read, request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route
@@ -260,17 +259,12 @@ class SocketTests(TestCase):
 
     async def test_refused_while_sending(self) -> None:
         """A client of any transport that goes on sending after the refusal can still read it."""
-        path = os.path.abspath(self.mktemp())
-        pem = certificate()
-        with open(path, "wb") as file:
-            file.write(pem)
-        options = optionsForClientTLS("localhost", Certificate.loadPEM(pem))
-        tls = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
+        tls, wrap = over_tls(os.path.abspath(self.mktemp()))
         for description in ("tcp:0:interface=127.0.0.1", tls):
             port = await self.serve(description, max_body=1_000)
             endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
             if description == tls:
-                endpoint = wrapClientTLS(options, endpoint)
+                endpoint = wrap(endpoint)
             head, _, _ = request("POST", "/x", b"x" * 3_000_000).partition(b"\r\n\r\n")
             for _ in range(5):
                 connection = await connectProtocol(endpoint, Connection())

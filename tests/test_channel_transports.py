@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,6 +29,16 @@ from twisted_appserver.options import CHANNELS, Settings
 from twisted_appserver.site import AppSite
 
 LARGE = b'{"a":"' + b"x" * 90_000 + b'"}'
+
+
+def over_tls(path: str) -> tuple[str, Callable[[Any], Any]]:
+    """A server's endpoint, whose certificate is written to C{path}, and what wraps a client's of TCP."""
+    pem = certificate()
+    with open(path, "wb") as file:
+        file.write(pem)
+    options = optionsForClientTLS("localhost", Certificate.loadPEM(pem))
+    place = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
+    return place, lambda endpoint: wrapClientTLS(options, endpoint)
 
 
 def certificate() -> bytes:
@@ -105,14 +116,8 @@ class TransportTests(TestCase):
 
     async def test_tls(self) -> None:
         """Over TLS as well."""
-        pem, path = certificate(), self.mktemp()
-        with open(path, "wb") as file:
-            file.write(pem)
-        options = optionsForClientTLS("localhost", Certificate.loadPEM(pem))
-        await self.check(
-            f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}",
-            lambda port: wrapClientTLS(options, self.tcp(port)),
-        )
+        place, wrap = over_tls(self.mktemp())
+        await self.check(place, lambda port: wrap(self.tcp(port)))
         for warning in self.flushWarnings():  # of what Twisted 26.10 does with the newest pyOpenSSL
             self.assertIn("Passing pyOpenSSL", warning["message"])
 

@@ -131,21 +131,21 @@ class ScriptTests(CommandTestCase):
         self.assertIn("__name__", program.err)
         self.assertNotIn("Traceback", program.err)
 
-    async def test_no_table(self) -> None:
-        """A script without url_patterns is told so in one line."""
-        text = "import twisted_appserver\ntwisted_appserver.run_server(port=0)\n"
+    async def refused(self, statement: str) -> str:
+        """The one line with which a script ends that does this."""
+        text = f"import twisted_appserver\ntwisted_appserver.{statement}\n"
         program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
         self.assertNotEqual(await program.ended, 0)
         self.assertEqual(program.err.count("\n"), 1, program.err)
-        self.assertIn("url_patterns", program.err)
+        return str(program.err)
+
+    async def test_no_table(self) -> None:
+        """A script without url_patterns is told so in one line."""
+        self.assertIn("url_patterns", await self.refused("run_server(port=0)"))
 
     async def test_no_name(self) -> None:
         """A table without a name, which worker processes could not import, is refused at once."""
-        text = "import twisted_appserver\ntwisted_appserver.run_server((('/', print),), 0, 'forked')\n"
-        program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
-        self.assertNotEqual(await program.ended, 0)
-        self.assertEqual(program.err.count("\n"), 1, program.err)
-        self.assertIn("global variable", program.err)
+        self.assertIn("global variable", await self.refused("run_server((('/', print),), 0, 'forked')"))
 
     async def test_output(self) -> None:
         """What a function of a worker prints stands in the server's log with the worker's pid."""
