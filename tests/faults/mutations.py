@@ -142,6 +142,8 @@ MUTATIONS = (
              "tqueue.test_stores.PostgreSQLTests.test_one"),
     Mutation("tqueue/stores/turn.py", "AND t.state + 0 = {LEASED}", "AND t.state = {LEASED}",
              "tqueue.test_stores.PostgreSQLTests.test_what_is_gone"),
+    Mutation("tqueue/shared.py", ' and not request.again\n', "\n",
+             "tqueue.test_stores.PostgreSQLTests.test_repeated_and_given_up"),
     Mutation("tqueue/stores/postgresql.py", "                return True\n            except self._psycopg.Error",
              "                return False\n            except self._psycopg.Error",
              "tqueue.test_stores.PostgreSQLTests.test_answer_lost"),

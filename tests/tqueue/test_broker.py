@@ -315,7 +315,7 @@ class BetweenTests(BrokerCase):
         self.assertIsInstance(self.successResultOf(getting), Task)
 
     def test_repeated_before_given_up(self) -> None:
-        """A get that is given up after it was repeated leaves the task to the second one only."""
+        """A get that is given up after it was repeated leaves the task to the second one only, given anew."""
         putting = self.ask(self.broker.put("q", Task(0, b"{}")))
         self.store.commit()
         number = self.successResultOf(putting).number
@@ -326,7 +326,7 @@ class BetweenTests(BrokerCase):
         self.store.commit()
         self.store.commit()
         task = self.successResultOf(second)
-        self.assertEqual((task.number, task.deliveries), (number, 1))
+        self.assertEqual((task.number, task.deliveries), (number, 2))
         self.assertEqual(self.now(self.broker.get("q")), EMPTY)
 
     def test_put_fails(self) -> None:
@@ -355,14 +355,14 @@ class BetweenTests(BrokerCase):
         self.assertEqual(len(self.broker.look("q").ready), 1)
 
     def test_get_cancelled(self) -> None:
-        """A client that goes away while its lease is stored has not had the task."""
+        """A client that goes away while its lease is stored gives the task back, in its next delivery."""
         self.ask(self.broker.put("q", Task(0, b"{}")))
         self.store.commit()
         getting = self.ask(self.broker.get("q"))
         getting.cancel()
         self.failureResultOf(getting, CancelledError)
         task = self.broker.look("q").ready[0][3]
-        self.assertEqual((task.deliveries, self.store.writes[-1][0].updates[0][2]), (0, 0))
+        self.assertEqual((task.deliveries, self.store.writes[-1][0].updates[0][2]), (1, 1))
 
     def test_get_fails(self) -> None:
         """Gets go on when leases cannot be stored; a done that cannot be stored leaves the task leased."""

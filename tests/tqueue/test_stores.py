@@ -43,6 +43,11 @@ def begin(awaitable: Any) -> Deferred[Any]:
     return Deferred.fromCoroutine(awaitable)
 
 
+def forgettable(awaitable: Any) -> Deferred[Any]:
+    """L{begin} what may be given up."""
+    return begin(awaitable).addErrback(lambda failure: failure.trap(CancelledError))
+
+
 class StoreCases:
     """The table: each method is a case, and is given a broker, and a test to make assertions with."""
 
@@ -464,26 +469,69 @@ class PostgreSQLTests(StoreTestCase):
         await there.get("q")
         self.assertIsInstance(await waiting, Task)
 
-    async def test_repeated_elsewhere(self) -> None:
-        """A get that was given up, and repeated at another server before the first knew, is not undone."""
-        url = shared().database()
-        there = self.broker(url)
-        (number,) = await put(there, 1)
-        here, releases = make_broker(reactor, open_store(url)), list[Any]()
-        ask, answered = here.store.ask, here._answered
+    def given_up(self, broker: Any) -> list[Any]:
+        """
+        Have the next get of a broker given up after its task was leased, and before that is known there.
+
+        @return: the releases that follow; they are kept back.
+        """
+        releases = list[Any]()
+        ask, answered = broker.store.ask, broker._answered
 
         def keep_releases(request: Any) -> None:
             (releases.append if request.verb == "release" else ask)(request)
 
-        def give_up(*arguments: Any) -> None:  # after the task was leased, and before that is known
-            first.cancel()
-            answered(*arguments)
+        def give_up(requests: Any, *others: Any) -> None:
+            for request in [each for each in requests if each.verb == "get"]:
+                request.deferred.cancel()
+            answered(requests, *others)
 
-        here.store.ask, here._answered = keep_releases, give_up
-        here.start()
-        self.addCleanup(here.stop)
-        first = begin(here.get("q", None, "k:1"))
-        first.addErrback(lambda failure: failure.trap(CancelledError))
+        broker.store.ask = keep_releases
+        broker.store._answered = give_up
+        return releases
+
+    async def test_given_up(self) -> None:
+        """A get that is given up is a delivery: the task comes again as one that may have been overtaken."""
+        broker = self.broker(shared().database())
+        (number,) = await put(broker, 1)
+        ask, answered = broker.store.ask, broker.store._answered
+        releases = self.given_up(broker)
+        forgettable(broker.get("q", None, "k:1"))
+        while not releases:
+            await deferLater(reactor, 0.01)
+        broker.store._answered = answered
+        ask(releases[0])
+        self.assertEqual((await releases[0].deferred).number, number)
+        task = await broker.get("q", None, "k:2")
+        self.assertEqual((task.number, task.deliveries), (number, 2))
+
+    async def test_repeated_and_given_up(self) -> None:
+        """A repeated get that is given up leaves the task with its key, where others wait and where not."""
+        broker = self.broker(shared().database())
+        (number,) = await put(broker, 1)
+        await broker.get("q", None, "k:1")
+        answered = broker.store._answered
+        for waiting in (False, True):
+            if waiting:
+                forgettable(broker.get("q", None, "", 20.0))
+                await deferLater(reactor, 0.1)
+            releases = self.given_up(broker)
+            forgettable(broker.get("q", None, "k:1"))
+            await broker.stats("q")
+            broker.store._answered = answered
+            self.assertEqual(releases, [])
+            task = await broker.get("q", None, "k:1")
+            self.assertEqual((task.number, task.deliveries), (number, 1))
+
+    async def test_repeated_elsewhere(self) -> None:
+        """A get that was given up, and repeated at another server before the first knew, is kept."""
+        url = shared().database()
+        there = self.broker(url)
+        (number,) = await put(there, 1)
+        here = self.broker(url)
+        ask = here.store.ask
+        releases = self.given_up(here)
+        forgettable(here.get("q", None, "k:1"))
         while not releases:
             await deferLater(reactor, 0.01)
         task = await there.get("q", None, "k:1")

@@ -276,9 +276,8 @@ class Broker:
             written.addBoth(self._stored, ("get", queue.name, key))
         try:
             await self._leasing(task, written)
-        except CancelledError:  # the client is gone before it had the task: this was no delivery
+        except CancelledError:  # the client is gone before it had the task: the next one may have it
             if queue.find(task.number, delivery) is task:
-                task.deliveries -= 1
                 self._ignore(Deferred.fromCoroutine(self._return(place, task)))
             raise
         return task

@@ -280,14 +280,14 @@ class SharedBroker:
 
     def _unwanted(self, request: Request) -> None:
         """
-        A client that is gone has not had the task that it was to get: this was no delivery. A repeated one
-        may come again, and what it had is not new any more.
+        A client that is gone has not had the task that it was to get: the next one may. That was a delivery
+        nevertheless, since others may have got meanwhile what was put later.
         """
         task = request.answer
-        fresh = request.verb == "get" and not request.look
+        fresh = request.verb == "get" and not request.again
         if fresh and isinstance(task, Task) and not self._stopping:
             number, delivery = task.number, task.deliveries
-            back = Request("release", request.name, number=number, delivery=delivery, undo=task.lease)
+            back = Request("release", request.name, number=number, delivery=delivery, lease=task.lease)
             self._ask(back).addErrback(lambda failure: self.log.warn("not given back: {e}", e=failure.value))
 
     def _count(self, request: Request) -> None:

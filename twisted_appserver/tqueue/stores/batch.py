@@ -35,13 +35,14 @@ class Request:
     @ivar answer: else what it gets.
     @ivar over: whether nobody wants the answer any more.
     @ivar waits: whether it may wait, until C{deadline}, in seconds of the reactor; else that is when it came.
+    @ivar again: of a get: whether its task had been handed out to its key before.
     @ivar look: of a get or put behind others who wait: whether it is only to be looked up by its key.
-    @ivar undo: of a release that undoes a delivery: when the lease was to end, so that it undoes no other.
+    @ivar lease: of a release that holds only if nobody has extended the lease: when that was to end, else 0.
     """
 
     __slots__ = (
-        "answer", "changes", "count", "deadline", "deferred", "delay", "delivery", "key", "look", "name",
-        "number", "over", "seconds", "state", "task", "timer", "undo", "unserved", "verb", "waits",
+        "again", "answer", "changes", "count", "deadline", "deferred", "delay", "delivery", "key", "lease",
+        "look", "name", "number", "over", "seconds", "state", "task", "timer", "unserved", "verb", "waits",
     )  # fmt: skip
     deferred: Any
     deadline: float
@@ -59,15 +60,15 @@ class Request:
         count: int = 0,
         changes: dict[str, Any] | None = None,
         state: str = "ready",
-        undo: float = 0.0,
+        lease: float = 0.0,
     ) -> None:
         self.verb, self.name, self.task, self.key, self.delay = verb, name, task, key, delay
         self.seconds, self.number, self.delivery, self.count = seconds, number, delivery, count
-        self.changes, self.state, self.undo = changes or {}, state, undo
+        self.changes, self.state, self.lease = changes or {}, state, lease
         self.answer: Any = None
         self.timer: Any = None
         self.unserved = True
-        self.over = self.waits = self.look = False
+        self.over = self.waits = self.look = self.again = False
 
     def reply(self, answer: Any) -> None:
         self.unserved, self.answer = False, answer
@@ -237,7 +238,8 @@ class _Queue:
         )  # fmt: skip
         gone, numbers = dict[int, Task](), list[int]()
         for what, place, number, *task in rows:
-            if what == "get":
+            if what in ("get", "again"):
+                get[place - 1].again = what == "again"
                 get[place - 1].reply(_task((number, *task)))
             elif what == "put":
                 numbers.append(number)
@@ -307,7 +309,7 @@ class _Queue:
             f"UPDATE tqueue.tasks t SET {change} WHERE queue = %s AND number = %s AND state + 0 = {LEASED} "
             f"AND %s IN (0, deliveries) AND %s IN (0, extract(epoch FROM at)::float8) "
             f"RETURNING {FIELDS}, t.state",
-            *values, self._id, request.number, request.delivery, request.undo,
+            *values, self._id, request.number, request.delivery, request.lease,
         )  # fmt: skip
         if rows and rows[0][7] == READY:
             self._signal("getters")
@@ -322,13 +324,11 @@ class _Queue:
         most = self._config.max_deliveries
         for request in requests:
             change = (
-                f"deliveries = deliveries - %s, holder = '', {self._place()}, state = CASE WHEN %s > 0 AND "
-                f"deliveries - %s >= %s THEN {BURIED} WHEN %s > 0 THEN {DELAYED} ELSE {READY} END, "
+                f"holder = '', {self._place()}, state = CASE WHEN %s > 0 AND deliveries >= %s THEN {BURIED} "
+                f"WHEN %s > 0 THEN {DELAYED} ELSE {READY} END, "
                 f"at = CASE WHEN %s > 0 THEN statement_timestamp() + make_interval(secs => %s) END"
             )
-            undone = int(request.undo > 0)
-            values = (undone, most, undone, most, *[request.delay] * 3)
-            request.reply(self._update(request, change, *values))
+            request.reply(self._update(request, change, most, most, *[request.delay] * 3))
 
     def bury(self, requests: Sequence[Request]) -> None:
         for request in requests:
@@ -350,6 +350,7 @@ class _Queue:
                     self._id, lane(request.key), request.key,
                 )  # fmt: skip
             if rows:
+                request.again = True
                 request.reply(_task(rows[0]))
 
     def kick(self, requests: Sequence[Request]) -> None:

@@ -28,10 +28,10 @@ TURN = (
 # "since": what is gone stays in the indexes until the next vacuum, and need not be walked through each time.
 # A list may be empty where all have the usual value.
 # Rows of the answer, by "what": "done", "put" (those of a batch have numbers in their order), "known" (put
-# before, under the same key) and "get" are tasks, the latter two with the place of their request. "shut": no
-# put was let in. "drained": no get that has no task will ever have one. "returned": how many leases ran out.
-# "line": something has changed for those who wait in the line named by "order". "lowest" (as number) and
-# "since" (as lease), for the next time.
+# before, under the same key), "get" and "again" (got before, under the same key) are tasks, the last three
+# with the place of their request. "shut": no put was let in. "drained": no get without a task will ever have
+# one. "returned": how many leases ran out. "line": something has changed for those who wait in the line named
+# by "order". "lowest" (as number) and "since" (as lease), for the next time.
 # Each statement sees all that was committed before it (PostgreSQL, sections 13.2.1 and 38.7). A plan is made
 # when the table is still empty, and then kept: so rows are looked up by what only one index can serve, or by
 # their place (ctid), which cannot change while the queue is locked.
@@ -181,7 +181,7 @@ BEGIN
     END IF;
 
     IF gets > 0 THEN
-        what := 'get';
+        what := 'again';
         wanting := ARRAY(
             SELECT n FROM generate_series(1, gets) AS n WHERE NOT EXISTS (
                 SELECT FROM tqueue.tasks t WHERE t.queue = this AND t.holder <> ''
