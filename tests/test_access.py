@@ -29,6 +29,7 @@ from twisted_appserver.guard import Guard
 from twisted_appserver.listening import Listening
 from twisted_appserver.options import Settings
 from twisted_appserver.passwords import HashedPasswords
+from twisted_appserver.testing import Client
 
 TOKEN = b"0123456789abcdefTOKEN"
 APP = """\
@@ -392,6 +393,16 @@ class GuardTests(SynchronousTestCase):
             reply = self.successResultOf(self.ask(**headers))
             self.assertNotIn("access-control-allow-origin", dict(reply.headers))
             self.assertEqual(dict(reply.headers)["vary"], "origin")
+
+    def test_cors_refused(self) -> None:
+        """It may read why its request was too large for a call, too."""
+        for channel in ("llhttp", "twisted"):
+            client = Client(
+                [("/who/", lambda: {})], allow_origin=("https://pages.example",), max_body=5, channel=channel
+            )
+            answer = client.post("/who/", {"long": "body"}, headers={"Origin": "https://pages.example"})
+            self.assertEqual(answer.status, 413)
+            self.assertEqual(answer.headers["access-control-allow-origin"], "https://pages.example")
 
     def test_preflight(self) -> None:
         """A browser that asks first is told what a page may send, without a token, and nothing is called."""

@@ -518,7 +518,7 @@ class HTTPChannel(Counted):
         if self.application is None:
             self._respondToBadRequestAndDisconnect()
             return
-        reply = self.application.dispatcher.refuse(error, self._client)
+        reply = self.application.dispatcher.refuse(error, self._client, tuple(self._headers))
         head = f"{begin_answer(reply)}Connection: close\r\nContent-Length: {len(reply.body)}\r\n\r\n"
         self._send(head.encode("latin-1") + reply.body)
         if self._direct:  # a close with unread data would reset the connection, and the answer be lost

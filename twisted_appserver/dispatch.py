@@ -214,18 +214,24 @@ class Dispatcher:
         job.executor.cancel(job)
         self._ended(job, reply)
 
-    def refuse(self, error: HTTPError, client: str = "") -> Reply:
+    def refuse(
+        self, error: HTTPError, client: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> Reply:
         """The answer to a request that is too malformed or too large for a call."""
-        reply = problem(error, self._prefix + str(next(self._count)))
+        call = Call("", "", raw_headers=headers, client=client)
+        reply = self.marked(call, problem(error, self._prefix + str(next(self._count))))
         for observe in self.observers:
-            observe(Call("", "", client=client), reply)
+            observe(call, reply)
         return reply
+
+    def marked(self, call: Call, reply: Reply) -> Reply:
+        """The reply, as pages of other origins may read it that are named."""
+        return reply if self.guard is None or not self.guard.cors else self.guard.mark(call, reply)
 
     def _ended(self, job: Job, reply: Reply) -> None:
         if reply.traceback:
             reply = self._fault(reply, job.call)
-        if self.guard is not None and self.guard.cors:
-            reply = self.guard.mark(job.call, reply)
+        reply = self.marked(job.call, reply)
         if job.stream is None:
             self._over(job, reply)
         else:  # each part has as long as the whole of another answer has

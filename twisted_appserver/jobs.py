@@ -166,8 +166,7 @@ class Jobs:
         place = "../" * (call.path.count("/") - 1) + f"-/jobs/{job.name}"  # wherever we are mounted
         body = msgspec.json.encode({"job": job.name, "place": place})
         reply = Reply(body, 202, (("location", place), ("preference-applied", "respond-async")))
-        guard = self._dispatcher.guard
-        tell(guard.mark(call, reply) if guard is not None and guard.cors else reply)
+        tell(self._dispatcher.marked(call, reply))
 
     def _over(self, job: Job) -> None:
         self._timers[job.name] = self._dispatcher.reactor.callLater(self._age, self._forget, job.name)

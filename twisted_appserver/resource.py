@@ -54,8 +54,7 @@ class AppResource(Resource):
     def render(self, request: Any) -> Any:
         if request.content.seek(0, SEEK_END) > self._max_body:
             error = HTTPError(413, f"the body is longer than {self._max_body} bytes")
-            client = getattr(request.getClientAddress(), "host", None) or ""
-            _write(self.dispatcher.refuse(error, client), request)
+            _write(self.dispatcher.refuse(error, _client(request), _headers(request)), request)
             return NOT_DONE_YET
         call = _call(request)
         job = self.dispatcher.begin(call, partial(_write, request=request, call=call))
@@ -67,11 +66,7 @@ class AppResource(Resource):
 def _call(request: Any) -> Call:
     """The call that a C{twisted.web} request makes. Its path is what its parents left over."""
     path = b"/" + b"/".join(request.postpath)
-    headers = tuple(
-        (name.lower(), value)
-        for name, values in request.requestHeaders.getAllRawHeaders()
-        for value in values
-    )
+    headers = _headers(request)
     request.content.seek(0)
     return Call(
         request.method.decode("latin-1"),
@@ -79,10 +74,22 @@ def _call(request: Any) -> Call:
         request.uri.partition(b"?")[2].decode("latin-1"),
         headers,
         request.content.read(),
-        getattr(request.getClientAddress(), "host", None) or "",
+        _client(request),
         given_id(headers),
         prefer=preference(headers),
     )
+
+
+def _headers(request: Any) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(
+        (name.lower(), value)
+        for name, values in request.requestHeaders.getAllRawHeaders()
+        for value in values
+    )
+
+
+def _client(request: Any) -> str:
+    return getattr(request.getClientAddress(), "host", None) or ""
 
 
 def _write(reply: Reply, request: Any, call: Call | None = None) -> None:

@@ -76,7 +76,7 @@ def in_parts(call: Call) -> tuple[Callable[[Any], bytes], Reply]:
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?")
 LINES = "application/x-ndjson"
-FRAMING = frozenset(("connection", "content-length", "transfer-encoding"))
+OURS = frozenset(("connection", "content-length", "date", "transfer-encoding", "x-request-id"))
 
 
 def _headers(given: Any) -> tuple[tuple[str, str], ...]:
@@ -89,7 +89,7 @@ def _headers(given: Any) -> tuple[tuple[str, str], ...]:
 @lru_cache(1024)
 def _sendable(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     for name, value in headers:
-        if name in FRAMING or not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
+        if name in OURS or not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
             raise ValueError(f"the header {name!r}: {value!r} cannot be sent")
     return headers
 

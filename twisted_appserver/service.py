@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -39,6 +39,21 @@ from twisted_appserver.site import AppSite
 
 NAMES = {THREADED_SERVER: "threads", FORKED_SERVER: "processes", CLUSTER_SERVER: "cluster"}
 FLUSH = 0.5  # seconds that a stop waits for clients to read the last answers
+
+
+def make_dispatcher(
+    reactor: Any, settings: Settings, router: Router, executors: Mapping[str, IExecutor], default: str
+) -> tuple[Dispatcher, Guard]:
+    """
+    @param executors: by the names that a Route may give.
+    @return: the dispatcher, and its guard, who asks for no credentials yet.
+    @raise ConfigurationError: when a name, an origin or a proxy is none, or there is no executor for a route.
+    """
+    proxies = Proxies(settings.proxied) if settings.proxied else None
+    guard = Guard(settings.allow_host, settings.allow_origin, proxies)
+    limits = (settings.timeout, settings.max_pending)
+    shown = settings.display_tracebacks
+    return Dispatcher(reactor, router, executors, default, guard, *limits, shown), guard
 
 
 class AppService(Service):
@@ -76,18 +91,7 @@ class AppService(Service):
             application.check()
         executors = {"inline": InlineExecutor(), **{each: makers[each]() for each in {name, *beside}}}
         self.executor = executors[name]
-        proxies = Proxies(settings.proxied) if settings.proxied else None
-        self._guard = Guard(settings.allow_host, settings.allow_origin, proxies)
-        self.dispatcher = Dispatcher(
-            reactor,
-            router,
-            executors,
-            name,
-            self._guard,
-            settings.timeout,
-            settings.max_pending,
-            settings.display_tracebacks,
-        )
+        self.dispatcher, self._guard = make_dispatcher(reactor, settings, router, executors, name)
         self._figures = Figures(self)
         if not settings.no_admin:
             self.dispatcher.jobs = Jobs(self.dispatcher, settings.max_jobs, settings.job_age)

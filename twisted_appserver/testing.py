@@ -21,15 +21,14 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from twisted_appserver.access import Proxies, credentials
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.access import credentials
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.inline import InlineExecutor
-from twisted_appserver.guard import Guard
 from twisted_appserver.jobs import Jobs
 from twisted_appserver.options import Settings
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
+from twisted_appserver.service import make_dispatcher
 from twisted_appserver.site import AppSite
 
 NOT_ASCII = re.compile(r"[^\0-\x7f]+")
@@ -114,24 +113,14 @@ class Client:
         settings = Settings(**options)
         self.clock = Clock()
         executors = dict.fromkeys(("inline", "threads", "processes", "cluster"), InlineExecutor())
-        proxies = Proxies(settings.proxied) if settings.proxied else None
-        guard = Guard(settings.allow_host, settings.allow_origin, proxies)
         if any(each.startswith("hashed:") for each in settings.auth):
             raise ConfigurationError(
                 "--auth hashed: needs threads, which there are none of in memory; use file: here"
             )
+        router = Router(url_patterns)
+        self.dispatcher, guard = make_dispatcher(self.clock, settings, router, executors, "threads")
         if (asked := credentials(self.clock, settings)) is not None:
             guard.ask(asked)
-        self.dispatcher = Dispatcher(
-            self.clock,
-            Router(url_patterns),
-            executors,
-            "threads",
-            guard,
-            settings.timeout,
-            settings.max_pending,
-            settings.display_tracebacks,
-        )
         if not settings.no_admin:
             jobs = self.dispatcher.jobs = Jobs(self.dispatcher, settings.max_jobs, settings.job_age)
             self.dispatcher.admin = Router(jobs.url_patterns())
