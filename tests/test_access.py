@@ -398,7 +398,7 @@ class GuardTests(SynchronousTestCase):
         """It may read why its request was too large for a call, too."""
         for channel in ("llhttp", "twisted"):
             client = Client(
-                [("/who/", lambda: {})], allow_origin=("https://pages.example",), max_body=5, channel=channel
+                [("/who/", basic)], allow_origin=("https://pages.example",), max_body=5, channel=channel
             )
             answer = client.post("/who/", {"long": "body"}, headers={"Origin": "https://pages.example"})
             self.assertEqual(answer.status, 413)

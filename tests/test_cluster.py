@@ -206,13 +206,20 @@ class ClusterTests(CommandTestCase):
         await program.stop()
 
     async def test_scheduler(self) -> None:
-        """Without its scheduler the service says 503 and hangs nowhere; it is back when that is."""
+        """
+        Without its scheduler the service says 503 and hangs nowhere; it is back when that is, with what both
+        have loaded meanwhile.
+        """
         folder = self.folder_of(app=APP)
         scheduler, worker, address = await self.dask(folder)
         program, port = await self.serve("--scheduler", address, folder=folder)
         self.assertEqual((await fetch(port, "/pid")).status, 200)
         waiting = Deferred.fromCoroutine(fetch(port, "/sleeps?seconds=30"))
         await deferLater(reactor, 0.5)
+        new = APP.replace("url_patterns = (", 'url_patterns = ((r"/new", pid),')
+        Path(folder, "app.py").write_text(new)
+        program.signal("HUP")
+        await program.line("has been loaded again")
         for each in (scheduler, worker):
             each.kill()
             await each.ended
@@ -222,7 +229,7 @@ class ClusterTests(CommandTestCase):
         self.assertEqual((await fetch(port, "/pid")).status, 503)
         scheduler, worker, _ = await self.dask(folder, int(address.rpartition(":")[2]))
         await self.ready(port, 10.0)
-        self.assertEqual((await fetch(port, "/pid")).status, 200)
+        self.assertEqual((await fetch(port, "/new")).status, 200)
         await program.stop()
 
     async def test_hung_scheduler(self) -> None:

@@ -197,6 +197,9 @@ class AppService(Service):
             self.trouble = f"not loaded again, the old code goes on: {error}"
             self.log.error("{why}", why=self.trouble)
             raise
+        for executor in self.dispatcher.executors.values():
+            if isinstance(executor, DaskExecutor):
+                executor.adopt(router)
         self.dispatcher.router, self.trouble = router, ""
         self.log.info("the application has been loaded again")
 

@@ -308,6 +308,11 @@ class DaskExecutor:
             self.log.info("connected to the scheduler")
             self._kick()
 
+    def adopt(self, router: Router) -> None:
+        """Serve this table from now on. Workers are compared with it when they are connected to again."""
+        self._router = router
+        self._costs.clear()
+
     def unready(self) -> str:
         if self._client is not None and self._silent:
             return "the scheduler does not answer"
