@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -77,6 +78,37 @@ class SyncTests(SynchronousTestCase):
         syncs = sum(bool(SYNC.search(line)) for line in self.lines())
         self.assertEqual(self.queue.qsize(), 640)
         self.assertLess(syncs, 320)
+
+
+class FullTests(SynchronousTestCase):
+    def test_killed(self) -> None:
+        """A server that is killed while its disk is full starts, has all its tasks, and goes on later."""
+        disk = os.path.abspath(self.mktemp())
+        os.mkdir(disk)
+        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True)
+        if mount.returncode:
+            raise SkipTest("no small file system can be mounted")
+        self.addCleanup(subprocess.run, ["umount", "--lazy", disk], check=True)
+        others = open(f"{disk}/others", "wb", buffering=0)  # noqa: SIM115 - closed below
+        self.addCleanup(others.close)
+        others.write(bytes(2 * 1024 * 1024))
+        server = Server(f"sqlite:{disk}/tasks.db").start()
+        self.addCleanup(server.kill)
+        pool, body = Pool(server.url), json.dumps({"long": 5_000 * "x"}).encode()
+        self.addCleanup(pool.close)
+        acknowledged = 0
+        while (status := pool.request("/q/put/", body, 30.0)[0]) == 200:
+            acknowledged += 1
+        self.assertEqual(status, 507)
+        with contextlib.suppress(OSError):
+            while others.write(bytes(4096)) == 4096:
+                continue
+        server.kill()
+        server.start()
+        self.assertEqual(json.loads(pool.request("/q/qsize/", b"", 30.0)[1])["qsize"], acknowledged)
+        self.assertEqual(pool.request("/q/put/", body, 30.0)[0], 507)
+        others.truncate(0)
+        wait_for(lambda: pool.request("/q/put/", body, 30.0)[0] == 200)
 
 
 class WaiterTests(SynchronousTestCase):

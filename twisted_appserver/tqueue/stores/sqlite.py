@@ -108,8 +108,10 @@ class SQLiteStore:
     def _read(self) -> Saved:
         ask = self._database.execute
         # Exclusive: the lock is taken at the first transaction, and kept.
-        for pragma in ("locking_mode=EXCLUSIVE", "auto_vacuum=INCREMENTAL", "journal_mode=WAL"):
-            ask(f"PRAGMA {pragma}")
+        ask("PRAGMA locking_mode=EXCLUSIVE")
+        if ask("PRAGMA page_count").fetchone()[0] == 0:  # a new file; else it would write, for which a disk
+            ask("PRAGMA auto_vacuum=INCREMENTAL")  # that is full may have no room
+        ask("PRAGMA journal_mode=WAL")
         ask("PRAGMA synchronous=FULL")
         version = ask("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
