@@ -214,6 +214,7 @@ class ClusterTests(CommandTestCase):
         scheduler, worker, address = await self.dask(folder)
         program, port = await self.serve("--scheduler", address, folder=folder)
         self.assertEqual((await fetch(port, "/pid")).status, 200)
+        self.assertIn(b"\nappserver_size 1.0\n", (await fetch(port, "/-/metrics")).body)
         waiting = Deferred.fromCoroutine(fetch(port, "/sleeps?seconds=30"))
         await deferLater(reactor, 0.5)
         new = APP.replace("url_patterns = (", 'url_patterns = ((r"/new", pid),')

@@ -170,6 +170,7 @@ class DaskExecutor:
         self._reactor, self._application, self._router = reactor, application, router
         self._scheduler, self._upload = scheduler, upload
         self.size = size or os.cpu_count() or 1
+        self._least = 1 if scheduler else self.size
         self.completed = self.failed = 0
         self._waiting: deque[Job] = deque()
         self._given: dict[Job, Any] = {}  # and the futures of their tasks
@@ -270,8 +271,8 @@ class DaskExecutor:
             self._silent = True
             return
         self._silent = False
-        if self._threads > self.size:
-            self.size = self._threads
+        before, self.size = self.size, max(self._threads, self._least)
+        if self.size > before:
             self._kick()
 
     @property
