@@ -321,6 +321,10 @@ class StoreCases:
         test.assertEqual(await broker.get("q"), EMPTY)
         await put(broker, 1)
         test.assertEqual(await broker.qsizes(None), {"q": 1})
+        waiting = begin(broker.get("p", None, "", 20.0))  # which has nothing but this one who waits
+        await deferLater(reactor, 0.1)
+        await broker.delete("p")
+        test.assertEqual(await waiting, SHUTDOWN)
 
     async def absent(self, test: Any, broker: Any) -> None:
         test.assertEqual(await broker.get("no"), EMPTY)
@@ -468,6 +472,10 @@ class PostgreSQLTests(StoreTestCase):
         await deferLater(reactor, 0.01)
         await there.get("q")
         self.assertIsInstance(await waiting, Task)
+        waiting = begin(here.get("p", None, "", 20.0))
+        await deferLater(reactor, 0.1)
+        await there.delete("p")
+        self.assertEqual(await waiting, SHUTDOWN)
 
     def given_up(self, broker: Any) -> list[Any]:
         """

@@ -126,6 +126,8 @@ class Batch:
             request.reply(self._qsizes())
         found = {name: known for name, each in by_queue.items() if (known := self._find(name, each))}
         if not found:
+            if self.signals:
+                self.ask("SELECT pg_notify(%s, text) FROM unnest(%s::text[]) AS text", CHANNEL, self._texts)
             return
         self._begin([known.number for known in found.values()])
         late = more(found)
@@ -133,7 +135,7 @@ class Batch:
         for request in late:
             by_queue[request.name].append(request)
         queues = [_Queue(self, known, name, by_queue[name]) for name, known in found.items()]
-        if len(queues) == 1 and not queues[0].other:
+        if len(queues) == 1 and not (queues[0].other or self.signals):
             queues[0].turn(stamp)
         else:
             for queue in queues:
@@ -149,13 +151,17 @@ class Batch:
 
     def _note(self, stamp: int) -> None:
         """Tell the other servers, and note the transaction."""
-        texts = [f"{self.server} {line} {name}" for name, line in sorted(self.signals)]
         self.ask(
             "WITH told AS (SELECT count(pg_notify(%s, text)) FROM unnest(%s::text[]) AS text) "
             "INSERT INTO tqueue.commits SELECT %s, %s FROM told "
             "WHERE pg_current_xact_id_if_assigned() IS NOT NULL",
-            CHANNEL, texts, self.server, stamp,
+            CHANNEL, self._texts, self.server, stamp,
         )  # fmt: skip
+
+    @property
+    def _texts(self) -> list[str]:
+        """What the other servers are told."""
+        return [f"{self.server} {line} {name}" for name, line in sorted(self.signals)]
 
     def ask(self, query: str, *values: Any) -> list[Any]:
         """The rows that a statement returns."""
@@ -166,8 +172,11 @@ class Batch:
         """The queue; C{None} where there is none, and the requests are answered."""
         if name not in self._known:
             rows = self.ask("SELECT id FROM tqueue.queues WHERE name = %s", name)
-            if not rows and not any(request.verb in MAKING for request in requests):
+            verbs = {request.verb for request in requests}
+            if not rows and not verbs & MAKING:
                 _absent(name, requests)
+                if "delete" in verbs:  # of a queue that had nothing but those who wait
+                    self.signals.add((name, "gone"))
                 return None
             try:
                 self._known[name] = Known(rows[0][0] if rows else self._make(name))

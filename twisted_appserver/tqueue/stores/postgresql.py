@@ -311,11 +311,13 @@ class PostgreSQLStore:
         self._known.clear()
 
     def _reconnect(self) -> None:
+        said = ""
         while not self._closing:
             try:
                 self._connection = self._connect()
             except (self._psycopg.Error, ConfigurationError) as error:
-                self.log.debug("no connection to the database: {e}", e=error)
+                if said != (said := str(error).strip()):
+                    self.log.warn("no connection to the database: {e}", e=said)
                 self._stopped.wait(PAUSE)
             else:
                 self.log.info("connected to the database again")
