@@ -9,6 +9,8 @@ from time import localtime, strftime, time
 from typing import Any
 from urllib.parse import quote
 
+from twisted.logger import Logger
+
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import ConfigurationError
 
@@ -28,6 +30,8 @@ class AccessLog:
     @param path: of the file; C{-} for standard output. When it is moved away, a new one is begun.
     @raise ConfigurationError: when it cannot be written.
     """
+
+    log = Logger()
 
     def __init__(self, path: str) -> None:
         try:
@@ -53,7 +57,10 @@ class AccessLog:
         agent, referer = _text(headers.get("user-agent", "")), _text(headers.get("referer", ""))
         who = f"{call.client or '-'} - {_text(call.user).replace(' ', '_')}"
         text = f'{who} [{self._date}] "{line}" {reply.status} {size} "{referer}" "{agent}"'
-        self._handler.emit(logging.LogRecord("access", logging.INFO, "", 0, text, (), None))
+        try:
+            self._handler.emit(logging.LogRecord("access", logging.INFO, "", 0, text, (), None))
+        except OSError as error:  # it was moved away, and no new one can be made
+            self.log.error("--access-log: {e}", e=error)
 
     def close(self) -> None:
         self._handler.close()

@@ -158,10 +158,10 @@ class Job:
         while True:
             seen = await self.look()
             progress(seen)
-            if "error" in seen:
-                raise Problem(seen["error"]["status"], **_words(seen["error"]))
             if seen["state"] == "done":
                 return seen.get("result")
+            if seen["state"] in ("failed", "cancelled"):
+                raise Problem(seen["error"]["status"], **_words(seen["error"]))
             await deferLater(reactor, every)
 
     async def cancel(self) -> dict[str, Any]:

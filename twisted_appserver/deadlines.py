@@ -30,7 +30,7 @@ class TimeLimit:
     def add(self, job: Job) -> None:
         self.jobs[job] = None
         if self._timer is None:
-            self._timer = self._reactor.callLater(self.seconds, self._expire)
+            self._set()
 
     def prolong(self, job: Job) -> None:
         """It has shown that it lives: its time begins anew."""
@@ -44,14 +44,19 @@ class TimeLimit:
             self._timer = None
 
     def _expire(self) -> None:
-        self._timer = None
         now = self._reactor.seconds()
-        for job in list(self.jobs):
-            if job.call.deadline > now:
-                self._timer = self._reactor.callLater(job.call.deadline - now, self._expire)
-                break
-            del self.jobs[job]
-            self._expired(job)
+        try:
+            while self.jobs and (job := next(iter(self.jobs))).call.deadline <= now:
+                del self.jobs[job]
+                self._expired(job)  # which may end others, and begin some
+        finally:
+            self._timer = None
+            self._set()
+
+    def _set(self) -> None:
+        if self.jobs:
+            seconds = next(iter(self.jobs)).call.deadline - self._reactor.seconds()
+            self._timer = self._reactor.callLater(max(0.0, seconds), self._expire)
 
 
 class TimeLimits(dict[float, TimeLimit]):

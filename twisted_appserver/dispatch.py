@@ -112,7 +112,8 @@ class Dispatcher:
             if asked is None:
                 self._perform(None, job, routed)
             else:
-                job.executor = self.executors["inline"]  # should it be cancelled meanwhile
+                job.executor = self.executors["inline"]  # should it be cancelled meanwhile, or be late
+                self._limit(job, self.timeout)
                 asked.addCallback(self._perform, job).addErrback(lambda why: self._fail(job, why.value))
         except Exception as error:
             self._fail(job, error)
@@ -184,13 +185,24 @@ class Dispatcher:
             seconds = str(self._refusals.retry_after(executor))
             raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", seconds)])
         timeout = self.timeout if handler.timeout is None else handler.timeout
-        if timeout:
-            force_setattr(call, "deadline", self.reactor.seconds() + timeout)
-            job.limit = limit = self._limits[timeout]
-            limit.add(job)
+        if timeout or job.limit is not None:
+            self._limit(job, timeout)
         if call.prefer and self.jobs and handler.router is not self.admin and ASYNC.search(call.prefer):
             self.jobs.take(job)
         executor.submit(job)
+
+    def _limit(self, job: Job, timeout: float) -> None:
+        """Have a call end in time, counted from its arrival. It may have another limit already."""
+        began, limit = self.reactor.seconds(), job.limit
+        if limit is not None:
+            if limit.seconds == timeout:
+                return
+            began = job.call.deadline - limit.seconds
+            limit.jobs.pop(job, None)
+        job.limit = self._limits[timeout] if timeout else None
+        force_setattr(job.call, "deadline", began + timeout if timeout else 0.0)
+        if timeout:
+            job.limit.add(job)
 
     def cancel(self, job: Job) -> None:
         """Nobody awaits the reply to this job, or reads it, any more."""

@@ -22,7 +22,8 @@ from twisted_appserver.executors.stream import Stream
 from twisted_appserver.patterns import Route
 from twisted_appserver.results import LINES, problem
 
-JSON = ("application/json", "application/problem+json")
+PROBLEM = "application/problem+json"
+JSON = ("application/json", PROBLEM)
 
 
 class Job:
@@ -110,11 +111,12 @@ class Job:
         if self.lines:
             shown["progress"] = msgspec.Raw(self.progress)
         if self.reply is not None:
-            kind = dict(self.reply.headers).get("content-type", JSON[0])
-            if kind in JSON:
-                shown["result" if self.reply.status < 400 else "error"] = msgspec.Raw(
-                    self.reply.body or b"null"
-                )
+            status, kind = self.reply.status, dict(self.reply.headers).get("content-type", JSON[0])
+            if status >= 400 and kind != PROBLEM:  # an answer of the function's own
+                said = HTTPError(status, "the function says why in its answer, the result of this job")
+                shown["error"] = msgspec.Raw(problem(said, self.performed.call.request_id).body)
+            elif kind in JSON:
+                shown["result" if status < 400 else "error"] = msgspec.Raw(self.reply.body or b"null")
         return shown
 
 

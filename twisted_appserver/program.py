@@ -72,8 +72,9 @@ def leave(service: AppService) -> None:
     See that the program ends though functions hang in threads, which Python waits for. Their calls have been
     given up, and there is nothing left to do.
     """
-    if service.executor.running:
-        service.log.warn("{n} functions hang in their threads; the program ends", n=service.executor.running)
+    threads = service.dispatcher.executors.get("threads")
+    if threads is not None and threads.running:
+        service.log.warn("{n} functions hang in their threads; the program ends", n=threads.running)
         timer = threading.Timer(PATIENCE, os._exit, (0,))
         timer.daemon = True
         timer.start()

@@ -46,14 +46,14 @@ class Crew:
         self.trouble = ""
         self.restarts = 0  # workers that have ended unasked
         self._starting: Deferred[None] | None = None
-        self._stopping: Deferred[None] | None = None
+        self._stopping: list[Deferred[None]] = []
         self._renewing: tuple[Router, Deferred[None]] | None = None
         self._failures = 0  # of workers, since one became ready
         self._proven = False  # whether any ever did
         self._timers: list[Any] = []
 
     def start(self) -> Deferred[None]:
-        self._starting, self._stopping = Deferred(), None
+        self._starting = Deferred()
         starting = self._starting
         if not all(self._spawn() for _ in range(self._size)):
             self._give_up_starting()
@@ -113,9 +113,11 @@ class Crew:
     def ended(self, worker: Worker, how: str) -> None:
         """See that there is another in its place."""
         self.workers.remove(worker)
-        if self._stopping is not None:
+        if self._stopping:
             if not self.workers:
-                self._stopping.callback(None)
+                stopping, self._stopping = self._stopping, []
+                for each in stopping:
+                    each.callback(None)
             return
         if worker.retired:
             return
@@ -226,7 +228,7 @@ class Crew:
             renewed.errback(ConfigurationError("stopped before the new workers were ready"))
         if not self.workers:
             return succeed(None)
-        self._stopping = Deferred()
+        self._stopping.append(Deferred())
         for worker in self.workers:
             worker.stop()
-        return self._stopping
+        return self._stopping[-1]

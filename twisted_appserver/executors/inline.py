@@ -45,13 +45,18 @@ class InlineExecutor:
 
     def __init__(self) -> None:
         self.running = self.completed = self.failed = 0
+        self._stopped = False
         self._awaited: dict[Job, Deferred[Any]] = {}
 
     def start(self) -> Deferred[None]:
+        self._stopped = False
         return succeed(None)
 
     def submit(self, job: Job) -> None:
         """As L{results.perform}, for a function whose result may have to be awaited."""
+        if self._stopped:
+            job.errback(HTTPError(503, "the server is stopping"))
+            return
         call = job.call
         self.running += 1
         try:
@@ -127,6 +132,7 @@ class InlineExecutor:
         job.callback(reply)
 
     def stop(self) -> Deferred[None]:
+        self._stopped = True
         for job in list(self._awaited):
             job.errback(HTTPError(503, "the server is stopping"))
             self.cancel(job)

@@ -27,13 +27,18 @@ class Progress:
     def __init__(self, path: str | None = None) -> None:
         if path is None:
             descriptor, self.path = tempfile.mkstemp(prefix="appserver-")
-            os.write(descriptor, bytes(SIZE))
         else:
-            self.path = path
-            descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-        self._map = mmap.mmap(descriptor, SIZE)
+            descriptor, self.path = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0)), path
+        try:
+            if path is None:
+                os.write(descriptor, bytes(SIZE))
+            self._map = mmap.mmap(descriptor, SIZE)
+        except OSError:
+            self.remove()
+            raise
+        finally:
+            os.close(descriptor)
         self._numbers: memoryview | array[int] = memoryview(self._map).cast("q")
-        os.close(descriptor)
         if path is None:
             self.limit = NO_LIMIT
 

@@ -59,6 +59,7 @@ class ThreadExecutor:
         self._soon = at_end_of_turn(reactor)
         self._added = 0  # threads that the reactor's pool has for us
         self.completed = self.failed = 0
+        self._stopped = False
         self._running: dict[Job, int] = {}  # and the numbers of their threads
         self._waiting: deque[Job] = deque()
         self._ended: deque[tuple[Job, Reply]] = deque()
@@ -85,6 +86,7 @@ class ThreadExecutor:
         return len(self._running)
 
     def start(self) -> Deferred[None]:
+        self._stopped = False
         if self._pool is None and not self._added:  # one that was handed in is its owner's
             self._size = self._added = self.size
             self._grow(self._added)
@@ -96,6 +98,9 @@ class ThreadExecutor:
         pool.adjustPoolsize(maxthreads=max(pool.min, pool.max + threads))
 
     def submit(self, job: Job) -> None:
+        if self._stopped:
+            job.errback(HTTPError(503, "the server is stopping"))
+            return
         self._waiting.append(job)
         if not self._kicked:
             self._kicked = True
@@ -243,6 +248,7 @@ class ThreadExecutor:
             job.callback(reply)
 
     def stop(self) -> Deferred[None]:
+        self._stopped = True
         given_up = [*self._waiting, *self._running, *(job for job, _ in list(self._ended))]
         self._waiting.clear()
         for job in given_up:

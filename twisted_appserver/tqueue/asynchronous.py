@@ -107,9 +107,7 @@ class AsyncQueue:
         except ItemError:
             await self._ask(f"release/{answer['task_id']}", {"delivery": answer["delivery"]})
             raise
-        self._held.append((answer["task_id"], answer["delivery"]))
-        if not self._beat.running:
-            self._beat.start(self._lease / 3, now=False)
+        self._hold(len(self._held), (answer["task_id"], answer["delivery"]))
         return item
 
     @_deferred
@@ -121,16 +119,14 @@ class AsyncQueue:
         """
         if not self._held:
             raise ValueError("task_done() called too many times")
-        task_id, delivery = self._drop(self._held[0])
-        await self._ask(f"done/{task_id}", {"delivery": delivery})
+        await self._finish("done")
 
     @_deferred
     async def release(self) -> None:
         """Give back the oldest task that was got and is not done."""
         if not self._held:
             raise ValueError("release() called too many times")
-        task_id, delivery = self._drop(self._held[0])
-        await self._ask(f"release/{task_id}", {"delivery": delivery})
+        await self._finish("release")
 
     @_deferred
     async def join(self) -> None:
@@ -153,11 +149,21 @@ class AsyncQueue:
     def _key(self) -> str:
         return f"{self._token}.{next(self._numbers)}"
 
-    def _drop(self, held: tuple[str, int]) -> tuple[str, int]:
-        self._held.remove(held)
+    def _hold(self, place: int, held: tuple[str, int]) -> None:
+        self._held.insert(place, held)
+        if not self._beat.running:
+            self._beat.start(self._lease / 3, now=False)
+
+    async def _finish(self, verb: str) -> None:
+        """Of the oldest that is held; where this fails, it stays so."""
+        held = self._held.pop(0)
         if not self._held and self._beat.running:
             self._beat.stop()
-        return held
+        try:
+            await self._ask(f"{verb}/{held[0]}", {"delivery": held[1]})
+        except Exception:
+            self._hold(0, held)
+            raise
 
     async def _renew(self) -> None:
         for task_id, delivery in list(self._held):

@@ -88,7 +88,7 @@ class Broker:
         if self.started:
             return
         saved = self.store.open(self._reactor)
-        self.prefix, self._last, self.started = saved.prefix, saved.last, True
+        self.prefix, self._last, self.started, self._stopping = saved.prefix, saved.last, True, False
         now = self._reactor.seconds()
         for name in saved.configs.keys() | saved.tasks.keys() | {name for name, _, _ in saved.keys}:
             queue = Queue(name, saved.configs.get(name, Config()))

@@ -154,13 +154,18 @@ class Queue:
 
         @param item: the one that is done, if it is another one.
         @raise ValueError: when there is none.
+        @raise OSError: when the server cannot be reached; the task stays with this thread.
         """
         with self._lock:
             held = self._oldest(item)
             if held is None:
                 raise ValueError("task_done() called too many times")
             self._held.remove(held)
-        self._finish(held, "done")
+        try:
+            self._finish(held, "done")
+        except BaseException:  # it is not known to be done, and can be tried again
+            self._hold(held, first=True)
+            raise
 
     def join(self) -> None:
         """Wait until every task that was ever put is done, by whomever."""
@@ -276,9 +281,9 @@ class Queue:
                 raise ShutDown
         raise Empty
 
-    def _hold(self, held: _Held) -> None:
+    def _hold(self, held: _Held, first: bool = False) -> None:
         with self._lock:
-            self._held.append(held)
+            self._held.insert(0 if first else len(self._held), held)
             if self._beating is None:
                 self._beating = threading.Event()
                 weakref.finalize(self, self._beating.set).atexit = False

@@ -117,7 +117,6 @@ class Wire:
         if not self._broker.started:
             self._broker.start()
             self._reactor.addSystemEventTrigger("before", "shutdown", self._broker.stop_waiting)
-            self._reactor.addSystemEventTrigger("after", "shutdown", self._broker.stop)
 
     async def _ask(self, asked: Coroutine[Any, Any, T]) -> T:
         """What the broker answers. Every one of its errors becomes a status here."""
@@ -298,8 +297,8 @@ def url_patterns(
     """
     The table of an application that serves queues; C{include} mounts it below any prefix.
 
-    @param store: where tasks are kept; in memory if C{None}. It is opened at the first request, and closed
-        when the reactor stops.
+    @param store: where tasks are kept; in memory if C{None}. It is opened at the first request, and never
+        closed: it has what was answered, however the process ends.
     @param reactor: the embedder's; the global one if C{None}.
     @param broker: one that its owner starts and stops, instead of a store.
     @param max_task: bytes of a task; a longer one gets 413.

@@ -60,7 +60,7 @@ class SharedBroker:
         if self.started:
             return
         self.prefix = self.store.open(self._reactor, self._max_queues, self._answered, self._heard)
-        self.started = True
+        self.started, self._stopping = True, False
         self._every(POLL, self._poll)
         self._every(TIDY, self._tidy)
 

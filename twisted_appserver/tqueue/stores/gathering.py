@@ -36,5 +36,6 @@ class Gathering(Generic[T]):
 
     def flush(self) -> None:
         """Hand over what there is, now."""
-        waiting, self._waiting = self._waiting, []
-        self._hand_over(waiting)
+        waiting = self._waiting
+        self._hand_over(waiting)  # first: whoever looks from elsewhere finds it in one place at least
+        self._waiting = []

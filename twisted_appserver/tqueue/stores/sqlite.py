@@ -194,7 +194,11 @@ class SQLiteStore:
             self._database.execute("BEGIN IMMEDIATE")
             self._apply([change for change, _ in batch])
             self._database.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:
+            if not isinstance(
+                error, sqlite3.Error
+            ):  # a fault of ours: whoever asked is told, and the store goes on
+                self.log.failure("a fault in the store")
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             return StoreError(str(error))
@@ -205,12 +209,16 @@ class SQLiteStore:
         A task's number is never given again: so all puts may go before all updates, and so on. But a queue
         that is deleted may be put to again: what came before it is done first.
         """
-        many = self._many
-        for place, change in enumerate(changes[:-1]):
+        begin = 0
+        for place, change in enumerate(changes, 1):
             if any(config is None for _, config in change.configs):
-                self._apply(changes[: place + 1])
-                self._apply(changes[place + 1 :])
-                return
+                self._apply_some(changes[begin:place])
+                begin = place
+        self._apply_some(changes[begin:])
+
+    def _apply_some(self, changes: Sequence[Change]) -> None:
+        """Those until a queue is deleted."""
+        many = self._many
         many(
             PUT,
             [(t.number, queue, t.body, t.priority, t.order, t.due) for c in changes for queue, t in c.puts],
