@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from base64 import b64encode
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -33,12 +34,18 @@ from twisted_appserver.testing import Client
 
 TOKEN = b"0123456789abcdefTOKEN"
 APP = """\
-    from twisted_appserver import Call
+    from twisted_appserver import Call, HTTPError, Reply
 
     def who(call: Call):
         return {"user": call.user, "client": call.client}
 
-    url_patterns = ((r"/who/", who),)
+    def made():
+        return Reply({}, 201, {"X-Made": "yes"})
+
+    def fails():
+        raise HTTPError(418, "it is a teapot")
+
+    url_patterns = ((r"/who/", who), (r"/made/", made), (r"/fails/", fails))
 """
 
 
@@ -305,8 +312,9 @@ class GuardTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.guard = Guard(origins=["https://pages.example"])
-        router = Router([(r"/who/", self.who)])
-        self.dispatcher = Dispatcher(Clock(), router, {"inline": InlineExecutor()}, "inline", self.guard)
+        router, executors = Router([(r"/who/", self.who)]), {"inline": InlineExecutor()}
+        self.clock = Clock()
+        self.dispatcher = Dispatcher(self.clock, router, executors, "inline", self.guard, timeout=5.0)
         self.calls: list[str] = []
 
     async def who(self, call: Call) -> dict[str, Any]:
@@ -381,6 +389,23 @@ class GuardTests(SynchronousTestCase):
             answer.callback(b"")
         self.assertEqual(self.successResultOf(here).status, 200)
         self.assertEqual((self.calls, self.dispatcher.in_flight), (["anna"], 0))
+
+    def test_too_late(self) -> None:
+        """What a checker takes is of the time that the call has, also where it never answers."""
+        answers: list[Deferred[bytes]] = []
+        checker = SimpleNamespace(requestAvatarId=lambda _: answers.append(Deferred()) or answers[-1])
+        self.guard.credentials = Credentials(None, [checker])
+        asked = self.ask(authorization=basic("anna", "x"))
+        self.clock.advance(4)
+        self.assertNoResult(asked)
+        self.clock.advance(1)
+        self.assertEqual(self.successResultOf(asked).status, 504)
+        self.ask(authorization=basic("bob", "x"))
+        self.clock.advance(4)
+        answers[0].callback(b"")
+        self.assertEqual((self.calls, self.dispatcher.in_flight), ([], 1))
+        answers[1].callback(b"")
+        self.assertEqual((self.calls, self.dispatcher.in_flight), (["bob"], 0))
 
     def test_cors(self) -> None:
         """A page of an origin that is named may read the answers, errors too; others may not."""
@@ -510,6 +535,21 @@ class CommandTests(CommandTestCase):
             await self.stopped(program)
             for secret in (TOKEN.decode(), "secret4anna", "guess4anna", basic("anna", "secret4anna")[6:]):
                 self.assertNotIn(secret, program.output)
+
+    async def test_cors(self) -> None:
+        """Answers with headers of their own are marked in both types, over both front ends."""
+        folder = self.folder_of(app=APP)
+        for words in (("--type", "forked"), ("--type", "forked", "--channel", "twisted"), ()):
+            program = self.twistd(
+                "--port", "0", "--allow-origin", "https://pages.example", *words, folder=folder
+            )
+            port = await program.port()
+            for path, status in (("/made/", 201), ("/who/", 200), ("/nowhere/", 404), ("/fails/", 418)):
+                sent = request("GET", path, headers=(("Origin", "https://pages.example"),))
+                answer = await exchange(port, sent)
+                self.assertEqual(answer.status, status)
+                self.assertEqual(answer.headers["access-control-allow-origin"], "https://pages.example")
+            await self.stopped(program)
 
     async def test_open(self) -> None:
         """Listening beyond this machine needs somebody who asks who is there, or a word that it is meant."""

@@ -169,6 +169,19 @@ class AccessLogTests(SynchronousTestCase):
     def test_cannot(self) -> None:
         self.assertRaises(ConfigurationError, AccessLog, "/nowhere/log")
 
+    def test_folder_moved(self) -> None:
+        """Where no new file can be made, no call fails for it; it goes on when one can."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        log = AccessLog(os.path.join(folder, "log"))
+        os.rename(folder, folder + "-old")
+        log(Call("GET", "/1"), Reply(b""))
+        os.mkdir(folder)
+        log(Call("GET", "/2"), Reply(b""))
+        log.close()
+        with open(os.path.join(folder, "log")) as file:
+            self.assertEqual(len(file.readlines()), 1)
+
 
 class CommandTests(CommandTestCase):
     """C{EDITS=50} makes the tests of C{--reload} longer."""

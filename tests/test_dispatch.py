@@ -197,6 +197,24 @@ class TimeTests(DispatchTestCase):
         self.assertEqual(len(self.executor.cancelled), 1)
         self.assertEqual(dispatcher.in_flight, 0)
 
+    def test_one_ends_another(self) -> None:
+        """What is late may end others, and begin some, while it is ended: these have time limits too."""
+        dispatcher = self.dispatcher(timeout=10)
+        begun: list[Deferred[Reply]] = []
+
+        def cancel(job: Job) -> None:
+            if job is first:
+                second.callback(Reply(b"{}"))
+                begun.append(dispatcher.dispatch(get("/x/9/")))
+
+        self.executor.cancel = cancel  # type: ignore[method-assign]
+        deferreds = [dispatcher.dispatch(get(f"/x/{n}/")) for n in range(3)]
+        first, second = (submitted for _, submitted in self.executor.calls[:2])
+        self.clock.advance(10)
+        self.assertEqual([self.successResultOf(each).status for each in deferreds], [504, 200, 504])
+        self.clock.advance(10)
+        self.answer(begun[0], 504)
+
     def test_many(self) -> None:
         """Each call has its own limit from its arrival; one timer serves all."""
         dispatcher = self.dispatcher(timeout=10)

@@ -6,7 +6,7 @@ import sys
 from io import StringIO
 
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, gatherResults
 from zope.interface.verify import verifyObject
 
 from tests import cases
@@ -101,6 +101,14 @@ class TableTests(ExecutorTestCase):
         for executor in (ThreadExecutor(reactor, 1), ProcessExecutor(reactor, APPLICATION, 1)):
             await executor.stop()
             await executor.start()
-            await executor.stop()
-            await executor.stop()
+            await gatherResults([executor.stop(), executor.stop()])
             self.assertEqual((executor.pending, executor.running), (0, 0))
+
+    async def test_after_stop(self) -> None:
+        """Who calls a stopped executor, as one may whose resource is mounted elsewhere, is told so."""
+        inline = InlineExecutor()
+        made = [(inline, self.dispatcher(inline, "inline")), await self.threads(1), await self.processes(1)]
+        for executor, dispatcher in made:
+            self.assertEqual((await dispatcher.dispatch(get("/returns/text/"))).status, 202)
+            await executor.stop()
+            self.assertEqual((await dispatcher.dispatch(get("/returns/text/"))).status, 503)

@@ -40,6 +40,8 @@ PATTERNS = (
     (r"/waits", waits),
     Route(r"/limited", waits, timeout=5.0),
     (r"/fails/(?P<status>)", fails),
+    (r"/says/404", lambda: Reply("no", 404)),
+    (r"/says/409", lambda: Reply({"why": "no"}, 409)),
     (r"/deep/down/here/", lambda: {"deep": True}),
     (r"/text", text),
 )
@@ -118,6 +120,16 @@ class MemoryTests(SynchronousTestCase):
             )
             self.refused(self.client.get(place + "/result"), status)
         self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+    def test_failed_otherwise(self) -> None:
+        """Where the function answers with a failure in its own words, there is a problem document as well."""
+        for target, words in (("/says/404", "no"), ("/says/409", '{"why":"no"}')):
+            place = self.begin(target)
+            seen = self.look(place)
+            status = int(target[-3:])
+            self.assertEqual((seen["state"], seen["error"]["status"]), ("failed", status))
+            answer = self.client.get(place + "/result")
+            self.assertEqual((answer.status, answer.text), (status, words))
 
     def test_refused(self) -> None:
         """What no function would be called for becomes no job."""

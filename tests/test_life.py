@@ -27,6 +27,8 @@ from twisted_appserver.overload import EVERY, LONGEST, Refusals
 VERSION = """\
 import os, time
 
+from twisted_appserver import Route
+
 def version():
     return {{"version": {0}, "pid": os.getpid()}}
 
@@ -38,7 +40,12 @@ def hangs(path: str):
     while True:
         time.sleep(1000)
 
-url_patterns = ((r"/version/", version), (r"/inline/", inline), (r"/hangs/", hangs))
+url_patterns = (
+    (r"/version/", version),
+    (r"/inline/", inline),
+    (r"/hangs/", hangs),
+    Route(r"/hangs_beside/", hangs, executor="threads"),
+)
 """
 
 
@@ -405,23 +412,24 @@ class ServerTests(CommandTestCase):
         """The same for what runs on the reactor, though the type is forked."""
         await self.reloads("forked", "/inline/", 2)
 
-    async def hanging(self, *words: str) -> tuple[Program, str]:
+    async def hanging(self, *words: str, route: str = "hangs") -> tuple[Program, str]:
         """A server one of whose functions hangs."""
         folder = self.folder_of(app=VERSION.format(1))
         program = self.twistd("--port", "0", *words, folder=folder)
         path = os.path.join(folder, "hangs")
         port = await program.port()
         connection = await connect(port)
-        connection.send(request("GET", f"/hangs/?path={path}")).addErrback(lambda _: None)
+        connection.send(request("GET", f"/{route}/?path={path}")).addErrback(lambda _: None)
         while not os.path.exists(path):
             await deferLater(reactor, 0.01)
         return program, path
 
     async def test_hanging_thread(self) -> None:
         """A thread that hangs does not keep the server from ending after its grace period, orderly."""
-        program, _ = await self.hanging("--graceful-timeout", "0.2")
-        await self.stopped(program)
-        self.assertIn("hang in their threads", program.output)
+        for words in ((), ("--type", "forked")):  # beside worker processes too
+            program, _ = await self.hanging("--graceful-timeout", "0.2", *words, route="hangs_beside")
+            await self.stopped(program)
+            self.assertIn("hang in their threads", program.output)
 
     async def test_server_killed(self) -> None:
         """When the server is killed, no worker outlives it, also one in the midst of a function."""

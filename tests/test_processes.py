@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import tempfile
 import time
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, gatherResults
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests import cases
 from tests.executing import APPLICATION, ExecutorTestCase, get, said
 from twisted_appserver import ConfigurationError, ProcessExecutor, Reply, Router
 from twisted_appserver.executors.frames import Replies
 from twisted_appserver.executors.frames import encode as frame
+from twisted_appserver.executors.progress import Progress
 
 
 class ProcessTests(ExecutorTestCase):
@@ -249,3 +254,21 @@ class StartTests(ExecutorTestCase):
     async def test_no_table(self) -> None:
         """A module without a table."""
         await self.fails("", "url_patterns")
+
+
+class ProgressTests(SynchronousTestCase):
+    def test_no_space(self) -> None:
+        """Where there is no space for it, nothing of it is left."""
+        folder = os.path.abspath(self.mktemp())
+        os.mkdir(folder)
+        self.patch(tempfile, "tempdir", folder)
+        with patch("os.write", side_effect=OSError(errno.ENOSPC, "no space")):
+            self.assertRaises(OSError, Progress)
+        self.assertEqual(os.listdir(folder), [])
+        made = os.open(os.devnull, os.O_RDONLY)
+        os.close(made)
+        with patch("os.write", side_effect=OSError(errno.ENOSPC, "no space")):
+            self.assertRaises(OSError, Progress)
+        again = os.open(os.devnull, os.O_RDONLY)
+        os.close(again)
+        self.assertEqual(again, made)  # the lowest that is free

@@ -138,7 +138,7 @@ MUTATIONS = (
              "tqueue.test_stores.PostgreSQLTests.test_what_is_gone"),
     Mutation("tqueue/stores/batch.py", "            self._known.since = since", "            pass",
              "tqueue.test_stores.PostgreSQLTests.test_what_is_gone"),
-    Mutation("tqueue/stores/turn.py", "        IF size > 0 THEN", "        IF false THEN",
+    Mutation("tqueue/stores/turn.py", "ELSIF size > 0 THEN", "ELSIF false THEN",
              "tqueue.test_stores.PostgreSQLTests.test_one"),
     Mutation("tqueue/stores/turn.py", "AND t.state + 0 = {LEASED}", "AND t.state = {LEASED}",
              "tqueue.test_stores.PostgreSQLTests.test_what_is_gone"),

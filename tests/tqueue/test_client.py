@@ -17,6 +17,7 @@ from typing import Any
 from treq.testing import StringStubbingResource, StubTreq
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
+from twisted.internet.error import ConnectError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import HTTPConnectionPool
@@ -257,6 +258,23 @@ class RestartTests(SynchronousTestCase):
         self.assertEqual(queue.unfinished_tasks, 0)
         queue.close()
 
+    def test_done_later(self) -> None:
+        """A task_done() that did not reach the server can be repeated."""
+        server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
+        self.addCleanup(lambda: server.kill())
+        queue = client.Queue(0, server.url, "q", patience=0.3)
+        self.addCleanup(queue.close)
+        for number in range(2):
+            queue.put(number)
+            queue.get()
+        server.kill()
+        self.assertRaises(ConnectionError, queue.task_done)
+        server.start()
+        queue.task_done()
+        self.assertEqual(queue.unfinished_tasks, 1)
+        queue.task_done(1)
+        self.assertEqual(queue.unfinished_tasks, 0)
+
     def test_patience(self) -> None:
         """A server that cannot be reached is an error after a while, not before."""
         queue = client.Queue(0, "http://127.0.0.1:9", "q", patience=0.3)
@@ -297,6 +315,19 @@ class AsyncTests(TestCase):
         self.assertNoResult(joining)
         yield queue.task_done()
         yield joining
+        with self.assertRaises(ValueError):
+            yield queue.task_done()
+        yield queue.put(3)
+        yield queue.get()
+        queue._patience, port = 0.0, self.server.port
+        self.server.kill()
+        for finish in (queue.task_done, queue.release):
+            with self.assertRaises(ConnectError):
+                yield finish()
+        self.server.port = port
+        self.server.start()
+        queue._patience = 30.0
+        yield queue.task_done()  # the server may have forgotten it: it is not known to be done
         with self.assertRaises(ValueError):
             yield queue.task_done()
         yield queue.shutdown()

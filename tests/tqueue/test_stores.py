@@ -326,6 +326,15 @@ class StoreCases:
         await broker.delete("p")
         test.assertEqual(await waiting, SHUTDOWN)
 
+    async def started_again(self, test: Any, broker: Any) -> None:
+        if isinstance(broker, InTurn):
+            return
+        await broker.stop()
+        broker.start()
+        await put(broker, 1)
+        await broker.get("q")
+        test.assertEqual(await broker.get("q", None, "", 0.05), EMPTY)
+
     async def absent(self, test: Any, broker: Any) -> None:
         test.assertEqual(await broker.get("no"), EMPTY)
         for asked in (broker.done("no", 1), broker.bury("no", 1), broker.release("no", 1)):
@@ -393,6 +402,17 @@ class StoreTestCase(TestCase):
 
 
 class StoreTests(StoreTestCase):
+    async def test_many_deletes(self) -> None:
+        """More queues may be deleted in one commit than functions may call each other."""
+        broker = make_broker(reactor, open_store(f"sqlite:{os.path.abspath(self.mktemp())}"))
+        broker.start()
+        self.addCleanup(broker.stop)
+        names = [f"q{number}" for number in range(1200)]
+        await gatherResults([begin(broker.put(name, Task(0, b"{}"))) for name in names])
+        await gatherResults([begin(broker.delete(name)) for name in names])
+        self.assertEqual(await broker.qsizes(None), {})
+        await put(broker, 1)
+
     async def test_memory(self) -> None:
         """The store in memory."""
         await self.all_cases(lambda: self.broker("memory:"))

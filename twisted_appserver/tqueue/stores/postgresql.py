@@ -87,6 +87,7 @@ class PostgreSQLStore:
                 f"{error}: install the extra, pip install 'twisted_appserver[postgresql]'"
             ) from None
         self._psycopg: Any = psycopg
+        self._closing = False
         self._reactor, self._max_queues, self._answered, self._heard = reactor, max_queues, answered, heard
         self._gathering = Gathering(reactor, self._hand_over)
         self._selector = selectors.DefaultSelector()
