@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import re
 import threading
 from typing import Annotated, Any
 
@@ -122,13 +123,34 @@ class DescriptionTests(SynchronousTestCase):
         self.assertEqual(told, {"get": "GET-0-get", "delete": "DELETE-1-delete"})
 
     def test_template(self) -> None:
-        """Groups become names, what is escaped stands for itself."""
-        for regex, path in (
-            (r"/a/(?P<b>[^/]+)/", "/a/{b}/"),
-            (r"/a\.b/(?P<b>(x|\))y)-(?P<c>\d+)", "/a.b/{b}-{c}"),
-            (r"a", "/a"),
+        """Groups become names, what is escaped stands for itself, what is optional and has no name goes."""
+        for regex, path, filled in (
+            (r"/a/(?P<b>[^/]+)/", "/a/{b}/", "/a/x/"),
+            (r"/a\.b/(?P<b>(x|\))y)-(?P<c>\d+)", "/a.b/{b}-{c}", "/a.b/xy-3"),
+            (r".?a", "/a", "/a"),
+            (r"/items/?", "/items", "/items"),
+            (r"/(?P<a>\d+)/?", "/{a}", "/1"),
+            (r"/opt(?:/(?P<q>\d+))?/", "/opt/{q}/", "/opt/4/"),
+            (r"/opt/(?P<q>\d+)?", "/opt/{q}", "/opt/4"),
+            (r"/a[bc]*(?:/more)?/(?!d)(?P<e>[()]+)", "/a/{e}", "/a/("),
+            (r"(?:/a/(?P<b>x|y)/)", "/a/{b}/", "/a/x/"),
         ):
-            self.assertEqual(template(regex)[0], path)
+            told = template(regex)
+            assert told is not None
+            self.assertEqual(told[0], path)
+            self.assertTrue(re.fullmatch(regex, filled), regex)
+
+    def test_no_template(self) -> None:
+        """A pattern that cannot be told as a path is not in the document."""
+        regexes = (r"/v\d+/x", r"/(?:en|de)/x", r"/[ab]/x", r"/x{2}", r"/what\?", r"/(?:a|(?P<name>))")
+        routes = [(regex, order) for regex in regexes]
+        self.assertEqual(describe(Router(routes).entries, "x")["paths"], {})
+
+    def test_groups(self) -> None:
+        """What a name must match is told as the pattern has it."""
+        told = template(r"/(?P<a>[)(]\)(x|y))/(?:b(?P<c>))(?P<d>(?P=a))")
+        assert told is not None
+        self.assertEqual(told[1], {"a": r"[)(]\)(x|y)", "c": "", "d": ".*"})
 
 
 class GeneratorTests(SynchronousTestCase):

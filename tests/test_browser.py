@@ -5,6 +5,7 @@ C{SCREENSHOTS=folder} keeps pictures of the pages.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -74,6 +75,38 @@ url_patterns = (
     (r"/slow/(?P<seconds>)/", slow),
 )
 '''
+
+KINDS = '''\
+from decimal import Decimal
+from enum import Enum
+from typing import Literal
+
+
+class Size(Enum):
+    SMALL = "1"
+
+
+def kinds(
+    number: int, numbers: list[int], price: Decimal, text: str | None, choice: Literal["1", "2"],
+    size: Size, several: str | list[int], anything, flag: bool | None = None,
+):
+    """Say what came."""
+    return {name: repr(value) for name, value in locals().items()}
+
+
+url_patterns = ((r"/kinds/?", kinds),)
+'''
+TYPED = {  # what is typed into each field, and what the function gets
+    "number": ("9007199254740993", "9007199254740993"),
+    "numbers": ("[1, 9007199254740993]", "[1, 9007199254740993]"),
+    "price": ("1.10", "Decimal('1.10')"),
+    "text": ("123", "'123'"),
+    "choice": ("1", "'1'"),
+    "size": ("1", "<Size.SMALL: '1'>"),
+    "several": ("[1]", "[1]"),
+    "anything": ('say "hello"', "'say \"hello\"'"),
+    "flag": ("true", "True"),
+}
 
 COUNTED = """\
 from twisted_appserver import Reply
@@ -321,6 +354,26 @@ class PageTests(BrowserTestCase):
         await self.queues(
             await self.mounted(service), "queues-prefix-narrow-dark", "--window-size=500,900", *DARK
         )
+
+    async def test_typed(self) -> None:
+        """The form of a function sends what was typed, with its type, to the last digit."""
+        program = self.twistd("--port", "0", "--app", "kinds.py", folder=self.folder_of(kinds=KINDS))
+        base = f"http://localhost:{await program.port()}"
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/docs")
+            selector = "details[data-path='/kinds'][data-method=POST]"
+            details = wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, selector))
+            details.find_element(By.TAG_NAME, "summary").click()
+            for name, (value, _) in TYPED.items():
+                details.find_element(By.NAME, name).send_keys(value)
+            details.find_element(By.CSS_SELECTOR, ".call button").click()
+            wait(browser, lambda _: "ms" in details.find_element(By.TAG_NAME, "output").text)
+            answer = json.loads(details.find_element(By.TAG_NAME, "pre").text)
+            self.assertEqual(answer, {name: came for name, (_, came) in TYPED.items()})
+
+        await self.look(looks)
+        await self.stopped(program)
 
     async def test_swagger(self) -> None:
         """With the extra, Swagger UI is there too, and calls a function; nothing comes from elsewhere."""

@@ -38,6 +38,8 @@ class ClientTests(SynchronousTestCase):
         root.putChild(b"app", app)
         root.putChild(b"text", Fixed(b"plain"))
         root.putChild(b"list", Fixed(b"[1]"))
+        root.putChild(b"lines", Fixed(b'{"n": 1}\n{"n": 2}'))
+        root.putChild(b"bytes", Fixed(b'{"n": 1}\n"\xff"\n'))
         root.putChild(b"nothing", Fixed(b"<p>", 404))
         self.client = AppClient("http://localhost/app/", StubTreq(root))
         self.other = AppClient("http://localhost", StubTreq(root))
@@ -75,3 +77,14 @@ class ClientTests(SynchronousTestCase):
         for path in ("/text", "/list"):
             self.assertEqual(self.problem(self.other, path).status, 200)
         self.assertEqual(self.problem(self.other, "/nothing").status, 404)
+
+    def test_stream(self) -> None:
+        """The last line of a stream need not have an end; one that is no JSON raises a Problem."""
+
+        async def items(path: str) -> list[Any]:
+            return [item async for item in self.other.stream(path)]
+
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(items("/lines"))), [{"n": 1}, {"n": 2}])
+        for path in ("/text", "/bytes"):
+            error = self.failureResultOf(Deferred.fromCoroutine(items(path)), Problem).value
+            self.assertEqual((error.status, error.title), (200, "the answer is no stream of JSON"))

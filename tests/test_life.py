@@ -48,6 +48,14 @@ url_patterns = (
 )
 """
 
+QUEUES = """\
+from twisted_appserver import include
+from twisted_appserver.tqueue import url_patterns as queues
+from twisted_appserver.tqueue.stores import open_store
+
+url_patterns = (include("/queues", queues(open_store("sqlite:{}"))),)
+"""
+
 
 class ReplacementTests(ExecutorTestCase):
     async def pool(self, size: int, **options: Any) -> tuple[ProcessExecutor, Any]:
@@ -411,6 +419,20 @@ class ServerTests(CommandTestCase):
     async def test_reload_inline(self) -> None:
         """The same for what runs on the reactor, though the type is forked."""
         await self.reloads("forked", "/inline/", 2)
+
+    async def test_reload_queues(self) -> None:
+        """Queues in the application go on with their tasks, and with those who wait at them."""
+        store = os.path.abspath(self.mktemp())
+        program = self.twistd("--port", "0", folder=self.folder_of(app=QUEUES.format(store)))
+        port = await program.port()
+        await fetch(port, "/queues/q/put/?key=a:1")
+        waiting = Deferred.fromCoroutine(fetch(port, "/queues/empty/get/?timeout=20"))
+        program.signal("HUP")
+        await program.line("has been loaded again")
+        self.assertEqual((await fetch(port, "/queues/q/qsize/")).json, {"worker": "q", "qsize": 1})
+        put = (await fetch(port, "/queues/empty/put/")).json
+        self.assertEqual((await waiting).json["task_id"], put["task_id"])
+        await self.stopped(program)
 
     async def hanging(self, *words: str, route: str = "hangs") -> tuple[Program, str]:
         """A server one of whose functions hangs."""

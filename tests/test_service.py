@@ -326,6 +326,7 @@ class MakeTests(SynchronousTestCase):
             ("listen", (f"ssl:0:privateKey={__file__}",), __file__),
             ("allow_host", ("ü..b",), "--allow-host 'ü..b'"),
             ("allow_origin", ("é",), "--allow-origin 'é'"),
+            ("reload", True, "reload()"),
         ):
             options = {"app": "tests.cases", name: value}
             error = self.assertRaises(ConfigurationError, make_service, **options)  # type: ignore[arg-type]

@@ -67,7 +67,7 @@ class AppClient:
         Call a function that is a generator: its items, each as soon as it is made. The server makes no more
         of them than are asked for here, but for some.
 
-        @raise Problem: as L{call}; also when the answer breaks off.
+        @raise Problem: as L{call}; also when the answer breaks off, or a line of it is no JSON.
         """
         response = await self._ask(path, variables, unbuffered=True)
         if response.code >= 400:
@@ -76,7 +76,11 @@ class AppClient:
         response.deliverBody(lines)
         try:
             while (line := await lines.next()) is not None:
-                yield msgspec.json.decode(line)
+                try:
+                    item = msgspec.json.decode(line)
+                except ValueError as error:
+                    raise Problem(response.code, "the answer is no stream of JSON", str(error)) from None
+                yield item
         finally:
             lines.stop()
 
@@ -191,6 +195,8 @@ class _Lines(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._over = True
         self._failure = None if reason.check(ResponseDone) else reason
+        if self._unread and self._failure is None:  # the last line need not have an end
+            self._lines.append(self._unread)
         self._tell()
 
     def _tell(self) -> None:

@@ -249,6 +249,8 @@ def make_service(
     @raise ConfigurationError: when the application cannot be imported, or an option is wrong.
     """
     settings = Settings(**options)
+    if settings.reload:
+        raise ConfigurationError("reload is for a server of its own: call the service's reload() instead")
     application = Application.parse(settings.app)
     if url_patterns is not None and settings.app is None and settings.server_type == FORKED_SERVER:
         raise ConfigurationError("worker processes import the application: give it as app='module:name'")

@@ -6,16 +6,20 @@ import inspect
 import json
 import re
 from contextlib import suppress
+from re import _constants as codes  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, get_args
 
 import msgspec
 
 from twisted_appserver.binding import Handler, Parameter
 from twisted_appserver.calls import Reply
+from twisted_appserver.matching import REPEATS
 from twisted_appserver.results import LINES
 
 TEMPLATE = "#/components/schemas/{name}"
-GROUP = re.compile(r"\(\?P<(\w+)>")
+RESERVED = "{}?#%\\"  # what does not stand for itself in a template, or in the address that it becomes
+NO_WIDTH = (codes.AT, codes.ASSERT, codes.ASSERT_NOT)
 DECIMAL = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 BOOLEAN = {"type": "string", "enum": ["true", "false", "1", "0"]}
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -33,31 +37,49 @@ PROBLEM = {
 }
 
 
-def template(regex: str) -> tuple[str, dict[str, str]]:
-    """A pattern as a path with C{{names}}, and what each name must match."""
-    path, groups, depth, name, start = "", dict[str, str](), 0, "", 0
-    index = 0
-    while index < len(regex):
-        character = regex[index]
-        if character == "\\" and not depth:
-            index += 1
-            path += regex[index]
-        elif character == "(":
-            if not depth and (found := GROUP.match(regex, index)):
-                name, start = found[1], found.end()
-            depth += 1
-        elif character == ")":
-            depth -= 1
-            if not depth and name:
-                path += f"{{{name}}}"
-                groups[name] = regex[start:index]
-                name = ""
-        elif character == "\\":
-            index += 1
-        elif not depth:
-            path += character
-        index += 1
+def template(regex: str) -> tuple[str, dict[str, str]] | None:
+    """
+    A pattern as a path with C{{names}}, and what each name must match. What is optional and holds no name is
+    left out. C{None} where anything else without a name is not fixed text: that is no one path.
+    """
+    parsed = parser.parse(regex)
+    names = {number: name for name, number in parsed.state.groupdict.items()}
+    path = _path(parsed, names)
+    if path is None:
+        return None
+    groups = {name: _within(regex, name) for name in re.findall(r"\{(\w+)\}", path)}
     return path if path.startswith("/") else f"/{path}", groups
+
+
+def _path(items: Any, names: dict[int, str]) -> str | None:
+    """What a part of a pattern adds to the path."""
+    path = ""
+    for code, value in items:
+        part: str | None = None
+        if code is codes.LITERAL and chr(value) not in RESERVED:
+            part = chr(value)
+        elif code is codes.SUBPATTERN:
+            part = f"{{{names[value[0]]}}}" if value[0] in names else _path(value[3], names)
+        elif code in REPEATS and value[0] < 2:
+            part = _path(value[2], names)
+            if not (value[0] or "{" in (part or "")):
+                part = ""
+        elif code in NO_WIDTH:
+            part = ""
+        if part is None:
+            return None
+        path += part
+    return path
+
+
+def _within(regex: str, name: str) -> str:
+    """What a group of a pattern must match: up to the first parenthesis with which that is a pattern."""
+    inner = regex.partition(f"(?P<{name}>")[2]
+    for end in re.finditer(r"\)", inner):
+        with suppress(re.error):
+            re.compile(inner[: end.start()])
+            return inner[: end.start()]
+    return ".*"
 
 
 class Description:
@@ -87,7 +109,10 @@ def describe(entries: Any, title: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     shapes: dict[str, str] = {}
     for number, entry in enumerate(entries):
-        path, groups = template(entry.regex)
+        told = template(entry.regex)
+        if told is None:
+            continue
+        path, groups = told
         shape = re.sub(r"\{\w+\}", "{}", path)
         if shapes.setdefault(shape, path) != path:  # one that OpenAPI cannot tell from an earlier one
             continue

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from twisted_appserver import Call, HTTPError, Reply, Route
-from twisted_appserver.tqueue.brokers import Store, make_broker
+from twisted_appserver.tqueue.brokers import Store, embedded_broker
 from twisted_appserver.tqueue.interface import STOPPING, AwayError, IBroker, LimitError
 from twisted_appserver.tqueue.queues import MOST, Config, Task
 from twisted_appserver.tqueue.stores.interface import StoreError
@@ -298,7 +298,8 @@ def url_patterns(
     The table of an application that serves queues; C{include} mounts it below any prefix.
 
     @param store: where tasks are kept; in memory if C{None}. It is opened at the first request, and never
-        closed: it has what was answered, however the process ends.
+        closed: it has what was answered, however the process ends. A table for the same file or database, as
+        after a reload, goes on with it.
     @param reactor: the embedder's; the global one if C{None}.
     @param broker: one that its owner starts and stops, instead of a store.
     @param max_task: bytes of a task; a longer one gets 413.
@@ -306,7 +307,7 @@ def url_patterns(
     """
     if reactor is None:
         from twisted.internet import reactor
-    wire = Wire(broker or make_broker(reactor, store or MemoryStore(), max_queues), reactor, max_task)
+    wire = Wire(broker or embedded_broker(reactor, store or MemoryStore(), max_queues), reactor, max_task)
     about_queue = ["put", "get", "qsize", "peek", "kick", "join", "shutdown", "config", "stats"]
     about_queue += ["purge", "delete"]
     about_task = ["done", "extend", "release", "bury"]

@@ -23,11 +23,19 @@ function fields(operation, all) {
   return found;
 }
 
-// What was typed: JSON where it is meant as such, else text.
+// A schema, and those that it chooses from.
+function choices(schema, all) {
+  const found = resolve(schema, all);
+  return [found, ...(found.anyOf || found.oneOf || []).flatMap(each => choices(each, all))];
+}
+
+// What was typed, as JSON: as it stands, to the last digit, where it is JSON and meant as such, else as text.
 function typed(text, schema, all) {
-  const kind = resolve(schema, all).type;
-  if (kind === "string") return text;
-  try { return JSON.parse(text); } catch { return text; }
+  const found = choices(schema, all), kinds = found.flatMap(each => each.type || []);
+  const inParts = /^\s*[[{]/.test(text) && (kinds.includes("array") || kinds.includes("object"));
+  const isText = kinds.includes("string") || found.some(each => each.enum && each.enum.includes(text));
+  if (isText && !inParts) return JSON.stringify(text);
+  try { JSON.parse(text); return text; } catch { return JSON.stringify(text); }
 }
 
 const wait = seconds => new Promise(done => setTimeout(done, seconds * 1000));
@@ -74,7 +82,7 @@ async function read(answer, place) {
 
 async function call(method, path, inputs, all, shown, asJob) {
   let url = path;
-  const query = new URLSearchParams(), body = {};
+  const query = new URLSearchParams(), body = [];
   let whole = null;
   for (const { field, input } of inputs) {
     const text = input.value;
@@ -82,12 +90,12 @@ async function call(method, path, inputs, all, shown, asJob) {
     else if (text === "" && !field.required) continue;
     else if (field.place === "query") query.append(field.name, text);
     else if (field.name === "") whole = text;
-    else body[field.name] = typed(text, field.schema, all);
+    else body.push(`${JSON.stringify(field.name)}: ${typed(text, field.schema, all)}`);
   }
   const options = { method, headers: asJob ? { Prefer: "respond-async" } : {} };
   if (["POST", "PUT", "PATCH"].includes(method)) {
     options.headers["Content-Type"] = "application/json";
-    options.body = whole === null ? JSON.stringify(body) : whole;
+    options.body = whole === null ? `{${body.join(", ")}}` : whole;
   }
   const began = performance.now();
   shown.replaceChildren("…");
