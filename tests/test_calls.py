@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import attrs
 import msgspec
+from twisted.internet.defer import inlineCallbacks
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import cases
@@ -260,6 +261,71 @@ class BindingTests(CallTestCase):
 
         self.assertIn("socket", str(self.assertRaises(TypeError, Handler, takes_socket)))
         self.assertIn("Missing", str(self.assertRaises(TypeError, Handler, unknown_name)))
+
+
+def wrapped(function: Any) -> Any:
+    """What an ordinary decorator makes of a function."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class ReactorTests(SynchronousTestCase):
+    """Which functions run on the reactor."""
+
+    def check(self, expected: str | None, *functions: Any, route: str | None = None) -> None:
+        for function in functions:
+            self.assertEqual(Handler(function, executor=route).executor, expected, function)
+
+    def test_on_reactor(self) -> None:
+        """Coroutine functions and what returns a Deferred do, whatever is around or said of them."""
+
+        class Methods:
+            async def method(self) -> Any: ...
+
+            @inlineCallbacks
+            def generator(self) -> Any:
+                yield
+
+            __call__ = method
+
+        async def parts() -> Any:
+            yield {}
+
+        async def around() -> Any: ...
+
+        functools.update_wrapper(around, pair)
+        functions = (
+            cases.coroutine, parts, around, Methods(), Methods().method, Methods().generator,
+            cases.generator, cases.deferred, functools.partial(cases.coroutine, "x"),
+            functools.partial(cases.generator, "x"), functools.partial(Methods()),
+        )  # fmt: skip
+        self.check("inline", *functions)
+        self.check("inline", *functions, route="threads")
+
+    def test_decorated(self) -> None:
+        """What a decorator has made an ordinary function does not, though a coroutine may be in it."""
+
+        def parts() -> Any:
+            yield {}
+
+        async def parts_of_coroutine() -> Any:
+            yield {}
+
+        for function in (parts, cases.coroutine, parts_of_coroutine):
+            self.check(None, wrapped(function), functools.partial(wrapped(function)))
+            for name in ("inline", "threads"):
+                self.check(name, wrapped(function), route=name)
+
+    def test_decorated_deferred(self) -> None:
+        """What returns a Deferred still does under a decorator, unless the Route says where it runs."""
+        functions = [wrapped(cases.generator), wrapped(cases.deferred), wrapped(wrapped(cases.generator))]
+        functions.append(functools.partial(functions[0], "x"))
+        self.check("inline", *functions)
+        self.check("threads", *functions, route="threads")
 
 
 class Colour(enum.Enum):

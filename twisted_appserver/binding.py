@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -16,6 +17,7 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.variables import read_body, read_query
 
 TAKEN = re.compile(r"multiple values for argument '(\w+)'")  # self, of a method that takes **variables
+DEFER = "twisted.internet.defer"  # where what inlineCallbacks makes of a function is from
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -104,7 +106,7 @@ class Handler:
             signature = inspect.signature(function, eval_str=True)
         except (NameError, ValueError) as error:
             raise TypeError(f"the signature of {self.name} cannot be read: {error}") from None
-        self.executor = "inline" if _on_reactor(function, signature) else executor
+        self.executor = "inline" if _on_reactor(function, signature, executor) else executor
         self.call_name = self.dict_name = ""  # of the parameters that receive the Call, or every variable
         self.rest: Parameter | None = None  # **variables
         self.parameters = self._plan(signature, groups)
@@ -189,13 +191,30 @@ class Handler:
         return values
 
 
-def _on_reactor(function: Callable[..., Any], signature: inspect.Signature) -> bool:
-    """Whether it is a coroutine function, or returns a Deferred (by inlineCallbacks or its annotation)."""
-    inner = inspect.unwrap(function)
-    if any(map(inspect.iscoroutinefunction, (inner, type(inner).__call__))):
+def _layers(function: Any) -> Iterator[Any]:
+    """A function and, one by one, those that C{functools.wraps} says are in it; none is a partial."""
+    while function is not None:
+        while isinstance(function, partial):
+            function = function.func
+        yield function
+        function = getattr(function, "__wrapped__", None)
+
+
+def _on_reactor(function: Callable[..., Any], signature: inspect.Signature, executor: str | None) -> bool:
+    """
+    Whether it is a coroutine function, or returns a Deferred (by inlineCallbacks or its annotation). What
+    a decorator has made an ordinary function is none, whatever is in it, and goes where its Route says.
+    """
+    layers = list(_layers(function))
+    outer = layers[0]
+    if any(map(inspect.iscoroutinefunction, (outer, type(outer).__call__))):
         return True
-    if inspect.isasyncgenfunction(inner):
+    if inspect.isasyncgenfunction(outer):
         return True
-    generator = inspect.isgeneratorfunction(inner) and not inspect.isgeneratorfunction(function)
+    if inspect.isgeneratorfunction(outer):
+        return False
+    modules = [getattr(each, "__globals__", {}).get("__name__") for each in layers]
+    if executor and len(layers) > 1 and modules[0] != DEFER:
+        return False
     result = getattr(signature.return_annotation, "__origin__", signature.return_annotation)
-    return generator or getattr(result, "__name__", "") == "Deferred"
+    return DEFER in modules or getattr(result, "__name__", "") == "Deferred"
