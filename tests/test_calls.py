@@ -10,7 +10,7 @@ import inspect
 import json
 import sys
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Optional
 
 import attrs
 import msgspec
@@ -174,6 +174,29 @@ class BindingTests(CallTestCase):
             return {"path": call.path, "rest": sorted(rest)}
 
         self.ok({"path": "/x/", "rest": ["a"]}, both, query="call=evil&a=1")
+
+    def test_call_or_none(self) -> None:
+        """Nor where the annotation says more of it, or that there may be none."""
+
+        def optional(call: Call | None = None) -> Any:
+            return {"path": call and call.path}
+
+        def annotated(call: Annotated[Optional[Call], "whose"] = None) -> Any:  # noqa: UP045
+            return {"path": call and call.path}
+
+        forged = b'{"call": ["GET", "/forged/"]}'
+        for function in (optional, annotated):
+            self.ok({"path": "/x/"}, function)
+            self.ok({"path": "/x/"}, function, body=forged, headers=JSON)
+
+    def test_call_inside(self) -> None:
+        """A Call that is only a part of an annotation, which a request would fill, is an error at once."""
+        for annotation in (list[Call], Call | str, dict[str, Call] | None, Annotated[tuple[Call, int], "x"]):
+
+            def takes(calls: Any = None) -> Any: ...
+
+            takes.__annotations__["calls"] = annotation
+            self.assertIn("calls", str(self.assertRaises(TypeError, Handler, takes)))
 
     def test_call_and_dict(self) -> None:
         """Call and the single dict go together."""

@@ -66,8 +66,39 @@ def _whole(value: Any) -> Any:
 SEQUENCES = (types.CollectionType, types.ListType, types.SetType, types.FrozenSetType, types.VarTupleType)
 
 
+def _annotation(parameter: inspect.Parameter) -> Any:
+    return Any if parameter.annotation in (parameter.empty, object) else parameter.annotation
+
+
+def _within(info: types.Type) -> Iterator[types.Type]:
+    """A type, and those that it is made of; not what the fields of an object have."""
+    yield info
+    for value in msgspec.structs.astuple(info):
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, types.Type):
+                yield from _within(each)
+
+
+def _is_call(parameter: inspect.Parameter) -> bool:
+    """
+    Whether it receives the Call, which its annotation may say more of, or that it may be None.
+
+    @raise TypeError: when the Call is a part of something else, which a request would fill.
+    """
+    if parameter.kind is parameter.VAR_POSITIONAL:  # which stays empty
+        return False
+    around = (types.Metadata, types.UnionType, types.NoneType)
+    inside = [
+        each for each in _within(types.type_info(_annotation(parameter))) if not isinstance(each, around)
+    ]
+    has_call = any(getattr(each, "cls", None) is Call for each in inside)
+    if has_call and len(inside) > 1:
+        raise TypeError(f"the Call must be all of its annotation: {parameter}")
+    return has_call
+
+
 def _parameter(parameter: inspect.Parameter) -> Parameter:
-    annotation = Any if parameter.annotation in (parameter.empty, object) else parameter.annotation
+    annotation = _annotation(parameter)
     info = types.type_info(annotation)
     kinds = info.types if isinstance(info, types.UnionType) else (info,)
     required = parameter.default is parameter.empty
@@ -128,7 +159,7 @@ class Handler:
         parameters = signature.parameters.values()
         self.positional = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_ONLY]
         for parameter in parameters:
-            if parameter.annotation is Call:
+            if _is_call(parameter):
                 self.call_name = parameter.name
             elif parameter.kind is parameter.VAR_KEYWORD:
                 self.rest = _parameter(parameter)
