@@ -10,6 +10,7 @@ import inspect
 import json
 import sys
 import uuid
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Optional
 
 import attrs
@@ -416,6 +417,27 @@ class ConversionTests(CallTestCase):
         for number in ("nan", "inf", "-Infinity"):
             self.refused(422, "n: ", takes, query=f"n={number}")
             self.refused(422, "many: ", takes, query=f"many=1&many={number}")
+
+    def test_decimals(self) -> None:
+        """Nor is a Decimal NaN or infinity, also from JSON, which has it as a text."""
+
+        def takes(
+            n: Decimal = Decimal(0),
+            many: list[Decimal] | None = None,
+            prices: dict[str, Decimal] | None = None,
+        ) -> Any:
+            return {"n": n, "many": many, "prices": prices}
+
+        self.ok({"n": "1E+400", "many": ["-1.5"], "prices": None}, takes, query="n=1e400&many=-1.5")
+        body = b'{"n": 1.5, "many": ["1", 2], "prices": {"NaN": "0.1"}}'
+        self.ok({"n": "1.5", "many": ["1", "2"], "prices": {"NaN": "0.1"}}, takes, body=body, headers=JSON)
+        for number in ("nan", "sNaN", "inf", "-Infinity"):
+            text = json.dumps(number)
+            for query in (f"n={number}", f"many=1&many={number}"):
+                self.refused(422, ": this is no finite number", takes, query=query)
+                self.refused(422, ": this is no finite number", takes, body=query.encode(), headers=FORM)
+            for each in (f'"n": {text}', f'"many": [1, {text}]', f'"prices": {{"a": {text}}}'):
+                self.refused(422, ": this is no finite", takes, body=f"{{{each}}}".encode(), headers=JSON)
 
     def test_unannotated(self) -> None:
         """An unannotated parameter gets the text, or the list of a repeated field, as it came."""

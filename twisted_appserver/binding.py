@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterator
+from decimal import Decimal
 from functools import partial
 from math import isfinite
 from typing import Any
@@ -27,6 +28,7 @@ class Parameter(msgspec.Struct, frozen=True):
     type: Any = Any
     required: bool = True
     many: bool = False  # takes several values of a query or form field
+    texts: bool = False  # whether JSON has numbers for it as texts, NaN perhaps: decimals, and keys
 
     def convert(self, value: Any, strict: bool) -> Any:
         if self.type is Any or (self.type is str and type(value) is str):
@@ -40,15 +42,19 @@ class Parameter(msgspec.Struct, frozen=True):
             if repr(whole) == repr(value):
                 raise HTTPError(422, f"{self.name}: {error}") from None
             return self.convert(whole, strict)
-        if not (strict or _finite(found)):
+        if (self.texts or not strict) and not _finite(found):
             raise HTTPError(422, f"{self.name}: this is no finite number")
         return found
 
 
 def _finite(value: Any) -> bool:
     """Whether there is no NaN or infinity, which JSON does not have either (RFC 8259, section 6)."""
+    if isinstance(value, dict):
+        return _finite([*value, *value.values()])
     if isinstance(value, list | tuple | set | frozenset):
         return all(map(_finite, value))
+    if isinstance(value, Decimal):
+        return value.is_finite()
     return not isinstance(value, float) or isfinite(value)
 
 
@@ -105,7 +111,11 @@ def _parameter(parameter: inspect.Parameter) -> Parameter:
     if required and any(isinstance(kind, types.CustomType) for kind in kinds):
         raise TypeError(f"no request can fill the parameter {parameter}")
     many = any(isinstance(kind, SEQUENCES) for kind in kinds)
-    return Parameter(parameter.name, annotation, required, many)
+    texts = any(
+        isinstance(each, types.DecimalType) or isinstance(getattr(each, "key_type", None), types.FloatType)
+        for each in _within(info)
+    )
+    return Parameter(parameter.name, annotation, required, many, texts)
 
 
 class Handler:
