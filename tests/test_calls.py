@@ -418,6 +418,25 @@ class ConversionTests(CallTestCase):
             self.refused(422, "n: ", takes, query=f"n={number}")
             self.refused(422, "many: ", takes, query=f"many=1&many={number}")
 
+    def test_keys(self) -> None:
+        """The keys of a JSON object, which are texts always, become of the type that they should have."""
+
+        def takes(
+            a: dict[int, str] | None = None,
+            b: list[dict[float, int]] | None = None,
+            c: dict[str, int] | None = None,
+        ) -> Any:
+            return {"a": a and sorted(a.items()), "b": b and [sorted(each.items()) for each in b], "c": c}
+
+        self.ok({"a": [[1, "x"], [2, "1"]], "b": None, "c": None}, takes,
+                body=b'{"a": {"2": "1", "1": "x"}}', headers=JSON)  # fmt: skip
+        self.ok({"a": None, "b": [[[0.5, 1]]], "c": None}, takes, body=b'{"b": [{"0.5": 1}]}', headers=JSON)
+        for body in (
+            b'{"a": {"x": "1"}}', b'{"a": {"1": 1}}', b'{"b": [{"nan": 1}]}', b'{"b": [{"1": "1"}]}',
+            b'{"c": {"1": "1"}}',
+        ):  # fmt: skip
+            self.refused(422, f"{body[2:3].decode()}: ", takes, body=body, headers=JSON)
+
     def test_decimals(self) -> None:
         """Nor is a Decimal NaN or infinity, also from JSON, which has it as a text."""
 

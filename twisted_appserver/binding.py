@@ -36,7 +36,7 @@ class Parameter(msgspec.Struct, frozen=True):
         if self.many and not strict and not isinstance(value, list):
             value = [value]
         try:
-            found = msgspec.convert(value, self.type, strict=strict)
+            found = msgspec.convert(value, self.type, strict=strict, str_keys=True)
         except msgspec.ValidationError as error:
             whole = _whole(value) if strict else value
             if repr(whole) == repr(value):
