@@ -11,6 +11,7 @@ import json
 import sys
 import uuid
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Annotated, Any, Literal, Optional
 
 import attrs
@@ -578,6 +579,11 @@ class ReplyTests(CallTestCase):
             self.assertEqual(dict(reply.headers).get("content-type"), kind)
         reply = call(lambda: Reply("<p>", headers={"Content-Type": "text/html"}))
         self.assertEqual(reply.headers, (("content-type", "text/html"),))
+
+    def test_status(self) -> None:
+        """A status may be an HTTPStatus or the like; it is sent as a number."""
+        reply = call(lambda: Reply({}, HTTPStatus.CREATED))
+        self.assertEqual((reply.status, type(reply.status)), (201, int), reply.traceback)
 
     def test_headers(self) -> None:
         """Headers are a mapping or pairs; pairs may repeat a name."""
