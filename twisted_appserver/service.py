@@ -152,9 +152,8 @@ class AppService(Service):
     def title(self) -> str:
         """What it is called on its pages."""
         where = self._application
-        if not self.reloadable:
-            return "Functions"
-        return where.module or os.path.basename(where.file).removesuffix(".py")
+        name = where.module or os.path.basename(where.file).removesuffix(".py")
+        return name if name and self.reloadable else "Functions"
 
     @property
     def folder(self) -> str:
