@@ -143,6 +143,11 @@ class ScriptTests(CommandTestCase):
         """A script without url_patterns is told so in one line."""
         self.assertIn("url_patterns", await self.refused("run_server(port=0)"))
 
+    async def test_wrong_option(self) -> None:
+        """So is one whose option is of the wrong type, or is none."""
+        self.assertIn("--port: '0' is not a int", await self.refused("run_server((), port='0')"))
+        self.assertIn("--type is server_type", await self.refused("run_server((), type='forked')"))
+
     async def test_no_name(self) -> None:
         """A table without a name, which worker processes could not import, is refused at once."""
         self.assertIn("global variable", await self.refused("run_server((('/', print),), 0, 'forked')"))

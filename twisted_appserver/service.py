@@ -32,7 +32,7 @@ from twisted_appserver.hub import Hub
 from twisted_appserver.jobs import Jobs
 from twisted_appserver.listening import Listening
 from twisted_appserver.logs import Requests
-from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings
+from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings, settings_of
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
 from twisted_appserver.site import AppSite
@@ -247,7 +247,7 @@ def make_service(
     @raise PatternError: when an entry of the table cannot be used.
     @raise ConfigurationError: when the application cannot be imported, or an option is wrong.
     """
-    settings = Settings(**options)
+    settings = settings_of(**options)
     application = Application.parse(settings.app)
     if url_patterns is not None and settings.app is None and settings.server_type == FORKED_SERVER:
         raise ConfigurationError("worker processes import the application: give it as app='module:name'")
