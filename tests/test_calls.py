@@ -10,10 +10,13 @@ import inspect
 import json
 import sys
 import uuid
-from typing import Annotated, Any, Literal
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, Optional
 
 import attrs
 import msgspec
+from twisted.internet.defer import inlineCallbacks
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import cases
@@ -174,6 +177,29 @@ class BindingTests(CallTestCase):
 
         self.ok({"path": "/x/", "rest": ["a"]}, both, query="call=evil&a=1")
 
+    def test_call_or_none(self) -> None:
+        """Nor where the annotation says more of it, or that there may be none."""
+
+        def optional(call: Call | None = None) -> Any:
+            return {"path": call and call.path}
+
+        def annotated(call: Annotated[Optional[Call], "whose"] = None) -> Any:  # noqa: UP045
+            return {"path": call and call.path}
+
+        forged = b'{"call": ["GET", "/forged/"]}'
+        for function in (optional, annotated):
+            self.ok({"path": "/x/"}, function)
+            self.ok({"path": "/x/"}, function, body=forged, headers=JSON)
+
+    def test_call_inside(self) -> None:
+        """A Call that is only a part of an annotation, which a request would fill, is an error at once."""
+        for annotation in (list[Call], Call | str, dict[str, Call] | None, Annotated[tuple[Call, int], "x"]):
+
+            def takes(calls: Any = None) -> Any: ...
+
+            takes.__annotations__["calls"] = annotation
+            self.assertIn("calls", str(self.assertRaises(TypeError, Handler, takes)))
+
     def test_call_and_dict(self) -> None:
         """Call and the single dict go together."""
 
@@ -262,6 +288,71 @@ class BindingTests(CallTestCase):
         self.assertIn("Missing", str(self.assertRaises(TypeError, Handler, unknown_name)))
 
 
+def wrapped(function: Any) -> Any:
+    """What an ordinary decorator makes of a function."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class ReactorTests(SynchronousTestCase):
+    """Which functions run on the reactor."""
+
+    def check(self, expected: str | None, *functions: Any, route: str | None = None) -> None:
+        for function in functions:
+            self.assertEqual(Handler(function, executor=route).executor, expected, function)
+
+    def test_on_reactor(self) -> None:
+        """Coroutine functions and what returns a Deferred do, whatever is around or said of them."""
+
+        class Methods:
+            async def method(self) -> Any: ...
+
+            @inlineCallbacks
+            def generator(self) -> Any:
+                yield
+
+            __call__ = method
+
+        async def parts() -> Any:
+            yield {}
+
+        async def around() -> Any: ...
+
+        functools.update_wrapper(around, pair)
+        functions = (
+            cases.coroutine, parts, around, Methods(), Methods().method, Methods().generator,
+            cases.generator, cases.deferred, functools.partial(cases.coroutine, "x"),
+            functools.partial(cases.generator, "x"), functools.partial(Methods()),
+        )  # fmt: skip
+        self.check("inline", *functions)
+        self.check("inline", *functions, route="threads")
+
+    def test_decorated(self) -> None:
+        """What a decorator has made an ordinary function does not, though a coroutine may be in it."""
+
+        def parts() -> Any:
+            yield {}
+
+        async def parts_of_coroutine() -> Any:
+            yield {}
+
+        for function in (parts, cases.coroutine, parts_of_coroutine):
+            self.check(None, wrapped(function), functools.partial(wrapped(function)))
+            for name in ("inline", "threads"):
+                self.check(name, wrapped(function), route=name)
+
+    def test_decorated_deferred(self) -> None:
+        """What returns a Deferred still does under a decorator, unless the Route says where it runs."""
+        functions = [wrapped(cases.generator), wrapped(cases.deferred), wrapped(wrapped(cases.generator))]
+        functions.append(functools.partial(functions[0], "x"))
+        self.check("inline", *functions)
+        self.check("threads", *functions, route="threads")
+
+
 class Colour(enum.Enum):
     RED = "red"
 
@@ -327,6 +418,46 @@ class ConversionTests(CallTestCase):
         for number in ("nan", "inf", "-Infinity"):
             self.refused(422, "n: ", takes, query=f"n={number}")
             self.refused(422, "many: ", takes, query=f"many=1&many={number}")
+
+    def test_keys(self) -> None:
+        """The keys of a JSON object, which are texts always, become of the type that they should have."""
+
+        def takes(
+            a: dict[int, str] | None = None,
+            b: list[dict[float, int]] | None = None,
+            c: dict[str, int] | None = None,
+        ) -> Any:
+            return {"a": a and sorted(a.items()), "b": b and [sorted(each.items()) for each in b], "c": c}
+
+        self.ok({"a": [[1, "x"], [2, "1"]], "b": None, "c": None}, takes,
+                body=b'{"a": {"2": "1", "1": "x"}}', headers=JSON)  # fmt: skip
+        self.ok({"a": None, "b": [[[0.5, 1]]], "c": None}, takes, body=b'{"b": [{"0.5": 1}]}', headers=JSON)
+        for body in (
+            b'{"a": {"x": "1"}}', b'{"a": {"1": 1}}', b'{"b": [{"nan": 1}]}', b'{"b": [{"1": "1"}]}',
+            b'{"c": {"1": "1"}}',
+        ):  # fmt: skip
+            self.refused(422, f"{body[2:3].decode()}: ", takes, body=body, headers=JSON)
+
+    def test_decimals(self) -> None:
+        """Nor is a Decimal NaN or infinity, also from JSON, which has it as a text."""
+
+        def takes(
+            n: Decimal = Decimal(0),
+            many: list[Decimal] | None = None,
+            prices: dict[str, Decimal] | None = None,
+        ) -> Any:
+            return {"n": n, "many": many, "prices": prices}
+
+        self.ok({"n": "1E+400", "many": ["-1.5"], "prices": None}, takes, query="n=1e400&many=-1.5")
+        body = b'{"n": 1.5, "many": ["1", 2], "prices": {"NaN": "0.1"}}'
+        self.ok({"n": "1.5", "many": ["1", "2"], "prices": {"NaN": "0.1"}}, takes, body=body, headers=JSON)
+        for number in ("nan", "sNaN", "inf", "-Infinity"):
+            text = json.dumps(number)
+            for query in (f"n={number}", f"many=1&many={number}"):
+                self.refused(422, ": this is no finite number", takes, query=query)
+                self.refused(422, ": this is no finite number", takes, body=query.encode(), headers=FORM)
+            for each in (f'"n": {text}', f'"many": [1, {text}]', f'"prices": {{"a": {text}}}'):
+                self.refused(422, ": this is no finite", takes, body=f"{{{each}}}".encode(), headers=JSON)
 
     def test_unannotated(self) -> None:
         """An unannotated parameter gets the text, or the list of a repeated field, as it came."""
@@ -448,6 +579,11 @@ class ReplyTests(CallTestCase):
             self.assertEqual(dict(reply.headers).get("content-type"), kind)
         reply = call(lambda: Reply("<p>", headers={"Content-Type": "text/html"}))
         self.assertEqual(reply.headers, (("content-type", "text/html"),))
+
+    def test_status(self) -> None:
+        """A status may be an HTTPStatus or the like; it is sent as a number."""
+        reply = call(lambda: Reply({}, HTTPStatus.CREATED))
+        self.assertEqual((reply.status, type(reply.status)), (201, int), reply.traceback)
 
     def test_headers(self) -> None:
         """Headers are a mapping or pairs; pairs may repeat a name."""

@@ -143,9 +143,42 @@ class ScriptTests(CommandTestCase):
         """A script without url_patterns is told so in one line."""
         self.assertIn("url_patterns", await self.refused("run_server(port=0)"))
 
+    async def test_wrong_option(self) -> None:
+        """So is one whose option is of the wrong type, or is none."""
+        self.assertIn("--port: '0' is not a int", await self.refused("run_server((), port='0')"))
+        self.assertIn("--type is server_type", await self.refused("run_server((), type='forked')"))
+
     async def test_no_name(self) -> None:
         """A table without a name, which worker processes could not import, is refused at once."""
         self.assertIn("global variable", await self.refused("run_server((('/', print),), 0, 'forked')"))
+
+    async def test_any_name(self) -> None:
+        """A script may have any name, for worker processes and for SIGHUP too."""
+        script = self.article("forked")[: -len(".py")]
+        os.rename(script + ".py", script)
+        program = self.python(script)
+        self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
+        program.signal("HUP")
+        await program.line("the application has been loaded again")
+        self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
+        await self.stopped(program)
+
+    async def test_no_file(self) -> None:
+        """What comes from no file can be served, but not by worker processes, nor again: one line says so."""
+        text = ARTICLE.replace("8081", "0")
+        program = self.python("-c", text)
+        self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
+        program.signal("HUP")
+        await program.line("the old code goes on: .*there is none")
+        await self.stopped(program)
+        text = text.replace("THREADED_SERVER", "FORKED_SERVER")
+        for words in (("-c", text), ("-",)):
+            program = self.python(*words)
+            program.transport.write(text.encode())
+            program.transport.closeStdin()
+            self.assertNotEqual(await program.ended, 0)
+            self.assertEqual(program.err.count("\n"), 1, program.err)
+            self.assertIn("from a file, and there is none", program.err)
 
     async def test_output(self) -> None:
         """What a function of a worker prints stands in the server's log with the worker's pid."""

@@ -327,15 +327,28 @@ class MakeTests(SynchronousTestCase):
             ("allow_host", ("ü..b",), "--allow-host 'ü..b'"),
             ("allow_origin", ("é",), "--allow-origin 'é'"),
             ("reload", True, "reload()"),
+            ("port", "8650", "--port: '8650' is not a int"),
+            ("port", 8650.5, "--port: 8650.5 is not a int"),
+            ("port", True, "--port: True is not a int"),
+            ("threads", "5", "--threads: '5' is not a int"),
+            ("threads", 2.5, "--threads: 2.5 is not a int"),
+            ("timeout", None, "--timeout: None is not a float"),
+            ("server_type", None, "--type: None is not a str"),
+            ("allow_host", None, "--allow-host: None is not a tuple[str, ...]"),
+            ("listen", (8080,), "--listen: (8080,) is not a tuple[str, ...]"),
+            ("no_admin", "no", "--no-admin: 'no' is not a bool"),
+            ("thread", 3, "no option 'thread'"),
+            ("type", "forked", "no option 'type'; --type is server_type here"),
         ):
             options = {"app": "tests.cases", name: value}
             error = self.assertRaises(ConfigurationError, make_service, **options)  # type: ignore[arg-type]
             self.assertIn(said, str(error))
             self.assertNotIn("\n", str(error))
 
-    def test_unknown_option(self) -> None:
-        """A name that is no option is a TypeError, as with any function."""
-        self.assertRaises(TypeError, make_service, app="tests.cases", thread=3)
+    def test_like(self) -> None:
+        """What is as good as an option's type is taken: a list, a whole number of seconds, a path."""
+        options: dict[str, Any] = {"allow_host": ["a.example"], "timeout": 5, "access_log": Path("log")}
+        make_service(app="tests.cases", **options)
 
     def test_forked_table(self) -> None:
         """A table that workers cannot import is refused, with what to do."""

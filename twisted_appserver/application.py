@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import import_module, invalidate_caches
+from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 from typing import Any
@@ -24,7 +25,7 @@ class Application(msgspec.Struct, frozen=True):
     Where a table of patterns is found.
 
     @ivar module: the name of its module, if that can be imported by name.
-    @ivar file: else the path of its file.
+    @ivar file: else the path of its file, if it has one.
     @ivar name: of the table in it; empty if it has none.
     """
 
@@ -69,12 +70,18 @@ class Application(msgspec.Struct, frozen=True):
         spec = module.get("__spec__")
         if spec is not None:
             return cls(module=spec.name, name=name)
-        return cls(file=os.path.abspath(module.get("__file__", "")), name=name)
+        file = os.path.abspath(module.get("__file__", ""))
+        return cls(file=file if os.path.isfile(file) else "", name=name)
 
     def check(self) -> None:
         """
-        @raise ConfigurationError: when the table has no name by which it could be imported.
+        @raise ConfigurationError: when the table has no file or no name by which it could be imported.
         """
+        if not (self.module or self.file):
+            raise ConfigurationError(
+                "worker processes and reloads import the application from a file, and there is none: "
+                "it came from standard input or the like"
+            )
         if not self.name:
             place = self.module or self.file
             raise ConfigurationError(f"the table must be a global variable of {place}, to be imported")
@@ -158,6 +165,8 @@ def _import_file(path: str) -> ModuleType:
     if not name.isidentifier() or name in sys.modules or name in sys.stdlib_module_names:
         name = "__mp_main__"
     spec = spec_from_file_location(name, path)
+    if spec is None:  # its name does not tell that it is Python
+        spec = spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
     assert spec is not None
     assert spec.loader is not None
     folder = os.path.dirname(path)

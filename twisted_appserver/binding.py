@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from decimal import Decimal
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -16,6 +18,7 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.variables import read_body, read_query
 
 TAKEN = re.compile(r"multiple values for argument '(\w+)'")  # self, of a method that takes **variables
+DEFER = "twisted.internet.defer"  # where what inlineCallbacks makes of a function is from
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -25,6 +28,7 @@ class Parameter(msgspec.Struct, frozen=True):
     type: Any = Any
     required: bool = True
     many: bool = False  # takes several values of a query or form field
+    texts: bool = False  # whether JSON has numbers for it as texts, NaN perhaps: decimals, and keys
 
     def convert(self, value: Any, strict: bool) -> Any:
         if self.type is Any or (self.type is str and type(value) is str):
@@ -32,21 +36,25 @@ class Parameter(msgspec.Struct, frozen=True):
         if self.many and not strict and not isinstance(value, list):
             value = [value]
         try:
-            found = msgspec.convert(value, self.type, strict=strict)
+            found = msgspec.convert(value, self.type, strict=strict, str_keys=True)
         except msgspec.ValidationError as error:
             whole = _whole(value) if strict else value
             if repr(whole) == repr(value):
                 raise HTTPError(422, f"{self.name}: {error}") from None
             return self.convert(whole, strict)
-        if not (strict or _finite(found)):
+        if (self.texts or not strict) and not _finite(found):
             raise HTTPError(422, f"{self.name}: this is no finite number")
         return found
 
 
 def _finite(value: Any) -> bool:
     """Whether there is no NaN or infinity, which JSON does not have either (RFC 8259, section 6)."""
+    if isinstance(value, dict):
+        return _finite([*value, *value.values()])
     if isinstance(value, list | tuple | set | frozenset):
         return all(map(_finite, value))
+    if isinstance(value, Decimal):
+        return value.is_finite()
     return not isinstance(value, float) or isfinite(value)
 
 
@@ -64,15 +72,50 @@ def _whole(value: Any) -> Any:
 SEQUENCES = (types.CollectionType, types.ListType, types.SetType, types.FrozenSetType, types.VarTupleType)
 
 
+def _annotation(parameter: inspect.Parameter) -> Any:
+    return Any if parameter.annotation in (parameter.empty, object) else parameter.annotation
+
+
+def _within(info: types.Type) -> Iterator[types.Type]:
+    """A type, and those that it is made of; not what the fields of an object have."""
+    yield info
+    for value in msgspec.structs.astuple(info):
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, types.Type):
+                yield from _within(each)
+
+
+def _is_call(parameter: inspect.Parameter) -> bool:
+    """
+    Whether it receives the Call, which its annotation may say more of, or that it may be None.
+
+    @raise TypeError: when the Call is a part of something else, which a request would fill.
+    """
+    if parameter.kind is parameter.VAR_POSITIONAL:  # which stays empty
+        return False
+    around = (types.Metadata, types.UnionType, types.NoneType)
+    inside = [
+        each for each in _within(types.type_info(_annotation(parameter))) if not isinstance(each, around)
+    ]
+    has_call = any(getattr(each, "cls", None) is Call for each in inside)
+    if has_call and len(inside) > 1:
+        raise TypeError(f"the Call must be all of its annotation: {parameter}")
+    return has_call
+
+
 def _parameter(parameter: inspect.Parameter) -> Parameter:
-    annotation = Any if parameter.annotation in (parameter.empty, object) else parameter.annotation
+    annotation = _annotation(parameter)
     info = types.type_info(annotation)
     kinds = info.types if isinstance(info, types.UnionType) else (info,)
     required = parameter.default is parameter.empty
     if required and any(isinstance(kind, types.CustomType) for kind in kinds):
         raise TypeError(f"no request can fill the parameter {parameter}")
     many = any(isinstance(kind, SEQUENCES) for kind in kinds)
-    return Parameter(parameter.name, annotation, required, many)
+    texts = any(
+        isinstance(each, types.DecimalType) or isinstance(getattr(each, "key_type", None), types.FloatType)
+        for each in _within(info)
+    )
+    return Parameter(parameter.name, annotation, required, many, texts)
 
 
 class Handler:
@@ -104,7 +147,7 @@ class Handler:
             signature = inspect.signature(function, eval_str=True)
         except (NameError, ValueError) as error:
             raise TypeError(f"the signature of {self.name} cannot be read: {error}") from None
-        self.executor = "inline" if _on_reactor(function, signature) else executor
+        self.executor = "inline" if _on_reactor(function, signature, executor) else executor
         self.call_name = self.dict_name = ""  # of the parameters that receive the Call, or every variable
         self.rest: Parameter | None = None  # **variables
         self.parameters = self._plan(signature, groups)
@@ -126,7 +169,7 @@ class Handler:
         parameters = signature.parameters.values()
         self.positional = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_ONLY]
         for parameter in parameters:
-            if parameter.annotation is Call:
+            if _is_call(parameter):
                 self.call_name = parameter.name
             elif parameter.kind is parameter.VAR_KEYWORD:
                 self.rest = _parameter(parameter)
@@ -189,13 +232,30 @@ class Handler:
         return values
 
 
-def _on_reactor(function: Callable[..., Any], signature: inspect.Signature) -> bool:
-    """Whether it is a coroutine function, or returns a Deferred (by inlineCallbacks or its annotation)."""
-    inner = inspect.unwrap(function)
-    if any(map(inspect.iscoroutinefunction, (inner, type(inner).__call__))):
+def _layers(function: Any) -> Iterator[Any]:
+    """A function and, one by one, those that C{functools.wraps} says are in it; none is a partial."""
+    while function is not None:
+        while isinstance(function, partial):
+            function = function.func
+        yield function
+        function = getattr(function, "__wrapped__", None)
+
+
+def _on_reactor(function: Callable[..., Any], signature: inspect.Signature, executor: str | None) -> bool:
+    """
+    Whether it is a coroutine function, or returns a Deferred (by inlineCallbacks or its annotation). What
+    a decorator has made an ordinary function is none, whatever is in it, and goes where its Route says.
+    """
+    layers = list(_layers(function))
+    outer = layers[0]
+    if any(map(inspect.iscoroutinefunction, (outer, type(outer).__call__))):
         return True
-    if inspect.isasyncgenfunction(inner):
+    if inspect.isasyncgenfunction(outer):
         return True
-    generator = inspect.isgeneratorfunction(inner) and not inspect.isgeneratorfunction(function)
+    if inspect.isgeneratorfunction(outer):
+        return False
+    modules = [getattr(each, "__globals__", {}).get("__name__") for each in layers]
+    if executor and len(layers) > 1 and modules[0] != DEFER:
+        return False
     result = getattr(signature.return_annotation, "__origin__", signature.return_annotation)
-    return generator or getattr(result, "__name__", "") == "Deferred"
+    return DEFER in modules or getattr(result, "__name__", "") == "Deferred"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
@@ -113,6 +114,10 @@ class Settings:
             value = getattr(self, each.name)
             if each.default == () and isinstance(value, str):
                 raise ConfigurationError(f"{each.name} must be a tuple like ({value!r},), not {value!r}")
+            if isinstance(value, os.PathLike):
+                value = os.fspath(value)
+                object.__setattr__(self, each.name, value)
+            _convert(each.name, value)
         if self.server_type not in TYPES:
             raise ConfigurationError(f"the type must be {' or '.join(TYPES)}, not {self.server_type!r}")
         if self.log_format not in FORMATS:
@@ -145,18 +150,38 @@ def cli_name(name: str) -> str:
     return "--" + {"server_type": "type"}.get(name, name).replace("_", "-")
 
 
+HINTS = get_type_hints(Settings)
+
+
+def _convert(name: str, value: Any, strict: bool = True) -> Any:
+    """
+    The value of an option, of its type.
+
+    @raise ConfigurationError: when it has another.
+    """
+    try:
+        return msgspec.convert(value, HINTS[name], strict=strict)
+    except msgspec.ValidationError:
+        kind = Settings.__annotations__[name]
+        raise ConfigurationError(f"{cli_name(name)}: {value!r} is not a {kind}") from None
+
+
+def settings_of(**options: Any) -> Settings:
+    """
+    Settings from keyword arguments.
+
+    @raise ConfigurationError: when there is no such option, or its value is wrong.
+    """
+    for name in options.keys() - HINTS.keys():
+        meant = [f"; {cli_name(each)} is {each} here" for each in HINTS if cli_name(each) == f"--{name}"]
+        raise ConfigurationError(f"there is no option {name!r}{''.join(meant)}")
+    return Settings(**options)
+
+
 def settings_from(texts: Mapping[str, Any]) -> Settings:
     """
     Settings from what the command line gave: texts, sequences of texts, or booleans.
 
     @raise ConfigurationError: when a value is not of its option's type.
     """
-    hints = get_type_hints(Settings)
-    values: dict[str, Any] = {}
-    for name, text in texts.items():
-        try:
-            values[name] = msgspec.convert(text, hints[name], strict=False)
-        except msgspec.ValidationError:
-            kind = next(each.type for each in fields(Settings) if each.name == name)
-            raise ConfigurationError(f"{cli_name(name)}: {text!r} is not a {kind}") from None
-    return Settings(**values)
+    return Settings(**{name: _convert(name, text, strict=False) for name, text in texts.items()})

@@ -96,8 +96,9 @@ def _sendable(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ..
 
 def _finish(reply: Reply, name: str) -> Reply:
     """Check and encode the Reply that a function made itself."""
-    if type(reply.status) is not int or not 200 <= reply.status <= 599:
-        raise ValueError(f"{name} returned the status {reply.status!r}, not 200 to 599")
+    status = reply.status
+    if not isinstance(status, int) or not 200 <= status <= 599:  # which no bool is
+        raise ValueError(f"{name} returned the status {status!r}, not 200 to 599")
     headers = _headers(reply.headers)
     body, kind = reply.body, ""
     if isinstance(body, bytes):
@@ -110,9 +111,9 @@ def _finish(reply: Reply, name: str) -> Reply:
         body = _encode(body, name)
     if kind and "content-type" not in [key for key, _ in headers]:
         headers = (("content-type", kind), *headers)
-    if body and reply.status in (204, 205, 304):
-        raise ValueError(f"{name} returned a body with the status {reply.status}")
-    return Reply(body, reply.status, headers)
+    if body and status in (204, 205, 304):
+        raise ValueError(f"{name} returned a body with the status {status}")
+    return Reply(body, int(status), headers)
 
 
 _forked: Call | None = None  # whose function forked, where this process is its child

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted_appserver.application import Application, refuse_while_loading
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.logs import observer
-from twisted_appserver.options import THREADED_SERVER, Settings
+from twisted_appserver.options import THREADED_SERVER, Settings, settings_of
 from twisted_appserver.program import leave, needs_asyncio, raise_files, reload_when_asked, settle
 from twisted_appserver.routing import Router
 from twisted_appserver.service import AppService
@@ -38,7 +38,7 @@ def run_server(
     module = sys._getframe(1).f_globals
     try:
         refuse_while_loading("run_server()")
-        settings = Settings(port=port, server_type=server_type, **options)
+        settings = settings_of(port=port, server_type=server_type, **options)
         given = settings.app is not None
         application = Application.parse(settings.app) if given else Application.of(module, url_patterns)
         if url_patterns is None:

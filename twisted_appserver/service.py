@@ -32,7 +32,7 @@ from twisted_appserver.hub import Hub
 from twisted_appserver.jobs import Jobs
 from twisted_appserver.listening import Listening
 from twisted_appserver.logs import Requests
-from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings
+from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings, settings_of
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
 from twisted_appserver.site import AppSite
@@ -152,9 +152,8 @@ class AppService(Service):
     def title(self) -> str:
         """What it is called on its pages."""
         where = self._application
-        if not self.reloadable:
-            return "Functions"
-        return where.module or os.path.basename(where.file).removesuffix(".py")
+        name = where.module or os.path.basename(where.file).removesuffix(".py")
+        return name if name and self.reloadable else "Functions"
 
     @property
     def folder(self) -> str:
@@ -248,7 +247,7 @@ def make_service(
     @raise PatternError: when an entry of the table cannot be used.
     @raise ConfigurationError: when the application cannot be imported, or an option is wrong.
     """
-    settings = Settings(**options)
+    settings = settings_of(**options)
     if settings.reload:
         raise ConfigurationError("reload is for a server of its own: call the service's reload() instead")
     application = Application.parse(settings.app)

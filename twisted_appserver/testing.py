@@ -25,7 +25,7 @@ from twisted_appserver.access import credentials
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.jobs import Jobs
-from twisted_appserver.options import Settings
+from twisted_appserver.options import settings_of
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
 from twisted_appserver.service import make_dispatcher
@@ -110,7 +110,7 @@ class Client:
     """
 
     def __init__(self, url_patterns: Sequence[Any], **options: Any) -> None:
-        settings = Settings(**options)
+        settings = settings_of(**options)
         self.clock = Clock()
         executors = dict.fromkeys(("inline", "threads", "processes", "cluster"), InlineExecutor())
         if any(each.startswith("hashed:") for each in settings.auth):
