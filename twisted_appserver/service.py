@@ -240,8 +240,8 @@ def make_service(
     """
     Put a server together.
 
-    @param url_patterns: the table; C{None} for that of the C{app} option. With the forked type the workers
-        must be able to import it, so there C{app} must name it.
+    @param url_patterns: the table; C{None} for that of the C{app} option. Workers, of the forked type or a
+        cluster, must be able to import it, so there C{app} must name it.
     @param reactor: the embedder's; the global one if C{None}.
     @param options: see L{Settings}.
     @raise PatternError: when an entry of the table cannot be used.
@@ -251,7 +251,7 @@ def make_service(
     if settings.reload:
         raise ConfigurationError("reload is for a server of its own: call the service's reload() instead")
     application = Application.parse(settings.app)
-    if url_patterns is not None and settings.app is None and settings.server_type == FORKED_SERVER:
+    if url_patterns is not None and settings.app is None and settings.server_type != THREADED_SERVER:
         raise ConfigurationError("worker processes import the application: give it as app='module:name'")
     if reactor is None:
         from twisted.internet import reactor

@@ -6,6 +6,7 @@ PostgreSQL is asked in two ways: by one server, and by two in turn.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 from unittest import skipIf
@@ -335,6 +336,18 @@ class StoreCases:
         await broker.get("q")
         test.assertEqual(await broker.get("q", None, "", 0.05), EMPTY)
 
+    async def remembered_so_long(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"remember": SOON})
+        first = await broker.put("q", Task(0, b"{}"), "k:1")
+        await deferLater(reactor, SOON + 0.1)
+        test.assertNotEqual((await broker.put("q", Task(0, b"{}"), "k:1")).number, first.number)
+
+    async def superseded_at_once(self, test: Any, broker: Any) -> None:
+        first = begin(broker.get("q", None, "g:1", 20.0))
+        await deferLater(reactor, 0.1)
+        test.assertEqual(await broker.get("q", None, "g:1"), EMPTY)
+        test.assertEqual(await first, EMPTY)
+
     async def absent(self, test: Any, broker: Any) -> None:
         test.assertEqual(await broker.get("no"), EMPTY)
         for asked in (broker.done("no", 1), broker.bury("no", 1), broker.release("no", 1)):
@@ -412,6 +425,22 @@ class StoreTests(StoreTestCase):
         await gatherResults([begin(broker.delete(name)) for name in names])
         self.assertEqual(await broker.qsizes(None), {})
         await put(broker, 1)
+
+    async def test_forgotten_and_remembered(self) -> None:
+        """A key that comes when the one before in its lane is forgotten, in one commit, is remembered."""
+        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        broker = make_broker(reactor, open_store(path))
+        broker.start()
+        await broker.change("q", {"remember": SOON})
+        await broker.put("q", Task(0, b"{}"), "k:1")
+        await deferLater(reactor, SOON + 0.1)
+        await broker.change("q", {"remember": 60.0})
+        broker._tidying.cancel()
+        broker._tidy()
+        number = (await broker.put("q", Task(0, b"{}"), "k:2")).number
+        await broker.stop()
+        broker = self.broker(path)
+        self.assertEqual((await broker.put("q", Task(0, b"{}"), "k:2")).number, number)
 
     async def test_memory(self) -> None:
         """The store in memory."""
@@ -601,6 +630,75 @@ class PostgreSQLTests(StoreTestCase):
         self.assertEqual((await broker.get("q", None, "holder")).number, 1)
         self.assertEqual((await broker.done("q", 1)).number, 1)
         self.assertEqual((await put(broker, 1)), [2])
+
+    async def test_foreign_notes(self) -> None:
+        """What others notify in our channel is no matter of ours, also in the midst of work."""
+        url = shared().database()
+        broker, connection = self.broker(url), self.connect(url)
+        for note in ("", "x", "x y", "a b c d"):
+            for _ in range(5):
+                puts = [begin(broker.put("q", Task(0, b"{}"))) for _ in range(5)]
+                connection.execute("SELECT pg_notify('tqueue', %s)", (note,))
+                await gatherResults(puts)
+        self.assertEqual(await broker.qsizes("q"), {"q": 100})
+
+    async def test_fault_after_commit(self) -> None:
+        """A fault of ours after the commit does not have it done twice."""
+        broker = self.broker(shared().database())
+        commit = broker.store._connection.commit
+
+        def fails() -> None:
+            commit()
+            broker.store._connection.commit = commit
+            raise ValueError("of ours")
+
+        broker.store._connection.commit = fails
+        await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(3)])
+        self.assertEqual(await broker.qsizes("q"), {"q": 3})
+
+    async def test_restored_in_part(self) -> None:
+        url = shared().database()
+        await self.broker(url).qsizes("q")
+        shared().ask("DELETE FROM tqueue.meta", database=url.rpartition("/")[2])
+        broker = make_broker(reactor, open_store(url))
+        self.assertIn("restored", str(self.assertRaises(ConfigurationError, broker.start)))
+
+    async def test_forgotten(self) -> None:
+        """What is counted of a queue is forgotten with it."""
+        broker = self.broker(shared().database())
+        await broker.change("stays", {"maxsize": 5})
+        for name in ("goes", "stays"):
+            await broker.put(name, Task(0, b"{}"))
+            await broker.done(name, (await broker.get(name)).number)
+        broker._tidy()
+        await broker.qsizes()
+        self.assertEqual({name for name, _ in broker._counts}, {"stays"})
+
+    async def test_limit_alone(self) -> None:
+        """Who only looks at a queue that cannot be made is not refused with who would make it."""
+        broker = self.broker(shared().database())
+        for number in range(5):
+            await broker.put(f"q{number}", Task(0, b"{}"))
+        refused, figures = begin(broker.put("p", Task(0, b"{}"))), begin(broker.stats("p"))
+        await self.assertFailure(refused, LimitError)
+        self.assertEqual((await figures)["ready"], 0)
+
+    async def test_stopped_database(self) -> None:
+        """A database that hangs does not keep a server from ending."""
+        url = shared().database()
+        self.patch(module, "LEAVE", 0.5)
+        broker = make_broker(reactor, open_store(url))
+        broker.start()
+        ask = f"SELECT pid FROM pg_stat_activity WHERE datname = '{url.rpartition('/')[2]}'"
+        pids = [row[0] for row in self.connect(shared().database()).execute(ask)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+            self.addCleanup(os.kill, pid, signal.SIGCONT)
+        self.assertTrue(pids)
+        waiting = begin(broker.put("q", Task(0, b"{}")))
+        waiting.addErrback(lambda _: None)
+        await deferLater(reactor, 0.1)
+        await broker.stop()
 
     async def test_join_in(self) -> None:
         """What is asked of a queue while it is locked by another server is done in one transaction."""

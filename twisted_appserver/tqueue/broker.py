@@ -177,7 +177,8 @@ class Broker:
         queue = place.queue
         while key:
             remembered = queue.keys.get(lane(key))
-            if remembered is not None and remembered.key == key:
+            now = self._reactor.seconds()
+            if remembered is not None and remembered.key == key and remembered.until > now:
                 return Task(remembered.number, b"")
             storing = self._storing.get(("put", name, key))
             if storing is None:
@@ -242,6 +243,7 @@ class Broker:
         place = self._place(name)
         queue = place.queue
         self._expire(place)
+        place.getters.supersede(key, EMPTY)
         held = queue.holders.get(key) if key else None
         if held is not None:
             storing = self._storing.get(("get", name, key))

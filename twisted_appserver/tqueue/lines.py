@@ -30,12 +30,10 @@ class Line:
 
         @param timeout: seconds; infinity for ever.
         @param late: what to fire with when that time is over.
-        @param key: of the request; an earlier waiter with the same key has been given up by its client, and
-            leaves the line.
+        @param key: of the request, see L{supersede}.
         @return: fires with C{""} when it is this one's turn, in the midst of L{next}. Leaves when cancelled.
         """
-        if key in self._keys:
-            self._late(self._keys[key], late)
+        self.supersede(key, late)
         deferred: Deferred[str] = Deferred(self._leave)
         timer = None
         if timeout < float("inf"):
@@ -44,6 +42,11 @@ class Line:
         if key:
             self._keys[key] = deferred
         return deferred
+
+    def supersede(self, key: str, late: str) -> None:
+        """A waiter whose key another request has was given up by its client, and leaves the line."""
+        if key in self._keys:
+            self._late(self._keys[key], late)
 
     def next(self, word: str = "") -> None:
         """It is the first one's turn."""

@@ -24,6 +24,7 @@ GRACE = 5.0  # seconds for which the database may be away before a request that 
 POLL = 1.0  # seconds
 TIDY = 60.0  # seconds
 CHUNK = 64  # of those who wait, so many are asked for at once
+LEAVE = 10.0  # seconds for which the end waits for the database
 FRESH = 2.0  # seconds for which a snapshot is not taken again
 WORDS = {"get": EMPTY, "put": FULL, "join": "late"}
 VERBS = {line: verb for verb, line in LINE.items()}
@@ -83,7 +84,8 @@ class SharedBroker:
             timer.cancel()
         self._timers.clear()
         self.started = False
-        return self.store.close()
+        closed = self.store.close().addTimeout(LEAVE, self._reactor)
+        return closed.addErrback(lambda _: self.log.warn("the database does not answer: it is left alone"))
 
     # What clients ask for.
 
@@ -248,6 +250,7 @@ class SharedBroker:
         for request in requests:
             self._asked.pop(request, None)
             if request.verb == "tidy":
+                self._forget(request.answer)
                 continue
             if request.unserved:
                 self._unserved(request)
@@ -323,6 +326,12 @@ class SharedBroker:
                 self._finish(request, AwayError("the database cannot be reached"))
         for name, verb in list(self._lines):
             self._serve(name, verb, 1)
+
+    def _forget(self, names: set[str] | None) -> None:
+        """Count no more what happens in queues that are not among these, and are used by nobody here."""
+        if names is not None:
+            used = names.union(name for name, _ in self._lines).union(each.name for each in self._asked)
+            self._counts = Counter({key: count for key, count in self._counts.items() if key[0] in used})
 
     def _tidy(self) -> None:
         if not self.store.away:

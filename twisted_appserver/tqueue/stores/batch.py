@@ -181,8 +181,10 @@ class Batch:
             try:
                 self._known[name] = Known(rows[0][0] if rows else self._make(name))
             except LimitError as error:
+                _absent(name, requests)
                 for request in requests:
-                    request.reply(error)
+                    if request.verb in MAKING:
+                        request.reply(error)
                 return None
         return self._known[name]
 

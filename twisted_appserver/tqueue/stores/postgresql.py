@@ -145,6 +145,7 @@ class PostgreSQLStore:
                 self.log.failure("a fault in the store")
                 if self._connection is not None:
                     self._lost(error)
+                self._stopped.wait(PAUSE)
                 for request in requests:
                     request.reply(StoreError(f"a fault in the store: {error}"))
                 self._reactor.callFromThread(self._answered, requests, set(), {})
@@ -197,7 +198,8 @@ class PostgreSQLStore:
         except Exception as error:
             self._known.clear()
             passing = self._failed(requests, error)
-            if not (passing and self._committed()):
+            unsure = self._connection is None or not isinstance(error, self._psycopg.Error)
+            if not (unsure and self._committed()):
                 for request in requests:  # whatever they had been answered
                     request.unserved = True
                 if passing:
@@ -239,12 +241,10 @@ class PostgreSQLStore:
 
     def _committed(self) -> bool:
         """
-        Whether the last transaction was committed nevertheless, if its answer was lost with the connection.
-        To note it once more waits for the end of one that still goes on, succeeds if it came to nothing, and
-        keeps it from ever being committed after that.
+        Whether the last transaction was committed nevertheless, if its answer was lost with the connection,
+        or a fault of ours came in between. To note it once more waits for the end of one that still goes on,
+        succeeds if it came to nothing, and keeps it from ever being committed after that.
         """
-        if self._connection is not None:
-            return False  # it was rolled back
         while True:
             if self._connection is None:
                 self._reconnect()
@@ -271,10 +271,10 @@ class PostgreSQLStore:
     def _tidy(self, requests: Sequence[Request]) -> None:
         self._known.clear()  # if it was wrong, it was not for long
         try:
-            schema.tidy(self._connection, DEFAULT)
+            requests[0].reply(schema.tidy(self._connection, DEFAULT))
         except self._psycopg.Error as error:
             self._failed(requests, error)
-        requests[0].reply(None)
+            requests[0].reply(None)
         self._reactor.callFromThread(self._answered, requests, set(), {})
 
     # The connection.
@@ -345,6 +345,7 @@ class PostgreSQLStore:
     def _notified(self, note: Any) -> None:
         extra = note.extra if hasattr(note, "extra") else note.payload
         text = extra.decode() if isinstance(extra, bytes) else extra
-        server, word, name = text.split(" ", 2)
-        if server != self.server:
+        server, _, tidings = text.partition(" ")
+        word, _, name = tidings.partition(" ")
+        if name and server != self.server:  # else it is ours, or no server of this kind has said it
             self._reactor.callFromThread(self._heard, (word, name))

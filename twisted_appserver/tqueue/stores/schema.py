@@ -86,7 +86,10 @@ def prepare(connection: Any) -> str:
             raise ConfigurationError(f"the database has the encoding {encoding}, not UTF8")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         there = connection.execute("SELECT to_regclass('tqueue.meta') IS NOT NULL").fetchone()[0]
-        version = connection.execute("SELECT version FROM tqueue.meta").fetchone()[0] if there else 0
+        row = connection.execute("SELECT version FROM tqueue.meta").fetchone() if there else (0,)
+        if row is None:
+            raise ConfigurationError("the table tqueue.meta is empty: was the database restored in part?")
+        version = row[0]
         if version > VERSION:
             raise ConfigurationError(
                 f"the database is of version {version}, which this program does not know"
@@ -99,12 +102,13 @@ def prepare(connection: Any) -> str:
     return prefix
 
 
-def tidy(connection: Any, default: str) -> None:
+def tidy(connection: Any, default: str) -> set[str]:
     """
     Forget keys whose time is over, and queues that have nothing but the usual options.
 
     @param connection: one that commits each statement.
     @param default: these options, as they are stored.
+    @return: the names of the queues that are left.
     """
     connection.execute("DELETE FROM tqueue.keys WHERE until < now()")
     connection.execute("DELETE FROM tqueue.commits WHERE at < now() - interval '10 minutes'")
@@ -117,3 +121,4 @@ def tidy(connection: Any, default: str) -> None:
         with connection.transaction():  # nobody is at it, and what they did is seen
             connection.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (QUEUE_LOCK, queue))
             connection.execute(f"DELETE {bare} AND id = %s", (default, queue))
+    return {name for (name,) in connection.execute("SELECT name FROM tqueue.queues")}

@@ -223,11 +223,11 @@ class SQLiteStore:
             PUT,
             [(t.number, queue, t.body, t.priority, t.order, t.due) for c in changes for queue, t in c.puts],
         )
+        many(FORGET, [lane for c in changes for lane in c.forgets])  # before those that are remembered anew
         keys = {(q, lane): (q, lane, k.key, k.number, k.until) for c in changes for q, lane, k in c.keys}
         many(REMEMBER, list(keys.values()))
         many(UPDATE, list({row[-1]: row for c in changes for row in c.updates}.values()))  # the last counts
         many(DELETE, [(number,) for c in changes for number in c.deletes])
-        many(FORGET, [lane for c in changes for lane in c.forgets])
         for name, config in (each for c in changes for each in c.configs):
             for table in (
                 "queues WHERE name",
