@@ -7,7 +7,7 @@ The modules:
   - L{patterns}: url_patterns as the user writes them; L{routing} finds the function for a path,
     L{matching} what in a pattern may take for ever.
   - L{guard}: who may ask; L{access} and L{passwords}: who someone is.
-  - L{executors}: where a call is performed: inline, threads, processes.
+  - L{executors}: where a call is performed: inline, threads, processes, a cluster.
   - L{dispatch}: the narrow waist through which every call goes; L{deadlines} keeps its time limits,
     L{overload} tells how long to wait where there is too much to do.
   - L{resource}: the application as a twisted.web resource.

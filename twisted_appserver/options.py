@@ -19,8 +19,8 @@ FORMATS = ("", "text", "json")
 CHANNELS = ("llhttp", "twisted")
 
 
-def _option(default: Any, metavar: str, help: str, cli: str = "") -> Any:
-    return field(default=default, metadata={"metavar": metavar, "help": help, "cli": cli})
+def _option(default: Any, metavar: str, help: str) -> Any:
+    return field(default=default, metadata={"metavar": metavar, "help": help})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,6 @@ class Settings:
         THREADED_SERVER,
         "TYPE",
         "Where functions run: threaded, forked (worker processes) or cluster (Dask)",
-        "type",
     )
     threads: int = _option(10, "N", "How many threads, for the threaded type")
     workers: int | None = _option(

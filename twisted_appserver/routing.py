@@ -54,7 +54,7 @@ class _Entry:
         except Exception as error:  # an annotation may raise anything
             why = " ".join(str(error).split()) or repr(error)
             raise PatternError(f"{place} {route.regex!r}: {why}") from error
-        self.match, self.regex, self.route = pattern.fullmatch, regex, route
+        self.match, self.regex = pattern.fullmatch, regex
         self.methods = frozenset(route.methods) | ({"HEAD"} if "GET" in route.methods else set())
 
 

@@ -31,7 +31,7 @@ def run_server(
 
     @param url_patterns: the table; C{None} for the variable of that name in the module that calls this.
     @param port: TCP port on the loopback interface; 0 for any free one, which the first line tells.
-    @param server_type: L{THREADED_SERVER} or L{FORKED_SERVER}.
+    @param server_type: C{THREADED_SERVER}, C{FORKED_SERVER} or C{CLUSTER_SERVER}.
     @param options: see L{Settings}.
     @raise SystemExit: with one line that says why, when it cannot serve.
     """

@@ -45,8 +45,6 @@ class ThreadClock(Clock):
 class SlowStore:
     """Keeps nothing, and stores when it is told to, or fails: for what happens between."""
 
-    name = "slow:"
-
     def __init__(self) -> None:
         self.writes: list[tuple[Change, Deferred[None]]] = []
 

@@ -4,6 +4,9 @@ The modules:
   - L{interface}: what every executor promises.
   - L{inline}: on the reactor, for coroutines and functions that return Deferreds.
   - L{threads}: in threads of the reactor's pool.
-  - L{processes}: in spawned worker processes; L{worker} is what runs in them, L{frames} what they say,
-    L{crew} keeps them at their number.
+  - L{processes}: in spawned worker processes; L{worker} is what runs in them, L{frames} what they say over
+    L{connection}, L{progress} how far they are; L{crew} keeps them at their number, and L{watchdog} ends
+    them with the server.
+  - L{cluster}: on the workers of Dask.
+  - L{stream}: answers that come in parts, from any of these.
 """

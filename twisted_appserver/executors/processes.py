@@ -199,7 +199,7 @@ class ProcessExecutor:
             try:
                 handler, groups = self.router.match(call.method, call.path)
             except HTTPError as error:
-                job.errback(error)
+                self.ended(job, error)
                 return False
             force_setattr(call, "handler", handler)
             force_setattr(call, "groups", groups)

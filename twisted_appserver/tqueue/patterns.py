@@ -303,7 +303,7 @@ def url_patterns(
     @param reactor: the embedder's; the global one if C{None}.
     @param broker: one that its owner starts and stops, instead of a store.
     @param max_task: bytes of a task; a longer one gets 413.
-    @param max_queues: a put or get that would make more of them gets 403.
+    @param max_queues: a request that would make more of them gets 403.
     """
     if reactor is None:
         from twisted.internet import reactor

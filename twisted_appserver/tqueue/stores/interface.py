@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
-from zope.interface import Attribute, Interface
+from zope.interface import Interface
 
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.tqueue.queues import Config, Remembered, Task
@@ -58,8 +58,6 @@ class IStore(Interface):
 
     Everything here is called in the reactor's thread, and every Deferred fires there.
     """
-
-    name: str = Attribute("How it was asked for, for a person to read.")
 
     def open(reactor: Any) -> Saved:
         """

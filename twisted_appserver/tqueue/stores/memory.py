@@ -15,8 +15,6 @@ from twisted_appserver.tqueue.stores.interface import Change, IStore, Saved
 class MemoryStore:
     """Survives nothing, and costs nothing."""
 
-    name = "memory:"
-
     def open(self, reactor: Any) -> Saved:
         return Saved(urandom(4).hex() + "-")
 

@@ -61,7 +61,7 @@ class PostgreSQLStore:
     log = Logger()
 
     def __init__(self, url: str) -> None:
-        self.url, self.name = url, "postgresql:"
+        self.url = url
         self.server = urandom(8).hex()
         self.away = False
         self._given: deque[Request] = deque()  # to the thread

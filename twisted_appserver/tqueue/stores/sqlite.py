@@ -81,7 +81,7 @@ class SQLiteStore:
     log = Logger()
 
     def __init__(self, path: str) -> None:
-        self.path, self.name = os.path.abspath(path), f"sqlite:{path}"
+        self.path = os.path.abspath(path)
         self._given: deque[_Waiting] = deque()  # to the thread
         self._wake, self._closing = Event(), False
         self._full, self._look_again = False, 0.0  # whether new tasks are refused, and until when to say so
