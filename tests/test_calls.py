@@ -345,6 +345,14 @@ class ReactorTests(SynchronousTestCase):
             for name in ("inline", "threads"):
                 self.check(name, wrapped(function), route=name)
 
+    def test_handed_on(self) -> None:
+        """A decorator that hands a coroutine on, in a thread, is told what to do."""
+
+        async def coroutine() -> dict[str, Any]:
+            return {}
+
+        self.assertIn("executor='inline'", call(wrapped(coroutine)).traceback)
+
     def test_decorated_deferred(self) -> None:
         """What returns a Deferred still does under a decorator, unless the Route says where it runs."""
         functions = [wrapped(cases.generator), wrapped(cases.deferred), wrapped(wrapped(cases.generator))]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -156,6 +157,9 @@ def encode(result: Any, call: Call) -> Reply:
     if isinstance(result, Iterator):
         encoder, reply = in_parts(call)
         return msgspec.structs.replace(reply, body=Parts(result, encoder))
+    if type(result) is CoroutineType:
+        result.close()
+        raise TypeError(f"{call.handler.name} returned a coroutine; its Route must say executor='inline'")
     return Reply(_encode(result, call.handler.name))
 
 
