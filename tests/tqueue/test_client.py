@@ -384,6 +384,32 @@ class AsyncTroubleTests(SynchronousTestCase):
         self.assertEqual(len(asked), 2)
         self.failureResultOf(getting, defer.TimeoutError)
 
+    def test_renewal_outlasts(self) -> None:
+        """A renewal that outlasts its task leaves the next one with one loop, and the last with none."""
+        renewals = list[Deferred[None]]()
+
+        async def ask(verb: str, *arguments: Any) -> dict[str, Any]:
+            if verb.startswith("extend"):
+                renewals.append(Deferred())
+                await renewals[-1]
+            return {"task_id": "1", "delivery": 1, "task": {"item": 1}}
+
+        queue = AsyncQueue("http://x", "q", clock := Clock(), SimpleNamespace(), lease=3)
+        queue._ask = ask  # type: ignore[method-assign, assignment]
+        for _ in range(3):
+            queue.get()
+            clock.advance(1)
+            queue.task_done()
+        queue.get()
+        for renewal in list(renewals):
+            renewal.callback(None)
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
+        clock.advance(1)
+        self.assertEqual(len(renewals), 4)
+        queue.task_done()
+        renewals[3].callback(None)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
     def test_proxy(self) -> None:
         """A server error that is no JSON, as of a proxy, is tried again too."""
         answers = [(502, {}, b"<html>"), (200, {}, b'{"qsize": 1}'), (502, {}, b"<html>")]

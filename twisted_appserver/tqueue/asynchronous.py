@@ -76,7 +76,6 @@ class AsyncQueue:
         self._token, self._numbers = uuid4().hex, count(1)
         self._held: list[tuple[str, int]] = []  # ids and deliveries, oldest first
         self._beat = LoopingCall(self._renew)
-        self._beat.clock = reactor
 
     @_deferred
     async def put(self, item: Any, timeout: float | None = None, priority: float | None = None) -> None:
@@ -152,6 +151,8 @@ class AsyncQueue:
     def _hold(self, place: int, held: tuple[str, int]) -> None:
         self._held.insert(place, held)
         if not self._beat.running:
+            self._beat = LoopingCall(self._renew)  # that of before may still renew: it cannot start again
+            self._beat.clock = self._reactor
             self._beat.start(self._lease / 3, now=False)
 
     async def _finish(self, verb: str) -> None:
