@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -173,6 +174,24 @@ class QueueTests(ClientCase):
             child.join(20)
         queue.put("after")
         self.assertEqual(queue.qsize(), 7)
+
+    def test_forked_tasks(self) -> None:
+        """A task that was got before a fork is the parent's: the child cannot finish it, or give it back."""
+        queue = self.queue()
+        for number in range(2):
+            queue.put(number)
+        queue.get()
+        block = queue.task()
+        block.__enter__()
+        leave = partial(block.__exit__, None, None, None)
+        for target in (leave, queue.close, partial(self.assertRaises, ValueError, queue.task_done)):
+            child = multiprocessing.get_context("fork").Process(target=target)
+            child.start()
+            child.join(20)
+            self.assertEqual((child.exitcode, queue._ask("stats")["leased"]), (0, 2))
+        leave()
+        queue.task_done()
+        self.assertEqual(queue.unfinished_tasks, 0)
 
     def test_threads(self) -> None:
         """From many threads at once, nothing is lost and nothing comes twice."""

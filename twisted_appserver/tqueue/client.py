@@ -156,6 +156,7 @@ class Queue:
         @raise ValueError: when there is none.
         @raise OSError: when the server cannot be reached; the task stays with this thread.
         """
+        self._look_for_fork()
         with self._lock:
             held = self._oldest(item)
             if held is None:
@@ -229,6 +230,7 @@ class Queue:
             yield held.item
             done = True
         finally:
+            self._look_for_fork()
             with self._lock:
                 if kept := held in self._held:  # unless close() gave it back
                     self._held.remove(held)
@@ -249,6 +251,7 @@ class Queue:
 
     def close(self) -> None:
         """Release what was got and is not done, and close the connections. It may be used again."""
+        self._look_for_fork()
         with self._lock:
             held, self._held = self._held, []
         for each in held:
@@ -314,11 +317,15 @@ class Queue:
             return
         held.renewed, held.lost = time.monotonic(), not answer["task_id"]
 
-    def _key(self) -> str:
-        """Names a request, so that it can be repeated: no two are named alike, in any process."""
+    def _look_for_fork(self) -> None:
+        """In a process that was forked, begin without a task: those that were got are the parent's."""
         if self._pid != os.getpid():
             self._token, self._pid = uuid4().hex, os.getpid()
             self._held, self._beating, self._lock = [], None, threading.Lock()
+
+    def _key(self) -> str:
+        """Names a request, so that it can be repeated: no two are named alike, in any process."""
+        self._look_for_fork()
         return f"{self._token}.{threading.get_ident():x}:{next(self._numbers)}"
 
     def _ask(
