@@ -520,8 +520,13 @@ class CommandTests(ClientCase):
     def test_numbers(self) -> None:
         """What no number of that kind can be is said before anything is done."""
         work = ("work", self.server.url, "q", "time:sleep")
-        watch = ("watch", self.server.url, "q", "--every", "0")
-        for arguments in (watch, (*work, "--delay", "-1"), (*work, "--threads", "0")):
+        watch = ("watch", self.server.url, "q", "--times", "2", "--every")
+        for arguments in (
+            *((*watch, every) for every in ("0", "nan", "inf", "1e12")),
+            *((*work, "--delay", delay) for delay in ("-1", "40000000")),
+            *((*work, "--lease", lease) for lease in ("0", "604801")),
+            (*work, "--threads", "0"),
+        ):
             wrong = self.run_command(*arguments)
             self.assertEqual(wrong.returncode, 2)
             self.assertIn("or more", wrong.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import sys
 import time
@@ -12,6 +13,8 @@ from typing import Any
 
 from .client import Empty, Full, Queue, ServerError, ShutDown
 from .work import Progress, Work, function_named
+
+WEEK = 7 * 86400.0  # seconds; a server takes leases up to that, and delays of 53 of them
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -131,12 +134,13 @@ def work(queue: Queue, given: argparse.Namespace) -> int:
     return 0
 
 
-def _at_least(lowest: float) -> Callable[[str], float]:
+def _at_least(lowest: float, highest: float = math.inf) -> Callable[[str], float]:
     """The type of an option: a number of the type that C{lowest} has."""
+    most = f" and at most {highest:.0f}" if highest < math.inf else ""
 
     def number(text: str) -> float:
-        if not (value := type(lowest)(text)) >= lowest:
-            raise argparse.ArgumentTypeError(f"it must be {lowest} or more, not {text}")
+        if not lowest <= (value := type(lowest)(text)) <= highest:
+            raise argparse.ArgumentTypeError(f"it must be {lowest} or more{most}, not {text}")
         return value
 
     return number
@@ -171,15 +175,21 @@ def _parser() -> argparse.ArgumentParser:
     verb(kick, "Bring buried tasks back to life.").add_argument("-n", type=int, default=10, help="how many")
     sub = verb(watch, "Print figures again and again.")
     sub.add_argument(
-        "--every", type=_at_least(0.01), default=1.0, metavar="S", help="seconds between two lines"
+        "--every", type=_at_least(0.01, WEEK), default=1.0, metavar="S", help="seconds between two lines"
     )
     sub.add_argument("--times", type=int, default=0, help="how many lines; 0 for no end")
     sub = verb(work, "Run a function over the tasks until SIGTERM or Ctrl-C; what is at hand is finished.")
     sub.add_argument("function", metavar="MODULE:FUNCTION", help="is called with each item")
     sub.add_argument("--threads", type=_at_least(1), default=1, metavar="N")
-    sub.add_argument("--lease", type=float, default=60.0, metavar="S", help="see get; it is kept alive")
     sub.add_argument(
-        "--delay", type=_at_least(0.0), default=1.0, metavar="S", help="until a failed task is tried again"
+        "--lease", type=_at_least(0.01, WEEK), default=60.0, metavar="S", help="see get; it is kept alive"
+    )
+    sub.add_argument(
+        "--delay",
+        type=_at_least(0.0, 53 * WEEK),
+        default=1.0,
+        metavar="S",
+        help="until a failed task is tried again",
     )
     return parser
 
