@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import pickle
@@ -473,6 +474,15 @@ class CommandTests(ClientCase):
         self.assertIn('"dones": 1', self.tqueue("stats"))
         self.assertIn('"kicked": 0', self.tqueue("kick"))
         self.assertIn("ready 2, delayed 0", self.tqueue("watch", "--times", "1", "--every", "0.01"))
+
+    def test_texts(self) -> None:
+        """A value that is no JSON is text, also if Python would take it for a number."""
+        values = ("NaN", "-Infinity", "1e400", "[1e400]", "{")
+        self.tqueue("put", *(f"{name}={value}" for name, value in zip("abcde", values, strict=True)), "f=1e3")
+        fields = dict(zip("abcdef", (*values, 1e3), strict=True))
+        self.assertEqual(json.loads(self.tqueue("get"))["task"], fields)
+        wrong = self.run_command("put", self.server.url, "q", '{"a": NaN}')
+        self.assertEqual((wrong.returncode, wrong.stderr.count("\n")), (2, 1))
 
     def test_cannot(self) -> None:
         """What cannot be done is one line and a status, not a traceback."""

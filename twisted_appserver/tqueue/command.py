@@ -27,17 +27,26 @@ def _options(given: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: getattr(given, name) for name in names if getattr(given, name) is not None}
 
 
+def _json(text: str) -> Any:
+    """
+    @raise ValueError: when it is no JSON; Python takes NaN and Infinity for it, and 1e400 for the latter.
+    """
+    value = json.loads(text)
+    json.dumps(value, allow_nan=False)
+    return value
+
+
 def _text(words: Sequence[str]) -> dict[str, Any]:
     """The fields of a task: C{name=value}, where the value is JSON or else text, or one JSON object."""
     if len(words) == 1 and words[0].startswith("{"):
-        return dict(json.loads(words[0]))
+        return dict(_json(words[0]))
     fields = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
             raise ValueError(f"a field is given as name=value, not {word!r}")
         try:
-            fields[name] = json.loads(value)
+            fields[name] = _json(value)
         except ValueError:
             fields[name] = value
     return fields
