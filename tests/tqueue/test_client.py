@@ -72,6 +72,14 @@ class QueueTests(ClientCase):
             queue.task_done()
         queue.join()
 
+    def test_timeout(self) -> None:
+        """A time to wait is a number, and not below zero."""
+        queue = self.queue()
+        for timeout in (-1, float("nan")):
+            self.assertRaises(ValueError, queue.get, timeout=timeout)
+            self.assertRaises(ValueError, queue.put, 1, timeout=timeout)
+        self.assertEqual(queue.qsize(), 0)
+
     def test_exceptions(self) -> None:
         """The exceptions are those of the standard library, where it has them."""
         self.assertIs(client.Empty, standard.Empty)
@@ -403,6 +411,12 @@ class AsyncTroubleTests(SynchronousTestCase):
         clock.pump([1, 34, 2])
         self.assertEqual(len(asked), 2)
         self.failureResultOf(getting, defer.TimeoutError)
+
+    def test_no_number(self) -> None:
+        """A time to wait that is no number is an error at once."""
+        queue = AsyncQueue("http://x", "q", Clock(), SimpleNamespace())
+        for asking in (queue.get(timeout=float("nan")), queue.put(1, timeout=float("nan"))):
+            self.failureResultOf(asking, ValueError)
 
     def test_renewal_outlasts(self) -> None:
         """A renewal that outlasts its task leaves the next one with one loop, and the last with none."""

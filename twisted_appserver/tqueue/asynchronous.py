@@ -177,6 +177,8 @@ class AsyncQueue:
         self, verb: str, query: dict[str, Any], body: bytes | None, timeout: float | None
     ) -> dict[str, Any]:
         """Poll until a request succeeds, or its time is over."""
+        if timeout != timeout:
+            raise ValueError("'timeout' must be a number")
         end = float("inf") if timeout is None else self._reactor.seconds() + timeout
         while True:
             left = max(0.0, min(POLL, end - self._reactor.seconds()))

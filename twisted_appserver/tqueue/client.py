@@ -392,7 +392,7 @@ def _waits(block: bool, timeout: float | None) -> Iterator[float]:
     if not block:
         yield 0.0
         return
-    if timeout is not None and timeout < 0:
+    if timeout is not None and not timeout >= 0:
         raise ValueError("'timeout' must be a non-negative number")
     end = float("inf") if timeout is None else time.monotonic() + timeout
     yield min(POLL, max(0.0, end - time.monotonic()))
