@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import HTTPConnectionPool
 
 from tests.tqueue.serving import ROOT, Server, wait_for
+from tests.tqueue.test_items import nested
 from twisted_appserver.tqueue import client
 from twisted_appserver.tqueue.asynchronous import AsyncQueue
 from twisted_appserver.tqueue.items import ItemError
@@ -71,6 +73,20 @@ class QueueTests(ClientCase):
             self.assertEqual(queue.get(), item)
             queue.task_done()
         queue.join()
+
+    def test_deep(self) -> None:
+        """What may be nested so deep may be so at the server too; one level more is refused before."""
+        queue = self.queue()
+        kinds: list[tuple[int, Callable[[Any], Any]]] = [
+            (99, lambda item: [item]),
+            (100, lambda item: {"a": item}),
+            (33, lambda item: (item,)),
+            (24, lambda item: {1: item}),
+        ]
+        for levels, around in kinds:
+            queue.put(item := nested(levels, around))
+            self.assertEqual(queue.get(), item)
+            self.assertRaises(TypeError, queue.put, around(item))
 
     def test_timeout(self) -> None:
         """A time to wait is a number, and not below zero."""
@@ -417,6 +433,11 @@ class AsyncTroubleTests(SynchronousTestCase):
         queue = AsyncQueue("http://x", "q", Clock(), SimpleNamespace())
         for asking in (queue.get(timeout=float("nan")), queue.put(1, timeout=float("nan"))):
             self.failureResultOf(asking, ValueError)
+
+    def test_deep(self) -> None:
+        """An item that cannot travel is the same error as elsewhere, also if it cannot be sorted."""
+        queue = AsyncQueue("http://x", "q", Clock(), SimpleNamespace())
+        self.failureResultOf(queue.put(nested(5000, lambda item: [1, item])), TypeError)
 
     def test_renewal_outlasts(self) -> None:
         """A renewal that outlasts its task leaves the next one with one loop, and the last with none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
@@ -34,6 +35,12 @@ def typed(value: Any) -> Any:
     return type(value), repr(value)
 
 
+def nested(levels: int, around: Callable[[Any], Any], item: Any = "[{") -> Any:
+    for _ in range(levels):
+        item = around(item)
+    return item
+
+
 class ItemTests(SynchronousTestCase):
     @given(items)
     def test_round(self, item: Any) -> None:
@@ -63,6 +70,15 @@ class ItemTests(SynchronousTestCase):
         """What cannot travel is refused, by name."""
         for item in (object(), [{"a": print}], 1j, "\ud800", {"\udfff": 1}):
             self.assertIn("a task cannot hold", str(self.assertRaises(TypeError, to_task, item)))
+
+    def test_deep(self) -> None:
+        """What is nested too deep, or without an end, is refused by the same error."""
+        endless: list[Any] = []
+        endless.append(endless)
+        for levels in (100, 200, 450, 5000):
+            self.assertRaises(TypeError, to_task, nested(levels, lambda item: [item]))
+        self.assertRaises(TypeError, to_task, endless)
+        self.assertTrue(to_task([[[]]] * 1000))
 
 
 numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False)

@@ -84,9 +84,10 @@ class AsyncQueue:
         @param priority: the item's own if C{None}, which a queue of that kind sorts by.
         @return: fires when the task is stored; fails with C{Full} or C{ShutDown}.
         """
+        body = to_task(item)
         number, order = sort_key(item) if priority is None else (priority, "")
         query = {"key": self._key(), "priority": number, "order": order[:1000]}
-        answer = await self._long("put", query, to_task(item), timeout)
+        answer = await self._long("put", query, body, timeout)
         if not answer["task_id"]:
             raise Full
 

@@ -17,6 +17,7 @@ from typing import Any
 
 TAG, ITEM, RESERVED = "$type", "item", "worker"
 PLAIN = frozenset((str, int, bool, type(None)))
+DEEPEST = 100  # levels of nested JSON that a server takes
 
 
 class ItemError(ValueError):
@@ -69,18 +70,30 @@ def _original(value: Any) -> Any:
     return {key: _original(each) for key, each in value.items()}
 
 
+def _depth(value: Any) -> int:
+    if type(value) not in (list, dict):
+        return 0
+    return 1 + max(map(_depth, value.values() if type(value) is dict else value), default=0)
+
+
 def to_task(item: Any) -> bytes:
     """
     The task's fields, a JSON object, that stand for an item.
 
     @raise TypeError: when the item, or something in it, is of a type that cannot travel, or text that has no
-        UTF-8.
+        UTF-8, or is nested too deep.
     """
-    value = _plain(item)
-    if type(value) is not dict or RESERVED in value or TAG in value or list(value) == [ITEM]:
-        value = {ITEM: value}
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        value = _plain(item)
+        if type(value) is not dict or RESERVED in value or TAG in value or list(value) == [ITEM]:
+            value = {ITEM: value}
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        # Counting brackets is cheap, so that only a suspicious item is walked again.
+        if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
+            raise RecursionError
+        return text.encode()
+    except RecursionError:
+        raise TypeError(f"a task cannot hold what is nested deeper than {DEEPEST}, as JSON") from None
     except UnicodeEncodeError as error:
         raise TypeError(f"a task cannot hold {item!r}: {error}") from None
 
