@@ -107,7 +107,9 @@ class QueueTests(ClientCase):
         self.queue().put(1)
         self.assertEqual(self.queue().qsize(), 1)
         self.assertTrue(self.queue(name=None).empty())
-        self.assertRaises(ValueError, self.queue, name="a/b")
+        for name in ("a/b", "", "-"):
+            self.assertRaises(ValueError, self.queue, name=name)
+            self.assertRaises(ValueError, AsyncQueue, name=name, reactor=Clock())
         self.assertRaises(ValueError, client.Queue, 0, "localhost:8082")
 
     def test_refused(self) -> None:

@@ -17,7 +17,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.web.client import ResponseFailed
 
-from twisted_appserver.tqueue.client import ANSWER, POLL, Empty, Full, ServerError, ShutDown, _read
+from twisted_appserver.tqueue.client import ANSWER, POLL, Empty, Full, ServerError, ShutDown, _named, _read
 from twisted_appserver.tqueue.connections import authorization
 from twisted_appserver.tqueue.items import ItemError, from_task, sort_key, to_task
 
@@ -64,7 +64,7 @@ class AsyncQueue:
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        self.name = name or f"queue-{uuid4().hex}"
+        self.name = _named(name, "queue")
         secret = os.environ.get("TQUEUE_TOKEN", "") if token is None else token
         parts = urlsplit(url)
         proof = authorization(parts, secret)

@@ -93,11 +93,9 @@ class Queue:
         patience: float = 60.0,
         token: str | None = None,
     ) -> None:
-        if name is not None and (not name or "/" in name):
-            raise ValueError(f"a queue's name must not be empty or have a slash, like {name!r}")
         if ack not in ("manual", "auto"):
             raise ValueError(f"ack must be 'manual' or 'auto', not {ack!r}")
-        self.url, self.name = url, name or f"{type(self).__name__.lower()}-{uuid4().hex}"
+        self.url, self.name = url, _named(name, type(self).__name__.lower())
         self._lease, self._ack, self._patience = lease, ack, patience
         self._secret = os.environ.get("TQUEUE_TOKEN", "") if token is None else token
         self._pool = Pool(url, self._secret)
@@ -385,6 +383,13 @@ def _same(
     kind: type[Queue], url: str, name: str, lease: float, ack: Any, patience: float, token: str
 ) -> Queue:
     return kind(0, url, name, lease=lease, ack=ack, patience=patience, token=token)
+
+
+def _named(name: str | None, kind: str) -> str:
+    """The name of a queue, a new one if there is none. C{/-/} is where the server's own pages are."""
+    if name is not None and (name in ("", "-") or "/" in name):
+        raise ValueError(f"a queue's name must not be empty, '-' or have a slash, like {name!r}")
+    return name or f"{kind}-{uuid4().hex}"
 
 
 def _waits(block: bool, timeout: float | None) -> Iterator[float]:
