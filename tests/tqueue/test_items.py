@@ -102,6 +102,12 @@ class OrderTests(SynchronousTestCase):
         left, right = (0, text, *map(float, one)), (0, other_text, *map(float, other))
         self.assertEqual(sort_key(left) < sort_key(right), left < right)
 
+    def test_empty(self) -> None:
+        """An empty tuple or list comes before any other, as in Python."""
+        for empty in ((), []):
+            for other in (-1,), (-1e308, 0), [1], ("",), [[]]:
+                self.assertLess(sort_key(empty), sort_key(other))
+
     def test_huge(self) -> None:
         """Numbers beyond any float are at the ends."""
         self.assertLess(sort_key(-(10**400)), sort_key(-1e308))

@@ -113,10 +113,12 @@ def from_task(fields: dict[str, Any]) -> Any:
 def sort_key(item: Any) -> tuple[float, str]:
     """
     The priority and the further order of an item, which sort as the items do: by its value, or by the
-    number that a tuple or list begins with, and then by the rest. Numbers are compared as floats. Where
-    Python could not compare two items, their order of arrival decides.
+    number that a tuple or list begins with, and then by the rest; an empty one comes first. Numbers are
+    compared as floats. Where Python could not compare two items, their order of arrival decides.
     """
-    first, *rest = item if isinstance(item, tuple | list) and item else (item,)
+    if isinstance(item, tuple | list) and not item:
+        return -math.inf, ""
+    first, *rest = item if isinstance(item, tuple | list) else (item,)
     if isinstance(first, int | float):
         return _number(first), b"".join(map(_ordered, rest)).hex()
     return 0.0, _ordered(item).hex()
