@@ -195,7 +195,7 @@ class CommandTests(CommandTestCase):
     async def test_check(self) -> None:
         """--check imports everything and ends with 0, or says what is wrong."""
         status, said = await self.ends("--check", app=VERSION.format(1))
-        self.assertEqual((status, said), (0, "3 routes, nothing wrong\n"))
+        self.assertEqual((status, said), (0, "4 routes, nothing wrong\n"))
         for app, wrong in (
             ("import nowhere", "nowhere"),
             ("url_patterns = [('(', print)]", "url_patterns[0]"),
