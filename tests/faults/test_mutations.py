@@ -1,0 +1,23 @@
+"""Whether the mutations could be made; C{python -m tests.faults.mutations} makes them."""
+
+from __future__ import annotations
+
+from twisted.trial.runner import TestLoader
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.faults.mutations import MUTATIONS, ROOT
+
+
+class MutationsTests(SynchronousTestCase):
+    def test_texts(self) -> None:
+        """Each text stands once in its file, and becomes another."""
+        for mutation in MUTATIONS:
+            source = (ROOT / "twisted_appserver" / mutation.file).read_text()
+            self.assertEqual(source.count(mutation.text), 1, mutation)
+            self.assertNotEqual(mutation.text, mutation.instead)
+
+    def test_tests(self) -> None:
+        """Each has a test that there is."""
+        for mutation in MUTATIONS:
+            found = TestLoader().loadByName(f"tests.{mutation.test}")
+            self.assertGreater(found.countTestCases(), 0, mutation.test)
