@@ -316,6 +316,7 @@ class TestingTests(SynchronousTestCase):
             self.client.request("OPTIONS", "/double/").headers["allow"], "GET, HEAD, OPTIONS, POST"
         )
         self.assertEqual(self.client.get("/double/4", {"Host": "evil.example"}).status, 421)
+        self.assertEqual(self.client._site.connections, 0)
 
     def test_options(self) -> None:
         """Options that concern requests are those of a server."""

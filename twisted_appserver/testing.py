@@ -18,8 +18,10 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from twisted_appserver.access import credentials
 from twisted_appserver.errors import AppserverError, ConfigurationError
@@ -167,7 +169,9 @@ class Client:
         while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
             self.clock.advance(0)
         channel.setTimeout(None)
-        return _read(transport.value(), f"{method} {target}")
+        answer = _read(transport.value(), f"{method} {target}")
+        channel.connectionLost(Failure(ConnectionDone()))
+        return answer
 
 
 def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -86,7 +86,8 @@ class IExecutor(Interface):
 
     def cancel(job: Job) -> None:
         """
-        Nobody awaits the reply any more. A call that has not begun is dropped. One that runs is abandoned: a
+        Nobody awaits the reply any more. A call that has not begun is dropped, but for one that a worker has
+        been given already behind quick ones. One that runs is abandoned: a
         thread stays busy with it; a worker process is killed if the call's deadline has passed.
         """
 
