@@ -243,6 +243,8 @@ class Dispatcher:
     def _ended(self, job: Job, reply: Reply) -> None:
         if reply.traceback:
             reply = self._fault(reply, job.call)
+        if type(reply.headers) is list:  # from another process
+            reply = msgspec.structs.replace(reply, headers=tuple(map(tuple, reply.headers)))
         reply = self.marked(job.call, reply)
         if job.stream is None:
             self._over(job, reply)

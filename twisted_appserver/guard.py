@@ -95,7 +95,7 @@ class Guard:
 
     def mark(self, call: Call, reply: Reply) -> Reply:
         """The reply, with what lets a page of an origin that is named read it (Fetch, section 3.3.3)."""
-        headers = [*map(tuple, reply.headers), ("vary", "origin")]  # from a worker process they are lists
+        headers = [*reply.headers, ("vary", "origin")]
         fields = dict(call.raw_headers)
         if self._allows(fields):
             headers.append(("access-control-allow-origin", fields[b"origin"].decode("latin-1")))

@@ -31,10 +31,7 @@ class Heads:
             self._second = second
             self._date = f"\r\nDate: {datetimeToString(second).decode()}\r\n"
             self._made.clear()
-        headers = reply.headers
-        if type(headers) is list:  # from a worker process
-            headers = tuple(map(tuple, headers))
-        key = (reply.status, headers, not reply.body)
+        key = (reply.status, reply.headers, not reply.body)
         made = self._made.get(key)
         if made is None:
             if len(self._made) >= MOST:

@@ -195,9 +195,7 @@ class SQLiteStore:
             self._apply([change for change, _ in batch])
             self._database.execute("COMMIT")
         except Exception as error:
-            if not isinstance(
-                error, sqlite3.Error
-            ):  # a fault of ours: whoever asked is told, and the store goes on
+            if not isinstance(error, sqlite3.Error):  # of ours: whoever asked is told, and the store goes on
                 self.log.failure("a fault in the store")
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
