@@ -12,8 +12,13 @@ from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from tests.wire import Connection, connect
+from tests.wire import Connection, connect, request
+from twisted_appserver import hub
 from twisted_appserver.hub import Hub
+from twisted_appserver.options import Settings
+from twisted_appserver.patterns import Route
+from twisted_appserver.resource import AppResource
+from twisted_appserver.site import AppSite
 
 
 class Server(Protocol):
@@ -166,6 +171,60 @@ class HubTests(TestCase):
         self.factory.hub.soon(lambda: done.append("outside"))
         await self.until(lambda: done[-1] == "outside")
         await self.close(*pairs)
+
+    def awake(self) -> bool:
+        """Whether the reactor is kept from sleeping."""
+        calls: list[Any] = reactor.getDelayedCalls()  # type: ignore[attr-defined]
+        return self.factory.hub._stay in [call.func for call in calls]
+
+    async def test_stay_awake(self) -> None:
+        """The reactor is kept from sleeping for a moment; after one that was in vain, not for some times."""
+        self.patch(hub, "RESTS", 2)
+        pair, kept = await self.pair(), []
+        for _ in range(5):
+            self.factory.hub.stay_awake()
+            kept.append(self.awake())
+            await self.until(lambda: not self.awake())
+        self.assertEqual(kept, [True, False, False, True, False])
+        await self.close(pair)
+
+    async def test_stay_awake_longer(self) -> None:
+        """A moment begins anew with each answer, and ends with the last connection."""
+        self.patch(hub, "MOMENT", 60.0)
+        pairs = [await self.pair() for _ in range(2)]
+        for _ in range(3):
+            self.factory.hub.stay_awake()
+            await deferLater(reactor, 0.001, lambda: None)
+            self.assertTrue(self.awake())
+        await self.close(pairs[0])
+        self.assertTrue(self.awake())
+        await self.close(pairs[1])
+        self.assertFalse(self.awake())
+        self.factory.hub.stay_awake()
+        self.assertFalse(self.awake())
+
+    async def test_all_answered(self) -> None:
+        """More is expected soon where all has been answered, and not while a call is under way."""
+        self.patch(hub, "MOMENT", 60.0)
+        slow: Deferred[dict[str, Any]] = Deferred()
+        table = ((r"/slow", lambda: slow), (r"/quick", lambda: {"a": 1}))
+        resource = AppResource(tuple(Route(*each, executor="inline") for each in table), reactor)
+        self.addCleanup(resource.dispatcher.stop)
+        site = AppSite(resource, reactor, Settings())
+        self.factory.hub = site.hub
+        port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        first, second = [await connect(port.getHost().port) for _ in range(2)]
+        waiting = first.send(request("GET", "/slow"))
+        await self.until(lambda: resource.dispatcher.in_flight == 1)
+        self.assertEqual((await second.send(request("GET", "/quick"))).status, 200)
+        self.assertFalse(self.awake())
+        slow.callback({})
+        self.assertEqual((await waiting).status, 200)
+        self.assertTrue(self.awake())
+        await first.close()
+        await second.close()
+        await self.until(lambda: site.connections == 0)
 
     async def test_reactor_stops(self) -> None:
         """Where the reactor lets go of all that it reads, the connections are lost."""

@@ -5,6 +5,10 @@ which cost as much as reading. The hub has an epoll of its own, whose descriptor
 reactor watches: when that is readable, all sockets that are get read in one loop. Whatever is not plain data
 (an end, an error) is left to the reactor, which is given the socket back and finds the same. What is to be
 done once for all that was read, like waking a thread or sending answers, is done when the loop is over.
+
+A processor that sleeps takes longer to wake, with cold caches, than most calls take. So when all has been
+answered the reactor goes on polling for a moment, since a client that asks again mostly does so soon. A
+moment that was in vain has the next ones left out.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from twisted.internet.interfaces import IReactorFDSet
@@ -23,6 +28,8 @@ EPOLLIN = 1
 SIZE = 65536  # bytes that are read at once
 MANY = 64  # that are read before what they sent is dealt with: of many more, the caches hold nothing
 ROUNDS = 2  # of what is to be done after reading, and after that; other readers want their turn too
+MOMENT = 0.0001  # seconds for which the reactor stays awake when all has been answered
+RESTS = 30  # times that it does not, after one that was in vain
 
 
 class Hub:
@@ -41,6 +48,9 @@ class Hub:
         self._poll: Any = None  # while there are any
         self._reading = False  # whether the loop is under way
         self._ends: list[Callable[[], None]] = []  # what is to be done after it
+        self._awake: Any = None  # the call that keeps the reactor from sleeping
+        self._until = 0.0  # when it no longer does
+        self._rests = 0  # times that it is not to be kept
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
@@ -57,6 +67,22 @@ class Hub:
             self._ends.append(function)
         else:
             self._reactor.callLater(0, function)
+
+    def stay_awake(self) -> None:
+        """Keep the reactor from sleeping for a L{MOMENT}: all has been answered, and more is expected."""
+        if self._rests:
+            self._rests -= 1
+        elif self._poll is not None:
+            self._until = monotonic() + MOMENT
+            if self._awake is None:
+                self._stay()
+
+    def _stay(self) -> None:
+        self._awake = None
+        if monotonic() < self._until:
+            self._awake = self._reactor.callLater(0, self._stay)
+        else:
+            self._rests = RESTS
 
     # ---- what a transport asks of its reactor ----
 
@@ -81,6 +107,9 @@ class Hub:
             self._reactor.removeReader(self)
             self._poll.close()
             self._poll = None
+            if self._awake is not None:
+                self._awake.cancel()
+                self._awake = None
 
     # ---- what the reactor asks of a reader ----
 

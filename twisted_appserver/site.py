@@ -94,6 +94,8 @@ class AppSite(Site):
             except Exception:  # each fails alone
                 self._log.failure("an answer could not be sent")
                 channel.transport.abortConnection()
+        if self._application is not None and not self._application.dispatcher.in_flight:
+            self.hub.stay_awake()
 
     def left(self) -> None:
         """A connection has been closed."""
