@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
 
 from tests.executing import ExecutorTestCase, get, said
 from twisted_appserver import Route, ThreadExecutor
 from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.executors import threads
+from twisted_appserver.executors.bell import Bell
 
 
 class Gate:
@@ -84,13 +88,46 @@ class ThreadTests(ExecutorTestCase):
         gate, executor, dispatcher = await self.gate(2)
         gate.open.set()
         await dispatcher.dispatch(get("/hold/quick/"))
-        await self.until(lambda: executor._parked == 1)  # so that the reactor will wait for it
+        await self.until(lambda: len(executor._parked) == 1)  # so that the reactor will wait for it
         gate.open.clear()
         held, fast = (dispatcher.dispatch(get(path)) for path in ("/hold/slow/", "/fast/x/"))
         self.assertEqual(said(await fast), {"name": "x"})
         self.assertEqual((held.called, executor.running), (False, 1))
         gate.open.set()
         await held
+
+    async def test_no_descriptors(self) -> None:
+        """Where none are left for a thread to wait at, it ends when it has done all, and others come."""
+
+        def none_left(_: float) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(threads, "Bell", none_left)
+        _, executor, dispatcher = await self.gate(2)
+        for size in (1, 20, 1):
+            replies = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(size)]
+            names = [said(reply)["name"] for reply in await gatherResults(replies)]
+            self.assertEqual(names, [str(n) for n in range(size)])
+            await self.until(lambda: executor._threads == 0)
+        self.assertEqual(executor.completed, 22)
+
+    async def test_leaving(self) -> None:
+        """A thread that had nothing to do for a while goes back to its pool, and closes its descriptors."""
+        bells: list[Bell] = []
+
+        def made(patience: float) -> Bell:
+            bells.append(Bell(patience))
+            return bells[-1]
+
+        self.patch(threads, "Bell", made)
+        gate, executor, dispatcher = await self.gate(3)
+        held = [dispatcher.dispatch(get(f"/hold/{n}/")) for n in range(3)]
+        await self.until(lambda: len(gate.begun) == 3)
+        gate.open.set()
+        await gatherResults(held)
+        await self.until(lambda: executor._threads == 0 and executor._parked == [])
+        await self.until(lambda: [bell._sound.fileno() for bell in bells] == [-1] * 3)
+        self.assertEqual((await dispatcher.dispatch(get("/fast/x/"))).status, 200)
 
     async def test_batches(self) -> None:
         """Replies that the reactor waited for are handed out like others, each once."""
@@ -188,3 +225,25 @@ class ThreadTests(ExecutorTestCase):
         await stopped
         await self.until(lambda: not executor.running)
         self.assertEqual((executor.pending, gate.begun), (0, ["first"]))
+
+
+class BellTests(TestCase):
+    def test_before(self) -> None:
+        """One that was rung before it is listened to is heard, once."""
+        bell = Bell(0.01)
+        self.addCleanup(bell.close)
+        self.assertFalse(bell.heard())
+        bell.ring()
+        self.assertEqual((bell.heard(), bell.heard()), (True, False))
+
+    def test_meanwhile(self) -> None:
+        """One that is rung while it is listened to is heard at once."""
+        bell = Bell(20.0)
+        self.addCleanup(bell.close)
+        listener = threading.Thread(target=bell.heard, daemon=True)
+        listener.start()
+        listener.join(0.01)
+        self.assertTrue(listener.is_alive())
+        bell.ring()
+        listener.join(10)
+        self.assertFalse(listener.is_alive())

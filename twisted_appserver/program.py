@@ -19,13 +19,13 @@ PATIENCE = 0.5  # seconds that threads which hang have to end when all else has
 
 
 def raise_files(settings: Settings) -> None:
-    """Allow as many open files as the connections need, as far as the system lets us."""
+    """Allow as many open files as connections and threads need, as far as the system lets us."""
     try:
         import resource
     except ImportError:  # Windows, where there is no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = settings.max_connections + SPARE
+    wanted = settings.max_connections + 2 * settings.threads + SPARE
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -30,6 +30,7 @@ from zope.interface import implementer
 from twisted_appserver.binding import Handler
 from twisted_appserver.calls import CURRENT, Reply
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.executors.bell import Bell
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.executors.stream import send_from_thread
 from twisted_appserver.hub import at_end_of_turn
@@ -69,8 +70,7 @@ class ThreadExecutor:
         self._slow: dict[Handler, float] = {}  # functions, and until when they count as slow
         self._lock = Lock()  # over the following
         self._threads = 0  # that are ours for the time being
-        self._parked = 0  # of them, that wait for a token
-        self._tokens: SimpleQueue[None] = SimpleQueue()
+        self._parked: list[Bell] = []  # of those of them that wait; who came last is woken first
         self._coming = False  # whether a thread has been woken that has not begun yet
 
     @property
@@ -163,38 +163,49 @@ class ThreadExecutor:
         with self._lock:
             if self._coming or not self._waiting:
                 return self._coming
-            if self._parked:
-                self._parked -= 1
-                self._coming = True
-                self._tokens.put(None)
-                return True
-            if self._threads >= self.size:
-                return False
-            self._threads += 1
+            bell = self._parked.pop() if self._parked else None
+            if bell is None:
+                if self._threads >= self.size:
+                    return False
+                self._threads += 1
             self._coming = True
-        (self._pool or self._reactor.getThreadPool()).callInThread(self._work)
+        if bell is None:
+            (self._pool or self._reactor.getThreadPool()).callInThread(self._work)
+        else:
+            bell.ring()
         return True
 
     def _work(self) -> None:
         """In a thread: perform calls, until none has come for a while."""
+        bell = None
+        with suppress(OSError):  # where no descriptors are left it does not wait for more
+            bell = Bell(PARK)
         while True:
             self._coming = False
             if self._ended:
                 self._hand_back()  # for a thread that blocks
             self._drain()
+            if not self._waits(bell):
+                break
+        if bell is not None:
+            bell.close()
+
+    def _waits(self, bell: Bell | None) -> bool:
+        """In a thread: wait for calls. Returns whether there are any; if not, the thread must end."""
+        with self._lock:
+            if self._waiting:
+                return True
+            if bell is None:
+                self._threads -= 1
+                return False
+            self._parked.append(bell)
+        while not bell.heard():
             with self._lock:
-                if self._waiting:
-                    continue
-                self._parked += 1
-            try:
-                self._tokens.get(timeout=PARK)
-            except Empty:
-                with self._lock:
-                    if self._tokens.empty():
-                        self._parked -= 1
-                        self._threads -= 1
-                        return
-                    self._tokens.get()
+                if bell in self._parked:
+                    self._parked.remove(bell)
+                    self._threads -= 1
+                    return False
+        return True
 
     def _drain(self) -> None:
         """In a thread: perform the calls that wait."""
