@@ -30,7 +30,7 @@ from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.guard import HOST
-from twisted_appserver.heads import begin_answer
+from twisted_appserver.heads import beginnings
 from twisted_appserver.resource import AppResource
 from twisted_appserver.variables import given_id, preference
 
@@ -44,6 +44,7 @@ PIECE = 16384  # bytes that llhttp gets at once, so that few pipelined messages 
 CONNECTION_DONE = Failure(ConnectionDone())
 LINGER = 2.0  # seconds that a refused client has to read why
 OVERHEAD = 65536  # bytes of chunk headers that a body may have, besides 8 for each of its own
+CONNECTION = ("Connection: close\r\n", "Connection: keep-alive\r\n")  # whether it is kept
 SINGLE = (b"host", b"content-length", b"transfer-encoding")
 METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")}
 
@@ -431,16 +432,13 @@ class HTTPChannel(Counted):
         # HTTP/1.0 knows no end of a body that comes in parts but the connection's.
         if (self._finishing and self._ends) or (in_parts and self._old_call):
             self.persistent = False
-        lines = f"{begin_answer(reply)}X-Request-ID: {call.request_id}\r\n"
-        if not self.persistent:
-            lines += "Connection: close\r\n"
-        elif self._tell:
-            lines += "Connection: keep-alive\r\n"
-        if not in_parts and reply.status not in NO_BODY_CODES:
-            lines += f"Content-Length: {len(body)}\r\n"
-        elif in_parts and not self._old_call:
-            lines += "Transfer-Encoding: chunked\r\n"
-        head = f"{lines}\r\n".encode("latin-1")
+        framing = "" if self.persistent and not self._tell else CONNECTION[self.persistent]
+        if in_parts:
+            framing += "" if self._old_call else "Transfer-Encoding: chunked\r\n"
+        elif reply.status not in NO_BODY_CODES:
+            framing += f"Content-Length: {len(body)}\r\n"
+        begin = beginnings[reply.status, reply.headers, not body]
+        head = f"{begin}X-Request-ID: {call.request_id}\r\n{framing}\r\n".encode("latin-1")
         self._send(head if in_parts or call.method == "HEAD" else head + body)
         if in_parts:
             self._send_parts(body)
@@ -519,7 +517,9 @@ class HTTPChannel(Counted):
             self._respondToBadRequestAndDisconnect()
             return
         reply = self.application.dispatcher.refuse(error, self._client, tuple(self._headers))
-        head = f"{begin_answer(reply)}Connection: close\r\nContent-Length: {len(reply.body)}\r\n\r\n"
+        beginnings.refresh()
+        begin = beginnings[reply.status, reply.headers, not reply.body]
+        head = f"{begin}{CONNECTION[False]}Content-Length: {len(reply.body)}\r\n\r\n"
         self._send(head.encode("latin-1") + reply.body)
         if self._direct:  # a close with unread data would reset the connection, and the answer be lost
             self.transport.unregisterProducer()

@@ -4,47 +4,41 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from time import time
-from typing import Any
 
 from twisted.web.http import datetimeToString
 
-from twisted_appserver.calls import Reply
-
 MOST = 1024  # that are kept
 REASONS = {status.value: status.phrase for status in HTTPStatus}
+Key = tuple[int, tuple[tuple[str, str], ...], bool]  # status and headers of a reply, and whether it is empty
 
 
-class Heads:
+class Beginnings(dict[Key, str]):
     """
-    The beginnings of answers, with a Date that is made once a second (RFC 9110, section 6.6.1). Text, to be
-    encoded as latin-1 when it is complete.
+    The beginnings of answers, by what they depend on. Text, to be encoded as latin-1 when it is complete.
+    Whoever is going to send some has them refreshed first: the Date is that of the last time.
     """
 
-    def __init__(self) -> None:
-        self._second = 0
-        self._date = ""
-        self._made: dict[tuple[int, Any, bool], str] = {}  # of this second
+    _second = 0
+    _date = ""
 
-    def __call__(self, reply: Reply) -> str:
+    def refresh(self) -> None:
+        """Have the Date of now, made once a second (RFC 9110, section 6.6.1)."""
         second = int(time())
         if second != self._second:
             self._second = second
             self._date = f"\r\nDate: {datetimeToString(second).decode()}\r\n"
-            self._made.clear()
-        key = (reply.status, reply.headers, not reply.body)
-        made = self._made.get(key)
-        if made is None:
-            if len(self._made) >= MOST:
-                self._made.clear()
-            made = self._made[key] = self._make(reply)
+            self.clear()
+
+    def __missing__(self, key: Key) -> str:
+        if len(self) >= MOST:
+            self.clear()
+        status, headers, empty = key
+        lines = [f"{name.title()}: {value}\r\n" for name, value in headers]
+        if not empty and not any(name == "content-type" for name, _ in headers):
+            lines.append("Content-Type: application/json\r\n")
+        first = f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}"
+        made = self[key] = "".join((first, self._date, *lines))
         return made
 
-    def _make(self, reply: Reply) -> str:
-        lines = [f"{name.title()}: {value}\r\n" for name, value in reply.headers]
-        if reply.body and not any(name == "content-type" for name, _ in reply.headers):
-            lines.append("Content-Type: application/json\r\n")
-        first = f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'Unknown')}"
-        return "".join((first, self._date, *lines))
 
-
-begin_answer = Heads()
+beginnings = Beginnings()

@@ -10,6 +10,7 @@ from twisted.web.server import Site
 
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.channel import KNOWN, Counted, HTTPChannel
+from twisted_appserver.heads import beginnings
 from twisted_appserver.hub import Hub
 from twisted_appserver.options import Settings
 from twisted_appserver.resource import AppResource
@@ -88,6 +89,7 @@ class AppSite(Site):
 
     def _answer(self) -> None:
         answers, self._answers = self._answers, []
+        beginnings.refresh()
         for channel, reply in answers:
             try:
                 channel.send_answer(reply)

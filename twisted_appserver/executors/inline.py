@@ -44,7 +44,7 @@ class InlineExecutor:
     size = pending = 0
 
     def __init__(self) -> None:
-        self.running = self.completed = self.failed = 0
+        self.completed = self.failed = 0
         self._stopped = False
         self._awaited: dict[Job, Deferred[Any]] = {}
 
@@ -58,24 +58,29 @@ class InlineExecutor:
             job.errback(HTTPError(503, "the server is stopping"))
             return
         call = job.call
-        self.running += 1
         try:
             result = call.handler.run(call)
-            if type(result) is CoroutineType:
-                self._step(job, result, _context(call), result.send)
-                return
-            if type(result) is not dict and isawaitable(result):
-                waiting = _wait_for(result)
-                self._step(job, waiting, _context(call), waiting.send)
-                return
-            if type(result) is not dict and isinstance(result, AsyncIterator):
-                encoder, reply = in_parts(call)
-                self._send(job, encoded(result, encoder), reply)
+            if type(result) is not dict and self._is_later(result, job):
                 return
             reply = encode(result, call)
         except BaseException as error:
             reply = fault(error, call)
         self._ended(reply, job)
+
+    def _is_later(self, result: Any, job: Job) -> bool:
+        """Whether a result is one that must be waited for, as we do then."""
+        call = job.call
+        if type(result) is CoroutineType:
+            self._step(job, result, _context(call), result.send)
+        elif isawaitable(result):
+            waiting = _wait_for(result)
+            self._step(job, waiting, _context(call), waiting.send)
+        elif isinstance(result, AsyncIterator):
+            encoder, reply = in_parts(call)
+            self._send(job, encoded(result, encoder), reply)
+        else:
+            return False
+        return True
 
     def _send(self, job: Job, parts: AsyncGenerator[bytes, None], reply: Reply) -> None:
         sending = send_on_reactor(job, parts, reply)
@@ -110,6 +115,10 @@ class InlineExecutor:
         else:
             self._step(job, coroutine, context, coroutine.send, result)
 
+    @property
+    def running(self) -> int:
+        return len(self._awaited)
+
     def jobs(self) -> tuple[Sequence[Job], Sequence[Job]]:
         return list(self._awaited), ()
 
@@ -124,7 +133,6 @@ class InlineExecutor:
         if type(reply.body) is Parts:
             self._send(job, each(reply.body), reply)
             return
-        self.running -= 1
         if reply.status < 500:
             self.completed += 1
         else:
