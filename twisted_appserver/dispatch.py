@@ -113,9 +113,8 @@ class Dispatcher:
                 self._perform(None, job, routed)
             else:
                 job.executor = self.executors["inline"]  # should it be cancelled meanwhile, or be late
-                if self.timeout:
-                    job.limit = self._limits[self.timeout]
-                    force_setattr(call, "deadline", self.reactor.seconds() + self.timeout)
+                self._limit(job, self.timeout)
+                if job.limit is not None:
                     job.limit.add(job)
                 asked.addCallback(self._perform, job).addErrback(lambda why: self._fail(job, why.value))
         except Exception as error:
@@ -129,10 +128,10 @@ class Dispatcher:
         @param model: the earlier one, as L{begin} gave it.
         @return: C{None} if this one must be looked at all the same.
         """
-        guard, handler = self.guard, model.handler
-        if handler.router is not self.router or not (guard is None or guard.settled):
+        guard = self.guard
+        if model.handler.router is not self.router or not (guard is None or guard.settled):
             return None
-        call: Call = _copy(model) if handler.call_name else model.__copy__()  # type: ignore[attr-defined]
+        call = _copy(model)
         if body:
             force_setattr(call, "body", body)
         if call.client != client:
@@ -188,24 +187,24 @@ class Dispatcher:
             seconds = str(self._refusals.retry_after(executor))
             raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", seconds)])
         timeout = self.timeout if handler.timeout is None else handler.timeout
-        if job.limit is not None:
-            self._change_limit(job, timeout)
-        elif timeout:
-            job.limit = self._limits[timeout]
-            force_setattr(call, "deadline", self.reactor.seconds() + timeout)
+        if timeout or job.limit is not None:
+            self._limit(job, timeout)
         if call.prefer and self.jobs and handler.router is not self.admin and ASYNC.search(call.prefer):
             self.jobs.take(job)
         executor.submit(job)
-        if job.limit is not None and not job.called:  # a call on the reactor may be over
+        if job.limit is not None and not job.called:  # as a call on the reactor may be
             job.limit.add(job)
 
-    def _change_limit(self, job: Job, timeout: float) -> None:
-        """Of a call that has been under another since it arrived."""
-        if job.limit.seconds != timeout:
-            began = job.call.deadline - job.limit.seconds
-            job.limit.jobs.pop(job, None)
-            job.limit = self._limits[timeout] if timeout else None
-            force_setattr(job.call, "deadline", began + timeout if timeout else 0.0)
+    def _limit(self, job: Job, timeout: float) -> None:
+        """Say when a call must end, counted from its arrival. It may be under another limit already."""
+        began, limit = self.reactor.seconds(), job.limit
+        if limit is not None:
+            if limit.seconds == timeout:
+                return
+            began = job.call.deadline - limit.seconds
+            limit.jobs.pop(job, None)
+        job.limit = self._limits[timeout] if timeout else None
+        force_setattr(job.call, "deadline", began + timeout if timeout else 0.0)
 
     def cancel(self, job: Job) -> None:
         """Nobody awaits the reply to this job, or reads it, any more."""

@@ -74,7 +74,7 @@ MUTATIONS = (
              "test_hub.HubTests.test_all_answered"),
     Mutation("hub.py", "            self._rests = RESTS", "            self._rests = 0",
              "test_hub.HubTests.test_stay_awake"),
-    Mutation("dispatch.py", "        if handler.router is not self.router or", "        if",
+    Mutation("dispatch.py", "        if model.handler.router is not self.router or", "        if",
              "test_channel.AgainTests.test_new_table"),
     Mutation("dispatch.py", "not (guard is None or guard.settled)", "False",
              "test_channel.AgainTests.test_credentials"),

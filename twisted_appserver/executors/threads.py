@@ -65,7 +65,7 @@ class ThreadExecutor:
         self._waiting: deque[Job] = deque()
         self._ended: deque[tuple[Job, Reply]] = deque()
         self._kicked = self._returning = False
-        self._awaited = False  # whether the reactor waits for a token to come back
+        self._awaited = False  # whether the reactor waits for replies to come back
         self._back: SimpleQueue[None] = SimpleQueue()
         self._slow: dict[Handler, float] = {}  # functions, and until when they count as slow
         self._lock = Lock()  # over the following
