@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -14,6 +15,7 @@ from zope.interface.verify import verifyObject
 from tests.executing import get
 from twisted_appserver import Call, ConfigurationError, HTTPError, IExecutor, Reply, Route, Router
 from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import Job
 from twisted_appserver.guard import Guard
 
@@ -229,6 +231,25 @@ class TimeTests(DispatchTestCase):
                 self.assertNoResult(later)
             self.clock.advance(1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_begun_at_once(self) -> None:
+        """An answer in parts that begins while its call is handed over has the limit for its next part."""
+
+        async def parts() -> AsyncIterator[dict[str, Any]]:
+            yield {}
+            await Deferred()
+
+        executors = {"inline": InlineExecutor()}
+        router = Router(((r"/parts/", parts),))
+        dispatcher = Dispatcher(self.clock, router, executors, "inline", timeout=10)
+        deferred = dispatcher.dispatch(get("/parts/"))
+        ended: list[str] = []
+        self.successResultOf(deferred).body.begin(lambda data: None, ended.append)
+        self.clock.advance(9.9)
+        self.assertEqual((ended, dispatcher.in_flight), ([], 1))
+        self.clock.advance(0.2)
+        self.assertIn("within the time limit", ended[0])
+        self.assertEqual(dispatcher.in_flight, 0)
 
     def test_own_limit(self) -> None:
         """A Route may have its own limit, or none."""

@@ -86,6 +86,8 @@ MUTATIONS = (
     Mutation("executors/stream.py", "            self._drop()", "            pass", "test_streams.StreamTests"),
     Mutation("channel.py", "        if failure:  # the client", "        if False:  # the client",
              "test_streams.FrontTests.test_broken_off"),
+    Mutation("dispatch.py", "                job.limit.add(job)\n                job.stream.made", "                job.stream.made",
+             "test_dispatch.TimeTests.test_begun_at_once"),
     Mutation("dispatch.py", "            job.stream.cut(", "            str(", "test_streams.StreamTests.test_stalls"),
     Mutation("jobs.py", "        force_setattr(call, \"deadline\", dispatcher.reactor.seconds())", "        #",
              "test_jobs.ServerTests.test_cancel"),
