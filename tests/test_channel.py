@@ -24,7 +24,6 @@ from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, 
 from twisted_appserver.access import Credentials
 from twisted_appserver.channel import KNOWN, HTTPChannel
 from twisted_appserver.dispatch import Dispatcher
-from twisted_appserver.executors.interface import Job
 from twisted_appserver.guard import Guard
 from twisted_appserver.options import Settings
 from twisted_appserver.site import AppSite
@@ -350,6 +349,12 @@ class KnownTests(SynchronousTestCase):
         self.assertEqual((self.site.known, self.site.models), ({}, {}))
 
 
+class Full(InlineExecutor):
+    """One for which too many calls wait."""
+
+    pending = 5000
+
+
 class AgainTests(SynchronousTestCase):
     """A request that equals an earlier one to the last byte is not routed again."""
 
@@ -394,7 +399,7 @@ class AgainTests(SynchronousTestCase):
         return answer
 
     def test_again(self) -> None:
-        """It is performed each time, with its own id, time limit and client; what it was given is its own."""
+        """It is performed each time, with its own id and client; what it was given is its own."""
         data = request("GET", "/note/a/")
         got = []
         for host in ["192.0.2.1"] * 4 + ["192.0.2.2"]:
@@ -403,7 +408,7 @@ class AgainTests(SynchronousTestCase):
         self.assertEqual([answer.json for answer in got], [{"name": "a", "age": "old"}] * 5)
         self.assertEqual((self.matched, len(self.calls)), (3, 5))  # parsed, then known, then seen
         self.assertEqual([call.client for call in self.calls], ["192.0.2.1"] * 4 + ["192.0.2.2"])
-        self.assertEqual([call.deadline for call in self.calls], [5.0, 6.0, 7.0, 8.0, 9.0])
+        self.assertEqual([call.arrived for call in self.calls], [0.0, 1.0, 2.0, 3.0, 4.0])
         ids = [call.request_id for call in self.calls]
         self.assertEqual((len(set(ids)), [answer.headers["x-request-id"] for answer in got]), (5, ids))
 
@@ -417,9 +422,11 @@ class AgainTests(SynchronousTestCase):
         self.assertEqual(self.send(request("PUT", "/note/a/")).status, 405)
 
     def test_spoilt(self) -> None:
-        """What a function does to its call, no later one sees."""
+        """What a function does to its call, no later one sees. Each has its own time limit."""
         for _ in range(5):
             self.assertEqual(self.send(request("GET", "/spoil/a/")).json, {"name": "a"})
+            self.clock.advance(1)
+        self.assertEqual([call.deadline for call in self.calls], [5.0, 6.0, 7.0, 8.0, 9.0])
 
     def test_other_body(self) -> None:
         """The body may be another one, of the same length; other lengths are other requests."""
@@ -447,7 +454,7 @@ class AgainTests(SynchronousTestCase):
         """What cannot be performed now is told so, however often it was performed before."""
         data = request("GET", "/note/a/")
         self.assertEqual([self.send(data).status for _ in range(4)], [200] * 4)
-        self.dispatcher.max_pending = 0
+        self.dispatcher.executors["inline"] = Full()
         self.assertEqual([self.send(data).status for _ in range(2)], [503] * 2)
 
 
@@ -501,7 +508,7 @@ class SocketTests(TestCase):
         begun: list[int] = []
         connection = await wire.connect(await self.serve())
         connection.transport.pauseProducing()
-        self.patch(InlineExecutor, "submit", _counting(begun, InlineExecutor.submit))
+        self.patch(InlineExecutor, "now", _counting(begun, InlineExecutor.now))
         sent = [connection.send(wire.request("GET", "/large/")) for _ in range(100)]
         await deferLater(reactor, 0.5, lambda: None)
         self.assertLess(len(begun), 50)
@@ -525,10 +532,10 @@ class SocketTests(TestCase):
         await third.close()
 
 
-def _counting(begun: list[int], submit: Any) -> Any:
-    def counted(self: InlineExecutor, job: Job) -> None:
+def _counting(begun: list[int], now: Any) -> Any:
+    def counted(self: InlineExecutor, call: Call) -> Any:
         begun.append(1)
-        submit(self, job)
+        return now(self, call)
 
     return counted
 

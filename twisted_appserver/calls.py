@@ -39,8 +39,9 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @ivar body: the whole body.
     @ivar client: the address of the client, as text.
     @ivar request_id: names this request in logs and problem documents.
-    @ivar deadline: when the answer is due, in seconds since the epoch; 0.0 if there is no limit.
-    @ivar arrived: when it arrived, likewise; set by the dispatcher where somebody observes.
+    @ivar deadline: when the answer is due, in seconds since the epoch; 0.0 if there is no limit. It is told
+        only to a call that the function sees, or that is not over at once.
+    @ivar arrived: when it arrived, likewise; set by the dispatcher.
     @ivar handler: the L{binding.Handler} that the path was routed to; set by the dispatcher.
     @ivar groups: the named groups of the pattern that matched; set by the dispatcher.
     @ivar prefer: what the client would like best, from its header Prefer (RFC 7240).

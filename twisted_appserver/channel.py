@@ -38,6 +38,7 @@ AUTHORITY: Any = re.compile(rb"[^/?]*")
 # A request line that can be taken as it is, for the application, and most are.
 PLAIN = re.compile(rb"(GET|POST|HEAD) (/(?!-/)[\w/.~-]*)(?:\?([\w=&.~%+:,;@/-]*))? HTTP/1\.1\r\n")
 ONCE = {b"expect", b"prefer", b"x-request-id"}  # headers of messages that must be looked at each time
+END = b"\r\n\r\n"  # of a head
 UNKNOWN: tuple[Any, int] = (None, -1)
 KNOWN = 1024  # header sections that are remembered, and the bytes that each may have
 PIECE = 16384  # bytes that llhttp gets at once, so that few pipelined messages are parsed before their turn
@@ -163,31 +164,31 @@ class HTTPChannel(Counted):
             if kept > self._optimisticEagerReadSize:
                 self._networkProducer.pauseProducing()
             return
-        if self._open or self.application is None or not self._take_known(data):
-            self._feed(data)
+        if not self._open and self.application is not None and self._take_known(data, self.application):
+            return
+        self._feed(data)
         if self._messages:
             self._parsed = min(len(data), PIECE)
             self._advance()
 
-    def _take_known(self, data: bytes) -> bool:
+    def _take_known(self, data: bytes, application: AppResource) -> bool:
         """Begin the call if C{data} is one plain request, with a head or headers that were parsed before."""
-        end = data.find(b"\r\n\r\n") + 4
-        head = data[:end]
-        assert self.application is not None
+        dispatcher = application.dispatcher
+        head, body = data, b""
+        if data[-4:] != END:
+            end = data.find(END) + len(END)
+            head, body = data[:end], data[end:]
         model, length = self.site.models.get(head, UNKNOWN)
-        if model is not None and length == len(data) - end:
+        if model is not None and length == len(body) and dispatcher.knows(model):
             self._handlingRequest = self.persistent = True
             self._tell = self._old_call = False
-            again = self.application.dispatcher.again
-            self._job = again(model, data[end:], self._client, self._answer)
-            if self._job is not None:
-                return True
-            self._handlingRequest = False
+            self._job = dispatcher.again(model, body, self._client, self._answer)
+            return True
         found = PLAIN.match(data)
         if found is None or found.end() > self.max_path:
             return False
-        headers, length = self.site.known.get(data[found.end() : end], UNKNOWN)
-        if length != len(data) - end:
+        headers, length = self.site.known.get(head[found.end() :], UNKNOWN)
+        if length != len(body):
             self._plain = data
             return False
         method, path, query = found.groups(b"")
@@ -196,7 +197,7 @@ class HTTPChannel(Counted):
             path.decode(),
             query.decode(),
             headers,
-            data[end:] if length else b"",
+            body,
             self._client,
         )
         routed = partial(self.site.remember, head, length) if self.site.comes_again(head) else None
@@ -425,9 +426,9 @@ class HTTPChannel(Counted):
         assert self.application is not None
         self._job = self.application.dispatcher.begin(call, self._answer, routed)
 
-    def send_answer(self, reply: Reply) -> None:
+    def send_answer(self, call: Call, reply: Reply) -> None:
         """Send the answer to the call that is in the works, or the beginning of one that comes in parts."""
-        body, call = reply.body, self._job.call
+        body = reply.body
         in_parts = type(body) is Stream
         # HTTP/1.0 knows no end of a body that comes in parts but the connection's.
         if (self._finishing and self._ends) or (in_parts and self._old_call):
@@ -436,17 +437,17 @@ class HTTPChannel(Counted):
         if in_parts:
             framing += "" if self._old_call else "Transfer-Encoding: chunked\r\n"
         elif reply.status not in NO_BODY_CODES:
-            framing += f"Content-Length: {len(body)}\r\n"
+            framing = f"{framing}Content-Length: {len(body)}\r\n"
         begin = beginnings[reply.status, reply.headers, not body]
         head = f"{begin}X-Request-ID: {call.request_id}\r\n{framing}\r\n".encode("latin-1")
         self._send(head if in_parts or call.method == "HEAD" else head + body)
         if in_parts:
-            self._send_parts(body)
+            self._send_parts(call, body)
         else:
             self._answered()
 
-    def _send_parts(self, stream: Stream) -> None:
-        if self._job.call.method == "HEAD":
+    def _send_parts(self, call: Call, stream: Stream) -> None:
+        if call.method == "HEAD":
             stream.stopProducing()
             self._answered()
             return

@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.deadlines import TimeLimits
 from twisted_appserver.errors import ConfigurationError, HTTPError
-from twisted_appserver.executors.interface import IExecutor, Job
+from twisted_appserver.executors.inline import InlineExecutor
+from twisted_appserver.executors.interface import Answer, IExecutor, Job
 from twisted_appserver.guard import Guard
 from twisted_appserver.hints import near
 from twisted_appserver.overload import Refusals
@@ -93,82 +94,85 @@ class Dispatcher:
         @return: fires with the reply, whatever happens, unless it is cancelled, as it should be when nobody
             awaits the reply any more.
         """
-        deferred: Deferred[Reply] = Deferred(lambda _: self.cancel(job))
-        job = self.begin(call, deferred.callback)
+        deferred: Deferred[Reply] = Deferred(lambda _: None if job is None else self.cancel(job))
+        job = self.begin(call, lambda _, reply: deferred.callback(reply))
         return deferred
 
-    def begin(
-        self, call: Call, answer: Callable[[Reply], None], routed: Callable[[Call], None] | None = None
-    ) -> Job:
+    def begin(self, call: Call, answer: Answer, routed: Callable[[Call], None] | None = None) -> Job | None:
         """
         As L{dispatch}, without the costs of a Deferred.
 
-        @param answer: gets the reply, perhaps before this returns; never after L{cancel}.
+        @param answer: gets the call and its reply, perhaps before this returns; never after L{cancel}.
         @param routed: gets what L{again} takes, before the call is performed.
+        @return: the call on its way; C{None} where it is over.
         """
-        job = self._take(call, answer)
+        self._arrived(call)
         try:
             asked = None if self.guard is None else self.guard.check(call)
-            if asked is None:
-                self._perform(None, job, routed)
-            else:
-                job.executor = self.executors["inline"]  # should it be cancelled meanwhile, or be late
-                self._limit(job, self.timeout)
-                if job.limit is not None:
-                    job.limit.add(job)
-                asked.addCallback(self._perform, job).addErrback(lambda why: self._fail(job, why.value))
+            if asked is not None:
+                return self._ask(asked, call, answer)
+            self._route(call)
         except Exception as error:
-            self._fail(job, error)
-        return job
+            answer(call, self._over(call, self._failed(call, error)))
+            return None
+        if routed is not None:
+            routed(msgspec.structs.replace(call, groups=dict(call.groups), request_id="", body=b""))
+        return self._perform(call, answer)
 
-    def again(self, model: Call, body: bytes, client: str, answer: Callable[[Reply], None]) -> Job | None:
+    def knows(self, model: Call) -> bool:
+        """Whether L{again} may be called with a model that was given earlier."""
+        guard = self.guard
+        return model.handler.router is self.router and (guard is None or guard.settled)
+
+    def again(self, model: Call, body: bytes, client: str, answer: Answer) -> Job | None:
         """
         As L{begin}, for a request that equals an earlier one but for its body, when it came, and from whom.
 
         @param model: the earlier one, as L{begin} gave it.
-        @return: C{None} if this one must be looked at all the same.
         """
-        guard = self.guard
-        if model.handler.router is not self.router or not (guard is None or guard.settled):
-            return None
-        call = _copy(model)
+        call: Call = model.__copy__()  # type: ignore[attr-defined]
+        if model.handler.call_name:  # the function could change them
+            force_setattr(call, "groups", dict(model.groups))
         if body:
             force_setattr(call, "body", body)
         if call.client != client:
             force_setattr(call, "client", client)
-        job = self._take(call, answer)
-        try:
-            self._submit(job)
-        except Exception as error:
-            self._fail(job, error)
-        return job
+        self._arrived(call)
+        return self._perform(call, answer)
 
-    def _take(self, call: Call, answer: Callable[[Reply], None]) -> Job:
+    def _arrived(self, call: Call) -> None:
+        force_setattr(call, "arrived", self.reactor.seconds())
         if not call.request_id:
-            force_setattr(call, "request_id", self._prefix + str(next(self._count)))
-        if self.observers:
-            force_setattr(call, "arrived", self.reactor.seconds())
-        self.in_flight += 1
-        return Job(call, self._ended, answer)
+            force_setattr(call, "request_id", f"{self._prefix}{next(self._count)}")
 
-    def _fail(self, job: Job, error: BaseException) -> None:
-        call = job.call
+    def _failed(self, call: Call, error: BaseException) -> Reply:
+        """The reply to a call that is not performed."""
         if not isinstance(error, HTTPError):
             self.log.failure("an executor failed, {request_id}", Failure(error), request_id=call.request_id)
             error = HTTPError(500, "the executor failed")
         if error.status == 404 and self.display_tracebacks:
             error = HTTPError(404, f"{error.detail}; {near(self.router, call.path)}")
         if error.status == 405 and call.method == "OPTIONS":
-            job.callback(Reply(b"", 204, error.headers))
-        else:
-            job.errback(error)
+            return Reply(b"", 204, error.headers)
+        return problem(error, call.request_id)
 
-    def _perform(self, _: None, job: Job, routed: Callable[[Call], None] | None = None) -> None:
+    def _ask(self, asked: Deferred[None], call: Call, answer: Answer) -> Job:
+        """Have a call wait until it is known who it is from."""
+        job = self._job(call, answer)
+        job.executor = self.executors["inline"]  # should it be cancelled meanwhile, or be late
+        self._watch(job)
+        if job.limit is not None:
+            job.limit.add(job)
+        asked.addCallback(self._let_in, job).addErrback(self._shut_out, job)
+        return job
+
+    def _let_in(self, _: None, job: Job) -> None:
         if not job.called:
             self._route(job.call)
-            if routed is not None:
-                routed(msgspec.structs.replace(_copy(job.call), request_id="", body=b""))
-            self._submit(job)
+            self._perform(job.call, job.answer, job)
+
+    def _shut_out(self, why: Any, job: Job) -> None:
+        job.callback(self._failed(job.call, why.value))
 
     def _route(self, call: Call) -> None:
         router = self.router
@@ -178,33 +182,60 @@ class Dispatcher:
         force_setattr(call, "handler", handler)
         force_setattr(call, "groups", groups)
 
-    def _submit(self, job: Job) -> None:
-        """Hand a call to what performs it, with its time limit."""
-        call = job.call
+    def _perform(self, call: Call, answer: Answer, job: Job | None = None) -> Job | None:
+        """Have a call performed that has been routed. It may have a job already."""
         handler = call.handler
-        job.executor = executor = self.executors[handler.executor or self.default]
+        executor = self.executors[handler.executor or self.default]
+        submit: Callable[[Job], None]
+        if type(executor) is InlineExecutor and job is None and not call.prefer:
+            if handler.call_name:  # nobody else sees it
+                self._due(call)
+            outcome = executor.now(call)
+            if isinstance(outcome, Reply):
+                answer(call, self._over(call, outcome))
+                return None
+            submit = outcome
+        else:
+            submit = executor.submit
+        if job is None:
+            job = self._job(call, answer)
+        job.executor = executor
+        self._watch(job)
+        try:
+            self._submit(job, submit)
+        except Exception as error:
+            job.callback(self._failed(call, error))
+        return job
+
+    def _job(self, call: Call, answer: Answer) -> Job:
+        self.in_flight += 1
+        return Job(call, self._ended, answer)
+
+    def _due(self, call: Call) -> float:
+        """Tell a call when it must be over. Returns its time limit."""
+        routed = call.handler is not None and call.handler.timeout is not None
+        timeout: float = call.handler.timeout if routed else self.timeout
+        force_setattr(call, "deadline", call.arrived + timeout if timeout else 0.0)
+        return timeout
+
+    def _submit(self, job: Job, submit: Callable[[Job], None]) -> None:
+        call, executor = job.call, job.executor
         if executor.pending >= self.max_pending:
             seconds = str(self._refusals.retry_after(executor))
             raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", seconds)])
-        timeout = self.timeout if handler.timeout is None else handler.timeout
-        if timeout or job.limit is not None:
-            self._limit(job, timeout)
-        if call.prefer and self.jobs and handler.router is not self.admin and ASYNC.search(call.prefer):
+        if call.prefer and self.jobs and call.handler.router is not self.admin and ASYNC.search(call.prefer):
             self.jobs.take(job)
-        executor.submit(job)
-        if job.limit is not None and not job.called:  # as a call on the reactor may be
+        submit(job)
+        if job.limit is not None and not job.called:
             job.limit.add(job)
 
-    def _limit(self, job: Job, timeout: float) -> None:
-        """Say when a call must end, counted from its arrival. It may be under another limit already."""
-        began, limit = self.reactor.seconds(), job.limit
-        if limit is not None:
-            if limit.seconds == timeout:
-                return
-            began = job.call.deadline - limit.seconds
-            limit.jobs.pop(job, None)
-        job.limit = self._limits[timeout] if timeout else None
-        force_setattr(job.call, "deadline", began + timeout if timeout else 0.0)
+    def _watch(self, job: Job) -> None:
+        """Put a job under its time limit, instead of one that it may be under."""
+        timeout = self._due(job.call)
+        limit = self._limits[timeout] if timeout else None
+        if job.limit is not None and job.limit is not limit:
+            job.limit.jobs.pop(job, None)
+        job.limit = limit
 
     def cancel(self, job: Job) -> None:
         """Nobody awaits the reply to this job, or reads it, any more."""
@@ -212,7 +243,7 @@ class Dispatcher:
             job.stream.stopProducing()
             job.executor.cancel(job)
         elif not job.called:
-            job.answer = lambda _: None
+            job.answer = lambda *_: None
             self._abandon(job, Reply(b"", 499))
 
     def _expired(self, job: Job) -> None:
@@ -243,34 +274,44 @@ class Dispatcher:
         return reply if self.guard is None or not self.guard.cors else self.guard.mark(call, reply)
 
     def _ended(self, job: Job, reply: Reply) -> None:
-        if reply.traceback:
-            reply = self._fault(reply, job.call)
+        call, stream = job.call, job.stream
         if type(reply.headers) is list:  # from another process
             reply = msgspec.structs.replace(reply, headers=tuple(map(tuple, reply.headers)))
-        reply = self.marked(job.call, reply)
-        if job.stream is None:
-            self._over(job, reply)
+        if stream is None:
+            self._leave(job)
+            reply = self._over(call, reply)
         else:  # each part has as long as the whole of another answer has
-            job.stream.ended = partial(self._streamed, job, reply)
+            reply = self.marked(call, reply)
+            stream.ended = partial(self._streamed, job, reply)
             if job.limit is not None:
                 job.limit.add(job)
-                job.stream.made = partial(job.limit.prolong, job)
-        job.answer(reply)
+                stream.made = partial(job.limit.prolong, job)
+        job.answer(call, reply)
 
     def _streamed(self, job: Job, reply: Reply) -> None:
+        self._leave(job)
         if job.stream.failure:
             self._fault(Reply(b"", 500, traceback=job.stream.failure), job.call)
-        self._over(job, reply)
+        for observe in self.observers:
+            observe(job.call, reply)
 
-    def _over(self, job: Job, reply: Reply) -> None:
-        """Nothing is left to do for a call."""
+    def _leave(self, job: Job) -> None:
+        """A job is not in flight any more."""
         if job.limit is not None:
             job.limit.jobs.pop(job, None)
         self.in_flight -= 1
         if self._drained and not self.in_flight:
             self.reactor.callLater(0, self._tell)
+
+    def _over(self, call: Call, reply: Reply) -> Reply:
+        """Nothing is left to do for a call. Returns the reply as the client gets it."""
+        if reply.traceback:
+            reply = self._fault(reply, call)
+        if self.guard is not None and self.guard.cors:
+            reply = self.guard.mark(call, reply)
         for observe in self.observers:
-            observe(job.call, reply)
+            observe(call, reply)
+        return reply
 
     def _fault(self, reply: Reply, call: Call) -> Reply:
         name, text = call.handler.name, reply.traceback
@@ -303,11 +344,3 @@ class Dispatcher:
     def stop(self) -> None:
         """Stop the timers. Calls in flight have no time limit any more."""
         self._limits.stop()
-
-
-def _copy(call: Call) -> Call:
-    """One with groups of its own, where the function sees the call, and could change them."""
-    copied: Call = call.__copy__()  # type: ignore[attr-defined]
-    if call.handler.call_name:
-        force_setattr(copied, "groups", dict(call.groups))
-    return copied

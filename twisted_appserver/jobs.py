@@ -47,7 +47,7 @@ class Job:
         self.reply: Reply | None = None
         self.lines = self._cancelled = False
 
-    def answer(self, reply: Reply) -> None:
+    def answer(self, _: Call, reply: Reply) -> None:
         """The reply is there, or begins."""
         headers = tuple(
             (name, text) for name, text in reply.headers if not name.startswith("access-control-")
@@ -168,7 +168,7 @@ class Jobs:
         place = "../" * (call.path.count("/") - 1) + f"-/jobs/{job.name}"  # wherever we are mounted
         body = msgspec.json.encode({"job": job.name, "place": place})
         reply = Reply(body, 202, (("location", place), ("preference-applied", "respond-async")))
-        tell(self._dispatcher.marked(call, reply))
+        tell(call, self._dispatcher.marked(call, reply))
 
     def _over(self, job: Job) -> None:
         self._timers[job.name] = self._dispatcher.reactor.callLater(self._age, self._forget, job.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from io import SEEK_END
 from typing import Any
 
@@ -54,11 +53,11 @@ class AppResource(Resource):
     def render(self, request: Any) -> Any:
         if request.content.seek(0, SEEK_END) > self._max_body:
             error = HTTPError(413, f"the body is longer than {self._max_body} bytes")
-            _write(self.dispatcher.refuse(error, _client(request), _headers(request)), request)
+            _write(request, self.dispatcher.refuse(error, _client(request), _headers(request)))
             return NOT_DONE_YET
         call = _call(request)
-        job = self.dispatcher.begin(call, partial(_write, request=request, call=call))
-        if not job.called or job.stream is not None:
+        job = self.dispatcher.begin(call, lambda call, reply: _write(request, reply, call))
+        if job is not None and (not job.called or job.stream is not None):
             request.notifyFinish().addErrback(lambda _: self.dispatcher.cancel(job))
         return NOT_DONE_YET
 
@@ -92,7 +91,7 @@ def _client(request: Any) -> str:
     return getattr(request.getClientAddress(), "host", None) or ""
 
 
-def _write(reply: Reply, request: Any, call: Call | None = None) -> None:
+def _write(request: Any, reply: Reply, call: Call | None = None) -> None:
     request.setResponseCode(reply.status)
     headers = request.responseHeaders
     if call is not None:

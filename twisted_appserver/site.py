@@ -35,7 +35,7 @@ class AppSite(Site):
         self.protocol: Any = HTTPChannel if settings.channel == "llhttp" else Counted
         self._application = resource if isinstance(resource, AppResource) else None
         self._settings = settings
-        self._answers = list[tuple[HTTPChannel, Reply]]()
+        self._answers = list[tuple[HTTPChannel, Call, Reply]]()
         self._channels: set[Counted] = set()
         self.known: dict[bytes, tuple[tuple[tuple[bytes, bytes], ...], int]] = {}  # headers by their bytes
         self.models: dict[bytes, tuple[Call, int]] = {}  # calls by their heads, and how long their bodies are
@@ -78,21 +78,21 @@ class AppSite(Site):
         """How many are open."""
         return len(self._channels)
 
-    def answer(self, channel: HTTPChannel, reply: Reply) -> None:
+    def answer(self, channel: HTTPChannel, call: Call, reply: Reply) -> None:
         """
         Have an answer sent with all others at the end of this reactor turn. A client that is woken by each
         answer alone costs more than the answer.
         """
         if not self._answers:
             self.hub.soon(self._answer)
-        self._answers.append((channel, reply))
+        self._answers.append((channel, call, reply))
 
     def _answer(self) -> None:
         answers, self._answers = self._answers, []
         beginnings.refresh()
-        for channel, reply in answers:
+        for channel, call, reply in answers:
             try:
-                channel.send_answer(reply)
+                channel.send_answer(call, reply)
             except Exception:  # each fails alone
                 self._log.failure("an answer could not be sent")
                 channel.transport.abortConnection()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
+from functools import partial
 from inspect import isawaitable
 from types import CoroutineType
 from typing import Any
@@ -21,8 +22,9 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.executors.stream import each, encoded, send_on_reactor
 from twisted_appserver.parts import Parts
-from twisted_appserver.results import encode, fault, in_parts
+from twisted_appserver.results import encode, fault, in_parts, problem
 
+Outcome = Reply | Callable[[Job], None]  # of a call: what it was, or what needs a Job to go on with
 _Coroutine = Coroutine[Any, Any, Any]
 
 
@@ -53,67 +55,87 @@ class InlineExecutor:
         return succeed(None)
 
     def submit(self, job: Job) -> None:
-        """As L{results.perform}, for a function whose result may have to be awaited."""
+        self._go_on(job, self.now(job.call))
+
+    def now(self, call: Call) -> Outcome:
+        """
+        As L{results.perform}, for a function whose result may have to be awaited.
+
+        @return: the reply, where it is there at once, as most are; nobody needs a C{Job} for these.
+        """
         if self._stopped:
-            job.errback(HTTPError(503, "the server is stopping"))
-            return
-        call = job.call
+            return problem(HTTPError(503, "the server is stopping"), call.request_id)
         try:
             result = call.handler.run(call)
-            if type(result) is not dict and self._is_later(result, job):
-                return
+            if type(result) is not dict:
+                return self._other(result, call)
             reply = encode(result, call)
         except BaseException as error:
-            reply = fault(error, call)
-        self._ended(reply, job)
+            return self._ended(fault(error, call))
+        self.completed += 1
+        return reply
 
-    def _is_later(self, result: Any, job: Job) -> bool:
-        """Whether a result is one that must be waited for, as we do then."""
-        call = job.call
+    def _other(self, result: Any, call: Call) -> Outcome:
+        """What becomes of a result that may have to be awaited."""
         if type(result) is CoroutineType:
-            self._step(job, result, _context(call), result.send)
-        elif isawaitable(result):
+            return self._step(call, result, _context(call), result.send)
+        if isawaitable(result):
             waiting = _wait_for(result)
-            self._step(job, waiting, _context(call), waiting.send)
-        elif isinstance(result, AsyncIterator):
+            return self._step(call, waiting, _context(call), waiting.send)
+        if isinstance(result, AsyncIterator):
             encoder, reply = in_parts(call)
-            self._send(job, encoded(result, encoder), reply)
-        else:
-            return False
-        return True
-
-    def _send(self, job: Job, parts: AsyncGenerator[bytes, None], reply: Reply) -> None:
-        sending = send_on_reactor(job, parts, reply)
-        self._step(job, sending, _context(job.call), sending.send)
+            return partial(self._send, encoded(result, encoder), reply)
+        return self._ended(encode(result, call))
 
     def _step(
-        self, job: Job, coroutine: _Coroutine, context: Context, go_on: Callable[..., Any], came: Any = None
-    ) -> None:
+        self, call: Call, coroutine: _Coroutine, context: Context, go_on: Callable[..., Any], came: Any = None
+    ) -> Outcome:
         """Run a coroutine until it waits for a Deferred, or ends."""
         try:
             awaited = context.run(go_on, came)
             while not isinstance(awaited, Deferred):  # whatever else is yielded comes back, as in Twisted
                 awaited = context.run(coroutine.send, awaited)
+            return partial(self._await, awaited, coroutine, context)
         except StopIteration as end:
             try:
-                reply = encode(end.value, job.call)
+                reply = encode(end.value, call)
             except BaseException as error:
-                reply = fault(error, job.call)
+                reply = fault(error, call)
         except BaseException as error:
-            reply = fault(error, job.call)
+            reply = fault(error, call)
+        return self._ended(reply)
+
+    def _ended(self, reply: Reply) -> Outcome:
+        """Count a reply, unless it is one whose parts are still to be made."""
+        if type(reply.body) is Parts:
+            return partial(self._send, each(reply.body), reply)
+        if reply.status < 500:
+            self.completed += 1
         else:
-            self._awaited[job] = awaited
-            arguments = (job, coroutine, context)
-            awaited.addCallbacks(self._came, self._came, arguments, errbackArgs=arguments)
-            return
-        self._ended(reply, job)
+            self.failed += 1
+        return reply
+
+    def _go_on(self, job: Job, outcome: Outcome) -> None:
+        if isinstance(outcome, Reply):
+            job.callback(outcome)
+        else:
+            outcome(job)
+
+    def _await(self, awaited: Deferred[Any], coroutine: _Coroutine, context: Context, job: Job) -> None:
+        self._awaited[job] = awaited
+        arguments = (job, coroutine, context)
+        awaited.addCallbacks(self._came, self._came, arguments, errbackArgs=arguments)
 
     def _came(self, result: Any, job: Job, coroutine: _Coroutine, context: Context) -> None:
         del self._awaited[job]
+        go_on: Any = coroutine.send
         if isinstance(result, Failure):
-            self._step(job, coroutine, context, result.throwExceptionIntoGenerator, coroutine)
-        else:
-            self._step(job, coroutine, context, coroutine.send, result)
+            go_on, result = result.throwExceptionIntoGenerator, coroutine
+        self._go_on(job, self._step(job.call, coroutine, context, go_on, result))
+
+    def _send(self, parts: AsyncGenerator[bytes, None], reply: Reply, job: Job) -> None:
+        sending = send_on_reactor(job, parts, reply)
+        self._go_on(job, self._step(job.call, sending, _context(job.call), sending.send))
 
     @property
     def running(self) -> int:
@@ -128,16 +150,6 @@ class InlineExecutor:
     def cancel(self, job: Job) -> None:
         if job in self._awaited:
             self._awaited[job].cancel()
-
-    def _ended(self, reply: Reply, job: Job) -> None:
-        if type(reply.body) is Parts:
-            self._send(job, each(reply.body), reply)
-            return
-        if reply.status < 500:
-            self.completed += 1
-        else:
-            self.failed += 1
-        job.callback(reply)
 
     def stop(self) -> Deferred[None]:
         self._stopped = True

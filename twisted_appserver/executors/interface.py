@@ -13,6 +13,8 @@ from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.results import problem
 
+Answer = Callable[[Call, Reply], None]
+
 
 class Job(msgspec.Struct, eq=False):
     """
@@ -20,7 +22,7 @@ class Job(msgspec.Struct, eq=False):
     Deferred would do for it costs more than most functions.
 
     @param ended: told the job and its reply, once.
-    @param answer: what C{ended} hands the reply on to.
+    @param answer: what C{ended} hands the call and its reply on to.
     @ivar called: whether it has its reply, or nobody awaits that any more; later ones are ignored.
     @ivar executor: what took it; set by the dispatcher, like C{limit}, the L{TimeLimit} that it is under.
     @ivar stream: the L{executors.stream.Stream} of an answer that comes in parts.
@@ -29,7 +31,7 @@ class Job(msgspec.Struct, eq=False):
 
     call: Call
     ended: Callable[[Job, Reply], None]
-    answer: Callable[[Reply], None]
+    answer: Answer
     called: bool = False
     executor: Any = None
     limit: Any = None
