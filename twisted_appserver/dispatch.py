@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_appserver.calls import Call, Reply
-from twisted_appserver.deadlines import TimeLimits
+from twisted_appserver.deadlines import TimeLimit, TimeLimits
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import Answer, IExecutor, Job
@@ -158,9 +158,10 @@ class Dispatcher:
 
     def _ask(self, asked: Deferred[None], call: Call, answer: Answer) -> Job:
         """Have a call wait until it is known who it is from."""
-        job = self._job(call, answer)
+        self.in_flight += 1
+        job = Job(call, self._ended, answer)
         job.executor = self.executors["inline"]  # should it be cancelled meanwhile, or be late
-        self._watch(job)
+        job.limit = self._limit(call)
         if job.limit is not None:
             job.limit.add(job)
         asked.addCallback(self._let_in, job).addErrback(self._shut_out, job)
@@ -188,8 +189,8 @@ class Dispatcher:
         executor = self.executors[handler.executor or self.default]
         submit: Callable[[Job], None]
         if type(executor) is InlineExecutor and job is None and not call.prefer:
-            if handler.call_name:  # nobody else sees it
-                self._due(call)
+            if handler.call_name:  # nobody else sees the deadline
+                self._limit(call)
             outcome = executor.now(call)
             if isinstance(outcome, Reply):
                 answer(call, self._over(call, outcome))
@@ -197,26 +198,25 @@ class Dispatcher:
             submit = outcome
         else:
             submit = executor.submit
+        limit = self._limit(call)
         if job is None:
-            job = self._job(call, answer)
-        job.executor = executor
-        self._watch(job)
+            self.in_flight += 1
+            job = Job(call, self._ended, answer)
+        elif job.limit is not None and job.limit is not limit:
+            job.limit.jobs.pop(job, None)
+        job.executor, job.limit = executor, limit
         try:
             self._submit(job, submit)
         except Exception as error:
             job.callback(self._failed(call, error))
         return job
 
-    def _job(self, call: Call, answer: Answer) -> Job:
-        self.in_flight += 1
-        return Job(call, self._ended, answer)
-
-    def _due(self, call: Call) -> float:
-        """Tell a call when it must be over. Returns its time limit."""
+    def _limit(self, call: Call) -> TimeLimit | None:
+        """Tell a call when it must be over. Returns what sees to that."""
         routed = call.handler is not None and call.handler.timeout is not None
         timeout: float = call.handler.timeout if routed else self.timeout
         force_setattr(call, "deadline", call.arrived + timeout if timeout else 0.0)
-        return timeout
+        return self._limits[timeout] if timeout else None
 
     def _submit(self, job: Job, submit: Callable[[Job], None]) -> None:
         call, executor = job.call, job.executor
@@ -228,14 +228,6 @@ class Dispatcher:
         submit(job)
         if job.limit is not None and not job.called:
             job.limit.add(job)
-
-    def _watch(self, job: Job) -> None:
-        """Put a job under its time limit, instead of one that it may be under."""
-        timeout = self._due(job.call)
-        limit = self._limits[timeout] if timeout else None
-        if job.limit is not None and job.limit is not limit:
-            job.limit.jobs.pop(job, None)
-        job.limit = limit
 
     def cancel(self, job: Job) -> None:
         """Nobody awaits the reply to this job, or reads it, any more."""
