@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET
 from tests.channel_memory import begin, everything, settle, talk
 from tests.test_channel_transports import over_tls
 from tests.wire import Connection, request
-from twisted_appserver import AppResource, Call, InlineExecutor, channel
+from twisted_appserver import AppResource, Call, InlineExecutor, channel, site
 from twisted_appserver.options import Settings
 from twisted_appserver.site import AppSite
 
@@ -27,7 +27,8 @@ POST = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
 class MemoryTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.patch(channel, "monotonic", self.clock.seconds)
+        for module in (channel, site):
+            self.patch(module, "monotonic", self.clock.seconds)
 
     def begin(self, root: Any = None, **options: Any) -> tuple[Any, Any]:
         return begin(root or everything([], self.clock), self.clock, **options)
@@ -220,8 +221,8 @@ class SocketTests(TestCase):
 
         app = AppResource([("/x", function)], reactor, InlineExecutor())
         self.addCleanup(app.dispatcher.stop)
-        site = AppSite(app, reactor, Settings(idle_timeout=0.5))
-        port: Any = await serverFromString(reactor, description).listen(site)
+        listening = AppSite(app, reactor, Settings(idle_timeout=0.5))
+        port: Any = await serverFromString(reactor, description).listen(listening)
         self.addCleanup(port.stopListening)
         for headers in ((), (("Connection", "close"),)):
             connection = await connectProtocol(endpoint(port.getHost().port), Connection())
@@ -258,8 +259,8 @@ class SocketTests(TestCase):
 
         app = AppResource([("/x", who)], reactor, InlineExecutor())
         self.addCleanup(app.dispatcher.stop)
-        site = AppSite(app, reactor, Settings())
-        port: Any = await serverFromString(reactor, "haproxy:tcp:0:interface=127.0.0.1").listen(site)
+        listening = AppSite(app, reactor, Settings())
+        port: Any = await serverFromString(reactor, "haproxy:tcp:0:interface=127.0.0.1").listen(listening)
         self.addCleanup(port.stopListening)
         connection = await connectProtocol(tcp(port.getHost().port), Connection())
         connection.transport.write(b"PROXY TCP4 203.0.113.9 127.0.0.1 555 80\r\n")

@@ -97,6 +97,7 @@ class HTTPChannel(Counted):
     @ivar application: what answers every path; C{None} if other resources do.
     @ivar max_body: bytes of a request's body; C{None} for no limit.
     @ivar max_path: bytes of a request's target.
+    @ivar last: when something arrived or was answered last, by the clock C{monotonic}.
     @ivar header_timeout: seconds from the first byte of a request to the end of its headers; C{None} for
         no limit but the idle one, C{timeOut}.
     """
@@ -104,6 +105,7 @@ class HTTPChannel(Counted):
     application: AppResource | None = None
     max_body: int | None = None
     max_path = 8192
+    last = 0.0
     header_timeout: float | None = None
     _client: Any = None  # its address, once something has arrived: a proxy's header may tell it
     _answer: Any = None
@@ -117,7 +119,6 @@ class HTTPChannel(Counted):
     _timing = False  # whether the timer is for the headers
     _finishing = False
     _idle: float | None = None  # seconds; timeOut is what the timer was set to last
-    _last = 0.0  # when something arrived or was answered last
     _unsent = 0  # bytes that the client had not taken at the last look
     _open = False  # whether llhttp has a part of a message
     _plain = b""  # what has arrived, if its message may be one whose headers are worth remembering
@@ -249,7 +250,7 @@ class HTTPChannel(Counted):
 
     def _unfinished(self) -> None:
         """Check what has arrived of a message that is not complete."""
-        self._last = monotonic()
+        self.last = monotonic()
         if self._in_body:
             if self._raw - self._received > OVERHEAD + 8 * self._received:
                 self._refuse(HTTPError(400, "the chunks of the body are nearly empty"))
@@ -470,6 +471,7 @@ class HTTPChannel(Counted):
             self._send(b"0\r\n\r\n")
         if self._ends:
             self.persistent = False
+        self.last = monotonic()
         self._answered()
 
     @property
@@ -485,7 +487,6 @@ class HTTPChannel(Counted):
             self.loseConnection()
             return
         self._handlingRequest = False
-        self._last = monotonic()
         if self._messages or self._dataBuffer:
             self._advance()
 
@@ -593,7 +594,7 @@ class HTTPChannel(Counted):
             self._refuse(HTTPError(408, f"the headers took longer than {self.header_timeout} seconds"))
         elif self._handlingRequest:
             self.setTimeout(self._idle)
-        elif (left := (self._idle or LINGER) - (monotonic() - self._last)) > 0:
+        elif (left := (self._idle or LINGER) - (monotonic() - self.last)) > 0:
             self.setTimeout(left)
         else:
             self._closing = True

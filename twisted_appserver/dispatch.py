@@ -187,12 +187,12 @@ class Dispatcher:
         """Have a call performed that has been routed. It may have a job already."""
         handler = call.handler
         executor = self.executors[handler.executor or self.default]
-        submit: Callable[[Job], None]
+        submit: Any
         if type(executor) is InlineExecutor and job is None and not call.prefer:
             if handler.call_name:  # nobody else sees the deadline
                 self._limit(call)
             outcome = executor.now(call)
-            if isinstance(outcome, Reply):
+            if type(outcome) is Reply:
                 answer(call, self._over(call, outcome))
                 return None
             submit = outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -90,7 +91,9 @@ class AppSite(Site):
     def _answer(self) -> None:
         answers, self._answers = self._answers, []
         beginnings.refresh()
+        now = monotonic()
         for channel, call, reply in answers:
+            channel.last = now
             try:
                 channel.send_answer(call, reply)
             except Exception:  # each fails alone

@@ -142,13 +142,11 @@ class Wire:
 
     def _about(self, worker: str, found: Task | str | None, query: Query, **more: Any) -> dict[str, Any]:
         """What is said of a task, or that there is none."""
-        if isinstance(found, Task):
-            about = {"worker": worker, "task_id": self._id(found), **more}
-            detail: dict[str, Any] = {"delivery": found.deliveries}
-        else:
-            about = {"worker": worker, "task_id": "", **more}
-            detail = {"reason": found or UNKNOWN}
-        return about | detail if query.detail else about
+        task = found if isinstance(found, Task) else None
+        about = {"worker": worker, "task_id": self._id(task) if task else "", **more}
+        if query.detail:
+            about |= {"delivery": task.deliveries} if task else {"reason": found or UNKNOWN}
+        return about
 
     def _reply(self, worker: str, found: Task | str | None, query: Query) -> Reply:
         """The same, with the task itself."""
