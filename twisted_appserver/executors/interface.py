@@ -18,8 +18,8 @@ Answer = Callable[[Call, Reply], None]
 
 class Job(msgspec.Struct, eq=False):
     """
-    A call on its way. The dispatcher makes it, an executor takes it and calls it back with the reply. What a
-    Deferred would do for it costs more than most functions.
+    A call on its way, that is not over at once. The dispatcher makes it, an executor takes it and calls it
+    back with the reply. What a Deferred would do for it costs more than most functions.
 
     @param ended: told the job and its reply, once.
     @param answer: what C{ended} hands the call and its reply on to.
