@@ -23,7 +23,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.test_command import CommandTestCase
 from tests.wire import Answer, exchange, fetch, request
-from twisted_appserver import Call, ConfigurationError, HTTPError, InlineExecutor, Reply, Router, passwords
+from twisted_appserver import (
+    Call,
+    ConfigurationError,
+    HTTPError,
+    InlineExecutor,
+    Reply,
+    Route,
+    Router,
+    passwords,
+)
 from twisted_appserver.access import Credentials, Proxies, checkers, read_token
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.guard import Guard
@@ -312,7 +321,10 @@ class GuardTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.guard = Guard(origins=["https://pages.example"])
-        router, executors = Router([(r"/who/", self.who)]), {"inline": InlineExecutor()}
+        self.waiting: list[Deferred[dict[str, Any]]] = []
+        slow = (r"/slow/", self.slow)
+        routes = [(r"/who/", self.who), Route(*slow, timeout=20), Route(r"/endless/", self.slow, timeout=0)]
+        router, executors = Router(routes), {"inline": InlineExecutor()}
         self.clock = Clock()
         self.dispatcher = Dispatcher(self.clock, router, executors, "inline", self.guard, timeout=5.0)
         self.calls: list[str] = []
@@ -320,6 +332,10 @@ class GuardTests(SynchronousTestCase):
     async def who(self, call: Call) -> dict[str, Any]:
         self.calls.append(call.user)
         return {"user": call.user}
+
+    async def slow(self) -> dict[str, Any]:
+        self.waiting.append(Deferred())
+        return await self.waiting[-1]
 
     def ask(self, method: str = "GET", path: str = "/who/", **headers: str) -> Deferred[Reply]:
         raw = [(b"host", b"localhost")]
@@ -406,6 +422,26 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual((self.calls, self.dispatcher.in_flight), ([], 1))
         answers[1].callback(b"")
         self.assertEqual((self.calls, self.dispatcher.in_flight), (["bob"], 0))
+
+    def test_other_limit(self) -> None:
+        """Once it is known who asks, the limit of the Route holds, counted from the arrival."""
+        answers: list[Deferred[bytes]] = []
+        checker = SimpleNamespace(requestAvatarId=lambda _: answers.append(Deferred()) or answers[-1])
+        self.guard.credentials = Credentials(None, [checker])
+        paths = ("/endless/", "/slow/", "/who/")
+        endless, slow, late = (self.ask(path=path, authorization=basic(path, "x")) for path in paths)
+        self.clock.advance(4)
+        for answer in answers[:2]:
+            answer.callback(b"")
+        self.clock.advance(1)  # it waits behind these no more
+        self.assertEqual(self.successResultOf(late).status, 504)
+        self.clock.advance(14.9)
+        self.assertNoResult(slow)
+        self.clock.advance(0.2)
+        self.assertEqual(self.successResultOf(slow).status, 504)
+        self.clock.advance(1000)
+        self.waiting[0].callback({})
+        self.assertEqual((self.successResultOf(endless).status, self.dispatcher.in_flight), (200, 0))
 
     def test_cors(self) -> None:
         """A page of an origin that is named may read the answers, errors too; others may not."""

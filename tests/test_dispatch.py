@@ -251,6 +251,13 @@ class TimeTests(DispatchTestCase):
         self.assertIn("within the time limit", ended[0])
         self.assertEqual(dispatcher.in_flight, 0)
 
+    def test_over_at_once(self) -> None:
+        """A call that is over when it has been handed over is under no limit."""
+        dispatcher = self.dispatcher(timeout=10)
+        self.patch(self.executor, "submit", lambda job: job.callback(Reply(b"{}")))
+        self.assertEqual(self.successResultOf(dispatcher.dispatch(get("/x/1/"))).status, 200)
+        self.assertEqual((self.clock.getDelayedCalls(), dispatcher.in_flight), ([], 0))
+
     def test_own_limit(self) -> None:
         """A Route may have its own limit, or none."""
         dispatcher = self.dispatcher(timeout=10)
