@@ -322,9 +322,8 @@ class GuardTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.guard = Guard(origins=["https://pages.example"])
         self.waiting: list[Deferred[dict[str, Any]]] = []
-        slow = (r"/slow/", self.slow)
-        routes = [(r"/who/", self.who), Route(*slow, timeout=20), Route(r"/endless/", self.slow, timeout=0)]
-        router, executors = Router(routes), {"inline": InlineExecutor()}
+        slow, endless = Route(r"/slow/", self.slow, timeout=20), Route(r"/endless/", self.slow, timeout=0)
+        router, executors = Router([(r"/who/", self.who), slow, endless]), {"inline": InlineExecutor()}
         self.clock = Clock()
         self.dispatcher = Dispatcher(self.clock, router, executors, "inline", self.guard, timeout=5.0)
         self.calls: list[str] = []
@@ -341,6 +340,13 @@ class GuardTests(SynchronousTestCase):
         raw = [(b"host", b"localhost")]
         raw += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         return self.dispatcher.dispatch(Call(method, path, raw_headers=tuple(raw)))
+
+    def check_slowly(self) -> list[Deferred[bytes]]:
+        """Have names checked by one that takes its time. Returns what it was asked, as that grows."""
+        answers: list[Deferred[bytes]] = []
+        checker = SimpleNamespace(requestAvatarId=lambda _: answers.append(Deferred()) or answers[-1])
+        self.guard.credentials = Credentials(None, [checker])
+        return answers
 
     def status(self, **headers: str) -> int:
         return self.successResultOf(self.ask(**headers)).status
@@ -389,14 +395,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_late(self) -> None:
         """A checker may take its time; whoever went away meanwhile is not called for."""
-        answers: list[Deferred[bytes]] = []
-
-        class Slow:
-            def requestAvatarId(self, credentials: Any) -> Deferred[bytes]:
-                answers.append(Deferred())
-                return answers[-1]
-
-        self.guard.credentials = Credentials(None, [Slow()])
+        answers = self.check_slowly()
         here, gone = (self.ask(authorization=basic(name, "x")) for name in ("anna", "bob"))
         self.assertNoResult(here)
         gone.addErrback(lambda _: None)
@@ -408,9 +407,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_too_late(self) -> None:
         """What a checker takes is of the time that the call has, also where it never answers."""
-        answers: list[Deferred[bytes]] = []
-        checker = SimpleNamespace(requestAvatarId=lambda _: answers.append(Deferred()) or answers[-1])
-        self.guard.credentials = Credentials(None, [checker])
+        answers = self.check_slowly()
         asked = self.ask(authorization=basic("anna", "x"))
         self.clock.advance(4)
         self.assertNoResult(asked)
@@ -425,9 +422,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_other_limit(self) -> None:
         """Once it is known who asks, the limit of the Route holds, counted from the arrival."""
-        answers: list[Deferred[bytes]] = []
-        checker = SimpleNamespace(requestAvatarId=lambda _: answers.append(Deferred()) or answers[-1])
-        self.guard.credentials = Credentials(None, [checker])
+        answers = self.check_slowly()
         paths = ("/endless/", "/slow/", "/who/")
         endless, slow, late = (self.ask(path=path, authorization=basic(path, "x")) for path in paths)
         self.clock.advance(4)

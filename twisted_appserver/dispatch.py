@@ -256,10 +256,7 @@ class Dispatcher:
     ) -> Reply:
         """The answer to a request that is too malformed or too large for a call."""
         call = Call("", "", raw_headers=headers, client=client)
-        reply = self.marked(call, problem(error, self._prefix + str(next(self._count))))
-        for observe in self.observers:
-            observe(call, reply)
-        return reply
+        return self._over(call, problem(error, self._prefix + str(next(self._count))))
 
     def marked(self, call: Call, reply: Reply) -> Reply:
         """The reply, as pages of other origins may read it that are named."""
@@ -299,8 +296,7 @@ class Dispatcher:
         """Nothing is left to do for a call. Returns the reply as the client gets it."""
         if reply.traceback:
             reply = self._fault(reply, call)
-        if self.guard is not None and self.guard.cors:
-            reply = self.guard.mark(call, reply)
+        reply = self.marked(call, reply)
         for observe in self.observers:
             observe(call, reply)
         return reply
