@@ -111,7 +111,11 @@ CASES = (
     HTTPCase("GET", "/", 404),
     HTTPCase("GET", "/echo/..%2F../", 404),
     HTTPCase("GET", "/echo/?a=%FF", 400, {"detail": "query"}),
-    HTTPCase("GET", "/echo/%zz%/", 200, {"a": "%zz%"}),
+    *(HTTPCase("GET", target, 400, {"detail": "target"}) for target in (
+        "/echo/%zz%/", "/echo/%/", "/echo/%2/", "/%", "/echo/%u0041/", "/echo/%%41/", "/echo/%4g/?a=1",
+        "/echo/#x", "/echo/1/#", "/echo/?a=b#c", "/#", "/echo/%zz/?a=%41", "http://localhost/echo/%zz/",
+    )),
+    HTTPCase("GET", "/echo/a|b{}/", 200, {"a": "a|b{}"}),
     HTTPCase("GET", "/echo/%00/", 200, {"a": "\0"}),
     HTTPCase("GET", "/echo/%C3/", 400, {"detail": "UTF-8"}),
     HTTPCase("GET", "/echo/%ED%A0%80/", 400, {"detail": "UTF-8"}),
@@ -184,6 +188,13 @@ CASES = (
     HTTPCase("GET", "/coroutine_raises/", 500),
     # Who may ask.
     HTTPCase("GET", "/echo/1/", 200, {"a": "1"}, host="127.0.0.1:8080"),
+    HTTPCase("GET", "/echo/1/", 200, {"a": "1"}, host="[::1]:65535"),
+    *(HTTPCase("GET", "/echo/1/", 400, {"detail": "Host"}, host=host) for host in (
+        "", " ", "a b", "localhost:99999", "localhost:65536", "localhost:a", "a,b", "user@localhost", "[::1",
+        "localhost/", "http://localhost", "b\u00fccher",
+    )),
+    HTTPCase("POST", "/echo/", 400, {"detail": "Host"}, b'{"a":1}', (JSON,), host=""),
+    HTTPCase("GET", "/echo/1/", 400, {"detail": "Host"}, raw=b"GET /echo/1/ HTTP/1.1\r\n\r\n"),
     HTTPCase("GET", "/echo/1/", 421, host="evil.example"),
     HTTPCase("GET", "/echo/1/", 403, headers=(("Origin", "http://evil.example"),)),
     HTTPCase("GET", "/echo/1/", 403, headers=(("Sec-Fetch-Site", "cross-site"),)),

@@ -23,6 +23,16 @@ from twisted_appserver.site import AppSite
 GET = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
 
+MALFORMED = (
+    *((b"GET", target) for target in (
+        b"*", b"x", b"localhost:80", b"?x", b"http://", b"http:///x", b"http://user@localhost/x",
+        b"http://a:99999/", b"http://[::1/", b"ftp://localhost/x", b"http://localhost#x", b"http://localhost/#x",
+        b"/\xc3\xa4/", b"/\xff", b"/x?a=\xc3\xa4", b"/\x7f", b"/\0", b"/%", b"/%2", b"/%u0041", b"/x?a#b",
+    )),
+    (b"POST", b"*"),
+    (b"CONNECT", b"*"),
+)  # fmt: skip
+
 
 class MemoryTestCase(SynchronousTestCase):
     def setUp(self) -> None:
@@ -157,9 +167,26 @@ class KeptTests(MemoryTestCase):
             (call,) = talked.calls
             self.assertEqual((dict(call.raw_headers)[b"host"], call.path), (host, path))
             self.assertEqual(call.query, "a=b")
-        for target in (b"http:///x", b"http://user@localhost/x"):
-            talked = talk([b"GET %s HTTP/1.1\r\nHost: other\r\n\r\n" % target])
-            self.assertEqual([each.status for each in talked.answers], [400], target)
+
+    def test_malformed_targets(self) -> None:
+        """A target of none of the four forms, or with an invalid host, gets 400 however it is cut."""
+        for method, target in MALFORMED:
+            data = b"%s %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (method, target)
+            for at in range(len(data)):
+                talked = talk([data[:at], data[at:]])
+                statuses = [each.status for each in talked.answers]
+                self.assertEqual((statuses, talked.calls), ([400], []), (target, at))
+
+    def test_asterisk(self) -> None:
+        """C{OPTIONS *} asks about the server as a whole (RFC 9110, section 9.3.7)."""
+        clock = Clock()
+        app = AppResource([("/x", Waiting)], clock, InlineExecutor())
+        self.addCleanup(app.dispatcher.stop)
+        connection, transport = begin(app, clock)
+        connection.dataReceived(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        settle(clock)
+        connection.setTimeout(None)
+        self.assertTrue(transport.value().startswith(b"HTTP/1.1 204 "), transport.value())
 
 
 class Waiting(Resource):

@@ -19,7 +19,7 @@ OPTIONAL = ("dask", "distributed", "psycopg", "watchfiles", "prometheus_client",
 LEVELS = (
     "errors variables hub",
     "calls binding options matching parts",
-    "heads results patterns guard application passwords",
+    "heads results patterns targets guard application passwords",
     "routing access listening",
     "executors deadlines overload hints",
     "dispatch",

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from twisted.internet.error import ConnectionDone
@@ -29,12 +28,10 @@ from twisted.web.iweb import INonQueuedRequestFactory
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.stream import Stream
-from twisted_appserver.guard import HOST
 from twisted_appserver.heads import beginnings
 from twisted_appserver.resource import AppResource
-from twisted_appserver.variables import given_id, preference
+from twisted_appserver.targets import check_host, make_call
 
-AUTHORITY: Any = re.compile(rb"[^/?]*")
 # A request line that can be taken as it is, for the application, and most are.
 PLAIN = re.compile(rb"(GET|POST|HEAD) (/(?!-/)[\w/.~-]*)(?:\?([\w=&.~%+:,;@/-]*))? HTTP/1\.1\r\n")
 ONCE = {b"expect", b"prefer", b"x-request-id"}  # headers of messages that must be looked at each time
@@ -47,7 +44,6 @@ LINGER = 2.0  # seconds that a refused client has to read why
 OVERHEAD = 65536  # bytes of chunk headers that a body may have, besides 8 for each of its own
 CONNECTION = ("Connection: close\r\n", "Connection: keep-alive\r\n")  # whether it is kept
 SINGLE = (b"host", b"content-length", b"transfer-encoding")
-METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")}
 
 
 class _Head:
@@ -264,6 +260,14 @@ class HTTPChannel(Counted):
         self._error = HTTPError(status, detail)
         raise self._error
 
+    def _check(self, check: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of the parser's callbacks whose error is the answer to the message."""
+        try:
+            return check(*arguments)
+        except HTTPError as error:
+            self._error = error
+            raise
+
     def on_url(self, part: bytes) -> None:
         self._target += part
         if len(self._target) > self.max_path:
@@ -297,7 +301,8 @@ class HTTPChannel(Counted):
             for name in SINGLE:
                 if names.count(name) > 1:
                     self._fail(400, f"more than one {name.decode()}")
-        self._check_host(fields.get(b"host"))
+        if self.application is not None:
+            self._check(check_host, fields.get(b"host"), not self._old)
         length = self._check_length(fields)
         self._chunked = length is None
         self._offered = length != 0 and self._parser.should_upgrade()
@@ -321,16 +326,6 @@ class HTTPChannel(Counted):
         if self._timing:
             self._timing = False
             self.setTimeout(self._idle)
-
-    def _check_host(self, host: bytes | None) -> None:
-        """RFC 9112, section 3.2."""
-        if self.application is None:
-            return
-        if host is None:
-            if not self._old:
-                self._fail(400, "there is no Host")
-        elif host and not HOST.fullmatch(host):
-            self._fail(400, f"this is no Host: {host.decode('latin-1')}")
 
     def _check_length(self, fields: dict[bytes, bytes]) -> int | None:
         """The length of the body, C{None} if it comes in chunks. RFC 9112, section 6.1."""
@@ -363,7 +358,7 @@ class HTTPChannel(Counted):
         method = self._parser.get_method()
         self._open = False
         if self.application is not None:
-            call = self._make_call(method)
+            call = self._make_call(method, b"".join(self._body))
             if self._plain:
                 self._know(call.raw_headers, len(call.body))
             self._messages.append(partial(self._begin_call, call, self._keep, self._old))
@@ -393,31 +388,8 @@ class HTTPChannel(Counted):
                 break
         self._advancing = False
 
-    def _make_call(self, method: bytes) -> Call:
-        target = self._target.partition(b"#")[0] if b"#" in self._target else self._target
-        headers = self._headers
-        if target[:1] != b"/" and b"://" in target:  # RFC 9112, section 3.2.2
-            target = target.partition(b"://")[2]
-            host = AUTHORITY.match(target)[0]
-            target = target[len(host) :]
-            if target[:1] != b"/":
-                target = b"/" + target
-            if not HOST.fullmatch(host):
-                self._fail(400, f"this is no Host: {host.decode('latin-1')}")
-            headers = [(name, host if name == b"host" else value) for name, value in headers]
-        path, _, query = target.partition(b"?")
-        if b"%" in path:
-            path = unquote_to_bytes(path)
-        return Call(
-            METHODS.get(method) or method.decode("latin-1"),
-            path.decode("utf-8", "surrogateescape"),
-            query.decode("latin-1"),
-            tuple(headers),
-            b"".join(self._body),
-            self._client,
-            given_id(headers),
-            prefer=preference(headers),
-        )
+    def _make_call(self, method: bytes, body: bytes) -> Call:
+        return self._check(make_call, method, self._target, self._headers, body, self._client)  # type: ignore[no-any-return]
 
     def _begin_call(
         self, call: Call, keep: bool, old: bool, routed: Callable[[Call], None] | None = None

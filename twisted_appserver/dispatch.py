@@ -152,7 +152,7 @@ class Dispatcher:
             error = HTTPError(500, "the executor failed")
         if error.status == 404 and self.display_tracebacks:
             error = HTTPError(404, f"{error.detail}; {near(self.router, call.path)}")
-        if error.status == 405 and call.method == "OPTIONS":
+        if call.method == "OPTIONS" and (error.status == 405 or (error.status == 404 and call.path == "*")):
             return Reply(b"", 204, error.headers)
         return problem(error, call.request_id)
 

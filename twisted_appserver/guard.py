@@ -8,7 +8,6 @@ the answer says so (Fetch, section 3.3). A third check asks who is there, where 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from time import monotonic
 from typing import Any
@@ -18,9 +17,9 @@ from msgspec.structs import force_setattr
 
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import ConfigurationError, HTTPError
+from twisted_appserver.targets import HOST
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 PASSED = 1024  # heads that are remembered
 KEPT = 60.0  # seconds for which a name and password that were right need not be checked again
 UNKNOWN = ("", 0.0)  # a head that was not seen before

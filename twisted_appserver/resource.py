@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from io import SEEK_END
 from typing import Any
 
+from msgspec.structs import force_setattr
 from twisted.web.http import NO_BODY_CODES
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
@@ -19,7 +20,7 @@ from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.routing import Router
-from twisted_appserver.variables import given_id, preference
+from twisted_appserver.targets import check_host, make_call
 
 
 @implementer(IResource)
@@ -51,32 +52,34 @@ class AppResource(Resource):
         self.dispatcher, self._max_body = patterns, max_body
 
     def render(self, request: Any) -> Any:
-        if request.content.seek(0, SEEK_END) > self._max_body:
-            error = HTTPError(413, f"the body is longer than {self._max_body} bytes")
+        try:
+            call = self._call(request)
+        except HTTPError as error:
             _write(request, self.dispatcher.refuse(error, _client(request), _headers(request)))
             return NOT_DONE_YET
-        call = _call(request)
         job = self.dispatcher.begin(call, lambda call, reply: _write(request, reply, call))
         if job is not None and (not job.called or job.stream is not None):
             request.notifyFinish().addErrback(lambda _: self.dispatcher.cancel(job))
         return NOT_DONE_YET
 
+    def _call(self, request: Any) -> Call:
+        """
+        The call that a C{twisted.web} request makes. Its path is what the resource's parents left over.
 
-def _call(request: Any) -> Call:
-    """The call that a C{twisted.web} request makes. Its path is what its parents left over."""
-    path = b"/" + b"/".join(request.postpath)
-    headers = _headers(request)
-    request.content.seek(0)
-    return Call(
-        request.method.decode("latin-1"),
-        path.decode("utf-8", "surrogateescape"),
-        request.uri.partition(b"?")[2].decode("latin-1"),
-        headers,
-        request.content.read(),
-        _client(request),
-        given_id(headers),
-        prefer=preference(headers),
-    )
+        @raise HTTPError: when the request is malformed or its body too long.
+        """
+        if request.content.seek(0, SEEK_END) > self._max_body:
+            raise HTTPError(413, f"the body is longer than {self._max_body} bytes")
+        request.content.seek(0)
+        headers = _headers(request)
+        hosts = [value for name, value in headers if name == b"host"]
+        check_host(hosts[-1] if hosts else None, request.clientproto == b"HTTP/1.1")
+        target = request.uri
+        call = make_call(request.method, target, headers, request.content.read(), _client(request))
+        if target[:1] == b"/":
+            path = b"/" + b"/".join(request.postpath)
+            force_setattr(call, "path", path.decode("utf-8", "surrogateescape"))
+        return call
 
 
 def _headers(request: Any) -> tuple[tuple[bytes, bytes], ...]:

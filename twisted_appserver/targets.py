@@ -1,0 +1,96 @@
+"""Where a request is addressed: its target and its Host (RFC 9112, section 3.2), and the Call of it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
+
+from twisted_appserver.calls import Call
+from twisted_appserver.errors import HTTPError
+from twisted_appserver.variables import given_id, preference
+
+# A name or an address, perhaps with a port up to 65535.
+HOST = re.compile(
+    rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
+    rb"(?::(?:[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+)
+ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
+# RFC 3986: printable ASCII only, no fragment, and in the path a % only before two hexadecimal digits. Forms
+# are more lenient, so a query may contain any %.
+BAD_PATH = re.compile(rb"[^!-~]|#|%(?![0-9A-Fa-f]{2})")
+BAD_QUERY = re.compile(rb"[^!-~]|#")
+METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")}
+
+
+def _shown(data: bytes) -> str:
+    return repr(data.decode("latin-1"))
+
+
+def check_host(host: bytes | None, required: bool) -> None:
+    """
+    @param host: the value of the Host header; C{None} if there is none.
+    @param required: whether there must be one, as in HTTP/1.1.
+    @raise HTTPError: 400 when it is missing, empty or malformed.
+    """
+    if host is None:
+        if required:
+            raise HTTPError(400, "missing Host header")
+    elif not HOST.fullmatch(host):
+        raise HTTPError(400, f"invalid Host header: {_shown(host)}")
+
+
+def split_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes, bytes]:
+    """
+    The host that a target names, if it is in absolute form, its path as it was sent, and its query.
+
+    @raise HTTPError: 400 when it has none of the four forms of RFC 9112, section 3.2, or contains a fragment,
+        a malformed percent-encoding or bytes that are not printable ASCII.
+    """
+    host = None
+    if target[:1] != b"/":
+        if target == b"*" and method == b"OPTIONS":
+            return None, target, b""
+        if method == b"CONNECT" and HOST.fullmatch(target):
+            return None, target, b""
+        found = ABSOLUTE.match(target)
+        if found is None:
+            raise HTTPError(400, f"invalid request target: {_shown(target)}; it must begin with /")
+        host, target = found[1], target[found.end() :]
+        if not HOST.fullmatch(host):
+            raise HTTPError(400, f"invalid host in the request target: {_shown(host)}")
+        if target[:1] != b"/":
+            target = b"/" + target
+    path, _, query = target.partition(b"?")
+    if BAD_PATH.search(path) or BAD_QUERY.search(query):
+        raise HTTPError(
+            400, f"invalid request target: {_shown(target)}; percent-encode #, % and what is not ASCII"
+        )
+    return host, path, query
+
+
+def make_call(
+    method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes, client: str
+) -> Call:
+    """
+    The call of a request.
+
+    @param headers: their names in lower case. A host in the target replaces the Host header.
+    @raise HTTPError: see L{split_target}.
+    """
+    host, path, query = split_target(method, target)
+    if host is not None:
+        headers = [pair for pair in headers if pair[0] != b"host"]
+        headers = [(b"host", host), *headers]
+    if b"%" in path:
+        path = unquote_to_bytes(path)
+    return Call(
+        METHODS.get(method) or method.decode("latin-1"),
+        path.decode("utf-8", "surrogateescape"),
+        query.decode("ascii"),
+        tuple(headers),
+        body,
+        client,
+        given_id(headers),
+        prefer=preference(headers),
+    )
