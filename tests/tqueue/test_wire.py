@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.tqueue.serving import Server, wait_for
 
 FORM = "application/x-www-form-urlencoded"
+POSTED = {"extend", "release", "bury", "kick", "config", "shutdown", "purge", "delete"}
 
 
 class WireCase(SynchronousTestCase):
@@ -30,14 +31,24 @@ class WireCase(SynchronousTestCase):
     def ask(
         self, path: str, body: bytes | None = None, kind: str = "application/json", **query: Any
     ) -> tuple[int, dict[str, Any]]:
+        """Make a request: by POST if it has a body, or changes anything but by the article's four."""
+        if body is None and POSTED & set(path.partition("?")[0].split("/")):
+            body = b""
+        status, _, document = self.send("GET" if body is None else "POST", path, body, kind, **query)
+        return status, json.loads(document)
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, kind: str = FORM, **query: Any
+    ) -> tuple[int, Any, bytes]:
+        """Make a request. Return the status, the headers and the body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
         headers = {} if body is None else {"content-type": kind}
         path += "?" + urlencode(query) if query else ""
-        connection.request("GET" if body is None else "POST", path, body, headers)
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
-        document = json.loads(answer.read())
+        document = answer.read()
         connection.close()
-        return answer.status, document
+        return answer.status, answer.headers, document
 
 
 class ArticleTests(WireCase):
@@ -70,6 +81,40 @@ class ArticleTests(WireCase):
         put = self.ask("/painter/put/", b"{}")[1]
         self.assertEqual(self.ask("/painter/put/", b"{}"), (200, {"worker": "painter", "task_id": ""}))
         self.assertEqual(self.ask(f"/painter/done/{put['task_id']}"), (200, nothing))  # not active
+
+    def test_head_has_no_effect(self) -> None:
+        """HEAD puts, gets and finishes nothing: 405. What only reads answers it."""
+        self.ask("/p/put/", b"{}")
+        for path in ("/p/put/", "/p/get", "/p/get/?timeout=1", "/p/done/1", "/p/kick", "/p/delete/"):
+            status, headers, _ = self.send("HEAD", path)
+            self.assertEqual((status, "POST" in headers["allow"]), (405, True), path)
+        for path in ("/p/qsize", "/p/stats/", "/p/peek", "/p/config", "/"):
+            self.assertEqual(self.send("HEAD", path)[0], 200, path)
+        stats = self.ask("/p/stats/")[1]
+        self.assertEqual([stats[name] for name in ("ready", "puts", "gets")], [1, 1, 0])
+
+    def test_changes_require_post(self) -> None:
+        """No picture or link can change or delete a queue: GET is refused, and nothing happens."""
+        self.ask("/p/put/", b"{}")
+        got = self.ask("/p/get/")[1]["task_id"]
+        self.ask("/p/put/", b"{}")
+        paths = [f"{verb}/{got}" for verb in ("extend", "release", "bury")]
+        paths += [
+            "kick",
+            "purge",
+            "shutdown",
+            "shutdown/?immediate=1",
+            "delete",
+            "delete/",
+            "config?maxsize=1",
+        ]
+        for path in paths:
+            status, headers, _ = self.send("GET", f"/p/{path}")
+            self.assertEqual((status, "POST" in headers["allow"]), (405, True), path)
+        stats = self.ask("/p/stats/")[1]
+        found = [stats[name] for name in ("ready", "leased", "buried", "maxsize", "shutdown")]
+        self.assertEqual(found, [1, 1, 0, 0, ""])
+        self.assertEqual(self.send("GET", "/p/config")[0], 200)
 
     def test_json_stays(self) -> None:
         """A task in JSON comes back to the last digit, without the reserved name."""

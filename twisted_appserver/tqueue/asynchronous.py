@@ -17,7 +17,17 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.web.client import ResponseFailed
 
-from twisted_appserver.tqueue.client import ANSWER, POLL, Empty, Full, ServerError, ShutDown, _named, _read
+from twisted_appserver.tqueue.client import (
+    ANSWER,
+    POLL,
+    READING,
+    Empty,
+    Full,
+    ServerError,
+    ShutDown,
+    _named,
+    _read,
+)
 from twisted_appserver.tqueue.connections import authorization
 from twisted_appserver.tqueue.items import ItemError, from_task, sort_key, to_task
 
@@ -194,7 +204,7 @@ class AsyncQueue:
     ) -> dict[str, Any]:
         """Make a request until it is answered. Every request may be repeated: keys make sure of it."""
         end, pause = self._reactor.seconds() + self._patience, 0.05
-        method = "GET" if body is None else "POST"
+        method = "GET" if verb in READING else "POST"
         params = {name: str(value) for name, value in (query or {}).items()}
         seconds = float(params.get("timeout", 0)) + ANSWER
         while True:

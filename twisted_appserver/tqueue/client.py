@@ -32,6 +32,7 @@ __all__ = ["Empty", "Full", "LifoQueue", "PriorityQueue", "Queue", "ServerError"
 
 log = logging.getLogger(__name__)
 POLL = 25.0  # seconds of one long poll
+READING = ("qsize", "stats", "peek", "join")  # requests without an effect; all others are sent by POST
 ANSWER = 30.0  # seconds that an answer may take longer than that
 
 if hasattr(standard, "ShutDown"):  # Python 3.13
@@ -346,6 +347,8 @@ class Queue:
     ) -> dict[str, Any]:
         if verb.partition("/")[0] in ("put", "get", "join", "done", "release", "extend"):
             query = {**(query or {}), "timeout": wait, "detail": 1}
+        if body is None and verb not in READING:
+            body = b""
         path = f"/{quote(self.name, safe='')}/{verb}" + (f"?{urlencode(query)}" if query else "")
         failing, pause, error = 0.0, 0.02, OSError()
         while True:

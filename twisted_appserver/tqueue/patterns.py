@@ -1,7 +1,9 @@
 """TQueueSrv on the wire: the requests that a broker answers, as patterns of an ordinary application.
 
-Every request may be a GET or a POST, and its path may end with a slash or not. A request that cannot
-succeed gets the status 200 and an empty task_id. Whatever is not the task itself stands in the query.
+The article's four requests (put, get, done, qsize), and those that only read, may be a GET or a POST. All
+others require POST, so that no link or picture on a foreign page can make them. A path may end with a slash
+or not. A request that cannot succeed gets the status 200 and an empty task_id. The query holds everything
+but the task itself.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from twisted_appserver.variables import read_body, read_query
 
 T = TypeVar("T")
 
+READING = ("qsize", "peek", "join", "stats")
+CHANGING = ("kick", "shutdown", "purge", "delete")
+FINISHING = ("extend", "release", "bury")  # requests about one task
 JSON = (("content-type", "application/json"),)
 LONGEST_NAME, LONGEST_KEY = 200, 500  # characters
 WEEK = 7 * 86400.0  # seconds
@@ -76,6 +81,10 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 NOTHING = Query()
 
 
+def _refuse(method: str, allowed: str) -> HTTPError:
+    return HTTPError(405, f"this request requires {allowed}, not {method}", [("allow", allowed)])
+
+
 def read_options(call: Call) -> Query:
     """
     @raise HTTPError: 422 when there is no such option, or its value is wrong.
@@ -110,8 +119,14 @@ class Wire:
     def __init__(self, broker: IBroker, reactor: Any, max_task: int) -> None:
         self._broker, self._reactor, self._max_task = broker, reactor, max_task
 
-    def _check(self, worker: str) -> None:
-        """Refuse a name that is none, and start the broker at the first request of all."""
+    def _check(self, worker: str, call: Call | None = None) -> None:
+        """
+        Refuse a name that is none, and start the broker at the first request of all.
+
+        @param call: of a request that has an effect, which HEAD must not have (RFC 9110, section 9.2.1).
+        """
+        if call is not None and call.method == "HEAD":
+            raise _refuse("HEAD", "GET, POST")
         if len(worker) > LONGEST_NAME or not worker.isprintable():
             raise HTTPError(400, f"a queue's name is at most {LONGEST_NAME} printable characters")
         if not self._broker.started:
@@ -155,7 +170,7 @@ class Wire:
 
     async def put(self, call: Call, worker: str) -> dict[str, Any]:
         """Put the fields of the body into a queue, as a task."""
-        self._check(worker)
+        self._check(worker, call)
         query, body = read_options(call), read_task(call)
         if len(body) > self._max_task:
             raise HTTPError(413, f"a task is at most {self._max_task} bytes, not {len(body)}")
@@ -165,14 +180,14 @@ class Wire:
 
     async def get(self, call: Call, worker: str) -> Reply:
         """Get the next task of a queue, on lease."""
-        self._check(worker)
+        self._check(worker, call)
         query = read_options(call)
         found = await self._ask(self._broker.get(worker, query.lease, query.key, query.timeout))
         return self._reply(worker, found, query)
 
     async def done(self, call: Call, worker: str, task_id: str) -> Reply:
         """Say that a leased task is done."""
-        self._check(worker)
+        self._check(worker, call)
         query = read_options(call)
         found = await self._ask(self._broker.done(worker, self._number(task_id), query.delivery))
         return self._reply(worker, found, query)
@@ -248,9 +263,11 @@ class Wire:
         return {"worker": worker, "is_shutdown": True}
 
     async def config(self, call: Call, worker: str) -> dict[str, Any]:
-        """The options of a queue; those that the body or the query names are set."""
+        """The options of a queue; a POST sets those that its body or query names."""
         self._check(worker)
         changes = read_query(call.query) if call.query else {}
+        if call.method != "POST" and (changes or call.body):
+            raise _refuse(call.method, "POST")
         if call.body:
             changes.update(read_body(call.body, call.content_type)[0])
         if not changes:
@@ -306,11 +323,15 @@ def url_patterns(
     if reactor is None:
         from twisted.internet import reactor
     wire = Wire(broker or embedded_broker(reactor, store or MemoryStore(), max_queues), reactor, max_task)
-    about_queue = ["put", "get", "qsize", "peek", "kick", "join", "shutdown", "config", "stats"]
-    about_queue += ["purge", "delete"]
-    about_task = ["done", "extend", "release", "bury"]
-    routes = [(r"/(?P<worker>)/" + verb, getattr(wire, verb)) for verb in about_queue]
-    routes += [(rf"/(?P<worker>)/{verb}/(?P<task_id>)", getattr(wire, verb)) for verb in about_task]
-    slashed = [(regex + slash, function) for regex, function in routes for slash in ("/", "")]
-    # Waiting is what these requests are for: no time limit but their own.
-    return tuple(Route(regex, function, timeout=0) for regex, function in [("/", wire.queues), *slashed])
+    methods: tuple[str, ...] = ("GET", "POST")
+    table = [(verb, methods) for verb in ("put", "get", "done/(?P<task_id>)", "config", *READING)]
+    table += [(verb, ("POST",)) for verb in (*CHANGING, *(f"{verb}/(?P<task_id>)" for verb in FINISHING))]
+    # These requests may wait: their own timeout is the only limit.
+    return (
+        Route("/", wire.queues, timeout=0),
+        *(
+            Route(f"/(?P<worker>)/{path}{slash}", getattr(wire, path.partition("/")[0]), allowed, timeout=0)
+            for path, allowed in table
+            for slash in ("/", "")
+        ),
+    )
