@@ -18,7 +18,7 @@ OPTIONAL = ("dask", "distributed", "psycopg", "watchfiles", "prometheus_client",
 # A module may import those that stand further up, and those beside it as long as there is no circle.
 LEVELS = (
     "errors variables hub",
-    "calls binding options matching parts",
+    "calls binding options matching regex_graph regex_safety parts",
     "heads results patterns targets application passwords",
     "routing guard access listening",
     "executors deadlines overload hints",

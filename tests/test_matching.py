@@ -10,39 +10,11 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import cases
-from twisted_appserver import HTTPError, PatternError, Router
-from twisted_appserver.matching import prone
-from twisted_appserver.patterns import flatten
-from twisted_appserver.tqueue import url_patterns as queues
+from twisted_appserver import HTTPError, PatternError, Router, include
 
 
 def function(**groups: Any) -> dict[str, Any]:
     return groups
-
-
-class ProneTests(SynchronousTestCase):
-    def test_prone(self) -> None:
-        """What is known to explode is found."""
-        for regex in (
-            r"(a+)+", r"(a*)*b", r"/(?P<x>([a-z]+)*)/", r"(?:\w+\s?)*$", r"(.*)+", r"(\d|\d\d|[0-9])+x",
-            r"(a|a)*", r"([a-zA-Z]+[0-9]*)*", r"^(([a-z])+.)+[A-Z]([a-z])+$", r"(?P<a>(x+x+)+)y",
-            r"((ab)*)*",
-            r"(.|\w)*",
-        ):  # fmt: skip
-            self.assertTrue(prone(regex), regex)
-
-    def test_not_prone(self) -> None:
-        """What is quick is left alone, and with it every table of ours."""
-        for regex in (
-            r"/(?P<a>[^/]+)/get/(?P<b>\d+)/", r"(?:[a-z]+/)*", r"(?P<path>.*)", r"(?P<a>\w+)-(?P<b>\w+)",
-            r"(ab|cd)*", r"(ab|ac)*",
-            r"(?P<y>\d{4})/(?P<m>\d{2})", r"(?:/[^/]+)+", r"(?:\d{1,3}\.){3}\d{1,3}", r"(?s:.*)", r"(a+b)+",
-            r"a+b*c+",
-        ):  # fmt: skip
-            self.assertEqual(prone(regex), "", regex)
-        for table in (cases.url_patterns, queues(reactor=object())):
-            for _, regex, _ in flatten(table):
-                self.assertEqual(prone(regex), "", regex)
 
 
 class TableTests(SynchronousTestCase):
@@ -53,12 +25,30 @@ class TableTests(SynchronousTestCase):
         return [each["message"] for each in self.flushWarnings()]
 
     def test_warning(self) -> None:
-        """Without RE2, a pattern that is prone is named; it is used nevertheless."""
+        """Without RE2, a pattern that a path can make slow is reported with a remedy, and used."""
         with patch.dict(sys.modules, {"re2": None}):
-            (message,) = self.warned(r"/(?P<a>(?:x+)+)/")
-            self.assertIn("url_patterns[0]", message)
-            self.assertIn("(?:x+)+", message)
+            for regex, how_long in (
+                (r"/(?P<a>(?:x+)+)/", "for ever"),
+                (r"/(?P<a>.+)-(?P<b>.+)", "for a second"),
+            ):
+                (message,) = self.warned(regex)
+                for expected in ("url_patterns[0]", repr(regex), how_long, "possessive", "[re2]"):
+                    self.assertIn(expected, message)
+            self.assertIn("too complex", *self.warned(r"/(?P<a>(?:(\w)\2)+)"))
             self.assertEqual(self.warned(r"/(?P<a>x+)/"), [])
+
+    def test_remedy(self) -> None:
+        """What the warning suggests is not reported."""
+        with patch.dict(sys.modules, {"re2": None}):
+            for regex in (r"/[^/-]+-[^/-]+", r"/[ab]+", r"/(?:\w++-?)+"):
+                self.assertEqual(self.warned(regex), [], regex)
+
+    def test_include(self) -> None:
+        """A prefix counts as a part of the pattern."""
+        with patch.dict(sys.modules, {"re2": None}):
+            Router([include(r"/(?:a|aa)+", [(r"/x", function)])])
+        (warning,) = self.flushWarnings()
+        self.assertIn("url_patterns[0][0]", warning["message"])
 
     def test_re2(self) -> None:
         """With RE2, matching takes time in proportion to the path, and there is nothing to warn of."""
@@ -73,6 +63,8 @@ class TableTests(SynchronousTestCase):
         router = Router([(r"/(?P<a>(?!y)\w+)/", function)])
         self.assertEqual(router.match("GET", "/xy/")[1], {"a": "xy"})
         self.assertIsInstance(router.entries[0].match.__self__, re.Pattern)
+        self.assertEqual(self.flushWarnings(), [])
+        self.assertIn("for ever", *self.warned(r"/(?P<a>(?!y)(?:x+)+)/"))
 
     def test_simple(self) -> None:
         """Nor has RE2 any use for the simplest patterns."""

@@ -6,20 +6,18 @@ import inspect
 import json
 import re
 from contextlib import suppress
-from re import _constants as codes  # type: ignore[attr-defined]
-from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, get_args
 
 import msgspec
 
 from twisted_appserver.binding import Handler, Parameter
 from twisted_appserver.calls import Reply
-from twisted_appserver.matching import REPEATS
+from twisted_appserver.regex_graph import REPEATS, codes, parser
 from twisted_appserver.results import LINES
 
 TEMPLATE = "#/components/schemas/{name}"
 RESERVED = "{}?#%\\"  # what does not stand for itself in a template, or in the address that it becomes
-NO_WIDTH = (codes.AT, codes.ASSERT, codes.ASSERT_NOT)
+NO_WIDTH = () if codes is None else (codes.AT, codes.ASSERT, codes.ASSERT_NOT)
 DECIMAL = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 BOOLEAN = {"type": "string", "enum": ["true", "false", "1", "0"]}
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -42,6 +40,8 @@ def template(regex: str) -> tuple[str, dict[str, str]] | None:
     A pattern as a path with C{{names}}, and what each name must match. What is optional and holds no name is
     left out. C{None} where anything else without a name is not fixed text: that is no one path.
     """
+    if parser is None:  # on a Python that has moved it
+        return None
     parsed = parser.parse(regex)
     names = {number: name for name, number in parsed.state.groupdict.items()}
     path = _path(parsed, names)
