@@ -77,7 +77,31 @@ def returns(what: str) -> Any:
         "nothing": Reply(b"", 204),
         "bad_reply": Reply({}, 200, {"x": "a\r\nb: c"}),
         "bad_status": Reply({}, 99),
+        "headers": Reply({}, headers=HEADERS),
+        "sniffed": Reply({}, headers={"X-Content-Type-Options": "none"}),
+        "none_header": Reply({}, headers={"X-None": None}),
+        "bool_header": Reply({}, headers=[("X-Bool", [True])]),
+        "float_header": Reply({}, headers={"X-Float": 1.5}),
+        "no_pairs": Reply({}, headers=["ab", "cd"]),
     }[what]
+
+
+HEADERS = {
+    "Set-Cookie": ["a=1", b"b=2"],
+    b"X-Bytes": b"\xe4",
+    "Retry-After": 5,
+    "X-Many": (1, "2"),
+    "X-No": [],
+}
+SENT = {"set-cookie": "a=1, b=2", "x-bytes": "ä", "retry-after": "5", "x-many": "1, 2", "x-no": None}
+
+
+def raises_headers() -> dict[str, Any]:
+    raise HTTPError(429, "too many", HEADERS)
+
+
+def raises_none_header() -> dict[str, Any]:
+    raise HTTPError(429, "too many", {"X-None": None})
 
 
 def prints(text: str = "no newline") -> dict[str, Any]:
@@ -205,6 +229,8 @@ url_patterns = (
     (r"/raises_surrogate/", raises_surrogate),
     (r"/raises_http/", raises_http),
     (r"/raises_bad_http/", raises_bad_http),
+    (r"/raises_headers/", raises_headers),
+    (r"/raises_none_header/", raises_none_header),
     (r"/exits/", exits),
     (r"/interrupts/", interrupts),
     (r"/returns/(?P<what>)/", returns),
@@ -238,6 +264,7 @@ class Case(NamedTuple):
 
     @ivar answer: members of the JSON answer; of a problem document, texts that its C{detail} contains.
     @ivar where: the executors that it is for.
+    @ivar headers_sent: headers of the response, repeated ones joined with commas; C{None} if absent.
     """
 
     path: str
@@ -247,6 +274,7 @@ class Case(NamedTuple):
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     where: tuple[str, ...] = ("inline", "threads", "processes")
+    headers_sent: dict[str, str | None] = {}
 
     def call(self) -> Call:
         return Call("POST" if self.body else "GET", self.path, self.query, self.headers, self.body)
@@ -287,8 +315,15 @@ CASES = (
     Case("/returns/bad_reply/", 500, FAULT),
     Case("/returns/bad_status/", 500, FAULT),
     Case("/raises_bad_http/", 500, FAULT),
+    Case("/raises_none_header/", 500, FAULT),
+    Case("/returns/none_header/", 500, FAULT),
+    Case("/returns/bool_header/", 500, FAULT),
+    Case("/returns/float_header/", 500, FAULT),
+    Case("/returns/no_pairs/", 500, FAULT),
     # Answers on purpose.
     Case("/raises_http/", 418, {"detail": "short and stout"}),
+    Case("/raises_headers/", 429, {"title": "Too Many Requests"}, headers_sent=SENT),
+    Case("/returns/headers/", 200, {}, headers_sent=SENT),
     Case("/returns/big/", 200, {"text": "x" * BIG}),
     Case("/returns/reply/", 201, {"made": True}),
     # Output.

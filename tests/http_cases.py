@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from tests.cases import SENT
 from tests.wire import Answer, request
 
 MAX_BODY = 100_000
@@ -62,6 +63,7 @@ class HTTPCase(NamedTuple):
             expect.setdefault("content-type", "application/json")
         if got.status >= 400 and self.method != "HEAD" and not got.json.get("instance"):
             wrong.append("no instance")
+        expect.setdefault("x-content-type-options", "nosniff")
         for name, expected in expect.items():
             if got.headers.get(name) != expected:
                 wrong.append(f"{name}: {got.headers.get(name)}, not {expected}")
@@ -96,7 +98,7 @@ CASES = (
     HTTPCase("GET", "/by_name/?a=1&b=2", 200, {"a": "1", "b": "2"}),
     HTTPCase("GET", "/single/?a=1&b=2", 200, {"a": "1", "b": "2"}),
     HTTPCase("POST", "/call/?a=5", 200, {"method": "POST", "path": "/call/", "body": "raw", "a": 5}, b"raw"),
-    HTTPCase("GET", "/by_name/?a=1", 422, {"detail": "b", "title": "Unprocessable Entity", "status": 422}),
+    HTTPCase("GET", "/by_name/?a=1", 422, {"detail": "b", "title": "Unprocessable Content", "status": 422}),
     HTTPCase("GET", "/call/?a=x", 422, {"detail": "a"}),
     # The id of a request.
     HTTPCase("GET", "/echo/1/", 200, headers=(("X-Request-ID", "a-1"),), expect={"x-request-id": "a-1"}),
@@ -179,6 +181,11 @@ CASES = (
              expect={"content-type": "application/octet-stream", "content-length": "256"}),
     HTTPCase("GET", "/returns/nothing/", 204, exact=b"",
              expect={"content-type": None, "content-length": None}),
+    HTTPCase("GET", "/returns/headers/", 200, expect=SENT, exact=b"{}"),
+    HTTPCase("GET", "/raises_headers/", 429, {"title": "Too Many Requests"}, expect=SENT),
+    HTTPCase("GET", "/returns/none_header/", 500),
+    HTTPCase("GET", "/returns/sniffed/", 200, expect={"x-content-type-options": "none"}, exact=b"{}"),
+    HTTPCase("HEAD", "/returns/sniffed/", 200, expect={"x-content-type-options": "none"}, exact=b""),
     HTTPCase("GET", "/returns/set/", 500, {"title": "Internal Server Error"}),
     HTTPCase("GET", "/returns/nan/", 500),
     HTTPCase("GET", "/raises/", 500, {"status": 500}),

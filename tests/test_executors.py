@@ -27,6 +27,9 @@ class TableTests(ExecutorTestCase):
                 self.assertIn(value, said(reply)["detail"], message)
             else:
                 self.assertEqual(said(reply)[member], value, message)
+        for name, value in case.headers_sent.items():
+            found = ", ".join(text for key, text in reply.headers if key == name)
+            self.assertEqual(found or None, value, f"{name} {message}")
         if case.status >= 400:
             self.assertEqual(dict(reply.headers)["content-type"], "application/problem+json")
             self.assertTrue(said(reply)["instance"])
@@ -95,6 +98,19 @@ class TableTests(ExecutorTestCase):
             (line,) = [line for line in lines if "said by the function" in line]
             self.assertIn(said(reply)["instance"], line)
             self.assertIn("Traceback", line)
+
+    async def test_bad_header_is_logged(self) -> None:
+        """The log names the function, the header and the value that cannot be sent."""
+        for _, dispatcher in (await self.threads(1), await self.processes(1)):
+            lines = self.logged()
+            for path, function in (
+                ("/returns/none_header/", "returns"),
+                ("/raises_none_header/", "raises_none_"),
+            ):
+                reply = await dispatcher.dispatch(get(path))
+                (line,) = [line for line in lines if said(reply)["instance"] in line]
+                for text in (function, "'x-none'", "None"):
+                    self.assertIn(text, line.lower() if text == "'x-none'" else line)
 
     async def test_stopped(self) -> None:
         """After stop() nothing runs or waits; stopping again, or before the start, does no harm."""

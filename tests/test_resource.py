@@ -55,6 +55,13 @@ class MemoryTests(SynchronousTestCase):
             wrong += [f"{case.name}: {each}" for each in differences]
         self.assertEqual(wrong, [], "\n".join(wrong))
 
+    def test_first_line(self) -> None:
+        """The first line has our title of the status, not that of twisted.web or of Python."""
+        for target, line in (("/by_name/?a=1", b"422 Unprocessable Content"), ("/echo/1/", b"200 OK")):
+            channel, transport = self.connection(resource())
+            channel.dataReceived(request("GET", target))
+            self.assertTrue(transport.value().startswith(b"HTTP/1.1 " + line + b"\r\n"), transport.value())
+
     def test_resource(self) -> None:
         """It is an IResource."""
         verifyObject(IResource, resource())

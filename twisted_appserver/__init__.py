@@ -4,6 +4,7 @@ The modules:
   - L{calls}: a call and its reply; L{results} performs the one and makes the other.
   - L{binding}: a function and how a call's variables become its arguments; L{variables} reads these.
   - L{parts}: answers that come in parts, where they are made.
+  - L{headers}: the headers that a function may give; L{statuses}: the titles of HTTP status codes.
   - L{patterns}: url_patterns as the user writes them; L{routing} finds the function for a path,
     L{matching} what in a pattern may take for ever.
   - L{guard}: who may ask; L{access} and L{passwords}: who someone is.

@@ -16,8 +16,9 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
         of these two; bytes once L{perform} has encoded it, or a L{executors.stream.Stream} of what is
         still being made.
     @ivar status: the HTTP status code, 200 to 599.
-    @ivar headers: a mapping or pairs of names and values; pairs of C{str} once encoded. Where no
-        content-type is named it is application/json.
+    @ivar headers: a mapping or pairs of names and values; pairs of C{str} once encoded. A name is C{str} or
+        C{bytes}; a value is C{str}, C{bytes} or C{int}, or a list of these for several headers of the same
+        name. Without a content-type it is application/json.
     @ivar traceback: of a fault in the function, for the log; never sent to a client by default.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class AppserverError(Exception):
@@ -15,17 +16,19 @@ class HTTPError(AppserverError):
 
     @param status: the HTTP status code, 400 to 599.
     @param detail: what was wrong, for the client to read.
-    @param headers: further headers of the answer, as pairs or a mapping.
+    @param headers: further headers of the response: a mapping or pairs. A name is C{str} or C{bytes}; a value
+        is C{str}, C{bytes} or C{int}, or a list of these for several headers of the same name.
     """
 
     def __init__(
         self,
         status: int,
         detail: str | None = "",
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        headers: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None = (),
     ) -> None:
         super().__init__(status, detail)
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        given: Any = headers
+        pairs = given.items() if hasattr(given, "items") else given or ()
         self.status, self.detail, self.headers = status, detail or "", tuple(pairs)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from time import time
 
 from twisted.web.http import datetimeToString
 
+from twisted_appserver.statuses import title
+
 MOST = 1024  # that are kept
-REASONS = {status.value: status.phrase for status in HTTPStatus}
+NOSNIFF = ("x-content-type-options", "nosniff")  # in every response (Fetch, section 3.6)
 Key = tuple[int, tuple[tuple[str, str], ...], bool]  # status and headers of a reply, and whether it is empty
 
 
@@ -33,10 +34,13 @@ class Beginnings(dict[Key, str]):
         if len(self) >= MOST:
             self.clear()
         status, headers, empty = key
+        given = {name for name, _ in headers}
         lines = [f"{name.title()}: {value}\r\n" for name, value in headers]
-        if not empty and not any(name == "content-type" for name, _ in headers):
+        if not empty and "content-type" not in given:
             lines.append("Content-Type: application/json\r\n")
-        first = f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}"
+        if NOSNIFF[0] not in given:
+            lines.append(f"{NOSNIFF[0].title()}: {NOSNIFF[1]}\r\n")
+        first = f"HTTP/1.1 {status} {title(status)}"
         made = self[key] = "".join((first, self._date, *lines))
         return made
 

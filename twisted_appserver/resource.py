@@ -20,7 +20,10 @@ from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.routing import Router
+from twisted_appserver.statuses import title
 from twisted_appserver.targets import check_host, make_call
+
+NOSNIFF = (b"x-content-type-options", [b"nosniff"])
 
 
 @implementer(IResource)
@@ -95,13 +98,15 @@ def _client(request: Any) -> str:
 
 
 def _write(request: Any, reply: Reply, call: Call | None = None) -> None:
-    request.setResponseCode(reply.status)
+    request.setResponseCode(reply.status, title(reply.status).encode("ascii"))
     headers = request.responseHeaders
     if call is not None:
         headers.setRawHeaders(b"x-request-id", [call.request_id.encode("ascii")])
     headers.removeHeader(b"content-type")
     for name, value in reply.headers:
         headers.addRawHeader(name.encode("latin-1"), value.encode("latin-1"))
+    if not headers.hasHeader(NOSNIFF[0]):
+        headers.setRawHeaders(*NOSNIFF)
     if isinstance(reply.body, Stream):
         _write_parts(reply.body, request)
         return

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import lru_cache
-from http import HTTPStatus
 from types import CoroutineType
 from typing import Any
 
@@ -23,14 +20,17 @@ from msgspec.json import encode as as_json
 
 from twisted_appserver.calls import CURRENT, Call, Reply
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.headers import Headers, sendable
 from twisted_appserver.parts import Parts, raw, shown
+from twisted_appserver.statuses import title
+
+LINES = "application/x-ndjson"
 
 
 def problem(error: HTTPError, request_id: str = "") -> Reply:
     """An error as a problem document (RFC 9457, section 3.1)."""
     status = error.status
-    title = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else "Error"
-    document = {"type": "about:blank", "title": title, "status": status, "detail": error.detail}
+    document = {"type": "about:blank", "title": title(status), "status": status, "detail": error.detail}
     body = msgspec.json.encode({**document, "instance": request_id})
     return Reply(body, status, (("content-type", "application/problem+json"), *error.headers))
 
@@ -75,25 +75,12 @@ def in_parts(call: Call) -> tuple[Callable[[Any], bytes], Reply]:
     return encoder, Reply(b"", 200, headers)
 
 
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?")
-LINES = "application/x-ndjson"
-OURS = frozenset(("connection", "content-length", "date", "transfer-encoding", "x-request-id"))
-
-
-def _headers(given: Any) -> tuple[tuple[str, str], ...]:
-    if not given:
-        return ()
-    pairs = given.items() if hasattr(given, "items") else given
-    return _sendable(tuple([(str(name).lower(), str(value)) for name, value in pairs]))
-
-
-@lru_cache(1024)
-def _sendable(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    for name, value in headers:
-        if name in OURS or not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
-            raise ValueError(f"the header {name!r}: {value!r} cannot be sent")
-    return headers
+def _headers(given: Any, source: str) -> Headers:
+    """The headers that a function gave. C{source} names the function in the error."""
+    try:
+        return sendable(given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{source}: {error}") from None
 
 
 def _finish(reply: Reply, name: str) -> Reply:
@@ -101,7 +88,7 @@ def _finish(reply: Reply, name: str) -> Reply:
     status = reply.status
     if not isinstance(status, int) or not 200 <= status <= 599:  # which no bool is
         raise ValueError(f"{name} returned the status {status!r}, not 200 to 599")
-    headers = _headers(reply.headers)
+    headers = _headers(reply.headers, f"{name} returned a Reply")
     body, kind = reply.body, ""
     if isinstance(body, bytes):
         kind = "application/octet-stream" if body else ""
@@ -172,9 +159,8 @@ def fault(error: BaseException, call: Call) -> Reply:
         try:
             if not 400 <= error.status <= 599:
                 raise ValueError(f"HTTPError has the status {error.status!r}, not 400 to 599")
-            return problem(
-                HTTPError(error.status, str(error.detail), _headers(error.headers)), call.request_id
-            )
+            headers = _headers(error.headers, f"{call.handler.name} raised an HTTPError")
+            return problem(HTTPError(error.status, str(error.detail), headers), call.request_id)
         except (TypeError, ValueError) as wrong:
             error = wrong
     reply = problem(

@@ -18,7 +18,6 @@ KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg":
 HEADERS = (
     ("cache-control", "no-cache"),
     ("content-security-policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
-    ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),
 )
 SPAN = 10  # seconds over which the rates at the top of the page are taken

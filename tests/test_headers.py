@@ -1,0 +1,129 @@
+"""Tests of L{twisted_appserver.headers} and L{twisted_appserver.statuses}: what stands before the body."""
+
+from __future__ import annotations
+
+import enum
+from http import HTTPStatus
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_appserver.headers import sendable
+from twisted_appserver.heads import beginnings
+from twisted_appserver.statuses import TITLES, title
+
+
+class Name(str):
+    """A text with an opinion of its own about how it looks."""
+
+    def __str__(self) -> str:
+        return "wrong"
+
+
+class Header(str, enum.Enum):  # noqa: UP042 - str() of a StrEnum is its value, of this it is not
+    AGE = "Age"
+
+
+class SendableTests(SynchronousTestCase):
+    def test_values(self) -> None:
+        """Names and values are str, bytes or int, of subclasses too; a list sends several headers."""
+        for given, sent in (
+            (None, ()),
+            ((), ()),
+            ({}, ()),
+            ({b"X-A": b"x"}, (("x-a", "x"),)),
+            ({"X-A": b"\xe4"}, (("x-a", "ä"),)),
+            ({"Set-Cookie": ["a=1", b"b=2"]}, (("set-cookie", "a=1"), ("set-cookie", "b=2"))),
+            (
+                [("Set-Cookie", ("a=1", "b=2")), ("X", "")],
+                (("set-cookie", "a=1"), ("set-cookie", "b=2"), ("x", "")),
+            ),
+            ({"X-A": []}, ()),
+            ({"Retry-After": 5, "X-B": [0, -1]}, (("retry-after", "5"), ("x-b", "0"), ("x-b", "-1"))),
+            ({Header.AGE: HTTPStatus.OK}, (("age", "200"),)),
+            ({Name("X-A"): Name("x")}, (("x-a", "x"),)),
+            ([["X-A", "x"]], (("x-a", "x"),)),
+            ((pair for pair in [("X-A", "x")]), (("x-a", "x"),)),
+        ):
+            found = sendable(given)
+            self.assertEqual(found, sent)
+            self.assertLessEqual({type(text) for pair in found for text in pair}, {str})
+
+    def test_wrong_types(self) -> None:
+        """Any other value is refused, and the message has the name of the header and the value."""
+        for value in (
+            None,
+            True,
+            1.5,
+            object,
+            {"a": 1},
+            {"x"},
+            bytearray(b"x"),
+            [None],
+            ["a", ["b"]],
+            [False],
+        ):
+            error = self.assertRaises(TypeError, sendable, {"X-A": value})
+            self.assertIn("'X-A'", str(error))
+            self.assertIn(repr(value[-1] if type(value) is list else value), str(error))
+        for given in (
+            {1: "x"},
+            {None: "x"},
+            "text",
+            b"text",
+            5,
+            True,
+            [1],
+            ["ab"],
+            [("a", "b", "c")],
+            ("X-A", "x"),
+        ):
+            self.assertRaises(TypeError, sendable, given)
+
+    def test_injection(self) -> None:
+        """Bytes and the items of a list are checked like any other text."""
+        for given in (
+            {b"X\r\n": b"a"},
+            {"X": b"a\r\nb: c"},
+            {"X": ["a", "b\nc"]},
+            {"X": [b"\0"]},
+            {b"": b"a"},
+        ):
+            self.assertRaises(ValueError, sendable, given)
+        for name in ("Content-Length", b"date", "X-Request-ID"):
+            self.assertIn("server sets", str(self.assertRaises(ValueError, sendable, {name: 1})))
+
+
+class StatusTests(SynchronousTestCase):
+    def test_titles(self) -> None:
+        """The titles are those of RFC 9110 on every version of Python."""
+        for status, expected in (
+            (200, "OK"), (203, "Non-Authoritative Information"), (413, "Content Too Large"),
+            (414, "URI Too Long"), (416, "Range Not Satisfiable"), (422, "Unprocessable Content"),
+            (499, "Unknown Status"), (599, "Unknown Status"),
+        ):  # fmt: skip
+            self.assertEqual(title(status), expected)
+
+    def test_complete(self) -> None:
+        """Python has no status that is missing here."""
+        self.assertLessEqual({int(status) for status in HTTPStatus}, TITLES.keys())
+
+    def test_first_line(self) -> None:
+        """The first line of a response has the same title as a problem document."""
+        beginnings.refresh()
+        for status, text in TITLES.items():
+            line = beginnings[status, (), True].partition("\r\n")[0]
+            self.assertEqual(line, f"HTTP/1.1 {status} {text}")
+
+
+class NosniffTests(SynchronousTestCase):
+    def test_once(self) -> None:
+        """X-Content-Type-Options is in every head, once, and the function's own value wins."""
+        name = "x-content-type-options"
+        beginnings.refresh()
+        given: tuple[Any, ...] = ((), ((name, "other"),), (("content-type", "text/html"),))
+        for headers in given:
+            for empty in (True, False):
+                head = beginnings[200, headers, empty]
+                self.assertEqual(head.lower().count(name), 1)
+                self.assertIn("other" if dict(headers).get(name) else "nosniff", head)
