@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 
-class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Reply(msgspec.Struct, frozen=True, array_like=True):
     """
     What goes back to the client. A function may return one to choose the status and the headers.
 
@@ -28,7 +28,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     traceback: str = ""
 
 
-class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Call(msgspec.Struct, frozen=True, array_like=True):
     """
     One request for a function, independent of how it arrived. A function that has a parameter
     annotated C{Call} receives it.
@@ -85,4 +85,5 @@ class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return {name: value for name, value in {**passed, "x-request-id": self.request_id}.items() if value}
 
 
-CURRENT: ContextVar[Call | None] = ContextVar("call", default=None)  # that is being performed here
+# The call that is being performed, in its own context only.
+CURRENT: ContextVar[Call | None] = ContextVar("call", default=None)

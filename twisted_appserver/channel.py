@@ -601,6 +601,7 @@ class HTTPChannel(Counted):
         super().connectionLost(reason)
         self._deaf = self._closing = True
         self._messages.clear()
-        self._parser = self._answer = None  # which hold us
-        if self._job is not None and self.application is not None:
-            self.application.dispatcher.cancel(self._job)
+        self._parser = self._answer = self._error = None  # which hold us
+        job, self._job = self._job, None
+        if job is not None and self.application is not None:
+            self.application.dispatcher.cancel(job)

@@ -38,9 +38,11 @@ class Job:
     """
 
     def __init__(self, performed: Performed, ended: Callable[[Job], None]) -> None:
-        self.performed, self._ended = performed, ended
+        self._performed: Performed | None = performed  # until it is over: the call has the request's body
+        self._ended = ended
         self.name = urandom(16).hex()
-        self.user = performed.call.user
+        call = performed.call
+        self.user, self.function, self._request_id = call.user, call.handler.name, call.request_id
         self.begun = datetime.now(UTC)
         self.items, self.progress = 0, b"null"
         self._parts: list[bytes] = []  # of a Reply of the function's own
@@ -69,7 +71,7 @@ class Job:
     def _finish(self, reply: Reply, failure: str) -> None:
         if failure:
             error = HTTPError(500, "the function failed; the log says why under this instance")
-            self._settle(problem(error, self.performed.call.request_id))
+            self._settle(problem(error, self._request_id))
         else:  # what a generator yielded last is its result, if that is not a Reply in parts
             body = self.progress if self.lines else b"".join(self._parts)
             kinds = {LINES: JSON[0]}
@@ -78,17 +80,18 @@ class Job:
 
     def _settle(self, reply: Reply) -> None:
         if self.reply is None:
-            self.reply = reply
+            self.reply, self._performed = reply, None
             self._parts.clear()
             self._ended(self)
 
     def cancel(self, dispatcher: Dispatcher) -> None:
         """End it: a thread goes on to where its generator yields next, a worker process is killed."""
-        call = self.performed.call
-        self._cancelled = True
-        force_setattr(call, "deadline", dispatcher.reactor.seconds())  # which has come: no mercy
-        dispatcher.cancel(self.performed)
-        self._settle(problem(HTTPError(410, "the job was cancelled"), call.request_id))
+        performed, self._cancelled = self._performed, True
+        assert performed is not None
+        # With a deadline that has passed, a worker process is killed.
+        force_setattr(performed.call, "deadline", dispatcher.reactor.seconds())
+        dispatcher.cancel(performed)
+        self._settle(problem(HTTPError(410, "the job was cancelled"), self._request_id))
 
     @property
     def state(self) -> str:
@@ -97,13 +100,16 @@ class Job:
             return "cancelled"
         if self.reply is not None:
             return "done" if self.reply.status < 400 else "failed"
-        return "running" if self.performed in self.performed.executor.jobs()[0] else "waiting"
+        performed = self._performed
+        assert performed is not None
+        running = performed.stream is not None or performed in performed.executor.jobs()[0]
+        return "running" if running else "waiting"
 
     def document(self) -> dict[str, Any]:
         """What is known of it."""
         shown: dict[str, Any] = {
             "job": self.name,
-            "function": self.performed.call.handler.name,
+            "function": self.function,
             "state": self.state,
             "begun": self.begun,
             "items": self.items,
@@ -114,7 +120,7 @@ class Job:
             status, kind = self.reply.status, dict(self.reply.headers).get("content-type", JSON[0])
             if status >= 400 and kind != PROBLEM:  # an answer of the function's own
                 said = HTTPError(status, "the function says why in its answer, the result of this job")
-                shown["error"] = msgspec.Raw(problem(said, self.performed.call.request_id).body)
+                shown["error"] = msgspec.Raw(problem(said, self._request_id).body)
             elif kind in JSON:
                 shown["result" if status < 400 else "error"] = msgspec.Raw(self.reply.body or b"null")
         return shown

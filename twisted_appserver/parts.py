@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from contextvars import Context
 from typing import Any
 
 WINDOW = 8  # parts that may be on their way to a client that has not taken them
@@ -26,7 +27,10 @@ class Parts:
 
     @param items: what the function yields.
     @param encode: an item to bytes; empty ones are left out.
+    @ivar context: of the call. All steps of the generator must run in it, and so must L{close}.
     """
+
+    context: Context
 
     def __init__(self, items: Iterator[Any], encode: Callable[[Any], bytes]) -> None:
         self._items, self._encode = items, encode
@@ -50,11 +54,14 @@ class Parts:
 
     def pump(self, may: Callable[[], bool], send: Callable[[bytes], None]) -> str:
         """
-        Send all, and close the generator.
+        Send all, and close the generator, in the context of its call.
 
         @param may: blocks until another part may be sent; false if nobody wants any.
         @return: the traceback, if it failed.
         """
+        return self.context.run(self._pump, may, send)
+
+    def _pump(self, may: Callable[[], bool], send: Callable[[bytes], None]) -> str:
         try:
             try:
                 for data in self:

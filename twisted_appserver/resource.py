@@ -61,7 +61,7 @@ class AppResource(Resource):
             _write(request, self.dispatcher.refuse(error, _client(request), _headers(request)))
             return NOT_DONE_YET
         job = self.dispatcher.begin(call, lambda call, reply: _write(request, reply, call))
-        if job is not None and (not job.called or job.stream is not None):
+        if job is not None and not request.finished:
             request.notifyFinish().addErrback(lambda _: self.dispatcher.cancel(job))
         return NOT_DONE_YET
 

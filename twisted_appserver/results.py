@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from contextvars import Context
 from types import CoroutineType
 from typing import Any
 
@@ -170,7 +171,20 @@ def fault(error: BaseException, call: Call) -> Reply:
 
 
 def perform(call: Call) -> Reply:
-    """Run the function of a call, here and now. It never raises: a fault becomes a reply too."""
+    """
+    Run the function of a call, here and now. It never raises: a fault becomes a reply too.
+
+    Each call has an empty context of its own, so that no ContextVar, nor the decimal context, carries over to
+    the next call. A generator goes on in the context of its call, wherever it is resumed.
+    """
+    context = Context()
+    reply = context.run(_perform, call)
+    if type(reply.body) is Parts:
+        reply.body.context = context
+    return reply
+
+
+def _perform(call: Call) -> Reply:
     CURRENT.set(call)
     try:
         return encode(call.handler.run(call), call)

@@ -1,13 +1,14 @@
 """Calls performed on the reactor: coroutine functions, and functions that return Deferreds.
 
 Strategy: a coroutine is run up to the first Deferred that it must wait for, and gone on with when that
-fires. Most need not wait, or wait once: C{Deferred.fromCoroutine} would cost more than they do.
+fires. Most need not wait, or wait once: C{Deferred.fromCoroutine} would cost more than they do. All steps of
+a call run in a context of its own, which is empty when the call begins.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from inspect import isawaitable
 from types import CoroutineType
@@ -32,11 +33,9 @@ async def _wait_for(result: Awaitable[Any]) -> Any:
     return await result
 
 
-def _context(call: Call) -> Context:
-    """For what a call does."""
-    context = copy_context()
-    context.run(CURRENT.set, call)
-    return context
+def _run(call: Call) -> Any:
+    CURRENT.set(call)
+    return call.handler.run(call)
 
 
 @implementer(IExecutor)
@@ -65,27 +64,28 @@ class InlineExecutor:
         """
         if self._stopped:
             return problem(HTTPError(503, "the server is stopping"), call.request_id)
+        context = Context()
         try:
-            result = call.handler.run(call)
+            result = context.run(_run, call)
             if type(result) is not dict:
-                return self._other(result, call)
+                return self._other(result, call, context)
             reply = encode(result, call)
         except BaseException as error:
-            return self._ended(fault(error, call))
+            return self._ended(context.run(fault, error, call), context)
         self.completed += 1
         return reply
 
-    def _other(self, result: Any, call: Call) -> Outcome:
+    def _other(self, result: Any, call: Call, context: Context) -> Outcome:
         """What becomes of a result that may have to be awaited."""
         if type(result) is CoroutineType:
-            return self._step(call, result, _context(call), result.send)
+            return self._step(call, result, context, result.send)
         if isawaitable(result):
             waiting = _wait_for(result)
-            return self._step(call, waiting, _context(call), waiting.send)
+            return self._step(call, waiting, context, waiting.send)
         if isinstance(result, AsyncIterator):
             encoder, reply = in_parts(call)
-            return partial(self._send, encoded(result, encoder), reply)
-        return self._ended(encode(result, call))
+            return partial(self._send, encoded(result, encoder), reply, context)
+        return self._ended(context.run(encode, result, call), context)
 
     def _step(
         self, call: Call, coroutine: _Coroutine, context: Context, go_on: Callable[..., Any], came: Any = None
@@ -98,17 +98,17 @@ class InlineExecutor:
             return partial(self._await, awaited, coroutine, context)
         except StopIteration as end:
             try:
-                reply = encode(end.value, call)
+                reply = context.run(encode, end.value, call)
             except BaseException as error:
-                reply = fault(error, call)
+                reply = context.run(fault, error, call)
         except BaseException as error:
-            reply = fault(error, call)
-        return self._ended(reply)
+            reply = context.run(fault, error, call)
+        return self._ended(reply, context)
 
-    def _ended(self, reply: Reply) -> Outcome:
+    def _ended(self, reply: Reply, context: Context) -> Outcome:
         """Count a reply, unless it is one whose parts are still to be made."""
         if type(reply.body) is Parts:
-            return partial(self._send, each(reply.body), reply)
+            return partial(self._send, each(reply.body), reply, context)
         if reply.status < 500:
             self.completed += 1
         else:
@@ -133,9 +133,9 @@ class InlineExecutor:
             go_on, result = result.throwExceptionIntoGenerator, coroutine
         self._go_on(job, self._step(job.call, coroutine, context, go_on, result))
 
-    def _send(self, parts: AsyncGenerator[bytes, None], reply: Reply, job: Job) -> None:
+    def _send(self, parts: AsyncGenerator[bytes, None], reply: Reply, context: Context, job: Job) -> None:
         sending = send_on_reactor(job, parts, reply)
-        self._go_on(job, self._step(job.call, sending, _context(job.call), sending.send))
+        self._go_on(job, self._step(job.call, sending, context, sending.send))
 
     @property
     def running(self) -> int:

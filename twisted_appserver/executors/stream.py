@@ -63,6 +63,7 @@ class Stream:
         if not self.over:
             self.over, self.failure = True, "" if self.dropped else failure
             self.ended()
+            self.made = self.ended = bool  # they refer to the job, which refers to this stream
             self._pass_on()
 
     # ---- who reads them ----
@@ -85,7 +86,7 @@ class Stream:
         if passed and not (self.over or self.dropped):
             self._grant(passed)
         if self.over and not self._kept and self._finish is not None:
-            finish, self._finish = self._finish, None
+            finish, self._write, self._finish = self._finish, None, None
             finish(self.failure)
 
     def pauseProducing(self) -> None:

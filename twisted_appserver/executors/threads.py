@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_appserver.binding import Handler
-from twisted_appserver.calls import CURRENT, Reply
+from twisted_appserver.calls import Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.bell import Bell
 from twisted_appserver.executors.interface import IExecutor, Job
@@ -126,6 +126,7 @@ class ThreadExecutor:
     def _where(self) -> str:
         """Where each of them stands."""
         frames, shown = sys._current_frames(), []
+        del frames[get_ident()]  # this frame, which refers to them
         for job, ident in list(self._running.items()):
             if ident in frames:
                 stack = "".join(traceback.format_stack(frames[ident])[-3:])
@@ -231,7 +232,6 @@ class ThreadExecutor:
             if now - since > HOLD:
                 self._hand_back()
                 since = now
-        CURRENT.set(None)
         self._hand_back()
 
     def _hand_back(self) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextvars import Context
 from importlib import import_module
 from typing import Any, TextIO
 
@@ -88,7 +89,7 @@ class Work:
 
     def _call(self, item: Any) -> None:
         try:
-            self._function(item)
+            Context().run(self._function, item)  # so that nothing in a context carries over to the next task
         except BaseException as error:  # sys.exit() too; Ctrl-C is the main thread's
             traceback.print_exc()
             raise TaskFailed from error

@@ -1,0 +1,116 @@
+"""
+What is left of calls that are over: counts of objects, and functions whose calls leave in many ways.
+
+Objects that the garbage collector does not track, like most Structs, are counted where tracked ones refer to
+them, and all objects whatsoever as blocks of memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.web.server import Request
+
+from twisted_appserver import Call, HTTPError, Reply, Route
+from twisted_appserver.channel import Counted, HTTPChannel
+from twisted_appserver.executors.interface import Job as Performed
+from twisted_appserver.executors.stream import Stream
+from twisted_appserver.heads import beginnings
+from twisted_appserver.jobs import Job
+from twisted_appserver.parts import Parts
+from twisted_appserver.routing import Router
+
+KINDS = {Call, Reply, Stream, Parts, Performed, Job, Counted, HTTPChannel, Request, Router}
+
+
+def census() -> Counter[str]:
+    """How many objects there are of each of these kinds."""
+    objects = gc.get_objects()
+    objects += gc.get_referents(*objects)
+    found = {id(each): type(each).__name__ for each in objects if type(each) in KINDS}
+    return Counter(found.values())
+
+
+def blocks() -> int:
+    """How many small objects there are, tracked or not, when all garbage is collected."""
+    beginnings.clear()
+    gc.collect()
+    return sys.getallocatedblocks()
+
+
+def plain(call: Call) -> dict[str, Any]:
+    return {"bytes": len(call.body)}
+
+
+def fails(call: Call) -> dict[str, Any]:
+    raise HTTPError(418, "no tea")
+
+
+def breaks(call: Call) -> dict[str, Any]:
+    raise ValueError("a fault")
+
+
+def hangs(call: Call) -> dict[str, Any]:
+    time.sleep(0.05)
+    return {}
+
+
+def counts(call: Call) -> Iterator[dict[str, Any]]:
+    for number in range(20):
+        yield {"number": number}
+
+
+def late(call: Call) -> Iterator[dict[str, Any]]:
+    yield {"number": 0}
+    raise ValueError("after the first item")
+
+
+def endless(call: Call) -> Iterator[dict[str, Any]]:
+    while True:
+        yield {"text": "x" * 10_000}
+
+
+def text(call: Call) -> Reply:
+    return Reply(f"{n}\n" for n in range(20))
+
+
+async def coroutine(call: Call) -> dict[str, Any]:
+    await deferLater(reactor, 0)
+    return {}
+
+
+async def waits(call: Call) -> dict[str, Any]:
+    await Deferred()
+    return {}
+
+
+async def async_counts(call: Call) -> AsyncIterator[dict[str, Any]]:
+    for number in range(20):
+        await deferLater(reactor, 0)
+        yield {"number": number}
+
+
+async def async_endless(call: Call) -> AsyncIterator[dict[str, Any]]:
+    while True:
+        await deferLater(reactor, 0)
+        yield {"text": "x" * 10_000}
+
+
+HERE = (plain, fails, breaks, counts, late, endless, text)
+ON_REACTOR = (coroutine, waits, async_counts, async_endless)
+url_patterns = (
+    *((rf"/{function.__name__}", function) for function in (*HERE, *ON_REACTOR)),
+    *(Route(rf"/inline/{function.__name__}", function, executor="inline") for function in HERE),
+    Route(r"/hangs", hangs, timeout=0.01),
+    Route(r"/late_coroutine", waits, timeout=0.01),
+    (r"/pid", lambda: {"pid": os.getpid()}),
+)

@@ -1,0 +1,196 @@
+"""Tests that nothing of a call that is over stays in memory, however it ended."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from tests.leaks import blocks, census
+from tests.wire import connect, exchange, request
+from twisted_appserver.service import AppService, make_service
+
+BODY = b"x" * 20_000
+MANY = 50  # clients of each kind, ten at the same time
+FEW = 10  # of those that take long
+KIND = (("Content-Type", "application/octet-stream"),)
+LATER = (("Prefer", "respond-async"),)
+
+Ask = Callable[[int], Coroutine[Any, Any, None]]
+
+
+def ask(target: str, status: int, headers: tuple[tuple[str, str], ...] = (), method: str = "POST") -> Ask:
+    """What asks for a target, with a body, and sees that it is answered so."""
+
+    async def once(port: int) -> None:
+        connection = await connect(port)
+        body = BODY if method == "POST" else b""
+        for _ in range(2):  # on the same connection
+            answer = await connection.send(request(method, target, body, (*KIND, *headers)))
+            assert answer.status == status, answer
+        await connection.close()
+
+    return once
+
+
+def leave(target: str, after: int, headers: tuple[tuple[str, str], ...] = ()) -> Ask:
+    """What asks for a target, and goes when so many bytes have come."""
+
+    async def once(port: int) -> None:
+        connection = await connect(port)
+        connection.transport.write(request("POST", target, BODY, KIND))  # type: ignore[union-attr]
+        while len(connection.unread) < after:
+            await deferLater(reactor, 0.001)
+        await connection.close()
+
+    return once
+
+
+async def broken(port: int) -> None:
+    """Ask for an answer that breaks off."""
+    for target in ("/late", "/inline/late"):
+        connection = await connect(port)
+        answer = connection.send(request("POST", target, BODY, KIND))
+        answer.addErrback(lambda failure: failure.trap(ConnectionError) and None)
+        assert await answer is None
+
+
+async def job(port: int) -> None:
+    """Begin a job, wait for its end and forget it."""
+    for target in ("/plain", "/counts", "/inline/counts", "/async_counts", "/text"):
+        made = await exchange(port, request("POST", target, BODY, (*KIND, *LATER)))
+        place = "/-/jobs/" + made.json["job"]
+        while (await exchange(port, request("GET", place))).json["state"] in ("waiting", "running"):
+            await deferLater(reactor, 0.001)
+        assert (await exchange(port, request("DELETE", place))).json["state"] == "done"
+
+
+async def cancelled_job(port: int) -> None:
+    """Begin a job, and cancel it."""
+    made = await exchange(port, request("POST", "/waits", BODY, (*KIND, *LATER)))
+    for _ in range(2):
+        seen = await exchange(port, request("DELETE", "/-/jobs/" + made.json["job"]))
+        assert seen.json["state"] == "cancelled", seen
+
+
+async def refused(port: int) -> None:
+    """Ask for what is refused before there is a call: too long a body, and no HTTP."""
+    for data in (request("POST", "/plain", b"x" * 200_000, KIND), b"nonsense\r\n\r\n"):
+        answer = await exchange(port, data)
+        assert answer.status in (400, 413), answer
+
+
+ALIKE: dict[str, Ask] = {
+    "plain": ask("/plain", 200),
+    "plain on the reactor": ask("/inline/plain", 200),
+    "a GET that is known": ask("/plain", 200, method="GET"),
+    "a coroutine": ask("/coroutine", 200),
+    "an error": ask("/fails", 418),
+    "a fault": ask("/breaks", 500),
+    "a fault on the reactor": ask("/inline/breaks", 500),
+    "no such path": ask("/nothing", 404),
+    "a foreign page": ask("/plain", 403, (("Origin", "http://evil.example"),)),
+    "a stream": ask("/counts", 200),
+    "a stream on the reactor": ask("/inline/counts", 200),
+    "an asynchronous stream": ask("/async_counts", 200),
+    "a Reply in parts": ask("/text", 200),
+    "only the head of a stream": ask("/counts", 200, method="HEAD"),
+    "a stream whose client goes": leave("/endless", 100_000),
+    "a stream on the reactor whose client goes": leave("/inline/endless", 100_000),
+    "an asynchronous stream whose client goes": leave("/async_endless", 100_000),
+    "a client that goes at once": leave("/plain", 0),
+    "a client that goes while a coroutine waits": leave("/waits", 0),
+    "a coroutine that is late": ask("/late_coroutine", 504),
+    "a stream that breaks off": broken,
+    "refused": refused,
+}
+JOBS: dict[str, Ask] = {"a job": job, "a job that is cancelled": cancelled_job}
+
+# A Failure that is thrown into a coroutine refers to itself, by the frames of its traceback.
+THROWN = ("a coroutine that is late", "a client that goes while a coroutine waits", "a job that is cancelled")
+
+
+class LeakTests(TestCase):
+    timeout = 120
+
+    async def service(self, **options: Any) -> AppService:
+        service = make_service(
+            reactor=reactor, port=0, app="tests.leaks", max_body=100_000, workers=2, threads=4, **options
+        )
+        service.startService()
+        self.addCleanup(service.stopService)
+        await service.started
+        return service
+
+    async def repeat(self, service: AppService, once: Ask, port: int, count: int) -> None:
+        """Ask so often, ten at the same time, and wait until the connections are closed."""
+        for _ in range(count // 10):
+            await gatherResults([Deferred.fromCoroutine(once(port)) for _ in range(10)])
+        executor = service.executor
+        while (
+            service.dispatcher.in_flight or executor.running or executor.pending or service.site.connections
+        ):
+            await deferLater(reactor, 0.002)
+
+    async def check(self, service: AppService, port: int, kinds: dict[str, Ask], count: int = MANY) -> None:
+        """Calls of each kind leave nothing, most without a collection of garbage."""
+        for once in kinds.values():
+            await self.repeat(service, once, port, 10)  # so that caches are filled
+        self.flushLoggedErrors()
+        kept, before = blocks(), census()
+        for name, once in kinds.items():
+            gc.disable()
+            try:
+                await self.repeat(service, once, port, count)
+                self.flushLoggedErrors()
+                left = await self.left(before, name in THROWN)
+            finally:
+                gc.enable()
+            self.assertLess(max(left.values(), default=0), 3, f"{name} leaves {left}")
+        self.assertLess(blocks() - kept, max(len(kinds) * count // 2, 500), "objects are left")
+
+    async def left(self, before: Counter[str], collect: bool) -> Counter[str]:
+        """What is left, once the threads and sockets have let go of it."""
+        end = reactor.seconds() + 5  # type: ignore[attr-defined]
+        while True:
+            if collect:
+                gc.collect()
+            left = census() - before
+            if not left or reactor.seconds() > end:  # type: ignore[attr-defined]
+                return left
+            await deferLater(reactor, 0.05)
+
+    async def test_threads(self) -> None:
+        """In threads and on the reactor, over our channel."""
+        service = await self.service()
+        await self.check(service, service.ports[0].getHost().port, {**ALIKE, **JOBS})
+        await self.check(service, service.ports[0].getHost().port, {"late": ask("/hangs", 504)}, FEW)
+
+    async def test_processes(self) -> None:
+        """In worker processes."""
+        service = await self.service(server_type="forked")
+        await self.check(service, service.ports[0].getHost().port, {**ALIKE, **JOBS})
+        await self.check(service, service.ports[0].getHost().port, {"late": ask("/hangs", 504)}, FEW)
+
+    async def test_twisted_channel(self) -> None:
+        """Over the channel of twisted.web."""
+        service = await self.service(channel="twisted")
+        await self.check(service, service.ports[0].getHost().port, ALIKE)
+
+    async def test_resource(self) -> None:
+        """As a resource of a stock Site."""
+        service = await self.service()
+        site = Site(service.resource)
+        root = Resource()
+        root.putChild(b"app", service.resource)
+        port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        await self.check(service, port.getHost().port, ALIKE)
