@@ -16,10 +16,13 @@ def main() -> int:
     parser.add_argument("--type", choices=("threaded", "forked", "cluster"), help="only this one")
     parser.add_argument("--only", default="", help="the one kind of fault, like kill")
     parser.add_argument("--pause", type=float, default=0.15, help="seconds between two faults (0.15)")
+    parser.add_argument("--soak", action="store_true", help="traffic of every kind besides; flat memory")
     given = parser.parse_args()
     types = [given.type] if given.type else ["threaded", "forked"]
     seconds = given.minutes * 60 / len(types)
-    results = [run(each, seconds, given.seed, pause=given.pause, only=given.only) for each in types]
+    results = [
+        run(each, seconds, given.seed, pause=given.pause, only=given.only, soak=given.soak) for each in types
+    ]
     for result in results:
         print(json.dumps(result, indent=1))
     wrong = [line for result in results for line in result["wrong"]]

@@ -6,15 +6,23 @@ import ctypes
 import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from twisted_appserver import Route
 
-# One descriptor for each process, however often this is imported anew.
-_flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-_file = sys.__dict__.get("_runs") or os.open(os.environ.get("RUNS", os.devnull), _flags)
-sys.__dict__["_runs"] = _file
+
+def _opened(suffix: str) -> int:
+    """One descriptor for each file and process, however often this is imported anew."""
+    path = os.environ["RUNS"] + suffix if "RUNS" in os.environ else os.devnull
+    if path not in sys.__dict__:
+        sys.__dict__[path] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    return int(sys.__dict__[path])
+
+
+_file, _streams = _opened(""), _opened("-streams")
 _kept: list[bytes] = []
+PARTS = 200  # of a stream
 
 
 def _note(number: int) -> None:
@@ -70,7 +78,22 @@ def crashes(number: int) -> dict[str, Any]:
     return {}
 
 
+def measures(number: int, text: str) -> dict[str, Any]:
+    _note(number)
+    return {"number": number, "size": len(text)}
+
+
+def streams(number: int) -> Iterator[dict[str, Any]]:
+    """Note the begin and the end in another file."""
+    os.write(_streams, b"begun\n")
+    try:
+        for part in range(PARTS):
+            yield {"part": part, "text": "x" * 1000}
+    finally:
+        os.write(_streams, b"ended\n")
+
+
 url_patterns = tuple(
     Route(rf"/{function.__name__}/(?P<number>\d+)", function, timeout=1.0 if function is hangs else None)
-    for function in (quick, slow, large, prints, leaks, raises, hangs, crashes)
+    for function in (quick, slow, large, prints, leaks, raises, hangs, crashes, measures, streams)
 )

@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.faults.load import TURNED_AWAY, Load
 from tests.faults.mischief import Mischief, children
+from tests.faults.soak import Memory, Traffic, unfinished
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ALLOWED = {  # besides 200; 502 also where a worker was killed, and 504 where one was frozen
@@ -154,9 +155,16 @@ def least_each_second(load: Load, seconds: float) -> int:
 
 
 def run(
-    server_type: str, seconds: float, seed: int, clients: int = 12, pause: float = 0.15, only: str = ""
+    server_type: str,
+    seconds: float,
+    seed: int,
+    clients: int = 12,
+    pause: float = 0.15,
+    only: str = "",
+    soak: bool = False,
 ) -> dict[str, Any]:
     """
+    @param soak: whether there is traffic of every kind besides, and the memory is watched.
     @param pause: seconds between two faults, on average.
     @param only: the one kind of fault; all if empty.
     @return: figures, and under C{wrong} all that breaks a promise.
@@ -172,11 +180,19 @@ def run(
             mischief = Mischief(server.pid, server.port, seed, forked, pause, only)
             load.start()
             mischief.start()
+            traffic, memory = Traffic(server.port, seed, forked), Memory(server.pid)
+            beside = (traffic, memory) if soak else ()
+            for each in beside:
+                each.start()
             least = least_each_second(load, seconds)
+            for each in beside:
+                each.stop()
             mischief.stop()
             load.stop()
             wrong = wrong_outcomes(load, forked, cluster) + too_many_failed(load, mischief.done["kill"], most)
             wrong += wrong_runs(load, server.runs) + leaks(server, before, cluster)
+            wrong += traffic.unexplained() + memory.wrong()
+            wrong += unfinished(f"{server.runs}-streams", forked) if soak else []
             after = server.figures()
         finally:
             status = server.stop()
@@ -191,5 +207,8 @@ def run(
         "answers": counts,
         "before": before,
         "after": after,
+        "traffic": dict(traffic.done),
+        "excused": dict(traffic.excused),
+        "memory": memory.quarters(),
         "wrong": wrong,
     }
