@@ -8,6 +8,7 @@ The modules:
   - L{patterns}: url_patterns as the user writes them; L{routing} finds the function for a path,
     L{matching} what in a pattern may take for ever.
   - L{guard}: who may ask; L{access} and L{passwords}: who someone is.
+  - L{children}: processes that functions fork inherit neither our signal handlers nor our connections.
   - L{executors}: where a call is performed: inline, threads, processes, a cluster.
   - L{dispatch}: the narrow waist through which every call goes; L{deadlines} keeps its time limits,
     L{overload} tells how long to wait where there is too much to do.

@@ -116,6 +116,10 @@ class Hub:
     def fileno(self) -> int:
         return -1 if self._poll is None else int(self._poll.fileno())
 
+    def descriptors(self) -> list[int]:
+        """All that it and its reactor watch."""
+        return [self.fileno(), *self._transports, *descriptors_of(self._reactor)]
+
     def logPrefix(self) -> str:
         return "Hub"
 
@@ -172,6 +176,22 @@ def _hand_over(transport: Any, reactor: Any) -> None:
     transport.stopReading()
     transport.reactor = reactor
     transport.startReading()
+
+
+def descriptors_of(reactor: Any) -> list[int]:
+    """
+    The descriptors that a reactor watches, and that of its epoll, if it runs and watches descriptors.
+
+    A thread that has just forked calls this, when the reactor's thread may have been changing its tables. The
+    epoll reactor's C{getReaders} combines two of them, which may not agree at that moment.
+    """
+    if not getattr(reactor, "running", False) or not IReactorFDSet.providedBy(reactor):
+        return []
+    table: dict[int, Any] | None = getattr(reactor, "_selectables", None)
+    if table is None:
+        return [each.fileno() for each in (*reactor.getReaders(), *reactor.getWriters())]
+    poller: Any = getattr(reactor, "_poller", None)
+    return [*table, poller.fileno()] if hasattr(poller, "fileno") else [*table]
 
 
 def at_end_of_turn(reactor: Any) -> Callable[[Callable[[], None]], None]:

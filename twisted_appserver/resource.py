@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from io import SEEK_END
 from typing import Any
 
@@ -13,12 +14,14 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from twisted_appserver.calls import Call, Reply
+from twisted_appserver.children import protect
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
+from twisted_appserver.hub import descriptors_of
 from twisted_appserver.routing import Router
 from twisted_appserver.statuses import title
 from twisted_appserver.targets import check_host, make_call
@@ -52,6 +55,7 @@ class AppResource(Resource):
             router = patterns if isinstance(patterns, Router) else Router(patterns)
             executors = {"inline": InlineExecutor(), "threads": executor or ThreadExecutor(reactor)}
             patterns = Dispatcher(reactor, router, executors, "threads")
+            protect(reactor, partial(descriptors_of, reactor))
         self.dispatcher, self._max_body = patterns, max_body
 
     def render(self, request: Any) -> Any:

@@ -20,6 +20,7 @@ from twisted_appserver.accesslog import AccessLog
 from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import Figures
 from twisted_appserver.application import Application
+from twisted_appserver.children import protect, unprotect
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.cluster import DaskExecutor
@@ -125,6 +126,7 @@ class AppService(Service):
         if settings.log_format or (sys.__stdout__ is not None and sys.__stdout__.isatty()):
             self.dispatcher.observers.append(self._requests)
         self.site.ports = list(self.ports)
+        protect(self, self.site.descriptors)
         started = [executor.start() for executor in self.dispatcher.executors.values()]
         gatherResults(started, consumeErrors=True).addCallbacks(self._begun, self._not_begun)
         self.log.info("{line}", line=self.line())
@@ -232,6 +234,7 @@ class AppService(Service):
             self._access_log.close()
             self._access_log = None
         self.dispatcher.stop()
+        unprotect(self)
 
 
 def make_service(

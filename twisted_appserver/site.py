@@ -79,6 +79,12 @@ class AppSite(Site):
         """How many are open."""
         return len(self._channels)
 
+    def descriptors(self) -> list[int]:
+        """Those of its ports and connections, and all that its reactor watches."""
+        transports = [channel.transport for channel in self._channels]
+        opened = [each.fileno() for each in (*self.ports, *transports) if hasattr(each, "fileno")]
+        return opened + self.hub.descriptors()
+
     def answer(self, channel: HTTPChannel, call: Call, reply: Reply) -> None:
         """
         Have an answer sent with all others at the end of this reactor turn. A client that is woken by each

@@ -179,6 +179,14 @@ MUTATIONS = (
     Mutation("tqueue/stores/postgresql.py", "                return True\n            except self._psycopg.Error",
              "                return False\n            except self._psycopg.Error",
              "tqueue.test_stores.PostgreSQLTests.test_answer_lost"),
+    Mutation("children.py", "pthread_sigmask(signal.SIG_BLOCK, _forking.handled)",
+             "pthread_sigmask(signal.SIG_BLOCK, ())", "test_children.SignalTests.test_signals_end_children"),
+    Mutation("children.py", "        signal.signal(number, signal.SIG_DFL)", "        pass",
+             "test_children.SignalTests.test_children_have_default_handlers"),
+    Mutation("children.py", "os.dup2(null, number, inheritable=False)", "pass",
+             "test_children.InheritanceTests.test_port_is_free_after_kill"),
+    Mutation("executors/worker.py", "        if self._signals.changed:", "        if False:",
+             "test_children.SignalTests.test_changes_end_with_the_call"),
 )  # fmt: skip
 
 

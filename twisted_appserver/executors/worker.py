@@ -23,6 +23,7 @@ from msgspec.structs import force_setattr, replace
 from twisted_appserver.application import Application
 from twisted_appserver.binding import Handler
 from twisted_appserver.calls import CURRENT, Call, Reply
+from twisted_appserver.children import ignore, protect
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.frames import (
     Calls,
@@ -38,6 +39,7 @@ from twisted_appserver.executors.frames import (
     ready,
 )
 from twisted_appserver.executors.progress import Progress
+from twisted_appserver.executors.signals import Signals
 from twisted_appserver.executors.watchdog import watch
 from twisted_appserver.parts import WINDOW, Parts
 from twisted_appserver.results import perform
@@ -138,6 +140,7 @@ class Worker:
             _log_to(sys.stderr)
         self._handlers = router.handlers
         self._progress = Progress(start.progress)
+        self._signals = Signals()  # with the handlers that the application sets when imported
         gc.freeze()  # what is there now stays: no collection of garbage need look at it
         self._send(ready(router))
 
@@ -150,10 +153,17 @@ class Worker:
             if type(reply.body) is Parts:
                 failure = self._send_parts(reply)
                 _flush()
+                self._restore()
                 self._send(End(failure, perf_counter() - begun))
                 return
+            self._restore()
             _flush()
         self._send(Replies([reply], [perf_counter() - begun]))
+
+    def _restore(self) -> None:
+        """Keep what the function has changed about signals from the next call."""
+        if self._signals.changed:
+            self._signals.restore()
 
     def _send_parts(self, reply: Reply) -> str:
         self._granted = WINDOW
@@ -186,8 +196,9 @@ def main() -> None:
     # The server decides when a worker ends, by closing its standard input: a signal to the whole group
     # (Ctrl-C, systemd) must not cut a call short. A handler, unlike SIG_IGN, is not left to child processes.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, ignore)
     inbound, outbound = take_streams()
+    protect(main, lambda: (inbound, outbound.fileno()))
     watch(inbound)
     Worker(inbound, outbound).run()
 

@@ -1,0 +1,57 @@
+"""Undo what a function of a worker process has changed about signals, before the next call.
+
+Strategy: functions run in the main thread of a worker, so they can set signal handlers, timers and masks. To
+compare all handlers after each call would cost more than a quick call does. So the functions of the module
+C{signal} that change something are replaced by ones that also remember that they were called.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+CHANGING = ("signal", "alarm", "setitimer", "pthread_sigmask", "set_wakeup_fd")  # where the system has them
+TIMERS = ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
+
+
+class Signals:
+    """
+    The signal handlers and blocked signals of a process, as they are now.
+
+    @ivar changed: whether something may have changed since.
+    """
+
+    def __init__(self) -> None:
+        self._handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        self._mask = (
+            signal.pthread_sigmask(signal.SIG_BLOCK, ()) if hasattr(signal, "pthread_sigmask") else set()
+        )
+        self.changed = False
+        for name in CHANGING:
+            if hasattr(signal, name):
+                setattr(signal, name, self._noticed(getattr(signal, name)))
+
+    def _noticed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def noticed(*args: Any, **options: Any) -> Any:
+            self.changed = True
+            return function(*args, **options)
+
+        return noticed
+
+    def restore(self) -> None:
+        """Stop all timers, and make handlers and blocked signals what they were."""
+        for name in TIMERS:
+            if hasattr(signal, name):
+                signal.setitimer(getattr(signal, name), 0)
+        for number, handler in self._handlers.items():
+            if (
+                handler is not None and signal.getsignal(number) != handler
+            ):  # None: it was not set from Python
+                signal.signal(number, handler)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        signal.set_wakeup_fd(-1)
+        self.changed = False
