@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_appserver.tqueue.queues import Config, Queue, Remembered, Task, lane
+from twisted_appserver.tqueue.queues import MARK, Config, Queue, Remembered, Task, forget, lane, lane_of
 
 
 def filled(kind: str = "fifo", count: int = 3, **options: object) -> Queue:
@@ -77,8 +77,8 @@ class LeaseTests(SynchronousTestCase):
         queue = filled()
         task = queue.take(0.0, 10.0)
         assert task is not None
-        self.assertEqual((queue.alarm, queue.expire(9.99), queue.find(1)), (10.0, [], task))
-        self.assertEqual((queue.expire(10.0), queue.find(1)), ([task], None))
+        self.assertEqual((queue.alarm, queue.expire(9.99), queue.find(1)), (10.0, ([], []), task))
+        self.assertEqual((queue.expire(10.0), queue.find(1)), (([task], []), None))
         again = queue.take(10.0, 10.0)
         assert again is not None
         self.assertEqual((again.number, again.deliveries), (1, 2))
@@ -89,7 +89,7 @@ class LeaseTests(SynchronousTestCase):
         task = queue.take(0.0, 10.0)
         assert task is not None
         queue.extend(task, 9.0, 10.0)
-        self.assertEqual((queue.expire(18.9), queue.expire(19.0)), ([], [task]))
+        self.assertEqual((queue.expire(18.9), queue.expire(19.0)), (([], []), ([task], [])))
 
     def test_delivery(self) -> None:
         """Who names another delivery than the present one does not find the task."""
@@ -107,7 +107,7 @@ class LeaseTests(SynchronousTestCase):
         for now in (0.0, 1.0):
             self.assertEqual(taken(queue, now, 1.0), [1])
             queue.expire(now + 1.0)
-        self.assertEqual((taken(queue), list(queue.buried), queue.unfinished), ([], [1], 1))
+        self.assertEqual((taken(queue), list(queue.buried), queue.unfinished), ([], [1], 0))
         self.assertEqual([task.deliveries for task in queue.kick(5, 2.0)], [0])
         self.assertEqual(taken(queue, 2.0), [1])
 
@@ -127,7 +127,7 @@ class LeaseTests(SynchronousTestCase):
         queue.place(Task(1, b"{}", due=5.0), 0.0)
         queue.place(Task(2, b"{}"), 0.0)
         self.assertEqual((len(queue.ready), len(queue.delayed), queue.unfinished), (1, 1, 2))
-        self.assertEqual((queue.alarm, len(queue.expire(5.0))), (5.0, 1))
+        self.assertEqual((queue.alarm, len(queue.expire(5.0)[1])), (5.0, 1))
         self.assertEqual(taken(queue), [1, 2])
 
 
@@ -144,9 +144,10 @@ class RoomTests(SynchronousTestCase):
         self.assertTrue(queue.has_room)
 
     def test_keys(self) -> None:
-        """The next key of a lane replaces the one before; other keys are lanes of their own."""
-        self.assertEqual(lane("me:17"), lane("me:18"))
-        self.assertEqual((lane("order-4711"), lane("a:b")), ("order-4711", "a:b"))
-        queue = Queue("q")
-        queue.keys[lane("me:17")] = Remembered("me:17", 1, 5.0)
-        self.assertEqual((queue.forget(4.9), queue.forget(5.0), queue.keys), ([], ["me"], {}))
+        """A key is any text; only those of clients have lanes, where the next replaces the one before."""
+        self.assertEqual(lane(MARK + "me:17"), lane(MARK + "me:18"))
+        keys = ["invoice:1", "invoice:2", "me", "a:b", "", "1", ":1", MARK, MARK + "me"]
+        self.assertEqual(list(map(lane, keys)), keys)
+        self.assertNotIn(lane_of("kick", "me"), keys)
+        known = {lane(MARK + "me:17"): Remembered(MARK + "me:17", 1, 5.0)}
+        self.assertEqual((forget(known, 4.9), forget(known, 5.0), known), ([], [MARK + "me"], {}))

@@ -24,7 +24,7 @@ from twisted_appserver.tqueue.brokers import make_broker
 from twisted_appserver.tqueue.interface import EMPTY, FULL, SHUTDOWN, AwayError, IBroker, LimitError
 from twisted_appserver.tqueue.queues import Task
 from twisted_appserver.tqueue.stores import open_store, schema, turn
-from twisted_appserver.tqueue.stores.postgresql import DEFAULT
+from twisted_appserver.tqueue.stores.batch import USUAL
 
 SOON = 0.4  # seconds that a lease or a delay lasts
 
@@ -257,7 +257,7 @@ class StoreCases:
     async def superseded(self, test: Any, broker: Any) -> None:
         first = begin(broker.get("q", None, "g:1", 20.0))
         await deferLater(reactor, 0.1)
-        again = begin(broker.get("q", None, "g:1", 20.0))
+        again = begin(broker.get("q", None, "g:1", 25.0))
         test.assertEqual(await first, EMPTY)
         (number,) = await put(broker, 1)
         test.assertEqual((await again).number, number)
@@ -278,15 +278,15 @@ class StoreCases:
         test.assertEqual((await broker.get("q")).number, number)
 
     async def join(self, test: Any, broker: Any) -> None:
-        test.assertEqual(await broker.join("q"), 0)
+        test.assertEqual(await broker.join("q"), (0, 0))
         await put(broker, 2)
-        test.assertEqual(await broker.join("q"), 2)
+        test.assertEqual(await broker.join("q"), (2, 0))
         waiting = begin(broker.join("q", 20.0))
         for _ in range(2):
             task = await broker.get("q")
             test.assertFalse(waiting.called)
             await broker.done("q", task.number)
-        test.assertEqual(await waiting, 0)
+        test.assertEqual(await waiting, (0, 0))
 
     async def shutdown(self, test: Any, broker: Any) -> None:
         (number,) = await put(broker, 1)
@@ -317,7 +317,7 @@ class StoreCases:
         await broker.change("q", {"maxsize": 5})
         waiting = begin(broker.join("q", 20.0))
         await broker.delete("q")
-        test.assertEqual(await waiting, 0)
+        test.assertEqual(await waiting, (0, 0))
         test.assertEqual((await broker.config("q")).maxsize, 0)
         test.assertEqual(await broker.get("q"), EMPTY)
         await put(broker, 1)
@@ -435,8 +435,7 @@ class StoreTests(StoreTestCase):
         await broker.put("q", Task(0, b"{}"), "k:1")
         await deferLater(reactor, SOON + 0.1)
         await broker.change("q", {"remember": 60.0})
-        broker._tidying.cancel()
-        broker._tidy()
+        broker._tidy(reactor.seconds())  # type: ignore[attr-defined]
         number = (await broker.put("q", Task(0, b"{}"), "k:2")).number
         await broker.stop()
         broker = self.broker(path)
@@ -515,7 +514,7 @@ class PostgreSQLTests(StoreTestCase):
             joining = begin(here.join("q", 20.0))
             await deferLater(reactor, 0.01)
             await there.done("q", put_number)
-            self.assertEqual(await joining, 0)
+            self.assertEqual(await joining, (0, 0))
         await put(here, 1)
         waiting = begin(here.put("q", Task(0, b"{}"), "", 20.0))
         await deferLater(reactor, 0.01)
@@ -616,7 +615,7 @@ class PostgreSQLTests(StoreTestCase):
         connection = self.connect(url)
         connection.execute(schema.MIGRATIONS[0])
         connection.execute("UPDATE tqueue.meta SET version = 1")
-        connection.execute("INSERT INTO tqueue.queues (name, config) VALUES ('q', %s)", (DEFAULT,))
+        connection.execute("INSERT INTO tqueue.queues (name, config) VALUES ('q', %s)", (USUAL,))
         connection.execute(
             'INSERT INTO tqueue.tasks (queue, number, body, priority, "order", state, first, second, '
             "third) VALUES (1, nextval('tqueue.numbers'), '{}', 0, '', 0, 0, '', 1)"
@@ -626,10 +625,12 @@ class PostgreSQLTests(StoreTestCase):
         )
         broker = self.broker(url)
         self.assertEqual((await broker.put("q", Task(0, b"{}"), "lane:1")).number, 1)
+        self.assertNotEqual((await broker.put("q", Task(0, b"{}"), "lane:2")).number, 1)
+        self.assertEqual((await broker.put("q", Task(0, b"other"), "lane:1")).number, 1)
         self.assertEqual((await broker.get("q", None, "holder")).number, 1)
         self.assertEqual((await broker.get("q", None, "holder")).number, 1)
         self.assertEqual((await broker.done("q", 1)).number, 1)
-        self.assertEqual((await put(broker, 1)), [2])
+        self.assertEqual((await put(broker, 1)), [3])
 
     async def test_foreign_notes(self) -> None:
         """What others notify in our channel is no matter of ours, also in the midst of work."""

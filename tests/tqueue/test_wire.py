@@ -58,9 +58,7 @@ class ArticleTests(WireCase):
         """In both slash forms, by GET or POST, the answers are exactly those of the design."""
         for slash in ("/", ""):
             for empty in (None, b""):
-                put = self.ask(
-                    "/painter/put" + slash, b"color=red&worker=me", "application/x-www-form-urlencoded"
-                )
+                put = self.ask("/painter/put" + slash, b"color=red&worker=painter", FORM)
                 self.assertEqual(put[0], 200)
                 task_id = put[1]["task_id"]
                 self.assertTrue(task_id)
@@ -118,7 +116,7 @@ class ArticleTests(WireCase):
 
     def test_json_stays(self) -> None:
         """A task in JSON comes back to the last digit, without the reserved name."""
-        text = b'{"n": 12345678901234567890123, "x": 0.10, "worker": "me", "null": null}'
+        text = b'{"n": 12345678901234567890123, "x": 0.10, "worker": "painter", "null": null}'
         self.ask("/painter/put/", text)
         task = self.ask("/painter/get/")[1]["task"]
         self.assertEqual(task, {"n": 12345678901234567890123, "x": 0.1, "null": None})
@@ -133,11 +131,63 @@ class ArticleTests(WireCase):
         for query in ({"timeout": -1}, {"timeout": "nan"}, {"lease": 0}, {"priority": "nan"}, {"prio": 1}):
             status, problem = self.ask("/painter/get/", **query)
             self.assertEqual((status, next(iter(query)) in problem["detail"]), (422, True), problem)
-        prefix = self.ask("/painter/put/")[1]["task_id"][:-1]
-        for path in ("peek?n=-1", "kick?n=99999999999999999999", f"done/{prefix}1?delivery=-1"):
+        task_id = self.ask("/painter/put/")[1]["task_id"]
+        for path in ("peek?n=-1", "kick?n=99999999999999999999", f"done/{task_id}?delivery=-1"):
             self.assertEqual(self.ask(f"/painter/{path}")[0], 422)
-        for digits in ("zz", "-1", "²", "f" * 16):
-            self.assertEqual(self.ask(f"/painter/done/{prefix}{quote(digits)}")[1]["task_id"], "")
+
+    def test_ids_cannot_be_guessed(self) -> None:
+        """An id is accepted only as it was given, in its queue; from one id no other can be made."""
+        ids = [self.ask(f"/{name}/put/")[1]["task_id"] for name in "ppq"]
+        for name in "ppq":
+            self.ask(f"/{name}/get/")
+        number, _, signature = ids[0].partition("-")
+        self.assertEqual(len({each.partition("-")[2] for each in ids}), 3)
+        other = "0" if signature[-1] != "0" else "1"
+        wrong = [number, number + "-", f"0{number}-{signature}", f"{int(number) + 1}-{signature}", ids[2]]
+        wrong += [ids[0] + "0", ids[0][:-1], ids[0].upper() + "\n", ids[0][:-1] + other]
+        wrong += ["zz", "-1", "²", "f" * 16, f"²-{signature}"]
+        for task_id in wrong:
+            for verb in ("done", "extend", "release", "bury"):
+                self.assertEqual(self.ask(f"/p/{verb}/{quote(task_id)}")[1]["task_id"], "", (verb, task_id))
+        self.assertEqual(self.ask(f"/p/done/{ids[0]}")[1]["task_id"], ids[0])
+
+    def test_worker_is_reserved(self) -> None:
+        """A field of that name is an error, unless it repeats the name of the queue."""
+        for body, kind in ((b'{"worker": "me"}', "application/json"), (b"worker=me&n=1", FORM),
+                           (b'{"worker": 1}', "application/json"), (b"worker=p&worker=p", FORM)):  # fmt: skip
+            status, problem = self.ask("/p/put/", body, kind)
+            self.assertEqual((status, "worker" in problem["detail"]), (422, True))
+        self.assertEqual(self.ask("/p/qsize")[1]["qsize"], 0)
+        for body, kind in ((b'{"n": 1.0, "worker": "p"}', "application/json"), (b"worker=p&n=1.0", FORM)):
+            self.ask("/p/put/", body, kind)
+            self.assertEqual(float(self.ask("/p/get/")[1]["task"]["n"]), 1.0)
+
+    def test_keys(self) -> None:
+        """A key is any text. Used again it puts nothing and says so; for another body it is an error."""
+        for key in ("invoice:1", "invoice:2", "ä \u2028:7", "7", ":7"):
+            first = self.ask("/p/put/", b'{"n": 1}', key=key)[1]
+            again = self.ask("/p/put/", b'{"n": 1}', key=key)[1]
+            self.assertEqual(again, {**first, "repeated": True})
+            self.assertNotIn("repeated", first)
+            status, problem = self.ask("/p/put/", b'{"n": 2}', key=key)
+            self.assertEqual((status, "another body" in problem["detail"]), (422, True))
+        self.assertTrue(self.ask("/p/put/", b'{"n": 1}', key="invoice:1")[1]["repeated"])
+        self.assertEqual(self.ask("/p/qsize")[1], {"worker": "p", "qsize": 5})
+        self.assertEqual(self.ask("/p/qsize", detail=1)[1], {"worker": "p", "qsize": 5, "buried": 0})
+
+    def test_kick_repeated(self) -> None:
+        """A kick, or a purge, whose answer was lost can be repeated with its key."""
+        for _ in range(3):
+            self.ask("/p/put/", b"{}")
+            self.ask(f"/p/bury/{self.ask('/p/get/')[1]['task_id']}")
+        for _ in range(2):
+            self.assertEqual(self.ask("/p/kick/", n=2, key="k")[1]["kicked"], 2)
+        self.assertEqual(self.ask("/p/kick/", n=3, key="k")[0], 422)
+        for _ in range(2):
+            self.assertEqual(self.ask("/p/purge/", key="k")[1]["purged"], 2)
+            self.ask("/p/put/", b"{}", key="k")
+        stats = self.ask("/p/stats/")[1]
+        self.assertEqual((stats["ready"], stats["buried"]), (1, 1))
 
     def test_task_size(self) -> None:
         """A task that is larger than a body may be gets 413."""
@@ -155,7 +205,7 @@ class ArticleTests(WireCase):
         self.assertEqual([(task["task_id"], task["task"]) for task in buried], [(ids[0], {"n": 0})])
         self.assertEqual(self.ask("/p/kick/", n=1)[1], {"worker": "p", "kicked": 1})
         self.assertEqual([task["task"]["n"] for task in self.ask("/p/peek/")[1]["tasks"]], [0, 1, 2])
-        self.assertEqual(self.ask("/p/join/")[1], {"worker": "p", "unfinished": 3})
+        self.assertEqual(self.ask("/p/join/")[1], {"worker": "p", "unfinished": 3, "buried": 0})
         self.assertEqual(self.ask("/p/config/", b'{"kind": "lifo"}')[1]["kind"], "lifo")
         self.assertEqual(self.ask("/p/get/")[1]["task"], {"n": 2})
         self.assertEqual(self.ask("/")[1], {"queues": {"p": {"qsize": 2}}})

@@ -4,25 +4,54 @@ Strategy: the queues in memory are the truth for every question and every order;
 each change, and an answer leaves when the store has it. A put shows only after that, since its store may
 refuse it; a task that is handed out is leased at once, so that nobody else gets it meanwhile. After every
 change L{Broker._settle} looks who of those in line can be served: nobody else wakes a waiter.
+
+A name becomes a queue by a put or an option. Whatever is bare, such as a name at which only gets wait, is not
+counted, and soon forgotten. When a lease should have ended long ago, the process stood still: requests that
+came meanwhile are read before the lease ends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import time
 from typing import Any, TypeVar
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_appserver.tqueue.interface import EMPTY, FULL, SHUTDOWN, STOPPING, IBroker, LimitError
+from twisted_appserver.tqueue.health import Health
+from twisted_appserver.tqueue.interface import (
+    EMPTY,
+    FULL,
+    SHUTDOWN,
+    STOPPING,
+    IBroker,
+    LimitError,
+    ReusedError,
+)
 from twisted_appserver.tqueue.lines import Line
-from twisted_appserver.tqueue.queues import Config, Queue, Remembered, Task, lane, replace
-from twisted_appserver.tqueue.stores.interface import Change, IStore, StoreError
+from twisted_appserver.tqueue.queues import (
+    GRACE,
+    Config,
+    Queue,
+    Remembered,
+    Task,
+    digest,
+    forget,
+    lane,
+    lane_of,
+    replace,
+)
+from twisted_appserver.tqueue.stores.interface import CHECK, Change, IStore, StoreError
 
 T = TypeVar("T")
 
-TIDY = 60.0  # seconds between two looks for what may be forgotten
+TIDY = 60.0  # seconds between two looks for keys and space that may be given up
+SWEEP = 5.0  # seconds after which a bare queue is forgotten, and between two looks for such
+LATE = 0.5  # seconds by which the end of a lease is late only if the process stood still
 
 
 class _Place:
@@ -32,16 +61,12 @@ class _Place:
         self.queue = queue
         self.getters, self.putters, self.joiners = Line(reactor), Line(reactor), Line(reactor)
         self.timer: Any = None
-        self.alarm = 0.0  # when the timer goes off, in seconds since the epoch
+        self.alarm = 0.0  # when the timer goes off
 
     @property
     def awaited(self) -> bool:
         """Whether anybody stands in a line."""
         return bool(self.getters.waiting or self.putters.waiting or self.joiners.waiting)
-
-    @property
-    def idle(self) -> bool:
-        return self.queue.idle and not self.awaited
 
 
 def _shared(deferred: Deferred[T]) -> Deferred[T]:
@@ -63,20 +88,31 @@ class Broker:
     """
     The broker of one server. Promises what L{queues.Queue} and the store promise, to many clients at once.
 
-    @param reactor: an C{IReactorTime}, whose seconds are those since the epoch.
+    @param reactor: an C{IReactorTime}, whose clock should not jump, see L{clock.steady}.
     @param max_queues: how many queues there may be at the same time.
+    @param wall: returns the seconds since the epoch.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, store: IStore, max_queues: int = 10_000) -> None:
-        self._reactor, self.store, self.max_queues = reactor, store, max_queues
+    def __init__(
+        self,
+        reactor: Any,
+        store: IStore,
+        max_queues: int = 10_000,
+        wall: Callable[[], float] = time,
+    ) -> None:
+        self._reactor, self.store, self.max_queues, self._wall = reactor, store, max_queues, wall
         self._places: dict[str, _Place] = {}
+        self._bare: dict[str, float] = {}  # names of places whose queues do not count, and since when
+        self._kept: dict[str, dict[str, Remembered]] = {}  # keys of queues that are forgotten, by their names
+        self._health = Health(reactor, lambda: self.store.write(CHECK))
         # Writes of requests that have a key, by the verb, the queue and the key.
         self._storing: dict[tuple[str, str, str], Deferred[Any]] = {}
-        self._tidying: Any = None
+        self._sweeping: Any = None
+        self._tidied = 0.0
         self._last = 0
-        self.prefix = ""
+        self.secret = b""
         self.started = self._stopping = False
 
     def start(self) -> None:
@@ -88,17 +124,26 @@ class Broker:
         if self.started:
             return
         saved = self.store.open(self._reactor)
-        self.prefix, self._last, self.started, self._stopping = saved.prefix, saved.last, True, False
-        now = self._reactor.seconds()
-        for name in saved.configs.keys() | saved.tasks.keys() | {name for name, _, _ in saved.keys}:
+        self.secret, self._last, self.started, self._stopping = saved.secret, saved.last, True, False
+        now = self._tidied = self._reactor.seconds()
+        for name in saved.configs.keys() | saved.tasks.keys():
             queue = Queue(name, saved.configs.get(name, Config()))
-            back = queue.fill(saved.tasks.get(name, []), now)
-            self._store_buried(back)
+            queue.fill(saved.tasks.get(name, []), now)
             self._places[name] = _Place(queue, self._reactor)
             self._watch(self._places[name])
         for name, whose, remembered in saved.keys:
-            self._places[name].queue.keys[whose] = remembered
-        self._tidying = self._reactor.callLater(TIDY, self._tidy)
+            self._keys_of(name)[whose] = remembered
+        self._sweeping = self._reactor.callLater(SWEEP, self._sweep)
+
+    def _keys_of(self, name: str) -> dict[str, Remembered]:
+        place = self._places.get(name)
+        return self._kept.setdefault(name, {}) if place is None else place.queue.keys
+
+    def unready(self) -> str:
+        return self._health.trouble
+
+    async def check(self) -> None:
+        await self._health.check()
 
     def stop_waiting(self) -> None:
         """Let nobody wait any more: waiters are told that the server is stopping."""
@@ -112,16 +157,17 @@ class Broker:
         @return: fires when the store is closed, and no timer is left.
         """
         self.stop_waiting()
-        for timer in [self._tidying, *(place.timer for place in self._places.values())]:
+        for timer in [self._sweeping, *(place.timer for place in self._places.values())]:
             if timer is not None and timer.active():
                 timer.cancel()
-        self._places.clear()
+        for known in (self._places, self._bare, self._kept):
+            known.clear()
         self.started = False
         return self.store.close()
 
     def names(self) -> list[str]:
         """Of all queues, sorted."""
-        return sorted(self._places)
+        return sorted(self._places.keys() - self._bare.keys())
 
     def look(self, name: str) -> Queue:
         """A queue to be read, not changed; an empty one if there is none of that name."""
@@ -152,7 +198,13 @@ class Broker:
         return self.look(name).config
 
     async def peek(self, name: str, count: int, state: str) -> list[Task]:
-        return self.look(name).peek(count, state)
+        shift = self._wall() - self._reactor.seconds()
+        return [
+            msgspec.structs.replace(
+                task, due=task.due and task.due + shift, lease=task.lease and task.lease + shift
+            )
+            for task in self.look(name).peek(count, state)
+        ]
 
     async def stats(self, name: str) -> dict[str, int]:
         return self.figures(name)
@@ -176,9 +228,8 @@ class Broker:
         place = self._place(name)
         queue = place.queue
         while key:
-            remembered = queue.keys.get(lane(key))
-            now = self._reactor.seconds()
-            if remembered is not None and remembered.key == key and remembered.until > now:
+            remembered = self._remembered(queue, lane(key), key, task.body)
+            if remembered is not None:
                 return Task(remembered.number, b"")
             storing = self._storing.get(("put", name, key))
             if storing is None:
@@ -194,15 +245,30 @@ class Broker:
             return SHUTDOWN
         return await self._store(place, task, key)
 
+    def _remembered(self, queue: Queue, whose: str, key: str, body: bytes) -> Remembered | None:
+        """
+        What the same request did before.
+
+        @raise ReusedError: when it was another request.
+        """
+        found = queue.keys.get(whose)
+        if found is None or found.key != key or found.until <= self._reactor.seconds():
+            return None
+        if found.digest not in (b"", digest(body)):
+            raise ReusedError(f"the key {key!r} was used for a request with another body")
+        return found
+
     async def _store(self, place: _Place, task: Task, key: str) -> Task | str:
         queue = place.queue
+        self._claim(place)
         queue.reserved += 1
         self._last += 1
         task.number = self._last
         keys = []
         if key:
             until = self._reactor.seconds() + queue.config.remember
-            keys = [(queue.name, lane(key), Remembered(key, task.number, until))]
+            remembered = Remembered(key, task.number, until, digest(task.body))
+            keys = [(queue.name, lane(key), remembered)]
         written = self.store.write(Change(puts=[(queue.name, task)], keys=keys))
         if written is None:
             return self._added(None, place, task, keys)
@@ -221,6 +287,7 @@ class Broker:
     def _added(self, _: None, place: _Place, task: Task, keys: list[Any]) -> Task | str:
         queue = place.queue
         queue.reserved -= 1
+        self._health.note()
         if queue.config.shutdown == "immediate" or self._places.get(queue.name) is not place:
             self._ignore(self.store.write(Change(deletes=[task.number])))
             self._settle(place)
@@ -234,12 +301,15 @@ class Broker:
 
     def _not_added(self, failure: Failure, place: _Place) -> Failure:
         place.queue.reserved -= 1
+        self._health.note(failure.value)
         self._settle(place)
         return failure
 
     async def get(
         self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0
     ) -> Task | str:
+        if name not in self._places and timeout <= 0:
+            return STOPPING if self._stopping else EMPTY
         place = self._place(name)
         queue = place.queue
         self._expire(place)
@@ -251,8 +321,7 @@ class Broker:
                 await _shared(storing)
             if queue.holders.get(key) is not held:  # the first request was only now found to be given up
                 return await self.get(name, seconds, key, timeout)
-            self._extend(place, held, seconds)
-            await self._leasing(held, self.store.write(Change(updates=[_row(held)])))
+            await self._leasing(held, self._extend(place, held, seconds))
             return held
         if not queue.ready or place.getters.waiting:
             if self._drained(queue):
@@ -295,16 +364,19 @@ class Broker:
         except StoreError as error:
             self.log.warn("the lease of task {n} is not stored: {e}", n=task.number, e=error)
 
-    def _extend(self, place: _Place, task: Task, seconds: float | None) -> None:
+    def _extend(self, place: _Place, task: Task, seconds: float | None) -> Deferred[None] | None:
+        """Only the length of a lease is stored, so that most renewals need not be."""
+        before = task.span
         place.queue.extend(task, self._reactor.seconds(), seconds or place.queue.config.lease)
         self._watch(place)
+        return None if task.span == before else self.store.write(Change(updates=[_row(task)]))
 
     async def done(self, name: str, number: int, delivery: int = 0) -> Task | None:
         """A task is done with. Where this could not be stored, it stays leased."""
         place, task = self._leased(name, number, delivery)
         if task is None:
             return None
-        queue, lease, holder = place.queue, task.lease, task.holder
+        queue, lease, span, holder = place.queue, task.lease, task.span, task.holder
         queue.unlease(task)
         queue.finishing += 1
         written = self.store.write(Change(deletes=[number]))
@@ -312,7 +384,7 @@ class Broker:
             self._finished(None, place)
             return task
         written.addCallbacks(
-            self._finished, self._not_finished, (place,), errbackArgs=(place, task, lease, holder)
+            self._finished, self._not_finished, (place,), errbackArgs=(place, task, lease, span, holder)
         )
         await _shared(written)
         return task
@@ -322,12 +394,14 @@ class Broker:
         place.queue.dones += 1
         if place.joiners.waiting:
             self._settle(place)
+        elif place.queue.bare:
+            self._leave(place)
 
     def _not_finished(
-        self, failure: Failure, place: _Place, task: Task, lease: float, holder: str
+        self, failure: Failure, place: _Place, task: Task, lease: float, span: float, holder: str
     ) -> Failure:
         place.queue.finishing -= 1
-        task.lease, task.holder = lease, holder
+        task.lease, task.span, task.holder = lease, span, holder
         place.queue.place(task, self._reactor.seconds())
         self._settle(place)
         return failure
@@ -338,8 +412,7 @@ class Broker:
         """Let a lease run out only C{seconds} from now."""
         place, task = self._leased(name, number, delivery)
         if task is not None:
-            self._extend(place, task, seconds)
-            await self._durably(Change(updates=[_row(task)]))
+            await self._durably(self._extend(place, task, seconds))
         return task
 
     async def release(self, name: str, number: int, delay: float = 0.0, delivery: int = 0) -> Task | None:
@@ -358,67 +431,109 @@ class Broker:
             await self._return(place, task)
         return task
 
-    async def kick(self, name: str, count: int) -> int:
+    async def kick(self, name: str, count: int, key: str = "") -> int:
         """Bring buried tasks back to life."""
-        place = self._place(name)
-        tasks = place.queue.kick(count, self._reactor.seconds())
-        written = self.store.write(Change(updates=[_row(task) for task in tasks])) if tasks else None
-        self._settle(place)
-        if written is not None:
-            await _shared(written)
-        return len(tasks)
 
-    async def join(self, name: str, timeout: float = 0.0) -> int:
-        """Wait until every task is done. Return how many are not."""
+        def act(queue: Queue) -> tuple[int, Change]:
+            tasks = queue.kick(count, self._reactor.seconds())
+            return len(tasks), Change(updates=[_row(task) for task in tasks])
+
+        return await self._once("kick", name, key, b"%d" % count, act)
+
+    async def _once(
+        self, verb: str, name: str, key: str, body: bytes, act: Callable[[Queue], tuple[int, Change]]
+    ) -> int:
+        """Do something to a queue, unless the same request did it before. Return the number of tasks."""
         place = self._places.get(name)
         if place is None:
             return 0
+        queue, whose = place.queue, (verb, name, key)
+        if key and (known := self._remembered(queue, lane_of(verb, key), key, body)):
+            await self._durably(self._storing.get(whose))
+            return known.number
+        number, change = act(queue)
+        if key:
+            until = self._reactor.seconds() + queue.config.remember
+            remembered = queue.keys[lane_of(verb, key)] = Remembered(key, number, until, digest(body))
+            change = msgspec.structs.replace(change, keys=[(name, lane_of(verb, key), remembered)])
+        written = self.store.write(change) if number or key else None
+        if written is not None and key:
+            self._storing[whose] = written
+            written.addBoth(self._stored, whose)
+        self._settle(place)
+        await self._durably(written)
+        return number
+
+    async def join(self, name: str, timeout: float = 0.0) -> tuple[int, int]:
+        """Wait until no task is left to be done. Return how many are, and how many are buried."""
+        place = self._places.get(name)
+        if place is None:
+            return 0, 0
         if place.queue.unfinished and timeout > 0 and not self._stopping:
             await place.joiners.wait(timeout, "late")
-        return place.queue.unfinished if self._places.get(name) is place else 0
+        if self._places.get(name) is not place:
+            return 0, 0
+        return place.queue.unfinished, len(place.queue.buried)
 
     async def configure(self, name: str, config: Config) -> None:
         """Set the options of a queue."""
         place = self._place(name)
+        self._claim(place)
         gone = place.queue.drain() if config.shutdown == "immediate" else []
         place.queue.configure(config)
         change = Change(configs=[(name, config)], deletes=[task.number for task in gone])
         written = self.store.write(change)
         self._settle(place)
-        if written is not None:
-            await _shared(written)
+        await self._durably(written)
 
-    async def purge(self, name: str) -> int:
+    async def purge(self, name: str, key: str = "") -> int:
         """Throw away what waits; what is leased or buried stays. Return how many tasks are gone."""
-        place = self._places.get(name)
-        gone = place.queue.drain() if place is not None else []
-        if place is not None and gone:
-            written = self.store.write(Change(deletes=[task.number for task in gone]))
-            self._settle(place)
-            if written is not None:
-                await _shared(written)
-        return len(gone)
+
+        def act(queue: Queue) -> tuple[int, Change]:
+            gone = queue.drain()
+            return len(gone), Change(deletes=[task.number for task in gone])
+
+        return await self._once("purge", name, key, b"", act)
 
     async def delete(self, name: str) -> None:
         """Forget a queue with all its tasks."""
         place = self._places.pop(name, None)
+        self._bare.pop(name, None)
         if place is None:
+            if self._kept.pop(name, None):
+                await self._durably(self.store.write(Change(configs=[(name, None)])))
             return
         for line in (place.getters, place.putters, place.joiners):
             line.dismiss(SHUTDOWN)
         if place.timer is not None and place.timer.active():
             place.timer.cancel()
-        await self._durably(Change(configs=[(name, None)]))
+        await self._durably(self.store.write(Change(configs=[(name, None)])))
 
     # What happens inside.
 
     def _place(self, name: str) -> _Place:
         place = self._places.get(name)
         if place is None:
-            if len(self._places) >= self.max_queues:
-                raise LimitError(f"there are {self.max_queues} queues already; delete some")
             place = self._places[name] = _Place(Queue(name), self._reactor)
+            place.queue.keys = self._kept.pop(name, {})
+            self._leave(place)
         return place
+
+    def _leave(self, place: _Place) -> None:
+        """Count a queue that is bare no more."""
+        if self._places.get(place.queue.name) is place:
+            self._bare.setdefault(place.queue.name, self._reactor.seconds())
+
+    def _claim(self, place: _Place) -> None:
+        """
+        Count a queue, for it is about to get a task or an option.
+
+        @raise LimitError: when there are too many.
+        """
+        if place.queue.name in self._bare:
+            if len(self._places) - len(self._bare) >= self.max_queues:
+                raise LimitError(f"there are {self.max_queues} queues already; delete some")
+            del self._bare[place.queue.name]
 
     def _leased(self, name: str, number: int, delivery: int) -> tuple[_Place, Task | None]:
         place = self._places.get(name)
@@ -431,22 +546,14 @@ class Broker:
         place.queue.take_back(task, self._reactor.seconds())
         written = self.store.write(Change(updates=[_row(task)]))  # before the next one may have it
         self._settle(place)
-        if written is not None:
-            await _shared(written)
+        await self._durably(written)
 
     def _ignore(self, written: Deferred[None] | None) -> None:
         """Nobody waits for this change. If it is lost, the worst is that a task comes out once more."""
         if written is not None:
             written.addErrback(lambda failure: self.log.warn("not stored: {e}", e=failure.value))
 
-    def _store_buried(self, tasks: list[Task]) -> None:
-        """A lease that has run out is no change, but that a task is buried for it is one."""
-        rows = [_row(task) for task in tasks if task.buried]
-        if rows:
-            self._ignore(self.store.write(Change(updates=rows)))
-
-    async def _durably(self, change: Change) -> None:
-        written = self.store.write(change)
+    async def _durably(self, written: Deferred[None] | None) -> None:
         if written is not None:
             await _shared(written)
 
@@ -468,6 +575,8 @@ class Broker:
                 place.putters.next()
             if place.joiners and not queue.unfinished:
                 place.joiners.dismiss("")
+        if queue.bare:
+            self._leave(place)
         self._watch(place)
 
     def _watch(self, place: _Place) -> None:
@@ -483,25 +592,41 @@ class Broker:
         place.timer = self._reactor.callLater(max(0.0, alarm - self._reactor.seconds()), self._expire, place)
 
     def _expire(self, place: _Place) -> None:
-        alarm = place.queue.alarm
-        if alarm is not None:
-            moved = place.queue.expire(self._reactor.seconds()) if alarm <= self._reactor.seconds() else []
-            if moved:
-                self._store_buried(moved)
-                self._settle(place)
-            else:
-                self._watch(place)
+        alarm, now = place.queue.alarm, self._reactor.seconds()
+        if alarm is None:
+            return
+        if now - alarm > LATE:
+            place.queue.postpone(now + GRACE)
+        returned, due = place.queue.expire(now)
+        if returned:  # or else the lease would begin anew when the store is opened again
+            self._ignore(self.store.write(Change(updates=[_row(task) for task in returned])))
+        if returned or due:
+            self._settle(place)
+        else:
+            self._watch(place)
 
-    def _tidy(self) -> None:
-        self._tidying = self._reactor.callLater(TIDY, self._tidy)
+    def _sweep(self) -> None:
+        """Forget bare queues; from time to time also keys, and space in the store."""
+        self._sweeping = self._reactor.callLater(SWEEP, self._sweep)
         now = self._reactor.seconds()
-        forgets = []
-        for name, place in list(self._places.items()):
-            forgets += [(name, whose) for whose in place.queue.forget(now)]
-            if place.idle:
+        for name, since in list(self._bare.items()):
+            place = self._places[name]
+            if since <= now - SWEEP and not place.awaited:
                 if place.timer is not None and place.timer.active():
                     place.timer.cancel()
-                del self._places[name]
+                if place.queue.keys:
+                    self._kept[name] = place.queue.keys
+                del self._places[name], self._bare[name]
+        if now - self._tidied >= TIDY:
+            self._tidied = now
+            self._tidy(now)
+
+    def _tidy(self, now: float) -> None:
+        forgets = []
+        known = {name: place.queue.keys for name, place in self._places.items()}
+        for name, keys in [*known.items(), *self._kept.items()]:
+            forgets += [(name, whose) for whose in forget(keys, now)]
+        self._kept = {name: keys for name, keys in self._kept.items() if keys}
         if forgets:
             self._ignore(self.store.write(Change(forgets=forgets)))
         self.store.tidy()
@@ -509,4 +634,4 @@ class Broker:
 
 def _row(task: Task) -> tuple[Any, ...]:
     """The fields of a task that change, as L{Change.updates} has them."""
-    return (task.due, task.lease, task.deliveries, task.holder, task.buried, task.number)
+    return (task.due, task.span, task.deliveries, task.holder, task.buried, task.number)

@@ -21,17 +21,22 @@ class AwayError(AppserverError):
     """Raised when the database did not come back in the time that a request had."""
 
 
+class ReusedError(AppserverError):
+    """Raised when a key was used before, for another request."""
+
+
 class IBroker(Interface):
     """
     The queues of a service, and those who wait at them.
 
     Whatever waits is given up when it is cancelled, before it has an effect. Each method returns what it was
     asked for, or the word that says why not; all may raise L{stores.interface.StoreError} when a change
-    could not be stored, L{LimitError}, and L{AwayError}.
+    could not be stored, L{LimitError}, and L{AwayError}. The text of each is fit for clients: it contains
+    neither SQL nor what was stored.
     """
 
     started: bool = Attribute("Whether it can be asked.")
-    prefix: str = Attribute("What stands before the number in every task's id.")
+    secret: bytes = Attribute("With this the ids of tasks are signed; it is kept in the store.")
 
     def start() -> None:
         """
@@ -48,11 +53,19 @@ class IBroker(Interface):
         @return: fires when the store is closed, and no timer is left.
         """
 
+    def unready() -> str:
+        """Why nothing can be put, as far as is known; empty if it can."""
+
+    async def check() -> None:
+        """Find out what L{unready} returns, unless it was found out a moment ago; takes seconds at most."""
+
     async def put(name: str, task: Task, key: str, timeout: float, delay: float) -> Task | str:
         """
         @param timeout: seconds to wait for room.
         @param key: a put with the same key, within the time that the queue remembers it, adds nothing.
         @param delay: seconds until the task may be got.
+        @return: the task; one with an empty body if it was put before, with the same key.
+        @raise ReusedError: when the key was used for another body.
         """
 
     async def get(name: str, seconds: float | None, key: str, timeout: float) -> Task | str:
@@ -75,14 +88,21 @@ class IBroker(Interface):
     async def bury(name: str, number: int, delivery: int) -> Task | None:
         """Put a leased task aside."""
 
-    async def kick(name: str, count: int) -> int:
-        """Bring buried tasks back to life. Returns how many."""
+    async def kick(name: str, count: int, key: str) -> int:
+        """Bring buried tasks back to life. Returns how many. C{key}: as of C{put}."""
 
-    async def join(name: str, timeout: float) -> int:
-        """Wait until every task is done. Returns how many are not."""
+    async def join(name: str, timeout: float) -> tuple[int, int]:
+        """
+        Wait until every task is done or buried: what is buried is not handed out before it is kicked.
 
-    async def purge(name: str) -> int:
-        """Throw away what waits; what is leased or buried stays. Returns how many tasks are gone."""
+        @return: how many are left to be done, and how many are buried.
+        """
+
+    async def purge(name: str, key: str) -> int:
+        """
+        Throw away what waits; what is leased or buried stays. Returns how many tasks are gone. C{key}: as of
+        C{put}.
+        """
 
     async def delete(name: str) -> None:
         """Forget a queue with all its tasks."""
@@ -98,7 +118,10 @@ class IBroker(Interface):
         """
 
     async def peek(name: str, count: int, state: str) -> list[Task]:
-        """The first tasks that are C{ready}, C{delayed}, C{leased} or C{buried}."""
+        """
+        The first tasks that are C{ready}, C{delayed}, C{leased} or C{buried}. Their times are in seconds
+        since the epoch.
+        """
 
     async def stats(name: str) -> dict[str, int]:
         """How many tasks are where in a queue, what became of others, and who waits."""

@@ -8,6 +8,7 @@ but the task itself.
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Coroutine
 from typing import Any, Literal, TypeVar
@@ -16,7 +17,7 @@ import msgspec
 
 from twisted_appserver import Call, HTTPError, Reply, Route
 from twisted_appserver.tqueue.brokers import Store, embedded_broker
-from twisted_appserver.tqueue.interface import STOPPING, AwayError, IBroker, LimitError
+from twisted_appserver.tqueue.interface import STOPPING, AwayError, IBroker, LimitError, ReusedError
 from twisted_appserver.tqueue.queues import MOST, Config, Task
 from twisted_appserver.tqueue.stores.interface import StoreError
 from twisted_appserver.tqueue.stores.memory import MemoryStore
@@ -31,6 +32,7 @@ JSON = (("content-type", "application/json"),)
 LONGEST_NAME, LONGEST_KEY = 200, 500  # characters
 WEEK = 7 * 86400.0  # seconds
 NUMBER = re.compile("[0-9a-f]{1,15}")  # of a task, in its id
+SIGNATURE = 8  # bytes in an id, so that nobody guesses it
 UNKNOWN = "unknown"  # the reason where there is no such active task
 
 
@@ -41,7 +43,7 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @ivar timeout: seconds to wait for what the request is about; C{inf} for ever.
     @ivar lease: seconds.
     @ivar delay: seconds until a task may be got.
-    @ivar key: names the request, so that it can be repeated.
+    @ivar key: names the request, so that it can be repeated; any text. Those of clients begin with U+0001.
     @ivar delivery: the delivery of the task that is meant, if it must be that one.
     @ivar detail: whether the answer says more than the article's did.
     @ivar n: how many tasks.
@@ -97,19 +99,25 @@ def read_options(call: Call) -> Query:
         raise HTTPError(422, f"the query string: {error}") from None
 
 
-def read_task(call: Call) -> bytes:
+def read_task(call: Call, worker: str) -> bytes:
     """
-    The task that a request carries: the fields of its body but for the name C{worker}, as JSON. JSON stays
-    as it came, to the last digit.
+    The task that a request carries: the fields of its body as JSON. JSON stays as it came, to the last digit.
+    The field C{worker} may only repeat the name of the queue, and is left out.
+
+    @raise HTTPError: 422 when it is anything else.
     """
     if not call.body:
         return b"{}"
     fields, is_json = read_body(call.body, call.content_type)
     if is_json and "worker" not in fields:
         return call.body
+    if fields.pop("worker", worker) != worker:
+        raise HTTPError(
+            422, "the field 'worker' is reserved for the name of the queue; give it another name in the task"
+        )
     if is_json:
         fields = msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
-    fields.pop("worker", None)
+        del fields["worker"]
     return msgspec.json.encode(fields)
 
 
@@ -139,6 +147,8 @@ class Wire:
             answer = await asked
         except LimitError as error:
             raise HTTPError(403, str(error)) from None
+        except ReusedError as error:
+            raise HTTPError(422, str(error)) from None
         except AwayError as error:
             raise HTTPError(503, str(error), [("retry-after", "1")]) from None
         except StoreError as error:
@@ -147,18 +157,23 @@ class Wire:
             raise HTTPError(503, "the server is stopping; try again", [("retry-after", "1")])
         return answer
 
-    def _number(self, task_id: str) -> int:
-        """The number in a task's id; 0, which no task has, if it is none of ours."""
-        digits = task_id.removeprefix(self._broker.prefix)
-        return int(digits, 16) if digits != task_id and NUMBER.fullmatch(digits) else 0
+    def _number(self, worker: str, task_id: str) -> int:
+        """The number in a task's id; 0, which no task has, if it is not an id of this queue."""
+        digits = task_id.partition("-")[0]
+        number = int(digits, 16) if NUMBER.fullmatch(digits) else 0
+        same = hmac.compare_digest(task_id.encode("utf-8", "replace"), self._id(worker, number).encode())
+        return number if same else 0
 
-    def _id(self, task: Task) -> str:
-        return f"{self._broker.prefix}{task.number:x}"
+    def _id(self, worker: str, number: int) -> str:
+        """The id of a task: its number, signed, so that nobody can guess that of another."""
+        text = f"{number:x}"
+        signature = hmac.digest(self._broker.secret, f"{worker}/{text}".encode(), "sha256")
+        return f"{text}-{signature[:SIGNATURE].hex()}"
 
     def _about(self, worker: str, found: Task | str | None, query: Query, **more: Any) -> dict[str, Any]:
         """What is said of a task, or that there is none."""
         task = found if isinstance(found, Task) else None
-        about = {"worker": worker, "task_id": self._id(task) if task else "", **more}
+        about = {"worker": worker, "task_id": self._id(worker, task.number) if task else "", **more}
         if query.detail:
             about |= {"delivery": task.deliveries} if task else {"reason": found or UNKNOWN}
         return about
@@ -171,12 +186,13 @@ class Wire:
     async def put(self, call: Call, worker: str) -> dict[str, Any]:
         """Put the fields of the body into a queue, as a task."""
         self._check(worker, call)
-        query, body = read_options(call), read_task(call)
+        query, body = read_options(call), read_task(call, worker)
         if len(body) > self._max_task:
             raise HTTPError(413, f"a task is at most {self._max_task} bytes, not {len(body)}")
         task = Task(0, body, query.priority, query.order)
         found = await self._ask(self._broker.put(worker, task, query.key, query.timeout, query.delay))
-        return self._about(worker, found, query)
+        repeated = {"repeated": True} if isinstance(found, Task) and not found.body else {}
+        return self._about(worker, found, query, **repeated)
 
     async def get(self, call: Call, worker: str) -> Reply:
         """Get the next task of a queue, on lease."""
@@ -189,34 +205,35 @@ class Wire:
         """Say that a leased task is done."""
         self._check(worker, call)
         query = read_options(call)
-        found = await self._ask(self._broker.done(worker, self._number(task_id), query.delivery))
+        found = await self._ask(self._broker.done(worker, self._number(worker, task_id), query.delivery))
         return self._reply(worker, found, query)
 
     async def extend(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Keep a leased task for longer."""
         self._check(worker)
-        query, number = read_options(call), self._number(task_id)
+        query, number = read_options(call), self._number(worker, task_id)
         found = await self._ask(self._broker.extend(worker, number, query.lease, query.delivery))
         return self._about(worker, found, query)
 
     async def release(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Give a leased task back."""
         self._check(worker)
-        query, number = read_options(call), self._number(task_id)
+        query, number = read_options(call), self._number(worker, task_id)
         found = await self._ask(self._broker.release(worker, number, query.delay, query.delivery))
         return self._about(worker, found, query)
 
     async def bury(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Put a leased task aside, until it is kicked."""
         self._check(worker)
-        query, number = read_options(call), self._number(task_id)
+        query, number = read_options(call), self._number(worker, task_id)
         found = await self._ask(self._broker.bury(worker, number, query.delivery))
         return self._about(worker, found, query)
 
     async def kick(self, call: Call, worker: str) -> dict[str, Any]:
         """Bring buried tasks back to life."""
         self._check(worker)
-        return {"worker": worker, "kicked": await self._ask(self._broker.kick(worker, read_options(call).n))}
+        query = read_options(call)
+        return {"worker": worker, "kicked": await self._ask(self._broker.kick(worker, query.n, query.key))}
 
     async def peek(self, call: Call, worker: str) -> Reply:
         """Look at the first tasks of a queue, without getting them."""
@@ -224,7 +241,7 @@ class Wire:
         query = read_options(call)
         tasks = [
             {
-                "task_id": self._id(task),
+                "task_id": self._id(worker, task.number),
                 "task": msgspec.Raw(task.body),
                 "deliveries": task.deliveries,
                 "priority": task.priority,
@@ -236,8 +253,11 @@ class Wire:
         return Reply(msgspec.json.encode({"worker": worker, "tasks": tasks}), 200, JSON)
 
     async def qsize(self, call: Call, worker: str) -> dict[str, Any]:
-        """How many tasks wait in a queue."""
+        """How many tasks wait in a queue; with C{detail}, also how many are buried."""
         self._check(worker)
+        if read_options(call).detail:
+            stats = await self._ask(self._broker.stats(worker))
+            return {"worker": worker, "qsize": stats["ready"], "buried": stats["buried"]}
         sizes = await self._ask(self._broker.qsizes(worker))
         return {"worker": worker, "qsize": sizes.get(worker, 0)}
 
@@ -248,10 +268,10 @@ class Wire:
         return {"worker": worker, **await self._ask(self._broker.stats(worker)), **_shown(config)}
 
     async def join(self, call: Call, worker: str) -> dict[str, Any]:
-        """Wait until every task of a queue is done."""
+        """Wait until no task of a queue is left to be done. Those that are buried are not waited for."""
         self._check(worker)
-        unfinished = await self._ask(self._broker.join(worker, read_options(call).timeout))
-        return {"worker": worker, "unfinished": unfinished}
+        unfinished, buried = await self._ask(self._broker.join(worker, read_options(call).timeout))
+        return {"worker": worker, "unfinished": unfinished, "buried": buried}
 
     async def shutdown(self, call: Call, worker: str) -> dict[str, Any]:
         """Refuse further puts; gets go on until the queue is empty, or end now."""
@@ -282,7 +302,8 @@ class Wire:
     async def purge(self, call: Call, worker: str) -> dict[str, Any]:
         """Throw away what waits in a queue; what is leased or buried stays."""
         self._check(worker)
-        return {"worker": worker, "purged": await self._ask(self._broker.purge(worker))}
+        key = read_options(call).key
+        return {"worker": worker, "purged": await self._ask(self._broker.purge(worker, key))}
 
     async def delete(self, call: Call, worker: str) -> dict[str, Any]:
         """Forget a queue with all its tasks."""

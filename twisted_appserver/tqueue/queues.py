@@ -1,17 +1,23 @@
 """One queue: its tasks, their order, and what becomes of each. Pure: the time is handed in.
 
 A task is in one of four places. Those that are ready stand in a heap; leased, delayed and buried ones in
-dicts by number. Where a task belongs follows from its own fields and the time alone, so that a store need
-only keep the fields: a lease that runs out, or a delay that ends, is no change.
+dicts by number. Where a task belongs follows from its own fields and the time alone. All times are those of
+the reactor's clock, which must not jump; a store keeps how long a lease is, not when it ends, since nobody
+can renew a lease while the server is away.
 """
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from heapq import heapify, heappop, heappush, nsmallest
 from typing import Any, Literal
 
 import msgspec
+from twisted.logger import Logger
 
+log = Logger()
+MARK = "\1"  # begins the keys that clients make, and none that a user chooses
+GRACE = 5.0  # seconds that every lease lasts at least after the server was away: clients retry once a second
 YEAR = 366 * 86400.0  # seconds
 MOST = 2**63 - 1  # the largest number that every store can keep
 
@@ -22,11 +28,12 @@ class Task(msgspec.Struct, gc=False):
     @ivar body: the task's fields, a JSON object.
     @ivar priority: the lowest comes first, in a queue of that kind.
     @ivar order: further text to sort tasks of the same priority by.
-    @ivar due: when a delay ends, in seconds since the epoch; 0.0 for none.
-    @ivar lease: when the lease runs out, in seconds since the epoch; 0.0 if it is not leased.
+    @ivar due: when a delay ends; 0.0 for none.
+    @ivar lease: when the lease runs out; 0.0 if it is not leased.
     @ivar deliveries: how often it has been handed out.
     @ivar holder: the key of the request that it was handed to, if that had one.
     @ivar buried: whether it is put aside until it is kicked.
+    @ivar span: how many seconds the lease was granted for; 0.0 if it is not leased.
     """
 
     number: int
@@ -38,6 +45,7 @@ class Task(msgspec.Struct, gc=False):
     deliveries: int = 0
     holder: str = ""
     buried: bool = False
+    span: float = 0.0
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +79,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} must be {least} to {MOST}, not {value}")
 
 
+DEFAULT = Config()
+
+
 def replace(config: Config, changes: dict[str, Any]) -> Config:
     """
     The options with some of them changed, given as JSON values or text.
@@ -80,21 +91,67 @@ def replace(config: Config, changes: dict[str, Any]) -> Config:
     return msgspec.convert({**msgspec.structs.asdict(config), **changes}, Config, strict=False)
 
 
+def read_config(name: str, text: str | bytes) -> Config:
+    """
+    The stored options of a queue. Options that this version does not have are ignored, with a warning.
+
+    @raise ValueError: when they cannot be used.
+    """
+    try:
+        fields = msgspec.json.decode(text, type=dict[str, Any])
+        unknown = sorted(fields.keys() - set(Config.__struct_fields__))
+        config = msgspec.convert({key: fields[key] for key in fields if key not in unknown}, Config)
+    except ValueError as error:
+        raise ValueError(f"the stored options of the queue {name!r} cannot be used: {error}") from None
+    if unknown:
+        log.warn("ignored: the queue {name!r} has stored options of another version: {unknown}",
+                 name=name, unknown=", ".join(unknown))  # fmt: skip
+    return config
+
+
+def digest(body: bytes) -> bytes:
+    """Recognizes a body that a key was used for."""
+    return blake2b(body, digest_size=12).digest()
+
+
 class Remembered(msgspec.Struct, frozen=True, gc=False):
-    """The last put of a lane: its key, the number of the task, and when to forget it."""
+    """
+    The last request of a lane.
+
+    @ivar number: of the task that it put, or how many it kicked.
+    @ivar until: when to forget it.
+    @ivar digest: of the body; empty if that is not known.
+    """
 
     key: str
     number: int
     until: float
+    digest: bytes = b""
 
 
 def lane(key: str) -> str:
     """
-    Whose key it is. Keys like C{lane:17} come from one who makes one request after the other: the next
-    key of a lane replaces the one before, so that remembering costs memory by producers, not by puts.
+    Under which name a key is remembered. Keys like C{MARK + "name:17"} come from a client that makes one
+    request after the other: the next key of such a lane replaces the one before, so that memory is needed for
+    each client, not for each put. Any other key is a lane of its own.
     """
+    if not key.startswith(MARK):
+        return key
     head, colon, tail = key.rpartition(":")
     return head if colon and tail.isdigit() else key
+
+
+def forget(keys: dict[str, Remembered], now: float) -> list[str]:
+    """Drop the keys whose time is over. Return their lanes."""
+    lanes = [lane for lane, remembered in keys.items() if remembered.until <= now]
+    for name in lanes:
+        del keys[name]
+    return lanes
+
+
+def lane_of(verb: str, key: str) -> str:
+    """The L{lane} of a request that is not a put: such keys are remembered apart from those of puts."""
+    return f"{MARK}{verb} {lane(key)}"
 
 
 class Queue:
@@ -119,9 +176,8 @@ class Queue:
 
     @property
     def unfinished(self) -> int:
-        """Tasks that were put and are not done."""
-        places = (self.ready, self.delayed, self.leased, self.buried)
-        return sum(map(len, places)) + self.finishing
+        """Tasks that are still to be done. A buried one is not: nobody gets it before it is kicked."""
+        return len(self.ready) + len(self.delayed) + len(self.leased) + self.finishing
 
     @property
     def has_room(self) -> bool:
@@ -130,9 +186,9 @@ class Queue:
         return size <= 0 or len(self.ready) + len(self.delayed) + self.reserved < size
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing would be lost if it were forgotten."""
-        return not (self.unfinished or self.reserved or self.keys) and self.config == Config()
+    def bare(self) -> bool:
+        """Whether it has no task and no option of its own: it does not count as a queue then."""
+        return not (self.unfinished or self.buried or self.reserved) and self.config == DEFAULT
 
     def _key(self, task: Task) -> tuple[float, str, int, Task]:
         kind = self.config.kind
@@ -157,25 +213,24 @@ class Queue:
         else:
             heappush(self.ready, self._key(task))
 
-    def fill(self, tasks: list[Task], now: float) -> list[Task]:
-        """L{place} for many tasks of a new queue. Return those whose leases have run out meanwhile."""
-        back = [task for task in tasks if 0 < task.lease <= now]
-        for task in back:
-            self._end(task)
+    def fill(self, tasks: list[Task], now: float) -> None:
+        """L{place} for many tasks of a new queue. Leases begin anew: nobody could renew them meanwhile."""
         for task in tasks:
+            if task.span:
+                task.lease = now + max(task.span, GRACE)
             if task.buried or task.due > now or task.lease > now:
                 self.place(task, now)
             else:
                 self.ready.append(self._key(task))
         heapify(self.ready)
-        return back
 
     def take(self, now: float, seconds: float, holder: str = "") -> Task | None:
         """Lease the first task to the request whose key is C{holder}. C{None} if none is ready."""
         if not self.ready:
             return None
         task = heappop(self.ready)[3]
-        task.lease, task.deliveries, task.holder = now + seconds, task.deliveries + 1, holder
+        task.lease, task.span = now + seconds, seconds
+        task.deliveries, task.holder = task.deliveries + 1, holder
         self.leased[task.number] = task
         if holder:
             self.holders[holder] = task
@@ -193,7 +248,7 @@ class Queue:
         del self.leased[task.number]
         if task.holder:
             self.holders.pop(task.holder, None)
-        task.lease, task.holder = 0.0, ""
+        task.lease, task.span, task.holder = 0.0, 0.0, ""
 
     def take_back(self, task: Task, now: float) -> None:
         """Take a task out of its lease, and put it where it belongs."""
@@ -202,14 +257,13 @@ class Queue:
         self.place(task, now)
 
     def _end(self, task: Task) -> None:
-        """A lease has ended: a task that has come back too often is buried."""
-        task.lease, task.holder = 0.0, ""
+        """Bury a task that has come back too often."""
         if 0 < self.config.max_deliveries <= task.deliveries:
             task.buried = True
 
     def extend(self, task: Task, now: float, seconds: float) -> None:
         """Let the lease of a task run out C{seconds} from now."""
-        task.lease = now + seconds
+        task.lease, task.span = now + seconds, seconds
         self._alarm(task.lease, task.number)
 
     def kick(self, count: int, now: float) -> list[Task]:
@@ -253,26 +307,29 @@ class Queue:
         """When L{expire} should be called next, in seconds since the epoch."""
         return self._alarms[0][0] if self._alarms else None
 
-    def expire(self, now: float) -> list[Task]:
-        """Take back the leases that have run out, and what is due. Return the tasks that have moved."""
-        moved = []
+    def postpone(self, until: float) -> None:
+        """Let no lease run out before that time."""
+        for task in self.leased.values():
+            if task.lease < until:
+                task.lease = until
+                self._alarm(until, task.number)
+
+    def expire(self, now: float) -> tuple[list[Task], list[Task]]:
+        """
+        Take back the leases that have run out, and what is due.
+
+        @return: the tasks that were leased, and those that were delayed.
+        """
+        returned, due = list[Task](), list[Task]()
         while self._alarms and self._alarms[0][0] <= now:
             _, number = heappop(self._alarms)
             task = self.leased.get(number)
             if task is not None and task.lease <= now:
                 self.take_back(task, now)
-                self.returned += 1
+                returned.append(task)
             elif number in self.delayed and self.delayed[number].due <= now:
                 task = self.delayed.pop(number)
                 self.place(task, now)
-            else:
-                continue
-            moved.append(task)
-        return moved
-
-    def forget(self, now: float) -> list[str]:
-        """Drop the keys whose time is over; return their lanes."""
-        lanes = [lane for lane, remembered in self.keys.items() if remembered.until <= now]
-        for name in lanes:
-            del self.keys[name]
-        return lanes
+                due.append(task)
+        self.returned += len(returned)
+        return returned, due

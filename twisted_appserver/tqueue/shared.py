@@ -2,7 +2,8 @@
 
 Strategy: the database is the truth, and is asked for everything. What cannot succeed yet waits in a line
 here, and is asked for again when something has changed: by a request of this server, or by one of another,
-which the database tells; and once a second, for what the time brings and for tidings that were lost.
+which the database tells; and once a second, for what the time brings and for tidings that were lost. Any
+role of the database can send tidings: they only cause another look, and a deletion is looked up.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_appserver.tqueue.health import Health
 from twisted_appserver.tqueue.interface import EMPTY, FULL, SHUTDOWN, STOPPING, AwayError, IBroker
 from twisted_appserver.tqueue.queues import Config, Task
 from twisted_appserver.tqueue.stores.batch import LINE, Request
-from twisted_appserver.tqueue.stores.postgresql import PostgreSQLStore
+from twisted_appserver.tqueue.stores.interface import StoreError
+from twisted_appserver.tqueue.stores.postgresql import SPECIAL, PostgreSQLStore
 
 GRACE = 5.0  # seconds for which the database may be away before a request that need not wait fails
 POLL = 1.0  # seconds
 TIDY = 60.0  # seconds
 CHUNK = 64  # of those who wait, so many are asked for at once
+AWAY = "the database cannot be reached"
 LEAVE = 10.0  # seconds for which the end waits for the database
 FRESH = 2.0  # seconds for which a snapshot is not taken again
 WORDS = {"get": EMPTY, "put": FULL, "join": "late"}
@@ -54,16 +58,30 @@ class SharedBroker:
         self._timers: dict[str, Any] = {}
         self._snapshot: dict[str, dict[str, int]] = {}
         self._taken = float("-inf")
-        self.prefix = ""
+        self._deleted: dict[str, int] = {}  # numbers of deletions that are known, by the names of queues
+        self._health = Health(reactor, self._check)
+        self.secret = b""
         self.started = self._stopping = False
 
     def start(self) -> None:
         if self.started:
             return
-        self.prefix = self.store.open(self._reactor, self._max_queues, self._answered, self._heard)
+        self.secret = self.store.open(self._reactor, self._max_queues, self._answered, self._heard)
         self.started, self._stopping = True, False
         self._every(POLL, self._poll)
         self._every(TIDY, self._tidy)
+
+    def unready(self) -> str:
+        return AWAY if self.store.away else self._health.trouble
+
+    async def check(self) -> None:
+        await self._health.check()
+
+    def _check(self) -> Deferred[None]:
+        request = Request("check", "")
+        request.deferred = Deferred()
+        self.store.ask(request)
+        return request.deferred  # type: ignore[no-any-return]
 
     def _every(self, seconds: float, function: Any) -> None:
         def call() -> None:
@@ -117,19 +135,23 @@ class SharedBroker:
     async def bury(self, name: str, number: int, delivery: int = 0) -> Task | None:
         return await self._ask(Request("bury", name, number=number, delivery=delivery))  # type: ignore[no-any-return]
 
-    async def kick(self, name: str, count: int) -> int:
-        return await self._ask(Request("kick", name, count=count))  # type: ignore[no-any-return]
+    async def kick(self, name: str, count: int, key: str = "") -> int:
+        return await self._ask(Request("kick", name, count=count, key=key))  # type: ignore[no-any-return]
 
-    async def join(self, name: str, timeout: float = 0.0) -> int:
-        if await self._ask(Request("join", name), timeout) == 0:
-            return 0
-        return (await self.stats(name))["unfinished"]
+    async def join(self, name: str, timeout: float = 0.0) -> tuple[int, int]:
+        found = await self._ask(Request("join", name), timeout)
+        if isinstance(found, tuple):
+            return found
+        if found == STOPPING:
+            return found  # type: ignore[no-any-return]
+        stats = await self.stats(name)
+        return stats["unfinished"], stats["buried"]
 
     async def change(self, name: str, changes: dict[str, Any]) -> Config:
         return await self._ask(Request("change", name, changes=changes))  # type: ignore[no-any-return]
 
-    async def purge(self, name: str) -> int:
-        return await self._ask(Request("purge", name))  # type: ignore[no-any-return]
+    async def purge(self, name: str, key: str = "") -> int:
+        return await self._ask(Request("purge", name, key=key))  # type: ignore[no-any-return]
 
     async def delete(self, name: str) -> None:
         await self._ask(Request("delete", name))
@@ -144,7 +166,8 @@ class SharedBroker:
         places = await self._ask(Request("stats", name))
         counts = {what: self._counts[name, what] for what in ("puts", "gets", "dones", "returned")}
         waiting = {line: len(self._lines.get((name, verb), ())) for line, verb in VERBS.items()}
-        return {**places, "unfinished": sum(places.values()), **counts, **waiting}
+        unfinished = sum(places.values()) - places["buried"]
+        return {**places, "unfinished": unfinished, **counts, **waiting}
 
     async def qsizes(self, name: str | None = None) -> dict[str, int]:
         return await self._ask(Request("qsizes", name or ""))  # type: ignore[no-any-return]
@@ -206,7 +229,7 @@ class SharedBroker:
         """The time is over; but the answer of the database is waited for, unless it is away."""
         request.timer = None
         if self.store.away:
-            self._finish(request, AwayError("the database cannot be reached"))
+            self._finish(request, AwayError(AWAY))
         elif request not in self._asked:
             self._finish(request, WORDS[request.verb])
 
@@ -249,14 +272,16 @@ class SharedBroker:
         served = set()
         for request in requests:
             self._asked.pop(request, None)
-            if request.verb == "tidy":
-                self._forget(request.answer)
+            if request.verb in SPECIAL:
+                getattr(self, f"_after_{request.verb}")(request)
                 continue
             if request.unserved:
                 self._unserved(request)
             elif request.over:
                 self._unwanted(request)
             else:
+                if request.verb == "put" and isinstance(request.answer, Task | StoreError):
+                    self._health.note("" if isinstance(request.answer, Task) else request.answer)
                 self._count(request)
                 served.add((request.name, request.verb))
                 self._finish(request, request.answer)
@@ -308,27 +333,48 @@ class SharedBroker:
         for verb in WORDS:
             if line == "gone":
                 for request in list(self._lines.get((name, verb), ())):
-                    self._finish(request, 0 if verb == "join" else SHUTDOWN)
+                    self._finish(request, (0, 0) if verb == "join" else SHUTDOWN)
             self._serve(name, verb)
 
     def _heard(self, tidings: tuple[str, str] | None) -> None:
         if tidings is not None:
-            self._changed(tidings[1], tidings[0])
+            line, name = tidings
+            if line == "gone":
+                self.store.ask(Request("gone", name))
+            else:
+                self._changed(name, line)
             return
         for name, verb in list(self._lines):
             self._serve(name, verb)
 
+    def _after_gone(self, request: Request) -> None:
+        """A queue is said to be deleted: believe it if it was deleted since the last time."""
+        number, name = request.answer or 0, request.name
+        if number > self._deleted.get(name, self.store.deletions):
+            self._deleted[name] = number
+            self._changed(name, "gone")
+
+    def _after_check(self, request: Request) -> None:
+        answer = request.answer
+        if isinstance(answer, Exception):
+            request.deferred.errback(answer)
+        else:
+            request.deferred.callback(None)
+
     def _poll(self) -> None:
+        if self.store.watch.cut_if_late():
+            self.log.warn("the database does not answer: its connection is cut")
         now = self._reactor.seconds()
         for request in list(self._asked):
             grace = 0.0 if self.store.away and request.waits else GRACE
             if request.deadline + grace < now:
-                self._finish(request, AwayError("the database cannot be reached"))
+                self._finish(request, AwayError(AWAY))
         for name, verb in list(self._lines):
             self._serve(name, verb, 1)
 
-    def _forget(self, names: set[str] | None) -> None:
-        """Count no more what happens in queues that are not among these, and are used by nobody here."""
+    def _after_tidy(self, request: Request) -> None:
+        """Count no more what happens in queues that are not there any more, and are used by nobody here."""
+        names: set[str] | None = request.answer
         if names is not None:
             used = names.union(name for name, _ in self._lines).union(each.name for each in self._asked)
             self._counts = Counter({key: count for key, count in self._counts.items() if key[0] in used})

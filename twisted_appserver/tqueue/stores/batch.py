@@ -14,13 +14,25 @@ from typing import Any
 
 import msgspec
 
-from twisted_appserver.tqueue.interface import SHUTDOWN, LimitError
-from twisted_appserver.tqueue.queues import Config, Task, lane, replace
-from twisted_appserver.tqueue.stores.schema import BURIED, DELAYED, LEASED, QUEUE_LOCK, READY, STATES
+from twisted_appserver.tqueue.interface import SHUTDOWN, LimitError, ReusedError
+from twisted_appserver.tqueue.queues import DEFAULT, Config, Task, digest, lane, lane_of, read_config, replace
+from twisted_appserver.tqueue.stores.interface import StoreError
+from twisted_appserver.tqueue.stores.schema import (
+    BURIED,
+    COUNTS,
+    DELAYED,
+    LEASED,
+    QUEUE_LOCK,
+    READY,
+    STATES,
+)
 from twisted_appserver.tqueue.stores.turn import CHANNEL, PLACES, TURN
+from twisted_appserver.tqueue.stores.watch import LONG, PROMPT, Watch
 
 LINE = {"get": "getters", "put": "putters", "join": "joiners"}  # where a request of this verb waits
 MAKING = frozenset(("put", "change"))  # verbs that make a queue which is not there
+USUAL = msgspec.json.encode(DEFAULT).decode()  # the stored options of a queue without any of its own
+REMEMBERED = "until > statement_timestamp()"
 FIELDS = (
     't.number, t.body, t.priority, t."order", t.deliveries, t.holder, '
     "coalesce(extract(epoch FROM t.at), 0)::float8"
@@ -79,6 +91,13 @@ def _task(row: Sequence[Any]) -> Task:
     return Task(number, body, priority, order, lease=at, deliveries=deliveries, holder=holder)
 
 
+def _repeated(request: Request, number: int, known: bytes) -> Task | ReusedError:
+    """The answer to a put whose key was used before, for a body with this digest; empty if not known."""
+    if known and known != digest(request.task.body):
+        return ReusedError(f"the key {request.key!r} was used for a request with another body")
+    return Task(number, b"")
+
+
 class Known:
     """
     What is known of a queue.
@@ -99,14 +118,17 @@ class Batch:
 
     @param known: of queues, by name.
     @param server: names this server to others.
+    @param watch: cuts the connection if an answer does not come.
     @ivar signals: the lines, with the names of their queues, for which something has changed; the line C{all}
         stands for each, C{gone} says that the queue is.
     @ivar returned: how many leases ran out, by queue.
     """
 
-    def __init__(self, connection: Any, known: dict[str, Known], server: str, max_queues: int) -> None:
+    def __init__(
+        self, connection: Any, known: dict[str, Known], server: str, max_queues: int, watch: Watch
+    ) -> None:
         self._connection, self._known, self._max_queues = connection, known, max_queues
-        self.server = server
+        self.server, self._watch = server, watch
         self.signals: set[tuple[str, str]] = set()
         self.returned: Counter[str] = Counter()
 
@@ -127,7 +149,7 @@ class Batch:
         found = {name: known for name, each in by_queue.items() if (known := self._find(name, each))}
         if not found:
             if self.signals:
-                self.ask("SELECT pg_notify(%s, text) FROM unnest(%s::text[]) AS text", CHANNEL, self._texts)
+                self._tell_gone()
             return
         self._begin([known.number for known in found.values()])
         late = more(found)
@@ -147,7 +169,17 @@ class Batch:
     def _begin(self, numbers: Sequence[int]) -> None:
         """Begin the transaction and lock these queues, in one message, in the same order everywhere."""
         lock = f"SELECT pg_advisory_xact_lock({QUEUE_LOCK}, n) FROM unnest(ARRAY{sorted(numbers)}) AS n"
+        self._watch.within(PROMPT)
         self._connection.execute(f"BEGIN; {lock}", prepare=False)
+        self._watch.within(LONG)
+
+    def _tell_gone(self) -> None:
+        """Tell the other servers of deleted queues that had nothing but those who wait."""
+        self.ask(
+            "WITH noted AS (INSERT INTO tqueue.gone (name) SELECT unnest(%s::text[]) RETURNING 1) "
+            "SELECT pg_notify(%s, text) FROM unnest(%s::text[]) AS text, (SELECT count(*) FROM noted) AS n",
+            [name for name, _ in self.signals], CHANNEL, self._texts,
+        )  # fmt: skip
 
     def _note(self, stamp: int) -> None:
         """Tell the other servers, and note the transaction."""
@@ -165,6 +197,7 @@ class Batch:
 
     def ask(self, query: str, *values: Any) -> list[Any]:
         """The rows that a statement returns."""
+        self._watch.within(LONG)
         cursor = self._connection.execute(query, values, binary=True)
         return list(cursor.fetchall()) if cursor.description is not None else []
 
@@ -191,11 +224,12 @@ class Batch:
     def _make(self, name: str) -> int:
         (count,) = self.ask("SELECT count(*) FROM tqueue.queues")[0]
         if count >= self._max_queues:
+            (count,) = self.ask(f"SELECT count(*) FROM tqueue.queues q WHERE {COUNTS}", USUAL)[0]
+        if count >= self._max_queues:
             raise LimitError(f"there are {self._max_queues} queues already; delete some")
-        config = msgspec.json.encode(Config()).decode()
         rows = self.ask(
             "INSERT INTO tqueue.queues (name, config) VALUES (%s, %s) "
-            "ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id", name, config,
+            "ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id", name, USUAL,
         )  # fmt: skip
         return int(rows[0][0])
 
@@ -203,15 +237,16 @@ class Batch:
         """Of all queues."""
         rows = self.ask(
             "SELECT q.name, count(t.number) FROM tqueue.queues q LEFT JOIN tqueue.tasks t ON t.queue = q.id "
-            "AND (t.state = 0 OR t.state IN (1, 2) AND t.at <= now()) GROUP BY q.name ORDER BY q.name"
-        )
+            f"AND (t.state = 0 OR t.state IN (1, 2) AND t.at <= now()) WHERE {COUNTS} "
+            "GROUP BY q.name ORDER BY q.name", USUAL,
+        )  # fmt: skip
         return dict(rows)
 
 
 def _absent(name: str, requests: Sequence[Request]) -> None:
     """Answer for a queue that is not there: like an empty one."""
     answers: dict[str, Any] = {
-        "kick": 0, "join": 0, "purge": 0, "config": Config(), "peek": [], "qsizes": {name: 0},
+        "kick": 0, "join": (0, 0), "purge": 0, "config": Config(), "peek": [], "qsizes": {name: 0},
         "stats": dict.fromkeys(STATES, 0),
     }  # fmt: skip
     for request in requests:
@@ -245,7 +280,8 @@ class _Queue:
             [request.number for request in done], _any([request.delivery for request in done]),
             [request.task.body for request in put], _any([request.task.priority for request in put]),
             _any([request.task.order for request in put]), _any([request.delay for request in put]),
-            keys, list(map(lane, keys)), len(get), _any([request.seconds for request in get]), holders,
+            keys, list(map(lane, keys)), [digest(request.task.body) for request in put] if keys else [],
+            len(get), _any([request.seconds for request in get]), holders,
         )  # fmt: skip
         gone, numbers = dict[int, Task](), list[int]()
         for what, place, number, *task in rows:
@@ -257,23 +293,25 @@ class _Queue:
             elif what == "done":
                 gone[number] = _task((number, *task))
             else:
-                self._heard(what, place, number, task[2], task[5], put)
+                self._heard(what, place, number, task, put)
         for request, number in zip([each for each in put if each.unserved], numbers, strict=False):
             request.task.number = number
             request.reply(request.task)
         for request, first in repeats:
             if not first.unserved:
                 answer = first.answer
-                request.reply(Task(answer.number, b"") if isinstance(answer, Task) else answer)
+                known = digest(first.task.body)
+                request.reply(
+                    _repeated(request, answer.number, known) if isinstance(answer, Task) else answer
+                )
         for request in done:
             task = gone.get(request.number)
             fits = task is not None and request.delivery in (0, task.deliveries)
             request.reply(gone.pop(request.number) if fits else None)
 
-    def _heard(
-        self, what: str, place: int, number: int, line: str, since: float, put: Sequence[Request]
-    ) -> None:
+    def _heard(self, what: str, place: int, number: int, task: Sequence[Any], put: Sequence[Request]) -> None:
         """What else L{turn} answers."""
+        body, line, since = task[0], task[2], task[5]
         if what == "lowest":
             self._known.lowest = number
         elif what == "since":
@@ -283,7 +321,7 @@ class _Queue:
         elif what == "returned":
             self._batch.returned[self._name] += number
         elif what == "known":
-            put[place - 1].reply(Task(number, b""))
+            put[place - 1].reply(_repeated(put[place - 1], number, body))
         else:  # shut or drained
             for request in put if what == "shut" else self._get:
                 if request.unserved:
@@ -292,7 +330,10 @@ class _Queue:
     def rest(self) -> None:
         if self.other:
             (text,) = self._ask("SELECT config FROM tqueue.queues WHERE id = %s", self._id)[0]
-            self._config = msgspec.json.decode(text, type=Config)
+            try:
+                self._config = read_config(self._name, text)
+            except ValueError as error:
+                raise StoreError(str(error)) from None
         for verb in sorted(self.other, key=ORDER.index):  # what makes room, or work, goes first
             getattr(self, verb)(self.other[verb])
 
@@ -304,9 +345,33 @@ class _Queue:
         return f"first = {first}, second = {second}, third = {third}"
 
     def _settled(self) -> bool:
-        """Whether every task is done."""
-        some = "SELECT FROM tqueue.tasks WHERE queue = %s AND number >= %s LIMIT 1"
+        """Whether no task is left to be done."""
+        some = f"SELECT FROM tqueue.tasks WHERE queue = %s AND number >= %s AND state + 0 <> {BURIED} LIMIT 1"
         return not self._ask(some, self._id, self._known.lowest)
+
+    def _known_key(self, request: Request, body: bytes) -> bool:
+        """Answer a request that was made before, with the same key."""
+        if not request.key:
+            return False
+        rows = self._ask(
+            "SELECT number, digest FROM tqueue.keys WHERE queue = %s AND lane = %s AND key = %s "
+            f"AND {REMEMBERED}", self._id, lane_of(request.verb, request.key), request.key,
+        )  # fmt: skip
+        for number, known in rows:
+            reused = ReusedError(f"the key {request.key!r} was used for a request with another body")
+            request.reply(number if known == digest(body) else reused)
+        return bool(rows)
+
+    def _remember(self, request: Request, number: int, body: bytes) -> None:
+        if request.key:
+            self._ask(
+                "INSERT INTO tqueue.keys VALUES (%s, %s, %s, %s, statement_timestamp() + "
+                "make_interval(secs => %s), %b) ON CONFLICT (queue, lane) DO UPDATE SET key = excluded.key, "
+                "number = excluded.number, until = excluded.until, digest = excluded.digest",
+                self._id, lane_of(request.verb, request.key), request.key, number, self._config.remember,
+                digest(body),
+            )  # fmt: skip
+        request.reply(number)
 
     def _lease_of(self, request: Request) -> float:
         """In seconds."""
@@ -322,8 +387,8 @@ class _Queue:
             f"RETURNING {FIELDS}, t.state",
             *values, self._id, request.number, request.delivery, request.lease,
         )  # fmt: skip
-        if rows and rows[0][7] == READY:
-            self._signal("getters")
+        if rows and rows[0][7] in (READY, BURIED):
+            self._signal("getters" if rows[0][7] == READY else "joiners")
         return _task(rows[0]) if rows else None
 
     def extend(self, requests: Sequence[Request]) -> None:
@@ -354,18 +419,22 @@ class _Queue:
                     f"WHERE queue = %s AND holder <> '' AND holder = %s RETURNING {FIELDS}",
                     self._lease_of(request), self._id, request.key,
                 )  # fmt: skip
-            else:
-                rows = self._ask(
-                    "SELECT number, ''::bytea, 0, '', 0, '', 0 FROM tqueue.keys WHERE queue = %s "
-                    "AND lane = %s AND key = %s AND until > statement_timestamp()",
-                    self._id, lane(request.key), request.key,
-                )  # fmt: skip
+                if rows:
+                    request.again = True
+                    request.reply(_task(rows[0]))
+                continue
+            rows = self._ask(
+                "SELECT number, digest FROM tqueue.keys WHERE queue = %s AND lane = %s AND key = %s "
+                f"AND {REMEMBERED}", self._id, lane(request.key), request.key,
+            )  # fmt: skip
             if rows:
-                request.again = True
-                request.reply(_task(rows[0]))
+                request.reply(_repeated(request, *rows[0]))
 
     def kick(self, requests: Sequence[Request]) -> None:
         for request in requests:
+            body = b"%d" % request.count
+            if self._known_key(request, body):
+                continue
             numbers = self._ask(
                 "SELECT number FROM tqueue.tasks WHERE queue = %s AND state = 3 ORDER BY number LIMIT %s",
                 self._id, request.count,
@@ -376,7 +445,7 @@ class _Queue:
             )  # fmt: skip
             self._replace()
             self._signal("getters")
-            request.reply(len(numbers))
+            self._remember(request, len(numbers), body)
 
     def _replace(self) -> None:
         """Give every task that waits its place anew."""
@@ -388,12 +457,15 @@ class _Queue:
 
     def join(self, requests: Sequence[Request]) -> None:
         if self._settled():
+            buried = f"SELECT count(*) FROM tqueue.tasks WHERE queue = %s AND state = {BURIED}"
+            answer = 0, self._ask(buried, self._id)[0][0]
             for request in requests:
-                request.reply(0)
+                request.reply(answer)
 
     def purge(self, requests: Sequence[Request]) -> None:
         for request in requests:
-            request.reply(self._drain())
+            if not self._known_key(request, b""):
+                self._remember(request, self._drain(), b"")
         self._signal("all")
 
     def _drain(self) -> int:
@@ -421,6 +493,7 @@ class _Queue:
     def delete(self, requests: Sequence[Request]) -> None:
         for table, column in (("tasks", "queue"), ("keys", "queue"), ("queues", "id")):
             self._ask(f"DELETE FROM tqueue.{table} WHERE {column} = %s", self._id)
+        self._ask("INSERT INTO tqueue.gone (name) VALUES (%s)", self._name)
         self._signal("gone")
         for request in requests:
             request.reply(None)

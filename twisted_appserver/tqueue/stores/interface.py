@@ -14,7 +14,7 @@ from twisted_appserver.tqueue.queues import Config, Remembered, Task
 
 
 class StoreError(AppserverError):
-    """Raised when a change could not be stored; nothing of it is."""
+    """Raised when a change could not be stored; nothing of it is. The text is fit for clients."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -22,8 +22,8 @@ class Change(msgspec.Struct, frozen=True):
     What is to be stored, as one.
 
     @ivar puts: new tasks, with the names of their queues.
-    @ivar keys: what to remember of puts: queue, lane, and what.
-    @ivar updates: (due, lease, deliveries, holder, buried, number) of tasks that have changed.
+    @ivar keys: what to remember of requests: queue, lane, and what.
+    @ivar updates: (due, span, deliveries, holder, buried, number) of tasks that have changed.
     @ivar deletes: the numbers of tasks that are gone.
     @ivar configs: the options of queues by name; C{None} for a queue that is gone with all it had.
     @ivar forgets: queue and lane of what need not be remembered any more.
@@ -37,18 +37,21 @@ class Change(msgspec.Struct, frozen=True):
     forgets: Sequence[tuple[str, str]] = ()
 
 
+CHECK = Change()  # stores nothing, but can be stored only if a put can
+
+
 class Saved(msgspec.Struct):
     """
-    What a store held when it was opened.
+    What a store held when it was opened. Times are those of the reactor; leases have a length and no end.
 
-    @ivar prefix: stands before the number in every task's id; differs between stores.
+    @ivar secret: with this the ids of tasks are signed; differs between stores.
     @ivar last: the highest number that was ever given to a task.
     """
 
-    prefix: str
+    secret: bytes
     last: int = 0
     tasks: dict[str, list[Task]] = {}
-    keys: Sequence[tuple[str, str, Remembered]] = ()
+    keys: list[tuple[str, str, Remembered]] = []
     configs: dict[str, Config] = {}
 
 

@@ -16,7 +16,7 @@ class MemoryStore:
     """Survives nothing, and costs nothing."""
 
     def open(self, reactor: Any) -> Saved:
-        return Saved(urandom(4).hex() + "-")
+        return Saved(urandom(32))
 
     def write(self, change: Change) -> Deferred[None] | None:
         return None

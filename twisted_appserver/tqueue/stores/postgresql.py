@@ -2,7 +2,8 @@
 
 Strategy: one thread has one connection, and takes everything that waits into one transaction (L{batch}). On
 the same connection it hears what other servers have done. When the connection is lost, it is made again for
-as long as it takes; what was under way is done again, unless the database says that it was committed.
+as long as it takes; what was under way is done again, unless the database says that it was committed. A
+connection on which no answer comes is cut by the reactor's thread (L{watch}), and made again too.
 """
 
 from __future__ import annotations
@@ -14,23 +15,26 @@ from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from os import urandom
 from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.tqueue.interface import AwayError
-from twisted_appserver.tqueue.queues import Config
 from twisted_appserver.tqueue.stores import schema
-from twisted_appserver.tqueue.stores.batch import Batch, Known, Request
+from twisted_appserver.tqueue.stores.batch import USUAL, Batch, Known, Request
 from twisted_appserver.tqueue.stores.gathering import Gathering
 from twisted_appserver.tqueue.stores.interface import StoreError
+from twisted_appserver.tqueue.stores.poolers import refuse_shared
 from twisted_appserver.tqueue.stores.turn import CHANNEL, DEFINITION
+from twisted_appserver.tqueue.stores.watch import LONG, PROMPT, Watch
 
 BATCH = 1024  # requests in one transaction
 PAUSE = 0.25  # seconds between two tries to connect
+SPECIAL = ("tidy", "check", "gone")  # verbs of requests that are not about tasks
+FAULT = "a fault in the store; the log of the server has the details"
 # A server that is cut off must not hold its locks, nor wait, for longer than a few seconds.
 TO_DATABASE = {
     "connect_timeout": 3, "keepalives_idle": 3, "keepalives_interval": 1, "keepalives_count": 3,
@@ -46,7 +50,7 @@ SETTINGS = {
     "enable_mergejoin": "off", "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }  # fmt: skip
-DEFAULT = msgspec.json.encode(Config()).decode()
+LOCK_TIMEOUT = "2s"  # for the locks of queues: less than PROMPT
 
 
 class PostgreSQLStore:
@@ -64,6 +68,8 @@ class PostgreSQLStore:
         self.url = url
         self.server = urandom(8).hex()
         self.away = False
+        self.watch = Watch()
+        self._marked = float("-inf")  # when the database was told that this server is there
         self._given: deque[Request] = deque()  # to the thread
         self._closing = False
         self._known: dict[str, Known] = {}  # of queues
@@ -72,12 +78,12 @@ class PostgreSQLStore:
 
     def open(
         self, reactor: Any, max_queues: int, answered: Callable[..., None], heard: Callable[..., None]
-    ) -> str:
+    ) -> bytes:
         """
         @param answered: called with requests that were done, with the lines for which something has changed,
             and with the number of tasks that came back by queue.
         @param heard: called with what other servers tell, or with C{None} after a time without a connection.
-        @return: the prefix of the ids.
+        @return: the secret with which ids are signed.
         @raise ConfigurationError: when the database cannot be used.
         """
         try:
@@ -99,10 +105,10 @@ class PostgreSQLStore:
             self._connection = self._connect()
         except (psycopg.Error, ConfigurationError) as error:
             self._release()
-            raise ConfigurationError(f"the database cannot be used: {str(error).strip()}") from error
+            raise ConfigurationError(f"the database cannot be used: {_line(error)}") from error
         self._thread = Thread(target=self._run, name="tqueue-store", daemon=True)
         self._thread.start()
-        return self.prefix
+        return self.secret
 
     def ask(self, request: Request) -> None:
         """Have a request done, together with all others of this turn of the reactor."""
@@ -136,6 +142,7 @@ class PostgreSQLStore:
             try:
                 if self._connection is None:
                     self._reconnect()
+                self._mark()
                 if not self._given:
                     self._listen()
                 requests = self._next()
@@ -147,9 +154,10 @@ class PostgreSQLStore:
                     self._lost(error)
                 self._stopped.wait(PAUSE)
                 for request in requests:
-                    request.reply(StoreError(f"a fault in the store: {error}"))
+                    request.reply(StoreError(FAULT))
                 self._reactor.callFromThread(self._answered, requests, set(), {})
         if self._connection is not None:
+            self.watch.end()
             self._connection.close()
         self._reactor.callFromThread(self._end)
 
@@ -170,7 +178,7 @@ class PostgreSQLStore:
             if self._given[0].over:
                 self._given.popleft()
                 continue
-            special = self._given[0].verb == "tidy"
+            special = self._given[0].verb in SPECIAL
             if special and requests:
                 break
             requests.append(self._given.popleft())
@@ -188,13 +196,14 @@ class PostgreSQLStore:
         if self._connection is None:
             self._again(requests)
             return
-        if requests[0].verb == "tidy":
-            self._tidy(requests)
+        if requests[0].verb in SPECIAL:
+            self._do(requests[0])
             return
-        batch = Batch(self._connection, self._known, self.server, self._max_queues)
+        batch = Batch(self._connection, self._known, self.server, self._max_queues, self.watch)
         self._number += 1
         try:
             batch.run(requests, self._more, self._number)
+            self.watch.within()
         except Exception as error:
             self._known.clear()
             passing = self._failed(requests, error)
@@ -209,7 +218,9 @@ class PostgreSQLStore:
                     for request in requests:
                         self._transact([request])
                     return
-                requests[0].reply(StoreError(str(error).strip()))
+                requests[0].reply(
+                    error if isinstance(error, StoreError) else StoreError(schema.reason(error))
+                )
         self._reactor.callFromThread(self._answered, requests, batch.signals, batch.returned)
 
     def _failed(self, requests: Sequence[Request], error: Exception) -> bool:
@@ -236,7 +247,7 @@ class PostgreSQLStore:
             self._lost(second)
             return True
         if not isinstance(error, passing):
-            self.log.warn("{n} requests failed: {e}", n=len(requests), e=error)
+            self.log.warn("{n} requests failed: {e}", n=len(requests), e=_line(error))
         return isinstance(error, passing)
 
     def _committed(self) -> bool:
@@ -251,8 +262,7 @@ class PostgreSQLStore:
             if self._connection is None:  # closing
                 return False
             try:
-                note = "INSERT INTO tqueue.commits VALUES (%s, %s)"
-                self._connection.execute(note, (self.server, self._number))
+                self._note()
                 return False
             except self._psycopg.errors.UniqueViolation:
                 return True
@@ -268,35 +278,88 @@ class PostgreSQLStore:
             request.reply(AwayError("the database cannot be reached"))
         self._reactor.callFromThread(self._answered, requests, set(), {})
 
-    def _tidy(self, requests: Sequence[Request]) -> None:
-        self._known.clear()  # if it was wrong, it was not for long
+    def _note(self) -> None:
+        """Note in the database that a transaction of this server has been, or never will be."""
+        self.watch.within(PROMPT)
+        self._connection.execute("INSERT INTO tqueue.commits VALUES (%s, %s)", (self.server, self._number))
+        self.watch.within()
+
+    def _do(self, request: Request) -> None:
+        """Do what is not about tasks."""
         try:
-            requests[0].reply(schema.tidy(self._connection, DEFAULT))
+            getattr(self, f"_{request.verb}")(request)
         except self._psycopg.Error as error:
-            self._failed(requests, error)
-            requests[0].reply(None)
-        self._reactor.callFromThread(self._answered, requests, set(), {})
+            if self._failed([request], error) and self._connection is None and not self._closing:
+                self._given.appendleft(request)
+                return
+            request.reply(StoreError(schema.reason(error)) if request.verb == "check" else None)
+        self.watch.within()
+        self._reactor.callFromThread(self._answered, [request], set(), {})
+
+    def _tidy(self, request: Request) -> None:
+        self._known.clear()  # if it was wrong, it was not for long
+        self.watch.within(LONG)
+        request.reply(schema.tidy(self._connection, USUAL))
+
+    def _check(self, request: Request) -> None:
+        """Whether something can be stored."""
+        self._number += 1
+        self._note()
+        request.reply(None)
+
+    def _gone(self, request: Request) -> None:
+        """The number of the last deletion of a queue, from which nobody but a server can notify falsely."""
+        self.watch.within(PROMPT)
+        row = self._connection.execute(
+            "SELECT coalesce(max(number), 0) FROM tqueue.gone WHERE name = %s", (request.name,)
+        ).fetchone()
+        request.reply(row[0])
+
+    def _mark(self) -> None:
+        """Tell the database from time to time that this server is there: see L{schema.mark}."""
+        if self._connection is None or monotonic() < self._marked + schema.MARK:
+            return
+        self._marked = monotonic()
+        self.watch.within(LONG)
+        try:
+            schema.mark(self._connection)
+        except self._psycopg.Error as error:
+            self._failed((), error)
+        self.watch.within()
 
     # The connection.
 
     def _connect(self) -> Any:
-        connection = self._psycopg.connect(self.url, autocommit=True, **self._parameters())
+        connection = self._open()
         try:
+            self.watch.begin(connection.fileno())
+            self.watch.within(LONG)
+            refuse_shared(connection, self._open)
             for name, value in SETTINGS.items():
                 connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-            self.prefix = schema.prepare(connection)
+            self.secret = schema.prepare(connection)
             connection.execute(DEFINITION)
             connection.execute(f"LISTEN {CHANNEL}")
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", (LOCK_TIMEOUT,))
+            (self.deletions,) = connection.execute(
+                "SELECT coalesce(max(number), 0) FROM tqueue.gone"
+            ).fetchone()
         except BaseException:
+            self.watch.end()
             connection.close()
             raise
+        self.watch.within()
         connection.prepare_threshold = 0
         # An int8 whatever its value, so that statements of the same text are the same.
         connection.adapters.register_dumper(int, self._psycopg.types.numeric.Int8Dumper)
         connection.add_notify_handler(self._notified)
         self._descriptor = connection.fileno()  # which a connection that is lost does not know any more
         self._selector.register(self._descriptor, selectors.EVENT_READ)
+        self._marked = float("-inf")
         return connection
+
+    def _open(self) -> Any:
+        return self._psycopg.connect(self.url, autocommit=True, **self._parameters())
 
     def _parameters(self) -> dict[str, Any]:
         """Those that the url does not set itself."""
@@ -304,8 +367,9 @@ class PostgreSQLStore:
         return {name: value for name, value in TO_DATABASE.items() if name not in given}
 
     def _lost(self, error: Exception) -> None:
-        self.log.warn("the connection to the database is lost: {e}", e=str(error).strip())
+        self.log.warn("the connection to the database is lost: {e}", e=_line(error))
         self.away = True
+        self.watch.end()
         self._selector.unregister(self._descriptor)
         self._connection.close()
         self._connection = None
@@ -317,7 +381,7 @@ class PostgreSQLStore:
             try:
                 self._connection = self._connect()
             except (self._psycopg.Error, ConfigurationError) as error:
-                if said != (said := str(error).strip()):
+                if said != (said := _line(error)):
                     self.log.warn("no connection to the database: {e}", e=said)
                 self._stopped.wait(PAUSE)
             else:
@@ -328,7 +392,7 @@ class PostgreSQLStore:
 
     def _listen(self) -> None:
         """Return when there is something to do; pass on what is heard meanwhile."""
-        for key, _ in self._selector.select():
+        for key, _ in self._selector.select(schema.MARK):
             if key.fileobj is self._bell:
                 self._bell.recv(4096)
             else:
@@ -349,3 +413,8 @@ class PostgreSQLStore:
         word, _, name = tidings.partition(" ")
         if name and server != self.server:  # else it is ours, or no server of this kind has said it
             self._reactor.callFromThread(self._heard, (word, name))
+
+
+def _line(error: Exception) -> str:
+    """An error in one line, for the log."""
+    return " ".join(str(error).split())

@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.tqueue.queues import GRACE
 
-VERSION = 2
+VERSION = 3
 LOCK = 7_483_512  # of the schema, among advisory locks
 QUEUE_LOCK = 7_483_513  # the class of those of queues
+GRACE_LOCK = 7_483_514  # of the one server that prolongs leases
+MARK = 1.0  # seconds between two marks that a server is there
+GAP = 2.0  # seconds without a mark after which no lease ends before all were prolonged
 READY, DELAYED, LEASED, BURIED = range(4)  # the state of a task
+REASONS = {  # U{https://www.postgresql.org/docs/current/errcodes-appendix.html}
+    "53100": "the disk of the database is full",
+    "53": "the database is out of resources",
+    "25006": "the database is read-only",
+    "42501": "the role of this server lacks a privilege in the database",
+    "57": "the database does not finish it in time, or is stopping",
+}
 STATES = {"ready": READY, "delayed": DELAYED, "leased": LEASED, "buried": BURIED}
 
 # What brings the schema from each version to the next. A task's place in its queue is stored with it (first,
@@ -69,15 +80,32 @@ MIGRATIONS = (
     DROP INDEX tqueue.tasks_held;
     CREATE INDEX tasks_held ON tqueue.tasks (queue, holder) WHERE holder <> '';
     """,
+    # Only keys that clients make share a lane. Deletions are noted, since anybody can notify.
+    """
+    ALTER TABLE tqueue.meta ADD COLUMN alive timestamptz NOT NULL DEFAULT clock_timestamp(),
+        ADD COLUMN secret text NOT NULL
+        DEFAULT replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
+    ALTER TABLE tqueue.keys ADD COLUMN digest bytea NOT NULL DEFAULT '';
+    CREATE TEMPORARY TABLE tqueue_keys ON COMMIT DROP AS SELECT * FROM tqueue.keys;
+    TRUNCATE tqueue.keys;
+    INSERT INTO tqueue.keys SELECT queue, key, key, number, until, digest FROM tqueue_keys;
+    CREATE TABLE tqueue.gone (
+        number int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        name text COLLATE "C" NOT NULL,
+        at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
+    """,
 )
+# A queue counts if it has a task, or an option of its own.
+COUNTS = "(q.config <> %s OR EXISTS (SELECT FROM tqueue.tasks x WHERE x.queue = q.id))"
 
 
-def prepare(connection: Any) -> str:
+def prepare(connection: Any) -> bytes:
     """
     Make the tables, or bring them to this version; one server does it, others wait.
 
     @param connection: one that commits each statement.
-    @return: the prefix of the ids.
+    @return: the secret with which ids are signed.
     @raise ConfigurationError: when they are of a later version, or the database is not one of UTF-8.
     """
     with connection.transaction():
@@ -98,8 +126,64 @@ def prepare(connection: Any) -> str:
             connection.execute(migration)
         if version < VERSION:
             connection.execute("UPDATE tqueue.meta SET version = %s", (VERSION,))
-        prefix: str = connection.execute("SELECT prefix FROM tqueue.meta").fetchone()[0]
-    return prefix
+        secret: str = connection.execute("SELECT secret FROM tqueue.meta").fetchone()[0]
+    return secret.encode()
+
+
+def mark(connection: Any) -> None:
+    """
+    Note that a server is there, which leases can be renewed at. When none was there for a while, prolong all
+    leases by that time first; meanwhile none ends, see L{turn}.
+
+    @param connection: one that commits each statement.
+    """
+    update = (
+        "UPDATE tqueue.meta SET alive = clock_timestamp() WHERE alive BETWEEN "
+        "clock_timestamp() - make_interval(secs => %s) AND clock_timestamp() - make_interval(secs => %s)"
+    )
+    if connection.execute(update, (GAP, 0.7 * MARK)).rowcount:
+        return
+    ask = "SELECT alive, extract(epoch FROM clock_timestamp() - alive)::float8 FROM tqueue.meta"
+    alive, gap = connection.execute(ask).fetchone()
+    if 0 <= gap < GAP:
+        return
+    if not connection.execute("SELECT pg_try_advisory_lock(%s)", (GRACE_LOCK,)).fetchone()[0]:
+        return  # another server does it
+    try:
+        if gap >= GAP and connection.execute(ask).fetchone()[0] == alive:
+            _prolong(connection, alive, gap)
+        connection.execute("UPDATE tqueue.meta SET alive = clock_timestamp()")
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (GRACE_LOCK,))
+
+
+def _prolong(connection: Any, alive: Any, gap: float) -> None:
+    """Let the leases that had not ended then last so many seconds longer."""
+    leased = f"t.state IN ({DELAYED}, {LEASED}) AND t.state = {LEASED} AND t.at > %s"
+    some = f"EXISTS (SELECT FROM tqueue.tasks t WHERE t.queue = q.id AND {leased})"
+    queues = f"SELECT id FROM tqueue.queues q WHERE {some}"
+    for (queue,) in connection.execute(queues, (alive,)).fetchall():
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (QUEUE_LOCK, queue))
+            connection.execute(
+                "UPDATE tqueue.tasks t SET at = greatest(t.at + make_interval(secs => %s), "
+                f"clock_timestamp() + make_interval(secs => %s)) WHERE t.queue = %s AND {leased}",
+                (gap, GRACE, queue, alive),
+            )
+
+
+def reason(error: Any) -> str:
+    """Why the database refuses something, without SQL and without what was to be stored."""
+    state = getattr(error, "sqlstate", None) or ""
+    for beginning, why in REASONS.items():
+        if state.startswith(beginning):
+            return why
+    return (
+        f"the database refuses it (SQLSTATE {state})"
+        if state
+        else "a fault in the store; see the server's log"
+    )
 
 
 def tidy(connection: Any, default: str) -> set[str]:
@@ -111,6 +195,7 @@ def tidy(connection: Any, default: str) -> set[str]:
     @return: the names of the queues that are left.
     """
     connection.execute("DELETE FROM tqueue.keys WHERE until < now()")
+    connection.execute("DELETE FROM tqueue.gone WHERE at < now() - interval '10 minutes'")
     connection.execute("DELETE FROM tqueue.commits WHERE at < now() - interval '10 minutes'")
     bare = """
         FROM tqueue.queues q WHERE config = %s

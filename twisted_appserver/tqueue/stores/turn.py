@@ -5,7 +5,7 @@ is waited for while the queue is locked. It is made anew on each connection, in 
 program's text is the program's, the database has what must last.
 """
 
-from twisted_appserver.tqueue.stores.schema import BURIED, DELAYED, LEASED, READY
+from twisted_appserver.tqueue.stores.schema import BURIED, DELAYED, GAP, LEASED, READY
 
 CHANNEL = "tqueue"  # by which servers tell each other what has changed
 PLACES = {  # of a task that waits in its queue, by the queue's kind
@@ -21,17 +21,18 @@ MOST = 10_000  # tasks whose time has come, at once
 SLACK = 1  # seconds by which the clock may be set back unnoticed
 TURN = (
     "SELECT * FROM pg_temp.turn(%s::int, %s, %s, %s, %s, %s::int8[], %s::int8[], %b::bytea[], "
-    "%s::float8[], %s::text[], %s::float8[], %s::text[], %s::text[], %s, %s::float8[], %s::text[])"
+    "%s::float8[], %s::text[], %s::float8[], %s::text[], %s::text[], %b::bytea[], "
+    "%s, %s::float8[], %s::text[])"
 )
 
 # For a queue that is locked, and has no task with a number below "lowest", and none whose time comes before
 # "since": what is gone stays in the indexes until the next vacuum, and need not be walked through each time.
 # A list may be empty where all have the usual value.
 # Rows of the answer, by "what": "done", "put" (those of a batch have numbers in their order), "known" (put
-# before, under the same key), "get" and "again" (got before, under the same key) are tasks, the last three
-# with the place of their request. "shut": no put was let in. "drained": no get without a task will ever have
-# one. "returned": how many leases ran out. "line": something has changed for those who wait in the line named
-# by "order". "lowest" (as number) and "since" (as lease), for the next time.
+# before, under the same key; its digest as body), "get" and "again" (got before, under the same key) are
+# tasks, the last three with the place of their request. "shut": no put was let in. "drained": no get without
+# a task will ever have one. "returned": how many leases ran out. "line": something has changed for those who
+# wait in the line named by "order". "lowest" (as number) and "since" (as lease), for the next time.
 # Each statement sees all that was committed before it (PostgreSQL, sections 13.2.1 and 38.7). A plan is made
 # when the table is still empty, and then kept: so rows are looked up by what only one index can serve, or by
 # their place (ctid), which cannot change while the queue is locked.
@@ -40,7 +41,7 @@ CREATE FUNCTION pg_temp.turn(
     this int, server text, stamp int8, lowest int8, since float8,
     done_numbers int8[], done_deliveries int8[],
     put_bodies bytea[], put_priorities float8[], put_orders text[], put_delays float8[],
-    put_keys text[], put_lanes text[],
+    put_keys text[], put_lanes text[], put_digests bytea[],
     gets int8, get_leases float8[], get_holders text[]
 ) RETURNS TABLE (
     what text, place int8, number int8, body bytea, priority float8, "order" text, deliveries int,
@@ -50,7 +51,7 @@ CREATE FUNCTION pg_temp.turn(
 DECLARE
     options jsonb; title text; kind text; shut bool; most int8; size int8; moment timestamptz;
     known int8[]; added int8[]; room int8; wanting int8[]; many int8; lines text[] := '{{}}';
-    bound float8 := '-Infinity'; next_since float8; usual float8;
+    bound float8 := '-Infinity'; next_since float8; usual float8; ending bool; state int;
 BEGIN
     SELECT q.config::jsonb, q.name INTO options, title FROM tqueue.queues q WHERE q.id = this;
     IF NOT FOUND THEN
@@ -69,17 +70,21 @@ BEGIN
     IF since > next_since THEN  -- the clock was set back
         since := 0;
     END IF;
+    ending := (SELECT m.alive FROM tqueue.meta m) > moment - make_interval(secs => {GAP});
+    IF ending IS NOT TRUE THEN  -- no server was there to renew leases: they are prolonged first
+        next_since := since;
+    END IF;
 
     -- What the time has brought: leases that have run out, delays that have ended.
     IF EXISTS (
         SELECT FROM tqueue.tasks t
         WHERE t.queue = this AND t.state IN ({DELAYED}, {LEASED})
-        AND t.at BETWEEN to_timestamp(since) AND moment
+        AND t.at BETWEEN to_timestamp(since) AND moment AND (ending OR t.state = {DELAYED})
     ) THEN
         WITH due AS (
             SELECT t.ctid AS id, t.state AS was FROM tqueue.tasks t
             WHERE t.queue = this AND t.state IN ({DELAYED}, {LEASED})
-            AND t.at BETWEEN to_timestamp(since) AND moment
+            AND t.at BETWEEN to_timestamp(since) AND moment AND (ending OR t.state = {DELAYED})
             ORDER BY t.at LIMIT {MOST}
         ), back AS (
             UPDATE tqueue.tasks t SET at = NULL, holder = '',
@@ -94,6 +99,9 @@ BEGIN
         what := 'returned';
         RETURN NEXT;
         lines := lines || 'getters'::text;
+        IF number > 0 AND most > 0 THEN  -- perhaps only what is buried is left
+            lines := lines || 'joiners'::text;
+        END IF;
     END IF;
 
     IF done_numbers <> '{{}}' THEN
@@ -107,11 +115,15 @@ BEGIN
                 RETURN NEXT;
             END IF;
         END LOOP;
-        SELECT t.number INTO number FROM tqueue.tasks t WHERE t.queue = this AND t.number >= lowest
-            ORDER BY t.number LIMIT 1;
+        SELECT t.number, t.state INTO number, state FROM tqueue.tasks t
+            WHERE t.queue = this AND t.number >= lowest ORDER BY t.number LIMIT 1;
         IF NOT FOUND THEN
             lines := lines || 'joiners'::text;
             number := (SELECT last_value FROM tqueue.numbers);
+        ELSIF state = {BURIED} AND NOT EXISTS (
+            SELECT FROM tqueue.tasks t WHERE t.queue = this AND t.number >= number AND t.state + 0 <> {BURIED}
+        ) THEN
+            lines := lines || 'joiners'::text;
         END IF;
         what := 'lowest';
         RETURN NEXT;
@@ -126,11 +138,13 @@ BEGIN
                 ) FROM unnest(put_keys, put_lanes) WITH ORDINALITY AS w(key, lane, place) ORDER BY w.place
             );
             what := 'known';
-            FOR number, place IN SELECT w.* FROM unnest(known) WITH ORDINALITY AS w(number, place)
-                WHERE w.number IS NOT NULL
-            LOOP
+            FOR i IN 1 .. cardinality(known) LOOP
+                CONTINUE WHEN known[i] IS NULL;
+                SELECT i, known[i], k.digest INTO place, number, body
+                    FROM tqueue.keys k WHERE k.queue = this AND k.lane = put_lanes[i];
                 RETURN NEXT;
             END LOOP;
+            body := NULL;
         END IF;
         IF shut THEN
             what := 'shut';
@@ -166,14 +180,15 @@ BEGIN
         END LOOP;
         IF put_keys <> '{{}}' THEN  -- of a lane, the last key is remembered
             INSERT INTO tqueue.keys SELECT DISTINCT ON (w.lane) this, w.lane, w.key, w.number,
-                moment + make_interval(secs => (options ->> 'remember')::float8)
+                moment + make_interval(secs => (options ->> 'remember')::float8), put_digests[w.place]
             FROM (
                 SELECT u.*, added[row_number() OVER (ORDER BY u.place)] AS number
                 FROM unnest(put_keys, put_lanes) WITH ORDINALITY AS u(key, lane, place)
                 WHERE known[u.place] IS NULL
             ) w WHERE w.key <> '' AND w.number IS NOT NULL ORDER BY w.lane, w.place DESC
             ON CONFLICT (queue, lane) DO UPDATE
-            SET key = excluded.key, number = excluded.number, until = excluded.until;
+            SET key = excluded.key, number = excluded.number, until = excluded.until,
+                digest = excluded.digest;
         END IF;
         IF many > 0 THEN
             lines := lines || 'getters'::text;

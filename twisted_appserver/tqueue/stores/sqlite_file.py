@@ -1,0 +1,60 @@
+"""Whose a file is: a store must not touch the database of another application."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from twisted_appserver.errors import ConfigurationError
+
+APPLICATION = 0x74515345  # "tQSE", in the header of every store (PRAGMA application_id)
+MAGIC = b"SQLite format 3\0"
+HEADER = 100  # bytes; U{https://www.sqlite.org/fileformat2.html#the_database_header}
+TABLES = {"store", "queues", "keys", "tasks"}
+
+
+def check_file(path: str) -> None:
+    """
+    Check that a file may be used as a store: there is none yet, it is empty, or it is one. It is only read.
+
+    @raise ConfigurationError: when it is something else.
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(HEADER)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigurationError(f"the store {path} cannot be used: {error.strerror}") from error
+    if not header or _application(header) == APPLICATION:
+        return
+    if len(header) < HEADER or not header.startswith(MAGIC):
+        raise ConfigurationError(f"{path} is not a database of SQLite; give another file to --store")
+    if not _is_store(path):  # of a version that had no mark, or not even tables yet
+        raise ConfigurationError(
+            f"{path} is the database of another application; give another file to --store"
+        )
+
+
+def _application(header: bytes) -> int:
+    return int.from_bytes(header[68:72], "big")
+
+
+def _is_store(path: str) -> bool:
+    """Whether it has the tables of a store, or none at all. What the log (WAL) has counts too."""
+    before = os.path.exists(path + "-shm")
+    try:
+        with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True, timeout=1.0)) as database:
+            tables = {
+                name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
+            application = database.execute("PRAGMA application_id").fetchone()[0]
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+    finally:
+        if not before and os.path.exists(path + "-shm") and not os.path.exists(path + "-wal"):
+            os.unlink(path + "-shm")
+    if application == APPLICATION:
+        return True
+    return not application and (tables >= TABLES if tables or version else True)
