@@ -33,12 +33,13 @@ from twisted_appserver import (
     Router,
     passwords,
 )
-from twisted_appserver.access import Credentials, Proxies, checkers, read_token
+from twisted_appserver.access import Credentials, checkers, read_token
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.guard import Guard
 from twisted_appserver.listening import Listening
 from twisted_appserver.options import Settings
 from twisted_appserver.passwords import HashedPasswords
+from twisted_appserver.proxies import Proxies, network_of
 from twisted_appserver.testing import Client
 
 TOKEN = b"0123456789abcdefTOKEN"
@@ -80,11 +81,16 @@ class Now:
         function(*args)
 
 
+def private(path: str, text: str) -> str:
+    """A file that only its owner can read. Returns its path."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    return path
+
+
 class TokenFileTests(SynchronousTestCase):
     def made(self, content: bytes, mode: int = 0o600) -> str:
-        path = self.mktemp()
-        with open(path, "wb") as file:
-            file.write(content)
+        path = private(self.mktemp(), content.decode())
         os.chmod(path, mode)
         return path
 
@@ -98,10 +104,15 @@ class TokenFileTests(SynchronousTestCase):
             (self.mktemp(), "No such file"),
             (self.made(b""), "at least 16"),
             (self.made(b"sesame"), "at least 16"),
-            (self.made(TOKEN, 0o644), "chmod 600"),
+            (self.made(TOKEN, 0o644), "every user can read it (mode 0644); run: chmod 600 "),
+            (self.made(TOKEN, 0o602), "every user can write it"),
+            (self.made(TOKEN, 0o640), "its group can read it (mode 0640)"),
+            (self.made(TOKEN, 0o660), "its group can write it"),
+            (self.made(TOKEN, 0o440), "its group can read it"),
         ):
             error = self.assertRaises(ConfigurationError, read_token, path)
             self.assertIn(said, str(error))
+            self.assertNotIn("\n", str(error))
             self.assertNotIn("sesame", str(error))
             self.assertNotIn(TOKEN.decode(), str(error))
 
@@ -151,28 +162,95 @@ class CredentialsTests(SynchronousTestCase):
             self.refused(b"Bearer " + TOKEN[:8])
         self.assertEqual([list(map(len, two)) for two in compared], [[32, 32]] * 2)
 
-    def test_together(self) -> None:
-        """Who asks with the same name and password at the same time is checked once; too many are refused."""
-        asked: list[Any] = []
+    def slow(self) -> tuple[Credentials, list[tuple[bytes, Deferred[bytes]]]]:
+        """Credentials whose checker takes its time, and what it was asked: names, and what answers."""
+        asked: list[tuple[bytes, Deferred[bytes]]] = []
 
-        class Slow:
-            def requestAvatarId(self, credentials: Any) -> Deferred[bytes]:
-                asked.append((credentials.username, Deferred()))
-                return asked[-1][1]  # type: ignore[no-any-return]
+        def check(credentials: UsernamePassword) -> Deferred[bytes]:
+            asked.append((credentials.username, Deferred()))
+            return asked[-1][1]
 
-        credentials = Credentials(None, [Slow()])
-        same = [credentials.check(basic("anna", "secret").encode()) for _ in range(3)]
-        others = [credentials.check(basic("anna", str(number)).encode()) for number in range(64)]
-        self.assertEqual(len(asked), 64)
-        busy = self.failureResultOf(others.pop(), HTTPError).value
-        self.assertEqual((busy.status, dict(busy.headers)["retry-after"]), (503, "1"))
+        return Credentials(None, [SimpleNamespace(requestAvatarId=check)]), asked
+
+    def statuses(self, deferreds: list[Deferred[str]]) -> list[int]:
+        return [self.failureResultOf(each, HTTPError).value.status for each in deferreds]
+
+    def test_equal_passwords_are_checked_once(self) -> None:
+        """Many requests with the same name and password cause one check."""
+        credentials, asked = self.slow()
+        same = [credentials.check(basic("anna", "secret").encode(), f"192.0.2.{n}") for n in range(30)]
+        self.assertEqual(len(asked), 1)
         asked[0][1].callback(b"anna")
-        self.assertEqual([self.successResultOf(each) for each in same], ["anna"] * 3)
-        for _, answer in asked[1:]:
-            answer.errback(UnauthorizedLogin())
-        for each in others:
-            self.assertEqual(self.failureResultOf(each, HTTPError).value.status, 401)
-        self.assertNoResult(credentials.check(basic("anna", "secret").encode()))
+        self.assertEqual([self.successResultOf(each) for each in same], ["anna"] * 30)
+        self.assertEqual(credentials.known(basic("anna", "secret").encode()), "anna")
+
+    def guesses(self, credentials: Credentials, client: str, number: int) -> list[Deferred[str]]:
+        return [credentials.check(basic("anna", f"{client} {n}").encode(), client) for n in range(number)]
+
+    def test_guessing_client_does_not_lock_others_out(self) -> None:
+        """A client may have eight passwords checked at a time; that leaves room for others, and ends."""
+        for guesser, other in (("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8:0:1::1"), ("", "::1")):
+            credentials, asked = self.slow()
+            waiting = self.guesses(credentials, guesser, 70)
+            self.assertEqual(len(asked), 8)
+            self.assertEqual(self.statuses(waiting[8:]), [429] * 62)
+            good = credentials.check(basic("bob", "secret").encode(), other)
+            asked[8][1].callback(b"bob")
+            self.assertEqual(self.successResultOf(good), "bob")
+            for _, answer in asked[:8]:
+                answer.errback(UnauthorizedLogin())
+            self.assertEqual(self.statuses(waiting[:8]), [401] * 8)
+            self.assertNoResult(credentials.check(basic("anna", "once more").encode(), guesser))
+
+    def test_one_network_is_one_client(self) -> None:
+        """Whoever has a network of IPv6 cannot guess from each of its addresses."""
+        credentials, asked = self.slow()
+        for number in range(20):
+            credentials.check(basic("anna", str(number)).encode(), f"2001:db8::{number:x}").addErrback(str)
+        self.assertEqual(len(asked), 8)
+        self.assertEqual(network_of("::ffff:192.0.2.1"), network_of("192.0.2.1"))
+
+    def test_many_guessing_clients(self) -> None:
+        """All clients together may have 64 passwords checked; known ones need none of that."""
+        credentials, asked = self.slow()
+        known = basic("bob", "secret").encode()
+        credentials.check(known, "192.0.2.200")
+        asked[0][1].callback(b"bob")
+        for number in range(8):
+            self.guesses(credentials, f"192.0.2.{number}", 8)
+        (busy,) = self.guesses(credentials, "192.0.2.99", 1)
+        error = self.failureResultOf(busy, HTTPError).value
+        self.assertEqual((error.status, dict(error.headers)["retry-after"]), (503, "1"))
+        self.assertEqual(self.successResultOf(credentials.check(known, "192.0.2.1")), "bob")
+
+    def test_known_password_is_renewed_while_in_use(self) -> None:
+        """Its user never waits: it is checked again in time, and refused once it is wrong."""
+        credentials, asked = self.slow()
+        known = basic("bob", "secret").encode()
+        with patch("twisted_appserver.access.monotonic", Clock().seconds) as seconds:
+            clock = seconds.__self__
+            credentials.check(known)
+            asked[0][1].callback(b"bob")
+            for wait, checks in ((30, 1), (15, 2), (10, 2)):
+                clock.advance(wait)
+                self.assertEqual((credentials.known(known), len(asked)), ("bob", checks))
+            asked[1][1].callback(b"bob")
+            clock.advance(30)
+            self.assertEqual((credentials.known(known), len(asked)), ("bob", 2))
+            clock.advance(15)
+            self.assertEqual((credentials.known(known), len(asked)), ("bob", 3))
+            asked[2][1].errback(UnauthorizedLogin())
+            self.assertIsNone(credentials.known(known))
+
+    def test_remembered_passwords_are_bounded(self) -> None:
+        """Of those that were right the oldest is forgotten."""
+        checker = SimpleNamespace(requestAvatarId=lambda asked: asked.username)
+        credentials = Credentials(None, [checker])
+        with patch("twisted_appserver.access.REMEMBERED", 3):
+            for name in "abcd":
+                credentials.check(basic(name, "x").encode())
+        known = [credentials.known(basic(name, "x").encode()) for name in "abcd"]
+        self.assertEqual(known, [None, "b", "c", "d"])
 
     def test_checker_fails(self) -> None:
         """A checker that raises lets nobody in, and is logged."""
@@ -190,10 +268,7 @@ class CredentialsTests(SynchronousTestCase):
 
 class HashedTests(SynchronousTestCase):
     def checker(self, *lines: str) -> HashedPasswords:
-        path = self.mktemp()
-        with open(path, "w") as file:
-            file.write("\n".join(lines) + "\n")
-        return HashedPasswords(path, Now())
+        return HashedPasswords(private(self.mktemp(), "\n".join(lines) + "\n"), Now())
 
     def test_right_and_wrong(self) -> None:
         """A password is known by its hash only, which is another one each time."""
@@ -230,14 +305,18 @@ class HashedTests(SynchronousTestCase):
 
     def test_named(self) -> None:
         """--auth takes hashed:FILE and Twisted's own checkers, and says what is wrong with any other."""
-        path = self.mktemp()
-        with open(path, "w") as file:
-            file.write(passwords.line("anna", "x"))
+        path = private(self.mktemp(), passwords.line("anna", "x"))
         self.assertEqual(len(checkers(Now(), [f"hashed:{path}", f"file:{path}"])), 2)
         for text in ("hashed:/nowhere", "nonsense:secret", "anonymous", "memory:secret"):
             error = self.assertRaises(ConfigurationError, checkers, Now(), [text])
             self.assertIn(f"--auth {text.partition(':')[0]}", str(error))
             self.assertNotIn("secret", str(error))
+        for kind in ("hashed", "file"):
+            for mode in (0o640, 0o604, 0o620):
+                os.chmod(path, mode)
+                error = self.assertRaises(ConfigurationError, checkers, Now(), [f"{kind}:{path}"])
+                self.assertIn(f"--auth {kind}", str(error))
+                self.assertIn(f"chmod 600 {path}", str(error))
         error = self.assertRaises(ConfigurationError, checkers, Now(), ["foo"])
         self.assertIn("twistd --help-auth", str(error))
 
@@ -312,8 +391,22 @@ class ProxiesTests(SynchronousTestCase):
             _, headers = self.client(Proxies(["10.0.0.1"]), peer, *said)
             self.assertEqual(set(headers.items()), {(b"host", b"localhost")} | expected)
 
-    def test_wrong(self) -> None:
-        self.assertIn("--proxied", str(self.assertRaises(ConfigurationError, Proxies, ["10.0.0.0/33"])))
+    def test_wrong_options(self) -> None:
+        """What is no address is refused, with what to write instead."""
+        for text, hint in (
+            ("10.0.0.0/33", ""), ("", ""), ("proxy.example", ""), ("unix:/run/x", ""), ("*", ""),
+            ("10.0.0.1/8", "; write 10.0.0.0/8"), ("127.0.0.1:80", "; write 127.0.0.1"),
+            ("[::1]", "; write ::1"), ("localhost", "; write 127.0.0.1"),
+        ):  # fmt: skip
+            error = str(self.assertRaises(ConfigurationError, Proxies, [text]))
+            self.assertIn(f"--proxied {text!r}: must be an IP address", error)
+            self.assertTrue(error.endswith(hint or "or unix"), error)
+
+    def test_mapped_option(self) -> None:
+        """A proxy that is named as IPv4 in IPv6 is the same one."""
+        said = (b"x-forwarded-for", b"192.0.2.1")
+        for name in ("::ffff:10.0.0.1", "::ffff:10.0.0.0/104"):
+            self.assertEqual(self.client(Proxies([name]), "10.0.0.1", said)[0], "192.0.2.1")
 
 
 class GuardTests(SynchronousTestCase):
@@ -365,21 +458,48 @@ class GuardTests(SynchronousTestCase):
 
     def test_user(self) -> None:
         """The function learns the name, also where the head was seen before."""
-        path = self.mktemp()
-        with open(path, "w") as file:
-            file.write("anna:secret\n")
+        path = private(self.mktemp(), "anna:secret\n")
         self.guard.ask(Credentials(None, checkers(Now(), [f"file:{path}"])))
         for _ in range(2):
             reply = self.successResultOf(self.ask(authorization=basic("anna", "secret")))
             self.assertEqual(reply.body, b'{"user":"anna"}')
         self.assertEqual(self.status(authorization=basic("anna", "wrong")), 401)
 
+    def test_checked_once_whatever_the_headers(self) -> None:
+        """A password that was right is not checked again because another header differs."""
+        answers = self.check_slowly()
+        first = self.ask(authorization=basic("anna", "x"), x_number="0")
+        answers[0].callback(b"")
+        self.assertEqual(self.successResultOf(first).status, 200)
+        for number in range(1, 50):
+            self.assertEqual(self.status(authorization=basic("anna", "x"), x_number=str(number)), 200)
+        self.assertEqual((len(answers), set(self.calls)), (1, {"anna"}))
+
+    def test_guesses_count_for_the_real_client(self) -> None:
+        """Behind a proxy the clients are those that it names."""
+        self.dispatcher.guard = self.guard = Guard(proxies=Proxies(["unix"]))
+        answers = self.check_slowly()
+        for number in range(20):
+            self.ask(authorization=basic("anna", str(number)), x_forwarded_for="192.0.2.1")
+        self.assertEqual(len(answers), 8)
+        self.ask(authorization=basic("bob", "x"), x_forwarded_for="192.0.2.2")
+        self.assertEqual(len(answers), 9)
+
+    def test_replaced_while_checked(self) -> None:
+        """When credentials are replaced, a password that is being checked must be right with the new ones."""
+        answers = self.check_slowly()
+        asked = self.ask(authorization=basic("anna", "x"))
+        self.guard.ask(Credentials(TOKEN))
+        answers[0].callback(b"")
+        self.assertEqual(self.successResultOf(asked).status, 401)
+        self.assertEqual(self.calls, [])
+
     def test_taken_back(self) -> None:
         """A name and password that were right are asked about again after a minute, a token never."""
         database = InMemoryUsernamePasswordDatabaseDontUse(anna=b"secret")
         self.guard.ask(Credentials(TOKEN, [database]))
         anna, token = basic("anna", "secret"), f"Bearer {TOKEN.decode()}"
-        with patch("twisted_appserver.guard.monotonic", Clock().seconds) as seconds:
+        with patch("twisted_appserver.access.monotonic", Clock().seconds) as seconds:
             self.assertEqual([self.status(authorization=each) for each in (anna, token)], [200, 200])
             database.users.clear()
             self.assertEqual([self.status(authorization=each) for each in (anna, token)], [200, 200])
@@ -533,10 +653,7 @@ class CommandTests(CommandTestCase):
     """The options, with real processes."""
 
     def secret(self, content: str) -> str:
-        path = os.path.abspath(self.mktemp())
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(content)
-        return path
+        return private(os.path.abspath(self.mktemp()), content)
 
     async def who(self, port: int, authorization: str = "", *headers: tuple[str, str]) -> Answer:
         sent = (("Authorization", authorization), *headers) if authorization else headers

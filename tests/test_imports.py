@@ -17,9 +17,9 @@ PACKAGE = "twisted_appserver"
 OPTIONAL = ("dask", "distributed", "psycopg", "watchfiles", "prometheus_client", "re2", "swagger_ui")
 # A module may import those that stand further up, and those beside it as long as there is no circle.
 LEVELS = (
-    "errors variables hub children statuses headers",
+    "errors variables hub private_files children statuses headers",
     "calls binding options matching regex_graph regex_safety parts",
-    "heads results patterns targets application passwords",
+    "heads results patterns targets application passwords origins proxies",
     "routing guard access listening",
     "executors deadlines overload hints",
     "dispatch",

@@ -1,22 +1,19 @@
-"""Who someone is: bearer tokens, passwords by C{twisted.cred}, and what proxies say of their clients.
+"""Who makes a request: bearer tokens, and names with passwords that C{twisted.cred} checkers verify.
 
 Secrets are compared by their digests in constant time, and never shown: errors name files, not contents.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import stat
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from hmac import compare_digest
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from time import monotonic
 from typing import Any
 
-from msgspec.structs import force_setattr
-from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.checkers import FilePasswordDB, ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.cred.strcred import InvalidAuthArgumentString, InvalidAuthType, makeChecker
@@ -24,51 +21,57 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_appserver.calls import Call
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.options import Settings
 from twisted_appserver.passwords import HashedPasswords
+from twisted_appserver.private_files import read_private
+from twisted_appserver.proxies import network_of
 
 SHORTEST = 16  # characters of a token
-MOST = 64  # names with passwords that are checked at the same time: each takes a while, on purpose
-PAIR = re.compile(rb"""([\w!#$%&*+.^`|~-]+)=("[^"\\]*"|[^\s",;\\]+)""")
-FORWARDED = re.compile(rb"[\s,]*(?:%b(?:[\s,;]+|$))*" % PAIR.pattern)  # RFC 7239, section 4
-# With a port, or without; not with a zone (RFC 4007, section 11), which is any text behind a %.
-ADDRESS = re.compile(r"\[([^\]%]+)\](?::\d+)?|([\d.]+):\d+|([^%]*)")
+MOST = 64  # passwords that are checked at the same time: each takes a while, on purpose
+EACH = (
+    8  # the same for one client: more than a browser's connections, and few enough to leave room for others
+)
+KEPT = 60.0  # seconds for which a password that was right is not checked again
+RENEWED = 40.0  # seconds after which one that is in use is checked again, so that its user never waits
+REMEMBERED = 1024  # passwords that were right
 
 
 def read_token(path: str) -> bytes:
     """
-    The token in a file: its first line, which no other user may be able to read.
+    The token in a file: its first line.
 
-    @raise ConfigurationError: when there is none, or it is shorter than 16 characters, or not a secret.
+    @raise ConfigurationError: when the file cannot be read, other users can read or write it, or the token is
+        shorter than 16 characters.
     """
     try:
-        with open(path, "rb") as file:
-            mode, token = os.fstat(file.fileno()).st_mode, file.readline(4096).strip()
+        token = read_private(path, 4096).split(b"\n")[0].strip()
     except OSError as error:
         raise ConfigurationError(f"--token-file {path}: {error.strerror}") from None
-    if os.name == "posix" and mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise ConfigurationError(f"--token-file {path}: every user can read or write it; chmod 600 it")
+    except ValueError as error:
+        raise ConfigurationError(f"--token-file {error}") from None
     if len(token) < SHORTEST:
-        raise ConfigurationError(f"--token-file {path}: a token has at least {SHORTEST} characters")
+        raise ConfigurationError(f"--token-file {path}: a token needs at least {SHORTEST} characters")
     return token
 
 
 def checkers(reactor: Any, texts: Iterable[str]) -> list[Any]:
     """
-    What C{--auth} names: C{hashed:FILE}, or a C{twisted.cred} checker as C{twistd --help-auth} lists them.
+    The checkers that C{--auth} names: C{hashed:FILE}, or those that C{twistd --help-auth} lists.
 
-    @raise ConfigurationError: when there is none of that name, or it does not check passwords.
+    @raise ConfigurationError: when there is no such checker, it does not check passwords, or its file cannot
+        be used.
     """
     found: list[Any] = []
     for text in texts:
         kind, _, rest = text.partition(":")
         try:
             checker = HashedPasswords(rest, reactor) if kind == "hashed" else makeChecker(text)
+            if isinstance(checker, FilePasswordDB):
+                read_private(checker.filename)
         except InvalidAuthType:
-            known = "hashed:FILE, and what twistd --help-auth lists"
-            raise ConfigurationError(f"--auth {kind}: there is no such checker, only {known}") from None
+            known = "use hashed:FILE or one that twistd --help-auth lists"
+            raise ConfigurationError(f"--auth {kind}: there is no such checker; {known}") from None
         except (InvalidAuthArgumentString, OSError, ValueError) as error:
             raise ConfigurationError(f"--auth {kind}: {error}") from None
         if IUsernamePassword not in ICredentialsChecker(checker).credentialInterfaces:
@@ -80,7 +83,12 @@ def checkers(reactor: Any, texts: Iterable[str]) -> list[Any]:
 class Credentials:
     """
     What a request must carry in C{Authorization}: the token (RFC 6750, section 2.1), or a name and a password
-    (RFC 7617) that one of the checkers takes.
+    (RFC 7617) that one of the checkers accepts.
+
+    Strategy: checking a password is slow on purpose, so one that was right is remembered, by the digest of
+    what was sent, whatever else the request contains. While it is in use it is checked again before it
+    expires. Each client may have only a few others checked at a time, so that guessing does not lock other
+    clients out.
 
     @param token: C{None} if there is none.
     """
@@ -90,58 +98,119 @@ class Credentials:
     def __init__(self, token: bytes | None = None, checkers: Sequence[Any] = ()) -> None:
         self._token = None if token is None else sha256(token).digest()
         self._checkers = checkers
-        self._asking: dict[bytes, list[Deferred[str]]] = {}  # who awaits the same name and password
+        self._asking: dict[bytes, list[Deferred[str]]] = {}  # waiting for the same name and password
+        self._busy: Counter[str] = Counter()  # checks that clients wait for
+        self._known: dict[bytes, tuple[str, float]] = {}  # names, and when they were checked, by digests
         challenges = ['Bearer realm="appserver"'] if token is not None else []
         if checkers:
             challenges.append('Basic realm="appserver", charset="UTF-8"')
         self._challenge = (("www-authenticate", ", ".join(challenges)),)
 
-    def check(self, authorization: bytes) -> Deferred[str]:
+    def known(self, authorization: bytes) -> str | None:
         """
-        @return: fires with the name of whoever asks, empty for the bearer of the token; fails with
-            L{HTTPError} 401, or 503 when too many passwords are being checked.
+        @return: the name of the user, empty for the bearer of the token; C{None} if that is wrong, or must be
+            checked first.
         """
         scheme, _, value = authorization.partition(b" ")
-        value = value.strip()
-        if scheme.lower() == b"bearer" and self._token is not None:
-            if compare_digest(sha256(value).digest(), self._token):
-                return succeed("")
-            return fail(self._refusal("this token is not the right one"))
-        if scheme.lower() == b"basic" and self._checkers:
-            try:
-                name, colon, password = b64decode(value, validate=True).partition(b":")
-                text = name.decode()
-            except ValueError:
-                return fail(self._refusal("the Authorization cannot be read"))
-            if colon:
-                return self._asked(value, text, UsernamePassword(name, password))
-        return fail(self._refusal("this service asks who is there"))
+        scheme, digest = scheme.lower(), sha256(value.strip()).digest()
+        if scheme == b"bearer" and self._token is not None:
+            return "" if compare_digest(digest, self._token) else None
+        if scheme != b"basic" or digest not in self._known:
+            return None
+        name, since = self._known[digest]
+        age = monotonic() - since
+        if age > KEPT:
+            del self._known[digest]
+            return None
+        if age > RENEWED and digest not in self._asking:
+            self._begin(digest, *self._read(value.strip()), [])
+        return name
 
-    def _asked(self, value: bytes, name: str, credentials: UsernamePassword) -> Deferred[str]:
+    def check(self, authorization: bytes, client: str = "") -> Deferred[str]:
+        """
+        @param client: the address of the client.
+        @return: fires with the name of the user, empty for the bearer of the token; fails with L{HTTPError}
+            401, or 429 or 503 when too many passwords are being checked, for this client or for all.
+        """
+        name = self.known(authorization)
+        if name is not None:
+            return succeed(name)
+        scheme, _, value = authorization.partition(b" ")
+        scheme, value = scheme.lower(), value.strip()
+        if scheme == b"bearer" and self._token is not None:
+            return fail(self._refusal("wrong token"))
+        if scheme != b"basic" or not self._checkers:
+            return fail(self._refusal(self._required))
+        try:
+            name, password = self._read(value)
+        except ValueError:
+            return fail(self._refusal("malformed Authorization header"))
+        return self._asked(sha256(value).digest(), name, password, network_of(client))
+
+    @property
+    def _required(self) -> str:
+        ways = ["`Authorization: Bearer TOKEN`"] if self._token is not None else []
+        if self._checkers:
+            ways.append("a name and a password (HTTP Basic)")
+        return f"authentication required: send {' or '.join(ways)}"
+
+    def _read(self, value: bytes) -> tuple[str, bytes]:
+        """
+        The name and the password in a Basic C{Authorization}.
+
+        @raise ValueError: when it is malformed.
+        """
+        name, colon, password = b64decode(value, validate=True).partition(b":")
+        if not (name and colon):
+            raise ValueError("a name and a colon are required")
+        return name.decode(), password
+
+    def _asked(self, digest: bytes, name: str, password: bytes, client: str) -> Deferred[str]:
+        """Have a password checked that is not known; of many equal ones, once."""
         asked: Deferred[str] = Deferred()
-        if value in self._asking:
-            self._asking[value].append(asked)
-        elif len(self._asking) < MOST:
-            self._asking[value] = [asked]
-            Deferred.fromCoroutine(self._ask(name, credentials)).addBoth(self._tell, value)
+        later = [("retry-after", "1")]
+        if digest in self._asking:
+            self._asking[digest].append(asked)
+        elif self._busy[client] >= EACH:
+            return fail(HTTPError(429, "too many passwords from this address are being checked", later))
+        elif self._busy.total() >= MOST:
+            return fail(HTTPError(503, "too many passwords are being checked", later))
         else:
-            return fail(HTTPError(503, "too many passwords are being checked", [("retry-after", "1")]))
+            self._busy[client] += 1
+            asked.addBoth(self._done, client)
+            self._begin(digest, name, password, [asked])
         return asked
 
-    def _tell(self, result: Any, value: bytes) -> None:
-        for asked in self._asking.pop(value):
+    def _done(self, result: Any, client: str) -> Any:
+        self._busy[client] -= 1
+        if not self._busy[client]:
+            del self._busy[client]
+        return result
+
+    def _begin(self, digest: bytes, name: str, password: bytes, waiting: list[Deferred[str]]) -> None:
+        self._asking[digest] = waiting
+        verified = Deferred.fromCoroutine(self._verify(name, password))
+        verified.addBoth(self._tell, digest)
+
+    def _tell(self, result: Any, digest: bytes) -> None:
+        self._known.pop(digest, None)
+        if isinstance(result, str):
+            if len(self._known) >= REMEMBERED:
+                del self._known[next(iter(self._known))]  # the oldest
+            self._known[digest] = (result, monotonic())
+        for asked in self._asking.pop(digest):
             asked.callback(result)  # a Failure too
 
-    async def _ask(self, name: str, credentials: UsernamePassword) -> str:
+    async def _verify(self, name: str, password: bytes) -> str:
         for checker in self._checkers:
             try:
-                await maybeDeferred(checker.requestAvatarId, credentials)
+                await maybeDeferred(checker.requestAvatarId, UsernamePassword(name.encode(), password))
                 return name
             except LoginFailed:
                 continue
             except Exception:
                 self.log.error("a checker failed\n{trace}", trace=Failure().getBriefTraceback())
-        raise self._refusal("this name and password are not right")
+        raise self._refusal("wrong name or password")
 
     def _refusal(self, detail: str) -> HTTPError:
         return HTTPError(401, detail, self._challenge)
@@ -149,85 +218,11 @@ class Credentials:
 
 def credentials(reactor: Any, settings: Settings) -> Credentials | None:
     """
-    What the settings have every request carry; C{None} if nobody is asked.
+    What the settings require of every request; C{None} if nothing.
 
     @raise ConfigurationError: when secrets cannot be read.
     """
-    if not (settings.token_file or settings.auth):
+    if settings.token_file is None and not settings.auth:
         return None
-    token = read_token(settings.token_file) if settings.token_file else None
+    token = None if settings.token_file is None else read_token(settings.token_file)
     return Credentials(token, checkers(reactor, settings.auth))
-
-
-class Proxies:
-    """
-    Those whose word on their clients is taken: the address in X-Forwarded-For and the name in
-    X-Forwarded-Host, or both in Forwarded (RFC 7239). What anybody else says there is taken away.
-
-    @param names: addresses and networks, and C{"unix"} for whoever comes through a unix socket.
-    @raise ConfigurationError: when one of them is neither.
-    """
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._unix, self._networks = False, []
-        for name in names:
-            try:
-                if name == "unix":
-                    self._unix = True
-                else:
-                    self._networks.append(ip_network(name))
-            except ValueError as error:
-                raise ConfigurationError(f"--proxied: {error}") from None
-
-    def _ours(self, text: str) -> bool:
-        if not text:
-            return self._unix
-        address = _address(text)
-        return address is not None and any(address in network for network in self._networks)
-
-    def apply(self, call: Call) -> None:
-        """Take over what is said of the client, if one of ours says it: the last who is none of ours."""
-        heads = call.raw_headers
-        said = [each for each in heads if each[0] == b"forwarded" or each[0].startswith(b"x-forwarded-")]
-        if not said:
-            return
-        force_setattr(call, "raw_headers", tuple(each for each in heads if each not in said))
-        if not self._ours(call.client):
-            return
-        clients, host = _told(said)
-        for client in reversed(clients):
-            address = _address(client)
-            if address is None:  # nobody can tell who; so it is who is known last
-                break
-            force_setattr(call, "client", str(address))
-            if not self._ours(str(address)):
-                break
-        heads = tuple((name, host if host and name == b"host" else value) for name, value in heads)
-        force_setattr(call, "raw_headers", heads)
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address, perhaps with a port; one of IPv4 in the guise of IPv6 as what it is."""
-    found = ADDRESS.fullmatch(text.strip())
-    try:
-        address = ip_address(next(filter(None, found.groups()), "")) if found else None
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def _told(said: Iterable[tuple[bytes, bytes]]) -> tuple[list[str], bytes]:
-    """The chain of clients, the nearest last, and the host; of two ways to tell it, the older one."""
-    fields: dict[bytes, bytes] = {}
-    for name, value in said:
-        fields[name] = fields[name] + b"," + value if name in fields else value
-    if b"x-forwarded-for" in fields or b"x-forwarded-host" in fields:
-        chain = fields.get(b"x-forwarded-for", b"").split(b",")
-        host = fields.get(b"x-forwarded-host", b"").rpartition(b",")[2].strip()
-    else:
-        value = fields.get(b"forwarded", b"")
-        # A client can open a quote that its proxy's words would close. Then nothing is believed.
-        pairs = PAIR.findall(value) if FORWARDED.fullmatch(value) else []
-        chain = [told.strip(b'"') for name, told in pairs if name.lower() == b"for"]
-        host = next((told.strip(b'"') for name, told in reversed(pairs) if name.lower() == b"host"), b"")
-    return [each.decode("latin-1") for each in chain if each.strip()], host

@@ -9,20 +9,18 @@ the answer says so (Fetch, section 3.3). A third check asks who is there, where 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from time import monotonic
 from typing import Any
 
 import msgspec
 from msgspec.structs import force_setattr
 
 from twisted_appserver.calls import Call, Reply
-from twisted_appserver.errors import ConfigurationError, HTTPError
+from twisted_appserver.errors import HTTPError
+from twisted_appserver.origins import read_host, read_origin
 from twisted_appserver.targets import HOST
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+LOOPBACK = (b"localhost", b"127.0.0.1", b"[::1]")
 PASSED = 1024  # heads that are remembered
-KEPT = 60.0  # seconds for which a name and password that were right need not be checked again
-UNKNOWN = ("", 0.0)  # a head that was not seen before
 OURS = frozenset((b"same-origin", b"none"))  # Sec-Fetch-Site of our own pages, and of the address bar
 
 
@@ -31,7 +29,7 @@ class Guard:
     @param hosts: the names, without port, that a request may be addressed to, besides loopback's; C{"*"}
         for any.
     @param origins: the origins, like C{https://example.org}, whose pages may call.
-    @param proxies: L{access.Proxies} whose word is taken.
+    @param proxies: L{proxies.Proxies} whose word is taken.
     @ivar credentials: the L{access.Credentials} that a request must have; C{None} if it need not.
     @ivar settled: whether who equals one that was let in is let in too, whenever and from wherever it comes.
     @ivar cors: whether pages of any other origin may call.
@@ -42,14 +40,10 @@ class Guard:
         self._proxies = proxies
         self.credentials: Any = None
         self.settled = proxies is None
-        self._hosts = {
-            _encoded("--allow-host", name, "ascii" if name.isascii() else "idna")
-            for name in (*LOOPBACK, *hosts)
-        }
-        self._origins = {_encoded("--allow-origin", origin.rstrip("/"), "ascii") for origin in origins}
+        self._hosts = {*LOOPBACK, *map(read_host, hosts)}
+        self._origins = set(map(read_origin, origins))
         self.cors = bool(self._origins)
-        # Heads that need not be looked at again; where somebody has a name, who and until when.
-        self._passed: dict[Any, tuple[str, float] | None] = {}
+        self._passed: set[Any] = set()  # heads that need not be looked at again
 
     def check(self, call: Call) -> Any:
         """
@@ -60,31 +54,38 @@ class Guard:
         """
         if self._proxies is not None:
             self._proxies.apply(call)
-        passed = self._passed.get(call.raw_headers, UNKNOWN)
-        if passed is None:
-            return None
-        if monotonic() < passed[1]:
-            force_setattr(call, "user", passed[0])
+        if call.raw_headers in self._passed:
             return None
         fields = dict(call.raw_headers)
         self._check_head(fields)
         if call.method == "OPTIONS" and self._allows(fields) and b"access-control-request-method" in fields:
             raise HTTPError(405, "", _preflight(fields))
-        if self.credentials is None:
-            self._pass("", call)
-            return None
-        asked = self.credentials.check(fields.get(b"authorization", b""))
-        return asked.addCallback(self._pass, call)
+        return self._identify(fields.get(b"authorization", b""), call)
+
+    def _identify(self, authorization: bytes, call: Call) -> Any:
+        credentials = self.credentials
+        user = "" if credentials is None else credentials.known(authorization)
+        if user is None:
+            asked = credentials.check(authorization, call.client)
+            return asked.addCallback(self._identified, authorization, call, credentials)
+        self._pass(user, call)
+        return None
+
+    def _identified(self, user: str, authorization: bytes, call: Call, credentials: Any) -> Any:
+        if credentials is self.credentials:
+            return self._pass(user, call)
+        return self._identify(authorization, call)  # they were replaced meanwhile
 
     def _pass(self, user: str, call: Call) -> None:
-        if len(self._passed) >= PASSED:
-            self._passed.clear()
-        self._passed[call.raw_headers] = (user, monotonic() + KEPT) if user else None
         if user:
             force_setattr(call, "user", user)
+            return
+        if len(self._passed) >= PASSED:
+            self._passed.clear()
+        self._passed.add(call.raw_headers)
 
     def ask(self, credentials: Any) -> None:
-        """Ask everybody for these L{access.Credentials} from now on, whoever has shown others before."""
+        """Require these L{access.Credentials} of every request from now on, and no others."""
         self.credentials, self.settled = credentials, False
         self._passed.clear()
 
@@ -119,13 +120,6 @@ class Guard:
                 raise HTTPError(
                     403, "pages of other origins may not call; --allow-origin names those that may"
                 )
-
-
-def _encoded(option: str, text: str, encoding: str) -> bytes:
-    try:
-        return text.lower().encode(encoding)
-    except UnicodeError as error:
-        raise ConfigurationError(f"{option} {text!r}: {error}") from None
 
 
 def _preflight(fields: dict[bytes, bytes]) -> tuple[tuple[str, str], ...]:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import re
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.options import Settings
+from twisted_appserver.private_files import check_private
 
+SEPARATOR, EQUALS = re.compile(r"(?<!\\):"), re.compile(r"(?<!\\)=")  # of an endpoint's description
+MODE = 660  # of a unix socket; Twisted's own is 666, which lets every user of the machine call
 DEFAULT = "tcp:{}:interface=127.0.0.1:backlog=1024"  # the endpoint for a port
+
+
+log = Logger()
 
 
 class Listening:
@@ -27,7 +37,7 @@ class Listening:
         self._guarded = settings.insecure or bool(settings.token_file or settings.auth)
         where = settings.listen or (DEFAULT.format(settings.port),)
         try:
-            self._endpoints: list[Any] = [serverFromString(reactor, each) for each in where]
+            self._endpoints: list[Any] = [serverFromString(reactor, _prepared(each)) for each in where]
         except Exception as error:  # those of OpenSSL, which need not be installed, have no base of ours
             raise ConfigurationError(f"--listen {' '.join(where)}: {error}") from None
         self.ports: list[Any] = []
@@ -68,6 +78,26 @@ class Listening:
 
     def __str__(self) -> str:
         return " ".join(_place(port) for port in self.ports)
+
+
+def _prepared(text: str) -> str:
+    """An endpoint as it is opened: a unix socket is for its user and group unless a C{mode} is given."""
+    kind, *words = SEPARATOR.split(text)
+    named = dict(word.split("=", 1) for word in words if EQUALS.search(word))
+    if kind == "unix" and len(words) - len(named) < 2 and "mode" not in named:
+        return f"{text}:mode={MODE}"
+    if kind == "ssl":
+        _check_key(named.get("privateKey", "server.pem").replace("\\", ""))
+    return text
+
+
+def _check_key(path: str) -> None:
+    """Log a warning if other users can read a private key: containers have no others, so that is no error."""
+    with suppress(OSError):  # Twisted reports it when it reads the key
+        try:
+            check_private(path, os.stat(path), group_may_read=True)
+        except ValueError as error:
+            log.warn("the private key {error}", error=error)
 
 
 def _place(port: Any) -> str:

@@ -140,6 +140,8 @@ class Settings:
         ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigurationError(f"{cli_name(name)} must be 0 or more, not {getattr(self, name)}")
+        if self.token_file == "":  # nobody would be asked
+            raise ConfigurationError("--token-file must name a file, or be left out")
         if self.port > 65535:
             raise ConfigurationError(f"--port must be at most 65535, not {self.port}")
 

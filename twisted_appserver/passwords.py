@@ -22,6 +22,8 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
+from twisted_appserver.private_files import read_private
+
 COST, BLOCK, PARALLEL = 2**14, 8, 1  # of scrypt: 16 MiB and about 50 ms
 TURNS = 2  # passwords at the same time, so that guessing leaves threads to others
 
@@ -64,7 +66,7 @@ class HashedPasswords:
     Checks names and passwords against a file, in the reactor's threads.
 
     @raise OSError: when the file cannot be read.
-    @raise ValueError: when a line of it is none of L{line}'s.
+    @raise ValueError: when a line of it is none of L{line}'s, or other users can read or write it.
     """
 
     credentialInterfaces = (IUsernamePassword,)
@@ -72,19 +74,19 @@ class HashedPasswords:
     def __init__(self, path: str, reactor: Any) -> None:
         self._reactor, self._turns = reactor, DeferredSemaphore(TURNS)
         self._known: dict[bytes, tuple[bytes, bytes, int, int, int]] = {}
-        with open(path, encoding="utf-8") as file:
-            for number, text in enumerate(file, 1):
-                if text.strip():
-                    name, _, rest = text.strip().partition(":")
-                    try:
-                        kind, cost, block, parallel, salt, digest = rest.split("$")
-                        known = (b64decode(salt), b64decode(digest), int(cost), int(block), int(parallel))
-                        if kind != "scrypt":
-                            raise ValueError(kind)
-                    except ValueError:
-                        made = "python -m twisted_appserver.passwords NAME"
-                        raise ValueError(f"line {number} of {path} is none that `{made}` prints") from None
-                    self._known[name.encode()] = known
+        lines = read_private(path).decode().splitlines()
+        for number, text in enumerate(lines, 1):
+            if text.strip():
+                name, _, rest = text.strip().partition(":")
+                try:
+                    kind, cost, block, parallel, salt, digest = rest.split("$")
+                    known = (b64decode(salt), b64decode(digest), int(cost), int(block), int(parallel))
+                    if kind != "scrypt":
+                        raise ValueError(kind)
+                except ValueError:
+                    made = "python -m twisted_appserver.passwords NAME"
+                    raise ValueError(f"line {number} of {path} is none that `{made}` prints") from None
+                self._known[name.encode()] = known
         # A name that there is not takes as long as one that there is.
         self._nobody = (urandom(16), urandom(32), COST, BLOCK, PARALLEL)
 

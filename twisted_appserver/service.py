@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherRes
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_appserver.access import Proxies, credentials
+from twisted_appserver.access import credentials
 from twisted_appserver.accesslog import AccessLog
 from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import Figures
@@ -34,6 +34,7 @@ from twisted_appserver.jobs import Jobs
 from twisted_appserver.listening import Listening
 from twisted_appserver.logs import Requests
 from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings, settings_of
+from twisted_appserver.proxies import Proxies
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
 from twisted_appserver.site import AppSite
@@ -179,14 +180,36 @@ class AppService(Service):
 
     def reload(self) -> Deferred[None]:
         """
-        Serve the application as it is now. Calls that have begun end as they were, and none fails.
+        Read the token and the passwords again, and import the application again. Calls that have begun end as
+        they were, and none fails. Tokens and passwords that are no longer valid stop working at once.
 
-        @return: fires when the new code takes the calls; fails with L{AppserverError}, and the old code goes
-            on, if the new cannot be used.
+        @return: fires when both are in use; fails with L{AppserverError} when one of them cannot be used. Its
+            previous state stays in use then.
         """
         return self._reloads.run(lambda: Deferred.fromCoroutine(self._reload()))
 
     async def _reload(self) -> None:
+        refused = self._reload_credentials()
+        if self.reloadable or self._guard.credentials is None:
+            await self._reload_application()
+        elif refused is None:
+            self.trouble = ""
+        if refused is not None:
+            self.trouble = f"the previous token and passwords stay in use: {refused}"
+            raise refused
+
+    def _reload_credentials(self) -> ConfigurationError | None:
+        """Returns why they cannot be used, if so; then the previous ones stay in use."""
+        try:
+            if (found := credentials(self._reactor, self._settings)) is not None:
+                self._guard.ask(found)
+                self.log.info("the token and passwords have been read again")
+        except ConfigurationError as error:
+            self.log.error("the previous token and passwords stay in use: {error}", error=error)
+            return error
+        return None
+
+    async def _reload_application(self) -> None:
         try:
             if not self.reloadable:
                 raise ConfigurationError("the table was handed in, there is nothing to import")

@@ -1,0 +1,87 @@
+"""The hosts and origins that C{--allow-host} and C{--allow-origin} name, as requests will name them. Pure."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+
+from twisted_appserver.errors import ConfigurationError
+
+NAME = re.compile(r"[a-z0-9._-]+")
+ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@:\[\]\s]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
+PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):(?!\d))?/*(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:\s]*)(?::(\d*))?")
+PORTS = {"http": "80", "https": "443"}  # which browsers leave out
+
+
+def read_host(text: str) -> bytes:
+    """
+    The host that a Host header names, without the port: a name, or an IPv6 address in brackets.
+
+    @param text: as given to C{--allow-host}; C{"*"} stands for every host.
+    @raise ConfigurationError: when no request can name it.
+    """
+    if text == "*":
+        return b"*"
+    host = _host(text)
+    if host is None:
+        raise ConfigurationError(
+            f"--allow-host {text!r}: must be a host name without scheme and port{_hint(text)}"
+        )
+    return host.encode()
+
+
+def read_origin(text: str) -> bytes:
+    """
+    An origin as browsers send it: scheme, host and, unless it is the default, port (RFC 6454, section 6.2).
+
+    @param text: as given to C{--allow-origin}.
+    @raise ConfigurationError: when no page has it, or every sandboxed frame does.
+    """
+    found = ORIGIN.fullmatch(text.lower().removesuffix("/"))
+    host = _host(found[2]) if found else None
+    if found is None or host is None:
+        raise ConfigurationError(f"--allow-origin {text!r}: {_origin_hint(text)}")
+    port = "" if found[3] in (None, PORTS.get(found[1])) else f":{int(found[3])}"
+    return f"{found[1]}://{host}{port}".encode()
+
+
+def _host(text: str) -> str | None:
+    """A host in the form in which it is sent; C{None} if it is none."""
+    if text[:1] == "[" and text[-1:] == "]":
+        return f"[{IPv6Address(text[1:-1])}]" if _ipv6(text[1:-1]) else None
+    try:
+        name = text.lower().encode("ascii" if text.isascii() else "idna").decode()
+    except UnicodeError:
+        return None
+    return name if NAME.fullmatch(name) else None
+
+
+def _ipv6(text: str) -> bool:
+    try:
+        return bool(IPv6Address(text)) and "%" not in text
+    except ValueError:
+        return False
+
+
+def _hint(text: str) -> str:
+    """What to write instead, if that can be guessed."""
+    if _ipv6(text):
+        return f"; write [{text}]"
+    if text.startswith("*."):
+        return "; name each host, or write * for every host"
+    found = PARTS.match(text)
+    meant = _host(found[2]) if found else None
+    return f"; write {meant}" if meant else ", such as app.example.org"
+
+
+def _origin_hint(text: str) -> str:
+    if text.lower() in ("null", "file://", "file:///"):
+        return "every sandboxed frame sends null, so it would admit any page; serve the page over http"
+    if "*" in text:
+        return "each origin must be named, such as https://example.org"
+    found = PARTS.match(text)
+    meant = _host(found[2]) if found else None
+    if not found or meant is None:
+        return "must be the origin of a page, such as https://example.org"
+    port = f":{found[3]}" if found[3] else ""
+    return f"must be scheme, host and port only; write {found[1] or 'https'}://{meant}{port}"

@@ -1,0 +1,42 @@
+"""Files that hold secrets: they are used only if no other user of the machine can read or change them."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+GROUP = stat.S_IRGRP | stat.S_IWGRP
+OTHERS = stat.S_IROTH | stat.S_IWOTH
+
+
+def read_private(path: str, size: int = -1) -> bytes:
+    """
+    What a file with secrets contains, at most C{size} bytes of it.
+
+    @raise OSError: when it cannot be read.
+    @raise ValueError: when others can read or write it.
+    """
+    with open(path, "rb") as file:
+        check_private(path, os.fstat(file.fileno()))
+        return file.read(size)
+
+
+def check_private(path: str, status: os.stat_result, group_may_read: bool = False) -> None:
+    """
+    Check that nobody but its owner can read and write a file. Its group may read it if it belongs to another
+    user: then the group is our only way to it. Kubernetes mounts secrets so, with C{fsGroup}.
+
+    @param group_may_read: accept that in any case.
+    @raise ValueError: when others can read or write it.
+    """
+    if os.name != "posix":  # permissions are of another kind there
+        return
+    mode = stat.S_IMODE(status.st_mode)
+    if group_may_read or status.st_uid != os.geteuid():
+        exposed = mode & (OTHERS | stat.S_IWGRP)
+    else:
+        exposed = mode & (OTHERS | GROUP)
+    if exposed:
+        users = "every user" if exposed & OTHERS else "its group"
+        how = "write" if exposed & (stat.S_IWGRP | stat.S_IWOTH) else "read"
+        raise ValueError(f"{path}: {users} can {how} it (mode {mode:04o}); run: chmod 600 {path}")
