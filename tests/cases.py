@@ -6,6 +6,7 @@ It is an application too: worker processes import its C{url_patterns} by name.
 from __future__ import annotations
 
 import ctypes
+import decimal
 import os
 import signal
 import subprocess
@@ -79,11 +80,23 @@ def returns(what: str) -> Any:
         "bad_status": Reply({}, 99),
         "headers": Reply({}, headers=HEADERS),
         "sniffed": Reply({}, headers={"X-Content-Type-Options": "none"}),
+        "name": {"a": Name("x"), Name("b"): {1: Number(2)}},
+        "decimal_nan": {"a": [decimal.Decimal("NaN")]},
+        "equal_keys": {"a": {1: 2, "1": 3}},
+        "tuple": ({"a": 1}, 404),
         "none_header": Reply({}, headers={"X-None": None}),
         "bool_header": Reply({}, headers=[("X-Bool", [True])]),
         "float_header": Reply({}, headers={"X-Float": 1.5}),
         "no_pairs": Reply({}, headers=["ab", "cd"]),
     }[what]
+
+
+class Name(str):
+    pass
+
+
+class Number(int):
+    pass
 
 
 HEADERS = {
@@ -306,7 +319,9 @@ CASES = (
     Case("/exits/", 500, FAULT),
     Case("/interrupts/", 500, FAULT),
     Case("/returns/set/", 500, FAULT),
-    Case("/returns/list/", 500, FAULT),
+    Case("/returns/tuple/", 500, FAULT),
+    Case("/returns/decimal_nan/", 500, FAULT),
+    Case("/returns/equal_keys/", 500, FAULT),
     Case("/returns/none/", 500, FAULT),
     Case("/returns/nan/", 500, FAULT),
     Case("/returns/infinity/", 500, FAULT),
@@ -326,6 +341,8 @@ CASES = (
     Case("/returns/headers/", 200, {}, headers_sent=SENT),
     Case("/returns/big/", 200, {"text": "x" * BIG}),
     Case("/returns/reply/", 201, {"made": True}),
+    Case("/returns/list/", 200),
+    Case("/returns/name/", 200, {"a": "x", "b": {"1": 2}}),
     # Output.
     Case("/prints/", 200, {"printed": "no newline"}),
     Case("/prints/", 200, {"printed": "ä\n\n"}, query="text=%C3%A4%0A%0A"),

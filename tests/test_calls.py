@@ -532,10 +532,11 @@ class ResultTests(CallTestCase):
         self.ok({"a": [1, None, {"b": "2026-01-02"}], "n": 2**60, "ä": "ö", "1": 2}, lambda: value)
 
     def test_not_a_dict(self) -> None:
-        """Anything that is no object is a fault of the function that names the type."""
-        for made in ({1, 2}, [1], "text", None, 3, b"x", ("a",), True):
+        """Anything that is no object or list is a fault of the function that names the type."""
+        for made in ({1, 2}, "text", None, 3, b"x", ("a",), True):
             self.failed(lambda made=made: made, type(made).__name__)
         self.failed(object, "object")
+        self.assertEqual(call(lambda: [1, {}]).body, b"[1,{}]")
 
     def test_unencodable(self) -> None:
         """An object, a lone surrogate or a circle inside is a fault, not an exception of perform."""

@@ -38,6 +38,7 @@ class ClientTests(SynchronousTestCase):
         root.putChild(b"app", app)
         root.putChild(b"text", Fixed(b"plain"))
         root.putChild(b"list", Fixed(b"[1]"))
+        root.putChild(b"number", Fixed(b"1"))
         root.putChild(b"lines", Fixed(b'{"n": 1}\n{"n": 2}'))
         root.putChild(b"bytes", Fixed(b'{"n": 1}\n"\xff"\n'))
         root.putChild(b"nothing", Fixed(b"<p>", 404))
@@ -73,9 +74,10 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(self.problem(self.client, "/raises/").status, 500)
 
     def test_no_object(self) -> None:
-        """An answer that is no JSON object, from whatever answers there, raises a Problem too."""
-        for path in ("/text", "/list"):
+        """A response that is no JSON object or list, from whatever answers there, raises a Problem too."""
+        for path in ("/text", "/number"):
             self.assertEqual(self.problem(self.other, path).status, 200)
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(self.other.call("/list"))), [1])
         self.assertEqual(self.problem(self.other, "/nothing").status, 404)
 
     def test_stream(self) -> None:

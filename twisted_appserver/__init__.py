@@ -1,7 +1,7 @@
 """A simple application server: functions listed beside regular expressions, a JSON network service.
 
 The modules:
-  - L{calls}: a call and its reply; L{results} performs the one and makes the other.
+  - L{calls}: a call and its reply; L{results} performs the one and makes the other, L{encoding} its JSON.
   - L{binding}: a function and how a call's variables become its arguments; L{variables} reads these.
   - L{parts}: answers that come in parts, where they are made.
   - L{headers}: the headers that a function may give; L{statuses}: the titles of HTTP status codes.

@@ -52,13 +52,13 @@ class AppClient:
         self._base, self._treq, self._timeout = base_url.rstrip("/"), treq_client or treq, timeout
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
 
-    async def call(self, path: str, /, **variables: Any) -> dict[str, Any]:
+    async def call(self, path: str, /, **variables: Any) -> Any:
         """
         Call a function: with GET, or with its variables as JSON in a POST.
 
         @param path: of the function, with a slash at its beginning.
-        @return: what the function returned.
-        @raise Problem: when the service answers with an error, or with what is no JSON object.
+        @return: the dict or list that the function returned.
+        @raise Problem: when the service answers with an error, or with anything but a JSON object or list.
         """
         return await _document(await self._ask(path, variables))
 
@@ -107,21 +107,21 @@ class AppClient:
             return await self._treq.post(self._base + path, json=variables, **options)
         return await self._treq.get(self._base + path, **options)
 
-    async def _delete(self, path: str) -> dict[str, Any]:
+    async def _delete(self, path: str) -> Any:
         return await _document(
             await self._treq.delete(self._base + path, headers=self._headers, timeout=self._timeout)
         )
 
 
-async def _document(response: Any) -> dict[str, Any]:
+async def _document(response: Any) -> Any:
     try:
         document = await response.json()
     except ValueError:
         document = None
-    if response.code < 400 and isinstance(document, dict):
+    if response.code < 400 and isinstance(document, dict | list):
         return document
     if not isinstance(document, dict):
-        document = {"title": "the answer is no JSON object"}
+        document = {"title": "the response is not a JSON object or list"}
     raise Problem(response.code, **_words(document))
 
 
@@ -146,7 +146,8 @@ class Job:
 
         @raise Problem: when it is not known any more.
         """
-        return await self._client.call(self.path)
+        found: dict[str, Any] = await self._client.call(self.path)
+        return found
 
     async def wait(
         self, reactor: Any, progress: Callable[[dict[str, Any]], object] = bool, every: float = 0.5
@@ -170,7 +171,8 @@ class Job:
 
     async def cancel(self) -> dict[str, Any]:
         """End it, or have the service forget it if it is over."""
-        return await self._client._delete(self.path)
+        found: dict[str, Any] = await self._client._delete(self.path)
+        return found
 
 
 class _Lines(Protocol):

@@ -7,19 +7,19 @@ processes and clusters share each line of it, and the reactor only copies bytes.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import Context
+from reprlib import repr as short
 from types import CoroutineType
 from typing import Any
 
 import msgspec
-from msgspec.json import encode as as_json
 
 from twisted_appserver.calls import CURRENT, Call, Reply
+from twisted_appserver.encoding import encode as as_json
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.headers import Headers, sendable
 from twisted_appserver.parts import Parts, raw, shown
@@ -37,30 +37,23 @@ def problem(error: HTTPError, request_id: str = "") -> Reply:
 
 
 def _encode(result: Any, name: str) -> bytes:
-    """A JSON object. NaN and infinity, which JSON does not have, are refused (RFC 8259, section 6)."""
-    body = _json(result)
-    if body[:1] != b"{":
-        raise TypeError(f"{name} returned {type(result).__name__}, not a dict")
+    """The JSON object or list that a result makes."""
+    unfit = isinstance(result, set | frozenset | Reply)
+    if isinstance(result, tuple) and not hasattr(result, "_fields"):
+        unfit = True
+    body = b"" if unfit else as_json(result)
+    if body[:1] not in (b"{", b"["):
+        hint = "return a dict, a list, an object such as a dataclass, or a Reply(body, status, headers)"
+        raise TypeError(f"{name} returned {short(result)} ({type(result).__name__}); {hint}")
     return body
-
-
-def _json(value: Any) -> bytes:
-    body = as_json(value)
-    if body.find(b"null") >= 0:  # perhaps a NaN: msgspec writes it so; to find takes half as long as C{in}
-        json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=_raw), allow_nan=False)
-    return body
-
-
-def _raw(value: Any) -> None:
-    """JSON that is made already has no NaN. Nothing else comes here that could be encoded."""
 
 
 def _line(item: Any) -> bytes:
-    return _json(item) + b"\n"
+    return as_json(item) + b"\n"
 
 
 def _event(item: Any) -> bytes:
-    return b"data: " + _json(item) + b"\n\n"
+    return b"data: " + as_json(item) + b"\n\n"
 
 
 def in_parts(call: Call) -> tuple[Callable[[Any], bytes], Reply]:
@@ -140,8 +133,8 @@ def encode(result: Any, call: Call) -> Reply:
     if call is _forked:
         _leave()
     if type(result) is dict:
-        return Reply(_json(result))
-    if type(result) is Reply:
+        return Reply(as_json(result))
+    if isinstance(result, Reply):
         return _finish(result, call.handler.name)
     if isinstance(result, Iterator):
         encoder, reply = in_parts(call)

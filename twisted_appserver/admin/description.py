@@ -234,7 +234,7 @@ def _result(handler: Handler, components: dict[str, Any]) -> dict[str, Any]:
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         item = {} if kind in (inspect.Signature.empty, Any) else _item(kind, components)
         return {LINES: {"schema": item}, "text/event-stream": {}}
-    schema: dict[str, Any] = {"type": "object"}
+    schema: dict[str, Any] = {"type": ["object", "array"]}
     with suppress(TypeError, ValueError):  # a type that JSON Schema does not know, such as a Deferred
         if kind not in (inspect.Signature.empty, Any, None):
             schema = _of_type(kind, components)
