@@ -13,8 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, NamedTuple
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 
 from twisted_appserver import Call, HTTPError, Reply, Route
@@ -30,8 +32,21 @@ def by_name(a, b):  # type: ignore[no-untyped-def]
     return {"a": a, "b": b}
 
 
-def single(variables):  # type: ignore[no-untyped-def]
+def single(variables: dict[str, Any]) -> dict[str, Any]:
     return variables
+
+
+def dated(year: int, month: int, price: Decimal = Decimal(0)) -> dict[str, Any]:
+    return {"year": year, "month": month, "price": str(price)}
+
+
+class Order(msgspec.Struct):
+    name: str
+    count: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
+def order(order: Order) -> dict[str, Any]:
+    return {"name": order.name, "count": order.count}
 
 
 def with_call(call: Call, a: int = 0) -> dict[str, Any]:
@@ -237,6 +252,8 @@ url_patterns = (
     (r"/by_name/", by_name),
     (r"/by_name/(?P<a>)/", by_name),
     (r"/single/", single),
+    (r"/dated/(?P<year>\d{4})/(?P<month>\d\d)/", dated),
+    (r"/order/", order),
     (r"/call/", with_call),
     (r"/raises/", raises),
     (r"/raises_surrogate/", raises_surrogate),
@@ -295,6 +312,7 @@ class Case(NamedTuple):
 
 FAULT = {"title": "Internal Server Error", "type": "about:blank"}
 BOTH = {"a": "1", "b": "2"}
+DIGITS = "1234567890123456.78"
 CASES = (
     # Arguments.
     Case("/echo/", 200, {}),
@@ -310,7 +328,19 @@ CASES = (
     Case("/single/", 200, BOTH, body=b'{"a": "1", "b": "2"}', headers=JSON),
     Case("/call/", 200, {"method": "GET", "path": "/call/", "a": 5}, query="a=5"),
     Case("/call/", 200, {"method": "POST", "body": "a=5", "a": 5}, body=b"a=5", headers=FORM),
-    Case("/call/", 422, {"detail": "a"}, query="a=x"),
+    Case("/call/", 422, {"detail": "a must be an integer, not 'x'"}, query="a=x"),
+    Case("/call/", 200, {"body": "%zz=%ff", "a": 5}, query="a=5", body=b"%zz=%ff", headers=FORM),
+    Case("/dated/2024/05/", 200, {"year": 2024, "month": 5}),
+    Case("/dated/2024/05/", 200, {"price": DIGITS}, body=f'{{"price": {DIGITS}}}'.encode(), headers=JSON),
+    Case("/order/", 200, {"name": "x", "count": 2}, body=b'{"name": "x", "count": 2}', headers=JSON),
+    Case("/order/", 200, {"name": "x", "count": 2}, body=b"name=x&count=02", headers=FORM),
+    Case(
+        "/order/",
+        422,
+        {"detail": "count must be an integer >= 1, not 0"},
+        body=b'{"name": "x", "count": 0}',
+        headers=JSON,
+    ),
     Case("/echo/", 400, {"detail": "JSON"}, body=b"{", headers=JSON),
     Case("/echo/", 415, {}, body=b"x"),
     # Faults of the function.

@@ -10,6 +10,7 @@ import inspect
 import json
 import sys
 import uuid
+from collections.abc import Mapping
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, Optional
@@ -70,7 +71,7 @@ def everything(**variables: Any) -> dict[str, Any]:
     return variables
 
 
-def whole(variables):  # type: ignore[no-untyped-def]
+def whole(variables: dict) -> Any:  # type: ignore[type-arg]
     return variables
 
 
@@ -122,20 +123,20 @@ class BindingTests(CallTestCase):
 
     def test_single_dict(self) -> None:
         """
-        One positional parameter gets all variables as one dict when it is no group of the pattern and
-        unannotated or annotated dict; otherwise it is filled by name.
+        A parameter that is annotated dict or Mapping gets all variables; others are filled by name.
         """
 
         def annotated(variables: dict) -> Any:  # type: ignore[type-arg]
             return variables
 
-        def with_keyword(variables, *, b="x"):  # type: ignore[no-untyped-def]
+        def with_keyword(variables: Mapping[str, Any], *, b: str = "x") -> Any:
             return {"v": variables, "b": b}
 
         self.ok({"variables": "1", "b": "2"}, annotated, query="variables=1&b=2")
         self.ok({"v": {"a": "1", "b": "2"}, "b": "2"}, with_keyword, query="a=1&b=2")
         self.ok({"object_id": "7"}, lambda object_id: {"object_id": object_id}, {"object_id": "7"})
         self.refused(422, "a", lambda a, b=1: {}, query="b=2")
+        self.ok({"title": "x"}, lambda title: {"title": title}, query="title=x")
 
         def integer(number: int) -> Any:
             return {"number": number}
@@ -233,7 +234,7 @@ class BindingTests(CallTestCase):
         def takes_call(call: Call, /) -> Any:
             return {"path": call.path}
 
-        def takes_dict(variables, /):  # type: ignore[no-untyped-def]
+        def takes_dict(variables: dict, /) -> Any:  # type: ignore[type-arg]
             return variables
 
         self.ok({"path": "/x/"}, takes_call)
@@ -424,8 +425,8 @@ class ConversionTests(CallTestCase):
 
         self.ok({"n": 1e300, "many": [-1.5], "text": "nan"}, takes, query="n=1e300&many=-1.5&text=nan")
         for number in ("nan", "inf", "-Infinity"):
-            self.refused(422, "n: ", takes, query=f"n={number}")
-            self.refused(422, "many: ", takes, query=f"many=1&many={number}")
+            self.refused(422, "n must", takes, query=f"n={number}")
+            self.refused(422, "many must", takes, query=f"many=1&many={number}")
 
     def test_keys(self) -> None:
         """The keys of a JSON object, which are texts always, become of the type that they should have."""
@@ -444,7 +445,7 @@ class ConversionTests(CallTestCase):
             b'{"a": {"x": "1"}}', b'{"a": {"1": 1}}', b'{"b": [{"nan": 1}]}', b'{"b": [{"1": "1"}]}',
             b'{"c": {"1": "1"}}',
         ):  # fmt: skip
-            self.refused(422, f"{body[2:3].decode()}: ", takes, body=body, headers=JSON)
+            self.refused(422, f"{body[2:3].decode()}", takes, body=body, headers=JSON)
 
     def test_decimals(self) -> None:
         """Nor is a Decimal NaN or infinity, also from JSON, which has it as a text."""
@@ -462,10 +463,10 @@ class ConversionTests(CallTestCase):
         for number in ("nan", "sNaN", "inf", "-Infinity"):
             text = json.dumps(number)
             for query in (f"n={number}", f"many=1&many={number}"):
-                self.refused(422, ": this is no finite number", takes, query=query)
-                self.refused(422, ": this is no finite number", takes, body=query.encode(), headers=FORM)
+                self.refused(422, "must be a finite number", takes, query=query)
+                self.refused(422, "must be a finite number", takes, body=query.encode(), headers=FORM)
             for each in (f'"n": {text}', f'"many": [1, {text}]', f'"prices": {{"a": {text}}}'):
-                self.refused(422, ": this is no finite", takes, body=f"{{{each}}}".encode(), headers=JSON)
+                self.refused(422, "must be a finite", takes, body=f"{{{each}}}".encode(), headers=JSON)
 
     def test_unannotated(self) -> None:
         """An unannotated parameter gets the text, or the list of a repeated field, as it came."""

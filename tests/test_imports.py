@@ -14,10 +14,11 @@ import twisted_appserver
 
 FOLDER = os.path.dirname(os.path.abspath(twisted_appserver.__file__))
 PACKAGE = "twisted_appserver"
-OPTIONAL = ("dask", "distributed", "psycopg", "watchfiles", "prometheus_client", "re2", "swagger_ui")
+OPTIONAL = ("dask", "distributed", "psycopg", "watchfiles", "prometheus_client", "pydantic", "re2")
+OPTIONAL += ("annotated_types", "swagger_ui")
 # A module may import those that stand further up, and those beside it as long as there is no circle.
 LEVELS = (
-    "errors variables hub private_files children statuses headers",
+    "errors malformed variables conversions hub private_files children statuses headers",
     "calls binding options matching regex_graph regex_safety parts encoding",
     "heads results patterns targets application passwords origins proxies",
     "routing guard access listening",

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import given, st
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.variables import MAX_DEPTH, MAX_FIELDS, read_body, read_query
+from twisted_appserver.variables import MAX_DEPTH, MAX_FIELDS, decode, read_body, read_query
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -93,6 +93,50 @@ class JSONTests(Refusals):
         for body in (b"{", b"{'a': 1}", b'{"a": NaN}', b'{"a": 1} x', b'{"a": "\\ud800"}', b'{"a": "\xff"}'):
             self.assertIn("JSON", self.refused(400, read_body, body, "application/json"), body)
 
+    def test_reasons(self) -> None:
+        """The detail names what is wrong, and where."""
+        for body, reason in (
+            (b'{"a": "\\ud800"}', "lone surrogate, \\ud800 at byte 7"),
+            (b'{"a": "\\udc00"}', "lone surrogate, \\udc00 at byte 7"),
+            (b'{"a": "\\ud800\\u0041"}', "lone surrogate"),
+            (b'{"a": "\\uDBFF', "lone surrogate"),
+            (b'{"\\ud800": 1}', "lone surrogate"),
+            (b'{"a": "\xff"}', "byte 7 is not UTF-8 (invalid start byte)"),
+            (b'{"a": "\xed\xa0\x80"}', "byte 7 is not UTF-8"),
+            (b'{"a": "\xe4', "byte 7 is not UTF-8 (unexpected end of data)"),
+            ('{"a": 1}'.encode("utf-16"), "byte 0 is not UTF-8"),
+            (b'\xef\xbb\xbf{"a": 1}', "byte order mark"),
+            (b'{"a": "x', "truncated"),
+            (b" ", "it is empty"),
+            (b'{"a": 1,}', "byte 8"),
+            (b'{"a": "\\\\ud800" x', "byte 16"),
+            (b'{"a": 1e999}', "number out of range"),
+        ):
+            for raw in (False, True):
+                if raw and reason.startswith("number"):  # each parameter decodes its own
+                    continue
+                detail = self.refused(400, read_body, body, "application/json", False, raw)
+                self.assertIn(reason, detail, body)
+                self.assertIn("JSON", detail)
+
+    def test_pairs_of_surrogates(self) -> None:
+        """A pair of escapes is one character, and an escaped backslash begins no escape."""
+        fields, _ = read_body(b'{"a": "\\ud83d\\ude00", "b": "\\\\ud800"}', "application/json")
+        self.assertEqual(fields, {"a": "\U0001f600", "b": "\\ud800"})
+
+    def test_repeated_key(self) -> None:
+        """The last of several equal keys counts, however the body is decoded."""
+        self.assertEqual(read_body(b'{"a": 1, "a": 2}', "application/json")[0], {"a": 2})
+        fields, _ = read_body(b'{"a": 1, "a": 2}', "application/json", raw=True)
+        self.assertEqual(decode(fields["a"]), 2)
+
+    def test_raw(self) -> None:
+        """Values may be left undecoded; a number that no float can have is refused when it is decoded."""
+        fields, is_json = read_body(b'{"a": 1.50, "b": 1e999}', "application/json", raw=True)
+        self.assertTrue(is_json)
+        self.assertEqual(bytes(fields["a"]), b"1.50")
+        self.assertIn("out of range", self.refused(400, decode, fields["b"]))
+
     def test_no_object(self) -> None:
         """A body that is JSON but no object is refused with 400, naming what it is."""
         self.assertIn("list", self.refused(400, read_body, b"[1]", "application/json"))
@@ -118,8 +162,23 @@ class MultipartTests(Refusals):
 
     def test_file(self) -> None:
         """A file is refused with 415."""
-        body = multipart(('name="a"; filename="x.txt"', b"1"))
-        self.assertIn("file", self.refused(415, read_body, body, "multipart/form-data; boundary=XX"))
+        for name in ('filename="x.txt"', "filename*=UTF-8''x.txt", "FileName* = utf-8''%e2%82%ac"):
+            for head in (f'name="a"; {name}', name):
+                body = multipart((head, b"1"))
+                self.assertIn("file", self.refused(415, read_body, body, "multipart/form-data; boundary=XX"))
+
+    def test_no_file(self) -> None:
+        """A field whose name looks like that of a file is a field; so is a file that was not chosen."""
+        for head, name in (('name="a; filename*=x"', "a; filename*=x"), ('name="a"; filename=""', "a")):
+            fields, _ = read_body(multipart((head, b"")), "multipart/form-data; boundary=XX")
+            self.assertEqual(fields, {name: ""})
+
+    def test_no_name(self) -> None:
+        """A part without a name is refused with 400."""
+        for head in ("", "name", 'name=""', "x=1"):
+            body = multipart(('name="a"', b"1"), (head, b"2"))
+            detail = self.refused(400, read_body, body, "multipart/form-data; boundary=XX")
+            self.assertIn("a part has no name", detail)
 
     def test_malformed(self) -> None:
         """No boundary, another boundary, a cut body, bytes not UTF-8: 400."""
@@ -144,3 +203,9 @@ class OtherTypeTests(Refusals):
     def test_passed_over(self) -> None:
         """A body of another type has no fields, where the function takes the Call itself."""
         self.assertEqual(read_body(b"x", "text/plain", any_type=True), ({}, False))
+
+    def test_mislabelled_form(self) -> None:
+        """So has one that is called a form and is none, as curl sends files."""
+        for body in (b"\x89PNG\xff", b"a=%ff", b"&".join([b"a=1"] * (MAX_FIELDS + 1))):
+            self.assertEqual(read_body(body, FORM, any_type=True), ({}, False))
+            self.refused(400, read_body, body, FORM)

@@ -4,118 +4,35 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterator
-from decimal import Decimal
-from functools import partial
-from math import isfinite
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NotRequired, Required, Unpack, get_args, get_origin
 
 import msgspec
-from msgspec import inspect as types
 
 from twisted_appserver.calls import Call
+from twisted_appserver.conversions.annotations import bare, layers, parts, signature
+from twisted_appserver.conversions.annotations import fields as fields_of
+from twisted_appserver.conversions.parameters import Parameter, takes_all
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.variables import read_body, read_query
+from twisted_appserver.variables import decode, read_body, read_query
 
 TAKEN = re.compile(r"multiple values for argument '(\w+)'")  # self, of a method that takes **variables
 DEFER = "twisted.internet.defer"  # where what inlineCallbacks makes of a function is from
 
 
-class Parameter(msgspec.Struct, frozen=True):
-    """One parameter of a function: its type, if annotated, and how a variable becomes its value."""
-
-    name: str
-    type: Any = Any
-    required: bool = True
-    many: bool = False  # takes several values of a query or form field
-    texts: bool = False  # whether JSON has numbers for it as texts, NaN perhaps: decimals, and keys
-
-    def convert(self, value: Any, strict: bool) -> Any:
-        if self.type is Any or (self.type is str and type(value) is str):
-            return value
-        if self.many and not strict and not isinstance(value, list):
-            value = [value]
-        try:
-            found = msgspec.convert(value, self.type, strict=strict, str_keys=True)
-        except msgspec.ValidationError as error:
-            whole = _whole(value) if strict else value
-            if repr(whole) == repr(value):
-                raise HTTPError(422, f"{self.name}: {error}") from None
-            return self.convert(whole, strict)
-        if (self.texts or not strict) and not _finite(found):
-            raise HTTPError(422, f"{self.name}: this is no finite number")
-        return found
-
-
-def _finite(value: Any) -> bool:
-    """Whether there is no NaN or infinity, which JSON does not have either (RFC 8259, section 6)."""
-    if isinstance(value, dict):
-        return _finite([*value, *value.values()])
-    if isinstance(value, list | tuple | set | frozenset):
-        return all(map(_finite, value))
-    if isinstance(value, Decimal):
-        return value.is_finite()
-    return not isinstance(value, float) or isfinite(value)
-
-
-def _whole(value: Any) -> Any:
-    """A value from JSON with its whole numbers as such, also those written like 1.0 (JSON Schema, 4.2.3)."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [_whole(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _whole(each) for key, each in value.items()}
-    return value
-
-
-SEQUENCES = (types.CollectionType, types.ListType, types.SetType, types.FrozenSetType, types.VarTupleType)
-
-
-def _annotation(parameter: inspect.Parameter) -> Any:
-    return Any if parameter.annotation in (parameter.empty, object) else parameter.annotation
-
-
-def _within(info: types.Type) -> Iterator[types.Type]:
-    """A type, and those that it is made of; not what the fields of an object have."""
-    yield info
-    for value in msgspec.structs.astuple(info):
-        for each in value if isinstance(value, tuple) else (value,):
-            if isinstance(each, types.Type):
-                yield from _within(each)
-
-
 def _is_call(parameter: inspect.Parameter) -> bool:
     """
-    Whether it receives the Call, which its annotation may say more of, or that it may be None.
+    Whether it receives the Call, with or without metadata or None beside it.
 
     @raise TypeError: when the Call is a part of something else, which a request would fill.
     """
-    if parameter.kind is parameter.VAR_POSITIONAL:  # which stays empty
+    if parameter.kind is parameter.VAR_POSITIONAL or not any(
+        each is Call for each in parts(parameter.annotation)
+    ):
         return False
-    around = (types.Metadata, types.UnionType, types.NoneType)
-    inside = [
-        each for each in _within(types.type_info(_annotation(parameter))) if not isinstance(each, around)
-    ]
-    has_call = any(getattr(each, "cls", None) is Call for each in inside)
-    if has_call and len(inside) > 1:
+    if bare(parameter.annotation) != [Call]:
         raise TypeError(f"the Call must be all of its annotation: {parameter}")
-    return has_call
-
-
-def _parameter(parameter: inspect.Parameter) -> Parameter:
-    annotation = _annotation(parameter)
-    info = types.type_info(annotation)
-    kinds = info.types if isinstance(info, types.UnionType) else (info,)
-    required = parameter.default is parameter.empty
-    if required and any(isinstance(kind, types.CustomType) for kind in kinds):
-        raise TypeError(f"no request can fill the parameter {parameter}")
-    many = any(isinstance(kind, SEQUENCES) for kind in kinds)
-    texts = any(
-        isinstance(each, types.DecimalType) or isinstance(getattr(each, "key_type", None), types.FloatType)
-        for each in _within(info)
-    )
-    return Parameter(parameter.name, annotation, required, many, texts)
+    return True
 
 
 class Handler:
@@ -144,44 +61,88 @@ class Handler:
         self.index = 0  # where it stands in the table
         self.router: Any = None  # whose table that is
         try:
-            signature = inspect.signature(function, eval_str=True)
-        except (NameError, ValueError) as error:
-            raise TypeError(f"the signature of {self.name} cannot be read: {error}") from None
-        self.executor = "inline" if _on_reactor(function, signature, executor) else executor
+            self.signature = signature(function)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
+        self.executor = "inline" if _on_reactor(function, self.signature, executor) else executor
+        self.note = ""  # what is worth a line in the log at the start
         self.call_name = self.dict_name = ""  # of the parameters that receive the Call, or every variable
+        self.dict_by_name = False  # whether the latter may also be a JSON object of its own name
         self.rest: Parameter | None = None  # **variables
-        self.parameters = self._plan(signature, groups)
-        unknown = set(groups) - {parameter.name for parameter in self.parameters}
+        self.parameters = self._plan(groups)
+        self.names = frozenset(parameter.name for parameter in self.parameters)
+        unknown = set(groups) - self.names
         if unknown and not (self.rest or self.dict_name):
-            raise TypeError(f"{self.name}{signature} has no parameter for the group {min(unknown)!r}")
+            raise TypeError(f"{self.name}{self.signature} has no parameter for the group {min(unknown)!r}")
+        self.whole = self._whole(groups)
+        self.exact = frozenset(each.name for each in self.parameters if each.exact)
+        self.raw = bool(self.exact) or (self.rest is not None and self.rest.exact)
         # With nothing but the groups to pass and nothing to convert, the groups are the arguments.
-        names = {parameter.name for parameter in self.parameters}
         required = {parameter.name for parameter in self.parameters if parameter.required}
         plain = not self.positional and all(p.type in (Any, str) for p in self.parameters)
         typed = self.rest and self.rest.type is not Any
         self.direct = plain and not self.dict_name and not typed and required <= set(groups)
         # What takes nothing else but the Call reads the query and the body itself, if it wants them.
-        self.reads = bool(self.call_name) and not self.rest and names == set(groups)
+        self.reads = (
+            bool(self.call_name) and not self.rest and not self.dict_name and self.names == set(groups)
+        )
         self.groups = len(groups)
 
-    def _plan(self, signature: inspect.Signature, groups: Collection[str]) -> list[Parameter]:
-        by_position, by_name = [], []
-        parameters = signature.parameters.values()
+    def _plan(self, groups: Collection[str]) -> list[Parameter]:
+        parameters = list(self.signature.parameters.values())
         self.positional = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_ONLY]
+        fillable = []
         for parameter in parameters:
             if _is_call(parameter):
                 self.call_name = parameter.name
             elif parameter.kind is parameter.VAR_KEYWORD:
-                self.rest = _parameter(parameter)
-            elif parameter.kind is parameter.KEYWORD_ONLY:
-                by_name.append(parameter)
+                fillable += self._take_rest(parameter)
             elif parameter.kind is not parameter.VAR_POSITIONAL:
-                by_position.append(parameter)
-        if len(by_position) == 1 and not self.rest and by_position[0].name not in groups:
-            only = by_position[0]
-            if only.annotation in (only.empty, dict) and only.default is only.empty:
-                self.dict_name = by_position.pop().name
-        return [_parameter(parameter) for parameter in by_position + by_name]
+                fillable.append(parameter)
+        self._choose_dict(fillable, groups)
+        return [Parameter(each) for each in fillable if each.name != self.dict_name]
+
+    def _take_rest(self, parameter: inspect.Parameter) -> list[inspect.Parameter]:
+        """Take **variables; those of a TypedDict (PEP 692) are parameters with names."""
+        if get_origin(parameter.annotation) is not Unpack:
+            self.rest = Parameter(parameter)
+            return []
+        (cls,) = get_args(parameter.annotation)
+        return [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=get_args(hint)[0] if get_origin(hint) in (Required, NotRequired) else hint,
+                default=inspect.Parameter.empty if name in cls.__required_keys__ else msgspec.UNSET,
+            )
+            for name, hint in (fields_of(cls) or {}).items()
+        ]
+
+    def _choose_dict(self, fillable: list[inspect.Parameter], groups: Collection[str]) -> None:
+        """Find the parameter that receives all variables, if there is one."""
+        mappings = [each for each in fillable if takes_all(each)]
+        if len(mappings) == 1:
+            (only,) = mappings
+            self.dict_name = only.name
+            # A JSON object of this name is more likely meant than all variables, unless it is a plain dict.
+            self.dict_by_name = len(fillable) > 1 or bool(getattr(only.annotation, "__args__", ()))
+        elif len(fillable) == 1 and groups and not self.rest:
+            (only,) = fillable
+            if only.annotation is only.default is only.empty and only.name not in groups:
+                self.dict_name, self.dict_by_name = only.name, False
+                self.note = (
+                    f"{only.name} receives all variables as a dict, because {self.name} has no parameter for "
+                    f"the group {min(groups)!r}; annotate it as dict, or name it after the group"
+                )
+
+    def _whole(self, groups: Collection[str]) -> Parameter | None:
+        """The parameter that may receive the whole body, if there is exactly one for an object."""
+        objects = [each for each in self.parameters if each.fields is not None]
+        if len(objects) != 1 or objects[0].name in groups:
+            return None
+        others = {each.name for each in self.parameters} | set(groups)
+        self.not_whole = others - (objects[0].fields or set())
+        return objects[0]
 
     def run(self, call: Call) -> Any:
         """
@@ -193,16 +154,7 @@ class Handler:
             if self.call_name:
                 return self.function(**call.groups, **{self.call_name: call})
             return self.function(**call.groups)
-        variables = read_query(call.query) if call.query else {}
-        typed: Collection[str] = ()  # the names whose values came as JSON, if no group has them
-        if call.body:
-            fields, is_json = read_body(call.body, call.content_type, bool(self.call_name))
-            variables.update(fields)
-            typed = fields if is_json else ()
-        if call.groups:
-            variables.update(call.groups)
-            typed = set(typed) - call.groups.keys()
-        values = self._values(variables, typed)
+        values = self._values(*self._read(call), call.groups)
         if self.call_name:
             values[self.call_name] = call
         args = [values.pop(name, default) for name, default in self.positional]
@@ -214,31 +166,78 @@ class Handler:
                 raise
             raise HTTPError(422, f"{taken[1]}: a variable cannot have this name") from None
 
-    def _values(self, variables: dict[str, Any], typed: Collection[str]) -> dict[str, Any]:
+    def _read(self, call: Call) -> tuple[dict[str, Any], dict[str, Any], bool]:
+        """The fields of the query string and of the body, and whether the latter came as JSON."""
+        if self.reads and len(call.groups) == self.groups:
+            return {}, {}, False
+        query = read_query(call.query) if call.query else {}
+        if not call.body:
+            return query, {}, False
+        fields, is_json = read_body(call.body, call.content_type, bool(self.call_name), self.raw)
+        return query, fields, is_json
+
+    def _values(
+        self, query: dict[str, Any], fields: dict[str, Any], is_json: bool, groups: dict[str, str]
+    ) -> dict[str, Any]:
         """Of the parameters, by name."""
-        values: dict[str, Any] = {self.dict_name: dict(variables)} if self.dict_name else {}
+        variables = {**query, **fields, **groups}
+        typed: Collection[str] = fields if is_json else ()  # the names whose values came as JSON
+        if groups and is_json:
+            typed = fields.keys() - groups.keys()
+        values: dict[str, Any] = {}
+        if self.whole and self.whole.name not in variables:
+            self._fill_whole(self.whole, fields or query, is_json, values)
+        if self.raw and is_json:
+            self._decode(variables)
+        if self.dict_name:
+            values[self.dict_name] = self._dict(variables)
         for parameter in self.parameters:
             name = parameter.name
             if name in variables:
                 values[name] = parameter.convert(variables.pop(name), name in typed)
+            elif name in values:
+                continue
+            elif parameter.make_default:
+                values[name] = parameter.make_default()
             elif parameter.required:
-                raise HTTPError(422, f"{name}: this variable is missing")
-        if self.rest and self.rest.type is Any:
+                raise HTTPError(422, f"{name} is missing")
+        return self._with_rest(self.rest, values, variables, typed) if self.rest else values
+
+    def _fill_whole(
+        self, whole: Parameter, fields: dict[str, Any], is_json: bool, values: dict[str, Any]
+    ) -> None:
+        """Convert all fields to one object, except those that are other parameters."""
+        found: Any = {name: each for name, each in fields.items() if name not in self.not_whole}
+        if not whole.required and found.keys().isdisjoint(whole.fields or ()):
+            return
+        if self.raw and is_json:
+            found = msgspec.Raw(msgspec.json.encode(found))
+        values[whole.name] = whole.convert(found, is_json, "")
+
+    def _decode(self, variables: dict[str, Any]) -> None:
+        """Decode the JSON values that no converter decodes itself."""
+        rest = self.rest is not None and self.rest.exact
+        for name, value in variables.items():
+            kept = name in self.exact or (rest and name not in self.names)
+            if type(value) is msgspec.Raw and not kept:
+                variables[name] = decode(value)
+
+    def _dict(self, variables: dict[str, Any]) -> dict[str, Any]:
+        found = {name: decode(v) if type(v) is msgspec.Raw else v for name, v in variables.items()}
+        named = found.get(self.dict_name) if self.dict_by_name else None
+        return named if isinstance(named, dict) else found
+
+    def _with_rest(
+        self, rest: Parameter, values: dict[str, Any], variables: dict[str, Any], typed: Collection[str]
+    ) -> dict[str, Any]:
+        if self.whole and self.whole.name in values:
+            used = self.whole.fields or ()
+            variables = {name: value for name, value in variables.items() if name not in used}
+        if rest.type is Any:
             return {**variables, **values}
-        if self.rest:
-            for name, value in variables.items():
-                rest = msgspec.structs.replace(self.rest, name=name)
-                values.setdefault(name, rest.convert(value, name in typed))
+        for name, value in variables.items():
+            values.setdefault(name, rest.convert(value, name in typed, name))
         return values
-
-
-def _layers(function: Any) -> Iterator[Any]:
-    """A function and, one by one, those that C{functools.wraps} says are in it; none is a partial."""
-    while function is not None:
-        while isinstance(function, partial):
-            function = function.func
-        yield function
-        function = getattr(function, "__wrapped__", None)
 
 
 def _on_reactor(function: Callable[..., Any], signature: inspect.Signature, executor: str | None) -> bool:
@@ -246,16 +245,16 @@ def _on_reactor(function: Callable[..., Any], signature: inspect.Signature, exec
     Whether it is a coroutine function, or returns a Deferred (by inlineCallbacks or its annotation). What
     a decorator has made an ordinary function is none, whatever is in it, and goes where its Route says.
     """
-    layers = list(_layers(function))
-    outer = layers[0]
+    found = list(layers(function))
+    outer = found[0]
     if any(map(inspect.iscoroutinefunction, (outer, type(outer).__call__))):
         return True
     if inspect.isasyncgenfunction(outer):
         return True
     if inspect.isgeneratorfunction(outer):
         return False
-    modules = [getattr(each, "__globals__", {}).get("__name__") for each in layers]
-    if executor and len(layers) > 1 and modules[0] != DEFER:
+    modules = [getattr(each, "__globals__", {}).get("__name__") for each in found]
+    if executor and len(found) > 1 and modules[0] != DEFER:
         return False
     result = getattr(signature.return_annotation, "__origin__", signature.return_annotation)
     return DEFER in modules or getattr(result, "__name__", "") == "Deferred"

@@ -54,6 +54,7 @@ class _Entry:
         except Exception as error:  # an annotation may raise anything
             why = " ".join(str(error).split()) or repr(error)
             raise PatternError(f"{place} {route.regex!r}: {why}") from error
+        self.note = f"{place} {route.regex!r}: {self.handler.note}" if self.handler.note else ""
         self.match, self.regex = pattern.fullmatch, regex
         self.methods = frozenset(route.methods) | ({"HEAD"} if "GET" in route.methods else set())
 
@@ -88,6 +89,11 @@ class Router:
     def handlers(self) -> list[Handler]:
         """Of every entry, in the order of the table."""
         return [entry.handler for entry in self.entries]
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines about entries that work, but perhaps not as intended."""
+        return [entry.note for entry in self.entries if entry.note]
 
     def match(self, method: str, path: str) -> tuple[Handler, dict[str, str]]:
         """

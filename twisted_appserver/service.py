@@ -131,6 +131,11 @@ class AppService(Service):
         started = [executor.start() for executor in self.dispatcher.executors.values()]
         gatherResults(started, consumeErrors=True).addCallbacks(self._begun, self._not_begun)
         self.log.info("{line}", line=self.line())
+        self._log_notes(self.dispatcher.router)
+
+    def _log_notes(self, router: Router) -> None:
+        for note in router.notes:
+            self.log.warn("{note}", note=note)
 
     def _begun(self, _: Any) -> None:
         self.started.callback(None)
@@ -226,6 +231,7 @@ class AppService(Service):
                 executor.adopt(router)
         self.dispatcher.router, self.trouble = router, ""
         self.log.info("the application has been loaded again")
+        self._log_notes(router)
 
     def stopService(self) -> Deferred[None]:
         """

@@ -191,6 +191,8 @@ def makeService(options: Options) -> AppService:
     if options["show-routes"]:
         print(routes(router))
     if options["check"]:
+        for note in router.notes:
+            print(note)
         print(f"{len(router.handlers)} routes, nothing wrong")
     if options["check"] or options["show-routes"]:
         sys.exit(0)

@@ -12,10 +12,15 @@ import msgspec
 import multipart
 
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.malformed import why_malformed
 
 MAX_DEPTH = 100  # of nested JSON arrays and objects
 REQUEST_ID = re.compile(rb"[\w.:/+=@-]{1,128}")
 MAX_FIELDS = 1000  # of a query string or a form
+FILE_NAME = re.compile(r"""(?:^|;)\s*filename\*\s*=""", re.IGNORECASE)
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+RAW: Any = msgspec.json.Decoder(dict[str, msgspec.Raw])
+ANY: Any = msgspec.json.Decoder(float_hook=float)  # a number that is too large for a float becomes infinity
 
 
 def _fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -46,17 +51,35 @@ def _depth(value: Any) -> int:
     return 1 + max(map(_depth, value.values() if isinstance(value, dict) else value), default=0)
 
 
-def _json(body: bytes) -> dict[str, Any]:
+def _json(body: bytes, raw: bool) -> dict[str, Any]:
     try:
-        value = msgspec.json.decode(body)
+        value = ANY.decode(body) if raw else msgspec.json.decode(body)
         # Counting brackets is cheap, so that only a suspicious body is walked.
         if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
             raise RecursionError(f"nested deeper than {MAX_DEPTH}")
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise HTTPError(400, f"the body is not valid JSON: {error}") from None
+        raise HTTPError(400, why_malformed(body, error)) from None
     if not isinstance(value, dict):
         raise HTTPError(400, f"the body must be a JSON object, not {type(value).__name__}")
-    return value
+    return RAW.decode(body) if raw else value
+
+
+def decode(raw: msgspec.Raw) -> Any:
+    """
+    The value of JSON that L{read_body} left as it is.
+
+    @raise HTTPError: 400 when it is malformed, or a number in it is too large for a float.
+    """
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise HTTPError(400, why_malformed(bytes(raw), error)) from None
+
+
+def _is_file(part: Any) -> bool:
+    """Whether a part has the name of a file, which RFC 7578 (section 4.2) does not allow as C{filename*}."""
+    disposition = dict(part.headerlist).get("Content-Disposition", "")
+    return bool(part.filename) or bool(FILE_NAME.search(QUOTED.sub("", disposition)))
 
 
 def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
@@ -66,8 +89,10 @@ def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
         raise HTTPError(400, "the multipart body cannot be read: its Content-Type has no boundary")
     try:
         parts = list(multipart.MultipartParser(io.BytesIO(body), boundary, part_limit=MAX_FIELDS))
-        if any(part.filename for part in parts):
+        if any(map(_is_file, parts)):
             raise HTTPError(415, "files in multipart/form-data are not accepted")
+        if not all(part.name for part in parts):
+            raise HTTPError(400, "the multipart body cannot be read: a part has no name")
         return _fields((part.name, part.raw.decode("utf-8")) for part in parts)
     except (multipart.MultipartError, UnicodeDecodeError) as error:
         raise HTTPError(400, f"the multipart body cannot be read: {error}") from None
@@ -78,20 +103,29 @@ def read_query(query: str) -> dict[str, Any]:
     return _urlencoded(query, "query string")
 
 
-def read_body(body: bytes, content_type: str, any_type: bool = False) -> tuple[dict[str, Any], bool]:
+def read_body(
+    body: bytes, content_type: str, any_type: bool = False, raw: bool = False
+) -> tuple[dict[str, Any], bool]:
     """
     The fields of a body, and whether they came as JSON, whose values have types.
 
-    @param any_type: whether a body of another type is passed over instead of refused.
+    @param any_type: whether a body of another type, or one that is labelled as a form and is none, is passed
+        over instead of refused.
+    @param raw: whether the values of JSON are left undecoded, as C{msgspec.Raw}.
     @raise HTTPError: 400 when the body is malformed, 415 when its type is none that has fields.
     """
     kind = content_type
     if kind != "application/json":
         kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
-        return _json(body), True
+        return _json(body, raw), True
     if kind == "application/x-www-form-urlencoded":
-        return _urlencoded(body.decode("latin-1"), "form"), False
+        try:
+            return _urlencoded(body.decode("latin-1"), "form"), False
+        except HTTPError:
+            if not any_type:  # curl labels everything as a form
+                raise
+            return {}, False
     if kind == "multipart/form-data":
         return _multipart(body, content_type), False
     if any_type:

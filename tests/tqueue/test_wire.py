@@ -51,6 +51,32 @@ class WireCase(SynchronousTestCase):
         return answer.status, answer.headers, document
 
 
+class TextTests(WireCase):
+    """Options in the query are text, and are read like the arguments of any function."""
+
+    def test_lenient(self) -> None:
+        for query in (
+            {"timeout": ".05"},
+            {"timeout": "+0", "detail": "yes"},
+            {"lease": "05"},
+            {"detail": "off"},
+        ):
+            self.assertEqual(self.ask("/painter/get/", **query)[0], 200, query)
+        self.assertEqual(self.ask("/painter/config/", maxsize="05", lease="1.")[1]["maxsize"], 5)
+
+    def test_message(self) -> None:
+        for path, query, expected in (
+            ("get", {"timeout": "soon"}, "timeout must be a number, not 'soon'"),
+            ("get", {"detail": "perhaps"}, "detail must be true or false, not 'perhaps'"),
+            ("get", {"timeout": "-1"}, "the query string: timeout must be 0 or more, not -1.0"),
+            ("peek", {"state": "x"}, "state must be one of 'buried', 'delayed', 'leased', 'ready', not 'x'"),
+            ("get", {"wait": "1"}, "wait is not a known field"),
+            ("config", {"maxsize": "x"}, "maxsize must be an integer, not 'x'"),
+        ):
+            status, problem = self.ask(f"/painter/{path}/", **query)
+            self.assertEqual((status, problem["detail"]), (422, expected))
+
+
 class ArticleTests(WireCase):
     """The four requests of the article, to the letter."""
 

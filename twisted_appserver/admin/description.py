@@ -10,8 +10,10 @@ from typing import Any, get_args
 
 import msgspec
 
-from twisted_appserver.binding import Handler, Parameter
+from twisted_appserver.binding import Handler
 from twisted_appserver.calls import Reply
+from twisted_appserver.conversions.converters import IConverter, converter_for
+from twisted_appserver.conversions.parameters import Parameter
 from twisted_appserver.regex_graph import REPEATS, codes, parser
 from twisted_appserver.results import LINES
 
@@ -139,7 +141,7 @@ def _operation(
     made |= {"summary": summary or handler.name}
     if text.strip():
         made["description"] = text.strip()
-    fields = {each.name: (each, _schema(each, handler, components)) for each in handler.parameters}
+    fields = {each.name: (each, _schema(each, components)) for each in handler.parameters}
     parameters = []
     for name, regex in groups.items():
         schema = dict(fields[name][1]) if name in fields else {"type": "string"}
@@ -150,16 +152,8 @@ def _operation(
         )
     rest = {name: field for name, field in fields.items() if name not in groups}
     if method in WITH_BODY:
-        body: dict[str, Any] = {"type": "object"}
-        if rest:
-            body["properties"] = {name: schema for name, (_, schema) in rest.items()}
-        if required := [name for name, (each, _) in rest.items() if each.required]:
-            body["required"] = required
         if rest or handler.rest or handler.dict_name or handler.call_name:
-            kinds = {"application/json": {"schema": body}}
-            if texts := _as_texts(body.get("properties", {})):
-                kinds["application/x-www-form-urlencoded"] = {"schema": {**body, "properties": texts}}
-            made["requestBody"] = {"required": bool(required), "content": kinds}
+            made["requestBody"] = _body(handler, rest)
     else:
         for name, (each, schema) in rest.items():
             parameters.append({"name": name, "in": "query", "required": each.required, "schema": schema})
@@ -175,23 +169,73 @@ def _operation(
     return made
 
 
-def _schema(parameter: Parameter, handler: Handler, components: dict[str, Any]) -> dict[str, Any]:
+def _body(handler: Handler, rest: dict[str, tuple[Parameter, dict[str, Any]]]) -> dict[str, Any]:
+    """
+    The body of a request, whose fields are the parameters that are not groups.
+
+    @param rest: these parameters, with their schemas.
+    """
+    body: dict[str, Any] = {"type": "object"}
+    if rest:
+        body["properties"] = {name: schema for name, (_, schema) in rest.items()}
+    required = [name for name, (each, _) in rest.items() if each.required]
+    whole = handler.whole
+    if whole and whole.name in required:  # the body may also be this object itself
+        required.remove(whole.name)
+        body["anyOf"] = [{"required": [whole.name]}, rest[whole.name][1]]
+    if required:
+        body["required"] = required
+    kinds = {"application/json": {"schema": body}}
+    if texts := _as_texts(body.get("properties", {})):
+        kinds["application/x-www-form-urlencoded"] = {"schema": {**body, "properties": texts}}
+    return {"required": bool(required or "anyOf" in body), "content": kinds}
+
+
+def _schema(parameter: Parameter, components: dict[str, Any]) -> dict[str, Any]:
     """Of a parameter's type, with its default."""
     schema: dict[str, Any] = {}
     with suppress(TypeError):  # a type that JSON Schema does not know, whose parameter has a default
-        schema = {} if parameter.type is Any else _of_type(parameter.type, components)
+        if parameter.type is not Any:
+            schema = _described(parameter.converter, components)
     if not parameter.required:
-        default = inspect.signature(handler.function).parameters[parameter.name].default
         with suppress(TypeError):
-            schema = _told({**schema, "default": msgspec.to_builtins(default, str_keys=True)})
+            default = msgspec.to_builtins(parameter.default, str_keys=True)
+            schema = _told({**schema, "default": default})
     return schema
 
 
-def _of_type(kind: Any, components: dict[str, Any]) -> dict[str, Any]:
-    (schema,), more = msgspec.json.schema_components((kind,), ref_template=TEMPLATE)
-    components |= {name: _told(each) for name, each in more.items()}
-    told: dict[str, Any] = _told(schema)
+def _described(converter: IConverter, components: dict[str, Any]) -> dict[str, Any]:
+    """
+    The schema of a type. The components that it refers to are added to C{components}, under other names if
+    theirs are taken.
+    """
+    schema, more = converter.schema(TEMPLATE)
+    renamed = {}
+    for name, each in more.items():
+        number, free = 2, name
+        while components.get(free, _told(each)) != _told(each):
+            free, number = f"{name}{number}", number + 1
+        renamed[TEMPLATE.format(name=name)] = TEMPLATE.format(name=free)
+    for name, each in more.items():
+        place = renamed[TEMPLATE.format(name=name)].rpartition("/")[2]
+        components[place] = _told(_referring(each, renamed))
+    told: dict[str, Any] = _told(_referring(schema, renamed))
     return told
+
+
+def _referring(schema: Any, renamed: dict[str, str]) -> Any:
+    if isinstance(schema, list):
+        return [_referring(each, renamed) for each in schema]
+    if isinstance(schema, dict):
+        return {key: _referring(value, renamed) for key, value in schema.items()}
+    return renamed.get(schema, schema) if isinstance(schema, str) else schema
+
+
+def _of_type(kind: Any, components: dict[str, Any]) -> dict[str, Any]:
+    """
+    @raise TypeError: when it is a type that JSON Schema does not know.
+    """
+    return _described(converter_for(kind), components)
 
 
 def _told(schema: Any) -> Any:
@@ -227,7 +271,7 @@ def _as_texts(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _result(handler: Handler, components: dict[str, Any]) -> dict[str, Any]:
-    kind = inspect.signature(handler.function, eval_str=True).return_annotation
+    kind = handler.signature.return_annotation
     if kind in (Reply, "Reply"):
         return {"*/*": {}}
     inner = inspect.unwrap(handler.function)
@@ -235,7 +279,8 @@ def _result(handler: Handler, components: dict[str, Any]) -> dict[str, Any]:
         item = {} if kind in (inspect.Signature.empty, Any) else _item(kind, components)
         return {LINES: {"schema": item}, "text/event-stream": {}}
     schema: dict[str, Any] = {"type": ["object", "array"]}
-    with suppress(TypeError, ValueError):  # a type that JSON Schema does not know, such as a Deferred
+    # JSON Schema does not know every type, such as a Deferred.
+    with suppress(TypeError, ValueError, NameError):
         if kind not in (inspect.Signature.empty, Any, None):
             schema = _of_type(kind, components)
     return {"application/json": {"schema": schema}}
@@ -243,6 +288,6 @@ def _result(handler: Handler, components: dict[str, Any]) -> dict[str, Any]:
 
 def _item(kind: Any, components: dict[str, Any]) -> dict[str, Any]:
     """Of what a generator yields, from its annotation as C{Iterator[dict]} or the like."""
-    with suppress(TypeError, ValueError, IndexError):
+    with suppress(TypeError, ValueError, NameError, IndexError):
         return _of_type(get_args(kind)[0], components)
     return {}

@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from twisted_appserver import Call, HTTPError, Reply, Route
+from twisted_appserver.conversions.converters import Converter
+from twisted_appserver.conversions.unfit import Unfit
 from twisted_appserver.tqueue.brokers import Store, embedded_broker
 from twisted_appserver.tqueue.interface import STOPPING, AwayError, IBroker, LimitError, ReusedError
 from twisted_appserver.tqueue.queues import MOST, Config, Task
@@ -81,6 +83,7 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NOTHING = Query()
+QUERY = Converter(Query, finite=False)
 
 
 def _refuse(method: str, allowed: str) -> HTTPError:
@@ -94,9 +97,9 @@ def read_options(call: Call) -> Query:
     if not call.query:
         return NOTHING
     try:
-        return msgspec.convert(read_query(call.query), Query, strict=False)
-    except msgspec.ValidationError as error:
-        raise HTTPError(422, f"the query string: {error}") from None
+        return QUERY.convert(read_query(call.query), False)  # type: ignore[no-any-return]
+    except Unfit as error:
+        raise HTTPError(422, error.message("", "the query string")) from None
 
 
 def read_task(call: Call, worker: str) -> bytes:
@@ -295,8 +298,8 @@ class Wire:
         else:
             try:
                 config = await self._ask(self._broker.change(worker, changes))
-            except msgspec.ValidationError as error:
-                raise HTTPError(422, str(error)) from None
+            except Unfit as error:
+                raise HTTPError(422, error.message("", "the options")) from None
         return {"worker": worker, **_shown(config)}
 
     async def purge(self, call: Call, worker: str) -> dict[str, Any]:

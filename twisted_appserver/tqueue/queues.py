@@ -15,6 +15,8 @@ from typing import Any, Literal
 import msgspec
 from twisted.logger import Logger
 
+from twisted_appserver.conversions.converters import Converter
+
 log = Logger()
 MARK = "\1"  # begins the keys that clients make, and none that a user chooses
 GRACE = 5.0  # seconds that every lease lasts at least after the server was away: clients retry once a second
@@ -80,15 +82,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 DEFAULT = Config()
+CONFIG = Converter(Config, finite=False)
 
 
 def replace(config: Config, changes: dict[str, Any]) -> Config:
     """
     The options with some of them changed, given as JSON values or text.
 
-    @raise ValueError: when there is no such option, or its value is wrong.
+    @raise Unfit: when there is no such option, or its value is wrong.
     """
-    return msgspec.convert({**msgspec.structs.asdict(config), **changes}, Config, strict=False)
+    options = {**msgspec.structs.asdict(config), **changes}
+    return CONFIG.convert(options, False)  # type: ignore[no-any-return]
 
 
 def read_config(name: str, text: str | bytes) -> Config:

@@ -1,0 +1,13 @@
+"""
+From the values of a request to the arguments of a function.
+
+  - annotations: reads signatures, with forward references and aliases resolved
+  - unfit: the exception for a value that does not fit, and its message
+  - texts: rewrites text such as C{05} or C{on} into the form that msgspec reads
+  - messages: explains msgspec's errors in plain words
+  - finite: finds NaN and infinity
+  - limits: honours the metadata of annotated_types
+  - models: converts with pydantic
+  - converters: converts with msgspec, and chooses the converter for an annotation
+  - parameters: the parameters of a function, each with its converter
+"""

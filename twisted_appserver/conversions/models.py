@@ -1,0 +1,161 @@
+"""Values converted and validated by pydantic. It is imported only for annotations that come from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from typing import Any, get_origin
+
+import msgspec
+
+from twisted_appserver.conversions.annotations import bare, parts
+from twisted_appserver.conversions.finite import is_finite
+from twisted_appserver.conversions.unfit import HIDDEN, Unfit
+
+PACKAGES = ("pydantic", "pydantic_core", "pydantic_extra_types")
+INSTEAD = "use pydantic models throughout, or a msgspec.Struct with msgspec.Meta"
+
+
+def is_pydantic(part: Any) -> bool:
+    """Whether a type, or the metadata of one, comes from pydantic."""
+    cls = part if isinstance(part, type) else type(part)
+    names = {each.__module__.split(".")[0] for each in cls.__mro__}
+    return bool(names.intersection(PACKAGES)) or any(
+        hasattr(cls, name) for name in ("__get_pydantic_core_schema__", "__pydantic_validator__")
+    )
+
+
+def field_of(annotation: Any, default: Any) -> Any:
+    """The C{pydantic.Field()} of a parameter, which may be its default or in its annotation; or C{None}."""
+    for each in (default, *getattr(annotation, "__metadata__", ())):
+        if any(base.__name__ == "FieldInfo" for base in type(each).__mro__) and is_pydantic(each):
+            return each
+    return None
+
+
+def _is_many(annotation: Any) -> bool:
+    """Whether a form or query field may be repeated for it."""
+    kinds = [get_origin(kind) or kind for kind in bare(annotation)]
+    return any(
+        isinstance(kind, type)
+        and issubclass(kind, Collection)
+        and not issubclass(kind, str | bytes | bytearray | Mapping)
+        for kind in kinds
+    )
+
+
+def _number(literal: str) -> Any:
+    """A JSON number as a float, or as a Decimal if a float would lose digits."""
+    return found if repr(found := float(literal)) == literal else Decimal(literal)
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_number)
+
+
+class ModelConverter:
+    """
+    Converts with a C{TypeAdapter}; the rules are pydantic's own.
+
+    @ivar exact: whether L{decode} must read the JSON itself.
+    @ivar fields: the names that a JSON object for it may have; C{None} if it is no model.
+    @raise TypeError: when pydantic cannot use the annotation.
+    """
+
+    def __init__(self, annotation: Any, field: Any = None) -> None:
+        if any(isinstance(each, msgspec.Meta) for each in parts(annotation)):
+            raise TypeError(f"pydantic ignores msgspec.Meta: {annotation}; {INSTEAD}")
+        if field is not None and (field.alias or field.validation_alias):
+            raise TypeError("pydantic.Field(alias=...) is not supported here; rename the parameter")
+        try:
+            from pydantic import TypeAdapter, ValidationError
+
+            self._adapter: Any = TypeAdapter(annotation)
+            self._adapter.rebuild()
+        except Exception as error:
+            why = str(error).partition("\n")[0].partition(". ")[0]
+            raise TypeError(f"pydantic cannot use {annotation}: {why}; {INSTEAD}") from None
+        self._error = ValidationError
+        self.many = _is_many(annotation)
+        self.exact = True
+        schema = repr(self._adapter.core_schema)
+        self._decimals = "'decimal'" in schema
+        self._numbers = self._decimals or "'float'" in schema
+        models = [kind for kind in bare(annotation) if hasattr(kind, "model_fields")]
+        self._lists = {
+            name: _is_many(each.annotation) for kind in models for name, each in kind.model_fields.items()
+        }
+        self.fields = self._names(models, annotation)
+
+    def _names(self, models: list[Any], annotation: Any) -> frozenset[str] | None:
+        kinds = bare(annotation)
+        if not kinds or not all(
+            hasattr(kind, "model_fields") or hasattr(kind, "__pydantic_fields__") for kind in kinds
+        ):
+            return None
+        aliases = [each.validation_alias for kind in models for each in kind.model_fields.values()]
+        names = [name for kind in kinds for name in kind.__pydantic_fields__]
+        return frozenset((*names, *(each for each in aliases if isinstance(each, str))))
+
+    def convert(self, value: Any, strict: bool) -> Any:
+        """
+        @param strict: whether the value came as JSON.
+        @raise Unfit: when it does not fit.
+        """
+        if strict:
+            return self._checked(self._adapter.validate_python, value)
+        if self.many and not isinstance(value, list):
+            value = [value]
+        if isinstance(value, dict):
+            value = {
+                name: [each] if self._lists.get(name) and isinstance(each, str) else each
+                for name, each in value.items()
+            }
+        members = value.values() if isinstance(value, dict) else (value,)
+        texts = all(isinstance(each, str) for each in members)
+        return self._checked(
+            self._adapter.validate_strings if texts else self._adapter.validate_python, value
+        )
+
+    def decode(self, raw: msgspec.Raw) -> Any:
+        """
+        The value of JSON, with all digits of its numbers.
+
+        @raise Unfit: when it does not fit.
+        """
+        if self._decimals:  # pydantic itself reads the numbers of JSON as floats
+            return self._checked(self._adapter.validate_python, _DECODER.decode(raw))
+        return self._checked(self._adapter.validate_json, bytes(raw))
+
+    def _checked(self, validate: Callable[[Any], Any], value: Any) -> Any:
+        try:
+            found = validate(value)
+        except self._error as error:
+            raise _unfit(error) from None
+        if self._numbers and not is_finite(found):
+            raise Unfit(
+                "must be a finite number" if isinstance(found, float) else "has a number that is not finite"
+            )
+        return found
+
+    unfillable = False
+
+    def schema(self, template: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The JSON Schema, and those of the models in it, by name."""
+        try:
+            made = self._adapter.json_schema(ref_template=template.replace("{name}", "{model}"))
+        except Exception:  # a type for which pydantic has no schema
+            return {}, {}
+        return made, made.pop("$defs", {})
+
+
+def _unfit(error: Any) -> Unfit:
+    made = []
+    for each in error.errors(include_url=False, include_context=False):
+        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in each["loc"])
+        if each["type"] == "missing":
+            made.append(Unfit("is missing", HIDDEN, path))
+        else:
+            why = each["msg"][:1].lower() + each["msg"][1:]
+            made.append(Unfit(why.replace("input should", "must", 1), each["input"], path))
+    first, *others = made
+    return Unfit(first.why, first.value, first.path, tuple(others))

@@ -1,0 +1,92 @@
+"""The parameters of a function, each with the converter for its annotation. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Annotated, Any, get_args, get_origin
+
+import msgspec
+
+from twisted_appserver.conversions.annotations import bare
+from twisted_appserver.conversions.converters import converter_for
+from twisted_appserver.conversions.models import field_of
+from twisted_appserver.conversions.unfit import Unfit
+from twisted_appserver.errors import HTTPError
+
+MAPPINGS = (dict, Mapping, MutableMapping)
+# What is a default in a class and nothing but an object in a signature.
+FIELDS = (dataclasses.Field, type(msgspec.field()))
+
+
+class Parameter:
+    """
+    One parameter of a function: its type, if annotated, and how a variable becomes its value.
+
+    @ivar default: its default value; C{inspect.Parameter.empty} if it has none.
+    @ivar make_default: makes the default, if that is not in the signature; C{None} otherwise.
+    @ivar fields: the names that a JSON object for it may have; C{None} if its values are no such objects.
+    @ivar exact: whether values from JSON must come undecoded.
+    @raise TypeError: when no request can fill it.
+    """
+
+    make_default: Callable[[], Any] | None = None
+    fields: frozenset[str] | None = None
+    exact = False
+
+    def __init__(self, parameter: inspect.Parameter) -> None:
+        self.name, self.default = parameter.name, parameter.default
+        self.type: Any = parameter.annotation
+        if self.type in (parameter.empty, object, Any):
+            self.type = Any
+        field = field_of(self.type, self.default)
+        if isinstance(self.default, FIELDS) or type(self.default).__name__ == "_CountingAttr":
+            raise TypeError(f"a field() as the default of {self.name} has a meaning in classes only")
+        if field is not None:
+            self._take(field)
+        self.required = self.default is parameter.empty
+        if self.type is Any and field is None:
+            return
+        self.converter = converter_for(self.type, field)
+        if self.required and self.converter.unfillable:
+            raise TypeError(f"no request can fill the parameter {parameter}")
+        self.fields, self.exact = self.converter.fields, self.converter.exact
+
+    def _take(self, field: Any) -> None:
+        """Use the default of a C{pydantic.Field()}, and its limits."""
+        if field is self.default:
+            self.type = Annotated[self.type, field]
+            self.default = inspect.Parameter.empty
+        if self.default is inspect.Parameter.empty and not field.is_required():
+            self.make_default = lambda: field.get_default(call_default_factory=True)
+            self.default = field.get_default()
+
+    def convert(self, value: Any, strict: bool, name: str | None = None) -> Any:
+        """
+        @param strict: whether the value came as JSON.
+        @param name: of the variable, if it is not the parameter's; empty if the value is all of the body.
+        @raise HTTPError: 422 when it does not fit.
+        """
+        if self.type is Any or (self.type is str and type(value) is str):
+            return value
+        try:
+            if type(value) is msgspec.Raw:
+                return self.converter.decode(value)
+            return self.converter.convert(value, strict)
+        except Unfit as error:
+            raise HTTPError(422, error.message(self.name if name is None else name)) from None
+
+
+def takes_all(parameter: inspect.Parameter) -> bool:
+    """Whether it is annotated to receive all variables: C{dict}, C{Mapping}, or C{dict[str, Any]}."""
+    if parameter.default is not parameter.empty:
+        return False
+    kinds = bare(parameter.annotation)
+    if len(kinds) != 1:
+        return False
+    return (get_origin(kinds[0]) or kinds[0]) in MAPPINGS and get_args(kinds[0])[1:] in (
+        (),
+        (Any,),
+        (object,),
+    )
