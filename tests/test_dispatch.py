@@ -155,7 +155,9 @@ class RouteTests(DispatchTestCase):
 
     def test_refuse(self) -> None:
         """A front end's own refusals look like all others."""
-        document = self.answer(succeed(self.dispatcher().refuse(HTTPError(413, "too long"))), 413)
+        document = self.answer(
+            succeed(self.dispatcher().refuse(HTTPError(413, "too long"), Call("", ""))), 413
+        )
         self.assertEqual(document["detail"], "too long")
         self.assertTrue(document["instance"])
 

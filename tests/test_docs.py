@@ -148,6 +148,7 @@ class GuideTests(SynchronousTestCase):
             f"a query string or form {variables.MAX_FIELDS} fields",
             f"may have {HTTPChannel.totalHeadersSize >> 10} KiB and be {HTTPChannel.maxHeaders}",
             f"its target may have {HTTPChannel.max_path >> 10} KiB",
+            f"`--max-bodies` ({defaults.max_bodies >> 20} MiB",
             f"`--header-timeout` seconds ({defaults.header_timeout:.0f})",
             f"`--max-connections` ({defaults.max_connections})",
             f"`--idle-timeout` seconds ({defaults.idle_timeout:.0f})",

@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from twisted.internet.error import ConnectionDone
+from msgspec.structs import force_setattr
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
-from twisted.web import http
 from twisted.web.http import NO_BODY_CODES  # a look into the module itself takes 1.5 us
 from twisted.web.iweb import INonQueuedRequestFactory
 
 from twisted_appserver.calls import Call, Reply
+from twisted_appserver.counted import CONNECTION_DONE, HEADER, LINGER, Counted
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.heads import beginnings
@@ -39,8 +39,6 @@ END = b"\r\n\r\n"  # of a head
 UNKNOWN: tuple[Any, int] = (None, -1)
 KNOWN = 1024  # header sections that are remembered, and the bytes that each may have
 PIECE = 16384  # bytes that llhttp gets at once, so that few pipelined messages are parsed before their turn
-CONNECTION_DONE = Failure(ConnectionDone())
-LINGER = 2.0  # seconds that a refused client has to read why
 OVERHEAD = 65536  # bytes of chunk headers that a body may have, besides 8 for each of its own
 CONNECTION = ("Connection: close\r\n", "Connection: keep-alive\r\n")  # whether it is kept
 SINGLE = (b"host", b"content-length", b"transfer-encoding")
@@ -59,47 +57,17 @@ class _Head:
         self.headers, self.version, self.length, self.keep = headers, version, length, keep
 
 
-class Counted(http.HTTPChannel):
-    """A connection that its site knows of."""
-
-    transport: Any
-    site: Any  # the L{site.AppSite}
-    channels: set[Counted] | None = None
-    persistent: bool
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        if self.channels is not None:
-            self.channels.add(self)
-            self.site.hub.adopt(self.transport)
-
-    def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:
-        super().connectionLost(reason)
-        if self.channels is not None:
-            self.channels.discard(self)
-            self.site.left()
-
-    def finish(self) -> None:
-        """Close the connection, after the answer to what has been received."""
-        self.persistent = False
-        if not self._handlingRequest:
-            self.loseConnection()
-
-
 class HTTPChannel(Counted):
     """
     One connection.
 
-    @ivar application: what answers every path; C{None} if other resources do.
-    @ivar max_body: bytes of a request's body; C{None} for no limit.
     @ivar max_path: bytes of a request's target.
     @ivar last: when something arrived or was answered last, by the clock C{monotonic}.
     @ivar header_timeout: seconds from the first byte of a request to the end of its headers; C{None} for
         no limit but the idle one, C{timeOut}.
     """
 
-    application: AppResource | None = None
-    max_body: int | None = None
+    application: AppResource | None
     max_path = 8192
     last = 0.0
     header_timeout: float | None = None
@@ -110,7 +78,8 @@ class HTTPChannel(Counted):
     _old_call = False  # whether it came with HTTP/1.0
     _tell = False  # whether its answer tells that the connection stays open
     _advancing = False
-    _deaf = False  # nothing that arrives matters any more
+    _refused = False  # whether the client may still be sending what was refused
+    _checking = False  # whether credentials of the message that is arriving are being checked
     _closing = False
     _timing = False  # whether the timer is for the headers
     _finishing = False
@@ -133,11 +102,13 @@ class HTTPChannel(Counted):
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._size = 0  # bytes of its headers
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._received = 0  # bytes of its body
         self._request: Any = None  # for another resource
         self._in_body = False
         self._offered = False  # whether it has a body and offers to upgrade
+        self._expects = False  # whether its client waits for 100 Continue
+        self._call: Call | None = None  # once it is checked, if its body is still to come
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -155,11 +126,8 @@ class HTTPChannel(Counted):
             self._client = getattr(self.transport.getPeer(), "host", None) or ""
         if self.application is None and not self._timing:
             self.resetTimeout()
-        if self._handlingRequest or self._messages:
-            self._dataBuffer.append(data)
-            kept = self._parsed + sum(map(len, self._dataBuffer))
-            if kept > self._optimisticEagerReadSize:
-                self._networkProducer.pauseProducing()
+        if self._handlingRequest or self._messages or self._checking:
+            self._keep_for_later(data)
             return
         if not self._open and self.application is not None and self._take_known(data, self.application):
             return
@@ -167,6 +135,19 @@ class HTTPChannel(Counted):
         if self._messages:
             self._parsed = min(len(data), PIECE)
             self._advance()
+
+    def _keep_for_later(self, data: bytes) -> None:
+        self._dataBuffer.append(data)
+        self._coalesce()
+        if self._parsed + len(self._dataBuffer[0]) > self._optimisticEagerReadSize:
+            self._networkProducer.pauseProducing()
+        self._account()
+
+    def _account(self) -> None:
+        """Count what is kept of messages that are not complete, or wait for their turn."""
+        if self.application is not None:
+            head = self._size + HEADER * len(self._headers) + (0 if self._in_body else self._raw)
+            self._hold(head + len(self._body) + sum(map(len, self._dataBuffer)))
 
     def _take_known(self, data: bytes, application: AppResource) -> bool:
         """Begin the call if C{data} is one plain request, with a head or headers that were parsed before."""
@@ -232,9 +213,11 @@ class HTTPChannel(Counted):
                 return
             if self._open:
                 self._unfinished()
-            if self._messages and data:
+            if data and (self._messages or self._checking) and not self._deaf:
                 self._dataBuffer.append(data)
-                return
+                break
+        if self._open or self._held:
+            self._account()
 
     def _without_upgrade(self) -> bytes:
         """The head of a message with a body, anew: its offer would keep llhttp from reading the body."""
@@ -247,14 +230,46 @@ class HTTPChannel(Counted):
     def _unfinished(self) -> None:
         """Check what has arrived of a message that is not complete."""
         self.last = monotonic()
+        self._plain = b""
         if self._in_body:
             if self._raw - self._received > OVERHEAD + 8 * self._received:
                 self._refuse(HTTPError(400, "the chunks of the body are nearly empty"))
+            elif self._call is None and self.application is not None:
+                self._check_head(self.application)
         elif self._raw > self.totalHeadersSize + len(self._target):
             self._refuse(HTTPError(431, f"the headers are longer than {self.totalHeadersSize} bytes"))
         elif self.header_timeout and not self._timing:
             self._timing = True
             self.setTimeout(self.header_timeout)
+
+    def _check_head(self, application: AppResource) -> None:
+        """
+        Check a message whose body is still to come. A client that is refused cannot make us keep a body, and
+        one that waits for 100 Continue gets its answer at once.
+        """
+        call = None
+        try:
+            call = self._call = self._make_call(self._parser.get_method(), b"")
+            asked = application.dispatcher.admit(call)
+        except Exception as error:
+            self._refuse(error, call)
+            return
+        if asked is None:
+            self._admitted()
+        else:
+            self._checking = True
+            asked.addCallbacks(lambda _: self._resume(), lambda why: self._refuse(why.value, call))
+
+    def _admitted(self) -> None:
+        if self._expects and not self._body:
+            self._messages.append(self._send100Continue)
+
+    def _resume(self) -> None:
+        """The credentials were right: go on reading."""
+        self._checking = False
+        if not self._deaf:
+            self._admitted()
+            self._advance()
 
     def _fail(self, status: int, detail: str) -> None:
         self._error = HTTPError(status, detail)
@@ -320,7 +335,9 @@ class HTTPChannel(Counted):
             and fields[b"expect"].lower() == b"100-continue"
             and length != 0
         ):
-            self._messages.append(self._send100Continue)
+            if self.application is None:
+                self._messages.append(self._send100Continue)
+            self._expects = True
         self._in_body = True
         self._raw = 0
         if self._timing:
@@ -344,13 +361,17 @@ class HTTPChannel(Counted):
         self._received += len(data)
         if self.max_body is not None and self._received > self.max_body:
             self._fail(413, f"the body is longer than {self.max_body} bytes")
-        self._body.append(data)
+        if not self._body:  # mostly all of it
+            self._body = data
+        elif isinstance(self._body, bytearray):
+            self._body += data
+        else:
+            self._body = bytearray(self._body) + data
         if self.application is None and not (self._handlingRequest or self._messages):
             if self._request is None:
                 self._request = self._make_request(self._head)
-            for each in self._body:
-                self._request.handleContentChunk(each)
-            self._body = []
+            self._request.handleContentChunk(bytes(self._body))
+            self._body = b""
 
     def on_message_complete(self) -> None:
         if self._offered:
@@ -358,13 +379,17 @@ class HTTPChannel(Counted):
         method = self._parser.get_method()
         self._open = False
         if self.application is not None:
-            call = self._make_call(method, b"".join(self._body))
+            body, call = bytes(self._body), self._call
+            if call is None:
+                call = self._make_call(method, body)
+            else:
+                force_setattr(call, "body", body)
             if self._plain:
-                self._know(call.raw_headers, len(call.body))
+                self._know(call.raw_headers, len(body))
             self._messages.append(partial(self._begin_call, call, self._keep, self._old))
         else:
             self._head.method, self._head.target = method, self._target
-            self._messages.append(partial(self._begin_request, self._request, self._head, self._body))
+            self._messages.append(partial(self._begin_request, self._request, self._head, bytes(self._body)))
         if not self._keep:
             self._deaf = True
         self._begin()
@@ -379,7 +404,7 @@ class HTTPChannel(Counted):
         while not (self._handlingRequest or self._waitingForTransport or self._closing):
             if self._messages:
                 self._messages.popleft()()
-            elif self._dataBuffer:
+            elif self._dataBuffer and not self._checking:
                 data = b"".join(self._dataBuffer)
                 self._dataBuffer.clear()
                 self._networkProducer.resumeProducing()
@@ -397,7 +422,11 @@ class HTTPChannel(Counted):
         self._handlingRequest = True
         self.persistent, self._tell, self._old_call = keep, old and keep, old
         assert self.application is not None
-        self._job = self.application.dispatcher.begin(call, self._answer, routed)
+        dispatcher = self.application.dispatcher
+        if call.handler is None:
+            self._job = dispatcher.begin(call, self._answer, routed)
+        else:
+            self._job = dispatcher.go_on(call, self._answer)
 
     def send_answer(self, call: Call, reply: Reply) -> None:
         """Send the answer to the call that is in the works, or the beginning of one that comes in parts."""
@@ -456,7 +485,10 @@ class HTTPChannel(Counted):
         self._job = None
         if not self.persistent:
             self._closing = True
-            self.loseConnection()
+            if self._refused:
+                self._close_gently()
+            else:
+                self.loseConnection()
             return
         self._handlingRequest = False
         if self._messages or self._dataBuffer:
@@ -478,29 +510,31 @@ class HTTPChannel(Counted):
             data = data[sent:]
         transport.write(data)
 
-    def _refuse(self, error: HTTPError) -> None:
-        """Answer a message that is none, after those before it, and then listen no more."""
+    def _refuse(self, error: BaseException, call: Call | None = None) -> None:
+        """Answer a message that is not going to be performed, after those before it, and listen no more."""
+        if self._deaf:
+            return
         self._deaf = True
-        self._messages.append(partial(self._refused, error))
+        if self.application is not None:
+            self._hold(0)
+        if call is None:
+            call = Call("", "", raw_headers=tuple(self._headers), client=self._client)
+        self._begin()
+        self._dataBuffer.clear()
+        self._messages.append(partial(self._send_refusal, error, call))
         if not self._handlingRequest:
             self._advance()
 
-    def _refused(self, error: HTTPError) -> None:
-        self._closing = True
+    def _send_refusal(self, error: BaseException, call: Call) -> None:
         if self.application is None:
+            self._closing = True
             self._respondToBadRequestAndDisconnect()
             return
-        reply = self.application.dispatcher.refuse(error, self._client, tuple(self._headers))
+        reply = self.application.dispatcher.refuse(error, call)
         beginnings.refresh()
-        begin = beginnings[reply.status, reply.headers, not reply.body]
-        head = f"{begin}{CONNECTION[False]}Content-Length: {len(reply.body)}\r\n\r\n"
-        self._send(head.encode("latin-1") + reply.body)
-        if self._direct:  # a close with unread data would reset the connection, and the answer be lost
-            self.transport.unregisterProducer()
-            self.transport.loseWriteConnection()
-            self.setTimeout(LINGER)
-        else:
-            self.loseConnection()
+        self.persistent = self._tell = self._old_call = False
+        self._refused = True
+        self.send_answer(call, reply)
 
     # ---- other resources ----
 
@@ -517,12 +551,12 @@ class HTTPChannel(Counted):
         request.gotLength(head.length)
         return request
 
-    def _begin_request(self, request: Any, head: _Head, body: Sequence[bytes]) -> None:
+    def _begin_request(self, request: Any, head: _Head, body: bytes) -> None:
         """Of a message that waited for its turn there is no Request yet, so that only one is at work."""
         if request is None:
             request = self._make_request(head)
-        for data in body:
-            request.handleContentChunk(data)
+        if body:
+            request.handleContentChunk(body)
         if self.timeOut:
             self._savedTimeOut = self.setTimeout(None)
         self._handlingRequest = True
@@ -564,10 +598,12 @@ class HTTPChannel(Counted):
             self._cut()
         elif self._timing:
             self._refuse(HTTPError(408, f"the headers took longer than {self.header_timeout} seconds"))
-        elif self._handlingRequest:
+        elif self._handlingRequest or self._checking:
             self.setTimeout(self._idle)
         elif (left := (self._idle or LINGER) - (monotonic() - self.last)) > 0:
-            self.setTimeout(left)
+            self.setTimeout(max(left, 0.001))  # less may round to nothing
+        elif self._open:
+            self._refuse(HTTPError(408, f"no more of the request came within {self._idle} seconds"))
         else:
             self._closing = True
             self.loseConnection()

@@ -119,6 +119,34 @@ class Dispatcher:
             routed(msgspec.structs.replace(call, groups=dict(call.groups), request_id="", body=b""))
         return self._perform(call, answer)
 
+    def admit(self, call: Call) -> Deferred[None] | None:
+        """
+        Check a call whose body is still to come: who sends it, and whether there is a function for it.
+
+        @return: C{None} if it may come, or what fires when that is settled, or fails as this does.
+        @raise HTTPError: when it is refused. Then L{refuse} makes the reply.
+        """
+        self._arrived(call)
+        asked: Deferred[None] | None = None if self.guard is None else self.guard.check(call)
+        if asked is None:
+            self._route(call)
+            return None
+        asked.addCallback(lambda _: self._route(call))
+        if not asked.called or asked.paused:
+            return asked
+        failures: list[Failure] = []
+        asked.addErrback(failures.append)
+        for failure in failures:
+            failure.raiseException()
+        return None
+
+    def go_on(self, call: Call, answer: Answer) -> Job | None:
+        """As L{begin}, for a call that L{admit} has let in and that has its body now."""
+        if call.handler.router not in (self.router, self.admin):  # the application was loaded again
+            return self.begin(call, answer)
+        self._arrived(call)
+        return self._perform(call, answer)
+
     def knows(self, model: Call) -> bool:
         """Whether L{again} may be called with a model that was given earlier."""
         guard = self.guard
@@ -251,12 +279,11 @@ class Dispatcher:
         job.executor.cancel(job)
         self._ended(job, reply)
 
-    def refuse(
-        self, error: HTTPError, client: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()
-    ) -> Reply:
-        """The answer to a request that is too malformed or too large for a call."""
-        call = Call("", "", raw_headers=headers, client=client)
-        return self._over(call, problem(error, self._prefix + str(next(self._count))))
+    def refuse(self, error: BaseException, call: Call) -> Reply:
+        """The reply to a call that is malformed, too large, or was not admitted."""
+        if not call.request_id:
+            force_setattr(call, "request_id", self._prefix + str(next(self._count)))
+        return self._over(call, self._failed(call, error))
 
     def marked(self, call: Call, reply: Reply) -> Reply:
         """The reply, as pages of other origins may read it that are named."""

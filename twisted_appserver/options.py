@@ -60,6 +60,11 @@ class Settings:
     graceful_timeout: float = _option(30.0, "S", "Seconds that a stop waits for running calls")
     max_pending: int = _option(1000, "N", "Calls that may wait for a thread or worker; further ones get 503")
     max_body: int = _option(1024 * 1024, "BYTES", "The longest body of a request; a longer one gets 413")
+    max_bodies: int = _option(
+        256 * 1024 * 1024,
+        "BYTES",
+        "Memory for all requests together that have not arrived completely; further ones get 503",
+    )
     max_connections: int = _option(10000, "N", "Connections open at the same time; no more are accepted")
     header_timeout: float = _option(
         10.0, "S", "Seconds from the first byte of a request to the end of its headers"
@@ -131,6 +136,7 @@ class Settings:
             "timeout",
             "graceful_timeout",
             "max_body",
+            "max_bodies",
             "port",
             "header_timeout",
             "idle_timeout",

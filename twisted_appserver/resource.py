@@ -62,7 +62,8 @@ class AppResource(Resource):
         try:
             call = self._call(request)
         except HTTPError as error:
-            _write(request, self.dispatcher.refuse(error, _client(request), _headers(request)))
+            call = Call("", "", raw_headers=raw_headers(request), client=_client(request))
+            _write(request, self.dispatcher.refuse(error, call), call)
             return NOT_DONE_YET
         job = self.dispatcher.begin(call, lambda call, reply: _write(request, reply, call))
         if job is not None and not request.finished:
@@ -78,7 +79,7 @@ class AppResource(Resource):
         if request.content.seek(0, SEEK_END) > self._max_body:
             raise HTTPError(413, f"the body is longer than {self._max_body} bytes")
         request.content.seek(0)
-        headers = _headers(request)
+        headers = raw_headers(request)
         hosts = [value for name, value in headers if name == b"host"]
         check_host(hosts[-1] if hosts else None, request.clientproto == b"HTTP/1.1")
         target = request.uri
@@ -89,7 +90,8 @@ class AppResource(Resource):
         return call
 
 
-def _headers(request: Any) -> tuple[tuple[bytes, bytes], ...]:
+def raw_headers(request: Any) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers of a C{twisted.web} request, as a L{Call} has them."""
     return tuple(
         (name.lower(), value)
         for name, values in request.requestHeaders.getAllRawHeaders()

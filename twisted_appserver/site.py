@@ -10,11 +10,13 @@ from twisted.logger import Logger
 from twisted.web.server import Site
 
 from twisted_appserver.calls import Call, Reply
-from twisted_appserver.channel import KNOWN, Counted, HTTPChannel
+from twisted_appserver.channel import KNOWN, HTTPChannel
+from twisted_appserver.counted import Counted, Unfinished
 from twisted_appserver.heads import beginnings
 from twisted_appserver.hub import Hub
 from twisted_appserver.options import Settings
 from twisted_appserver.resource import AppResource
+from twisted_appserver.stock_channel import StockChannel
 
 
 class AppSite(Site):
@@ -33,7 +35,7 @@ class AppSite(Site):
 
     def __init__(self, resource: Any, reactor: Any, settings: Settings) -> None:
         super().__init__(resource, timeout=settings.idle_timeout or None, reactor=reactor)
-        self.protocol: Any = HTTPChannel if settings.channel == "llhttp" else Counted
+        self.protocol: Any = HTTPChannel if settings.channel == "llhttp" else StockChannel
         self._application = resource if isinstance(resource, AppResource) else None
         self._settings = settings
         self._answers = list[tuple[HTTPChannel, Call, Reply]]()
@@ -42,6 +44,7 @@ class AppSite(Site):
         self.models: dict[bytes, tuple[Call, int]] = {}  # calls by their heads, and how long their bodies are
         self._seen: set[bytes] = set()  # heads
         self.hub = reactor if isinstance(reactor, Hub) else Hub(reactor)
+        self.unfinished = Unfinished(max(settings.max_bodies, settings.max_body))
         self._full = False
         self._finished: Deferred[None] | None = None
         self.ports: list[Any] = []
@@ -49,8 +52,8 @@ class AppSite(Site):
     def buildProtocol(self, addr: Any) -> Any:
         channel: Any = super().buildProtocol(addr)
         channel.channels = self._channels
+        channel.application, channel.max_body = self._application, self._settings.max_body
         if isinstance(channel, HTTPChannel):
-            channel.application, channel.max_body = self._application, self._settings.max_body
             channel.header_timeout = self._settings.header_timeout
         if len(self._channels) + 1 >= self._settings.max_connections and not self._full:
             self._full = True

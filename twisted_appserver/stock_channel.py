@@ -1,0 +1,182 @@
+"""twisted.web's own channel, with the limits and checks of ours. It is several times slower."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.logger import Logger
+
+from twisted_appserver.calls import Call
+from twisted_appserver.counted import HEADER, Counted
+from twisted_appserver.errors import HTTPError
+from twisted_appserver.heads import beginnings
+from twisted_appserver.resource import raw_headers
+from twisted_appserver.targets import check_host, make_call, split_target
+
+
+class StockChannel(Counted):
+    """
+    One connection, whose messages C{twisted.web} parses.
+
+    Strategy: a request that has arrived completely is rendered like any other, and its L{AppResource} checks
+    it. One whose body is still to come is checked here, so that a refused client cannot make us keep a body.
+    """
+
+    log = Logger(namespace="twisted_appserver")
+    _finishing = False
+    _expects = False  # whether the client waits for 100 Continue
+    _refusal: Callable[[], None] | None = None  # that is sent after the answer to the request before
+    _checked = False  # whether the head of the request that arrives was checked
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        super().dataReceived(data)
+        self._account()
+
+    def _account(self) -> None:
+        """Count what has arrived of unfinished requests, and check one whose body is still to come."""
+        if self.application is None or self._deaf:
+            return
+        if self._dataBuffer:
+            self._coalesce()
+        kept = sum(map(len, self._dataBuffer))
+        if self.requests and not self._handlingRequest:
+            kept += self._arrived()
+        if kept or self._held:
+            self._hold(kept)
+
+    def _arrived(self) -> int:
+        """Check the request that is arriving. Returns the bytes that it takes."""
+        if self.line_mode:
+            return int(self._receivedHeaderSize + HEADER * self._receivedHeaderCount + len(self._buffer))
+        size = int(self.requests[-1].content.tell())
+        if self.max_body is not None and size > self.max_body:
+            self._refuse(HTTPError(413, f"the body is longer than {self.max_body} bytes"))
+            return 0
+        if not self._checked:
+            self._checked = True
+            self._check_head()
+        return 0 if self._deaf else size
+
+    def lineReceived(self, line: bytes) -> None:
+        if not self._deaf:
+            super().lineReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self._deaf:
+            super().rawDataReceived(data)
+
+    def allHeadersReceived(self) -> None:
+        self._expects = self._checked = False
+        if self.application is not None:
+            try:
+                self._check_message()
+            except HTTPError as error:
+                self._refuse(error)
+                return
+        super().allHeadersReceived()
+
+    def _check_message(self) -> None:
+        hosts = self.requests[-1].requestHeaders.getRawHeaders(b"host") or [None]
+        check_host(hosts[-1], self._version == b"HTTP/1.1")
+        split_target(self._command, self._path)
+        if self.max_body is not None and self.length is not None and self.length > self.max_body:
+            raise HTTPError(413, f"the body is longer than {self.max_body} bytes")
+
+    def allContentReceived(self) -> None:
+        if not self._deaf:
+            super().allContentReceived()
+
+    def _send100Continue(self) -> None:
+        if self.application is None:
+            super()._send100Continue()
+        self._expects = True
+
+    @property
+    def _headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        return raw_headers(self.requests[-1]) if self.requests else ()
+
+    @property
+    def _client(self) -> str:
+        return getattr(self.transport.getPeer(), "host", None) or ""
+
+    def _check_head(self) -> None:
+        """Check a request whose body is still to come."""
+        call = make_call(self._command, self._path, self._headers, b"", self._client)
+        try:
+            asked = self.application.dispatcher.admit(call)
+        except Exception as error:
+            self._refuse(error, call)
+            return
+        if asked is None:
+            self._admitted()
+        else:
+            self._networkProducer.pauseProducing()
+            asked.addCallbacks(lambda _: self._resume(), lambda why: self._refuse(why.value, call))
+
+    def _resume(self) -> None:
+        if not self._deaf:
+            self._networkProducer.resumeProducing()
+            self._admitted()
+
+    def _admitted(self) -> None:
+        if self._expects and not self.requests[-1].content.tell():
+            super()._send100Continue()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if self.application is None:
+            super()._respondToBadRequestAndDisconnect()
+        else:
+            self._refuse(HTTPError(400, "this is not an HTTP/1.1 request"))
+
+    def _refuse(self, error: Any, call: Call | None = None) -> None:
+        if self._deaf:
+            return
+        self._deaf = True
+        self._hold(0)
+        self._dataBuffer.clear()
+        if self._handlingRequest:
+            self._refusal = partial(self._send_refusal, error, call)
+        else:
+            self._send_refusal(error, call)
+
+    def _send_refusal(self, error: Any, call: Call | None) -> None:
+        if call is None:
+            call = Call("", "", raw_headers=self._headers, client=self._client)
+        reply = self.application.dispatcher.refuse(error, call)
+        beginnings.refresh()
+        begin = beginnings[reply.status, reply.headers, not reply.body]
+        head = f"{begin}X-Request-ID: {call.request_id}\r\nConnection: close\r\n"
+        head += f"Content-Length: {len(reply.body)}\r\n\r\n"
+        self.transport.write(head.encode("latin-1") + (b"" if call.method == "HEAD" else reply.body))
+        self._close_gently()
+
+    def timeoutConnection(self) -> None:
+        if self._deaf:
+            self.transport.abortConnection()
+        elif self.application is not None and self.requests and not self._handlingRequest:
+            self._refuse(HTTPError(408, f"no more of the request came within {self.timeOut} seconds"))
+        else:
+            super().timeoutConnection()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self._deaf = True
+        super().connectionLost(reason)
+
+    def finish(self) -> None:
+        """Close the connection after the answer to what has been received."""
+        self._finishing = True
+        if not self._handlingRequest:
+            self.loseConnection()
+
+    def requestDone(self, request: Any) -> None:
+        super().requestDone(request)
+        if self._refusal is not None:
+            self._refusal()
+        elif self._finishing and not self._handlingRequest:
+            self.loseConnection()
+        else:
+            self._account()
