@@ -656,7 +656,7 @@ class FaultTests(CallTestCase):
     def test_bad_http_error(self) -> None:
         """An HTTPError that cannot be sent is a fault of the function, not of the server."""
         for error in (
-            HTTPError(200, "fine"), HTTPError(999), HTTPError("404"),  # type: ignore[arg-type]
+            HTTPError(200, "fine"), HTTPError(999), HTTPError(404.0), HTTPError("404"),  # type: ignore[arg-type]
             HTTPError(404, object()), HTTPError(404, "", [("x", "a\r\nb: c")]),  # type: ignore[arg-type]
             HTTPError(404, "", [("x", "\u20ac")]), HTTPError(404, "\ud800"),
         ):  # fmt: skip
@@ -666,6 +666,7 @@ class FaultTests(CallTestCase):
 
             reply = call(fails)
             self.assertTrue(400 <= reply.status <= 599, reply)
+            self.assertIs(type(reply.status), int)
             json.loads(reply.body)
             for name, value in reply.headers:
                 self.assertNotIn("\n", name + value)

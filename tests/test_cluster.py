@@ -137,12 +137,23 @@ class ClusterTests(CommandTestCase):
             sent = request("POST" if case.body else "GET", target, case.body, headers)
             answer: Answer = await exchange(port, sent)
             right = answer.status == case.status
+            for name, text in case.headers_sent.items():
+                right = right and answer.headers.get(name) == text
             for member, value in case.answer.items():
                 found = answer.json[member]
                 right = right and (value in found if member == "detail" else value == found)
             if not right:
                 wrong.append(f"{target}: {answer.status} {answer.body[:200]!r}")
         self.assertEqual(wrong, [], "\n".join(wrong))
+        await program.stop()
+
+    async def test_tampering(self) -> None:
+        """A reply that a cluster's worker has tampered with is not sent."""
+        program, port = await self.serve("--app", "tests.tampering", "--workers", "1")
+        for kind in ("injected", "large_status", "no_body"):
+            self.assertEqual((await fetch(port, f"/tampers/?kind={kind}")).status, 200)
+            answer = await fetch(port, f"/tampers/?kind={kind}")
+            self.assertEqual((answer.status, answer.headers.get("x-injected")), (500, None))
         await program.stop()
 
     async def test_deaths(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import cases
+from tests import cases, tampering
 from tests.properties import given, st
 from twisted_appserver.binding import Handler
 from twisted_appserver.calls import Call, Reply
@@ -22,12 +22,17 @@ calls = st.builds(
     st.floats(allow_nan=False), st.floats(allow_nan=False), st.integers(0, 500),
     st.dictionaries(text, text, max_size=2),
 )  # fmt: skip
-replies = st.builds(Reply, st.binary(max_size=50), st.integers(200, 599), pairs, text)
+sent = st.lists(
+    st.tuples(st.sampled_from(["x-a", "set-cookie"]), st.sampled_from(["", "a", "b; c"])), max_size=2
+)
+replies = st.builds(
+    Reply, st.binary(max_size=50), st.sampled_from([200, 201, 299, 400, 599]), sent.map(tuple), text
+)
 frames = st.one_of(
     st.builds(Start, st.lists(text), st.dictionaries(text, st.none() | text), text, text, text),
     st.builds(Ready, st.lists(st.tuples(text, text))),
     st.builds(Calls, st.lists(calls, max_size=3)),
-    st.builds(Replies, st.lists(replies, max_size=3)),
+    st.lists(replies, max_size=3).map(lambda made: Replies(made, [0.0] * len(made))),
     st.builds(Fault, text),
 )
 
@@ -98,6 +103,23 @@ class MalformedTests(SynchronousTestCase):
             msgspec.msgpack.encode([3, [["body", "status"]]]), good + b"x", good[:-1],
         ):  # fmt: skip
             self.assertRaises(ValueError, FrameReader().feed, as_bytes(body))
+
+    def test_length(self) -> None:
+        """A frame that is too long is refused as soon as its length is there."""
+        frame, reader = encode(Fault("x" * 100)), FrameReader(longest=50)
+        self.assertEqual(reader.feed(frame[:3]), [])
+        self.assertRaises(ValueError, reader.feed, frame[3:4])
+        self.assertEqual(len(FrameReader(longest=len(frame)).feed(frame)), 1)
+        self.assertRaises(ValueError, encode, Fault("x" * 100), 50)
+
+    def test_replies(self) -> None:
+        """So is a reply that could not be sent, and no header of another is a list."""
+        for reply in tampering.REPLIES.values():
+            self.assertRaises(ValueError, FrameReader().feed, encode(Replies([reply], [0.0])))
+        good = Reply(b"", 204, (("x-a", "b"),))
+        (frame,) = FrameReader().feed(encode(Replies([good], [0.0])))
+        (found,) = frame.replies  # type: ignore[union-attr]
+        self.assertEqual((found.status, found.headers), (204, (("x-a", "b"),)))  # type: ignore[union-attr]
 
     @given(st.binary(max_size=40))
     def test_any_bytes(self, body: bytes) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 from unittest.mock import patch
 
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import cases
+from tests import cases, tampering
 from tests.executing import APPLICATION, ExecutorTestCase, get, said
-from twisted_appserver import ConfigurationError, ProcessExecutor, Reply, Router
+from twisted_appserver import Call, ConfigurationError, ProcessExecutor, Reply, Router
+from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.executors.frames import Replies
 from twisted_appserver.executors.frames import encode as frame
 from twisted_appserver.executors.progress import Progress
@@ -272,3 +273,62 @@ class ProgressTests(SynchronousTestCase):
         again = os.open(os.devnull, os.O_RDONLY)
         os.close(again)
         self.assertEqual(again, made)  # the lowest that is free
+
+
+class TamperingTests(ExecutorTestCase):
+    """Functions run in the workers, so what these send is checked before it is believed."""
+
+    async def start(self) -> tuple[ProcessExecutor, Dispatcher]:
+        executor = ProcessExecutor(reactor, "tests.tampering", 1)
+        self.addCleanup(executor.stop)
+        await executor.start()
+        return executor, self.dispatcher(executor, "processes")
+
+    async def refused(self, dispatcher: Dispatcher, call: Call) -> None:
+        """The call is answered 502, since its worker is killed, and the log says why."""
+        lines = self.logged()
+        reply = await dispatcher.dispatch(call)
+        self.assertEqual(reply.status, 502, reply)
+        await self.until(lambda: any("killed by SIGKILL: it " in line for line in lines))
+
+    async def test_replies(self) -> None:
+        """A reply that would break the connection is not sent, whatever is wrong with it."""
+        executor, dispatcher = await self.start()
+        for kind in tampering.REPLIES:
+            self.assertEqual((await dispatcher.dispatch(get("/tampers/", kind=kind))).status, 200, kind)
+            await self.refused(dispatcher, get("/tampers/", kind=kind))
+            await self.until(lambda: executor.pids)
+
+    async def test_frames(self) -> None:
+        """Frames that are too long, malformed or out of order are refused."""
+        executor, dispatcher = await self.start()
+        for kind in ("length", "noise", "end", "durations", "negative", "again"):
+            lines = self.logged()
+            await dispatcher.dispatch(get("/writes/", kind=kind))
+            await self.until(lambda lines=lines: any("killed by SIGKILL: it " in line for line in lines))
+            await self.until(lambda: executor.pids)
+        self.assertEqual((await dispatcher.dispatch(get("/long/", size=1))).status, 200)
+
+    async def test_parts(self) -> None:
+        """A part without data is left out: as a chunk it would end the body."""
+        _, dispatcher = await self.start()
+        reply = await dispatcher.dispatch(get("/empty_part/", n=3))
+        parts: list[bytes] = []
+        ended: Deferred[str] = Deferred()
+        reply.body.begin(parts.append, ended.callback)
+        self.assertEqual(await ended, "")
+        self.assertEqual(parts, [b'{"n":%d}\n' % number for number in range(3)])
+
+    async def test_long(self) -> None:
+        """A result that is too long for a frame is a fault of the function; its worker goes on."""
+        executor, dispatcher = await self.start()
+        before = executor.pids
+        reply = await dispatcher.dispatch(get("/long/", size=2000))
+        self.assertEqual(reply.status, 500)
+        self.assertIn("cannot be sent at once", reply.traceback)
+        reply = await dispatcher.dispatch(get("/long_part/", size=2000))
+        ended: Deferred[str] = Deferred()
+        reply.body.begin(lambda data: None, ended.callback)
+        self.assertIn("cannot be sent at once", await ended)
+        self.assertEqual((await dispatcher.dispatch(get("/long/", size=1))).status, 200)
+        self.assertEqual(executor.pids, before)

@@ -150,7 +150,7 @@ class StreamTests(ExecutorTestCase):
         async def check(executor: Any, dispatcher: Any) -> None:
             reply = await dispatcher.dispatch(get("/early"))
             self.assertEqual((reply.status, said(reply)["detail"]), (418, "before the first item"))
-            for path, why in (("/late", "after the first item"), ("/bad", "unsupported")):
+            for path, why in (("/late", "after the first item"), ("/bad", "no equivalent in JSON")):
                 logged = self.logged()
                 items, failure = await self.whole(dispatcher, path)
                 self.assertEqual(items, [{"number": 0}])

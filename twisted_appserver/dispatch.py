@@ -291,8 +291,6 @@ class Dispatcher:
 
     def _ended(self, job: Job, reply: Reply) -> None:
         call, stream = job.call, job.stream
-        if type(reply.headers) is list:  # from another process
-            reply = msgspec.structs.replace(reply, headers=tuple(map(tuple, reply.headers)))
         if stream is None:
             self._leave(job)
             reply = self._over(call, reply)

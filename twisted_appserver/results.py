@@ -151,10 +151,11 @@ def fault(error: BaseException, call: Call) -> Reply:
         _leave(error)
     if isinstance(error, HTTPError):
         try:
-            if not 400 <= error.status <= 599:
-                raise ValueError(f"HTTPError has the status {error.status!r}, not 400 to 599")
-            headers = _headers(error.headers, f"{call.handler.name} raised an HTTPError")
-            return problem(HTTPError(error.status, str(error.detail), headers), call.request_id)
+            source = f"{call.handler.name} raised an HTTPError"
+            if not isinstance(error.status, int) or not 400 <= error.status <= 599:
+                raise ValueError(f"{source} with the status {error.status!r}, not 400 to 599")
+            headers = _headers(error.headers, source)
+            return problem(HTTPError(int(error.status), str(error.detail), headers), call.request_id)
         except (TypeError, ValueError) as wrong:
             error = wrong
     reply = problem(

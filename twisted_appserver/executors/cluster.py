@@ -33,6 +33,7 @@ from twisted_appserver.application import Application
 from twisted_appserver.binding import Handler
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import ConfigurationError, HTTPError
+from twisted_appserver.executors.frames import Received, Seconds, check
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.parts import Parts
 from twisted_appserver.results import perform, problem
@@ -70,7 +71,7 @@ def _signed(router: Router) -> dict[str, Handler]:
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_sign)
 _decoder = msgspec.msgpack.Decoder(list[Call])
-_replies = msgspec.msgpack.Decoder(list[tuple[Reply, float]])
+_replies = msgspec.msgpack.Decoder(list[tuple[Received, Seconds]])
 
 
 @lru_cache(8)
@@ -372,6 +373,10 @@ class DaskExecutor:
         outcomes: Sequence[Reply | HTTPError] = ()
         try:
             replies = _replies.decode(await future)
+            for reply, _ in replies:
+                check(reply)
+                if reply.body is None:
+                    raise ValueError("a reply has no body")
             outcomes = [reply for reply, _ in replies]
             for job, (_, seconds) in zip(jobs, replies, strict=True):
                 self._learn(job.call.handler.index, seconds)

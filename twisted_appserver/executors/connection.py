@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from twisted_appserver.application import Application
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.executors.frames import (
+    LONGEST,
     Calls,
     End,
     Fault,
@@ -112,7 +113,7 @@ class Worker(ProcessProtocol):
         self._moved: set[Job] = set()
         self._stream: Stream | None = None  # of the answer that it sends part after part
         self._reason = ""
-        self._reader, self._progress = FrameReader(), Progress()
+        self._reader, self._progress = FrameReader(LONGEST), Progress()
         self._exit: Failure | None = None
         self._open = True  # whether frames may still come
         self._timer: Any = None
@@ -196,13 +197,15 @@ class Worker(ProcessProtocol):
             self._send(Resume(parts))
 
     def _end_stream(self, end: End) -> None:
-        assert self._stream is not None
         stream, self._stream = self._stream, None
+        if stream is None:
+            self.kill("it ended what it had not begun")
+            return
         stream.end(end.failure)
         self._replied(Reply(b"", 500 if end.failure else 200), end.seconds)
 
     def _replied(self, reply: Reply | None, seconds: float) -> None:
-        if not self.jobs:
+        if not self.jobs or self._stream is not None:
             self.kill("it answered what it was not asked")
             return
         if reply is not None and reply.body is None:
@@ -237,14 +240,15 @@ class Worker(ProcessProtocol):
         try:
             frames = self._reader.feed(data)
         except ValueError as error:
-            self.kill(f"sent what is no frame: {error}")
+            self.kill(f"it sent a frame that is refused: {error}")
             return
         for frame in frames:
             if isinstance(frame, Replies):
                 for reply, seconds in zip(frame.replies, frame.seconds, strict=True):
                     self._replied(reply, seconds)
-            elif isinstance(frame, Part) and self._stream is not None:
-                self._stream.part(frame.data)
+            elif isinstance(frame, Part):
+                if self._stream is not None and frame.data:  # an empty chunk would end the body
+                    self._stream.part(frame.data)
             elif isinstance(frame, End):
                 self._end_stream(frame)
             elif isinstance(frame, Ready):

@@ -6,12 +6,49 @@ kind. A worker performs the calls that it gets one after another and answers the
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import msgspec
+from msgspec import Meta
 
 from twisted_appserver.calls import Call, Reply
+from twisted_appserver.headers import checked
 from twisted_appserver.routing import Router
 
 LENGTH = 4
+LONGEST = (
+    1 << 30
+)  # bytes of a frame from a worker. A length is trusted before its frame is there, so it is limited.
+EMPTY = (204, 205, 304)  # statuses of responses without a body (RFC 9110, section 15)
+
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class Received(Reply, frozen=True, array_like=True):
+    """
+    A reply as it comes from another process. Functions run there, so it is not trusted: the types are checked
+    when it is decoded, the rest by L{check}. The body is C{None} if it comes in parts.
+    """
+
+    body: bytes | None
+    status: Annotated[int, Meta(ge=200, le=599)] = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    traceback: str = ""
+
+
+if TYPE_CHECKING:
+    Answer = Reply  # what is sent
+else:
+    Answer = Received  # what it is decoded to
+
+
+def check(reply: Reply) -> None:
+    """
+    @raise ValueError: when the reply would break the HTTP connection on which it is sent.
+    """
+    checked(reply.headers)
+    if reply.status in EMPTY and reply.body != b"":
+        raise ValueError(f"a reply with the status {reply.status} has a body")
 
 
 class Start(msgspec.Struct, array_like=True, tag=0):
@@ -46,8 +83,8 @@ class Replies(msgspec.Struct, array_like=True, tag=3):
     not let begin, and the seconds that each took.
     """
 
-    replies: list[Reply | None]
-    seconds: list[float]
+    replies: list[Answer | None]
+    seconds: list[Seconds]
 
 
 class Fault(msgspec.Struct, array_like=True, tag=4):
@@ -69,7 +106,7 @@ class End(msgspec.Struct, array_like=True, tag=6):
     """
 
     failure: str
-    seconds: float
+    seconds: Seconds
 
 
 class Resume(msgspec.Struct, array_like=True, tag=8):
@@ -84,9 +121,17 @@ _encoder = msgspec.msgpack.Encoder(enc_hook=lambda handler: handler.index)
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
 
-def encode(frame: Frame) -> bytes:
-    """A frame as bytes."""
+def encode(frame: Frame, longest: int = (1 << 32) - 1) -> bytes:
+    """
+    A frame as bytes.
+
+    @raise ValueError: when it is longer than C{longest}.
+    """
     body = _encoder.encode(frame)
+    if len(body) > longest:
+        raise ValueError(
+            f"{len(body)} bytes cannot be sent at once, only {longest}; a generator can send them in parts"
+        )
     return len(body).to_bytes(LENGTH, "big") + body
 
 
@@ -95,27 +140,46 @@ def ready(router: Router) -> Ready:
     return Ready([(entry.regex, entry.handler.name) for entry in router.entries])
 
 
-class FrameReader:
-    """Bytes of one connection to frames."""
+def _check(frame: Replies) -> None:
+    if len(frame.replies) != len(frame.seconds):
+        raise ValueError("a frame has as many replies as durations")
+    for reply in frame.replies:
+        if reply is not None and (reply.headers or reply.status != 200):
+            check(reply)
 
-    def __init__(self) -> None:
-        self._unread = bytearray()
+
+class FrameReader:
+    """
+    Bytes of one connection to frames.
+
+    @param longest: bytes of the longest frame that is accepted.
+    """
+
+    def __init__(self, longest: int = (1 << 32) - 1) -> None:
+        self._unread, self._longest = bytearray(), longest
 
     def feed(self, data: bytes) -> list[Frame]:
         """
         The frames that are complete with C{data}; what is left waits for the next.
 
-        @raise ValueError: when a frame is malformed; nothing more can be read from this connection.
+        @raise ValueError: when a frame is malformed or too long, or has a reply that cannot be sent; nothing
+            more can be read from this connection.
         """
         unread = self._unread
         unread += data
         frames: list[Frame] = []
         start = 0
         while len(unread) - start >= LENGTH:
-            end = start + LENGTH + int.from_bytes(unread[start : start + LENGTH], "big")
+            length = int.from_bytes(unread[start : start + LENGTH], "big")
+            if length > self._longest:
+                raise ValueError(f"a frame of {length} bytes, more than {self._longest}")
+            end = start + LENGTH + length
             if len(unread) < end:
                 break
-            frames.append(_decoder.decode(bytes(unread[start + LENGTH : end])))
+            frame = _decoder.decode(bytes(unread[start + LENGTH : end]))
+            if type(frame) is Replies:
+                _check(frame)
+            frames.append(frame)
             start = end
         del unread[:start]
         return frames

@@ -26,6 +26,7 @@ from twisted_appserver.calls import CURRENT, Call, Reply
 from twisted_appserver.children import ignore, protect
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.frames import (
+    LONGEST,
     Calls,
     End,
     Fault,
@@ -42,7 +43,7 @@ from twisted_appserver.executors.progress import Progress
 from twisted_appserver.executors.signals import Signals
 from twisted_appserver.executors.watchdog import watch
 from twisted_appserver.parts import WINDOW, Parts
-from twisted_appserver.results import perform
+from twisted_appserver.results import fault, perform
 from twisted_appserver.routing import Router
 
 READ = 65536
@@ -120,7 +121,7 @@ class Worker:
                 self._start(frame)
 
     def _send(self, frame: Frame) -> None:
-        data = memoryview(encode(frame))
+        data = memoryview(encode(frame, LONGEST))
         while data:
             data = data[self._outbound.write(data) :]
 
@@ -158,7 +159,13 @@ class Worker:
                 return
             self._restore()
             _flush()
-        self._send(Replies([reply], [perf_counter() - begun]))
+        self._answer(call, reply, perf_counter() - begun)
+
+    def _answer(self, call: Call, reply: Reply | None, seconds: float) -> None:
+        try:
+            self._send(Replies([reply], [seconds]))
+        except ValueError as error:  # it is too long
+            self._send(Replies([fault(error, call)], [seconds]))
 
     def _restore(self) -> None:
         """Keep what the function has changed about signals from the next call."""

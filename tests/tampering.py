@@ -1,0 +1,92 @@
+"""An application whose functions make their worker send what the server must not believe."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from twisted_appserver import Reply
+from twisted_appserver.executors import cluster
+from twisted_appserver.executors.frames import End, Part, Replies, encode
+
+REPLIES: dict[str, Reply] = {
+    "injected": Reply(b"{}", 200, (("x-a", "a\r\nx-injected: yes"),)),
+    "name": Reply(b"{}", 200, (("x a", "a"),)),
+    "ours": Reply(b"{}", 200, (("content-length", "1"),)),
+    "not_text": Reply(b"{}", 200, (("x-a", 1),)),
+    "no_pair": Reply(b"{}", 200, (("x-a",),)),
+    "large_status": Reply(b"{}", 99999),
+    "small_status": Reply(b"{}", 101),
+    "bool_status": Reply(b"{}", True),
+    "text_status": Reply(b"{}", "200"),  # type: ignore[arg-type]
+    "body": Reply("text"),
+    "no_body": Reply(b"{}", 204),
+}
+
+
+def _worker() -> Any:
+    """What runs this function."""
+    frame: Any = sys._getframe()
+    while type(frame.f_locals.get("self")).__name__ != "Worker":
+        frame = frame.f_back
+    return frame.f_locals["self"]
+
+
+def _once(kind: str, module: Any) -> Any:
+    perform = module.perform
+
+    def performed(call: Any) -> Reply:
+        module.perform = perform
+        return REPLIES[kind]
+
+    return performed
+
+
+def tampers(kind: str) -> dict[str, Any]:
+    """Have the next call in this worker answered with one of these, and those after it as usual."""
+    for module in (sys.modules["__main__"], cluster):
+        if hasattr(module, "perform"):
+            module.perform = _once(kind, module)  # type: ignore[attr-defined]
+    return {}
+
+
+def writes(kind: str) -> dict[str, Any]:
+    """Write to the server in the name of the worker."""
+    data = {
+        "length": b"\xff\xff\xff\xff",
+        "noise": b"\0\0\0\1\xc1",
+        "end": encode(End("", 0.0)),
+        "durations": encode(Replies([Reply(b"{}")], [])),
+        "negative": encode(Replies([Reply(b"{}")], [-1.0])),
+        "again": encode(Replies([Reply(None), Reply(b"{}")], [0.0, 0.0])),
+    }[kind]
+    _worker()._outbound.write(data)
+    return {}
+
+
+def empty_part(n: int) -> Any:
+    """A chunk without data would end the body."""
+    worker = _worker()
+    for number in range(n):
+        worker._outbound.write(encode(Part(b"")))
+        yield {"n": number}
+
+
+def long(size: int) -> dict[str, Any]:
+    """A result of this many bytes, where only a few may be sent."""
+    sys.modules["__main__"].LONGEST = 1000  # type: ignore[attr-defined]
+    return {"text": "x" * size}
+
+
+def long_part(size: int) -> Any:
+    yield {"n": 0}
+    yield long(size)
+
+
+url_patterns = (
+    (r"/tampers/", tampers),
+    (r"/writes/", writes),
+    (r"/empty_part/", empty_part),
+    (r"/long/", long),
+    (r"/long_part/", long_part),
+)
