@@ -204,6 +204,29 @@ class CommandTests(CommandTestCase):
             self.assertEqual((status, said.count("\n")), (1, 1), said)
             self.assertIn(wrong, said)
 
+    async def test_check_notes(self) -> None:
+        """--check prints a line about a function that receives all variables only for compatibility."""
+        app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f)]"
+        status, said = await self.ends("--check", app=app)
+        self.assertEqual((status, said.count("\n")), (0, 2), said)
+        self.assertIn("url_patterns[0] '/f/(?P<n>)/': m receives all variables", said)
+        app = "def f(m, k=1):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f)]"
+        status, said = await self.ends("--check", app=app)
+        self.assertEqual((status, said.count("\n")), (1, 1), said)
+        self.assertIn("'n'", said)
+
+    async def test_notes_in_log(self) -> None:
+        """The same line is in the log, once."""
+        app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f), (r'/g/', f)]"
+        for server_type in ("threaded", "forked"):
+            program = self.twistd("--port", "0", "--type", server_type, folder=self.folder_of(app=app))
+            port = await program.port()
+            await program.line("m receives all variables")
+            self.assertEqual((await fetch(port, "/f/5/?a=1")).json, {"a": "1", "n": "5"})
+            self.assertEqual((await fetch(port, "/g/?a=1")).status, 422)
+            await self.stopped(program)
+            self.assertEqual(program.output.count("m receives all variables"), 1)
+
     async def test_show_routes(self) -> None:
         """--show-routes prints the table."""
         status, said = await self.ends("--show-routes", app=VERSION.format(1))

@@ -376,6 +376,23 @@ class WholeTests(ConversionTestCase):
         item = {"name": "x", "n": 1, "tags": []}
         self.assertEqual(json.loads(reply.body), {"number": 5, "item": item, "note": "y", "rest": {}})
 
+    def test_beside_exact(self) -> None:
+        """An object beside a Decimal, whichever of the two needs exact numbers."""
+
+        def first(item: Struct, price: Decimal) -> dict[str, Any]:
+            return {"name": item.name, "price": str(price)}
+
+        def second(item: Price, note: str = "") -> dict[str, Any]:
+            return {"name": note, "price": str(item.amount)}
+
+        for function, body in (
+            (first, f'{{"name": "x", "price": {DIGITS}}}'),
+            (first, f'{{"item": {{"name": "x"}}, "price": {DIGITS}}}'),
+            (second, f'{{"note": "x", "amount": {DIGITS}}}'),
+        ):
+            reply = call(function, body=body.encode(), headers=JSON)
+            self.assertEqual(json.loads(reply.body), {"name": "x", "price": DIGITS})
+
     def test_default(self) -> None:
         """A default is used if no field of the object was sent."""
 

@@ -17,6 +17,7 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.variables import decode, read_body, read_query
 
 TAKEN = re.compile(r"multiple values for argument '(\w+)'")  # self, of a method that takes **variables
+NOTHING: dict[str, Any] = {}
 DEFER = "twisted.internet.defer"  # where what inlineCallbacks makes of a function is from
 
 
@@ -75,18 +76,22 @@ class Handler:
         if unknown and not (self.rest or self.dict_name):
             raise TypeError(f"{self.name}{self.signature} has no parameter for the group {min(unknown)!r}")
         self.whole = self._whole(groups)
+        self._prepare(groups)
+
+    def _prepare(self, groups: Collection[str]) -> None:
+        """Find out what L{run} may leave out."""
+        self.groups = len(groups)
         self.exact = frozenset(each.name for each in self.parameters if each.exact)
         self.raw = bool(self.exact) or (self.rest is not None and self.rest.exact)
+        self.special = self.raw or bool(self.whole or self.dict_name)
         # With nothing but the groups to pass and nothing to convert, the groups are the arguments.
         required = {parameter.name for parameter in self.parameters if parameter.required}
         plain = not self.positional and all(p.type in (Any, str) for p in self.parameters)
         typed = self.rest and self.rest.type is not Any
         self.direct = plain and not self.dict_name and not typed and required <= set(groups)
         # What takes nothing else but the Call reads the query and the body itself, if it wants them.
-        self.reads = (
-            bool(self.call_name) and not self.rest and not self.dict_name and self.names == set(groups)
-        )
-        self.groups = len(groups)
+        only_call = bool(self.call_name) and not self.rest and not self.dict_name
+        self.reads = only_call and self.names == set(groups)
 
     def _plan(self, groups: Collection[str]) -> list[Parameter]:
         parameters = list(self.signature.parameters.values())
@@ -154,7 +159,7 @@ class Handler:
             if self.call_name:
                 return self.function(**call.groups, **{self.call_name: call})
             return self.function(**call.groups)
-        values = self._values(*self._read(call), call.groups)
+        values = self._values(call, call.groups)
         if self.call_name:
             values[self.call_name] = call
         args = [values.pop(name, default) for name, default in self.positional]
@@ -166,42 +171,42 @@ class Handler:
                 raise
             raise HTTPError(422, f"{taken[1]}: a variable cannot have this name") from None
 
-    def _read(self, call: Call) -> tuple[dict[str, Any], dict[str, Any], bool]:
-        """The fields of the query string and of the body, and whether the latter came as JSON."""
-        if self.reads and len(call.groups) == self.groups:
-            return {}, {}, False
-        query = read_query(call.query) if call.query else {}
-        if not call.body:
-            return query, {}, False
-        fields, is_json = read_body(call.body, call.content_type, bool(self.call_name), self.raw)
-        return query, fields, is_json
-
-    def _values(
-        self, query: dict[str, Any], fields: dict[str, Any], is_json: bool, groups: dict[str, str]
-    ) -> dict[str, Any]:
-        """Of the parameters, by name."""
+    def _values(self, call: Call, groups: dict[str, str]) -> dict[str, Any]:
+        """The arguments by name, except the Call."""
+        query, fields, is_json = NOTHING, NOTHING, False
+        if not (self.reads and len(groups) == self.groups):
+            if call.query:
+                query = read_query(call.query)
+            if call.body:
+                fields, is_json = read_body(call.body, call.content_type, bool(self.call_name), self.raw)
         variables = {**query, **fields, **groups}
         typed: Collection[str] = fields if is_json else ()  # the names whose values came as JSON
         if groups and is_json:
             typed = fields.keys() - groups.keys()
-        values: dict[str, Any] = {}
-        if self.whole and self.whole.name not in variables:
-            self._fill_whole(self.whole, fields or query, is_json, values)
-        if self.raw and is_json:
-            self._decode(variables)
-        if self.dict_name:
-            values[self.dict_name] = self._dict(variables)
+        values = self._objects(variables, fields or query, is_json) if self.special else {}
         for parameter in self.parameters:
             name = parameter.name
             if name in variables:
                 values[name] = parameter.convert(variables.pop(name), name in typed)
-            elif name in values:
-                continue
-            elif parameter.make_default:
-                values[name] = parameter.make_default()
-            elif parameter.required:
+            elif parameter.required and name not in values:
                 raise HTTPError(422, f"{name} is missing")
+            elif parameter.make_default and name not in values:
+                values[name] = parameter.make_default()
         return self._with_rest(self.rest, values, variables, typed) if self.rest else values
+
+    def _objects(self, variables: dict[str, Any], fields: dict[str, Any], is_json: bool) -> dict[str, Any]:
+        """
+        The arguments that are made of several variables. Where these came undecoded, those are decoded that
+        no converter decodes itself.
+        """
+        values: dict[str, Any] = {}
+        if self.whole and self.whole.name not in variables:
+            self._fill_whole(self.whole, fields, is_json, values)
+        if self.raw and is_json:
+            self._decode(variables)
+        if self.dict_name:
+            values[self.dict_name] = self._dict(variables)
+        return values
 
     def _fill_whole(
         self, whole: Parameter, fields: dict[str, Any], is_json: bool, values: dict[str, Any]
@@ -211,7 +216,8 @@ class Handler:
         if not whole.required and found.keys().isdisjoint(whole.fields or ()):
             return
         if self.raw and is_json:
-            found = msgspec.Raw(msgspec.json.encode(found))
+            raw = msgspec.Raw(msgspec.json.encode(found))
+            found = raw if whole.exact else decode(raw)
         values[whole.name] = whole.convert(found, is_json, "")
 
     def _decode(self, variables: dict[str, Any]) -> None:

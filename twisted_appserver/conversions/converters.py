@@ -106,8 +106,10 @@ class Converter:
         self._many = any(isinstance(kind, SEQUENCES) for kind in found)
         self.exact = any(isinstance(each, type) and issubclass(each, Decimal) for each in inner)
         floats = any(isinstance(each, type) and issubclass(each, float) for each in inner)
-        self._numbers = finite and (self.exact or floats)
+        # Whether text, or JSON, may become NaN or infinity.
+        self._text_numbers = finite and (self.exact or floats)
         self._json_numbers = finite and (self.exact or any(map(_has_number_keys, inner)))
+        self._final = not (self._checks or self._text_numbers or self._json_numbers)
         self.fields = _fields(found)
 
     @property
@@ -122,7 +124,9 @@ class Converter:
             found = msgspec.convert(value, self._type, strict=strict, str_keys=True)
         except msgspec.ValidationError as error:
             found = self._again(error, value, strict)
-        return self._checked(found, value, (self._numbers and not strict) or self._json_numbers)
+        if self._final:
+            return found
+        return self._checked(found, value, self._json_numbers if strict else self._text_numbers)
 
     def _again(self, error: msgspec.ValidationError, value: Any, strict: bool) -> Any:
         """Convert a value that msgspec has refused, in the form that it reads."""

@@ -27,7 +27,7 @@ class Parameter:
     @ivar default: its default value; C{inspect.Parameter.empty} if it has none.
     @ivar make_default: makes the default, if that is not in the signature; C{None} otherwise.
     @ivar fields: the names that a JSON object for it may have; C{None} if its values are no such objects.
-    @ivar exact: whether values from JSON must come undecoded.
+    @ivar exact: whether values from JSON must come undecoded, as C{msgspec.Raw}.
     @raise TypeError: when no request can fill it.
     """
 
@@ -52,6 +52,7 @@ class Parameter:
         if self.required and self.converter.unfillable:
             raise TypeError(f"no request can fill the parameter {parameter}")
         self.fields, self.exact = self.converter.fields, self.converter.exact
+        self._convert = self.converter.convert
 
     def _take(self, field: Any) -> None:
         """Use the default of a C{pydantic.Field()}, and its limits."""
@@ -71,9 +72,9 @@ class Parameter:
         if self.type is Any or (self.type is str and type(value) is str):
             return value
         try:
-            if type(value) is msgspec.Raw:
+            if self.exact and type(value) is msgspec.Raw:
                 return self.converter.decode(value)
-            return self.converter.convert(value, strict)
+            return self._convert(value, strict)
         except Unfit as error:
             raise HTTPError(422, error.message(self.name if name is None else name)) from None
 
