@@ -330,6 +330,20 @@ class Model(pydantic.BaseModel):
     tags: list[str] = []
 
 
+class Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+    day: date
+    amount: Decimal = Decimal(0)
+    ratio: float
+
+    @pydantic.field_validator("ratio")
+    @classmethod
+    def small(cls, ratio: float) -> float:
+        if ratio >= 2:
+            raise ValueError("too large")
+        return ratio
+
+
 OBJECTS: dict[Any, Any] = {
     Data: lambda **fields: Data(**fields),
     Attrs: lambda **fields: Attrs(**fields),
@@ -417,6 +431,19 @@ def positive(value: int) -> bool:
     return value > 0
 
 
+class Group(annotated_types.GroupedMetadata):
+    """Limits that somebody has put together."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __iter__(self) -> Any:
+        return iter([annotated_types.Ge(5), annotated_types.Le(7)])
+
+
+class Renamed(msgspec.Struct, rename="camel"):
+    my_name: Annotated[str, annotated_types.MinLen(2)]
+
+
 class Limited(msgspec.Struct):
     count: Annotated[int, annotated_types.Ge(1)]
     inner: list[Limited] = []
@@ -439,6 +466,8 @@ class LimitTests(ConversionTestCase):
         (list[Annotated[int, annotated_types.Le(5)]], ["5"], ["6"]),
         (Annotated[list[int], annotated_types.MaxLen(0)], [], ["1"]),
         (pydantic.PositiveInt, ["1"], ["0"]),
+        (Annotated[int, annotated_types.Predicate(annotated_types.Not(positive))], ["0"], ["1"]),
+        (Annotated[int, Group()], ["5"], ["4", "8"]),
         (pydantic.conint(ge=3, multiple_of=2), ["4"], ["3", "2"]),
         (Annotated[datetime.datetime, annotated_types.Timezone(...)],
          ["2020-02-03T04:05Z"], ["2020-02-03T04:05"]),
@@ -472,6 +501,10 @@ class LimitTests(ConversionTestCase):
         self.assertEqual(
             call(function, body=b'{"count": 1, "inner": [{"count": 1}]}', headers=JSON).status, 200
         )
+
+    def test_renamed_fields(self) -> None:
+        detail = self.detail(taking(Renamed)[0], body=b'{"myName": "x"}', headers=JSON)
+        self.assertEqual(detail, "myName must have a length of at least 2, not 'x'")
 
     def test_in_mappings_and_tuples(self) -> None:
         small = Annotated[int, annotated_types.Lt(5)]
@@ -537,6 +570,26 @@ class PydanticTests(ConversionTestCase):
 
     def test_not_finite(self) -> None:
         self.gets(REFUSED, taking(Annotated[float, pydantic.Field(ge=0)]), query="p=inf")
+
+    def test_strict_model(self) -> None:
+        """A strict model accepts what JSON cannot say otherwise, and numbers with many digits."""
+        good = f'{{"day": "2020-02-03", "amount": {DIGITS}, "ratio": 1.50}}'
+        self.gets(
+            Strict(day=DAY.date(), amount=EXACT, ratio=1.5), taking(Strict), body=good.encode(), headers=JSON
+        )
+        self.gets(REFUSED, taking(Strict), body=b'{"day": "2020-02-03", "ratio": "1.5"}', headers=JSON)
+        self.gets(Strict(day=DAY.date(), ratio=0.5), taking(Strict), query="day=2020-02-03&ratio=.5")
+
+    def test_own_types(self) -> None:
+        """Types of pydantic that msgspec does not know."""
+        self.gets([1, 2], taking(pydantic.Json[list[int]]), query="p=[1,2]")
+        self.gets(pydantic.SecretStr("x"), taking(pydantic.SecretStr), query="p=x")
+        self.gets(REFUSED, taking(pydantic.HttpUrl), query="p=x")
+
+    def test_validators(self) -> None:
+        """What a validator of the model raises is passed on."""
+        body = b'{"day": "2020-02-03", "ratio": 2}'
+        self.assertEqual(self.detail(taking(Strict)[0], body=body, headers=JSON), "ratio: too large (2)")
 
     def test_dataclass(self) -> None:
         @pydantic.dataclasses.dataclass

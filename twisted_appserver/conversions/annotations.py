@@ -101,7 +101,9 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
         raise TypeError(f"its signature cannot be read: {error}") from None
     namespaces = list(_namespaces(function))
     parameters = [
-        each.replace(annotation=_resolved(each.name, each.annotation, namespaces))
+        each
+        if each.kind is each.VAR_POSITIONAL  # which stays empty
+        else each.replace(annotation=_resolved(each.name, each.annotation, namespaces))
         for each in found.parameters.values()
     ]
     returns = found.return_annotation
@@ -125,7 +127,8 @@ def _expanded(annotation: Any, within: tuple[Any, ...] = ()) -> Any:
     if _is_alias(origin):
         return _expanded(origin.__value__[args], (*within, origin))
     if origin is Annotated:
-        return Annotated[(_expanded(args[0], within), *args[1:])]
+        base = _expanded(args[0], within)
+        return annotation if base is args[0] else Annotated[(base, *annotation.__metadata__)]
     if origin is Literal or not args:
         return annotation
     expanded = tuple([each if isinstance(each, list) else _expanded(each, within) for each in args])

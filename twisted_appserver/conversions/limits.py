@@ -101,15 +101,17 @@ def _of_fields(cls: Any, hints: dict[str, Any], known: dict[Any, list[Check]]) -
     if cls in known:  # the class contains itself: its checks are not complete yet
         return [lambda value: _run(known[cls], value)]
     made = known[cls] = []
+    encoded = getattr(cls, "__struct_encode_fields__", ())
+    renamed = dict(zip(getattr(cls, "__struct_fields__", ()), encoded, strict=True))
     for name, hint in hints.items():
-        made += _inside(checks_of(hint, known), partial(_field, name))
+        made += _inside(checks_of(hint, known), partial(_field, name, renamed.get(name, name)))
     return made
 
 
-def _field(name: str, value: Any) -> list[tuple[str, Any]]:
+def _field(name: str, shown: str, value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
-        return [(f".{name}", value[name])] if name in value else []
-    return [(f".{name}", getattr(value, name))]
+        return [(f".{shown}", value[name])] if name in value else []
+    return [(f".{shown}", getattr(value, name))]
 
 
 def _run(checks: list[Check], value: Any) -> None:

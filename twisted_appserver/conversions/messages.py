@@ -92,7 +92,9 @@ def _expected(what: str, found: list[types.Type], texts: bool) -> str:
         return named
     if not expected:
         return ""
-    names = [name for name in expected["kinds"].split(" | ") if not (texts and name == "null")]
+    names = expected["kinds"].split(" | ")
+    if texts and len(names) > 1:  # no text is null, except for an empty one
+        names = [name for name in names if name != "null"]
     return " or ".join(NOUNS.get(name, name) for name in names) + expected["limit"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Any, get_origin
@@ -13,6 +14,8 @@ from twisted_appserver.conversions.finite import is_finite
 from twisted_appserver.conversions.unfit import HIDDEN, Unfit
 
 PACKAGES = ("pydantic", "pydantic_core", "pydantic_extra_types")
+# A JSON text, or a number with a fraction or an exponent.
+NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|(?P<number>-?\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+))', re.DOTALL)
 INSTEAD = "use pydantic models throughout, or a msgspec.Struct with msgspec.Meta"
 
 
@@ -44,12 +47,12 @@ def _is_many(annotation: Any) -> bool:
     )
 
 
-def _number(literal: str) -> Any:
-    """A JSON number as a float, or as a Decimal if a float would lose digits."""
-    return found if repr(found := float(literal)) == literal else Decimal(literal)
-
-
-_DECODER = msgspec.json.Decoder(float_hook=_number)
+def _exact(found: re.Match[bytes]) -> bytes:
+    """A JSON number as it is, or as text if a float would lose digits; any text as it is."""
+    number = found["number"]
+    if not number or Decimal(repr(float(number))) == Decimal(number.decode()):
+        return found[0]
+    return b'"%s"' % number
 
 
 class ModelConverter:
@@ -104,7 +107,10 @@ class ModelConverter:
         if strict:
             return self._checked(self._adapter.validate_python, value)
         if self.many and not isinstance(value, list):
-            value = [value]
+            try:  # it may be JSON, or of another type of a union
+                return self._checked(self._adapter.validate_strings, value)
+            except Unfit:
+                value = [value]
         if isinstance(value, dict):
             value = {
                 name: [each] if self._lists.get(name) and isinstance(each, str) else each
@@ -122,9 +128,10 @@ class ModelConverter:
 
         @raise Unfit: when it does not fit.
         """
+        text = bytes(raw)
         if self._decimals:  # pydantic itself reads the numbers of JSON as floats
-            return self._checked(self._adapter.validate_python, _DECODER.decode(raw))
-        return self._checked(self._adapter.validate_json, bytes(raw))
+            text = NUMBER.sub(_exact, text)
+        return self._checked(self._adapter.validate_json, text)
 
     def _checked(self, validate: Callable[[Any], Any], value: Any) -> Any:
         try:
@@ -155,7 +162,8 @@ def _unfit(error: Any) -> Unfit:
         if each["type"] == "missing":
             made.append(Unfit("is missing", HIDDEN, path))
         else:
-            why = each["msg"][:1].lower() + each["msg"][1:]
-            made.append(Unfit(why.replace("input should", "must", 1), each["input"], path))
+            why = each["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            rule = why.removeprefix("Input should ")
+            made.append(Unfit(f": {why}" if rule == why else f"must {rule}", each["input"], path))
     first, *others = made
     return Unfit(first.why, first.value, first.path, tuple(others))

@@ -41,8 +41,14 @@ class Unfit(ValueError):
         @param whole: what these are called together.
         """
         place = f"{name}{self.path}".removeprefix(".") or whole
-        ending = "" if self.value is HIDDEN else f", not {shown(self.value)}"
-        separator = "" if self.why.startswith(":") else " "
-        sentences = [f"{place}{separator}{self.why}{ending}"]
+        remark = self.why.startswith(":")
+        ending = (
+            ""
+            if self.value is HIDDEN
+            else f" ({shown(self.value)})"
+            if remark
+            else f", not {shown(self.value)}"
+        )
+        sentences = [f"{place}{'' if remark else ' '}{self.why}{ending}"]
         sentences += [each.message(name, whole) for each in self.others]
         return "; ".join(sentences).encode("utf-8", "backslashreplace").decode()
