@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -22,6 +23,7 @@ from twisted.web.server import Site
 
 from tests import cases, streaming
 from tests.programs import ROOT
+from tests.test_access import basic, private
 from tests.test_command import TWISTD, CommandTestCase
 from tests.wire import Answer, connect, exchange, fetch, request
 from twisted_appserver import Reply, Route, Router, make_service
@@ -305,6 +307,39 @@ class ServiceTests(TestCase):
         self.assertEqual(
             (error["id"], error["error"]), (fault.json["instance"], "ZeroDivisionError: said by the function")
         )
+
+    async def test_errors_of_others(self) -> None:
+        """A user sees the errors of their own calls; the bearer of the token sees all, in each type."""
+
+        def fails(what: str) -> dict[str, Any]:
+            raise ZeroDivisionError(what)
+
+        def breaks(what: str) -> Any:
+            yield {}
+            raise ZeroDivisionError(what)
+
+        users, token = os.path.abspath(self.mktemp()), os.path.abspath(self.mktemp())
+        private(users, "anna:secret4anna\nbob:secret4bob\n")
+        private(token, "0123456789abcdef")
+        patterns = [(r"/fails/", fails), (r"/breaks/", breaks), Route(r"/inline/", fails, executor="inline")]
+        for channel in ("llhttp", "twisted"):
+            options = {"auth": (f"file:{users}",), "token_file": token, "channel": channel}
+            _, port = await self.serve(*patterns, **options)
+            who = {name: basic(name, f"secret4{name}") for name in ("anna", "bob")}
+            who["token"] = "Bearer 0123456789abcdef"
+
+            async def get(name: str, target: str, port: int = port, who: dict[str, str] = who) -> Answer:
+                return await exchange(port, request("GET", target, headers=(("Authorization", who[name]),)))
+
+            for name in ("anna", "bob", "token"):
+                for path in ("fails", "inline"):
+                    self.assertEqual((await get(name, f"/{path}/?what={path}-of-{name}")).status, 500)
+            with contextlib.suppress(ConnectionError):  # it breaks off
+                await get("bob", "/breaks/?what=breaks-of-bob")
+            for name, seen in (("anna", {"anna"}), ("bob", {"bob"}), ("token", {"anna", "bob", "token"})):
+                errors = (await get(name, "/-/status.json")).json["errors"]
+                self.assertEqual({each["error"].rpartition("-")[2] for each in errors}, seen)
+                self.assertEqual(len(errors), {"anna": 2, "bob": 3, "token": 7}[name])
 
     async def test_nobody_looks(self) -> None:
         """Some time after the last look nothing is counted any more, and so nothing spent."""

@@ -192,6 +192,7 @@ MUTATIONS = (
              "tqueue.test_stores.PostgreSQLTests.test_one"),
     Mutation("tqueue/stores/turn.py", "AND t.state + 0 = {LEASED}", "AND t.state = {LEASED}",
              "tqueue.test_stores.PostgreSQLTests.test_what_is_gone"),
+    Mutation("admin/figures.py", ' if user in ("", name)]', "]", "test_admin.ServiceTests.test_errors_of_others"),
     Mutation("executors/frames.py", "                _check(frame)\n", "                pass\n",
              "test_processes.TamperingTests.test_replies"),
     Mutation("executors/frames.py", "            if length > self._longest:", "            if False:",

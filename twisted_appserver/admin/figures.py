@@ -55,14 +55,14 @@ class Figures:
     @ivar calls: the durations of calls, by the name of the route and the status.
     @ivar history: for each of the last seconds: when, calls, errors, their median and 99th percentile in
         seconds, and how many ran and waited at its end.
-    @ivar errors: the last faults.
+    @ivar errors: the last faults, each with the name of the user whose call it was.
     """
 
     def __init__(self, service: Any) -> None:
         self.service = service
         self.calls: dict[tuple[str, int], Durations] = {}
         self.history: deque[tuple[float, int, int, float, float, int, int]] = deque(maxlen=HISTORY)
-        self.errors: deque[dict[str, Any]] = deque(maxlen=ERRORS)
+        self.errors: deque[tuple[str, dict[str, Any]]] = deque(maxlen=ERRORS)
         self._seconds = service.dispatcher.reactor.seconds
         self._looked = 0.0
         self._second = Durations()  # of this second
@@ -128,7 +128,16 @@ class Figures:
 
     def _fault(self, call: Call, reply: Reply) -> None:
         last = reply.traceback.strip().rpartition("\n")[2]
-        self.errors.append({"when": time(), "route": call.handler.name, "id": call.request_id, "error": last})
+        error = {"when": time(), "route": call.handler.name, "id": call.request_id, "error": last}
+        self.errors.append((call.user, error))
+
+    def errors_for(self, user: str) -> list[dict[str, Any]]:
+        """
+        The last faults, the newest first: those of the user's own calls, since what an exception says may be
+        about the data of a call. All of them for a client without a name: the bearer of the token, or
+        anybody where there are no users.
+        """
+        return [error for name, error in reversed(self.errors) if user in ("", name)]
 
     def _tick(self) -> None:
         second, self._second = self._second, Durations()

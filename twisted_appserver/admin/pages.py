@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from twisted_appserver.admin.figures import Figures, percentile
-from twisted_appserver.calls import Reply
+from twisted_appserver.calls import Call, Reply
 from twisted_appserver.errors import HTTPError
 
 KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -85,7 +85,7 @@ class Pages:
         """What a page needs besides."""
         return _file(name)
 
-    async def figures(self) -> dict[str, Any]:
+    async def figures(self, call: Call) -> dict[str, Any]:
         """What the page of the status shows."""
         figures, service = self._figures, self._figures.service
         figures.look()
@@ -115,7 +115,7 @@ class Pages:
             "at_work": figures.at_work(),
             "workers": figures.workers(),
             "routes": routes,
-            "errors": list(figures.errors)[::-1],
+            "errors": figures.errors_for(call.user),
             "history": [list(second) for second in figures.history],
             "queues": service.queues(),
         }
