@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted_appserver.access import credentials
 from twisted_appserver.accesslog import AccessLog
 from twisted_appserver.admin import url_patterns as admin_patterns
-from twisted_appserver.admin.figures import Figures
+from twisted_appserver.admin.figures import ADMIN, Figures
 from twisted_appserver.application import Application
 from twisted_appserver.children import protect, unprotect
 from twisted_appserver.dispatch import Dispatcher
@@ -35,6 +35,7 @@ from twisted_appserver.listening import Listening
 from twisted_appserver.logs import Requests
 from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings, settings_of
 from twisted_appserver.proxies import Proxies
+from twisted_appserver.readiness import INeeded
 from twisted_appserver.resource import AppResource
 from twisted_appserver.routing import Router
 from twisted_appserver.site import AppSite
@@ -91,13 +92,17 @@ class AppService(Service):
         beside = {"threads", "cluster"} & {handler.executor for handler in router.handlers}
         if {"processes", "cluster"} & {name, *beside}:
             application.check()
-        executors = {"inline": InlineExecutor(), **{each: makers[each]() for each in {name, *beside}}}
+        # The service's own pages have an executor of their own, so that they are not counted as calls.
+        executors: dict[str, IExecutor] = {"inline": InlineExecutor(), ADMIN: InlineExecutor()}
+        executors |= {each: makers[each]() for each in {name, *beside}}
         self.executor = executors[name]
         self.dispatcher, self._guard = make_dispatcher(reactor, settings, router, executors, name)
         self._figures = Figures(self)
         if not settings.no_admin:
             self.dispatcher.jobs = Jobs(self.dispatcher, settings.max_jobs, settings.job_age)
             self.dispatcher.admin = Router(admin_patterns(self, self._figures, self.dispatcher.jobs))
+            for handler in self.dispatcher.admin.handlers:
+                handler.executor = ADMIN
         self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self.site = AppSite(self.resource, hub, settings)
         self._listening = Listening(reactor, settings)
@@ -181,7 +186,17 @@ class AppService(Service):
             return "the server is stopping" if self.started.called else "the server starts"
         if self.executor.pending >= self._settings.max_pending:
             return f"{self.executor.pending} calls are waiting already"
-        return self.executor.unready()
+        return self.executor.unready() or "; ".join(filter(None, (each.unready() for each in self._needed())))
+
+    async def check(self) -> None:
+        """Find out whether what the table needs works, so that L{unready} is up to date."""
+        for each in self._needed():
+            await each.check()
+
+    def _needed(self) -> set[Any]:
+        """What the functions of the table need, such as the stores of queues."""
+        owners = (getattr(handler.function, "__self__", None) for handler in self.dispatcher.router.handlers)
+        return {owner for owner in owners if INeeded.providedBy(owner)}
 
     def reload(self) -> Deferred[None]:
         """

@@ -21,7 +21,15 @@ from tests.tqueue.postgres import PostgreSQL, folder_of_programs, shared
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.tqueue import shared as module
 from twisted_appserver.tqueue.brokers import make_broker
-from twisted_appserver.tqueue.interface import EMPTY, FULL, SHUTDOWN, AwayError, IBroker, LimitError
+from twisted_appserver.tqueue.interface import (
+    EMPTY,
+    FULL,
+    SHUTDOWN,
+    AwayError,
+    IBroker,
+    LimitError,
+    ReusedError,
+)
 from twisted_appserver.tqueue.queues import Task
 from twisted_appserver.tqueue.stores import open_store, schema, turn
 from twisted_appserver.tqueue.stores.batch import USUAL
@@ -201,6 +209,88 @@ class StoreCases:
         found = await gatherResults([begin(broker.put("q", Task(0, b"{}"), "other")) for _ in range(5)])
         test.assertEqual(len({task.number for task in found}), 1)
         test.assertEqual(await broker.qsizes("q"), {"q": 3})
+
+    async def keys_are_text(self, test: Any, broker: Any) -> None:
+        """Keys that look alike are different; only those of clients replace each other."""
+        keys = ["invoice:1", "invoice:2", "invoice", "kick", "\1c.1:1"]
+        first = [(await broker.put("q", Task(0, b"{}"), key)).number for key in keys]
+        again = [(await broker.put("q", Task(0, b"{}"), key)) for key in keys]
+        test.assertEqual([task.number for task in again], first)
+        test.assertEqual({task.body for task in again}, {b""})
+        test.assertEqual(len(set(first)), len(keys))
+        await broker.put("q", Task(0, b"{}"), "\1c.1:2")
+        test.assertNotEqual((await broker.put("q", Task(0, b"{}"), "\1c.1:1")).number, first[-1])
+
+    async def keys_reused(self, test: Any, broker: Any) -> None:
+        """A key that was used for another body is an error, at once, later, and behind those who wait."""
+        first = begin(broker.put("q", Task(0, b"1"), "k"))
+        await test.assertFailure(begin(broker.put("q", Task(0, b"2"), "k")), ReusedError)
+        await first
+        await test.assertFailure(begin(broker.put("q", Task(0, b"2"), "k")), ReusedError)
+        await broker.change("q", {"maxsize": 1})
+        waiting = forgettable(broker.put("q", Task(0, b"{}"), "", 20.0))
+        await deferLater(reactor, 0.1)
+        await test.assertFailure(begin(broker.put("q", Task(0, b"2"), "k", 20.0)), ReusedError)
+        test.assertEqual(
+            (await broker.put("q", Task(0, b"1"), "k", 20.0)).number, (await first_of(broker)).number
+        )
+        waiting.cancel()
+
+    async def kicked_once(self, test: Any, broker: Any) -> None:
+        """A kick or purge that is repeated with its key has no further effect, and the same answer."""
+        for _ in range(4):
+            await put(broker, 1)
+            await broker.bury("q", (await broker.get("q")).number)
+        for key in ("k:1", "k:1", "k:2", "k:1"):
+            test.assertEqual(await broker.kick("q", 1, key), 1)
+        test.assertEqual((await broker.stats("q"))["buried"], 2)
+        await test.assertFailure(begin(broker.kick("q", 2, "k:1")), ReusedError)
+        for _ in range(2):
+            test.assertEqual(await broker.purge("q", "k:1"), 2)
+            await broker.put("q", Task(0, b"{}"), "k:1")
+        test.assertEqual((await broker.stats("q"))["ready"], 1)
+
+    async def join_with_buried(self, test: Any, broker: Any) -> None:
+        """join does not wait for what is buried, however that came about, and returns its number."""
+        await broker.change("q", {"max_deliveries": 1})
+        for ends in ("bury", "release", "lease", "done"):
+            await put(broker, 1)
+            task = await broker.get("q", SOON if ends == "lease" else 60.0)
+            waiting = begin(broker.join("q", 20.0))
+            await deferLater(reactor, 0.05)
+            test.assertFalse(waiting.called, ends)
+            if ends != "lease":
+                await getattr(broker, ends)("q", task.number)
+            left, buried = await waiting
+            stats = await broker.stats("q")
+            test.assertEqual((left, buried, stats["unfinished"]), (0, stats["buried"], 0), ends)
+        test.assertEqual(buried, 3)
+        await broker.kick("q", 1)
+        test.assertEqual(await broker.join("q"), (1, 2))
+
+    async def empty_queues(self, test: Any, broker: Any) -> None:
+        """A queue counts while it has a task or an option; to look, get or wait makes none."""
+        for name in "abcdefgh":
+            test.assertEqual(await broker.get(name), EMPTY)
+            await broker.kick(name, 1, "key")
+            waiting = forgettable(broker.get(name, None, "", 20.0))
+            await broker.stats(name)
+            test.assertEqual(await broker.qsizes(None), {})
+            number = (await broker.put(name, Task(0, b"{}"), "key")).number
+            await waiting
+            await broker.done(name, number)
+        test.assertEqual(await broker.qsizes(None), {})
+        test.assertEqual((await broker.put("a", Task(0, b"{}"), "key")).body, b"")
+        for name in "defgh":
+            await broker.put(name, Task(0, b"{}"))
+        await test.assertFailure(begin(broker.change("i", {"maxsize": 1})), LimitError)
+        await broker.purge("d")
+        await broker.change("i", {"maxsize": 1})
+        test.assertEqual(sorted(await broker.qsizes(None)), list("efghi"))
+
+    async def ready(self, test: Any, broker: Any) -> None:
+        await broker.check()
+        test.assertEqual(broker.unready(), "")
 
     async def get_keys(self, test: Any, broker: Any) -> None:
         await put(broker, 2)
@@ -384,6 +474,10 @@ class StoreCases:
         (leased,) = await broker.peek("q", 5, "leased")
         test.assertEqual(leased.number, task.number)
         test.assertGreater(leased.lease, reactor.seconds() + 50)  # type: ignore[attr-defined]
+
+
+async def first_of(broker: Any) -> Any:
+    return (await broker.peek("q", 1, "ready"))[0]
 
 
 async def put(broker: Any, count: int) -> list[int]:

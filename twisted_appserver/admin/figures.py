@@ -20,6 +20,7 @@ BOUNDS: list[float] = [FINEST * 2**index for index in range(18)]  # up to 65 sec
 HISTORY = 600  # seconds that are remembered one by one
 PATIENCE = 900.0  # seconds without a look after which nothing is counted any more
 ERRORS = 20  # faults that are remembered
+ADMIN = "admin"  # the name of the executor for the service's own pages, whose calls are not counted
 
 
 class Durations:
@@ -84,6 +85,11 @@ class Figures:
             self._clock.stop()
             self.service.dispatcher.observers.remove(self._observe)
 
+    def total(self, what: str) -> int:
+        """A figure of all executors together: C{running}, C{pending}, C{completed} or C{failed}."""
+        executors = self.service.dispatcher.executors
+        return sum(getattr(executor, what) for name, executor in executors.items() if name != ADMIN)
+
     @property
     def restarts(self) -> int:
         """Of worker processes."""
@@ -142,7 +148,6 @@ class Figures:
     def _tick(self) -> None:
         second, self._second = self._second, Durations()
         failed, self._failed = self._failed, 0
-        executor = self.service.executor
         self.history.append(
             (
                 time(),
@@ -150,8 +155,8 @@ class Figures:
                 failed,
                 percentile(second.counts, 0.5),
                 percentile(second.counts, 0.99),
-                executor.running,
-                executor.pending,
+                self.total("running"),
+                self.total("pending"),
             )
         )
         if self._seconds() - self._looked > PATIENCE:

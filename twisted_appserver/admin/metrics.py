@@ -40,7 +40,7 @@ class Metrics:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
         service = self._figures.service
-        executor = service.executor
+        total = self._figures.total
         calls = HistogramMetricFamily(
             "appserver_call_seconds", "Calls, from their arrival to their answer.", labels=LABELS
         )
@@ -51,16 +51,16 @@ class Metrics:
             calls.add_metric((name, str(status)), buckets, sum_value=durations.total)
         yield calls
         for name, text, value in (
-            ("pending", "Calls that wait for a thread or worker.", executor.pending),
-            ("running", "Calls that run.", executor.running),
-            ("size", "Threads or workers.", executor.size),
+            ("pending", "Calls that wait for a thread or worker.", total("pending")),
+            ("running", "Calls that run.", total("running")),
+            ("size", "Threads or workers.", service.executor.size),
             ("ready", "Whether a call can be taken.", int(not service.unready())),
             ("connections", "Open connections.", service.site.connections),
         ):
             yield GaugeMetricFamily(f"appserver_{name}", text, value=value)
         for name, text, value in (
-            ("completed", "Calls that ended with a status below 500.", executor.completed),
-            ("failed", "Calls that ended in any other way.", executor.failed),
+            ("completed", "Calls that ended with a status below 500.", total("completed")),
+            ("failed", "Calls that ended in any other way.", total("failed")),
             ("restarts", "Worker processes that have ended unasked.", self._figures.restarts),
         ):
             yield CounterMetricFamily(f"appserver_{name}", text, value=value)

@@ -100,16 +100,15 @@ class Pages:
             counts = route.pop("counts")
             route |= {"p50": percentile(counts, 0.5), "p99": percentile(counts, 0.99)}
         last = [second for second in figures.history if second[0] > time() - SPAN]
-        executor = service.executor
         return {
             "title": service.title,
             "line": service.line(),
             "unready": "; ".join(filter(None, (service.unready(), service.trouble))),
             "rate": sum(second[1] for second in last) / len(last) if last else 0.0,
-            "running": executor.running,
-            "pending": executor.pending,
-            "completed": executor.completed,
-            "failed": executor.failed,
+            "running": figures.total("running"),
+            "pending": figures.total("pending"),
+            "completed": figures.total("completed"),
+            "failed": figures.total("failed"),
             "restarts": figures.restarts,
             "connections": service.site.connections,
             "at_work": figures.at_work(),

@@ -20,7 +20,8 @@ class Probes:
         return {"healthy": True}
 
     async def ready(self) -> dict[str, Any]:
-        """The pool can take a call; 503 says why it cannot."""
+        """A call can be performed: the pool can take it, and stores work; 503 says why not."""
+        await self._service.check()
         why = self._service.unready()
         if why:
             raise HTTPError(503, why)

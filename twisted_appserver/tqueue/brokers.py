@@ -6,6 +6,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from twisted_appserver.tqueue.broker import Broker
+from twisted_appserver.tqueue.clock import steady
 from twisted_appserver.tqueue.interface import IBroker
 from twisted_appserver.tqueue.shared import SharedBroker
 from twisted_appserver.tqueue.stores.interface import IStore
@@ -19,7 +20,10 @@ _embedded: WeakValueDictionary[tuple[Any, str], IBroker] = WeakValueDictionary()
 def make_broker(reactor: Any, store: Store, max_queues: int = 10_000) -> IBroker:
     """
     A L{SharedBroker} for a store that several servers share, else a L{Broker}.
+
+    @param reactor: gets a clock that does not jump, see L{clock.steady}.
     """
+    steady(reactor)
     if isinstance(store, PostgreSQLStore):
         return SharedBroker(reactor, store, max_queues)
     return Broker(reactor, store, max_queues)

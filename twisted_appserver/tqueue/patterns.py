@@ -14,10 +14,12 @@ from collections.abc import Coroutine
 from typing import Any, Literal, TypeVar
 
 import msgspec
+from zope.interface import implementer
 
 from twisted_appserver import Call, HTTPError, Reply, Route
 from twisted_appserver.conversions.converters import Converter
 from twisted_appserver.conversions.unfit import Unfit
+from twisted_appserver.readiness import INeeded
 from twisted_appserver.tqueue.brokers import Store, embedded_broker
 from twisted_appserver.tqueue.interface import STOPPING, AwayError, IBroker, LimitError, ReusedError
 from twisted_appserver.tqueue.queues import MOST, Config, Task
@@ -124,11 +126,19 @@ def read_task(call: Call, worker: str) -> bytes:
     return msgspec.json.encode(fields)
 
 
+@implementer(INeeded)
 class Wire:
-    """The requests. Each method without an underscore is the function of a route."""
+    """The requests: each method with C{worker} among its parameters is the function of a route."""
 
     def __init__(self, broker: IBroker, reactor: Any, max_task: int) -> None:
         self._broker, self._reactor, self._max_task = broker, reactor, max_task
+
+    def unready(self) -> str:
+        return self._broker.unready() if self._broker.started else ""
+
+    async def check(self) -> None:
+        if self._broker.started:
+            await self._broker.check()
 
     def _check(self, worker: str, call: Call | None = None) -> None:
         """

@@ -44,17 +44,13 @@ def _application(header: bytes) -> int:
 
 def _is_store(path: str) -> bool:
     """Whether it has the tables of a store, or none at all. What the log (WAL) has counts too."""
-    before = os.path.exists(path + "-shm")
-    try:
-        with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True, timeout=1.0)) as database:
-            tables = {
-                name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            }
-            application = database.execute("PRAGMA application_id").fetchone()[0]
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-    finally:
-        if not before and os.path.exists(path + "-shm") and not os.path.exists(path + "-wal"):
-            os.unlink(path + "-shm")
+    # Without a log nothing else need be read, and no file is made beside this one.
+    mode = "mode=ro" if os.path.exists(path + "-wal") else "mode=ro&immutable=1"
+    with closing(sqlite3.connect(f"{Path(path).as_uri()}?{mode}", uri=True, timeout=1.0)) as database:
+        names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        tables = {name for (name,) in names}
+        application = database.execute("PRAGMA application_id").fetchone()[0]
+        version = database.execute("PRAGMA user_version").fetchone()[0]
     if application == APPLICATION:
         return True
     return not application and (tables >= TABLES if tables or version else True)

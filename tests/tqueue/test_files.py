@@ -1,0 +1,231 @@
+"""Files that are opened as a store, and what a store does when its disk or its file is not in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from tests.tqueue.serving import Server
+from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.tqueue.broker import Broker
+from twisted_appserver.tqueue.queues import Config, Task
+from twisted_appserver.tqueue.stores import sqlite
+from twisted_appserver.tqueue.stores.interface import StoreError
+from twisted_appserver.tqueue.stores.sqlite import MIGRATIONS, SQLiteStore
+
+
+def content(folder: str) -> dict[str, bytes]:
+    """Every file of a folder."""
+    found = {}
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), "rb") as file:
+            found[name] = file.read()
+    return found
+
+
+class FileCase(TestCase):
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.folder = os.path.abspath(self.mktemp())
+        os.mkdir(self.folder)
+        self.path = os.path.join(self.folder, "a?b#c.db")
+
+    def database(self, *statements: str) -> None:
+        """Make one, with these statements."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as database:
+            for statement in statements:
+                database.execute(statement)
+
+    def begin(self) -> Any:
+        broker = Broker(reactor, SQLiteStore(self.path))
+        broker.start()
+        self.addCleanup(lambda: broker.stop() if broker.started else None)
+        return broker
+
+    def put(self, broker: Any, body: bytes = b"{}", key: str = "") -> Deferred[Any]:
+        return Deferred.fromCoroutine(broker.put("q", Task(0, body), key))
+
+
+class ForeignTests(FileCase):
+    def refused(self, *words: str) -> None:
+        """Check that the file is refused in one line with these words, and that the folder stays as it is."""
+        before = content(self.folder)
+        error = str(self.assertRaises(ConfigurationError, SQLiteStore(self.path).open, reactor))
+        for word in (self.path, *words):
+            self.assertIn(word, error)
+        self.assertNotIn("\n", error)
+        self.assertEqual(content(self.folder), before)
+
+    def test_other_application(self) -> None:
+        """A database with tables of its own is not touched, whatever its version, journal or mark are."""
+        for statements in (
+            ["CREATE TABLE users (name)"],
+            ["CREATE TABLE store (prefix)", "PRAGMA user_version=1"],
+            ["CREATE TABLE users (name)", "PRAGMA user_version=2"],
+            ["PRAGMA journal_mode=WAL", "CREATE TABLE users (name)"],
+            ["PRAGMA application_id=77"],
+            ["PRAGMA user_version=3"],
+        ):
+            self.database(*statements)
+            self.refused("another application")
+            os.unlink(self.path)
+
+    def test_other_application_at_work(self) -> None:
+        """The same while its tables are in its log only, and while it writes."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as database:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("CREATE TABLE users (name)")
+            with open(self.path, "rb") as file:
+                before = file.read()
+            error = str(self.assertRaises(ConfigurationError, SQLiteStore(self.path).open, reactor))
+            self.assertIn("another application", error)
+            with open(self.path, "rb") as file:
+                self.assertEqual(file.read(), before)
+            database.execute("INSERT INTO users VALUES ('x')")
+
+    def test_no_database(self) -> None:
+        """A file that is none of SQLite's is refused."""
+        for text in (b"x", b"name,age\n" * 100):
+            with open(self.path, "wb") as file:
+                file.write(text)
+            self.refused("not a database")
+
+    def test_folder(self) -> None:
+        os.mkdir(self.path)
+        error = str(self.assertRaises(ConfigurationError, SQLiteStore(self.path).open, reactor))
+        self.assertIn("directory", error)
+
+    async def test_damaged_options(self) -> None:
+        """Options that cannot be used are one line that names the queue."""
+        await self.begin().stop()
+        self.database("INSERT INTO queues VALUES ('painter', '{\"lease\": -5}')")
+        error = str(self.assertRaises(ConfigurationError, SQLiteStore(self.path).open, reactor))
+        self.assertIn("painter", error)
+        self.assertIn("lease", error)
+
+
+class OwnTests(FileCase):
+    async def test_empty_file(self) -> None:
+        """An empty file, as of mktemp, and one that was begun and not finished, become a store."""
+        for statements in ([], ["PRAGMA journal_mode=WAL"]):
+            self.database(*statements)
+            broker = self.begin()
+            await self.put(broker)
+            await broker.stop()
+            os.unlink(self.path)
+
+    async def test_unknown_option(self) -> None:
+        """An option of another version is ignored, with a warning; the others are used."""
+        await self.begin().stop()
+        self.database('INSERT INTO queues VALUES (\'q\', \'{"maxsize": 7, "colour": "red"}\')')
+        broker = self.begin()
+        self.assertEqual(broker.look("q").config, Config(maxsize=7))
+
+    async def test_of_version_one(self) -> None:
+        """A store of the first version keeps its tasks, keys, options and delays, and gets a secret."""
+        now = 1_700_000_000.0
+        self.database(
+            *MIGRATIONS[0].split(";"),
+            "PRAGMA user_version=1",
+            "INSERT INTO store VALUES ('0123abcd-')",
+            "INSERT INTO queues VALUES ('q', '{\"maxsize\": 9}')",
+            "INSERT INTO keys VALUES ('q', 'invoice', 'invoice:1', 1, 1e11), ('q', 'k', 'k', 2, 1e11), "
+            "('q', 'invoice:1', 'x', 3, 1e11)",
+            f"INSERT INTO tasks VALUES (1, 'q', '{{}}', 0, '', 0, {now}, 1, 'g:1', 0), "
+            "(2, 'q', '{}', 0, '', 1e11, 0, 0, '', 0), (3, 'q', '{}', 0, '', 0, 0, 2, '', 1)",
+        )
+        broker = self.begin()
+        queue = broker.look("q")
+        self.assertEqual(
+            (queue.config.maxsize, [*queue.leased], [*queue.delayed], [*queue.buried]), (9, [1], [2], [3])
+        )
+        self.assertEqual((await broker.get("q", None, "g:1")).number, 1)
+        self.assertEqual((await self.put(broker, b"any", "invoice:1")).number, 1)
+        self.assertEqual((await self.put(broker, b"any", "k")).number, 2)
+        self.assertEqual((await self.put(broker, b"any", "x")).number, 3)
+        self.assertEqual((await self.put(broker, b"any", "invoice:2")).number, 4)
+        self.assertEqual(len(broker.secret), 32)
+        await broker.stop()
+        again = self.begin()
+        self.assertEqual((again.secret, len(again.look("q").ready)), (broker.secret, 1))
+        (delayed,) = await again.peek("q", 1, "delayed")
+        self.assertAlmostEqual(delayed.due, 1e11, delta=1)
+
+
+class TroubleTests(FileCase):
+    async def test_no_reserve(self) -> None:
+        """Where the reserve cannot be made, puts are refused with the reason; it is logged at the start."""
+        os.mkdir(self.path + "-reserve")
+        broker = self.begin()
+        error = await self.assertFailure(self.put(broker), StoreError)
+        self.assertIn("reserve", str(error))
+        self.assertNotIn("full", str(error))
+        await broker.check()
+        self.assertEqual(broker.unready(), str(error))
+        self.patch(sqlite, "RETRY", 0.0)
+        os.rmdir(self.path + "-reserve")
+        broker.store._look_again = 0.0
+        broker._health._noted = 0.0
+        await broker.check()
+        self.assertEqual(broker.unready(), "")
+        await self.put(broker)
+
+    async def test_no_sql_for_clients(self) -> None:
+        """What goes wrong in the database is described without SQL and without data."""
+        broker = self.begin()
+        await self.put(broker)
+        broker._last = 0  # the number of a task comes a second time
+        error = await self.assertFailure(self.put(broker, b'{"secret": 1}'), StoreError)
+        for word in ("INSERT", "tasks", "UNIQUE", "secret", self.path):
+            self.assertNotIn(word, str(error))
+
+    async def test_full(self) -> None:
+        """A full disk makes the server unready, found out by a probe, and ready again when there is space."""
+        broker = self.begin()
+        await self.put(broker)
+        ask = broker.store._database.execute
+        pages = ask("PRAGMA page_count").fetchone()[0]
+        ask(f"PRAGMA max_page_count={pages}")
+        error = await self.assertFailure(self.put(broker, b"x" * 100_000), StoreError)
+        self.assertIn("the disk is full", str(error))
+        self.assertEqual(broker.unready(), str(error))
+        task = await broker.get("q")
+        await broker.done("q", task.number)
+        ask("PRAGMA max_page_count=1000000")
+        broker.store._look_again = broker._health._noted = 0.0
+        await broker.check()
+        self.assertEqual(broker.unready(), "")
+
+
+class StartTests(SynchronousTestCase):
+    def test_other_application(self) -> None:
+        """The command ends with one line."""
+        path = os.path.abspath(self.mktemp())
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE users (name)")
+        server = Server(f"sqlite:{path}")
+        error = str(self.assertRaises(RuntimeError, server.start, 5.0))
+        self.assertIn("the database of another application", error)
+        self.assertNotIn("Traceback", error)
+
+    def test_secret_is_kept(self) -> None:
+        """Ids stay valid over a restart."""
+        from twisted_appserver.tqueue.client import Queue
+
+        server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
+        self.addCleanup(lambda: server.kill())
+        queue = Queue(0, server.url, "q")
+        self.addCleanup(queue.close)
+        queue._ask("put", {}, json.dumps({"n": 1}).encode())
+        task_id = queue._ask("get")["task_id"]
+        server.kill()
+        server.start()
+        self.assertEqual(queue._ask(f"done/{task_id}")["task_id"], task_id)
