@@ -26,11 +26,13 @@ from tests.programs import ROOT
 from tests.test_access import basic, private
 from tests.test_command import TWISTD, CommandTestCase
 from tests.wire import Answer, connect, exchange, fetch, request
-from twisted_appserver import Reply, Route, Router, make_service
+from twisted_appserver import Reply, Route, Router, include, make_service
 from twisted_appserver.admin import figures
 from twisted_appserver.admin.description import describe, template
 from twisted_appserver.admin.figures import BOUNDS, Durations, percentile
 from twisted_appserver.application import Application
+from twisted_appserver.tqueue import url_patterns as queue_patterns
+from twisted_appserver.tqueue.stores.sqlite import SQLiteStore
 
 
 class Item(msgspec.Struct):
@@ -49,6 +51,19 @@ def order(name: str, count: Annotated[int, msgspec.Meta(ge=1)], item: Item | Non
 
 
 LOG = logging.getLogger("tests")
+
+
+def answers() -> dict[str, bool]:
+    return {"done": True}
+
+
+async def answers_on_reactor() -> dict[str, bool]:
+    await deferLater(reactor, 0.01)
+    return {"done": True}
+
+
+async def fails_on_reactor() -> dict[str, bool]:
+    raise ValueError("odd")
 
 
 class Sized(msgspec.Struct):
@@ -242,6 +257,32 @@ class ServiceTests(TestCase):
             other = reactor.listenTCP(0, Site(root), interface="127.0.0.1")  # type: ignore[attr-defined]
             self.addCleanup(other.stopListening)
             await self.check(other.getHost().port, "/some/where")
+
+    async def test_executors_together(self) -> None:
+        """What functions do on the reactor counts like what they do in threads; the pages do not count."""
+        _, port = await self.serve(
+            (r"/there", answers), (r"/here", answers_on_reactor), (r"/odd", fails_on_reactor)
+        )
+        await self.metrics(port)
+        for path, status in (("/here", 200), ("/here", 200), ("/there", 200), ("/odd", 500)):
+            self.assertEqual((await fetch(port, path)).status, status)
+        for _ in range(3):
+            found = (await fetch(port, "/-/status.json")).json
+        self.assertEqual((found["completed"], found["failed"]), (3, 1))
+        metrics = await self.metrics(port)
+        self.assertEqual(metrics["appserver_completed_total", ""], 3)
+        self.assertEqual(metrics["appserver_failed_total", ""], 1)
+
+    async def test_needed(self) -> None:
+        """A service is not ready while the store of its own table is not."""
+        store = SQLiteStore(os.path.abspath(self.mktemp()))
+        os.mkdir(store.path + "-reserve")
+        _, port = await self.serve(include("/queues", queue_patterns(store)))
+        self.assertEqual((await fetch(port, "/-/ready")).status, 200)  # nobody has used it
+        self.assertEqual((await fetch(port, "/queues/q/put")).status, 507)
+        answer = await fetch(port, "/-/ready")
+        self.assertEqual((answer.status, b"reserve" in answer.body), (503, True))
+        self.addCleanup(store.close)
 
     async def test_none(self) -> None:
         """Without them, their paths are the user's own."""

@@ -1,0 +1,446 @@
+"""Outages of the server, the database and the clock: leases, readiness, and what clients are told."""
+
+from __future__ import annotations
+
+import glob
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import skipIf
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock, deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from tests.tqueue.postgres import PostgreSQL, folder_of_programs, shared
+from tests.tqueue.serving import Server, wait_for
+from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.tqueue.broker import Broker
+from twisted_appserver.tqueue.brokers import make_broker
+from twisted_appserver.tqueue.interface import EMPTY, SHUTDOWN
+from twisted_appserver.tqueue.queues import GRACE, Task
+from twisted_appserver.tqueue.stores import open_store, poolers, schema
+from twisted_appserver.tqueue.stores.interface import StoreError
+from twisted_appserver.tqueue.stores.memory import MemoryStore
+
+LEASE, OUTAGE = 1.0, 2.5  # seconds
+WITHOUT_POSTGRESQL = skipIf(
+    folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)"
+)
+JUMPING = (  # a server whose wall clock is set forward by an hour, as soon as there is this file
+    "import os, time; real = time.time; "
+    "time.time = lambda: real() + 3600 * os.path.exists({flag!r}); "
+    "from twisted.scripts.twistd import run; run()"
+)
+
+
+def begin(awaitable: Any) -> Deferred[Any]:
+    return Deferred.fromCoroutine(awaitable)
+
+
+def ask(server: Server, path: str, body: bytes = b"", method: str = "POST") -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    try:
+        connection.request(method, path, body, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def ready(server: Server) -> int:
+    return ask(server, "/-/ready", method="GET")[0]
+
+
+def family(pid: int) -> list[int]:
+    """A process and its children."""
+    found = [pid]
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path) as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(path.split("/")[2]))
+    return found
+
+
+@contextmanager
+def frozen(pids: list[int]) -> Iterator[None]:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+class GraceTests(SynchronousTestCase):
+    """Leases of a broker on a clock that is handed in."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000.0)
+        self.broker: Any = Broker(self.clock, MemoryStore(), wall=lambda: self.clock.seconds() + 3600.0)
+        self.broker.start()
+        self.addCleanup(self.broker.stop)
+
+    def now(self, asked: Any) -> Any:
+        return self.successResultOf(begin(asked))
+
+    def leased(self, seconds: float) -> Any:
+        self.now(self.broker.put("q", Task(0, b"{}")))
+        return self.now(self.broker.get("q", seconds))
+
+    def test_stood_still(self) -> None:
+        """A lease that should have ended while the process stood still lasts a little longer."""
+        for verb in ("timer", "get", "done", "extend"):
+            task = self.leased(10.0)
+            if verb == "timer":
+                self.clock.advance(15.0)
+            else:
+                self.clock.rightNow += 15.0  # requests are read before timers go off
+            if verb == "extend":
+                self.assertIs(self.now(self.broker.extend("q", task.number, 60.0, 1)), task)
+                self.clock.advance(30.0)
+            self.assertEqual(self.now(self.broker.get("q")), EMPTY, verb)
+            self.assertIs(self.now(self.broker.done("q", task.number, 1)), task, verb)
+
+    def test_ends_at_last(self) -> None:
+        """Where nobody renews it then, it ends."""
+        self.leased(10.0)
+        waiting = begin(self.broker.get("q", None, "", 100.0))
+        self.clock.advance(15.0)
+        self.clock.advance(GRACE - 0.1)
+        self.assertNoResult(waiting)
+        self.clock.advance(0.2)
+        self.assertEqual(self.successResultOf(waiting).deliveries, 2)
+
+    def test_on_time(self) -> None:
+        """No lease is prolonged where the process does not stand still."""
+        self.leased(10.0)
+        self.clock.pump([1.0] * 10)
+        self.assertEqual(self.now(self.broker.get("q")).deliveries, 2)
+
+    def test_peek_has_the_wall_clock(self) -> None:
+        """What peek tells is the time of day, whatever the reactor's clock is."""
+        self.leased(10.0)
+        (task,) = self.now(self.broker.peek("q", 1, "leased"))
+        self.assertEqual(task.lease, 1000.0 + 3600.0 + 10.0)
+
+    def test_forgotten(self) -> None:
+        """Names that were used once are forgotten within seconds; their keys are not."""
+        for number in range(100):
+            name = f"q{number}"
+            self.now(self.broker.put(name, Task(0, b"{}"), "k"))
+            self.now(self.broker.done(name, self.now(self.broker.get(name)).number))
+            self.now(self.broker.get(name + "x"))
+        waiting = begin(self.broker.get("waits", None, "", 1000.0))
+        self.clock.pump([5.0, 5.1])
+        self.assertEqual(list(self.broker._places), ["waits"])
+        self.assertEqual(self.now(self.broker.put("q7", Task(0, b"{}"), "k")).body, b"")
+        self.clock.pump([60.0] * 6)
+        self.assertEqual((self.broker._kept, self.broker.names()), ({}, []))
+        self.now(self.broker.put("waits", Task(0, b"{}")))
+        self.assertIsInstance(self.successResultOf(waiting), Task)
+
+
+class ServerCase(SynchronousTestCase):
+    def server(self, store: str = "memory:", **options: Any) -> Server:
+        server = Server(store, **options).start()
+        self.addCleanup(lambda: server.kill())
+        return server
+
+    def sqlite(self) -> str:
+        return f"sqlite:{os.path.abspath(self.mktemp())}"
+
+    def held(self, server: Server) -> str:
+        """The id of a task on a short lease."""
+        ask(server, "/q/put", b"{}")
+        return str(ask(server, f"/q/get?lease={LEASE}")[1]["task_id"])
+
+    def finished(self, server: Server, task_id: str) -> None:
+        """Check that the task is still with the one who holds it."""
+        self.assertEqual(ask(server, f"/q/done/{task_id}?delivery=1")[1]["task_id"], task_id)
+
+
+class StopTests(ServerCase):
+    def check(self, store: str) -> None:
+        """A worker keeps its task over an outage of the server that is longer than the lease."""
+        server = self.server(store)
+        if store != "memory:":
+            task_id = self.held(server)
+            server.kill()
+            time.sleep(OUTAGE)
+            server.start()
+            self.finished(server, task_id)
+        task_id = self.held(server)
+        assert server.process is not None
+        with frozen([server.process.pid]):
+            time.sleep(OUTAGE)
+        self.finished(server, task_id)
+        self.held(server)  # nobody holds it in truth
+        wait_for(lambda: ask(server, "/q/get")[1]["task_id"])
+
+    def test_memory(self) -> None:
+        self.check("memory:")
+
+    def test_sqlite(self) -> None:
+        self.check(self.sqlite())
+
+    @WITHOUT_POSTGRESQL
+    def test_postgresql(self) -> None:
+        self.check(shared().database())
+
+
+class ClockTests(ServerCase):
+    def check(self, store: str) -> None:
+        flag = os.path.abspath(self.mktemp())
+        server = self.server(store, script=("-c", JUMPING.format(flag=flag)))
+        ask(server, "/q/put", b"{}")
+        task_id = ask(server, "/q/get?lease=60")[1]["task_id"]
+        waiting = socket.create_connection(("127.0.0.1", server.port))
+        self.addCleanup(waiting.close)
+        waiting.sendall(b"GET /q/get/?timeout=600 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wait_for(lambda: ask(server, "/q/stats", method="GET")[1]["getters"] == 1)
+        with open(flag, "w"):
+            pass
+        time.sleep(1.5)
+        stats = ask(server, "/q/stats", method="GET")[1]
+        self.assertEqual((stats["getters"], stats["leased"], stats["ready"]), (1, 1, 0))
+        (task,) = ask(server, "/q/peek?state=leased", method="GET")[1]["tasks"]
+        self.assertLess(abs(task["lease"] - time.time() - 3660), 30)
+        self.finished(server, task_id)
+
+    def test_memory(self) -> None:
+        """The wall clock is set forward by an hour: leases and those who wait do not notice."""
+        self.check("memory:")
+
+    def test_sqlite(self) -> None:
+        self.check(self.sqlite())
+
+
+@WITHOUT_POSTGRESQL
+class ReadyTests(ServerCase):
+    def setUp(self) -> None:
+        self.database = PostgreSQL().start()
+        self.addCleanup(self.database.remove)
+
+    def test_postgresql(self) -> None:
+        """A server is ready only while its database works: not when it is stopped, read-only or frozen."""
+        server = self.server(self.database.database())
+        self.assertEqual(ready(server), 200)
+        self.database.ask("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+        wait_for(lambda: ready(server) == 503)
+        status, problem = ask(server, "/q/put", b'{"secret": 1}')
+        self.assertEqual((status, "read-only" in problem["detail"]), (507, True))
+        self.database.ask("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+        wait_for(lambda: ready(server) == 200)
+        self.database.stop()
+        wait_for(lambda: ready(server) == 503)
+        self.database.start()
+        wait_for(lambda: ready(server) == 200)
+        assert self.database.process is not None
+        with frozen(family(self.database.process.pid)):
+            wait_for(lambda: ready(server) == 503)
+            start = time.monotonic()
+            self.assertEqual(ask(server, "/q/put", b"{}")[0], 503)
+            self.assertEqual(ready(server), 503)
+            self.assertLess(time.monotonic() - start, 10)
+        wait_for(lambda: ready(server) == 200)
+        self.assertEqual(ask(server, "/q/put", b"{}")[0], 200)
+
+    def test_leases(self) -> None:
+        """A worker keeps its task over an outage of the database that is longer than the lease."""
+        server = self.server(self.database.database())
+        task_id = self.held(server)
+        self.database.stop()
+        time.sleep(OUTAGE)
+        self.database.start()
+        self.finished(server, task_id)
+
+
+@WITHOUT_POSTGRESQL
+class DatabaseTests(TestCase):
+    timeout = 120
+
+    def broker(self, url: str) -> Any:
+        broker = make_broker(reactor, open_store(url))
+        broker.start()
+        self.addCleanup(broker.stop)
+        return broker
+
+    def connect(self, url: str) -> Any:
+        import psycopg
+
+        connection = psycopg.connect(url, autocommit=True)
+        self.addCleanup(connection.close)
+        return connection
+
+    async def test_frozen_backend(self) -> None:
+        """A process of the database that stands still is left for another one, and what was asked is done."""
+        broker = self.broker(shared().database())
+        await broker.put("q", Task(0, b"{}"))
+        pid = broker.store._connection.info.backend_pid
+        with frozen([pid]):
+            found = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(3)])
+            self.assertEqual(len({task.number for task in found}), 3)
+            self.assertNotEqual(broker.store._connection.info.backend_pid, pid)
+        await deferLater(reactor, 0.5)
+        self.assertEqual(await broker.qsizes("q"), {"q": 4})
+
+    async def test_slow_statement(self) -> None:
+        """What only takes long, such as the lock of another server, is waited for on the same connection."""
+        url = shared().database()
+        broker, other = self.broker(url), self.connect(url)
+        await broker.put("q", Task(0, b"{}"))
+        pid = broker.store._connection.info.backend_pid
+        other.execute("SELECT pg_advisory_lock(%s::int, id) FROM tqueue.queues", (schema.QUEUE_LOCK,))
+        waiting = begin(broker.put("q", Task(0, b"{}"), "", 20.0))
+        await deferLater(reactor, 4.5)
+        self.assertFalse(waiting.called)
+        other.execute("SELECT pg_advisory_unlock_all()")
+        await waiting
+        self.assertEqual(broker.store._connection.info.backend_pid, pid)
+
+    async def test_forged_deletion(self) -> None:
+        """Anybody may notify that a queue is gone; those who wait at it stay until it is deleted."""
+        url = shared().database()
+        broker, there = self.broker(url), self.broker(url)
+        await there.delete("q")
+        await broker.stats("q")
+        waiting = begin(broker.get("q", None, "", 60.0))
+        forger = self.connect(url)
+        forger.execute("CREATE ROLE forger")
+        self.addCleanup(forger.execute, "DROP ROLE forger")
+        forger.execute("SET ROLE forger")
+        for words in (
+            "x gone q",
+            f"{there.store.server} gone q",
+            f"{broker.store.server} gone q",
+            "x all q",
+        ):
+            forger.execute("SELECT pg_notify('tqueue', %s)", (words,))
+        forger.execute("RESET ROLE")
+        await broker.put("other", Task(0, b"{}"))
+        await deferLater(reactor, 0.3)
+        self.assertFalse(waiting.called)
+        await there.delete("q")
+        self.assertEqual(await waiting, SHUTDOWN)
+
+    async def test_no_sql_for_clients(self) -> None:
+        """What the database refuses is described without SQL, and without the task."""
+        url = shared().database()
+        broker, other = self.broker(url), self.connect(url)
+        await broker.put("q", Task(0, b"{}"))
+        for statement in (
+            "ALTER TABLE tqueue.tasks ADD CONSTRAINT odd CHECK (length(body) < 10)",
+            "ALTER TABLE tqueue.tasks RENAME COLUMN body TO corpse",
+        ):
+            other.execute(statement)
+            putting = begin(broker.put("q", Task(0, b'{"secret": 12}')))
+            error = await self.assertFailure(putting, StoreError)
+            for word in ("secret", "INSERT", "tasks", "row", "odd", "body", "\n"):
+                self.assertNotIn(word, str(error))
+
+    async def test_options_of_another_version(self) -> None:
+        """Options that this version does not have are ignored; those that cannot be used are an error."""
+        url = shared().database()
+        broker, other = self.broker(url), self.connect(url)
+        await broker.change("q", {"maxsize": 5})
+        other.execute("UPDATE tqueue.queues SET config = replace(config, '{', '{\"colour\": \"red\", ')")
+        self.assertEqual((await broker.config("q")).maxsize, 5)
+        self.assertIsInstance(await broker.put("q", Task(0, b"{}")), Task)
+        other.execute("UPDATE tqueue.queues SET config = replace(config, 'fifo', 'odd')")
+        error = await self.assertFailure(begin(broker.config("q")), StoreError)
+        self.assertIn("kind", str(error))
+
+    async def test_one_of_two_servers_away(self) -> None:
+        """While one server is there, leases end as they should."""
+        url = shared().database()
+        here, there = self.broker(url), make_broker(reactor, open_store(url))
+        there.start()
+        number = (await there.put("q", Task(0, b"{}"))).number
+        await there.get("q", LEASE)
+        await there.stop()
+        await deferLater(reactor, OUTAGE)
+        task = await here.get("q", None, "", 5.0)
+        self.assertEqual((task.number, task.deliveries), (number, 2))
+
+
+PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+
+@WITHOUT_POSTGRESQL
+@skipIf(PGBOUNCER is None, "there is no pgbouncer (Debian: apt-get install pgbouncer)")
+class PoolerTests(TestCase):
+    timeout = 120
+
+    def pooler(self, mode: str, size: int = 5) -> str:
+        """The url of a new database behind a new pooler."""
+        folder = tempfile.mkdtemp(prefix="pooler-")
+        self.addCleanup(shutil.rmtree, folder)
+        os.chmod(folder, 0o755)
+        name = shared().database().rpartition("/")[2]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        with open(os.path.join(folder, "users"), "w") as file:
+            file.write('"postgres" ""\n')
+        with open(os.path.join(folder, "ini"), "w") as file:
+            file.write(
+                f"[databases]\n* = host=127.0.0.1 port={shared().port}\n[pgbouncer]\nlisten_port={port}\n"
+                f"listen_addr=127.0.0.1\nauth_type=trust\nauth_file={folder}/users\npool_mode={mode}\n"
+                f"default_pool_size={size}\nunix_socket_dir=\n"
+            )
+        user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.getuid() == 0 else []
+        assert PGBOUNCER is not None
+        process = subprocess.Popen(
+            [*user, PGBOUNCER, os.path.join(folder, "ini")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.addCleanup(process.wait, 20)
+        self.addCleanup(process.kill)
+
+        def accepts() -> bool:
+            with socket.socket() as connection:
+                return connection.connect_ex(("127.0.0.1", port)) == 0
+
+        wait_for(accepts)
+        return f"postgresql://postgres@127.0.0.1:{port}/{name}"
+
+    def test_shared_connections(self) -> None:
+        """A pooler that shares connections is refused in one line, and nothing has been set or made."""
+        for mode in ("transaction", "statement"):
+            url = self.pooler(mode)
+            broker = make_broker(reactor, open_store(url))
+            error = str(self.assertRaises(ConfigurationError, broker.start))
+            self.assertIn("pool_mode=session", error)
+            self.assertNotIn("\n", error)
+            name = url.rpartition("/")[2]
+            found = shared().ask(
+                "SELECT to_regnamespace('tqueue') IS NULL", "SHOW enable_seqscan", database=name
+            )
+            self.assertEqual(found.split(), ["t", "on"])
+
+    async def test_own_connections(self) -> None:
+        """A pooler with a connection for each client will do, even if it has no other one."""
+        for size in (1, 5):
+            self.patch(poolers, "PATIENCE", 1.0)
+            broker = make_broker(reactor, open_store(self.pooler("session", size)))
+            broker.start()
+            self.assertIsInstance(await broker.put("q", Task(0, b"{}")), Task)
+            await broker.stop()
