@@ -32,6 +32,7 @@ from twisted_appserver.admin.description import describe, template
 from twisted_appserver.admin.figures import BOUNDS, Durations, percentile
 from twisted_appserver.application import Application
 from twisted_appserver.tqueue import url_patterns as queue_patterns
+from twisted_appserver.tqueue.brokers import make_broker
 from twisted_appserver.tqueue.stores.sqlite import SQLiteStore
 
 
@@ -277,12 +278,13 @@ class ServiceTests(TestCase):
         """A service is not ready while the store of its own table is not."""
         store = SQLiteStore(os.path.abspath(self.mktemp()))
         os.mkdir(store.path + "-reserve")
-        _, port = await self.serve(include("/queues", queue_patterns(store)))
+        broker = make_broker(reactor, store)
+        _, port = await self.serve(include("/queues", queue_patterns(broker=broker)))
         self.assertEqual((await fetch(port, "/-/ready")).status, 200)  # nobody has used it
         self.assertEqual((await fetch(port, "/queues/q/put")).status, 507)
         answer = await fetch(port, "/-/ready")
         self.assertEqual((answer.status, b"reserve" in answer.body), (503, True))
-        self.addCleanup(store.close)
+        await broker.stop()
 
     async def test_none(self) -> None:
         """Without them, their paths are the user's own."""
