@@ -330,6 +330,12 @@ class Model(pydantic.BaseModel):
     tags: list[str] = []
 
 
+@dataclasses.dataclass
+class Sized:
+    size: Annotated[int, pydantic.Field(ge=1)]
+    tags: list[str] = dataclasses.field(default_factory=list)
+
+
 class Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(strict=True)
     day: date
@@ -591,6 +597,15 @@ class PydanticTests(ConversionTestCase):
         body = b'{"day": "2020-02-03", "ratio": 2}'
         self.assertEqual(self.detail(taking(Strict)[0], body=body, headers=JSON), "ratio: too large (2)")
 
+    def test_fields_in_dataclass(self) -> None:
+        """A dataclass of the standard library may have fields of pydantic."""
+        target = taking(Sized)
+        self.gets(Sized(2, ["a"]), target, body=b"size=02&tags=a", headers=FORM)
+        self.assertEqual(
+            self.detail(target[0], body=b'{"size": 0}', headers=JSON),
+            "size must be greater than or equal to 1, not 0",
+        )
+
     def test_dataclass(self) -> None:
         @pydantic.dataclasses.dataclass
         class Point:
@@ -677,12 +692,18 @@ Alias = typing_extensions.TypeAliasType("Alias", list["Later"])
 if typing.TYPE_CHECKING:
     from socket import socket
 
+    from twisted.internet import defer
+
 
 def checking_only(p: "socket") -> Any: ...  # noqa: UP037
 
 
 def checking_only_result(p: int) -> "socket":  # noqa: UP037
     return {"p": p}  # type: ignore[return-value]
+
+
+def checking_only_deferred() -> "defer.Deferred[dict[str, Any]]":  # noqa: UP037
+    raise NotImplementedError
 
 
 class ReferenceTests(ConversionTestCase):
@@ -726,6 +747,7 @@ class ReferenceTests(ConversionTestCase):
         self.assertIn("socket", error)
         self.assertNotIn("\n", error)
         self.assertEqual(call(checking_only_result, query="p=1").status, 200)
+        self.assertEqual(Handler(checking_only_deferred).executor, "inline")
 
 
 class DictTests(ConversionTestCase):
@@ -773,6 +795,13 @@ class DictTests(ConversionTestCase):
 
         for function in (two, typed):
             self.assertIn("'n'", str(self.assertRaises(TypeError, Handler, function, ("n",))))
+
+    def test_group_for_object(self) -> None:
+        """A group is text, which no object is made of."""
+        for annotation in (Struct, Data, dict[str, int], Struct | None):
+            error = str(self.assertRaises(TypeError, Handler, taking(annotation)[0], ("p",)))
+            self.assertIn("the group 'p' is text", error)
+        self.gets({"p": "1"}, taking(dict), groups={"p": "1"})
 
     def test_unpacked(self) -> None:
         """**variables annotated with a TypedDict are parameters with names."""

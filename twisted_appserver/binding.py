@@ -18,6 +18,7 @@ from twisted_appserver.variables import decode, read_body, read_query
 
 TAKEN = re.compile(r"multiple values for argument '(\w+)'")  # self, of a method that takes **variables
 NOTHING: dict[str, Any] = {}
+DEFERRED = re.compile(r"['\"]?(?:\w+\.)*Deferred\b")  # an annotation that could not be resolved
 DEFER = "twisted.internet.defer"  # where what inlineCallbacks makes of a function is from
 
 
@@ -75,6 +76,8 @@ class Handler:
         unknown = set(groups) - self.names
         if unknown and not (self.rest or self.dict_name):
             raise TypeError(f"{self.name}{self.signature} has no parameter for the group {min(unknown)!r}")
+        if objects := [each.name for each in self.parameters if each.name in groups and not each.textual]:
+            raise TypeError(f"{self.name}{self.signature}: the group {objects[0]!r} is text, not an object")
         self.whole = self._whole(groups)
         self._prepare(groups)
 
@@ -263,4 +266,6 @@ def _on_reactor(function: Callable[..., Any], signature: inspect.Signature, exec
     if executor and len(found) > 1 and modules[0] != DEFER:
         return False
     result = getattr(signature.return_annotation, "__origin__", signature.return_annotation)
+    if isinstance(result, str):  # it could not be resolved
+        return DEFER in modules or bool(DEFERRED.match(result))
     return DEFER in modules or getattr(result, "__name__", "") == "Deferred"

@@ -28,6 +28,14 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
+    Mutation("malformed.py", "    if lone := _lone_surrogate(body):", '    if lone := "":',
+             "test_variables.JSONTests.test_reasons"),
+    Mutation("variables.py", "            if not any_type:  # curl labels everything as a form\n                raise\n",
+             "            raise\n", "test_conversions.RawBodyTests.test_binary"),
+    Mutation("conversions/limits.py", "    raise TypeError(f\"{metadata!r} is not supported;", "    return None and (f\"{metadata!r} is",
+             "test_conversions.LimitTests.test_unknown"),
+    Mutation("conversions/models.py", "            text = NUMBER.sub(_exact, text)", "            pass",
+             "test_conversions.PydanticTests.test_models"),
     Mutation("results.py", "    except BaseException as error:  # sys.exit()", "    except OSError as error:  #",
              "test_executors.TableTests.test_threads"),
     Mutation("results.py", "    reply = context.run(_perform, call)\n", "    reply = _perform(call)\n",

@@ -111,6 +111,8 @@ class Converter:
         self._json_numbers = finite and (self.exact or any(map(_has_number_keys, inner)))
         self._final = not (self._checks or self._text_numbers or self._json_numbers)
         self.fields = _fields(found)
+        objects = (*OBJECTS, types.DictType, types.NoneType)
+        self.textual = not all(isinstance(kind, objects) for kind in found)
 
     @property
     def unfillable(self) -> bool:
@@ -185,6 +187,7 @@ class AlternativesConverter:
     """Converts to the first type of a union that fits, for unions that msgspec does not support."""
 
     fields = None
+    textual = True
     unfillable = False
 
     def __init__(self, annotation: Any) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
+from importlib.util import find_spec
 from typing import Any, get_origin
 
 import msgspec
 
-from twisted_appserver.conversions.annotations import bare, parts
+from twisted_appserver.conversions.annotations import bare, fields, parts
 from twisted_appserver.conversions.finite import is_finite
 from twisted_appserver.conversions.unfit import HIDDEN, Unfit
 
 PACKAGES = ("pydantic", "pydantic_core", "pydantic_extra_types")
 # A JSON text, or a number with a fraction or an exponent.
 NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|(?P<number>-?\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+))', re.DOTALL)
+HOOKS = ("__get_pydantic_core_schema__", "__pydantic_validator__")
 INSTEAD = "use pydantic models throughout, or a msgspec.Struct with msgspec.Meta"
 
 
@@ -23,9 +25,10 @@ def is_pydantic(part: Any) -> bool:
     """Whether a type, or the metadata of one, comes from pydantic."""
     cls = part if isinstance(part, type) else type(part)
     names = {each.__module__.split(".")[0] for each in cls.__mro__}
-    return bool(names.intersection(PACKAGES)) or any(
-        hasattr(cls, name) for name in ("__get_pydantic_core_schema__", "__pydantic_validator__")
-    )
+    if names.intersection(PACKAGES):
+        return True
+    # Other classes may support pydantic without requiring it.
+    return any(hasattr(cls, name) for name in HOOKS) and find_spec("pydantic") is not None
 
 
 def field_of(annotation: Any, default: Any) -> Any:
@@ -53,6 +56,20 @@ def _exact(found: re.Match[bytes]) -> bytes:
     if not number or Decimal(repr(float(number))) == Decimal(number.decode()):
         return found[0]
     return b'"%s"' % number
+
+
+def _fields(kind: Any) -> dict[str, Any] | None:
+    """The annotations of a class by the names that its fields have in JSON; C{None} if it has no fields."""
+    if not isinstance(kind, type) or getattr(kind, "__pydantic_root_model__", False):
+        return None
+    if not hasattr(kind, "model_fields"):
+        return fields(kind)
+    found = {}
+    for name, each in kind.model_fields.items():
+        found[name] = each.annotation
+        if isinstance(each.validation_alias, str):
+            found[each.validation_alias] = each.annotation
+    return found
 
 
 class ModelConverter:
@@ -83,21 +100,10 @@ class ModelConverter:
         schema = repr(self._adapter.core_schema)
         self._decimals = "'decimal'" in schema
         self._numbers = self._decimals or "'float'" in schema
-        models = [kind for kind in bare(annotation) if hasattr(kind, "model_fields")]
-        self._lists = {
-            name: _is_many(each.annotation) for kind in models for name, each in kind.model_fields.items()
-        }
-        self.fields = self._names(models, annotation)
-
-    def _names(self, models: list[Any], annotation: Any) -> frozenset[str] | None:
-        kinds = bare(annotation)
-        if not kinds or not all(
-            hasattr(kind, "model_fields") or hasattr(kind, "__pydantic_fields__") for kind in kinds
-        ):
-            return None
-        aliases = [each.validation_alias for kind in models for each in kind.model_fields.values()]
-        names = [name for kind in kinds for name in kind.__pydantic_fields__]
-        return frozenset((*names, *(each for each in aliases if isinstance(each, str))))
+        found = [_fields(kind) for kind in bare(annotation)]
+        members = {name: kind for each in found if each is not None for name, kind in each.items()}
+        self._lists = {name: _is_many(kind) for name, kind in members.items()}
+        self.fields = frozenset(members) if found and None not in found else None
 
     def convert(self, value: Any, strict: bool) -> Any:
         """
@@ -144,6 +150,7 @@ class ModelConverter:
             )
         return found
 
+    textual = True
     unfillable = False
 
     def schema(self, template: str) -> tuple[dict[str, Any], dict[str, Any]]:

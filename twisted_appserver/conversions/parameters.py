@@ -27,6 +27,7 @@ class Parameter:
     @ivar default: its default value; C{inspect.Parameter.empty} if it has none.
     @ivar make_default: makes the default, if that is not in the signature; C{None} otherwise.
     @ivar fields: the names that a JSON object for it may have; C{None} if its values are no such objects.
+    @ivar textual: whether text may become its value.
     @ivar exact: whether values from JSON must come undecoded, as C{msgspec.Raw}.
     @raise TypeError: when no request can fill it.
     """
@@ -34,6 +35,7 @@ class Parameter:
     make_default: Callable[[], Any] | None = None
     fields: frozenset[str] | None = None
     exact = False
+    textual = True
 
     def __init__(self, parameter: inspect.Parameter) -> None:
         self.name, self.default = parameter.name, parameter.default
@@ -52,7 +54,7 @@ class Parameter:
         if self.required and self.converter.unfillable:
             raise TypeError(f"no request can fill the parameter {parameter}")
         self.fields, self.exact = self.converter.fields, self.converter.exact
-        self._convert = self.converter.convert
+        self._convert, self.textual = self.converter.convert, self.converter.textual
 
     def _take(self, field: Any) -> None:
         """Use the default of a C{pydantic.Field()}, and its limits."""
