@@ -24,7 +24,7 @@ LEVELS = (
     "routing guard access listening",
     "executors deadlines overload hints",
     "dispatch",
-    "resource counted stock_channel channel jobs admin client example accesslog logs",
+    "half_close resource counted stock_channel channel jobs admin client example accesslog logs",
     "site",
     "service",
     "watching program testing",

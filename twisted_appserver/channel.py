@@ -82,7 +82,7 @@ class HTTPChannel(Counted):
     _checking = False  # whether credentials of the message that is arriving are being checked
     _closing = False
     _timing = False  # whether the timer is for the headers
-    _finishing = False
+    _half_closed = False  # whether the client sends nothing more
     _idle: float | None = None  # seconds; timeOut is what the timer was set to last
     _unsent = 0  # bytes that the client had not taken at the last look
     _open = False  # whether llhttp has a part of a message
@@ -410,6 +410,8 @@ class HTTPChannel(Counted):
                 self._networkProducer.resumeProducing()
                 self._feed(data)
             else:
+                if self._half_closed and not self._checking:
+                    self.loseConnection()
                 break
         self._advancing = False
 
@@ -464,7 +466,7 @@ class HTTPChannel(Counted):
     def _end_parts(self, failure: str) -> None:
         self.unregisterProducer()
         if failure:  # the client must see that something is missing
-            self._job, self._closing = None, True
+            self._job = None
             self.loseConnection()
             self.setTimeout(LINGER)
             return
@@ -478,7 +480,7 @@ class HTTPChannel(Counted):
     @property
     def _ends(self) -> bool:
         """Whether the answer to what is in the works is the last."""
-        return self._finishing and not (self._messages or self._dataBuffer)
+        return self._finishing and not (self._messages or self._dataBuffer or self._checking)
 
     def _answered(self) -> None:
         """An answer has been sent to its end."""
@@ -569,7 +571,6 @@ class HTTPChannel(Counted):
         if not self._waitingForTransport:
             self._networkProducer.resumeProducing()
         if not self.persistent or self._ends:
-            self._closing = True
             self.loseConnection()
             return
         self._handlingRequest = False
@@ -579,11 +580,18 @@ class HTTPChannel(Counted):
 
     # ---- the connection ----
 
-    def finish(self) -> None:
-        self._finishing = True
-        if not (self._handlingRequest or self._messages or self._dataBuffer):
-            self._closing = True
-            self.loseConnection()
+    @property
+    def _busy(self) -> bool:
+        waiting = self._messages or self._dataBuffer
+        return bool((self._handlingRequest or waiting or self._checking) and not self._closing)
+
+    def loseConnection(self) -> None:
+        self._closing = True
+        super().loseConnection()
+
+    def readConnectionLost(self) -> None:
+        self._half_closed = True
+        super().readConnectionLost()
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
@@ -605,7 +613,6 @@ class HTTPChannel(Counted):
         elif self._open:
             self._refuse(HTTPError(408, f"no more of the request came within {self._idle} seconds"))
         else:
-            self._closing = True
             self.loseConnection()
             self.setTimeout(LINGER)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web import http
+from zope.interface import implementer
 
 from twisted_appserver.errors import HTTPError
 
@@ -28,9 +30,10 @@ class Unfinished:
         self.most, self.held = most, 0
 
 
+@implementer(IHalfCloseableProtocol)
 class Counted(http.HTTPChannel):
     """
-    A connection that its site counts.
+    A connection that its site counts. A client that closes its sending side still gets all its responses.
 
     @ivar application: the L{AppResource} that answers every path; C{None} if other resources do.
     @ivar max_body: bytes of a request's body; C{None} for no limit.
@@ -43,6 +46,7 @@ class Counted(http.HTTPChannel):
     persistent: bool
     application: Any = None
     max_body: int | None = None
+    _finishing = False  # whether the connection is closed after the answers to what has been received
     _held = 0  # bytes of unfinished requests, as the site counts them
     _deaf = False  # nothing that arrives matters any more
 
@@ -72,9 +76,25 @@ class Counted(http.HTTPChannel):
         """Answer a request that is not going to be performed, and close the connection."""
         raise NotImplementedError
 
+    @property
+    def _busy(self) -> bool:
+        """Whether an answer to what has been received is still to come."""
+        return bool(self._handlingRequest or self._dataBuffer)
+
     def finish(self) -> None:
         """Close the connection, after the answers to what has been received."""
-        raise NotImplementedError
+        self._finishing = True
+        if not self._busy:
+            self.loseConnection()
+
+    def readConnectionLost(self) -> None:
+        """The client sends nothing more. It has closed its sending side, or all of the connection."""
+        self.finish()
+        if self._busy:
+            self.site.hub.watch(self.transport)
+
+    def writeConnectionLost(self) -> None:
+        """We have closed our sending side, to leave a refused client the time to read why."""
 
     def _coalesce(self) -> None:
         """Keep what waits for its turn as one piece: many small ones would take much more memory."""

@@ -14,11 +14,13 @@ moment that was in vain has the next ones left out.
 from __future__ import annotations
 
 import select
+import socket
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any
 
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
@@ -30,6 +32,14 @@ MANY = 64  # that are read before what they sent is dealt with: of many more, th
 ROUNDS = 2  # of what is to be done after reading, and after that; other readers want their turn too
 MOMENT = 0.0001  # seconds for which the reactor stays awake when all has been answered
 RESTS = 30  # times that it does not, after one that was in vain
+
+
+GONE = Failure(ConnectionLost())
+PROBES = (
+    ("TCP_KEEPIDLE", 15),
+    ("TCP_KEEPINTVL", 15),
+    ("TCP_KEEPCNT", 4),
+)  # seconds, seconds, unanswered ones
 
 
 class Hub:
@@ -47,6 +57,7 @@ class Hub:
         self._transports: dict[int, Any] = {}  # that are read, by their descriptors
         self._poll: Any = None  # while there are any
         self._reading = False  # whether the loop is under way
+        self._watched: set[int] = set()  # descriptors of those whose clients send nothing more
         self._ends: list[Callable[[], None]] = []  # what is to be done after it
         self._awake: Any = None  # the call that keeps the reactor from sleeping
         self._until = 0.0  # when it no longer does
@@ -60,6 +71,24 @@ class Hub:
         plain = isinstance(transport, Connection)
         if self._able and plain:
             _hand_over(transport, self)
+
+    def watch(self, transport: Any) -> None:
+        """
+        Close a connection, whose client has closed its sending side, as soon as the client is gone.
+
+        Over TCP, a client that has closed all of the connection looks the same, until something is sent to it
+        and it answers with a reset. Keep-alive probes find that out within minutes. On a unix socket the
+        system tells the two apart.
+        """
+        plain = isinstance(transport, Connection)
+        if not (self._able and plain and transport.connected):
+            return
+        number = transport.fileno()
+        if number not in self._transports:
+            _keep_alive(transport.socket)
+            transport.reactor = self
+            self._watched.add(number)
+            self._register(transport, 0)  # an error or hang-up is always reported
 
     def soon(self, function: Callable[[], None]) -> None:
         """Call C{function} when all that is readable now has been read."""
@@ -88,13 +117,16 @@ class Hub:
 
     def addReader(self, transport: Any) -> None:
         number = transport.fileno()
-        if number in self._transports:
-            return
+        if number not in self._transports:
+            self._register(transport, EPOLLIN)
+
+    def _register(self, transport: Any, events: int) -> None:
         if self._poll is None:
             self._poll = select.epoll()
             self._reactor.addReader(self)
+        number = transport.fileno()
         self._transports[number] = transport
-        self._poll.register(number, EPOLLIN)
+        self._poll.register(number, events)
 
     def removeReader(self, transport: Any) -> None:
         number = transport.fileno()
@@ -102,6 +134,7 @@ class Hub:
             self._reactor.removeReader(transport)
             return
         del self._transports[number]
+        self._watched.discard(number)
         self._poll.unregister(number)
         if not self._transports:
             self._reactor.removeReader(self)
@@ -163,12 +196,24 @@ class Hub:
                         self.log.failure("what was received could not be handled")
                         transport.abortConnection()
                     continue
-            _hand_over(transport, self._reactor)
+            if number in self._watched:
+                self._call(partial(transport.connectionLost, GONE))
+            else:
+                _hand_over(transport, self._reactor)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor stops."""
         for transport in list(self._transports.values()):
             transport.connectionLost(reason)
+
+
+def _keep_alive(client: Any) -> None:
+    """Have the system find out, within minutes, that a client has closed the connection or is unreachable."""
+    if client.family in (socket.AF_INET, socket.AF_INET6):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in PROBES:
+            if hasattr(socket, name):
+                client.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _hand_over(transport: Any, reactor: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from io import SEEK_END
 from typing import Any
 
@@ -21,7 +20,8 @@ from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
-from twisted_appserver.hub import descriptors_of
+from twisted_appserver.half_close import keep_half_closed
+from twisted_appserver.hub import Hub
 from twisted_appserver.routing import Router
 from twisted_appserver.statuses import title
 from twisted_appserver.targets import check_host, make_call
@@ -51,11 +51,12 @@ class AppResource(Resource):
         max_body: int = 1024 * 1024,
     ) -> None:
         super().__init__()
+        self._hub = Hub(patterns.reactor if isinstance(patterns, Dispatcher) else reactor)
         if not isinstance(patterns, Dispatcher):
             router = patterns if isinstance(patterns, Router) else Router(patterns)
             executors = {"inline": InlineExecutor(), "threads": executor or ThreadExecutor(reactor)}
             patterns = Dispatcher(reactor, router, executors, "threads")
-            protect(reactor, partial(descriptors_of, reactor))
+            protect(reactor, self._hub.descriptors)
         self.dispatcher, self._max_body = patterns, max_body
 
     def render(self, request: Any) -> Any:
@@ -65,6 +66,7 @@ class AppResource(Resource):
             call = Call("", "", raw_headers=raw_headers(request), client=_client(request))
             _write(request, self.dispatcher.refuse(error, call), call)
             return NOT_DONE_YET
+        keep_half_closed(request.channel, self._hub)
         job = self.dispatcher.begin(call, lambda call, reply: _write(request, reply, call))
         if job is not None and not request.finished:
             request.notifyFinish().addErrback(lambda _: self.dispatcher.cancel(job))

@@ -25,7 +25,6 @@ class StockChannel(Counted):
     """
 
     log = Logger(namespace="twisted_appserver")
-    _finishing = False
     _expects = False  # whether the client waits for 100 Continue
     _refusal: Callable[[], None] | None = None  # that is sent after the answer to the request before
     _checked = False  # whether the head of the request that arrives was checked
@@ -165,12 +164,6 @@ class StockChannel(Counted):
     def connectionLost(self, reason: Any = None) -> None:
         self._deaf = True
         super().connectionLost(reason)
-
-    def finish(self) -> None:
-        """Close the connection after the answer to what has been received."""
-        self._finishing = True
-        if not self._handlingRequest:
-            self.loseConnection()
 
     def requestDone(self, request: Any) -> None:
         super().requestDone(request)
