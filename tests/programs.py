@@ -35,6 +35,7 @@ class Program(ProcessProtocol):
     @param environ: variables to add to the environment; C{None} takes one away.
     @ivar output: what it wrote to standard output and standard error, as it came; C{out} and C{err} are
         the two apart.
+    @ivar pid: its process id.
     @ivar ended: fires with its exit status; with the negative number of the signal that killed it.
     """
 
@@ -53,6 +54,7 @@ class Program(ProcessProtocol):
         reactor.spawnProcess(  # type: ignore[attr-defined]
             self, command[0], command, variables, str(folder)
         )
+        self.pid: int = self.transport.pid
 
     def outReceived(self, data: bytes) -> None:
         self.out += data.decode()

@@ -27,7 +27,7 @@ LEVELS = (
     "half_close resource counted stock_channel channel jobs admin client example accesslog logs",
     "site",
     "service",
-    "watching program testing",
+    "ending daemon watching program testing",
     "run tap tqueue __main__",
 )
 LEVEL = {name: number for number, line in enumerate(LEVELS) for name in line.split()}

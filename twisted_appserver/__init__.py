@@ -18,7 +18,8 @@ The modules:
   - L{jobs}: calls whose clients do not wait.
   - L{options}: the table of options; L{application} finds the user's table of patterns.
   - L{listening}: where it listens; L{admin}: what a service tells of itself.
-  - L{service}: all of it put together; L{program}: its signals and its end; L{run} starts it in one call,
+  - L{service}: all of it put together; L{program}: its signals; L{ending}: its end, and how
+    L{daemon}s report their start; L{run} starts it in one call,
     L{tap} under twistd.
   - L{watching} has code served as soon as it is saved; L{hints} shows a table to whoever writes it.
   - L{accesslog}: a line for each request; L{logs}: all that is logged, for a person or a machine.

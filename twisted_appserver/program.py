@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
-import threading
 from typing import Any
 
+from twisted_appserver.ending import HUNG, ending
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.options import CLUSTER_SERVER, Settings
 from twisted_appserver.routing import Router
@@ -15,7 +14,6 @@ from twisted_appserver.service import AppService
 from twisted_appserver.watching import watch
 
 SPARE = 64  # descriptors besides those of connections: for the log, workers, and what functions open
-PATIENCE = 0.5  # seconds that threads which hang have to end when all else has
 
 
 def raise_files(settings: Settings) -> None:
@@ -67,14 +65,15 @@ def settle() -> None:
     gc.freeze()
 
 
-def leave(service: AppService) -> None:
+def leave(service: AppService, seconds: float = 0.0) -> None:
     """
-    See that the program ends though functions hang in threads, which Python waits for. Their calls have been
-    given up, and there is nothing left to do.
+    End the program though functions hang in threads, which Python waits for. Their calls have been given up.
+
+    @param seconds: in which the program must end if no function hangs; 0 for no limit.
     """
     threads = service.dispatcher.executors.get("threads")
     if threads is not None and threads.running:
         service.log.warn("{n} functions hang in their threads; the program ends", n=threads.running)
-        timer = threading.Timer(PATIENCE, os._exit, (0,))
-        timer.daemon = True
-        timer.start()
+        seconds = HUNG
+    if seconds:
+        ending.hasten(seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,8 @@ from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
 from twisted_appserver.application import Application, refuse_while_loading
+from twisted_appserver.daemon import Report, remove_pidfile, report_for
+from twisted_appserver.ending import LONGEST, ending
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.hints import routes
 from twisted_appserver.logs import observer
@@ -141,6 +142,17 @@ class CommandService(AppService):
     """
 
     command = "appserver"
+    _twistd: Any = None
+    _report: Report | None = None
+
+    def under(self, twistd: Any) -> None:
+        """
+        Take part in how twistd starts and ends its process.
+
+        @param twistd: its options; C{None} outside of it.
+        """
+        self._twistd = twistd
+        self._report = report_for(self.command, twistd)
 
     def startService(self) -> None:
         raise_files(self._settings)
@@ -149,9 +161,15 @@ class CommandService(AppService):
             self.open()
         except (AppserverError, CannotListenError) as error:
             self._say(error)
+            remove_pidfile(self._twistd)
             sys.exit(1)
+        except Exception as error:
+            if self._report is not None:
+                self._report.problem = f"{type(error).__name__}: {error}"
+            raise
         settle()
-        self.started.addErrback(self._failed)
+        self._reactor.addSystemEventTrigger("after", "shutdown", ending.take_signal, self._reactor)
+        self.started.addCallbacks(self._succeeded, self._failed)
 
     def open(self) -> None:
         """
@@ -163,17 +181,25 @@ class CommandService(AppService):
         super().startService()
 
     def stopService(self) -> Deferred[None]:
-        return super().stopService().addCallback(lambda _: leave(self))
+        return super().stopService().addCallback(lambda _: leave(self, LONGEST))
+
+    def _succeeded(self, _: None) -> None:
+        if self._report is not None:
+            self._report.started()
 
     def _failed(self, failure: Failure) -> None:
         if self.running:
             self._say(failure.value)
-            atexit.register(os._exit, 1)  # twistd knows no other way to a status once its reactor runs
+            ending.status = 1
             self._reactor.stop()
 
     def _say(self, error: BaseException | None) -> None:
-        """To where standard error was before twistd made it part of its log."""
-        print(f"{self.command}: {error}", file=sys.__stderr__, flush=True)
+        """To where standard error was before twistd made it part of its log, or to the shell and the log."""
+        if self._report is None:
+            print(f"{self.command}: {error}", file=sys.__stderr__, flush=True)
+        else:
+            self._report.problem = str(error)
+            self.log.critical("{error}", error=error)
 
 
 def makeService(options: Options) -> AppService:
@@ -188,6 +214,7 @@ def makeService(options: Options) -> AppService:
         service = CommandService(reactor, settings, application, router)
     except AppserverError as error:
         sys.exit(f"appserver: {error}")
+    service.under(options.parent)
     if options["show-routes"]:
         print(routes(router))
     if options["check"]:

@@ -254,6 +254,14 @@ MUTATIONS = (
              "test_children.InheritanceTests.test_port_is_free_after_kill"),
     Mutation("executors/worker.py", "        if self._signals.changed:", "        if False:",
              "test_children.SignalTests.test_changes_end_with_the_call"),
+    Mutation("tap.py", 'addSystemEventTrigger("after", "shutdown", ending.take_signal, self._reactor)',
+             'addSystemEventTrigger("after", "shutdown", int)', "test_ending.AtExitTests.test_atexit_with_threads"),
+    Mutation("ending.py", "            atexit._run_exitfuncs()", "            pass",
+             "test_ending.AtExitTests.test_atexit_though_functions_hang"),
+    Mutation("tap.py", "            remove_pidfile(self._twistd)", "            pass",
+             "test_ending.DaemonTests.test_foreground_leaves_no_pidfile"),
+    Mutation("daemon.py", "            os._exit(1)", "            pass",
+             "test_ending.DaemonTests.test_daemon_that_cannot_start"),
 )  # fmt: skip
 
 

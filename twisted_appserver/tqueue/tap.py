@@ -85,6 +85,10 @@ def makeService(options: Options) -> QueueService:
     from twisted.internet import reactor
 
     try:
-        return QueueService(reactor, options.settings(), make_broker(reactor, open_store(options["store"])))
+        service = QueueService(
+            reactor, options.settings(), make_broker(reactor, open_store(options["store"]))
+        )
     except AppserverError as error:
         sys.exit(f"tqueuesrv: {error}")
+    service.under(options.parent)
+    return service
