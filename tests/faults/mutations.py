@@ -149,7 +149,7 @@ MUTATIONS = (
              "test_channel.SocketTests.test_not_read"),
     Mutation("counted.py", "        self._finishing = True\n", "", "test_shortage.StopTests.test_threaded"),
     Mutation("service.py", "        await drained\n", "", "test_command.ScriptTests.test_finishes"),
-    Mutation("program.py", "        timer.start()", "        pass", "test_life.ServerTests.test_hanging_thread"),
+    Mutation("program.py", "        ending.hasten(seconds)", "        pass", "test_life.ServerTests.test_hanging_thread"),
     Mutation("executors/worker.py", "    watch(inbound)\n", "", "test_life.ServerTests.test_server_killed"),
     Mutation("executors/crew.py", "                worker.retire()\n        self._pool.adopt", "                pass\n"
              "        self._pool.adopt", "test_life.ReplacementTests.test_renewed"),
