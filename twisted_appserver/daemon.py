@@ -2,8 +2,8 @@
 
 Strategy: twistd forks after the service has been made and before it is started. Its own report breaks off at
 100 bytes, and never comes if the daemon exits by itself. So the process that the user has started waits at
-the other end of a pipe, in a hook of its own fork. It goes on when the service has started, and otherwise prints
-one line and ends with status 1.
+the other end of a pipe, in a hook of its own fork. It goes on when the service has started, and otherwise
+prints one line and ends with status 1.
 """
 
 from __future__ import annotations
