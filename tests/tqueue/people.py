@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from twisted_appserver.tqueue.client import Empty, Full, Queue
+from twisted_appserver.tqueue.client import Empty, Full, LeaseLost, Queue
 
 LEASE = 2.0  # seconds
 MAXSIZE = 200
@@ -66,8 +66,12 @@ def consume(queue: Queue, ledger: Ledger, who: str) -> None:
         if random.random() < 0.001:
             time.sleep(2 * LEASE)  # its lease is kept alive
         ledger.write("finishing", name, time.time())
-        queue.task_done()
-        ledger.write("done", name, time.time())
+        try:
+            queue.task_done()
+        except LeaseLost:
+            ledger.write("lost", name, time.time())
+        else:
+            ledger.write("done", name, time.time())
 
 
 if __name__ == "__main__":

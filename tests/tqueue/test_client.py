@@ -114,24 +114,14 @@ class QueueTests(ClientCase):
 
     def test_refused(self) -> None:
         """What the server refuses is an error with its reason."""
-        error = self.assertRaises(client.ServerError, self.queue(name="x" * 300).qsize)
-        self.assertEqual(error.status, 400)
-
-    def test_task_done_named(self) -> None:
-        """task_done() means the oldest of this thread, or the one that is named."""
-        queue = self.queue()
-        for item in "abc":
-            queue.put(item)
-            queue.get()
-        queue.task_done("b")
-        queue.task_done()
-        self.assertEqual([held.item for held in queue._held], ["c"])
+        error = self.assertRaises(client.ServerError, self.queue()._ask, "kick", {"n": -1})
+        self.assertEqual(error.status, 422)
 
     def test_task(self) -> None:
         """A task is done at the end of its block, and released if that raises."""
         queue = self.queue()
         queue.put(1)
-        with self.assertRaises(KeyError), queue.task():
+        with self.assertRaises(KeyError), queue.task(delay=0):
             raise KeyError
         with queue.task(delay=-1) as item:  # is not looked at
             self.assertEqual((item, queue.unfinished_tasks), (1, 1))
@@ -171,7 +161,9 @@ class QueueTests(ClientCase):
         queue = self.queue()
         queue._ask("put", {}, b'{"item": {"$type": ["set", [[1]]]}}')
         self.assertRaises(ItemError, queue.get, timeout=5)
-        self.assertEqual((queue.qsize(), queue._held), (1, []))
+        stats = queue._ask("stats")
+        self.assertEqual((stats["delayed"], stats["leased"]), (1, 0))
+        self.assertRaises(ValueError, queue.task_done)
 
     def test_close(self) -> None:
         """What was got and is not done is given back at once when the queue is closed."""
@@ -318,7 +310,7 @@ class RestartTests(SynchronousTestCase):
         server.start()
         queue.task_done()
         self.assertEqual(queue.unfinished_tasks, 1)
-        queue.task_done(1)
+        queue.task_done(0)
         self.assertEqual(queue.unfinished_tasks, 0)
 
     def test_patience(self) -> None:
@@ -365,15 +357,16 @@ class AsyncTests(TestCase):
             yield queue.task_done()
         yield queue.put(3)
         yield queue.get()
-        queue._patience, port = 0.0, self.server.port
+        queue.patience, port = 0.3, self.server.port
         self.server.kill()
         for finish in (queue.task_done, queue.release):
             with self.assertRaises((ConnectError, ResponseFailed)):
                 yield finish()
         self.server.port = port
         self.server.start()
-        queue._patience = 30.0
-        yield queue.task_done()  # the server may have forgotten it: it is not known to be done
+        queue.patience = 30.0
+        with self.assertRaises(client.LeaseLost):  # the server has forgotten it
+            yield queue.task_done()
         with self.assertRaises(ValueError):
             yield queue.task_done()
         yield queue.shutdown()
@@ -387,7 +380,8 @@ class AsyncTests(TestCase):
         yield self.queue._ask("put", {}, b'{"item": {"$type": ["bytes", "x"]}}')
         with self.assertRaises(ItemError):
             yield self.queue.get()
-        self.assertEqual((yield self.queue.qsize()), 1)
+        stats = yield self.queue._ask("stats")
+        self.assertEqual((stats["delayed"], stats["leased"]), (1, 0))
         with self.assertRaises(ValueError):
             yield self.queue.task_done()
 
@@ -424,10 +418,10 @@ class AsyncTroubleTests(SynchronousTestCase):
 
         queue = AsyncQueue("http://x", "q", clock, SimpleNamespace(request=request), patience=40)
         getting = queue.get(timeout=5)
-        clock.pump([34, 2])
+        clock.pump([34, 2, 1, 34, 2])
         self.assertNoResult(getting)
         clock.pump([1, 34, 2])
-        self.assertEqual(len(asked), 2)
+        self.assertEqual(len(asked), 3)
         self.failureResultOf(getting, defer.TimeoutError)
 
     def test_no_number(self) -> None:
@@ -446,22 +440,23 @@ class AsyncTroubleTests(SynchronousTestCase):
         renewals = list[Deferred[None]]()
 
         async def ask(verb: str, *arguments: Any) -> dict[str, Any]:
-            if verb.startswith("extend"):
+            if verb == "renew":
                 renewals.append(Deferred())
                 await renewals[-1]
-            return {"task_id": "1", "delivery": 1, "task": {"item": 1}}
+            return {"task_id": "1", "delivery": 1, "task": {"item": 1}, "lost": []}
 
         queue = AsyncQueue("http://x", "q", clock := Clock(), SimpleNamespace(), lease=3)
         queue._ask = ask  # type: ignore[method-assign, assignment]
         for _ in range(3):
             queue.get()
-            clock.advance(1)
+            clock.pump([0.3] * 4)
             queue.task_done()
+        self.assertEqual(len(renewals), 3)
         queue.get()
         for renewal in list(renewals):
             renewal.callback(None)
         self.assertEqual(len(clock.getDelayedCalls()), 1)
-        clock.advance(1)
+        clock.pump([0.3] * 4)
         self.assertEqual(len(renewals), 4)
         queue.task_done()
         renewals[3].callback(None)
@@ -475,7 +470,7 @@ class AsyncTroubleTests(SynchronousTestCase):
         asking = queue.qsize()
         clock.advance(0.1)
         self.assertEqual(self.successResultOf(asking), 1)
-        queue._patience = 0
+        queue.patience = 0
         self.assertEqual(self.failureResultOf(queue.qsize(), client.ServerError).value.status, 502)
 
 

@@ -165,6 +165,21 @@ class StoreCases:
         test.assertEqual(await broker.get("q"), EMPTY)
         test.assertEqual(await broker.extend("q", number + 1000, 1.0), None)
 
+    async def renewed_together(self, test: Any, broker: Any) -> None:
+        """Many leases are renewed at once; those that are not held in that delivery are named."""
+        numbers = await put(broker, 30)
+        for _ in range(30):
+            await broker.get("q", SOON)
+        for _ in range(3):
+            await deferLater(reactor, SOON / 2)
+            test.assertEqual(await broker.renew("q", [(each, 1) for each in numbers], SOON), [True] * 30)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        await broker.done("q", numbers[0])
+        asked = [(numbers[0], 1), (numbers[1], 1), (numbers[2], 2), (numbers[3], 0), (numbers[0] + 1000, 0)]
+        test.assertEqual(await broker.renew("q", asked, None), [False, True, False, True, False])
+        test.assertEqual(await broker.renew("q", [], None), [])
+        test.assertEqual(await broker.renew("none", [(numbers[1], 1)], None), [False])
+
     async def buried(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"max_deliveries": 2})
         (number,) = await put(broker, 1)

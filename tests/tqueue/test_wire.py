@@ -242,6 +242,23 @@ class ArticleTests(WireCase):
         self.assertEqual(self.ask("/p/delete/")[1], {"worker": "p"})
         self.assertEqual(self.ask("/")[1], {"queues": {}})
 
+    def test_renew(self) -> None:
+        """Many leases are renewed by one request, which names those that are lost."""
+        ids = [self.ask("/p/put/", b"{}")[1]["task_id"] for _ in range(3)]
+        for _ in range(2):
+            self.ask("/p/get/", lease=1)
+        tasks = [{"task_id": each} for each in (*ids, "x")]
+        tasks[0]["delivery"] = 1
+        lost = [{"task_id": each, "delivery": 0} for each in (ids[2], "x")]
+        body = json.dumps({"tasks": tasks}).encode()
+        self.assertEqual(self.ask("/p/renew", body, lease=100), (200, {"worker": "p", "lost": lost}))
+        self.assertEqual(self.ask("/p/renew/", b'{"tasks": []}'), (200, {"worker": "p", "lost": []}))
+        for peeked in self.ask("/p/peek/", state="leased")[1]["tasks"]:
+            self.assertGreater(peeked["lease"], time.time() + 90)
+        for wrong in (b"{}", b"", b'{"tasks": ["x"]}', b'{"tasks": [{"task_id": "x", "delivery": -1}]}'):
+            self.assertEqual(self.ask("/p/renew/", wrong)[0], 422, wrong)
+        self.assertEqual(self.ask("/p/renew/")[0], 405)
+
     def test_gone(self) -> None:
         """A client that goes away while it waits gets no task; the next one does."""
         gone = socket.create_connection(("127.0.0.1", self.server.port))

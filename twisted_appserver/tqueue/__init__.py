@@ -10,7 +10,9 @@ The server, an ordinary application of L{twisted_appserver}:
 Its clients:
 
   - L{client}: Queue, LifoQueue and PriorityQueue, blocking, on the standard library alone.
+  - L{requests}: keys, addresses and when to repeat a request, without I/O; L{receipts}: the tasks it holds.
   - L{items}: how any item becomes a task's fields; L{connections}: the client's HTTP.
+  - L{forks}: what happens to a client in a forked process.
   - L{asynchronous}: AsyncQueue, over treq.
   - L{command}: the command line; L{work} runs a function over tasks.
 """

@@ -415,6 +415,24 @@ class Broker:
             await self._durably(self._extend(place, task, seconds))
         return task
 
+    async def renew(
+        self, name: str, tasks: list[tuple[int, int]], seconds: float | None = None
+    ) -> list[bool]:
+        """Let many leases run out only C{seconds} from now, with one write for all that must be stored."""
+        found, changed = [], []
+        for number, delivery in tasks:
+            place, task = self._leased(name, number, delivery)
+            found.append(task is not None)
+            if task is not None:
+                before = task.span
+                place.queue.extend(task, self._reactor.seconds(), seconds or place.queue.config.lease)
+                self._watch(place)
+                if task.span != before:
+                    changed.append(_row(task))
+        if changed:
+            await self._durably(self.store.write(Change(updates=changed)))
+        return found
+
     async def release(self, name: str, number: int, delay: float = 0.0, delivery: int = 0) -> Task | None:
         """Give a task back; the next one may have it, after C{delay} seconds."""
         place, task = self._leased(name, number, delivery)

@@ -1,39 +1,61 @@
 """C{queue.Queue} whose tasks live in a TQueueSrv: for threads and processes on any number of hosts.
 
-Needs the standard library only, with L{items} and L{connections} beside it. The classes, methods and
-exceptions are those of Python 3.13's C{queue}, on older Pythons too, and mean the same. What is different
-in the nature of things: a task that was got is leased to this object, which keeps the lease alive until
-C{task_done()}. If this process dies first, somebody else gets the task.
+Needs the standard library only, with L{requests}, L{receipts}, L{items}, L{connections} and L{forks} beside
+it. The classes, methods and exceptions are those of Python 3.13's C{queue}, on older Pythons too, and mean
+the same. The difference: a task that was got is leased to this object, which renews the lease until
+C{task_done()}. If this process dies first, another worker gets the task.
 """
 
 from __future__ import annotations
 
-import errno
-import json
 import logging
 import os
 import queue as standard
-import random
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import count
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from queue import Empty, Full
+from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
-from uuid import uuid4
 
-from .connections import Pool
+from .connections import NotSent, Pool
+from .forks import watch
 from .items import ItemError, from_task, sort_key, to_task
+from .receipts import BLOCK, Held, LeaseLost, Owner, Receipts, shares
+from .requests import (
+    ANSWER,
+    POLL,
+    READING,
+    WEEK,
+    Keys,
+    Retry,
+    ServerError,
+    checked_name,
+    checked_seconds,
+    delay_after,
+    may_change,
+    read,
+    trouble,
+)
 
-__all__ = ["Empty", "Full", "LifoQueue", "PriorityQueue", "Queue", "ServerError", "ShutDown"]
+__all__ = [
+    "Empty",
+    "Full",
+    "LeaseLost",
+    "LifoQueue",
+    "PriorityQueue",
+    "Queue",
+    "ServerError",
+    "ShutDown",
+    "Task",
+]
 
 log = logging.getLogger(__name__)
-POLL = 25.0  # seconds of one long poll
-READING = ("qsize", "stats", "peek", "join")  # requests without an effect; all others are sent by POST
-ANSWER = 30.0  # seconds that an answer may take longer than that
+DETAILED = frozenset(("put", "get", "join", "done", "release", "extend"))  # requests with a reason
+NOTED = 8  # attempts after which a failing request is logged: after two seconds
 
 if hasattr(standard, "ShutDown"):  # Python 3.13
     ShutDown = standard.ShutDown
@@ -43,26 +65,45 @@ else:
         """Raised when put or get is called on a queue that was shut down."""
 
 
-class ServerError(Exception):
+class Task:
     """
-    Raised when the server refuses a request.
+    A task for the length of a C{with} block; see L{Queue.task}. It may be used for one block at a time.
 
-    @ivar status: the HTTP status code.
+    @ivar item: what was got; C{None} before the block.
     """
 
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(f"{status}: {detail}")
-        self.status = status
+    def __init__(self, queue: Queue, block: bool, timeout: float | None, delay: float | None) -> None:
+        self._queue, self._asked, self._delay = queue, (block, timeout, delay), delay
+        self._held: Held | None = None
+        self.item: Any = None
 
+    @property
+    def lost(self) -> bool:
+        """
+        Whether the lease has run out, so that another worker may have got the task. A function that works for
+        long may look at this before it does what must not be done twice.
+        """
+        return self._held is not None and self._queue._receipts.lost(self._held)
 
-class _Held:
-    """A task that was got and is not done: the receipt for it."""
+    def __enter__(self) -> Any:
+        self._held = held = self._queue._get(*self._asked)
+        held.owner, self.item = BLOCK, held.item
+        self._queue._hold(held)
+        return held.item
 
-    __slots__ = ("delivery", "item", "lost", "renewed", "task_id", "thread")
-
-    def __init__(self, task_id: str, delivery: int, item: Any) -> None:
-        self.task_id, self.delivery, self.item = task_id, delivery, item
-        self.thread, self.renewed, self.lost = threading.get_ident(), time.monotonic(), False
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        held = self._held
+        if held is None or not self._queue._receipts.drop(held):
+            return  # close() has released it, or this process was forked in the block
+        if error is None:
+            self._queue._done(held, BLOCK)
+            return
+        try:
+            self._queue._finish(held, "release", delay_after(error, self._delay, held.delivery))
+        except (OSError, ServerError, LeaseLost) as trouble:  # the block's own error matters more
+            log.warning("task %s was not released, its lease will run out: %s", held.task_id, trouble)
 
 
 class Queue:
@@ -72,11 +113,12 @@ class Queue:
     @param maxsize: how many tasks may wait in it; 0 for what the queue on the server has.
     @param url: of the server.
     @param name: of the queue there; a new one of its own if C{None}.
-    @param lease: seconds after which a task that was got goes to somebody else if this process has died.
+    @param lease: seconds after which another worker gets a task that was got here if this process has died.
     @param ack: C{"auto"} if tasks are done when they are got: for those who never call C{task_done()}.
-    @param token: for a server that asks for one; what stands in the environment as C{TQUEUE_TOKEN} if
-        C{None}.
-    @param patience: seconds for which a server that cannot be reached is tried again.
+    @param token: for a server that requires one; the environment variable C{TQUEUE_TOKEN} if C{None}.
+    @param patience: seconds for which a request is repeated while the server cannot be reached.
+    @ivar patience: the same; may be changed.
+    @raise ValueError: when one of these cannot be used.
     @raise OSError: from every method, when the server cannot be reached for so long.
     @raise ServerError: from every method, when it refuses.
     """
@@ -96,17 +138,27 @@ class Queue:
     ) -> None:
         if ack not in ("manual", "auto"):
             raise ValueError(f"ack must be 'manual' or 'auto', not {ack!r}")
-        self.url, self.name = url, _named(name, type(self).__name__.lower())
-        self._lease, self._ack, self._patience = lease, ack, patience
+        if not patience >= 0:
+            raise ValueError(f"patience must be 0 or more seconds, not {patience!r}")
+        self.url, self.name = url, checked_name(name, type(self).__name__.lower())
+        self._lease, self._ack, self.patience = checked_seconds("lease", lease, WEEK), ack, patience
         self._secret = os.environ.get("TQUEUE_TOKEN", "") if token is None else token
         self._pool = Pool(url, self._secret)
-        self._lock = threading.Lock()
-        self._held: list[_Held] = []  # oldest first
-        self._numbers = count(1)
-        self._token, self._pid = uuid4().hex, os.getpid()
-        self._config = {"kind": self._kind} if self._kind else {}
-        self._config.update({"maxsize": maxsize} if maxsize else {})  # type: ignore[dict-item]
+        self._config: dict[str, Any] = {"kind": self._kind} if self._kind else {}
+        self._config.update({"maxsize": maxsize} if maxsize else {})
+        self._begin()
+        watch(self)
+
+    def _begin(self) -> None:
+        """What each process has for itself."""
+        self._receipts = Receipts(self._lease, time.monotonic)
+        self._keys, self._local, self._lock = Keys(), threading.local(), threading.Lock()
         self._beating: threading.Event | None = None
+        self._failing = False  # whether renewals fail, which is logged once
+
+    def forked(self) -> None:
+        """In a process that was forked, begin without a task: those that were got are the parent's."""
+        self._begin()
 
     # As in the standard library.
 
@@ -133,7 +185,9 @@ class Queue:
         """
         held = self._get(block, timeout)
         if self._ack == "auto":
-            self._finish(held, "done")
+            held.owner = BLOCK
+            with suppress(OSError):  # it is tried again
+                self._quietly(self._done, held, BLOCK)
         else:
             self._hold(held)
         return held.item
@@ -148,24 +202,26 @@ class Queue:
 
     def task_done(self, item: Any = None) -> None:
         """
-        The oldest task that this thread got is done; if it has none, the oldest of any thread's. Those of
-        C{task()} and C{tasks()} are not meant.
+        Finish the task that this thread got last, of those that it has not finished. A thread that has none
+        finishes the oldest one of the other threads. The tasks of C{task()} and C{tasks()} are not meant.
 
-        @param item: the one that is done, if it is another one.
+        @param item: finish this one instead, whichever thread got it; the last one got if several are equal.
         @raise ValueError: when there is none.
-        @raise OSError: when the server cannot be reached; the task stays with this thread.
+        @raise LeaseLost: when its lease had run out; another worker may have got it.
+        @raise OSError: when the server cannot be reached. The task is then finished in the background as soon
+            as it can be. C{task_done()} may be repeated, and means the same task until the thread gets one.
         """
-        self._look_for_fork()
-        with self._lock:
-            held = self._oldest(item)
-            if held is None:
-                raise ValueError("task_done() called too many times")
-            self._held.remove(held)
-        try:
-            self._finish(held, "done")
-        except BaseException:  # it is not known to be done, and can be tried again
-            self._hold(held, first=True)
-            raise
+        owner = self._owner()
+        self._done(self._receipts.take(item, owner), owner)
+
+    def is_lost(self, item: Any = None) -> bool:
+        """
+        Whether the lease of the task that C{task_done(item)} would finish has run out, so that another worker
+        may have got it.
+
+        @raise ValueError: when there is no such task.
+        """
+        return self._receipts.lost(self._receipts.find(item, self._owner()))
 
     def join(self) -> None:
         """Wait until every task that was ever put is done, by whomever."""
@@ -214,52 +270,49 @@ class Queue:
 
     # Beyond the standard library.
 
-    @contextmanager
-    def task(self, block: bool = True, timeout: float | None = None, delay: float = 0.0) -> Iterator[Any]:
+    def task(self, block: bool = True, timeout: float | None = None, delay: float | None = None) -> Task:
         """
-        Get a task for the length of a block: it is done at its end, or released if that raises.
+        Get a task for the length of a block: C{with queue.task() as item:}. It is done at the block's end, or
+        released if that raises. With C{with (task := queue.task()) as item:} the block can look at
+        C{task.lost}.
 
-        @param delay: seconds until a task that was released may be got again.
+        @param delay: seconds until a task that was released may be got again; if C{None}, 1 second after the
+            first failure, 2 after the second, 4, and so on up to 300.
+        @raise LeaseLost: at the block's end, when the lease had run out: another worker may have the task.
+        @raise OSError: at the block's end, when the server cannot be reached. The task is then finished in
+            the background as soon as it can be.
         """
-        held = self._get(block, timeout, delay)
-        held.thread = 0  # not one that task_done() means
-        self._hold(held)
-        done = False
-        try:
-            yield held.item
-            done = True
-        finally:
-            self._look_for_fork()
-            with self._lock:
-                if kept := held in self._held:  # unless close() gave it back
-                    self._held.remove(held)
-            if kept:
-                self._finish(held, "done" if done else "release", delay)
+        return Task(self, block, timeout, delay)
 
     def tasks(self) -> Iterator[Any]:
         """
         Get task after task until the queue is shut down. Each is done when the next one is asked for; the
-        one at which the loop is left, by C{break} or an exception, is released.
+        one at which the loop is left, by C{break} or an exception, is released. A lost lease is logged, and
+        the loop goes on. In a process that is forked in the loop, the loop ends.
         """
-        while True:
+        process = os.getpid()
+        while process == os.getpid():
             try:
                 with self.task() as item:
                     yield item
+            except LeaseLost as error:
+                log.warning("%s", error)
             except ShutDown:
                 return
 
     def close(self) -> None:
         """Release what was got and is not done, and close the connections. It may be used again."""
-        self._look_for_fork()
-        with self._lock:
-            held, self._held = self._held, []
-        for each in held:
-            self._finish(each, "release")
-        self._pool.close()
+        try:
+            for held in list(self._receipts.undone):
+                self._quietly(self._done, held, BLOCK)
+            for held in self._receipts.drop_all():
+                self._quietly(self._finish, held, "release")
+        finally:
+            self._pool.close()
 
     def __reduce__(self) -> Any:
         """The same queue for another process, which begins without a task of its own."""
-        return _same, (type(self), self.url, self.name, self._lease, self._ack, self._patience, self._secret)
+        return _same, (type(self), self.url, self.name, self._lease, self._ack, self.patience, self._secret)
 
     # How.
 
@@ -267,103 +320,156 @@ class Queue:
         """What a put says about an item's place."""
         return {}
 
-    def _get(self, block: bool, timeout: float | None, delay: float = 0.0) -> _Held:
+    def _get(self, block: bool, timeout: float | None, delay: float | None = None) -> Held:
         query = {"key": self._key(), "lease": self._lease}
         for wait in _waits(block, timeout):
             answer = self._ask("get", query, None, wait)
             if answer["task_id"]:
-                held = _Held(answer["task_id"], answer["delivery"], None)
+                until = time.monotonic() + self._lease
+                held = Held(answer["task_id"], answer["delivery"], self._owner(), until)
                 try:
                     held.item = from_task(answer["task"])
-                except ItemError:
-                    self._finish(held, "release", delay)
+                except ItemError as error:
+                    self._finish(held, "release", delay_after(error, delay, held.delivery))
                     raise
                 return held
             if answer["reason"] == "shutdown":
                 raise ShutDown
         raise Empty
 
-    def _hold(self, held: _Held, first: bool = False) -> None:
+    def _owner(self) -> Owner:
+        """This thread, as the owner of tasks."""
+        try:
+            return self._local.owner  # type: ignore[no-any-return]
+        except AttributeError:
+            owner = self._local.owner = Owner()
+            return owner
+
+    def _hold(self, held: Held) -> None:
+        self._receipts.add(held)
+        self._start_beating()
+
+    def _start_beating(self) -> None:
         with self._lock:
-            self._held.insert(0 if first else len(self._held), held)
             if self._beating is None:
                 self._beating = threading.Event()
                 weakref.finalize(self, self._beating.set).atexit = False
-                arguments = (weakref.ref(self), self._beating, self._lease / 3)
+                arguments = (weakref.ref(self), self._beating, self._lease / 12)
                 threading.Thread(target=_beat, args=arguments, name="tqueue-lease", daemon=True).start()
 
-    def _oldest(self, item: Any) -> _Held | None:
-        meant = [held for held in self._held if held.thread]
-        if item is not None:
-            return next((held for held in meant if held.item is item or held.item == item), None)
-        here = threading.get_ident()
-        return next((held for held in meant if held.thread == here), meant[0] if meant else None)
-
-    def _finish(self, held: _Held, verb: str, delay: float = 0.0) -> None:
-        query = {"delivery": held.delivery, **({"delay": delay} if verb == "release" else {})}
-        answer = self._ask(f"{verb}/{held.task_id}", query)
-        if not answer["task_id"] and not answer["repeated"]:
-            log.warning(
-                "the lease of task %s of %s had run out before it was %s", held.task_id, self.name, verb
-            )
-
-    def _renew(self, held: _Held) -> None:
-        """Extend a lease: in the thread that does so, while the task is worked on."""
+    def _done(self, held: Held, owner: Owner) -> None:
+        """Finish a task; if the server cannot be reached, in the background too."""
         try:
-            answer = self._ask(f"extend/{held.task_id}", {"delivery": held.delivery, "lease": self._lease})
-        except (OSError, ServerError) as error:
-            log.warning("the lease of task %s could not be extended: %s", held.task_id, error)
-            return
-        held.renewed, held.lost = time.monotonic(), not answer["task_id"]
+            with self._receipts.finishing(held, owner):
+                self._finish(held, "done")
+        finally:
+            if self._receipts.undone:
+                self._start_beating()
 
-    def _look_for_fork(self) -> None:
-        """In a process that was forked, begin without a task: those that were got are the parent's."""
-        if self._pid != os.getpid():
-            self._token, self._pid = uuid4().hex, os.getpid()
-            self._held, self._beating, self._lock = [], None, threading.Lock()
+    def _quietly(self, finish: Callable[..., None], *arguments: Any) -> None:
+        """Finish a task, where nobody can do anything about a lost lease."""
+        try:
+            finish(*arguments)
+        except LeaseLost as error:
+            log.warning("%s", error)
+
+    def _finish(self, held: Held, verb: str, delay: float = 0.0, once: bool = False) -> None:
+        """
+        @param once: whether not to try again now.
+        @raise LeaseLost: when the task was not leased any more.
+        """
+        if held.over and not held.gone:
+            return
+        query = {"delivery": held.delivery, **({"delay": delay} if verb == "release" else {})}
+        retry, limit = self._once() if once else (Retry(lambda: self.patience, time.monotonic), ANSWER)
+        with self._receipts.asking(held):
+            try:
+                answer = self._ask(f"{verb}/{held.task_id}", query, None, 0.0, retry, limit)
+            except OSError:
+                held.sent |= retry.sent
+                raise
+        self._receipts.settle(held, answer["task_id"], retry.sent, verb)
+
+    def _once(self) -> tuple[Retry, float]:
+        """For a request that is made now or later: no patience, and a limit that leaves time for another."""
+        return Retry(float, time.monotonic), max(self._lease / 4, 1.0)
+
+    def _renew(self) -> None:
+        """Renew the leases that need it, and finish what could not be finished: in a thread for that."""
+        try:
+            for share, body in shares(self._receipts.due()):
+                since = time.monotonic()
+                answer = self._ask("renew", {"lease": self._lease}, body, 0.0, *self._once())
+                self._receipts.renewed(share, since, answer["lost"])
+            for held in list(self._receipts.undone):
+                with self._receipts.finishing(held, BLOCK):
+                    self._finish(held, "done", once=True)
+            self._failing = False
+        except (OSError, ServerError, LeaseLost) as error:
+            if not self._failing:
+                log.warning("leases are not renewed, or a task of %s is not done: %s", self.name, error)
+            self._failing = True
 
     def _key(self) -> str:
-        """Names a request, so that it can be repeated: no two are named alike, in any process."""
-        self._look_for_fork()
-        return f"{self._token}.{threading.get_ident():x}:{next(self._numbers)}"
+        """Names a request, so that it can be repeated."""
+        return self._keys.next(f"{threading.get_ident():x}")
 
     def _ask(
-        self, verb: str, query: dict[str, Any] | None = None, body: bytes | None = None, wait: float = 0.0
+        self,
+        verb: str,
+        query: dict[str, Any] | None = None,
+        body: bytes | None = None,
+        wait: float = 0.0,
+        retry: Retry | None = None,
+        limit: float = ANSWER,
     ) -> dict[str, Any]:
         """
         Make a request until it is answered. Every request may be repeated: keys make sure of it.
 
-        @return: the answer, with C{repeated}, which tells whether an earlier answer may have been lost.
+        @param wait: seconds for which the server may wait.
+        @param limit: seconds for which an answer may take longer than that.
+        @return: the answer, with C{again}: whether an earlier answer may have been lost.
         """
         if self._config:
             with self._lock:
                 if self._config:
-                    self._request("config", self._config)
+                    self._request("config", self._config, None, 0.0, None, ANSWER)
                     self._config = {}
-        return self._request(verb, query, body, wait)
+        return self._request(verb, query, body, wait, retry, limit)
 
     def _request(
-        self, verb: str, query: dict[str, Any] | None, body: bytes | None = None, wait: float = 0.0
+        self,
+        verb: str,
+        query: dict[str, Any] | None,
+        body: bytes | None,
+        wait: float,
+        retry: Retry | None,
+        limit: float,
     ) -> dict[str, Any]:
-        if verb.partition("/")[0] in ("put", "get", "join", "done", "release", "extend"):
+        if verb.partition("/")[0] in DETAILED:
             query = {**(query or {}), "timeout": wait, "detail": 1}
         if body is None and verb not in READING:
             body = b""
         path = f"/{quote(self.name, safe='')}/{verb}" + (f"?{urlencode(query)}" if query else "")
-        failing, pause, error = 0.0, 0.02, OSError()
+        retry = retry or Retry(lambda: self.patience, time.monotonic)
         while True:
+            sent, after = True, 0.0
             try:
-                status, answer, again = self._pool.request(path, body, wait + ANSWER)
-                if status < 500:
-                    return {**_read(status, answer), "repeated": again or bool(failing)}
-                error = _trouble(status, answer)
+                answer = self._pool.request(path, body, wait + limit)
+                if not may_change(answer.status):
+                    retry.sent |= answer.again
+                    return {**read(answer.status, answer.body), "again": retry.sent}
+                error, after = trouble(answer.status, answer.body), answer.wait
+            except NotSent as caught:
+                error, sent = caught.error, False
             except OSError as caught:
                 error = caught
-            failing = failing or time.monotonic()
-            if time.monotonic() - failing + pause > self._patience:
+            pause = retry.failed(sent, after)
+            if pause is None:
                 raise error
-            time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, 1.0)
+            if retry.attempts == NOTED:
+                log.warning("%s of %s is tried again while there is patience: %s", verb, self.name, error)
+            time.sleep(pause)
 
 
 class LifoQueue(Queue):
@@ -388,13 +494,6 @@ def _same(
     return kind(0, url, name, lease=lease, ack=ack, patience=patience, token=token)
 
 
-def _named(name: str | None, kind: str) -> str:
-    """The name of a queue, a new one if there is none. C{/-/} is where the server's own pages are."""
-    if name is not None and (name in ("", "-") or "/" in name):
-        raise ValueError(f"a queue's name must not be empty, '-' or have a slash, like {name!r}")
-    return name or f"{kind}-{uuid4().hex}"
-
-
 def _waits(block: bool, timeout: float | None) -> Iterator[float]:
     """How long to wait at the server, time after time."""
     if not block:
@@ -408,32 +507,11 @@ def _waits(block: bool, timeout: float | None) -> Iterator[float]:
         yield min(POLL, left)
 
 
-def _read(status: int, answer: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(answer)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise ServerError(status, f"the answer is no JSON object: {answer[:100]!r}")
-    if status >= 400:
-        raise ServerError(status, str(document.get("detail", "")))
-    return document
-
-
-def _trouble(status: int, answer: bytes) -> OSError:
-    """The error for an answer that may be another one a little later."""
-    number = errno.ENOSPC if status == 507 else errno.EAGAIN
-    return OSError(number, f"the server answers {status}: {answer[:200].decode('utf-8', 'replace')}")
-
-
 def _beat(reference: weakref.ref[Queue], stop: threading.Event, pause: float) -> None:
     """In a thread: keep alive the leases of a queue, as long as there is that object."""
-    while not stop.wait(pause / 4):
+    while not stop.wait(pause):
         here = reference()
         if here is None or here._beating is not stop:
             return
-        due = time.monotonic() - pause
-        for held in [each for each in here._held if each.renewed < due and not each.lost]:
-            if held in here._held:
-                here._renew(held)
+        here._renew()
         del here

@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
+from urllib.parse import quote
 
-from .client import Empty, Full, Queue, ServerError, ShutDown
-from .work import Progress, Work, function_named
+from .client import Empty, Full, LeaseLost, Queue, ServerError, ShutDown
+from .items import RESERVED
+from .requests import WEEK, checked_key
+from .work import Progress, StopSignals, Work, function_named
 
-WEEK = 7 * 86400.0  # seconds; a server takes leases up to that, and delays of 53 of them
+PATIENCE = 10.0  # seconds, but for work
 
 
-def _print(document: dict[str, Any]) -> None:
-    for name in ("repeated", "reason", "delivery"):
+def _print(document: dict[str, Any], *more: str) -> None:
+    for name in {"again", "reason", "delivery"}.difference(more):
         document.pop(name, None)
     print(json.dumps(document, ensure_ascii=False))
 
@@ -53,14 +56,19 @@ def _text(words: Sequence[str]) -> dict[str, Any]:
 
 
 def put(queue: Queue, given: argparse.Namespace) -> int:
-    if given.key and not given.field:
+    if given.key is not None and not given.field:
         raise ValueError("--key names one put: give the task's fields with it, not lines")
     lines: Any = (
         [given.field] if given.field else ([line.rstrip("\r\n")] for line in sys.stdin if line.strip())
     )
     for words in lines:
-        body = json.dumps(_text(words), ensure_ascii=False).encode()
-        key = {"key": given.key or queue._key()}
+        fields = _text(words)
+        if fields.pop(RESERVED, queue.name) != queue.name:
+            raise ValueError(
+                f"the name {RESERVED!r} is reserved for the queue's own: name the field otherwise"
+            )
+        body = json.dumps(fields, ensure_ascii=False).encode()
+        key = {"key": queue._key() if given.key is None else checked_key(given.key)}
         answer = queue._ask("put", {**key, **_options(given, "priority", "delay")}, body, given.timeout)
         if not answer["task_id"]:
             raise ShutDown if answer["reason"] == "shutdown" else Full
@@ -73,14 +81,15 @@ def get(queue: Queue, given: argparse.Namespace) -> int:
     answer = queue._ask("get", query, None, given.timeout)
     if not answer["task_id"]:
         raise ShutDown if answer["reason"] == "shutdown" else Empty
-    _print(answer)
+    _print(answer, "delivery")
     return 0
 
 
 def done(queue: Queue, given: argparse.Namespace) -> int:
-    answer = queue._ask(f"done/{given.task_id}")
+    answer = queue._ask(f"done/{quote(given.task_id, safe='')}", _options(given, "delivery"))
+    is_done = answer["task_id"] or answer["again"]
     _print(answer)
-    return 0 if answer["task_id"] else 1
+    return 0 if is_done else 1
 
 
 def qsize(queue: Queue, given: argparse.Namespace) -> int:
@@ -100,7 +109,7 @@ def peek(queue: Queue, given: argparse.Namespace) -> int:
 
 
 def kick(queue: Queue, given: argparse.Namespace) -> int:
-    _print(queue._ask("kick", {"n": given.n}))
+    _print(queue._ask("kick", {"n": given.n, "key": queue._key()}))
     return 0
 
 
@@ -126,18 +135,14 @@ def watch(queue: Queue, given: argparse.Namespace) -> int:
 
 def work(queue: Queue, given: argparse.Namespace) -> int:
     crew = Work(queue, function_named(given.function), given.threads, given.delay)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: crew.stop())
+    StopSignals(crew, sys.stderr)
     crew.start()
     progress = Progress(crew, queue, sys.stderr) if sys.stderr.isatty() else None
     while crew.alive:
         time.sleep(0.1 if progress is None else 0.5)
         if progress is not None:
             progress.show()
-    print(
-        f"\n{crew.done} done, {crew.failed} failed" if progress else f"{crew.done} done, {crew.failed} failed"
-    )
-    queue.close()
+    print(f"{'' if progress is None else chr(10)}{crew.done} done, {crew.failed} failed, {crew.lost} lost")
     if crew.error is not None:
         raise crew.error
     return 0
@@ -175,7 +180,14 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb(get, "Get a task, on lease.")
     sub.add_argument("--timeout", type=float, default=0.0, metavar="S", help="seconds to wait for one")
     sub.add_argument("--lease", type=float, metavar="S", help="seconds until somebody else may have it")
-    verb(done, "Say that a task is done.").add_argument("task_id", metavar="ID")
+    sub = verb(done, "Finish a task.")
+    sub.add_argument("task_id", metavar="ID")
+    sub.add_argument(
+        "--delivery",
+        type=int,
+        metavar="N",
+        help="as get printed it: do nothing if another worker has the task",
+    )
     verb(qsize, "Print how many tasks wait.")
     verb(stats, "Print all figures of a queue.")
     sub = verb(peek, "Print the first tasks, without getting them.")
@@ -196,9 +208,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--delay",
         type=_at_least(0.0, 53 * WEEK),
-        default=1.0,
         metavar="S",
-        help="until a failed task is tried again",
+        help="until a failed task is tried again; by default 1, 2, 4, ... 300",
+    )
+    sub.add_argument(
+        "--patience",
+        type=_at_least(0.0),
+        default=math.inf,
+        metavar="S",
+        help="seconds to wait for a server that cannot be reached; for ever by default",
     )
     return parser
 
@@ -210,14 +228,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = _parser().parse_args(arguments)
     try:
-        lease = getattr(given, "lease", None) or 60.0
-        return int(given.function_of(Queue(0, given.url, given.name, lease=lease, patience=10.0), given))
+        lease, patience = getattr(given, "lease", None) or 60.0, getattr(given, "patience", PATIENCE)
+        with closing(Queue(0, given.url, given.name, lease=lease, patience=patience)) as queue:
+            return int(given.function_of(queue, given))
     except (Empty, Full, ShutDown) as error:
         print(
             f"tqueue: the queue is {type(error).__name__.lower().replace('shutd', 'shut d')}", file=sys.stderr
         )
         return 1
-    except (OSError, ServerError, ValueError, TypeError) as error:
+    except (OSError, ServerError, LeaseLost, ValueError, TypeError) as error:
         print(f"tqueue: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
-from base64 import b64encode
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from .forks import watch
+from .requests import read_address, retry_after
 
 LONGEST = 1e6  # seconds that are waited for a byte, whatever is asked: a socket does not take any number
 
 
 class AnswerError(OSError):
     """Raised when what came back is no HTTP, or ends too early."""
+
+
+class NotSent(Exception):
+    """
+    Raised when a request was not sent, because there was no connection.
+
+    @ivar error: the reason.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Answer(NamedTuple):
+    """
+    @ivar wait: seconds for which the server asks to wait before the next attempt.
+    @ivar again: whether the request was made before, and that answer may have been lost.
+    """
+
+    status: int
+    body: bytes
+    wait: float
+    again: bool
 
 
 class Connection:
@@ -29,12 +56,21 @@ class Connection:
             self._socket = ssl.create_default_context().wrap_socket(plain, server_hostname=host)
         self._file = self._socket.makefile("rb")
 
-    def exchange(self, request: bytes, timeout: float) -> tuple[int, bytes, bool]:
+    @property
+    def stale(self) -> bool:
+        """Whether the server has closed the connection, or sent what nobody asked for."""
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            return bool(poll.poll(0))
+        return bool(select.select([self._socket], [], [], 0)[0])
+
+    def exchange(self, request: bytes, timeout: float) -> tuple[int, bytes, float, bool]:
         """
         Send a request and read its answer.
 
         @param timeout: seconds that may pass without a byte.
-        @return: the status, the body, and whether the connection stays open.
+        @return: the status, the body, the seconds of C{Retry-After}, and whether the connection stays open.
         """
         self._socket.settimeout(min(timeout, LONGEST))
         self._socket.sendall(request)
@@ -45,15 +81,25 @@ class Connection:
                 raise AnswerError(f"the answer is no HTTP: {b' '.join(words)!r}")
             status, headers = int(words[1]), dict(self._headers())
         keep = headers.get(b"connection", b"").lower() != b"close" and words[0] == b"HTTP/1.1"
+        wait = retry_after(headers[b"retry-after"].decode("latin-1")) if b"retry-after" in headers else 0.0
         if b"chunked" in headers.get(b"transfer-encoding", b"").lower():
-            return status, b"".join(self._chunks()), keep
+            return status, b"".join(self._chunks()), wait, keep
         if b"content-length" in headers:
-            return status, self._read(int(headers[b"content-length"])), keep
-        return status, b"" if status in (204, 304) else self._file.read(), status in (204, 304) and keep
+            return status, self._read(int(headers[b"content-length"])), wait, keep
+        empty = status in (204, 304)
+        return status, b"" if empty else self._file.read(), wait, empty and keep
 
     def close(self) -> None:
         self._file.close()
         self._socket.close()
+
+    def abandon(self) -> None:
+        """
+        In a forked process, close its copy of the socket. Buffers and locks are left alone: a thread of the
+        parent may have been using them.
+        """
+        with suppress(OSError):
+            os.close(self._socket.detach())
 
     def _line(self) -> bytes:
         line = self._file.readline(65537)
@@ -80,16 +126,6 @@ class Connection:
             pass
 
 
-def authorization(parts: SplitResult, token: str) -> str:
-    """What shows a server who asks: the token, or the name and password of its url; empty for neither."""
-    if token:
-        return f"Bearer {token}"
-    if parts.username is None:
-        return ""
-    words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return "Basic " + b64encode(words.encode()).decode()
-
-
 class Pool:
     """
     Connections to one server, kept open between requests. Safe from any thread, and after a fork.
@@ -100,63 +136,88 @@ class Pool:
     """
 
     def __init__(self, url: str, token: str = "") -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"the url must be like http://localhost:8082, not {url!r}")
-        self._secure = parts.scheme == "https"
-        self._host, self._port = parts.hostname, parts.port or (443 if self._secure else 80)
-        self._path, self._netloc = parts.path.rstrip("/"), parts.netloc.rpartition("@")[2]
-        self._proof = f"Authorization: {proof}\r\n" if (proof := authorization(parts, token)) else ""
+        self._address = address = read_address(url, token)
+        self._head = f"Host: {address.netloc}\r\n"
+        if address.authorization:
+            self._head += f"Authorization: {address.authorization}\r\n"
         self._idle: deque[Connection] = deque()
-        self._pid = os.getpid()
+        self._open: set[Connection] = set()
+        watch(self)
 
-    def request(self, path: str, body: bytes | None, timeout: float) -> tuple[int, bytes, bool]:
+    def request(self, path: str, body: bytes | None, timeout: float) -> Answer:
         """
         GET a path below the server's, or POST JSON to it.
 
         @param timeout: seconds that may pass without a byte.
-        @return: status, body, and whether the request was made before, and its answer may have been lost.
-        @raise OSError: when the server cannot be reached, or its answer does not arrive. If that happens on
-            a connection that was idle, the server may have closed it: it is tried on a new one.
+        @raise NotSent: when the server cannot be reached.
+        @raise OSError: when the answer does not arrive. If that happens on a connection that was idle, the
+            server may have closed it: it is tried on a new one.
         """
-        head = f"{'GET' if body is None else 'POST'} {self._path}{path} HTTP/1.1\r\nHost: {self._netloc}\r\n"
-        head += self._proof
+        method = "GET" if body is None else "POST"
+        head = f"{method} {self._address.path}{path} HTTP/1.1\r\n{self._head}"
         if body is not None:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         request = head.encode("ascii") + b"\r\n" + (body or b"")
-        if self._pid != os.getpid():
-            self._idle, self._pid = deque(), os.getpid()
         again = False
-        while True:
+        while (connection := self._take()) is not None:
             try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection = Connection(self._host, self._port, self._secure, min(timeout, 10.0))
-                return *self._exchange(connection, request, timeout), again
-            try:
-                return *self._exchange(connection, request, timeout), again
+                return Answer(*self._exchange(connection, request, timeout), again)
             except TimeoutError:
                 raise
             except OSError:
                 again = True
+        try:
+            connection = self._connect(min(timeout, 10.0))
+        except OSError as error:
+            if again:
+                raise
+            raise NotSent(error) from error
+        return Answer(*self._exchange(connection, request, timeout), again)
 
-    def _exchange(self, connection: Connection, request: bytes, timeout: float) -> tuple[int, bytes]:
+    def _connect(self, timeout: float) -> Connection:
+        address = self._address
+        connection = Connection(address.host, address.port, address.secure, timeout)
+        self._open.add(connection)
+        return connection
+
+    def _take(self) -> Connection | None:
+        """An idle connection, if there is one that the server has not closed."""
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            if not connection.stale:
+                return connection
+            self._close(connection)
+
+    def _exchange(self, connection: Connection, request: bytes, timeout: float) -> tuple[int, bytes, float]:
         keep = False
         try:
-            status, answer, keep = connection.exchange(request, timeout)
-            return status, answer
+            status, answer, wait, keep = connection.exchange(request, timeout)
+            return status, answer, wait
         except ValueError as error:
             raise AnswerError(f"the answer is no HTTP: {error}") from error
         finally:
             if keep:
                 self._idle.append(connection)
             else:
-                connection.close()
+                self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        connection.close()
+
+    def forked(self) -> None:
+        """The connections are the parent's."""
+        for connection in list(self._open):
+            connection.abandon()
+        self._idle, self._open = deque(), set()
 
     def close(self) -> None:
         """Close what is idle."""
         while self._idle:
-            self._idle.pop().close()
+            self._close(self._idle.pop())
 
     def __reduce__(self) -> Any:
         raise TypeError("a pool of connections cannot be sent to another process")

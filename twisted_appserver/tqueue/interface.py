@@ -82,6 +82,14 @@ class IBroker(Interface):
     async def extend(name: str, number: int, seconds: float | None, delivery: int) -> Task | None:
         """Have a lease run out so many seconds from now."""
 
+    async def renew(name: str, tasks: list[tuple[int, int]], seconds: float | None) -> list[bool]:
+        """
+        Have many leases run out so many seconds from now.
+
+        @param tasks: numbers and deliveries.
+        @return: for each, whether it is leased.
+        """
+
     async def release(name: str, number: int, delay: float, delivery: int) -> Task | None:
         """Give a leased task back."""
 

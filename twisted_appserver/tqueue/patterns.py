@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Coroutine
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from zope.interface import implementer
@@ -30,7 +30,7 @@ from twisted_appserver.variables import read_body, read_query
 T = TypeVar("T")
 
 READING = ("qsize", "peek", "join", "stats")
-CHANGING = ("kick", "shutdown", "purge", "delete")
+CHANGING = ("kick", "renew", "shutdown", "purge", "delete")
 FINISHING = ("extend", "release", "bury")  # requests about one task
 JSON = (("content-type", "application/json"),)
 LONGEST_NAME, LONGEST_KEY = 200, 500  # characters
@@ -84,6 +84,19 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("key and order must not have the character NUL")
 
 
+class Leased(msgspec.Struct, frozen=True):
+    """A task that is to be renewed; C{delivery} is 0 for any."""
+
+    task_id: str
+    delivery: Annotated[int, msgspec.Meta(ge=0, le=MOST)] = 0
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """The body of a request to renew leases."""
+
+    tasks: list[Leased]
+
+
 NOTHING = Query()
 QUERY = Converter(Query, finite=False)
 
@@ -124,6 +137,17 @@ def read_task(call: Call, worker: str) -> bytes:
         fields = msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
         del fields["worker"]
     return msgspec.json.encode(fields)
+
+
+def read_renewal(call: Call) -> list[Leased]:
+    """
+    @raise HTTPError: 422 when the body does not name tasks.
+    """
+    fields = read_body(call.body, call.content_type)[0] if call.body else {}
+    try:
+        return msgspec.convert(fields, Renewal).tasks
+    except msgspec.ValidationError as error:
+        raise HTTPError(422, f"the body must be like {{'tasks': [{{'task_id': ...}}]}}: {error}") from None
 
 
 @implementer(INeeded)
@@ -227,6 +251,15 @@ class Wire:
         query, number = read_options(call), self._number(worker, task_id)
         found = await self._ask(self._broker.extend(worker, number, query.lease, query.delivery))
         return self._about(worker, found, query)
+
+    async def renew(self, call: Call, worker: str) -> dict[str, Any]:
+        """Keep many leased tasks for longer. Returns those that are not leased any more."""
+        self._check(worker)
+        query, tasks = read_options(call), read_renewal(call)
+        numbers = [(self._number(worker, task.task_id), task.delivery) for task in tasks]
+        kept = await self._ask(self._broker.renew(worker, numbers, query.lease))
+        lost = [task for task, is_kept in zip(tasks, kept, strict=True) if not is_kept]
+        return {"worker": worker, "lost": lost}
 
     async def release(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Give a leased task back."""

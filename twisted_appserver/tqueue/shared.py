@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -127,6 +127,19 @@ class SharedBroker:
     ) -> Task | None:
         request = Request("extend", name, number=number, delivery=delivery, seconds=seconds)
         return await self._ask(request)  # type: ignore[no-any-return]
+
+    async def renew(
+        self, name: str, tasks: list[tuple[int, int]], seconds: float | None = None
+    ) -> list[bool]:
+        asked = [
+            self._ask(Request("extend", name, number=number, delivery=delivery, seconds=seconds))
+            for number, delivery in tasks
+        ]
+        try:
+            answers = await gatherResults(asked, consumeErrors=True)
+        except FirstError as error:
+            raise error.subFailure.value from None  # type: ignore[misc]
+        return [task is not None for task in answers]
 
     async def release(self, name: str, number: int, delay: float = 0.0, delivery: int = 0) -> Task | None:
         request = Request("release", name, number=number, delivery=delivery, delay=delay)

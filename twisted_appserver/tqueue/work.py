@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+import signal
 import sys
 import threading
 import time
@@ -11,8 +14,14 @@ from contextvars import Context
 from importlib import import_module
 from typing import Any, TextIO
 
-from .client import Empty, Queue, ServerError, ShutDown
+from twisted_appserver.children import protect
+
+from .client import Empty, LeaseLost, Queue, ServerError, ShutDown
+from .forks import leave
 from .items import ItemError
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+LAST = 10.0  # seconds of patience with the server once the work is to stop
 
 
 def function_named(target: str) -> Callable[[Any], Any]:
@@ -29,6 +38,8 @@ def function_named(target: str) -> Callable[[Any], Any]:
         raise ValueError(f"there is no function {target!r}: {error}") from None
     if not callable(function):
         raise ValueError(f"{target} cannot be called")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise ValueError(f"{target} must be a plain function: a coroutine or generator would not run")
     return function  # type: ignore[no-any-return]
 
 
@@ -38,22 +49,26 @@ class TaskFailed(Exception):
 
 class Work:
     """
-    Threads that get a task, call the function with it, and say that it is done. Where the function raises,
-    whatever it is, or the task is no item, it is released, for the next one, after C{delay} seconds.
+    Threads that get a task, call the function with it, and finish it. Where the function raises, whatever it
+    is, or the task is no item, it is released. A process that the function forks ends when the function
+    returns or raises in it.
 
-    @ivar done: how many tasks are done.
-    @ivar failed: how often that was so.
+    @param delay: seconds until a failed task is tried again; C{None} for 1, 2, 4, ... 300.
+    @ivar done: how many tasks are done; the server counts them too.
+    @ivar failed: how many times a task was released.
+    @ivar lost: how many times the function returned after the lease of its task had run out.
     @ivar error: why the work ended, if it was not told to.
     """
 
     def __init__(
-        self, queue: Queue, function: Callable[[Any], Any], threads: int, delay: float = 1.0
+        self, queue: Queue, function: Callable[[Any], Any], threads: int, delay: float | None = None
     ) -> None:
         self._queue, self._function, self._delay = queue, function, delay
-        self.done = self.failed = 0
+        self.done = self.failed = self.lost = 0
         self.error: Exception | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._threads = [threading.Thread(target=self._loop) for _ in range(threads)]
 
     def start(self) -> None:
@@ -63,6 +78,7 @@ class Work:
     def stop(self) -> None:
         """Get no further tasks; those at hand are finished. May be called from a signal handler."""
         self._stopping.set()
+        self._queue.patience = min(self._queue.patience, LAST)
 
     @property
     def alive(self) -> bool:
@@ -81,6 +97,9 @@ class Work:
             except ItemError:
                 traceback.print_exc()
                 self._count(failed=1)
+            except LeaseLost as error:
+                print(error, file=sys.stderr)
+                self._count(lost=1)
             except ShutDown:
                 return
             except (OSError, ServerError) as error:
@@ -91,13 +110,40 @@ class Work:
         try:
             Context().run(self._function, item)  # so that nothing in a context carries over to the next task
         except BaseException as error:  # sys.exit() too; Ctrl-C is the main thread's
+            if os.getpid() != self._process:
+                leave(error)
             traceback.print_exc()
             raise TaskFailed from error
+        if os.getpid() != self._process:
+            leave()
 
-    def _count(self, done: int = 0, failed: int = 0) -> None:
+    def _count(self, done: int = 0, failed: int = 0, lost: int = 0) -> None:
         with self._lock:
             self.done += done
             self.failed += failed
+            self.lost += lost
+
+
+class StopSignals:
+    """
+    The signals that end the work: the first one stops it, as soon as the tasks at hand are finished; another
+    Ctrl-C ends the process at once. Processes that functions start have the default handlers.
+    """
+
+    def __init__(self, work: Work, stream: TextIO) -> None:
+        self._work, self._stream = work, stream
+        self._interrupted = False
+        for number in STOPS:
+            signal.signal(number, self._stop)
+        protect(self, tuple)  # resets handlers in processes that the function forks
+
+    def _stop(self, number: int, _: Any) -> None:
+        if number == signal.SIGINT and self._interrupted:
+            os._exit(130)
+        self._interrupted = self._interrupted or number == signal.SIGINT
+        self._work.stop()
+        if number == signal.SIGINT and self._stream.isatty():
+            os.write(self._stream.fileno(), b"\nfinishing the tasks at hand; Ctrl-C again ends at once\n")
 
 
 class Progress:

@@ -1,0 +1,554 @@
+"""What Queue and AsyncQueue promise alike: one table of cases, over both, against a real server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import treq
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import DNSLookupError
+from twisted.internet.threads import blockingCallFromThread, deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.client import Agent, HTTPConnectionPool
+
+from tests.tqueue.faulty import Faulty
+from tests.tqueue.serving import Server, wait_for
+from twisted_appserver.tqueue.asynchronous import AsyncQueue
+from twisted_appserver.tqueue.client import Empty, LeaseLost, LifoQueue, PriorityQueue, Queue, ServerError
+from twisted_appserver.tqueue.requests import Keys, Retry, checked_key, retry_after
+
+NOT_REACHED = (OSError, ServerError)  # of Queue and AsyncQueue, when a server goes on answering 503
+
+
+class Blocking:
+    """An AsyncQueue with the methods of Queue, for any thread but the reactor's."""
+
+    def __init__(self, queue: AsyncQueue) -> None:
+        self._queue = queue
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._queue, name)
+        if not callable(method):
+            return method
+        return lambda *args, **options: blockingCallFromThread(reactor, method, *args, **options)  # type: ignore[arg-type]
+
+    @contextmanager
+    def block(self, **options: Any) -> Iterator[Any]:
+        """C{task()}, which yields the block itself."""
+        task = self._queue.task(**options)
+        self._wait(task.__aenter__())
+        try:
+            yield task
+        except BaseException as error:
+            self._wait(task.__aexit__(type(error), error, None))
+            raise
+        self._wait(task.__aexit__(None, None, None))
+
+    @property
+    def patience(self) -> float:
+        return self._queue.patience
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self._queue.patience = seconds
+
+    def _wait(self, coroutine: Any) -> Any:
+        return blockingCallFromThread(reactor, Deferred.fromCoroutine, coroutine)  # type: ignore[arg-type]
+
+
+class Plain(Queue):
+    @contextmanager
+    def block(self, **options: Any) -> Iterator[Any]:
+        task = self.task(**options)
+        with task:
+            yield task
+
+
+class Case:
+    """One test in a thread: the server, the proxy before it, and how to make a queue of each kind."""
+
+    def __init__(self, test: Clients, store: str = "memory:") -> None:
+        self.test = test
+        self.server = Server(store).start()
+        self.proxy = Faulty(self.server.port)
+        self.admin = Queue(0, self.server.url, "q")
+
+    def queue(self, **options: Any) -> Any:
+        return self.test.make(self.proxy.url, **options)
+
+    def stats(self) -> dict[str, Any]:
+        return self.admin._ask("stats")
+
+    def close(self) -> None:
+        self.admin._pool.close()
+        self.proxy.close()
+        self.server.signal(signal.SIGCONT)
+        self.server.kill()
+
+
+class Clients:
+    """The table. Each test runs in a thread."""
+
+    store = "memory:"
+
+    def make(self, url: str, **options: Any) -> Any:
+        raise NotImplementedError
+
+    def run_case(self, case: Callable[[Case], None]) -> Deferred[None]:
+        def run() -> None:
+            here = Case(self, self.store)
+            try:
+                case(here)
+            finally:
+                here.close()
+
+        return deferToThread(run)  # type: ignore[no-any-return]
+
+    def test_last(self) -> Deferred[None]:
+        """task_done() finishes the task that was got last, also if the one before it was never finished."""
+
+        def case(here: Case) -> None:
+            queue = here.queue()
+            for item in "abc":
+                queue.put(item)
+            assert [queue.get(), queue.get()] == ["a", "b"]
+            queue.task_done()
+            assert [each["task"] for each in here.admin._ask("peek", {"state": "leased"})["tasks"]] == [
+                {"item": "a"}
+            ]
+            assert queue.get() == "c"
+            queue.task_done("a")
+            queue.task_done()
+            assert here.stats()["unfinished"] == 0
+            with self.assertRaises(ValueError):  # type: ignore[attr-defined]
+                queue.task_done()
+
+        return self.run_case(case)
+
+    def test_done_fails(self) -> Deferred[None]:
+        """A task whose task_done() failed is finished in the background; the next one means another."""
+
+        def case(here: Case) -> None:
+            queue = here.queue(patience=0.2, lease=1.2)
+            for item in "ab":
+                queue.put(item)
+            queue.get()
+            here.proxy.faults += [("done", 503)] * 2
+            self.assertRaises(NOT_REACHED, queue.task_done)  # type: ignore[attr-defined]
+            assert queue.get() == "b"
+            wait_for(lambda: here.stats()["dones"] == 1)
+            assert here.admin._ask("peek", {"state": "leased"})["tasks"][0]["task"] == {"item": "b"}
+            queue.task_done()
+            assert here.stats()["dones"] == 2
+
+        return self.run_case(case)
+
+    def test_done_again(self) -> Deferred[None]:
+        """A task_done() that failed may be repeated, also after the background has finished the task."""
+
+        def case(here: Case) -> None:
+            queue = here.queue(patience=0.2, lease=1.2)
+            for item in "abc":
+                queue.put(item)
+                queue.get()
+            for left, wait in ((2, False), (1, True)):
+                here.proxy.faults += [("done", 503)]
+                self.assertRaises(NOT_REACHED, queue.task_done)  # type: ignore[attr-defined]
+                if wait:
+                    wait_for(lambda: here.stats()["unfinished"] == 1)
+                queue.task_done()
+                assert here.stats()["unfinished"] == left
+            assert here.admin._ask("peek", {"state": "leased"})["tasks"][0]["task"] == {"item": "a"}
+
+        return self.run_case(case)
+
+    def test_repeated(self) -> Deferred[None]:
+        """Whatever happens to a request or its answer, it is repeated, and has its effect once."""
+
+        def case(here: Case) -> None:
+            queue = here.queue(lease=30)
+            kinds: list[Any] = ["reset", "deaf", "lost", "half", "noise", 503, 502, 500, 429, 408]
+            for number, fault in enumerate(kinds):
+                item = {"n": number, "text": "x" * 900_000}
+                here.proxy.faults += [("put", fault), ("get", fault), ("done", fault)]
+                queue.put(item)
+                assert here.stats()["ready"] == 1, fault
+                assert queue.get() == item
+                queue.task_done()
+                assert (here.stats()["unfinished"], here.stats()["dones"]) == (0, number + 1), fault
+                assert not here.proxy.faults, fault
+            for fault in kinds[:6]:
+                here.proxy.faults += [("qsize", fault), ("join", fault), ("shutdown", fault)]
+                assert queue.qsize() == 0
+                queue.join()
+                queue.shutdown()
+                assert not here.proxy.faults, fault
+
+        return self.run_case(case)
+
+    def test_retry_after(self) -> Deferred[None]:
+        """A server that asks for a pause gets it, and a pause that exceeds the patience is not made."""
+
+        def case(here: Case) -> None:
+            queue = here.queue()
+            here.proxy.faults += [("qsize", 503)]
+            begin = time.monotonic()
+            assert queue.qsize() == 0
+            assert 1.0 <= time.monotonic() - begin < 10
+            queue.patience = 0.9
+            here.proxy.faults += [("qsize", 503)]
+            begin = time.monotonic()
+            self.assertRaises(NOT_REACHED, queue.qsize)  # type: ignore[attr-defined]
+            assert time.monotonic() - begin < 0.9
+
+        return self.run_case(case)
+
+    def test_refused(self) -> Deferred[None]:
+        """A server that starts only now is waited for; what it refuses is not repeated."""
+
+        def case(here: Case) -> None:
+            here.server.kill()
+            queue = self.make(here.server.url)
+            starting = threading.Timer(0.5, here.server.start)
+            starting.start()
+            queue.put(1)
+            starting.join()
+            assert here.stats()["ready"] == 1
+            here.proxy.faults += [("put", 403), ("put", 422), ("put", 401)]
+            other = here.queue()
+            for status in (403, 422, 401):
+                error = self.assertRaises(ServerError, other.put, 2)  # type: ignore[attr-defined]
+                assert error.status == status
+            assert here.stats()["ready"] == 1
+
+        return self.run_case(case)
+
+    def test_lost(self) -> Deferred[None]:
+        """A task whose lease has run out is known to be lost, and finishing it is an error."""
+
+        def case(here: Case) -> None:
+            queue = here.queue(lease=1.2)
+            for item in "abc":
+                queue.put(item)
+            queue.get()
+            assert not queue.is_lost()
+            with self.assertRaises(LeaseLost), queue.block() as task:  # type: ignore[attr-defined]
+                assert (task.item, task.lost) == ("b", False)
+                here.admin._ask("config", {"max_deliveries": 1})
+                for each in here.admin._ask("peek", {"state": "leased"})["tasks"]:
+                    here.admin._ask(f"bury/{each['task_id']}")
+                wait_for(lambda: task.lost and queue.is_lost() and queue.is_lost("a"))
+            self.assertRaises(LeaseLost, queue.task_done)  # type: ignore[attr-defined]
+            assert queue.get() == "c"
+            queue.task_done()
+            assert (here.stats()["dones"], here.stats()["buried"]) == (1, 2)
+
+        return self.run_case(case)
+
+    def test_away(self) -> Deferred[None]:
+        """A task counts as lost while the server has been away for longer than the lease."""
+
+        def case(here: Case) -> None:
+            queue = here.queue(lease=1.2, patience=0.2)
+            queue.put("a")
+            with self.assertRaises(LeaseLost), queue.block() as task:  # type: ignore[attr-defined]
+                here.server.kill()
+                wait_for(lambda: task.lost)
+                here.server.start()
+
+        return self.run_case(case)
+
+    def test_lost_answer(self) -> Deferred[None]:
+        """A task is done once though the answer was lost; if the lease ran out, that is an error."""
+
+        def case(here: Case) -> None:
+            queue = here.queue(lease=30)
+            queue.put("a")
+            with queue.block():
+                here.proxy.faults += [("done", "lost"), ("done", 503)]
+            assert here.stats()["dones"] == 1
+            queue = here.queue(lease=0.9)
+            queue.put("b")
+            with self.assertRaises(LeaseLost), queue.block():  # type: ignore[attr-defined]
+                here.proxy.faults += [("done", "lost"), ("done", 503)]
+
+        return self.run_case(case)
+
+    def test_many(self) -> Deferred[None]:
+        """Hundreds of leases of two seconds are kept, by few requests."""
+
+        def case(here: Case) -> None:
+            queue = here.queue(lease=2)
+            for number in range(500):
+                here.admin.put(number)
+            for number in range(500):
+                assert queue.get() == number
+            before = len(here.proxy.seen)
+            self.assertRaises(Empty, queue.get, timeout=5)  # type: ignore[attr-defined]
+            assert (here.stats()["leased"], here.stats()["returned"]) == (500, 0)
+            renewals = [path for path in here.proxy.seen[before:] if "/renew" in path]
+            assert 3 <= len(renewals) < 60, len(renewals)
+
+        return self.run_case(case)
+
+    def test_renewal_fails(self) -> Deferred[None]:
+        """Leases are kept though every other renewal fails."""
+
+        def case(here: Case) -> None:
+            queue = here.queue(lease=2, patience=0.1)
+            queue.put("a")
+            queue.get()
+            for fault in (503, "reset", "lost", "noise", "half"):
+                here.proxy.faults += [("renew", fault)]
+                wait_for(lambda: not here.proxy.faults)
+                before = here.proxy.seen.count("/q/renew?lease=2")
+                wait_for(lambda: here.proxy.seen.count("/q/renew?lease=2") > before)  # noqa: B023
+            assert here.stats()["returned"] == 0
+            queue.task_done()
+            assert here.stats()["dones"] == 1
+
+        return self.run_case(case)
+
+    def test_backoff(self) -> Deferred[None]:
+        """A task whose block fails rests for longer each time; a delay of 0 is possible."""
+
+        def case(here: Case) -> None:
+            queue = here.queue()
+            queue.put("a")
+            for seconds in (1, 2):
+                with self.assertRaises(KeyError), queue.block(timeout=10):  # type: ignore[attr-defined]
+                    raise KeyError
+                (task,) = here.admin._ask("peek", {"state": "delayed"})["tasks"]
+                assert seconds - 0.9 < task["due"] - time.time() <= seconds, task
+            with self.assertRaises(KeyError), queue.block(timeout=10, delay=0):  # type: ignore[attr-defined]
+                raise KeyError
+            assert here.stats()["ready"] == 1
+
+        return self.run_case(case)
+
+    def test_names(self) -> Deferred[None]:
+        """Any name that a queue can have, and any user and password, arrive as they are."""
+
+        def case(here: Case) -> None:
+            names = ["a b", "50%", "%2F", "?x=1", "#", "a&b=c", "Grüße", "a:1", "+", "𝄞" * 200, "renew"]
+            for name in names:
+                queue = self.make(here.server.url.replace("//", "//me%0A:pass%2Fword@"), name=name)
+                queue.put(name)
+                assert Queue(0, here.server.url, name, ack="auto").get(timeout=5) == name
+
+        return self.run_case(case)
+
+    def test_unusable(self) -> None:
+        """What cannot be sent is refused when the queue is made, without showing what is secret."""
+        wrong: list[tuple[str, dict[str, Any], str]] = [
+            ("http://localhost:8082", {"token": "secret\n"}, "character 7 of 7"),
+            ("http://localhost:8082", {"token": "sec\r\nX: ret"}, "character 4"),
+            ("http://localhost:8082", {"token": "sécret"}, "character 2"),
+            ("http://localhost:8082", {"token": b"secret"}, "bytes"),
+            ("localhost:8082", {}, "'localhost:8082'"),
+            ("http://", {}, "'http://'"),
+            ("http://localhost:99999", {}, ":99999"),
+            ("http://localhost:x", {}, ":x"),
+            ("http://local host", {}, "local host"),
+            ("http://localhost\n", {}, "localhost"),
+            ("http://localhost/?a=1", {}, "?a=1"),
+            ("http://localhost/#a", {}, "#a"),
+            ("ftp://me:secret@localhost:x", {}, "//...@localhost"),
+            ("http://me:sec/ret@local host", {}, "//...@local host"),
+            ("http://localhost", {"name": ""}, "''"),
+            ("http://localhost", {"name": "a/b"}, "'a/b'"),
+            ("http://localhost", {"name": "a\n"}, "'a\\n'"),
+            ("http://localhost", {"name": "\udc80"}, "udc80"),
+            ("http://localhost", {"name": "x" * 201}, "xxx"),
+            ("http://localhost", {"name": ".."}, "'..'"),
+            ("http://localhost", {"name": 7}, "7"),
+            ("http://localhost", {"lease": 0}, "0"),
+            ("http://localhost", {"lease": float("nan")}, "nan"),
+            ("http://localhost", {"lease": 1e6}, "1000000"),
+            ("http://localhost", {"patience": -1}, "-1"),
+        ]
+        for url, options, shown in wrong:
+            error = str(self.assertRaises(ValueError, self.make, url, **options))  # type: ignore[attr-defined]
+            self.assertIn(shown, error)  # type: ignore[attr-defined]
+            self.assertNotRegex(error, "cret|sec/")  # type: ignore[attr-defined]
+        with mock.patch.dict(os.environ, {"TQUEUE_TOKEN": "secret\n"}):
+            self.assertRaises(ValueError, self.make, "http://localhost")  # type: ignore[attr-defined]
+
+
+class QueueClientTests(Clients, TestCase):
+    timeout = 120
+
+    def make(self, url: str, **options: Any) -> Any:
+        queue = Plain(0, url, **{"name": "q", **options})
+        self.addCleanup(self.still, queue)
+        return queue
+
+    def still(self, queue: Queue) -> None:
+        """Leases are not renewed for a test that is over."""
+        queue._receipts.drop_all()
+        queue._receipts.undone.clear()
+        queue._pool.close()
+
+    def test_no_name(self) -> None:
+        """A host whose name cannot be found now is looked up again."""
+        looked, real = [], socket.create_connection
+
+        def connect(address: Any, *arguments: Any) -> Any:
+            looked.append(address)
+            if len(looked) < 3:
+                raise socket.gaierror(-3, "Temporary failure in name resolution")
+            return real(("127.0.0.1", server.port), *arguments)
+
+        server = Server(options=("--allow-host", "tqueue.invalid")).start()
+        self.addCleanup(server.kill)
+        self.patch(socket, "create_connection", connect)
+        self.assertEqual(self.make("http://tqueue.invalid:8082").qsize(), 0)
+        self.assertEqual(looked, [("tqueue.invalid", 8082)] * 3)
+
+    def test_threads(self) -> None:
+        """Each thread finishes its own; one that has got none finishes the oldest of the others."""
+        server = Server().start()
+        self.addCleanup(server.kill)
+        queue = self.make(server.url)
+        for item in "abcd":
+            queue.put(item)
+
+        def in_thread(function: Callable[[], object]) -> None:
+            thread = threading.Thread(target=function)
+            thread.start()
+            thread.join(20)
+
+        def leased() -> list[str]:
+            return sorted(each["task"]["item"] for each in queue._ask("peek", {"state": "leased"})["tasks"])
+
+        queue.get()
+        queue.get()
+        in_thread(lambda: (queue.get(), queue.get(), queue.task_done()))
+        self.assertEqual(leased(), ["a", "b", "c"])
+        queue.task_done()
+        self.assertEqual(leased(), ["a", "c"])
+        in_thread(queue.task_done)
+        self.assertEqual(leased(), ["c"])
+        queue.task_done()
+        self.assertRaises(ValueError, queue.task_done)
+
+    def test_loop(self) -> None:
+        """A lost lease is logged in a loop over tasks(), which goes on."""
+        server = Server().start()
+        self.addCleanup(server.kill)
+        queue = self.make(server.url)
+        queue.put(1)
+        queue.put(2)
+        queue.shutdown()
+        got = []
+        with self.assertLogs("twisted_appserver.tqueue.client", "WARNING") as logs:
+            for item in queue.tasks():
+                got.append(item)
+                (task,) = queue._ask("peek", {"state": "leased"})["tasks"]
+                if item == 1:
+                    queue._ask(f"done/{task['task_id']}")
+        self.assertEqual(got, [1, 2])
+        self.assertIn("had run out", logs.output[0])
+
+    def test_kinds(self) -> None:
+        """The other kinds of queues have the same blocks and receipts."""
+        server = Server().start()
+        self.addCleanup(server.kill)
+        for kind in (LifoQueue, PriorityQueue):
+            queue = kind(0, server.url, kind.__name__)
+            self.addCleanup(queue._pool.close)
+            for item in (2, 1):
+                queue.put(item)
+            with (task := queue.task()) as item:
+                self.assertEqual((item, task.item, task.lost), (1, 1, False))
+            self.assertEqual((queue.get(), queue.is_lost(2)), (2, False))
+            queue.task_done(2)
+            self.assertEqual(queue.unfinished_tasks, 0)
+
+
+class AsyncClientTests(Clients, TestCase):
+    timeout = 120
+
+    def setUp(self) -> None:
+        pool = HTTPConnectionPool(reactor)  # type: ignore[no-untyped-call]
+        self.addCleanup(pool.closeCachedConnections)
+        self.treq = treq.client.HTTPClient(Agent(reactor, pool=pool))
+        self.made: list[AsyncQueue] = []
+        self.addCleanup(self.still)
+
+    def still(self) -> None:
+        """Leases are not renewed for a test that is over."""
+        for queue in self.made:
+            if queue._beat.running:
+                queue._beat.stop()
+
+    def make(self, url: str, **options: Any) -> Any:
+        queue = AsyncQueue(url, **{"name": "q", "treq_client": self.treq, **options})
+        self.made.append(queue)
+        return Blocking(queue)
+
+    def test_no_name(self) -> Deferred[None]:
+        """A host whose name cannot be found now is looked up again."""
+
+        class Names:
+            looked = 0
+
+            def request(self, *arguments: Any, **options: Any) -> Any:
+                self.looked += 1
+                if self.looked < 3:
+                    raise DNSLookupError("tqueue.invalid")
+                return real.request(*arguments, **options)
+
+        real = self.treq
+        names = Names()
+
+        def case(here: Case) -> None:
+            assert self.make(here.server.url, treq_client=names).qsize() == 0
+            assert names.looked == 3
+
+        return self.run_case(case)
+
+
+class RequestTests(SynchronousTestCase):
+    def test_keys(self) -> None:
+        """Keys of clients are like none that a user may choose; those of a lane end with a number."""
+        keys = Keys()
+        made = {keys.next(), keys.next(), keys.next("lane"), Keys().next()}
+        self.assertEqual(len(made), 4)
+        for key in made:
+            self.assertRaises(ValueError, checked_key, key)
+        for key in ("", "x" * 501, "a\0", "\udc80"):
+            self.assertRaises(ValueError, checked_key, key)
+        for key in ("invoice:1", "x" * 500, "ü 𝄞", "a\1"):
+            self.assertEqual(checked_key(key), key)
+
+    def test_pauses(self) -> None:
+        """Pauses grow, are never shorter than the server asks for, and end with the patience."""
+        now = [0.0]
+        retry = Retry(lambda: 10.0, lambda: now[0])
+        pauses = []
+        while (pause := retry.failed(False)) is not None:
+            pauses.append(pause)
+            now[0] += pause
+        self.assertTrue(9.0 <= sum(pauses) <= 10.0, pauses)
+        self.assertTrue(all(0.01 <= pause <= 1.0 for pause in pauses))
+        self.assertFalse(retry.sent)
+        self.assertEqual(Retry(lambda: 10.0, lambda: 0.0).failed(True, 7.0), 7.0)
+        self.assertEqual(Retry(lambda: 10.0, lambda: 0.0).failed(True, 11.0), None)
+
+    def test_retry_after(self) -> None:
+        """Retry-After is a number of seconds or a date; anything else is none."""
+        self.assertEqual(retry_after(" 120 "), 120.0)
+        date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 60))
+        self.assertTrue(55 < retry_after(date) <= 60)
+        for value in ("", "soon", "-1", "1.5", "Thu, 01 Jan 1970 00:00:00 GMT", "²"):
+            self.assertEqual(retry_after(value), 0.0)
