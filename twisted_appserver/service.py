@@ -245,6 +245,7 @@ class AppService(Service):
             if isinstance(executor, DaskExecutor):
                 executor.adopt(router)
         self.dispatcher.router, self.trouble = router, ""
+        self.site.forget()
         self.log.info("the application has been loaded again")
         self._log_notes(router)
 

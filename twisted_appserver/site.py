@@ -77,6 +77,12 @@ class AppSite(Site):
             self.models.clear()
         self.models[head] = (model, length)
 
+    def forget(self) -> None:
+        """Forget all known requests: they would keep an application in memory that was loaded again."""
+        self.known.clear()
+        self.models.clear()
+        self._seen.clear()
+
     @property
     def connections(self) -> int:
         """How many are open."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import weakref
 from contextlib import suppress
 from typing import Any, get_args
 
@@ -91,14 +92,16 @@ class Description:
 
     def __init__(self, service: Any) -> None:
         self._service = service
-        self._made: tuple[Any, dict[str, Any]] = (None, {})
+        self._router: Any = bool  # returns the one that the document is of; a reload must be able to free it
+        self._document: dict[str, Any] = {}
 
     async def openapi(self) -> dict[str, Any]:
         """The document."""
         router = self._service.dispatcher.router
-        if self._made[0] is not router:
-            self._made = (router, describe(router.entries, self._service.title))
-        return self._made[1]
+        if self._router() is not router:
+            self._router = weakref.ref(router)
+            self._document = describe(router.entries, self._service.title)
+        return self._document
 
 
 def describe(entries: Any, title: str) -> dict[str, Any]:
