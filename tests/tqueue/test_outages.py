@@ -27,6 +27,7 @@ from tests.tqueue.serving import Server, wait_for
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.tqueue.broker import Broker
 from twisted_appserver.tqueue.brokers import make_broker
+from twisted_appserver.tqueue.health import Health
 from twisted_appserver.tqueue.interface import EMPTY, SHUTDOWN
 from twisted_appserver.tqueue.queues import GRACE, Task
 from twisted_appserver.tqueue.stores import open_store, poolers, schema
@@ -155,6 +156,46 @@ class GraceTests(SynchronousTestCase):
         self.assertEqual((self.broker._kept, self.broker.names()), ({}, []))
         self.now(self.broker.put("waits", Task(0, b"{}")))
         self.assertIsInstance(self.successResultOf(waiting), Task)
+
+
+class HealthTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock, self.writes = Clock(), list[Deferred[None]]()
+        self.health = Health(self.clock, self.write)
+
+    def write(self) -> Deferred[None]:
+        self.writes.append(Deferred())
+        return self.writes[-1]
+
+    def test_one_write_for_many_probes(self) -> None:
+        """Probes share a write, and need none for a second after one, or after a put."""
+        probes = [begin(self.health.check()) for _ in range(100)]
+        self.assertEqual(len(self.writes), 1)
+        self.writes[0].callback(None)
+        for probe in probes:
+            self.successResultOf(probe)
+        for _ in range(9):
+            self.clock.advance(0.9)
+            self.health.note()
+            self.successResultOf(begin(self.health.check()))
+        self.assertEqual((len(self.writes), self.health.trouble), (1, ""))
+
+    def test_no_answer(self) -> None:
+        """A store that does not answer is in trouble after two seconds; later probes do not wait again."""
+        first = begin(self.health.check())
+        self.clock.advance(1.9)
+        self.assertNoResult(first)
+        self.clock.advance(0.2)
+        self.successResultOf(first)
+        self.successResultOf(begin(self.health.check()))
+        self.assertIn("does not answer", self.health.trouble)
+        self.writes[0].errback(StoreError("the disk is full"))
+        self.assertEqual((self.health.trouble, len(self.writes)), ("the disk is full", 1))
+        self.clock.advance(1.1)
+        again = begin(self.health.check())
+        self.writes[1].callback(None)
+        self.successResultOf(again)
+        self.assertEqual(self.health.trouble, "")
 
 
 class ServerCase(SynchronousTestCase):
