@@ -28,6 +28,7 @@ POLL = 1.0  # seconds
 TIDY = 60.0  # seconds
 CHUNK = 64  # of those who wait, so many are asked for at once
 AWAY = "the database cannot be reached"
+DELETED = 10_000  # deletions of queues that are known, so that none is believed twice
 LEAVE = 10.0  # seconds for which the end waits for the database
 FRESH = 2.0  # seconds for which a snapshot is not taken again
 WORDS = {"get": EMPTY, "put": FULL, "join": "late"}
@@ -365,6 +366,8 @@ class SharedBroker:
         number, name = request.answer or 0, request.name
         if number > self._deleted.get(name, self.store.deletions):
             self._deleted[name] = number
+            if len(self._deleted) > DELETED:
+                del self._deleted[next(iter(self._deleted))]
             self._changed(name, "gone")
 
     def _after_check(self, request: Request) -> None:

@@ -70,6 +70,7 @@ class PostgreSQLStore:
         self.away = False
         self.watch = Watch()
         self._marked = float("-inf")  # when the database was told that this server is there
+        self._unmarked = ""  # why it could not be told the last time
         self._given: deque[Request] = deque()  # to the thread
         self._closing = False
         self._known: dict[str, Known] = {}  # of queues
@@ -324,7 +325,14 @@ class PostgreSQLStore:
         try:
             schema.mark(self._connection)
         except self._psycopg.Error as error:
-            self._failed((), error)
+            if self._connection.closed or isinstance(error, self._psycopg.errors.AdminShutdown):
+                self._lost(error)
+                return
+            if self._unmarked != (said := _line(error)):
+                self.log.warn("no lease ends until the database can be written to: {e}", e=said)
+                self._unmarked = said
+        else:
+            self._unmarked = ""
         self.watch.within()
 
     # The connection.
