@@ -19,7 +19,7 @@ OPTIONAL += ("annotated_types", "swagger_ui")
 # A module may import those that stand further up, and those beside it as long as there is no circle.
 LEVELS = (
     "errors readiness malformed variables conversions hub private_files children statuses headers",
-    "calls binding options matching regex_graph regex_safety parts encoding",
+    "calls binding options matching regex_graph regex_safety parts encoding events",
     "heads results patterns targets application passwords origins proxies",
     "routing guard access listening",
     "executors deadlines overload hints",

@@ -3,7 +3,7 @@
 The modules:
   - L{calls}: a call and its reply; L{results} performs the one and makes the other, L{encoding} its JSON.
   - L{binding}: a function and how a call's variables become its arguments; L{variables} reads these.
-  - L{parts}: answers that come in parts, where they are made.
+  - L{parts}: answers that come in parts, where they are made; L{events}: server-sent events.
   - L{headers}: the headers that a function may give; L{statuses}: the titles of HTTP status codes.
   - L{patterns}: url_patterns as the user writes them; L{routing} finds the function for a path,
     L{matching} what in a pattern may take for ever.
@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from twisted_appserver.calls import Call, Reply
     from twisted_appserver.errors import AppserverError, ConfigurationError, HTTPError, PatternError
+    from twisted_appserver.events import Event
     from twisted_appserver.executors.inline import InlineExecutor
     from twisted_appserver.executors.interface import IExecutor
     from twisted_appserver.executors.processes import ProcessExecutor
@@ -53,6 +54,7 @@ __all__ = [
     "AppserverError",
     "Call",
     "ConfigurationError",
+    "Event",
     "HTTPError",
     "IExecutor",
     "InlineExecutor",
@@ -73,6 +75,7 @@ __all__ = [
 _MODULES = {
     "calls": "Call Reply",
     "errors": "AppserverError ConfigurationError HTTPError PatternError",
+    "events": "Event",
     "executors.inline": "InlineExecutor",
     "executors.interface": "IExecutor",
     "executors.processes": "ProcessExecutor",

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from twisted_appserver import events
 from twisted_appserver.calls import CURRENT, Call, Reply
 from twisted_appserver.encoding import encode as as_json
 from twisted_appserver.errors import HTTPError
@@ -48,25 +49,29 @@ def _encode(result: Any, name: str) -> bytes:
     return body
 
 
-def _line(item: Any) -> bytes:
-    return as_json(item) + b"\n"
-
-
-def _event(item: Any) -> bytes:
-    return b"data: " + as_json(item) + b"\n\n"
-
-
 def in_parts(call: Call) -> tuple[Callable[[Any], bytes], Reply]:
     """
-    How what a generator yields is sent: as JSON lines, or as server-sent events (HTML, section 9.2) to a
-    client that accepts these.
+    How to send what a generator yields: as JSON lines, or as server-sent events to a client that accepts them.
 
-    @return: what encodes an item, and the reply without its body.
+    @return: what encodes an item, and the reply without its body; L{events.FINISHED} to a client that has
+        read all events.
     """
-    events = "text/event-stream" in call.headers.get("accept", "")
-    kind, encoder = ("text/event-stream", _event) if events else (LINES, _line)
-    headers = (("content-type", kind), ("cache-control", "no-store"), ("x-accel-buffering", "no"))
-    return encoder, Reply(b"", 200, headers)
+    if not events.wanted(call):
+        return events.line, Reply(b"", 200, (("content-type", LINES), *events.NOT_STORED))
+    return events.event, events.FINISHED if events.finished(call) else Reply(b"", 200, events.EVENTS)
+
+
+def _in_parts(items: Iterator[Any], call: Call) -> Reply:
+    """The reply that a generator makes."""
+    encoder, reply = in_parts(call)
+    if encoder is events.line:
+        return msgspec.structs.replace(reply, body=Parts(items, encoder))
+    items = events.Ending(items)
+    if reply is events.FINISHED:
+        items.close()
+        return reply
+    parts = Parts(items, encoder)
+    return events.FINISHED if items.empty else msgspec.structs.replace(reply, body=parts)
 
 
 def _headers(given: Any, source: str) -> Headers:
@@ -137,8 +142,7 @@ def encode(result: Any, call: Call) -> Reply:
     if isinstance(result, Reply):
         return _finish(result, call.handler.name)
     if isinstance(result, Iterator):
-        encoder, reply = in_parts(call)
-        return msgspec.structs.replace(reply, body=Parts(result, encoder))
+        return _in_parts(result, call)
     if type(result) is CoroutineType:
         result.close()
         raise TypeError(f"{call.handler.name} returned a coroutine; its Route must say executor='inline'")

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_appserver import events
 from twisted_appserver.calls import CURRENT, Call, Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, Job
@@ -84,6 +85,10 @@ class InlineExecutor:
             return self._step(call, waiting, context, waiting.send)
         if isinstance(result, AsyncIterator):
             encoder, reply = in_parts(call)
+            if reply is events.FINISHED:
+                return self._ended(reply, context)
+            if encoder is events.event:
+                result = events.ending(result)
             return partial(self._send, encoded(result, encoder), reply, context)
         return self._ended(context.run(encode, result, call), context)
 

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from twisted_appserver.calls import Reply
+from twisted_appserver.events import EVENTS, FINISHED
 from twisted_appserver.executors.interface import Job
 from twisted_appserver.parts import WINDOW, Parts, shown
 
@@ -171,6 +172,8 @@ async def send_on_reactor(job: Job, parts: AsyncGenerator[bytes, None], reply: R
         return Reply(b"", 500)
     finally:
         await parts.aclose()
+    if stream is None and reply.headers is EVENTS:
+        return FINISHED
     if stream is None:
         stream = Stream(grant, bool)
         job.begin(replace(reply, body=stream))
