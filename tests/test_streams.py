@@ -237,7 +237,7 @@ class FrontTests(ExecutorTestCase):
         for port, prefix in await self.ports():
             for target, headers, kind, body in (
                 ("/counts?n=2", (), "application/x-ndjson", b'{"number":0}\n{"number":1}\n'),
-                ("/counts?n=1", events, "text/event-stream", b'data: {"number":0}\n\n'),
+                ("/counts?n=1", events, "text/event-stream", b'data: {"number":0}\n\nid: end-of-stream\n\n'),
                 ("/counts?n=0", (), "application/x-ndjson", b""),
                 ("/table", (), "text/csv", b"0,0\n1,1\n2,4\n"),
                 ("/reactor?n=100", (), "application/x-ndjson", None),
@@ -335,4 +335,4 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(lines(client.get("/counts?n=20").body), [{"number": n} for n in range(20)])
         self.assertEqual(lines(client.get("/reactor?n=20").body), [{"number": n} for n in range(20)])
         answer = client.get("/counts?n=1", headers={"Accept": "text/event-stream"})
-        self.assertEqual(answer.text, 'data: {"number":0}\n\n')
+        self.assertEqual(answer.text, 'data: {"number":0}\n\nid: end-of-stream\n\n')

@@ -2,9 +2,9 @@
 Server-sent events (HTML, section 9.2): what a generator yields to a browser's C{EventSource}. Pure.
 
 A browser that has read such a stream to its end requests it again, with the id of the last event in the
-header C{Last-Event-ID}, and goes on until it gets the status 204. So a stream without ids of its own ends with
-an id that means its end, and a request with this id gets 204 without calling the function. A function whose
-events have ids is called again with C{Last-Event-ID}; when it then yields nothing, the response is 204 too.
+header C{Last-Event-ID}, and goes on until it gets the status 204. So a stream without ids of its own ends
+with an id that means its end, and a request with this id gets 204 without calling the function. A function
+whose events have ids is called again with C{Last-Event-ID}; when it then yields nothing, the response is 204.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def _encode(result: Any, name: str) -> bytes:
 
 def in_parts(call: Call) -> tuple[Callable[[Any], bytes], Reply]:
     """
-    How to send what a generator yields: as JSON lines, or as server-sent events to a client that accepts them.
+    How to send what a generator yields: as JSON lines, or as events to a client that accepts them.
 
     @return: what encodes an item, and the reply without its body; L{events.FINISHED} to a client that has
         read all events.
