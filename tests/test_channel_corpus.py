@@ -24,7 +24,6 @@ ACCEPTED = {
     "006": "the path has less than 8,192 bytes",
     "007": "the headers have less than 16,384 bytes",
     "008": "the headers have less than 16,384 bytes",
-    "009": "the headers are fewer than 500",
     "040": "gunicorn's setting header_map: an underscore is good in a name (RFC 9110, section 5.6.2)",
     "041": "two Content-Types: up to the application",
     "limit_header_default_01": "the headers have less than 16,384 bytes",

@@ -106,7 +106,7 @@ class PageTests(SynchronousTestCase):
         """Every option of ours that a page names exists."""
         known = {cli_name(each.name) for each in fields(Settings)}
         for page in PAGES:
-            others = {"--reactor", "--check", "--show-routes"}  # not of the table
+            others = {"--reactor", "--check", "--show-routes", "--soak"}  # not of the table
             named = set(re.findall(r"`(?:appserver |--listen )?(--[a-z-]+)", page.read_text()))
             self.assertEqual(named - others - known, set(), page.name)
 

@@ -16,15 +16,24 @@ HOST = re.compile(
     rb"(?::(?:[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
 )
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
-# RFC 3986: printable ASCII only, no fragment, and in the path a % only before two hexadecimal digits. Forms
-# are more lenient, so a query may contain any %.
-BAD_PATH = re.compile(rb"[^!-~]|#|%(?![0-9A-Fa-f]{2})")
-BAD_QUERY = re.compile(rb"[^!-~]|#")
+# RFC 3986: no control characters, no fragment, and in the path a % only before two hexadecimal digits. Forms
+# are more lenient, so a query may contain any %. Characters beyond ASCII should be percent-encoded, but curl
+# and others send them as they are typed, so UTF-8 is accepted.
+BAD_PATH = re.compile(rb"[\0-\x20\x7f#]|%(?![0-9A-Fa-f]{2})")
+BAD_QUERY = re.compile(rb"[\0-\x20\x7f#]")
 METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")}
 
 
 def _shown(data: bytes) -> str:
     return repr(data.decode("latin-1"))
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def check_host(host: bytes | None, required: bool) -> None:
@@ -45,7 +54,7 @@ def split_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes, byt
     The host that a target names, if it is in absolute form, its path as it was sent, and its query.
 
     @raise HTTPError: 400 when it has none of the four forms of RFC 9112, section 3.2, or contains a fragment,
-        a malformed percent-encoding or bytes that are not printable ASCII.
+        a malformed percent-encoding, control characters or bytes that are not UTF-8.
     """
     host = None
     if target[:1] != b"/":
@@ -62,9 +71,9 @@ def split_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes, byt
         if target[:1] != b"/":
             target = b"/" + target
     path, _, query = target.partition(b"?")
-    if BAD_PATH.search(path) or BAD_QUERY.search(query):
+    if BAD_PATH.search(path) or BAD_QUERY.search(query) or not _is_utf8(target):
         raise HTTPError(
-            400, f"invalid request target: {_shown(target)}; percent-encode #, % and what is not ASCII"
+            400, f"invalid request target: {_shown(target)}; percent-encode #, % and what is not UTF-8"
         )
     return host, path, query
 
@@ -87,7 +96,7 @@ def make_call(
     return Call(
         METHODS.get(method) or method.decode("latin-1"),
         path.decode("utf-8", "surrogateescape"),
-        query.decode("ascii"),
+        query.decode("latin-1"),
         tuple(headers),
         body,
         client,
