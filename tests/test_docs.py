@@ -105,6 +105,7 @@ class PageTests(SynchronousTestCase):
     def test_named_options(self) -> None:
         """Every option of ours that a page names exists."""
         known = {cli_name(each.name) for each in fields(Settings)}
+        known |= set(re.findall(r'"(--[a-z-]+)"', (PACKAGE / "tqueue" / "command.py").read_text()))
         for page in PAGES:
             others = {"--reactor", "--check", "--show-routes", "--soak"}  # not of the table
             named = set(re.findall(r"`(?:appserver |--listen )?(--[a-z-]+)", page.read_text()))
