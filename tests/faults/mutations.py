@@ -265,6 +265,18 @@ MUTATIONS = (
              "test_ending.DaemonTests.test_foreground_leaves_no_pidfile"),
     Mutation("daemon.py", "            os._exit(1)", "            pass",
              "test_ending.DaemonTests.test_daemon_that_cannot_start"),
+    Mutation("tqueue/receipts.py", "for held in reversed(self._held) if held.owner is owner", "for held in self._held if held.owner is owner",
+             "tqueue.test_clients.QueueClientTests.test_last"),
+    Mutation("tqueue/receipts.py", "            if later and not final:", "            if False:",
+             "tqueue.test_clients.QueueClientTests.test_done_fails"),
+    Mutation("tqueue/receipts.py", "            raise LeaseLost(", "            return LeaseLost(  # type: ignore\n",
+             "tqueue.test_work.WorkTests.test_frozen"),
+    Mutation("tqueue/asynchronous.py", "WRAPPED = (ResponseFailed, RequestTransmissionFailed, RequestGenerationFailed)",
+             "WRAPPED = (ResponseFailed,)", "tqueue.test_clients.AsyncClientTests.test_repeated"),
+    Mutation("tqueue/work.py", "        if os.getpid() != self._process:\n            leave()\n", "",
+             "tqueue.test_work.WorkTests.test_forks"),
+    Mutation("tqueue/connections.py", "            connection.abandon()", "            pass",
+             "tqueue.test_work.ForkTests.test_connections"),
 )  # fmt: skip
 
 

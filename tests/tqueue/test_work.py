@@ -1,0 +1,375 @@
+"""The command C{tqueue} where things go wrong, and forked processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.tqueue.faulty import Faulty
+from tests.tqueue.serving import ROOT, Server, wait_for
+from twisted_appserver.tqueue.asynchronous import AsyncQueue
+from twisted_appserver.tqueue.client import Queue
+
+JOBS = '''
+import multiprocessing, os, subprocess, sys, time
+from twisted_appserver.tqueue.client import Queue
+
+def note(text):
+    with open("notes", "a") as file:
+        file.write(f"{text}\\n")
+
+def forks(task):
+    """The child returns, raises or exits where the function ends."""
+    child = os.fork()
+    if child == 0:
+        note(f"child {task}")
+        if task == 1:
+            raise KeyError("in the child")
+        if task == 2:
+            sys.exit(7)
+        return
+    note(f"status {task} {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
+
+def terminates(task):
+    """A child that is ended as usual; it has none of the parent's connections."""
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child.start()
+    child.terminate()
+    child.join(20)
+    note(f"status {task} {child.exitcode}")
+
+def hangs(task):
+    note("begun")
+    time.sleep(60)
+
+def slow(task):
+    note("begun")
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+
+async def coroutine(task):
+    pass
+'''
+
+
+def open_descriptors() -> list[int]:
+    found = []
+    for number in range(256):
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            found.append(number)
+    return found
+
+
+class WorkCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.server = Server().start()
+        self.addCleanup(self.end, self.server)
+        self.queue = Queue(0, self.server.url, "q", lease=30)
+        self.addCleanup(self.queue._pool.close)
+        self.folder = os.path.abspath(self.mktemp())
+        os.mkdir(self.folder)
+        with open(os.path.join(self.folder, "jobs.py"), "w") as file:
+            file.write(JOBS)
+
+    def end(self, server: Server) -> None:
+        server.signal(signal.SIGCONT)
+        server.kill()
+
+    def command(self, *arguments: str, url: str = "", **environ: str) -> subprocess.Popen[str]:
+        """Start C{tqueue VERB URL q ...}. Any warning, such as of a socket that is left open, is an error."""
+        verb, *rest = arguments
+        command = [sys.executable, "-X", "dev", "-m", "twisted_appserver.tqueue.command", verb]
+        process = subprocess.Popen(
+            [*command, url or self.server.url, "q", *rest],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": ROOT, "PYTHONWARNINGS": "default::ResourceWarning", **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(self.reap, process)
+        return process
+
+    def reap(self, process: subprocess.Popen[str]) -> None:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+    def run_command(self, *arguments: str, **options: Any) -> tuple[int | None, str, str]:
+        process = self.command(*arguments, **options)
+        out, err = process.communicate(timeout=40)
+        self.assertNotIn("ResourceWarning", err)
+        return process.returncode, out, err
+
+    def notes(self) -> list[str]:
+        try:
+            with open(os.path.join(self.folder, "notes")) as file:
+                return file.read().splitlines()
+        except FileNotFoundError:
+            return []
+
+
+class VerbTests(WorkCase):
+    def test_reserved(self) -> None:
+        """A field named worker is refused with one line, unless it has the queue's own name."""
+        for fields in (["worker=x"], ["worker=1", "a=1"], ['{"worker": null}']):
+            status, out, err = self.run_command("put", *fields)
+            self.assertEqual((status, out, err.count("\n")), (2, "", 1))
+            self.assertIn("'worker' is reserved", err)
+        status, _, err = self.run_command("put", "worker=q", "a=1")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(self.queue.get(timeout=5), {"a": 1})
+        self.queue.put({"worker": "x"})  # which the Python client may
+        self.assertEqual(self.queue.get(timeout=5), {"worker": "x"})
+
+    def test_keys(self) -> None:
+        """Keys are any text; each names one put, in any order and among the puts of clients."""
+        ids = []
+        for key in ("invoice:1", "invoice:2", "invoice:1", "invoice:2", "7", "ü"):
+            self.queue.put({"between": 1})
+            status, out, err = self.run_command("put", "n=1", "--key", key)
+            self.assertEqual((status, err), (0, ""))
+            ids.append(json.loads(out)["task_id"])
+        self.assertEqual((ids[0], ids[1], len(set(ids))), (ids[2], ids[3], 4))
+        for key in ("", "\1a", "x" * 501):
+            status, out, err = self.run_command("put", "n=1", "--key", key)
+            self.assertEqual((status, out, err.count("\n")), (2, "", 1))
+
+    def test_unusable(self) -> None:
+        """A token or url that cannot be sent is one line, which does not show what is secret."""
+        for options in ({"TQUEUE_TOKEN": "secret\n"}, {"url": "http://me:secret@local host:80"}):
+            status, out, err = self.run_command("qsize", **options)
+            self.assertEqual((status, out, err.count("\n")), (2, "", 1))
+            self.assertNotIn("secret", err)
+
+    def test_delivery(self) -> None:
+        """get prints the delivery, and a late done that names it does not finish another worker's."""
+        self.queue.put(1)
+        got = json.loads(self.run_command("get")[1])
+        self.assertEqual(got["delivery"], 1)
+        self.queue._ask(f"release/{got['task_id']}")
+        again = json.loads(self.run_command("get")[1])
+        self.assertEqual((again["task_id"], again["delivery"]), (got["task_id"], 2))
+        self.assertEqual(self.run_command("done", got["task_id"], "--delivery", "1")[0], 1)
+        self.assertEqual(self.queue._ask("stats")["leased"], 1)
+        self.assertEqual(self.run_command("done", got["task_id"], "--delivery", "2")[0], 0)
+
+    def test_lost_answers(self) -> None:
+        """put, get, done and kick have their effect once though their answers are lost."""
+        proxy = Faulty(self.server.port)
+        self.addCleanup(proxy.close)
+        proxy.faults += [(verb, "lost") for verb in ("put", "get", "done", "kick")]
+        self.assertEqual(self.run_command("put", "n=1", url=proxy.url)[0], 0)
+        got = json.loads(self.run_command("get", url=proxy.url)[1])
+        self.assertEqual((self.queue.qsize(), got["delivery"]), (0, 1))
+        self.assertEqual(self.run_command("done", got["task_id"], url=proxy.url)[0], 0)
+        self.assertEqual(self.queue._ask("stats")["dones"], 1)
+        for number in range(4):
+            self.queue.put(number)
+            task = self.queue._get(True, 5.0)
+            self.queue._ask(f"bury/{task.task_id}")
+        out = self.run_command("kick", "-n", "2", url=proxy.url)[1]
+        self.assertEqual((json.loads(out)["kicked"], proxy.faults), (2, []))
+        self.assertEqual(self.queue._ask("stats")["buried"], 2)
+
+
+class WorkTests(WorkCase):
+    def work(self, function: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        return self.command("work", f"jobs:{function}", *arguments, **options)
+
+    def work_all(self, function: str, count: int, *arguments: str) -> tuple[str, str]:
+        """Work on tasks until they are done."""
+        before = self.queue._ask("stats")["dones"]
+        for number in range(count):
+            self.queue.put(number)
+        process = self.work(function, *arguments)
+        wait_for(lambda: self.queue._ask("stats")["dones"] == before + count)
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+        self.assertEqual((process.returncode, self.queue._ask("stats")["leased"]), (0, 0))
+        return out, err
+
+    def test_forks(self) -> None:
+        """A child that a function forks ends where the function ends, and gets no task."""
+        for threads in ("1", "3"):
+            out, err = self.work_all("forks", 3, "--threads", threads)
+            self.assertIn("3 done, 0 failed", out)
+            self.assertIn("KeyError: 'in the child'", err)
+            self.assertNotIn("ResourceWarning", err)
+        found = sorted(set(self.notes()))
+        self.assertEqual(found, ["child 0", "child 1", "child 2", "status 0 0", "status 1 1", "status 2 7"])
+
+    def test_children(self) -> None:
+        """A child that multiprocessing has forked can be ended as usual, though work handles SIGTERM."""
+        out, _ = self.work_all("terminates", 2)
+        self.assertIn("2 done", out)
+        self.assertEqual(self.notes(), ["status 0 -15", "status 1 -15"])
+
+    def test_interrupted_twice(self) -> None:
+        """The first Ctrl-C lets a task at hand be finished; the second one ends at once."""
+        self.queue.put(1)
+        process = self.work("hangs")
+        wait_for(lambda: self.notes() == ["begun"])
+        process.send_signal(signal.SIGINT)
+        with self.assertRaises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 130)
+
+    def test_lost(self) -> None:
+        """Tasks whose leases had been lost are not counted as done."""
+        for number in range(4):
+            self.queue.put(number)
+        process = self.work("slow", "--threads", "4")
+        wait_for(lambda: len(self.notes()) == 4)
+        self.server.kill()
+        self.server.start()  # which has forgotten the tasks
+        with open(os.path.join(self.folder, "go"), "w"):
+            pass
+        wait_for(lambda: self.queue._ask("stats")["getters"] == 4)
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+        self.assertEqual((process.returncode, self.queue._ask("stats")["dones"]), (0, 0))
+        self.assertIn("0 done, 0 failed, 4 lost", out)
+        self.assertEqual(err.count("had run out before it was done"), 4)
+
+    def test_frozen(self) -> None:
+        """A worker that was stopped for longer than its lease counts its task as lost, and goes on."""
+        self.queue.put(1)
+        process = self.work("slow", "--lease", "1")
+        wait_for(lambda: self.notes() == ["begun"])
+        process.send_signal(signal.SIGSTOP)
+        self.assertEqual(self.queue.get(timeout=20), 1)
+        with open(os.path.join(self.folder, "go"), "w"):
+            pass
+        process.send_signal(signal.SIGCONT)
+        wait_for(lambda: self.queue._ask("stats")["getters"] == 1)
+        self.queue.task_done()
+        process.terminate()
+        out, _ = process.communicate(timeout=20)
+        self.assertIn("0 done, 0 failed, 1 lost", out)
+
+    def test_patience(self) -> None:
+        """work waits for a server that is away; with a patience, it gives up after that."""
+        self.server.kill()
+        status, out, err = self.run_command("work", "jobs:hangs", "--patience", "0.5")
+        self.assertEqual((status, "0 done" in out, "refused" in err), (2, True, True))
+        process = self.work("slow")
+        with open(os.path.join(self.folder, "go"), "w"):
+            pass
+        assert process.stderr is not None
+        self.assertIn("tried again", process.stderr.readline())
+        self.server.start()
+        self.queue.put(1)
+        wait_for(lambda: self.queue._ask("stats")["dones"] == 1)
+        self.server.kill()
+        process.terminate()
+        process.communicate(timeout=30)  # which it does not wait for now
+
+    def test_not_run(self) -> None:
+        """A coroutine function would be called and never run: it is refused."""
+        status, out, err = self.run_command("work", "jobs:coroutine")
+        self.assertEqual((status, out, err.count("\n")), (2, "", 1))
+
+
+class ForkTests(WorkCase):
+    def child(self, function: Any) -> int:
+        """Call a function in a forked process. Returns its exit status."""
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                function()
+                status = 0
+            finally:
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def test_connections(self) -> None:
+        """The child has its own connections, whatever both do and close; those of the parent stay open."""
+        self.queue.put(1)
+        (idle,) = self.queue._pool._open
+        inherited = os.fstat(idle._socket.fileno())
+        local = idle._socket.getsockname()
+
+        def in_child() -> None:
+            assert not any(os.path.samestat(os.fstat(each), inherited) for each in open_descriptors())
+            self.queue.put(2)
+            self.queue.close()
+
+        self.assertEqual(self.child(in_child), 0)
+        self.queue.put(3)
+        (still,) = self.queue._pool._open
+        self.assertEqual(still._socket.getsockname(), local)
+        self.assertEqual(self.queue.qsize(), 3)
+
+    def test_blocks(self) -> None:
+        """A block or loop that a child leaves is not its own; its loop ends."""
+        for number in range(3):
+            self.queue.put(number)
+        self.queue.shutdown()
+        got = []
+        for item in self.queue.tasks():
+            got.append(item)
+            if item == 0 and (child := os.fork()) == 0:
+                continue
+        if got == [0] and child == 0:
+            os._exit(5)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 5)
+        self.assertEqual((got, self.queue.unfinished_tasks), ([0, 1, 2], 0))
+
+    def test_asynchronous(self) -> None:
+        """An AsyncQueue that was used before a fork refuses to be used in the child; others have new keys."""
+        clock = Clock()
+        asked: list[Deferred[Any]] = []
+
+        class Treq:
+            def request(self, *arguments: Any, **options: Any) -> Deferred[Any]:
+                asked.append(options["params"])
+                return Deferred()
+
+        used, new = (AsyncQueue("http://x", "q", clock, Treq()) for _ in range(2))
+        used.put(1)
+
+        def in_child() -> None:
+            self.failureResultOf(used.put(2), RuntimeError)
+            assert len(asked) == 1
+            new.put(3)
+            os.write(writing, str(asked[1]).encode())
+
+        reading, writing = os.pipe()
+        self.assertEqual(self.child(in_child), 0)
+        new.put(3)
+        os.close(writing)
+        with open(reading) as file:
+            self.assertNotEqual(file.read(), str(asked[1]))
+        for each in clock.getDelayedCalls():
+            each.cancel()
+
+    def test_beside_threads(self) -> None:
+        """A child that is forked while threads of the parent use the queue can use it too."""
+        going = threading.Event()
+        threads = [threading.Thread(target=self.use, args=(going,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        statuses = [self.child(lambda: self.queue.put(1)) for _ in range(20)]
+        going.set()
+        for thread in threads:
+            thread.join(20)
+        self.assertEqual((statuses, self.queue.qsize()), ([0] * 20, 20))
+
+    def use(self, over: threading.Event) -> None:
+        while not over.is_set():
+            self.queue.maxsize = 0
