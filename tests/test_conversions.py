@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta, timezone
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, NewType, NotRequired, Optional, TypedDict, Unpack
+from urllib.parse import urlencode
 from uuid import UUID
 
 import annotated_types
@@ -27,6 +28,7 @@ from twisted_appserver import Call
 from twisted_appserver.binding import Handler
 from twisted_appserver.conversions.texts import loosen
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.results import perform
 from twisted_appserver.testing import Client
 
 REFUSED = object()  # stands for a call that is answered with 422
@@ -840,6 +842,42 @@ class RawBodyTests(ConversionTestCase):
                     self.assertEqual(json.loads(reply.body), {"length": len(body), "note": "5"}, reply)
         self.detail(taking(int)[0], 400, body=binary, headers=FORM)
         self.assertRaises(HTTPError, Handler(taking(int)[0]).run, Call("POST", "/", body=binary))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9)
+    | st.sampled_from(["", "05", "nan", "2020-02-03", "2020-02-03T04:05", "on", "null", 10**400]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["name", "n", "tags", "amount", "count", "inner", "parts"]), inner),
+    max_leaves=6,
+)  # fmt: skip
+
+
+class FaultTests(SynchronousTestCase):
+    """No request makes the conversion itself fail."""
+
+    def setUp(self) -> None:
+        annotations = [row[0] for row in (*TEXTS, *LimitTests.CASES)]
+        annotations += [*OBJECTS, Price, Limited, Person, Strict, Sized, list[Model], Model | None]
+        self.handlers = [Handler(taking(annotation)[0]) for annotation in annotations]
+
+    def statuses(self, kind: bytes, body: bytes) -> set[int]:
+        headers = ((b"content-type", kind),)
+        replies = [
+            perform(Call("POST", "/", raw_headers=headers, body=body, handler=handler))
+            for handler in self.handlers
+        ]
+        return {reply.status for reply in replies}
+
+    @given(VALUES, st.booleans())
+    def test_json(self, value: Any, whole: bool) -> None:
+        body = json.dumps(value if whole else {"p": value}).encode("utf-8", "replace")
+        self.assertLessEqual(self.statuses(b"application/json", body), {200, 400, 422})
+
+    @given(st.dictionaries(st.sampled_from(["p", "name", "n", "tags", "amount"]), st.text(max_size=9)))
+    def test_forms(self, fields: dict[str, str]) -> None:
+        body = urlencode(fields).encode()
+        self.assertLessEqual(self.statuses(b"application/x-www-form-urlencoded", body), {200, 422})
 
 
 class DescriptionTests(SynchronousTestCase):
