@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.server import Site
 
 from tests import eventing
 from tests.wire import Answer, Connection, connect, request
-from twisted_appserver import Event, make_service
+from twisted_appserver import AppResource, Event, InlineExecutor, keepalive, make_service
 from twisted_appserver.events import END, event, line
 
 ACCEPT = ("Accept", "text/event-stream")
@@ -43,6 +51,58 @@ class EventTests(SynchronousTestCase):
         self.assertRaises(ValueError, event, Event(float("nan")))
         self.assertRaises(TypeError, event, Event(object()))
         self.assertRaises(ValueError, event, msgspec.structs.replace(Event({}), data={1: 1, "1": 1}))
+
+
+class KeepAliveTests(SynchronousTestCase):
+    """In memory, with a clock."""
+
+    def setUp(self) -> None:
+        self.clock, self.waiting = Clock(), Deferred[dict[str, int]]()
+
+        async def events() -> AsyncIterator[Any]:
+            yield {"n": 0}
+            yield await self.waiting
+
+        self.app = AppResource([("/events", events)], self.clock, InlineExecutor())
+        self.addCleanup(self.app.dispatcher.stop)
+
+    def connection(self, method: str = "GET") -> tuple[Any, StringTransport]:
+        channel: Any = Site(self.app, reactor=self.clock).buildProtocol(None)
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        channel.dataReceived(request(method, "/events", headers=(ACCEPT,)))
+        return channel, transport
+
+    def beats(self) -> list[Any]:
+        return [call for call in self.clock.getDelayedCalls() if call.getTime() - self.clock.seconds() <= 15]
+
+    def test_every(self) -> None:
+        """A comment is sent every 15 seconds, until the end."""
+        _, transport = self.connection()
+        for number in range(3):
+            self.assertEqual(transport.value().count(b":\n\n"), number)
+            self.clock.advance(15)
+        self.waiting.callback({"n": 1})
+        self.assertTrue(transport.value().endswith(b"id: end-of-stream\n\n\r\n0\r\n\r\n"), transport.value())
+        self.clock.advance(60)
+        self.assertEqual(transport.value().count(b":\n\n"), 3)
+        self.assertEqual(self.app.dispatcher.in_flight, 0)
+
+    def test_not_read(self) -> None:
+        """No comments pile up for a client that does not read."""
+        _, transport = self.connection()
+        transport.producer.pauseProducing()  # type: ignore[union-attr]
+        self.clock.advance(15)
+        self.assertNotIn(b":\n\n", transport.value())
+
+    def test_gone(self) -> None:
+        """When the client goes, or has sent HEAD, the comments end."""
+        channel, _ = self.connection()
+        channel.connectionLost(Failure(ConnectionDone()))
+        self.waiting = Deferred()
+        self.connection("HEAD")
+        self.clock.pump([15, 15])
+        self.assertEqual(self.beats(), [])
 
 
 class ServerTests(TestCase):
@@ -115,6 +175,35 @@ class ServerTests(TestCase):
 
     async def test_processes(self) -> None:
         await self.check(server_type="forked", workers=1)
+
+    async def check_kept_alive(self, **options: Any) -> None:
+        """Comments come between the events of a slow function, and neither in lines nor in its own text."""
+        self.patch(keepalive, "EVERY", 0.02)
+        port = await self.serve(**options)
+        for target, headers, comments in (("/slow", (ACCEPT,), 3), ("/slow", (), 0), ("/own", (ACCEPT,), 0)):
+            path = os.path.abspath(self.mktemp())
+            connection = await connect(port)
+            sent = connection.send(request("GET", f"{target}?path={path}", headers=headers))
+            while b"0" not in connection.unread.partition(b"\r\n\r\n")[2]:
+                await deferLater(reactor, 0.01)
+            while connection.unread.count(b":\n\n") < comments:
+                await deferLater(reactor, 0.01)
+            with open(path, "w"):
+                pass
+            body = (await sent).body
+            await connection.close()
+            if comments:
+                self.assertEqual(
+                    body.replace(b":\n\n", b""), b'data: {"n":0}\n\ndata: {"n":1}\n\n' + eventing.CLOSED
+                )
+            else:
+                self.assertIn(body, (b'{"n":0}\n{"n":1}\n', b"data: pie01ces\n\n"))
+
+    async def test_kept_alive_in_threads(self) -> None:
+        await self.check_kept_alive()
+
+    async def test_kept_alive_in_processes(self) -> None:
+        await self.check_kept_alive(server_type="forked", workers=1, channel="twisted")
 
     async def test_broken(self) -> None:
         """A stream that breaks off has no closing id, so that the browser comes back."""

@@ -22,7 +22,7 @@ LEVELS = (
     "calls binding options matching regex_graph regex_safety parts encoding events",
     "heads results patterns targets application passwords origins proxies",
     "routing guard access listening",
-    "executors deadlines overload hints",
+    "executors deadlines keepalive overload hints",
     "dispatch",
     "half_close resource counted stock_channel channel jobs admin client example accesslog logs",
     "site",

@@ -18,10 +18,12 @@ from twisted.python.failure import Failure
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.deadlines import TimeLimit, TimeLimits
 from twisted_appserver.errors import ConfigurationError, HTTPError
+from twisted_appserver.events import EVENTS
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import Answer, IExecutor, Job
 from twisted_appserver.guard import Guard
 from twisted_appserver.hints import near
+from twisted_appserver.keepalive import keep_alive
 from twisted_appserver.overload import Refusals
 from twisted_appserver.results import problem
 from twisted_appserver.routing import Router
@@ -300,6 +302,8 @@ class Dispatcher:
             if job.limit is not None:
                 job.limit.add(job)
                 stream.made = partial(job.limit.prolong, job)
+        if stream is not None and reply.headers[: len(EVENTS)] == EVENTS:
+            keep_alive(self.reactor, stream)
         job.answer(call, reply)
 
     def _streamed(self, job: Job, reply: Reply) -> None:

@@ -79,6 +79,11 @@ class Stream:
         self._write, self._finish = write, finish
         self._pass_on()
 
+    def aside(self, data: bytes) -> None:
+        """Send what is no part, such as a comment, if the client reads and nothing else waits."""
+        if self._write is not None and not (self._paused or self._kept or self.over):
+            self._write(data)
+
     def _pass_on(self) -> None:
         passed = 0
         while self._kept and self._write is not None and not self._paused:
