@@ -20,6 +20,7 @@ from tests import eventing
 from tests.wire import Answer, Connection, connect, request
 from twisted_appserver import AppResource, Event, InlineExecutor, keepalive, make_service
 from twisted_appserver.events import END, event, line
+from twisted_appserver.executors.stream import Stream
 
 ACCEPT = ("Accept", "text/event-stream")
 LAST = ("Last-Event-ID", END)
@@ -103,6 +104,16 @@ class KeepAliveTests(SynchronousTestCase):
         self.connection("HEAD")
         self.clock.pump([15, 15])
         self.assertEqual(self.beats(), [])
+
+    def test_function_goes_on(self) -> None:
+        """They end too where the client goes and the function, in a thread, does not."""
+        stream, written = Stream(int, bool), list[bytes]()
+        keepalive.keep_alive(self.clock, stream)
+        stream.begin(written.append, str)
+        self.clock.advance(15)
+        stream.stopProducing()
+        self.clock.advance(15)
+        self.assertEqual((written, self.clock.getDelayedCalls()), ([b":\n\n"], []))
 
 
 class ServerTests(TestCase):

@@ -210,7 +210,7 @@ MUTATIONS = (
     Mutation("events.py", "        return () if self.empty or self._ids else (Event(id=END),)", "        return ()",
              "test_events.ServerTests.test_threads"),
     Mutation("keepalive.py", "            beat.stop()\n        else:", "            pass\n        else:",
-             "test_events.KeepAliveTests.test_gone"),
+             "test_events.KeepAliveTests.test_function_goes_on"),
     Mutation("dispatch.py", "            keep_alive(self.reactor, stream)", "            pass",
              "test_events.KeepAliveTests.test_every"),
     Mutation("admin/figures.py", ' if user in ("", name)]', "]", "test_admin.ServiceTests.test_errors_of_others"),
