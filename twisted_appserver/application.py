@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.shadowing import advice
 
 DEFAULT = "twisted_appserver.example"
 _loading: list[str] = []
@@ -104,7 +105,8 @@ class Application(msgspec.Struct, frozen=True):
             except ConfigurationError:
                 raise
             except (Exception, SystemExit) as error:
-                what = f"{type(error).__name__}: {error}"
+                folders = {os.getcwd(): None, os.path.dirname(self.file) or os.getcwd(): None}
+                what = f"{type(error).__name__}: {error}{advice(folders, error)}"
                 raise ConfigurationError(f"the application {place} cannot be imported: {what}") from error
         try:
             return getattr(module, self.name)  # type: ignore[no-any-return]

@@ -24,6 +24,7 @@ from twisted_appserver.children import protect, unprotect
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.cluster import DaskExecutor
+from twisted_appserver.executors.head_start import HeadStart
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes import ProcessExecutor
@@ -71,7 +72,14 @@ class AppService(Service):
     log = Logger(namespace="twisted_appserver")
     reloadable = True  # whether the table comes from an application that can be imported again
 
-    def __init__(self, reactor: Any, settings: Settings, application: Application, router: Router) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        application: Application,
+        router: Router,
+        head_start: HeadStart | None = None,
+    ) -> None:
         self._reactor, self._settings, self._application = reactor, settings, application
         self._access_log: AccessLog | None = None
         self._requests = Requests(reactor)
@@ -82,7 +90,13 @@ class AppService(Service):
         makers: dict[str, Callable[[], IExecutor]] = {
             "threads": lambda: ThreadExecutor(hub, settings.threads),
             "processes": lambda: ProcessExecutor(
-                hub, application, settings.workers, router, settings.max_requests, settings.max_rss
+                hub,
+                application,
+                settings.workers,
+                router,
+                settings.max_requests,
+                settings.max_rss,
+                head_start,
             ),
             "cluster": lambda: DaskExecutor(
                 reactor, application, router, settings.scheduler, settings.workers, settings.upload
@@ -233,10 +247,7 @@ class AppService(Service):
         try:
             if not self.reloadable:
                 raise ConfigurationError("the table was handed in, there is nothing to import")
-            router = Router(self._application.load(fresh=True))
-            self.dispatcher.check(router)
-            if isinstance(self.executor, ProcessExecutor):
-                await self.executor.renew(router)
+            router = await self._renewed()
         except AppserverError as error:
             self.trouble = f"not loaded again, the old code goes on: {error}"
             self.log.error("{why}", why=self.trouble)
@@ -248,6 +259,21 @@ class AppService(Service):
         self.site.forget()
         self.log.info("the application has been loaded again")
         self._log_notes(router)
+
+    async def _renewed(self) -> Router:
+        """The application's table as it is now; its workers import it at the same time."""
+        pool = self.executor if isinstance(self.executor, ProcessExecutor) else None
+        if pool is not None:
+            pool.head_start = HeadStart(self._reactor, self._application, pool.size)
+        try:
+            router = Router(self._application.load(fresh=True))
+            self.dispatcher.check(router)
+            if pool is not None:
+                await pool.renew(router)
+        finally:
+            if pool is not None and pool.head_start is not None:
+                pool.head_start.stop()
+        return router
 
     def stopService(self) -> Deferred[None]:
         """

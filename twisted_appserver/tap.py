@@ -18,9 +18,10 @@ from twisted_appserver.application import Application, refuse_while_loading
 from twisted_appserver.daemon import Report, remove_pidfile, report_for
 from twisted_appserver.ending import LONGEST, ending
 from twisted_appserver.errors import AppserverError, ConfigurationError
+from twisted_appserver.executors.head_start import HeadStart
 from twisted_appserver.hints import routes
 from twisted_appserver.logs import observer
-from twisted_appserver.options import Settings, cli_name, settings_from
+from twisted_appserver.options import FORKED_SERVER, Settings, cli_name, settings_from
 from twisted_appserver.program import leave, raise_files, reload_when_asked, settle
 from twisted_appserver.routing import Router
 from twisted_appserver.service import AppService
@@ -28,6 +29,7 @@ from twisted_appserver.service import AppService
 YES, NO = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
 
 
+CHANGES = ("uid", "gid", "chroot", "umask")  # options of twistd, for its process
 LOG: dict[str, str] = {}  # where and how twistd shall write it: it knows no more of us than a function's name
 
 
@@ -202,6 +204,23 @@ class CommandService(AppService):
             self.log.critical("{error}", error=error)
 
 
+def head_start(
+    reactor: Any, options: Options, settings: Settings, application: Application
+) -> HeadStart | None:
+    """
+    Let worker processes import the application while this process does, if they will be needed and twistd
+    does not change the process before the service starts.
+    """
+    whole = options.parent or {"nodaemon": False}
+    changed = (
+        any(whole[name] is not None for name in CHANGES if name in whole) or whole.get("rundir", ".") != "."
+    )
+    only_checks = options["check"] or options["show-routes"] or settings.reload
+    if settings.server_type != FORKED_SERVER or only_checks or changed or not whole.get("nodaemon", True):
+        return None
+    return HeadStart(reactor, application, settings.workers or os.cpu_count() or 1)
+
+
 def makeService(options: Options) -> AppService:
     """The service that the command line asks for."""
     from twisted.internet import reactor
@@ -210,8 +229,9 @@ def makeService(options: Options) -> AppService:
         refuse_while_loading("twistd")
         settings = options.settings()
         application = Application.parse(settings.app)
+        early = head_start(reactor, options, settings, application)
         router = Router(application.load())
-        service = CommandService(reactor, settings, application, router)
+        service = CommandService(reactor, settings, application, router, early)
     except AppserverError as error:
         sys.exit(f"appserver: {error}")
     service.under(options.parent)

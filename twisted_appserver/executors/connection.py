@@ -37,6 +37,7 @@ from twisted_appserver.executors.interface import Job
 from twisted_appserver.executors.progress import NO_LIMIT, Progress
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.routing import Router
+from twisted_appserver.shadowing import advice
 
 MARK = re.compile(rb"\x1e([^\x1e\x1f]*)\x1f")  # the id of the call that a line comes of
 PARTIAL = 1.0  # seconds after which a line without an end is logged as it is
@@ -53,6 +54,7 @@ class Output:
 
     def __init__(self, reactor: Any, pid: int) -> None:
         self._reactor, self._pid = reactor, pid
+        self.last = ""  # the last line that was not empty
         self._partial = b""
         self._timer: Any = None
 
@@ -74,6 +76,7 @@ class Output:
     def _line(self, line: bytes) -> None:
         marks = MARK.findall(line)
         shown = MARK.sub(b"", line).decode("utf-8", "replace").rstrip("\r")
+        self.last = shown.strip() or self.last
         request_id = marks[-1].decode("utf-8", "replace") if marks else ""
         self.log.info("[{pid}] {line}", pid=self._pid, line=shown, request_id=request_id)
 
@@ -83,7 +86,7 @@ class Worker(ProcessProtocol):
     A worker process.
 
     @param pool: the L{ProcessExecutor} that is told what becomes of it and of its calls.
-    @param router: the table that it must have too.
+    @param router: the table that it must have too; C{None} until L{join}.
     @ivar jobs: what it was given and has not answered, in this order. Its calls are numbered from 1.
     @ivar load: seconds that all of these are expected to take.
     @ivar ready: whether it takes calls.
@@ -98,7 +101,7 @@ class Worker(ProcessProtocol):
     pid: int
     _output: Output
 
-    def __init__(self, pool: Any, reactor: Any, application: Application, router: Router) -> None:
+    def __init__(self, pool: Any, reactor: Any, application: Application, router: Router | None) -> None:
         self._pool, self._reactor, self._application = pool, reactor, application
         self.router = router
         self.successor: Worker | None = None
@@ -116,7 +119,18 @@ class Worker(ProcessProtocol):
         self._reader, self._progress = FrameReader(LONGEST), Progress()
         self._exit: Failure | None = None
         self._open = True  # whether frames may still come
+        self._talks = True  # whether it may still print something
+        self._over = False
         self._timer: Any = None
+
+    def join(self, pool: Any, router: Router) -> None:
+        """Belong to another pool, whose table is known."""
+        self._pool, self.router = pool, router
+
+    def forget(self) -> None:
+        """Give back what it has opened, if it has no process or nobody waits for the end of that."""
+        self._progress.remove()
+        self._progress.close()
 
     def connectionMade(self) -> None:
         self.pid = self.transport.pid
@@ -259,7 +273,7 @@ class Worker(ProcessProtocol):
 
     def _started(self, frame: Ready) -> None:
         self._progress.remove()
-        if frame == ready(self.router):
+        if self.router is not None and frame == ready(self.router):
             self.was_ready = True
             self._pool.became_ready(self)
         else:
@@ -336,23 +350,41 @@ class Worker(ProcessProtocol):
         self._open = False
         self._ended()
 
+    def errConnectionLost(self) -> None:
+        self._talks = False
+        self._ended()
+
     def processExited(self, reason: Failure) -> None:
         self._exit = reason
         self.ready = False
-        if self._open:
-            self._after(LATE, self.transport.closeStdout)
+        if self._open or not self.was_ready:
+            self._after(LATE, self._stop_reading)
+        self._ended()
+
+    def _stop_reading(self) -> None:
+        self._talks = False
+        self.transport.closeStdout()
         self._ended()
 
     def processEnded(self, reason: Failure) -> None:
         self._output.flush()
 
     def _ended(self) -> None:
-        if self._open or self._exit is None:
+        if self._over or self._open or self._exit is None or (self._talks and not self.was_ready):
             return
+        self._over = True
         self._calm()
         number = getattr(self._exit.value, "signal", None)
         status = getattr(self._exit.value, "exitCode", None)
         how = f"was killed by {signal.Signals(number).name}" if number else f"ended with status {status}"
         self._progress.remove()
-        self._pool.worker_ended(self, f"{how}: {self._reason}" if self._reason else how)
+        reason = self._reason or ("" if self.was_ready else self._why())
+        self._pool.worker_ended(self, f"{how}: {reason}" if reason else how)
         self._progress.close()
+
+    def _why(self) -> str:
+        """Why it has not become ready, if it has printed that."""
+        self._output.flush()
+        if self._output.last and not getattr(self._exit and self._exit.value, "signal", None):
+            return self._output.last + advice(os.environ.get("PYTHONPATH", "").split(os.pathsep))
+        return ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import sys
 from functools import partial
 from typing import Any
 
@@ -14,10 +12,9 @@ from twisted.logger import Logger
 from twisted_appserver.application import Application
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.executors.connection import Worker
+from twisted_appserver.executors.head_start import spawn
 from twisted_appserver.routing import Router
 
-MODULE = "twisted_appserver.executors.worker"
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BACK_OFF = 30.0  # seconds, the longest pause before a worker that did not start is tried again
 KILLED = 1.0  # seconds, the longest where it was killed
 NEW = 60.0  # seconds that the workers of new code have to become ready
@@ -67,19 +64,16 @@ class Crew:
 
     def _spawn(self, router: Router | None = None) -> Worker | None:
         """Start a worker, or say in L{trouble} why the system does not let us."""
-        search = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
-        environ = {**os.environ, "PYTHONPATH": search}
-        worker: Worker | None = None
+        router = router or self._pool.router
         try:
-            worker = Worker(self._pool, self._reactor, self._application, router or self._pool.router)
-            self._reactor.spawnProcess(worker, sys.executable, [sys.executable, "-m", MODULE], environ)
+            worker = self._pool.head_start.take(self._pool, router) if self._pool.head_start else None
+            if worker is None:
+                worker = Worker(self._pool, self._reactor, self._application, router)
+                spawn(self._reactor, worker)
         except OSError as error:  # no descriptors, memory or processes are left
             self._failures += 1
             self.trouble = f"a worker process cannot be started: {error}"
             self.log.error("{trouble}", trouble=self.trouble)
-            if worker is not None:
-                worker._progress.remove()
-                worker._progress.close()
             return None
         self.workers.append(worker)
         if self._max_requests:

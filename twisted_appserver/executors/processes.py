@@ -23,6 +23,7 @@ from twisted_appserver.calls import Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.connection import Worker
 from twisted_appserver.executors.crew import Crew
+from twisted_appserver.executors.head_start import HeadStart
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.hub import at_end_of_turn
 from twisted_appserver.routing import Router
@@ -43,6 +44,7 @@ class ProcessExecutor:
     @param size: how many workers; one for each core if C{None}.
     @param router: the application's table, if it is loaded already.
     @param max_requests: calls after which a worker is replaced; 0 for never.
+    @param head_start: workers that have been started already.
     @param max_rss: bytes of resident memory above which it is; 0 for never.
     """
 
@@ -54,11 +56,13 @@ class ProcessExecutor:
         router: Router | None = None,
         max_requests: int = 0,
         max_rss: int = 0,
+        head_start: HeadStart | None = None,
     ) -> None:
         self.reactor, self._soon = reactor, at_end_of_turn(reactor)
         self.application = Application.parse(application) if isinstance(application, str) else application
         self.router = router or Router(self.application.load())
         self.size = size or os.cpu_count() or 1
+        self.head_start = head_start
         self.crew = Crew(self, reactor, self.application, self.size, max_requests, max_rss)
         self._workers = self.crew.workers
         self.completed = self.failed = 0

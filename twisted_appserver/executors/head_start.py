@@ -1,0 +1,71 @@
+"""Worker processes that import the application while the server does so too, and not only after it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+from twisted_appserver.application import Application
+from twisted_appserver.executors.connection import Worker
+from twisted_appserver.routing import Router
+
+MODULE = "twisted_appserver.executors.worker"
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def spawn(reactor: Any, worker: Worker) -> None:
+    """
+    Start the process of a worker.
+
+    @raise OSError: when no descriptors, memory or processes are left.
+    """
+    search = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
+    # With -P the current folder, where a file may hide a module of the standard library, is not searched yet.
+    command = [sys.executable, "-P", "-m", MODULE]
+    try:
+        reactor.spawnProcess(worker, sys.executable, command, {**os.environ, "PYTHONPATH": search})
+    except OSError:
+        worker.forget()
+        raise
+
+
+class HeadStart:
+    """
+    Workers that have been started before the table of the application is known; fewer if the system refuses.
+    """
+
+    def __init__(self, reactor: Any, application: Application, size: int) -> None:
+        self._workers: list[Worker] = []
+        atexit.register(self.stop)
+        with suppress(OSError):  # the pool starts those that are missing, and reports why it cannot
+            for _ in range(size):
+                worker = Worker(self, reactor, application, None)
+                spawn(reactor, worker)
+                self._workers.append(worker)
+
+    def take(self, pool: Any, router: Router) -> Worker | None:
+        """One of them, which from now on belongs to a pool; C{None} if none is left."""
+        if not self._workers:
+            return None
+        worker = self._workers.pop()
+        worker.join(pool, router)
+        return worker
+
+    def stop(self) -> None:
+        """End those that are left."""
+        atexit.unregister(self.stop)
+        while self._workers:
+            worker = self._workers.pop()
+            worker.kill("it is not needed")
+            worker.forget()
+
+    # ---- what a worker asks of its pool ----
+
+    def kick(self) -> None:
+        """There are no calls."""
+
+    def worker_ended(self, worker: Worker, how: str) -> None:
+        """It was not needed."""

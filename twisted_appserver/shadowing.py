@@ -1,0 +1,42 @@
+"""Find files of an application that hide modules of the standard library."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+
+def _files(traceback: TracebackType | None) -> Iterator[str]:
+    while traceback is not None:
+        yield traceback.tb_frame.f_code.co_filename
+        traceback = traceback.tb_next
+
+
+def _shadows(folder: str) -> dict[str, str]:
+    """The paths in a folder that are imported instead of modules of the standard library, by their names."""
+    try:
+        found = sorted(os.listdir(folder or "."))
+    except OSError:
+        return {}
+    names = {entry.removesuffix(".py"): os.path.join(os.path.abspath(folder), entry) for entry in found}
+    packages = (name for name, path in names.items() if os.path.isfile(os.path.join(path, "__init__.py")))
+    modules = (name for name, path in names.items() if path.endswith(".py"))
+    return {name: names[name] for name in (*modules, *packages) if name in sys.stdlib_module_names}
+
+
+def advice(folders: Iterable[str], error: BaseException | None = None) -> str:
+    """
+    What to do about files that hide the standard library, as the end of a message; empty if there are none.
+
+    @param folders: where to look.
+    @param error: why an import failed. Only files that were imported, or in which it was raised, count.
+    """
+    raised = set(_files(error.__traceback__)) if error is not None else set()
+    for folder in folders:
+        for name, path in _shadows(folder).items():
+            loaded = getattr(sys.modules.get(name), "__file__", None) or ""
+            if error is None or path in raised or loaded.startswith(path):
+                return f"; {path} hides the module {name} of the standard library: rename it"
+    return ""
