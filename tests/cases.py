@@ -215,8 +215,12 @@ def leaves_thread() -> dict[str, Any]:
 
 
 def forks(path: str) -> None:
-    """Dies, and leaves a process behind that has all its descriptors; C{path} names it."""
-    child = os.fork()
+    """
+    Dies, and leaves a process behind that has all its descriptors, since C forks it without Python's hooks.
+
+    @param path: of a file that names the process.
+    """
+    child = ctypes.PyDLL(None).fork()
     if not child:
         time.sleep(100)
         os._exit(0)

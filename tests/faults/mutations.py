@@ -69,7 +69,7 @@ MUTATIONS = (
              "test_life.ReplacementTests.test_no_descriptors"),
     Mutation("executors/connection.py", "            self._after(seconds, self._overdue)", "            pass",
              "test_life.StuckTests"),
-    Mutation("executors/connection.py", "            self._after(LATE, self.transport.closeStdout)",
+    Mutation("executors/connection.py", "            self._after(LATE, self._stop_reading)",
              "            pass", "test_life.StuckTests.test_child_left"),
     Mutation("executors/worker.py", "    os.dup2(2, 1)\n", "", "test_executors.TableTests.test_processes"),
     Mutation("executors/processes.py", '                    worker.kill("its call took too long, or was cancelled")',
