@@ -4,7 +4,8 @@ The modules:
   - L{calls}: a call and its reply; L{results} performs the one and makes the other, L{encoding} its JSON.
   - L{binding}: a function and how a call's variables become its arguments; L{variables} reads these.
   - L{parts}: answers that come in parts, where they are made; L{events}: server-sent events,
-    L{keepalive} the comments between them.
+    L{keepalive} the comments between them;
+    L{remedies}: what to do about some failures.
   - L{headers}: the headers that a function may give; L{statuses}: the titles of HTTP status codes.
   - L{patterns}: url_patterns as the user writes them; L{routing} finds the function for a path,
     L{matching} what in a pattern may take for ever.

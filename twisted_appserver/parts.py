@@ -8,6 +8,8 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
+from twisted_appserver.remedies import remedy
+
 WINDOW = 8  # parts that may be on their way to a client that has not taken them
 
 
@@ -76,5 +78,8 @@ class Parts:
 
 
 def shown(error: BaseException) -> str:
-    """The traceback of an exception."""
-    return "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace").decode()
+    """The traceback of an exception, with what to do about it where that is known."""
+    text = "".join(traceback.format_exception(error))
+    if advice := remedy(error):
+        text = f"{text.rstrip()} ({advice})\n"
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,669 @@
+"""
+Small functions that use what people really use: one for each library or habit.
+
+This module is an application: servers import its C{url_patterns}. Libraries that need not be
+installed are imported inside the functions, so that the other functions work without them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextvars
+import dataclasses
+import decimal
+import enum
+import locale
+import logging
+import logging.config
+import multiprocessing
+import os
+import queue
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from twisted_appserver import Call, Reply
+
+THREADS, WORKERS, REACTOR, DASK = "threads", "workers", "reactor", "dask"
+BLOCKING = (THREADS, WORKERS, DASK)  # where a plain function may run
+
+
+class Use(NamedTuple):
+    """
+    One thing that people use.
+
+    @ivar group: the heading in the page.
+    @ivar title: its name in the page.
+    @ivar function: uses it.
+    @ivar expected: the JSON of the response; for a generator, its lines; bytes for a body that is not JSON.
+    @ivar needs: the modules that it imports and that need not be installed.
+    @ivar where: where it is tried.
+    @ivar fails: where it does not work, and a part of the message that tells what to do.
+    @ivar log: a part of what the server then must have logged.
+    """
+
+    group: str
+    title: str
+    function: Callable[..., Any]
+    expected: Any
+    needs: tuple[str, ...] = ()
+    where: tuple[str, ...] = BLOCKING
+    fails: dict[str, str] = {}
+    log: str = ""
+
+    @property
+    def note(self) -> str:
+        """What the page says about it."""
+        return " ".join((self.function.__doc__ or "").split())
+
+
+USES: list[Use] = []
+
+
+def use(group: str, title: str, expected: Any, *needs: str, **more: Any) -> Callable[[Any], Any]:
+    """Enter a function in the table."""
+
+    def enter(function: Any) -> Any:
+        USES.append(Use(group, title, function, expected, needs, **more))
+        return function
+
+    return enter
+
+
+# ---- processes and threads ----
+
+PROCESSES = "Processes and threads"
+DAEMONIC = {DASK: "DASK_DISTRIBUTED__WORKER__DAEMON=False"}
+
+
+def square(n: int) -> int:
+    return n * n
+
+
+def _pool(method: str) -> dict[str, Any]:
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        return {"squares": pool.map(square, [1, 2, 3])}
+
+
+@use(PROCESSES, "`multiprocessing.Pool`, started with fork", {"squares": [1, 4, 9]}, fails=DAEMONIC)
+def pool_fork() -> dict[str, Any]:
+    """Forking a process that has threads is a risk in any program; prefer `spawn`."""
+    return _pool("fork")
+
+
+@use(PROCESSES, "`multiprocessing.Pool`, started with spawn", {"squares": [1, 4, 9]}, fails=DAEMONIC)
+def pool_spawn() -> dict[str, Any]:
+    """The functions given to the pool must be importable, as everywhere."""
+    return _pool("spawn")
+
+
+@use(PROCESSES, "`multiprocessing.Pool`, started with forkserver", {"squares": [1, 4, 9]}, fails=DAEMONIC)
+def pool_forkserver() -> dict[str, Any]:
+    """The fork server process is started by the first call and stays for the next ones."""
+    return _pool("forkserver")
+
+
+@use(PROCESSES, "`multiprocessing.Process`, terminated", {"exitcode": -15}, fails=DAEMONIC)
+def process_terminated() -> dict[str, Any]:
+    """Children get default signal handlers, so `terminate()` ends them at once."""
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child.start()
+    child.terminate()
+    child.join(30)
+    return {"exitcode": child.exitcode}
+
+
+@use(PROCESSES, "`concurrent.futures.ProcessPoolExecutor`", {"squares": [1, 4, 9]}, fails=DAEMONIC)
+def process_pool_executor() -> dict[str, Any]:
+    """One per call, closed by `with`, or one at module level."""
+    with concurrent.futures.ProcessPoolExecutor(2) as pool:
+        return {"squares": list(pool.map(square, [1, 2, 3]))}
+
+
+@cache
+def _kept_pool() -> concurrent.futures.ProcessPoolExecutor:
+    return concurrent.futures.ProcessPoolExecutor(1)
+
+
+@use(PROCESSES, "`ProcessPoolExecutor` kept for all calls", {"square": 49}, fails=DAEMONIC)
+def process_pool_kept() -> dict[str, Any]:
+    """Its processes end with the server, because functions registered with `atexit` run."""
+    return {"square": _kept_pool().submit(square, 7).result(30)}
+
+
+@use(PROCESSES, "`concurrent.futures.ThreadPoolExecutor`", {"squares": [1, 4, 9]})
+def thread_pool_executor() -> dict[str, Any]:
+    """Context variables do not follow into its threads unless you copy the context."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return {"squares": list(pool.map(square, [1, 2, 3]))}
+
+
+@use(PROCESSES, "`threading.Thread` and `queue.Queue`", {"got": 1})
+def thread_and_queue() -> dict[str, Any]:
+    """Threads of your own, joined before the function returns."""
+    line: queue.Queue[int] = queue.Queue()
+    thread = threading.Thread(target=line.put, args=(1,))
+    thread.start()
+    thread.join()
+    return {"got": line.get()}
+
+
+@use(PROCESSES, "`subprocess.run`", {"out": "hello\n", "status": 0})
+def subprocess_run() -> dict[str, Any]:
+    """The program inherits neither sockets nor signal handlers."""
+    done = subprocess.run([sys.executable, "-c", "print('hello')"], capture_output=True, text=True)
+    return {"out": done.stdout, "status": done.returncode}
+
+
+@use(PROCESSES, "`subprocess.Popen`, interrupted", {"status": -2})
+def subprocess_interrupted() -> dict[str, Any]:
+    """Signals reach the program as if it had been started from a shell."""
+    program = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); print(flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+        return {"status": child.wait(30)}
+
+
+@use(PROCESSES, "`os.fork`", {"status": 3})
+def forked() -> dict[str, Any]:
+    """A child that returns from the function, or raises, ends there; it never serves."""
+    child = os.fork()
+    if not child:
+        os._exit(3)
+    return {"status": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}
+
+
+@use(
+    PROCESSES,
+    "`signal.signal`",
+    {"before": "SIG_DFL"},
+    fails={THREADS: "--type forked", DASK: "--type forked"},
+)
+def signal_handler() -> dict[str, Any]:
+    """Only in worker processes: Python allows it in main threads. The handler is reset after the call."""
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    return {"before": signal.Handlers(before).name if before in set(signal.Handlers) else repr(before)}
+
+
+# ---- asyncio ----
+
+ASYNCIO = "asyncio"
+
+
+async def _both() -> list[int]:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(asyncio.to_thread(square, n)) for n in (1, 2)]
+    return [task.result() for task in tasks]
+
+
+@use(ASYNCIO, "`asyncio.run` in a plain function", {"squares": [1, 4]})
+def asyncio_run() -> dict[str, Any]:
+    """`TaskGroup`, `timeout` and `to_thread` included; each call has an event loop of its own."""
+    return {"squares": asyncio.run(_both())}
+
+
+@use(ASYNCIO, "`async def` that awaits a coroutine", {"n": 4}, where=(REACTOR,))
+async def coroutine() -> dict[str, Any]:
+    """Runs on the reactor."""
+
+    async def four() -> int:
+        return square(2)
+
+    return {"n": await four()}
+
+
+@use(ASYNCIO, "`async def` that awaits a Deferred", {"n": 4}, where=(REACTOR,))
+async def deferred() -> dict[str, Any]:
+    """Any API of Twisted."""
+    from twisted.internet import reactor
+    from twisted.internet.task import deferLater
+
+    return {"n": await deferLater(reactor, 0.01, square, 2)}
+
+
+@use(ASYNCIO, "`asyncio.run` in an `async def`", {"n": 4}, where=(REACTOR,))
+async def asyncio_run_on_reactor() -> dict[str, Any]:
+    """It blocks every other call meanwhile: write a plain `def`, which runs in a thread."""
+
+    async def four() -> int:
+        return 4
+
+    return {"n": asyncio.run(four())}
+
+
+# ---- databases ----
+
+DATABASES = "Databases"
+
+
+def _fill(connection: sqlite3.Connection) -> list[int]:
+    connection.execute("CREATE TABLE numbers (n INTEGER)")
+    connection.executemany("INSERT INTO numbers VALUES (?)", [(n,) for n in range(3)])
+    return [n for (n,) in connection.execute("SELECT n FROM numbers ORDER BY n")]
+
+
+@use(DATABASES, "`sqlite3`, a connection for each call", {"numbers": [0, 1, 2]})
+def sqlite() -> dict[str, Any]:
+    """The simplest way, and quick: opening a database file takes some 50 microseconds."""
+    with sqlite3.connect(":memory:") as connection:
+        numbers = _fill(connection)
+    connection.close()
+    return {"numbers": numbers}
+
+
+LOCAL = threading.local()
+
+
+@use(DATABASES, "`sqlite3`, a connection for each thread", {"one": 1})
+def sqlite_local() -> dict[str, Any]:
+    """In `threading.local()`; a worker process has one thread."""
+    if not hasattr(LOCAL, "connection"):
+        LOCAL.connection = sqlite3.connect(":memory:")
+    return {"one": LOCAL.connection.execute("SELECT 1").fetchone()[0]}
+
+
+SHARED = sqlite3.connect(":memory:")
+ANY_THREAD = dict.fromkeys((THREADS, DASK), "check_same_thread=False")
+
+
+@use(DATABASES, "`sqlite3`, one connection in a global", {"one": 1}, fails=ANY_THREAD)
+def sqlite_global() -> dict[str, Any]:
+    """Only in worker processes, unless it is opened with `check_same_thread=False` and used under a lock."""
+    return {"one": SHARED.execute("SELECT 1").fetchone()[0]}
+
+
+@lru_cache
+def _cached(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, check_same_thread=False)
+
+
+LOCK = threading.Lock()
+
+
+@use(DATABASES, "`lru_cache` that holds a connection", {"one": 1})
+def cached_connection() -> dict[str, Any]:
+    """With `check_same_thread=False` and a lock, as threads share the cache."""
+    with LOCK:
+        return {"one": _cached(":memory:").execute("SELECT 1").fetchone()[0]}
+
+
+@use(DATABASES, "`sqlite3` in a generator", [{"n": n} for n in range(50)])
+def sqlite_generator() -> Iterator[dict[str, int]]:
+    """
+    Open it with `check_same_thread=False`: the steps of a generator may run in several threads, one after
+    the other.
+    """
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    try:
+        connection.execute("CREATE TABLE numbers (n INTEGER)")
+        connection.executemany("INSERT INTO numbers VALUES (?)", [(n,) for n in range(50)])
+        for (n,) in connection.execute("SELECT n FROM numbers ORDER BY n"):
+            yield {"n": n}
+    finally:
+        connection.close()
+
+
+@cache
+def _engine() -> Any:
+    from sqlalchemy import create_engine
+
+    return create_engine("sqlite://")
+
+
+@use(DATABASES, "SQLAlchemy, one engine for all calls", {"one": 1}, "sqlalchemy")
+def sqlalchemy_core() -> dict[str, Any]:
+    """The engine is shared; each call takes a connection from its pool."""
+    from sqlalchemy import text
+
+    with _engine().connect() as connection:
+        return {"one": connection.execute(text("SELECT 1")).scalar_one()}
+
+
+@use(DATABASES, "SQLAlchemy's ORM", {"names": ["ann", "bob"]}, "sqlalchemy")
+def sqlalchemy_orm() -> dict[str, Any]:
+    """A `Session` for each call."""
+    from sqlalchemy import Integer, String, create_engine, select
+    from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
+    from sqlalchemy.pool import StaticPool
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Person(Base):
+        __tablename__ = "person"
+        id = mapped_column(Integer, primary_key=True)
+        name = mapped_column(String)
+
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add_all([Person(name="ann"), Person(name="bob")])
+        session.commit()
+        names = list(session.scalars(select(Person.name).order_by(Person.name)))
+    engine.dispose()
+    return {"names": names}
+
+
+@cache
+def _django() -> Any:
+    import django
+    from django.conf import settings
+    from django.db import models
+
+    folder = tempfile.mkdtemp(prefix="works-with-")
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.join(folder, f"{os.getpid()}.db")}
+    settings.configure(DATABASES={"default": database}, INSTALLED_APPS=[], USE_TZ=True)
+    django.setup()
+
+    class Person(models.Model):
+        name = models.CharField(max_length=20)
+
+        class Meta:
+            app_label = "works_with"
+
+    from django.db import connection
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Person)
+    Person.objects.create(name="ann")
+    return Person
+
+
+DJANGO = threading.Lock()
+
+
+@use(DATABASES, "Django's ORM", {"names": ["ann"]}, "django")
+def django_orm() -> dict[str, Any]:
+    """Call `close_old_connections()` after each call, as Django does after each request."""
+    from django.db import close_old_connections
+
+    with DJANGO:
+        person = _django()
+    try:
+        return {"names": list(person.objects.values_list("name", flat=True))}
+    finally:
+        close_old_connections()
+
+
+@use(DATABASES, "psycopg", {"one": 1}, "psycopg", "postgresql")
+def psycopg_connection() -> dict[str, Any]:
+    """A connection for each call, or `psycopg_pool` at module level."""
+    import psycopg
+
+    with psycopg.connect(os.environ["WORKS_WITH_DATABASE"]) as connection:
+        row = connection.execute("SELECT 1").fetchone()
+        assert row is not None
+        return {"one": row[0]}
+
+
+# ---- HTTP ----
+
+HTTP = "HTTP clients"
+
+
+@use(HTTP, "requests", {"status": 200}, "requests")
+def requests_get() -> dict[str, Any]:
+    """Pass `call.trace` as headers to continue the trace."""
+    import requests
+
+    return {"status": requests.get(os.environ["WORKS_WITH_URL"], timeout=30).status_code}
+
+
+@use(HTTP, "httpx, synchronous", {"status": 200}, "httpx")
+def httpx_get() -> dict[str, Any]:
+    """A `Client` at module level may be shared by threads."""
+    import httpx
+
+    return {"status": httpx.get(os.environ["WORKS_WITH_URL"], timeout=30).status_code}
+
+
+@use(HTTP, "urllib", {"status": 200})
+def urllib_get() -> dict[str, Any]:
+    """Always with a timeout."""
+    from urllib.request import urlopen
+
+    with urlopen(os.environ["WORKS_WITH_URL"], timeout=30) as response:
+        return {"status": response.status}
+
+
+# ---- results ----
+
+RESULTS = "Results"
+
+
+@use(RESULTS, "NumPy numbers", {"mean": 1.0, "n": 3, "yes": True}, "numpy")
+def numpy_numbers() -> dict[str, Any]:
+    """Integers, floats and booleans of NumPy are numbers and booleans in JSON."""
+    import numpy
+
+    array = numpy.arange(3)
+    return {"mean": array.mean(), "n": numpy.int64(3), "yes": numpy.bool_(True)}
+
+
+@use(RESULTS, "NumPy arrays", {"values": [0, 1, 2]}, "numpy")
+def numpy_array() -> dict[str, Any]:
+    """Converted with `tolist()`."""
+    import numpy
+
+    return {"values": numpy.arange(3).tolist()}
+
+
+@use(RESULTS, "pandas", {"rows": [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]}, "pandas")
+def pandas_frame() -> dict[str, Any]:
+    """Converted with `to_dict("records")`; or `Reply(frame.to_json(orient="records"), headers=...)`."""
+    import pandas
+
+    frame = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    return {"rows": frame.to_dict("records")}
+
+
+@use(RESULTS, "pandas, a `DataFrame` as it is", None, "pandas", fails=dict.fromkeys(BLOCKING, "to_dict"))
+def pandas_raw() -> dict[str, Any]:
+    """Refused: choose `to_dict("records")` or another orientation."""
+    import pandas
+
+    return {"rows": pandas.DataFrame({"a": [1, 2]})}
+
+
+@use(RESULTS, "Pillow", b"\x89PNG", "PIL")
+def pillow_image() -> Reply:
+    """Return a `Reply` with the bytes and a content type."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("RGB", (2, 2), "red").save(file, "PNG")
+    return Reply(file.getvalue(), headers={"Content-Type": "image/png"})
+
+
+@use(RESULTS, "pydantic models", {"n": 1, "inner": {"name": "x"}}, "pydantic")
+def pydantic_result() -> Any:
+    """As results, alone or inside others; as parameters too."""
+    from pydantic import BaseModel
+
+    class Inner(BaseModel):
+        name: str
+
+    class Outer(BaseModel):
+        n: int
+        inner: Any
+
+    return Outer(n=1, inner=Inner(name="x"))
+
+
+@use(RESULTS, "attrs", {"n": 1}, "attrs")
+def attrs_result() -> Any:
+    """As results and as parameters."""
+    import attrs
+
+    return attrs.make_class("Point", ["n"])(1)
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: int
+
+
+@use(RESULTS, "dataclasses", {"x": 1, "y": 2})
+def dataclass_result() -> Point:
+    """As results and as parameters."""
+    return Point(1, 2)
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+@use(RESULTS, "enums", {"colour": "red", "level": 1})
+def enum_result() -> dict[str, Any]:
+    """Their values."""
+    return {"colour": Colour.RED, "level": Level.LOW}
+
+
+# ---- logging ----
+
+LOGGING = "Logging and warnings"
+
+
+@use(LOGGING, "`logging`, as it is", {"logged": True}, log="a warning of logging")
+def logging_plain() -> dict[str, Any]:
+    """Warnings and errors reach the server's log."""
+    logging.getLogger("shop").warning("a warning of logging")
+    return {"logged": True}
+
+
+@use(LOGGING, "`logging.basicConfig`", {"logged": True}, log="an info of basicConfig")
+def logging_basic() -> dict[str, Any]:
+    """To standard error, which the server logs."""
+    logging.basicConfig(level=logging.INFO)
+    logging.getLogger("shop.basic").info("an info of basicConfig")
+    return {"logged": True}
+
+
+CONFIGURATION = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"shop.dict": {"handlers": ["console"], "level": "INFO", "propagate": False}},
+}
+
+
+@use(LOGGING, "`logging.config.dictConfig`", {"logged": True}, log="an info of dictConfig")
+def logging_dict() -> dict[str, Any]:
+    """As Django and many others do it."""
+    logging.config.dictConfig(CONFIGURATION)
+    logging.getLogger("shop.dict").info("an info of dictConfig")
+    return {"logged": True}
+
+
+@use(LOGGING, "`print`", {"printed": True}, log="printed by a function")
+def printed() -> dict[str, Any]:
+    """Each line becomes a line of the log."""
+    print("printed by a function")
+    return {"printed": True}
+
+
+@use(LOGGING, "structlog", {"logged": True}, "structlog", log="logged by structlog")
+def structlog_logger() -> dict[str, Any]:
+    """Bind `call.request_id` to find a call's lines."""
+    import structlog
+
+    structlog.get_logger().info("logged by structlog")
+    return {"logged": True}
+
+
+@use(LOGGING, "`warnings`", {"caught": 1})
+def warnings_caught() -> dict[str, Any]:
+    """`catch_warnings` changes the whole process for a moment, so threads may disturb each other."""
+    with LOCK, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        return {"caught": len(caught)}
+
+
+# ---- what belongs to the context or the process ----
+
+STATE = "State of the context and of the process"
+USER: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
+
+
+@use(STATE, "`contextvars`", {"before": "nobody"})
+def context_variable() -> dict[str, Any]:
+    """Each call begins with an empty context."""
+    before = USER.get()
+    USER.set("somebody")
+    return {"before": before}
+
+
+@use(STATE, "`contextvars` in an `async def`", {"before": "nobody"}, where=(REACTOR,))
+async def context_variable_async() -> dict[str, Any]:
+    """Likewise."""
+    return context_variable()
+
+
+@use(STATE, "`decimal.getcontext()`", {"before": 28})
+def decimal_context() -> dict[str, Any]:
+    """Each call begins with the default context."""
+    before = decimal.getcontext().prec
+    decimal.getcontext().prec = 4
+    return {"before": before}
+
+
+@use(STATE, "`locale.setlocale`", {"point": "."})
+def locale_set() -> dict[str, Any]:
+    """It belongs to the process: set it when the module is imported, not in calls."""
+    locale.setlocale(locale.LC_NUMERIC, "C")
+    return {"point": locale.localeconv()["decimal_point"]}
+
+
+@use(STATE, "`os.chdir`", {"same": True})
+def changed_folder() -> dict[str, Any]:
+    """It belongs to the process, so it also moves other calls; prefer absolute paths."""
+    before = Path.cwd()
+    os.chdir(before)
+    return {"same": Path.cwd() == before}
+
+
+@use(STATE, "`atexit`", {"registered": True})
+def at_exit() -> dict[str, Any]:
+    """Runs when the server or the worker process stops, in every type."""
+    atexit.register(str)
+    return {"registered": True}
+
+
+@use(STATE, "open files and `tempfile`", {"text": "ä"})
+def open_file() -> dict[str, Any]:
+    """Text files are UTF-8 if you say so: the default encoding is the system's."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "file.txt")
+        path.write_text("ä", encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            return {"text": file.read()}
+
+
+@use(STATE, "reading the `Call`", {"method": "GET"})
+def reads_call(call: Call) -> dict[str, Any]:
+    """A parameter annotated `Call` receives the request."""
+    return {"method": call.method}
+
+
+url_patterns = tuple((f"/{each.function.__name__}/", each.function) for each in USES)

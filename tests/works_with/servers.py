@@ -1,0 +1,144 @@
+"""Real servers, one of each type for all tests, started when first needed and ended with the test run."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from functools import cache
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from time import monotonic, sleep
+
+from tests.programs import ROOT
+from tests.tqueue import postgres
+from tests.works_with.functions import DASK, REACTOR, THREADS, WORKERS
+
+OPTIONS = {
+    THREADS: ("--type", "threaded", "--threads", "4"),
+    WORKERS: ("--type", "forked", "--workers", "2"),
+    DASK: ("--type", "cluster", "--workers", "2"),
+}
+OPTIONS[REACTOR] = OPTIONS[THREADS]
+START, STOP = 90.0, 30.0  # seconds
+
+
+class Server:
+    """
+    A server program with the functions of this package.
+
+    @param place: where its plain functions run.
+    """
+
+    def __init__(self, place: str) -> None:
+        descriptor, self._log = tempfile.mkstemp(prefix="works-with-", suffix=".log")
+        atexit.register(os.unlink, self._log)
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), "WORKS_WITH_URL": page(), **database()}
+        command = ("-m", "twisted_appserver", "--app", "tests.works_with.functions", "--port", "0")
+        self._program = subprocess.Popen(
+            [sys.executable, *command, *OPTIONS[place], "--display-tracebacks"],
+            stdout=descriptor,
+            stderr=descriptor,
+            cwd=ROOT,
+            env=environ,
+            start_new_session=True,
+        )
+        os.close(descriptor)
+        self.port = self._port()
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return Path(self._log).read_text("utf-8", "replace")
+
+    def _port(self) -> int:
+        limit = monotonic() + START
+        while monotonic() < limit:
+            if (found := re.search(r"http://localhost:(\d+)/", self.log)) and self._ready(int(found[1])):
+                return int(found[1])
+            if self._program.poll() is not None:
+                break
+            sleep(0.05)
+        raise AssertionError(f"the server did not start: {self.log}")
+
+    def _ready(self, port: int) -> bool:
+        return self.get("/-/ready", port)[0] == 200
+
+    def get(self, path: str, port: int = 0) -> tuple[int, bytes]:
+        """The status and the body of the response to a GET."""
+        connection = HTTPConnection("localhost", port or self.port, timeout=60)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def stop(self) -> int:
+        """Stop it as an administrator does. Returns its exit status."""
+        self._program.send_signal(signal.SIGTERM)
+        try:
+            return self._program.wait(STOP)
+        finally:
+            self.kill()
+
+    def left(self) -> list[int]:
+        """The processes of its session that still run."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it has ended meanwhile
+                fields = path.read_text().rpartition(")")[2].split()
+                if int(fields[3]) == self._program.pid and fields[0] != "Z":
+                    found.append(int(path.parent.name))
+        return found
+
+    def kill(self) -> None:
+        """End what is left of it."""
+        for pid in self.left():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._program.wait()
+
+
+@cache
+def shared(place: str) -> Server:
+    """The server for all tests of functions that run there."""
+    if place == REACTOR:
+        return shared(THREADS)
+    server = Server(place)
+    atexit.register(server.kill)
+    return server
+
+
+def database() -> dict[str, str]:
+    """The address of a PostgreSQL server, as a variable of the environment; none if it is not installed."""
+    if postgres.folder_of_programs() is None:
+        return {}
+    return {"WORKS_WITH_DATABASE": postgres.shared().url()}
+
+
+class _Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Requests are not logged."""
+
+
+@cache
+def page() -> str:
+    """The address of a page for HTTP clients, served by this process."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
+    Thread(target=server.serve_forever, daemon=True).start()
+    atexit.register(server.server_close)
+    return f"http://127.0.0.1:{server.server_port}/"

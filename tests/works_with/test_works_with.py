@@ -1,0 +1,110 @@
+"""Functions that use what people really use, called in real servers of every type."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.tqueue import postgres
+from tests.works_with.functions import DASK, THREADS, USES, WORKERS, Use
+from tests.works_with.page import PAGE, page
+from tests.works_with.servers import Server, shared
+
+TIMES, ABREAST = 8, 4  # calls of each function, and how many at the same time
+INSTALL = "pip install '.[works-with]'"
+
+
+def missing(use: Use, place: str) -> str:
+    """Why a function cannot be tried here; empty if it can."""
+    needs = (*use.needs, "distributed") if place == DASK else use.needs
+    for name in needs:
+        if name == "postgresql":
+            if postgres.folder_of_programs() is None:
+                return "PostgreSQL is not installed"
+        elif find_spec(name) is None:
+            return f"{name} is not installed: {INSTALL}"
+    return ""
+
+
+def found(body: bytes, expected: Any) -> Any:
+    """A body, in the form of what is expected."""
+    if isinstance(expected, bytes):
+        return body[: len(expected)]
+    if isinstance(expected, list):
+        return [json.loads(line) for line in body.splitlines()]
+    return json.loads(body)
+
+
+class WorksWithTests(SynchronousTestCase):
+    """Each function, in each place where it may run: several times, and at the same time."""
+
+    timeout = 240
+
+    def check(self, use: Use, place: str) -> None:
+        server = shared(place)
+        path = f"/{use.function.__name__}/"
+        with ThreadPoolExecutor(ABREAST) as pool:
+            answers = list(pool.map(lambda _: server.get(path), range(TIMES)))
+        for status, body in answers:
+            if place in use.fails:
+                self.assertEqual(status, 500, body)
+                self.assertIn(use.fails[place], json.loads(body)["detail"])
+            else:
+                self.assertEqual(status, 200, body.decode("utf-8", "replace"))
+                self.assertEqual(found(body, use.expected), use.expected)
+        if use.log:
+            self.assertIn(use.log, server.log)
+
+
+def _test(use: Use, place: str) -> Callable[[WorksWithTests], None]:
+    def test(self: WorksWithTests) -> None:
+        self.check(use, place)
+
+    test.__doc__ = f"{use.title}, {place}."
+    if why := missing(use, place):
+        test.skip = why  # type: ignore[attr-defined]
+    return test
+
+
+for each in USES:
+    for where in each.where:
+        setattr(WorksWithTests, f"test_{each.function.__name__}_on_{where}", _test(each, where))
+
+
+class EndTests(SynchronousTestCase):
+    """A server stops after all of it."""
+
+    timeout = 240
+
+    def check(self, place: str) -> None:
+        server = Server(place)
+        self.addCleanup(server.kill)
+        for use in USES:
+            if place in use.where and not missing(use, place):
+                server.get(f"/{use.function.__name__}/")
+        self.assertIn(server.stop(), (0, -signal.SIGTERM), server.log)
+        self.assertEqual(server.left(), [], server.log)
+        self.assertIsNone(re.search("Traceback.*\n.*atexit", server.log))
+
+    def test_threaded_server_leaves_nothing_behind(self) -> None:
+        """It ends with status 0 and leaves no process behind."""
+        self.check(THREADS)
+
+    def test_forked_server_leaves_nothing_behind(self) -> None:
+        """Likewise."""
+        self.check(WORKERS)
+
+
+class PageTests(SynchronousTestCase):
+    """docs/works-with.md."""
+
+    def test_page_is_current(self) -> None:
+        """It is what the table says."""
+        self.assertEqual(PAGE.read_text("utf-8"), page(), "run python -m tests.works_with.page")
