@@ -1,4 +1,4 @@
-"""What to do about failures that depend on where a function runs: in a thread, on the reactor, on Dask. Pure."""
+"""What to do about failures that depend on where a function runs: thread, reactor or Dask. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ REMEDIES: tuple[tuple[str, str, str], ...] = (  # the exception's class, a part 
     (
         "ProgrammingError",
         "can only be used in that same thread",
-        "functions run in several threads: open the connection with check_same_thread=False and use it under a"
-        " lock, or keep one for each thread in threading.local()",
+        "functions run in several threads: open the connection with check_same_thread=False and use it under"
+        " a lock, or keep one for each thread in threading.local()",
     ),
     (
         "ValueError",
