@@ -44,6 +44,7 @@ CONVERSIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (Mapping, dict),
     (os.PathLike, os.fspath),
 )
+TABLE = ("keys", "columns")  # has what is not just a list of items, such as a DataFrame of pandas or polars
 PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
 
 
@@ -65,7 +66,7 @@ def plain(value: Any) -> Any:
     for method in ("tolist", "item"):
         if hasattr(kind, method):
             return getattr(value, method)()
-    if isinstance(value, Collection):
+    if isinstance(value, Collection) and not any(hasattr(kind, name) for name in TABLE):
         return list(value)
     raise TypeError(f"{short(value)} ({type(value).__name__}) has no equivalent in JSON")
 
