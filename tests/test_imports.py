@@ -18,7 +18,8 @@ OPTIONAL = ("dask", "distributed", "psycopg", "watchfiles", "prometheus_client",
 OPTIONAL += ("annotated_types", "swagger_ui")
 # A module may import those that stand further up, and those beside it as long as there is no circle.
 LEVELS = (
-    "shadowing errors readiness malformed variables conversions hub private_files children statuses headers remedies",
+    "shadowing errors readiness malformed variables conversions hub private_files children statuses headers"
+    " remedies",
     "calls binding options matching regex_graph regex_safety parts encoding events",
     "heads results patterns targets application passwords origins proxies",
     "routing guard access listening",
