@@ -226,7 +226,7 @@ MUTATIONS = (
     Mutation("tqueue/queues.py", "                task.lease = now + max(task.span, GRACE)",
              "                task.lease = min(1.0, now)", "tqueue.test_outages.StopTests.test_sqlite"),
     Mutation("tqueue/stores/turn.py", "    IF ending IS NOT TRUE THEN", "    ending := true;\n    IF false THEN",
-             "tqueue.test_outages.ReadyTests.test_leases"),
+             "tqueue.test_outages.DatabaseTests.test_no_server_marked"),
     Mutation("tqueue/clock.py", "        return offset + monotonic()", "        return time()",
              "tqueue.test_outages.ClockTests.test_memory"),
     Mutation("tqueue/shared.py", "        if self.store.watch.cut_if_late():", "        if False:",

@@ -408,6 +408,20 @@ class DatabaseTests(TestCase):
         error = await self.assertFailure(begin(broker.config("q")), StoreError)
         self.assertIn("kind", str(error))
 
+    async def test_no_server_marked(self) -> None:
+        """While no server notes that it is there no lease ends, and then all are prolonged first."""
+        broker = self.broker(shared().database())
+        (number, later) = [(await broker.put("q", Task(0, b"{}"))).number for _ in range(2)]
+        await broker.get("q", LEASE)
+        patch = self.patch(schema, "mark", lambda connection: None)
+        await broker.put("q", Task(0, b"{}"), "", 0.0, LEASE)  # a delay ends all the same
+        await deferLater(reactor, OUTAGE)
+        self.assertEqual((await broker.get("q", 60.0)).number, later)
+        self.assertEqual((await broker.stats("q"))["ready"], 1)
+        patch.restore()
+        await deferLater(reactor, 2 * schema.MARK)
+        self.assertEqual((await broker.done("q", number, 1)).number, number)
+
     async def test_one_of_two_servers_away(self) -> None:
         """While one server is there, leases end as they should."""
         url = shared().database()
