@@ -363,6 +363,8 @@ class DatabaseTests(TestCase):
         await there.delete("q")
         await broker.stats("q")
         waiting = begin(broker.get("q", None, "", 60.0))
+        while ("q", "get") not in broker._lines:
+            await deferLater(reactor, 0.02)
         forger = self.connect(url)
         forger.execute("CREATE ROLE forger")
         self.addCleanup(forger.execute, "DROP ROLE forger")
