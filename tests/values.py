@@ -9,6 +9,7 @@ import datetime
 import enum
 import math
 import pathlib
+import sqlite3
 import types
 import uuid
 from collections.abc import Callable
@@ -73,6 +74,14 @@ class Person:
 
 class Order(msgspec.Struct):
     number: Any
+
+
+def database_row() -> sqlite3.Row:
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    row: sqlite3.Row = connection.execute("SELECT 1 AS a, 'x' AS b").fetchone()
+    connection.close()
+    return row
 
 
 class Model:
@@ -140,6 +149,8 @@ SENT: dict[str, tuple[Callable[[], Any], Any]] = {
     "list": (lambda: [1, "a", {"b": None}], [1, "a", {"b": None}]),
     "empty_list": (list, []),
     "objects": (lambda: [Address("Ulm"), Order(1), Model(a=1)], [{"town": "Ulm", "street": None}, {"number": 1}, {"a": 1}]),
+    "database_row": (database_row, {"a": 1, "b": "x"}),
+    "database_rows": (lambda: [database_row()], [{"a": 1, "b": "x"}]),
     "deque": (lambda: collections.deque([1, 2]), [1, 2]),
     "array": (lambda: Array([1.5, 2]), [1.5, 2]),
     "namedtuple": (lambda: Point(1, 2), [1, 2]),

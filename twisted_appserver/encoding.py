@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections import UserString
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from enum import Enum
@@ -63,6 +63,8 @@ def plain(value: Any) -> Any:
     for base, convert in CONVERSIONS:
         if isinstance(value, base):
             return convert(value)
+    if isinstance(value, Sequence) and hasattr(kind, "keys"):  # a sqlite3.Row
+        return dict(value)
     for method in ("tolist", "item"):
         if hasattr(kind, method):
             return getattr(value, method)()
