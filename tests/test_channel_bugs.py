@@ -17,7 +17,7 @@ from tests.channel_memory import begin, everything, settle, talk
 from tests.test_channel_transports import over_tls
 from tests.wire import Connection, request
 from twisted_appserver import AppResource, Call, InlineExecutor, channel, site
-from twisted_appserver.options import Settings
+from twisted_appserver.options import CHANNELS, Settings
 from twisted_appserver.site import AppSite
 
 GET = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -172,10 +172,11 @@ class KeptTests(MemoryTestCase):
         """A target of none of the four forms, or with an invalid host, gets 400 however it is cut."""
         for method, target in MALFORMED:
             data = b"%s %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (method, target)
-            for at in range(len(data)):
-                talked = talk([data[:at], data[at:]])
-                statuses = [each.status for each in talked.answers]
-                self.assertEqual((statuses, talked.calls), ([400], []), (target, at))
+            for name in CHANNELS:
+                for at in range(len(data)):
+                    talked = talk([data[:at], data[at:]], channel=name)
+                    statuses = [each.status for each in talked.answers]
+                    self.assertEqual((statuses, talked.calls), ([400], []), (name, target, at))
 
     def test_asterisk(self) -> None:
         """C{OPTIONS *} asks about the server as a whole (RFC 9110, section 9.3.7)."""

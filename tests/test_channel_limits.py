@@ -21,7 +21,7 @@ from tests.test_channel_transports import over_tls, told
 from tests.test_resource import resource
 from tests.wire import Connection, connect, read, request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route
-from twisted_appserver.options import Settings
+from twisted_appserver.options import CHANNELS, Settings
 from twisted_appserver.site import AppSite
 
 METHODS = ("GET", "POST", "PUT")
@@ -298,3 +298,11 @@ class SocketTests(TestCase):
         answer = await connection.send(b"GET /x HTTP/1.1\r\nHost: local")
         self.assertEqual((answer.status, answer.headers["connection"]), (408, "close"))
         await connection.closed
+
+    async def test_half_body(self) -> None:
+        """Who sends half of a body and then nothing is told so, and sent away, whichever channel it is."""
+        for channel in CHANNELS:
+            connection = await connect(await self.serve(idle_timeout=0.3, channel=channel))
+            answer = await connection.send(request("POST", "/x", b"hello")[:-2])
+            self.assertEqual((answer.status, answer.headers["connection"]), (408, "close"), channel)
+            await connection.closed

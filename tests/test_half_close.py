@@ -128,6 +128,9 @@ class AnsweredTests(HalfCloseTestCase):
             self.assertEqual(status, 202)
             self.assertEqual(await deferToThread(half_closed, address, b""), b"")
             self.assertEqual(await deferToThread(half_closed, address, request("GET", "/slow/")[:-2]), b"")
+            refused = request("POST", "/nowhere/", b"text=xyz", FORM)
+            ((status, _),) = await self.bodies(address, refused[:-1])
+            self.assertEqual(status, 404)
             part = request("POST", "/size/", b"text=xyz", FORM)[:-1]
             self.assertEqual(await self.bodies(address, request("GET", "/slow/"), part), [ONE])
         await self.until(lambda: not (service.site.connections or service.dispatcher.in_flight))

@@ -248,6 +248,17 @@ class PasswordTests(UnfinishedTestCase):
                 settle(self.clock)
                 self.assertEqual((transport.value(), connection.site.unfinished.held), (b"", 0))
 
+    def test_never(self) -> None:
+        """A check that hangs is given up after the idle time."""
+        for name, status in (("llhttp", 504), ("twisted", 408)):
+            later, connection, transport = self.begin_upload(name)
+            self.clock.pump([1.0] * 70)
+            found = [each.status for each in answers(transport.value())]
+            self.assertEqual((name, found, transport.disconnecting), (name, [status], True))
+            later.asked[0].callback("alice")
+            settle(self.clock)
+            self.assertEqual((connection.site.unfinished.held, len(answers(transport.value()))), (0, 1))
+
 
 class MemoryTests(UnfinishedTestCase):
     """What unfinished requests take, and where that ends."""

@@ -82,7 +82,6 @@ class HTTPChannel(Counted):
     _checking = False  # whether credentials of the message that is arriving are being checked
     _closing = False
     _timing = False  # whether the timer is for the headers
-    _half_closed = False  # whether the client sends nothing more
     _idle: float | None = None  # seconds; timeOut is what the timer was set to last
     _unsent = 0  # bytes that the client had not taken at the last look
     _open = False  # whether llhttp has a part of a message
@@ -589,10 +588,6 @@ class HTTPChannel(Counted):
         self._closing = True
         super().loseConnection()
 
-    def readConnectionLost(self) -> None:
-        self._half_closed = True
-        super().readConnectionLost()
-
     def resumeProducing(self) -> None:
         super().resumeProducing()
         self._advance()
@@ -606,10 +601,12 @@ class HTTPChannel(Counted):
             self._cut()
         elif self._timing:
             self._refuse(HTTPError(408, f"the headers took longer than {self.header_timeout} seconds"))
-        elif self._handlingRequest or self._checking:
+        elif self._handlingRequest:
             self.setTimeout(self._idle)
         elif (left := (self._idle or LINGER) - (monotonic() - self.last)) > 0:
             self.setTimeout(max(left, 0.001))  # less may round to nothing
+        elif self._checking:
+            self._refuse(HTTPError(504, "checking the credentials took too long"))
         elif self._open:
             self._refuse(HTTPError(408, f"no more of the request came within {self._idle} seconds"))
         else:

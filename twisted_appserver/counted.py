@@ -47,6 +47,7 @@ class Counted(http.HTTPChannel):
     application: Any = None
     max_body: int | None = None
     _finishing = False  # whether the connection is closed after the answers to what has been received
+    _half_closed = False  # whether the client sends nothing more
     _held = 0  # bytes of unfinished requests, as the site counts them
     _deaf = False  # nothing that arrives matters any more
 
@@ -89,6 +90,7 @@ class Counted(http.HTTPChannel):
 
     def readConnectionLost(self) -> None:
         """The client sends nothing more. It has closed its sending side, or all of the connection."""
+        self._half_closed = True
         self.finish()
         if self._busy:
             self.site.hub.watch(self.transport)
@@ -109,7 +111,8 @@ class Counted(http.HTTPChannel):
     def _close_gently(self) -> None:
         """Close the connection, but leave a client that is still sending the time to read why."""
         transport = self.transport
-        if isinstance(transport, Connection):  # a close with unread data would reset the connection
+        if isinstance(transport, Connection) and not self._half_closed:
+            # A close with unread data would reset the connection.
             transport.unregisterProducer()
             transport.resumeProducing()
             transport.loseWriteConnection()

@@ -131,7 +131,7 @@ MUTATIONS = (
              "test_channel.RefusedTests.test_refused"),
     Mutation("channel.py", '            if self._old or coding.lower() != b"chunked":', "            if self._old:",
              "test_channel.RefusedTests.test_refused"),
-    Mutation("counted.py", "        self.finish()\n        if self._busy:", "        self.transport.abortConnection()\n        if False:",
+    Mutation("counted.py", "        self._half_closed = True\n        self.finish()\n        if self._busy:", "        self.transport.abortConnection()\n        if False:",
              "test_half_close.AnsweredTests.test_threaded"),
     Mutation("hub.py", "            self._register(transport, 0)", "            self._reactor.callLater(0, bool)", "test_half_close.GoneTests.test_services"),
     Mutation("hub.py", "            _keep_alive(transport.socket)", "            pass", "test_half_close.GoneTests.test_keep_alive"),
