@@ -19,6 +19,7 @@ from twisted_appserver import FORKED_SERVER, THREADED_SERVER, make_service
 from twisted_appserver.options import CHANNELS
 
 APPLICATION = """\
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -52,6 +53,10 @@ async def items_inline(n: int = 3):
     for number in range(n):
         yield {"number": number}
 
+def slow():
+    time.sleep(0.01)
+    return {}
+
 def fails():
     raise ValueError("as asked")
 
@@ -63,6 +68,7 @@ url_patterns = (
     (r"/items/", items),
     (r"/items_inline/", items_inline),
     (r"/fails/", fails),
+    (r"/slow/", slow),
 )
 """
 LINE = b'{"points":[{"x":1},{"x":2}]}'
@@ -90,7 +96,15 @@ class ReloadTests(TestCase):
         """Ask for everything, each several times, so that it is known. Returns an open connection."""
         connection = await connect(service.ports[0].getHost().port)
         for _ in range(4):
-            for target in ("/plain/a/", "/raw/", "/inline/?name=b", "/items/", "/items_inline/", "/nowhere/"):
+            for target in (
+                "/plain/a/",
+                "/raw/",
+                "/inline/?name=b",
+                "/items/",
+                "/items_inline/",
+                "/nowhere/",
+                "/slow/",
+            ):
                 answer = await connection.send(request("GET", target))
                 self.assertEqual(answer.status, 404 if target == "/nowhere/" else 200, target)
             answer = await connection.send(request("POST", "/typed/", LINE, (http_cases.JSON,)))

@@ -27,7 +27,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_appserver.binding import Handler
 from twisted_appserver.calls import Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.bell import Bell
@@ -67,7 +66,8 @@ class ThreadExecutor:
         self._kicked = self._returning = False
         self._awaited = False  # whether the reactor waits for replies to come back
         self._back: SimpleQueue[None] = SimpleQueue()
-        self._slow: dict[Handler, float] = {}  # functions, and until when they count as slow
+        # Until when functions count as slow, by their names: handlers would keep an old table in memory.
+        self._slow: dict[str, float] = {}
         self._lock = Lock()  # over the following
         self._threads = 0  # that are ours for the time being
         self._parked: list[Bell] = []  # of those of them that wait; who came last is woken first
@@ -152,10 +152,10 @@ class ThreadExecutor:
         if not self._slow:
             return False
         now = monotonic()
-        for handler, until in list(self._slow.items()):  # a copy, since threads add to it
+        for name, until in list(self._slow.items()):  # a copy, since threads add to it
             if until < now:
-                del self._slow[handler]
-        return any(job.call.handler in self._slow for job in list(self._waiting))
+                del self._slow[name]
+        return any(job.call.handler.name in self._slow for job in list(self._waiting))
 
     def _wake(self) -> bool:
         """Have one more thread awake if calls wait. Returns whether one comes."""
@@ -228,7 +228,7 @@ class ThreadExecutor:
             del running[job]
             before, now = now, monotonic()
             if now - before > HOLD:
-                self._slow[job.call.handler] = now + SLOW
+                self._slow[job.call.handler.name] = now + SLOW
             if now - since > HOLD:
                 self._hand_back()
                 since = now
