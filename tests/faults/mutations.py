@@ -284,7 +284,7 @@ MUTATIONS = (
     Mutation("tqueue/receipts.py", "            raise LeaseLost(", "            return LeaseLost(  # type: ignore\n",
              "tqueue.test_work.WorkTests.test_frozen"),
     Mutation("tqueue/asynchronous.py", "WRAPPED = (ResponseFailed, RequestTransmissionFailed, RequestGenerationFailed)",
-             "WRAPPED = (ResponseFailed,)", "tqueue.test_clients.AsyncClientTests.test_repeated"),
+             "WRAPPED = (ResponseFailed,)", "tqueue.test_clients.AsyncClientTests.test_cut_while_sending"),
     Mutation("tqueue/work.py", "        if os.getpid() != self._process:\n            leave()\n", "",
              "tqueue.test_work.WorkTests.test_forks"),
     Mutation("tqueue/connections.py", "            connection.abandon()", "            pass",

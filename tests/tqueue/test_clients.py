@@ -20,7 +20,7 @@ from twisted.internet.threads import blockingCallFromThread, deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from tests.tqueue.faulty import Faulty
+from tests.tqueue.faulty import RESET, Faulty
 from tests.tqueue.serving import Server, wait_for
 from twisted_appserver.tqueue.asynchronous import AsyncQueue
 from twisted_appserver.tqueue.client import Empty, LeaseLost, LifoQueue, PriorityQueue, Queue, ServerError
@@ -516,6 +516,29 @@ class AsyncClientTests(Clients, TestCase):
             assert names.looked == 3
 
         return self.run_case(case)
+
+    def test_cut_while_sending(self) -> Deferred[None]:
+        """A put that is reset at once, while most of its body is still here, is repeated."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+
+        def serve() -> None:
+            for _ in range(4):
+                with listening.accept()[0] as connection:
+                    connection.recv(1000)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            with listening.accept()[0] as connection, connection.makefile("rb") as file:
+                file.read(900_000)
+                connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"task_id": "1"}')
+
+        def case() -> None:
+            thread = threading.Thread(target=serve)
+            thread.start()
+            self.make(f"http://127.0.0.1:{listening.getsockname()[1]}").put("x" * 900_000)
+            thread.join(20)
+            assert not thread.is_alive()
+
+        return deferToThread(case)  # type: ignore[no-any-return]
 
 
 class RequestTests(SynchronousTestCase):
