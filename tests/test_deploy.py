@@ -269,6 +269,8 @@ class LintTests(SynchronousTestCase):
         self.assertRegex(parser.baseimage, r"^python:3\.\d+-slim$")
         self.assertEqual(found["USER"], "10001")
         words = [re.findall(r'"([^"]*)"', found[name]) for name in ("ENTRYPOINT", "CMD")]
+        self.assertEqual(words[0][:3], ["tini", "--", "appserver"])  # an init, which reaps processes
+        self.assertIn(" tini ", parser.content)
         options = Options()
-        options.parseOptions(words[0][1:] + words[1])
+        options.parseOptions(words[0][3:] + words[1])
         self.assertTrue(options.settings().insecure)

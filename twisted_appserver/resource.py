@@ -7,6 +7,10 @@ from io import SEEK_END
 from typing import Any
 
 from msgspec.structs import force_setattr
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorCore, IReactorFDSet
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.web.http import NO_BODY_CODES
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
@@ -26,6 +30,8 @@ from twisted_appserver.routing import Router
 from twisted_appserver.statuses import title
 from twisted_appserver.targets import check_host, make_call
 
+FLUSH = 0.5  # seconds that a stop waits for clients to read the last responses,
+LOOK = 0.01  # and those between two looks at what is unsent
 NOSNIFF = (b"x-content-type-options", [b"nosniff"])
 
 
@@ -39,9 +45,13 @@ class AppResource(Resource):
     @param executor: where calls are performed, started and stopped by the embedder; the threads of the
         reactor's pool if C{None}.
     @param max_body: bytes of a request's body; a longer one gets 413.
+    @param graceful_timeout: seconds that the reactor, when it is stopped, waits until calls are answered. If
+        C{patterns} is the dispatcher of a service, the service waits.
     """
 
+    _log = Logger(namespace="twisted_appserver")
     isLeaf = True
+    _stopping = False
 
     def __init__(
         self,
@@ -49,6 +59,7 @@ class AppResource(Resource):
         reactor: Any = None,
         executor: IExecutor | None = None,
         max_body: int = 1024 * 1024,
+        graceful_timeout: float = 30.0,
     ) -> None:
         super().__init__()
         self._hub = Hub(patterns.reactor if isinstance(patterns, Dispatcher) else reactor)
@@ -57,10 +68,33 @@ class AppResource(Resource):
             executors = {"inline": InlineExecutor(), "threads": executor or ThreadExecutor(reactor)}
             patterns = Dispatcher(reactor, router, executors, "threads")
             protect(reactor, self._hub.descriptors)
-        self.dispatcher, self._max_body = patterns, max_body
+            if IReactorCore.providedBy(reactor):
+                reactor.addSystemEventTrigger("before", "shutdown", self.finish)
+        self.dispatcher, self._max_body, self._grace = patterns, max_body, graceful_timeout
+
+    def finish(self) -> Deferred[None]:
+        """
+        Refuse further calls, and let those that have arrived finish. The reactor does so when it is stopped.
+
+        @return: fires when all responses have been sent, or the grace period is over.
+        """
+        self._stopping = True
+        return Deferred.fromCoroutine(self._finish())
+
+    async def _finish(self) -> None:
+        reactor: Any = self.dispatcher.reactor
+        drained = self.dispatcher.drained().addTimeout(self._grace, reactor)
+        drained.addErrback(lambda _: self._log.warn("{n} calls are given up", n=self.dispatcher.in_flight))
+        await drained
+        end = reactor.seconds() + FLUSH
+        able: bool = IReactorFDSet.providedBy(reactor)
+        while able and reactor.getWriters() and reactor.seconds() < end:
+            await deferLater(reactor, LOOK)
 
     def render(self, request: Any) -> Any:
         try:
+            if self._stopping:
+                raise HTTPError(503, "the server is stopping")
             call = self._call(request)
         except HTTPError as error:
             call = Call("", "", raw_headers=raw_headers(request), client=_client(request))

@@ -263,6 +263,8 @@ MUTATIONS = (
              "test_children.InheritanceTests.test_port_is_free_after_kill"),
     Mutation("executors/worker.py", "        if self._signals.changed:", "        if False:",
              "test_children.SignalTests.test_changes_end_with_the_call"),
+    Mutation("resource.py", "        await drained\n", "",
+             "test_embedded.StopTests.test_embedded_calls_finish"),
     Mutation("executors/head_start.py", 'sys.executable, "-P", "-m"', 'sys.executable, "-m"',
              "test_start.ShadowTests.test_unused_files_do_no_harm"),
     Mutation("executors/connection.py", "            return self._output.last + advice", '            return ""  #',
