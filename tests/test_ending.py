@@ -46,7 +46,7 @@ def leaves_thread():
 url_patterns = (("/square/", square), ("/hangs/", hangs), ("/leaves_thread/", leaves_thread))
 
 if __name__ == "__main__":
-    appserver.run_server(port=0, server_type=sys.argv[1], graceful_timeout=0.2)
+    appserver.run_server(port=0, server_type=sys.argv[1], workers=1, graceful_timeout=0.2)
 """
 
 
