@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from time import monotonic
 from unittest import skipIf
 
 from twisted.internet import reactor
@@ -15,6 +16,7 @@ from twisted.internet.task import deferLater
 from tests.programs import ROOT
 from tests.test_command import CommandTestCase
 from tests.wire import connect, fetch, request
+from twisted_appserver.resource import FLUSH
 
 SCRIPT = """
 import sys
@@ -69,6 +71,9 @@ class StopTests(CommandTestCase):
         program.signal("TERM")
         while (await other.send(request("GET", "/api/none/"))).status != 503:
             await deferLater(reactor, 0.01)
+        until = monotonic() + 2 * FLUSH  # for longer than it would stay to send the last responses
+        while monotonic() < until:
+            self.assertEqual((await other.send(request("GET", "/api/none/"))).status, 503)
         self.assertFalse(answer.called)
         os.remove(path)
         self.assertEqual((await answer).status, 200)
