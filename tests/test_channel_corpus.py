@@ -27,6 +27,7 @@ ACCEPTED = {
     "040": "gunicorn's setting header_map: an underscore is good in a name (RFC 9110, section 5.6.2)",
     "041": "two Content-Types: up to the application",
     "limit_header_default_01": "the headers have less than 16,384 bytes",
+    "rfc9112_target_non_ascii_02": "UTF-8 in a target, as curl sends it",
     "rfc9112_leading_crlf_02": "empty lines before a request may be passed over (RFC 9112, section 2.2)",
 }
 UNFINISHED = {  # which the time limits end

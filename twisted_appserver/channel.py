@@ -30,7 +30,7 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.heads import beginnings
 from twisted_appserver.resource import AppResource
-from twisted_appserver.targets import check_host, make_call
+from twisted_appserver.targets import check_host, make_call, quote_line, unquote_line
 
 # A request line that can be taken as it is, for the application, and most are.
 PLAIN = re.compile(rb"(GET|POST|HEAD) (/(?!-/)[\w/.~-]*)(?:\?([\w=&.~%+:,;@/-]*))? HTTP/1\.1\r\n")
@@ -99,6 +99,8 @@ class HTTPChannel(Counted):
         """A new message."""
         self._raw = 0  # bytes of its head, or of its body as it is transferred; a little less when pipelined
         self._target = b""
+        self._in_line = True  # whether its request line is not complete
+        self._quoted = False  # whether bytes of that have been percent-encoded for llhttp
         self._headers: list[tuple[bytes, bytes]] = []
         self._size = 0  # bytes of its headers
         self._body: bytes | bytearray = b""
@@ -200,6 +202,9 @@ class HTTPChannel(Counted):
         while data and not self._deaf:
             piece, data = data[:PIECE], data[PIECE:]
             self._raw += len(piece)
+            if not (piece.isascii() or (self._open and not self._in_line)):
+                piece = self._quote(piece)
+            begun = self._open
             try:
                 self._parser.feed_data(piece)
             except HttpParserUpgrade as upgrade:  # which we ignore (RFC 9110, section 7.8)
@@ -211,12 +216,18 @@ class HTTPChannel(Counted):
                     self._refuse(self._error or HTTPError(400, f"this is no HTTP/1.1 request: {error}"))
                 return
             if self._open:
+                self._in_line = b"\n" not in (piece if begun else piece.lstrip(b"\r\n")) and self._in_line
                 self._unfinished()
             if data and (self._messages or self._checking) and not self._deaf:
                 self._dataBuffer.append(data)
                 break
         if self._open or self._held:
             self._account()
+
+    def _quote(self, piece: bytes) -> bytes:
+        quoted = quote_line(piece, self._open)
+        self._quoted = self._quoted or len(quoted) != len(piece)
+        return quoted
 
     def _without_upgrade(self) -> bytes:
         """The head of a message with a body, anew: its offer would keep llhttp from reading the body."""
@@ -415,7 +426,8 @@ class HTTPChannel(Counted):
         self._advancing = False
 
     def _make_call(self, method: bytes, body: bytes) -> Call:
-        return self._check(make_call, method, self._target, self._headers, body, self._client)  # type: ignore[no-any-return]
+        target = unquote_line(self._target) if self._quoted else self._target
+        return self._check(make_call, method, target, self._headers, body, self._client)  # type: ignore[no-any-return]
 
     def _begin_call(
         self, call: Call, keep: bool, old: bool, routed: Callable[[Call], None] | None = None

@@ -13,7 +13,7 @@ from twisted_appserver.counted import HEADER, Counted
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.heads import beginnings
 from twisted_appserver.resource import raw_headers
-from twisted_appserver.targets import check_host, make_call, split_target
+from twisted_appserver.targets import check_host, make_call, quote_line, split_target, unquote_line
 
 
 class StockChannel(Counted):
@@ -61,8 +61,14 @@ class StockChannel(Counted):
         return 0 if self._deaf else size
 
     def lineReceived(self, line: bytes) -> None:
-        if not self._deaf:
-            super().lineReceived(line)
+        if self._deaf:
+            return
+        quoted = (
+            line if self.requests or line.isascii() else quote_line(line, True)
+        )  # of the request line only
+        super().lineReceived(quoted)
+        if quoted is not line and self.application is not None and not self._deaf:
+            self._path = unquote_line(self._path)
 
     def rawDataReceived(self, data: bytes) -> None:
         if not self._deaf:

@@ -21,6 +21,10 @@ ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
 # and others send them as they are typed, so UTF-8 is accepted.
 BAD_PATH = re.compile(rb"[\0-\x20\x7f#]|%(?![0-9A-Fa-f]{2})")
 BAD_QUERY = re.compile(rb"[\0-\x20\x7f#]")
+REST_OF_LINE = re.compile(rb"[^\n]*")
+REQUEST_LINE = re.compile(rb"[\r\n]*[^\n]*")  # with the empty lines that may stand before it
+RAW = re.compile(rb"[\x80-\xff]")
+QUOTED = re.compile(rb"%([89A-Fa-f][0-9A-Fa-f])")
 METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")}
 
 
@@ -34,6 +38,22 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def quote_line(data: bytes, begun: bool) -> bytes:
+    """
+    Percent-encode the bytes of a request line that are not ASCII, which llhttp refuses.
+
+    @param begun: whether the line began in earlier data.
+    """
+    found = (REST_OF_LINE if begun else REQUEST_LINE).match(data)
+    line = found[0] if found else b""
+    return RAW.sub(lambda found: b"%%%02X" % found[0][0], line) + data[len(line) :]
+
+
+def unquote_line(target: bytes) -> bytes:
+    """Undo L{quote_line}."""
+    return QUOTED.sub(lambda code: bytes.fromhex(code[1].decode()), target)
 
 
 def check_host(host: bytes | None, required: bool) -> None:
