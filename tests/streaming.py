@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from itertools import chain, repeat
 from typing import Any
 
 from twisted.internet.defer import succeed
@@ -39,6 +43,63 @@ def endless(path: str) -> Iterator[dict[str, Any]]:
             yield {"number": number, "text": "x" * 10_000}
     finally:
         open(path + ".closed", "w").close()
+
+
+MARK: ContextVar[str] = ContextVar("mark", default="")
+
+
+def _note(path: str) -> None:
+    """Note in a file who closes a generator: the mark of its context, the thread and the process."""
+    with open(path + ".new", "w") as file:
+        json.dump({"mark": MARK.get(), "thread": threading.get_ident(), "pid": os.getpid()}, file)
+    os.replace(path + ".new", path + ".closed")
+
+
+def pieces(path: str, size: int, n: int = 1_000_000) -> Reply:
+    """So many parts of so many bytes. Notes who closes it."""
+
+    def made() -> Iterator[bytes]:
+        MARK.set(path)
+        try:
+            for _ in range(n):
+                yield b"x" * size
+        finally:
+            _note(path)
+
+    return Reply(made(), headers={"content-type": "application/octet-stream", "x-pid": str(os.getpid())})
+
+
+def lingers(path: str) -> Iterator[dict[str, Any]]:
+    """Does not end when it is closed, before somebody makes a file."""
+    try:
+        while True:
+            yield {"pid": os.getpid(), "text": "x" * 100_000}
+    finally:
+        _wait(path)
+
+
+def held(path: str) -> Iterator[dict[str, Any]]:
+    """Its second item takes as long as somebody wants."""
+    yield {"number": 0, "pid": os.getpid()}
+    open(path + ".begun", "w").close()
+    _wait(path)
+    yield {"number": 1, "pid": os.getpid()}
+
+
+async def spins() -> AsyncIterator[dict[str, Any]]:
+    """Never waits."""
+    while True:
+        yield {}
+
+
+def spins_here() -> Iterator[dict[str, Any]]:
+    while True:
+        yield {}
+
+
+async def spins_text() -> Reply:
+    """Yields nothing but empty parts, after the first."""
+    return Reply(chain(["begin"], repeat("")), headers={"content-type": "text/plain"})
 
 
 def begins(path: str) -> Iterator[dict[str, Any]]:
@@ -111,9 +172,13 @@ def pid() -> dict[str, Any]:
 
 FUNCTIONS = (
     steps, endless, begins, counts, early, late, bad, dies, table, reactor, reactor_late, reactor_table,
-    reactor_counts, plain, pid,
+    reactor_counts, plain, pid, pieces, held, spins, spins_here, spins_text,
 )  # fmt: skip
 url_patterns = (
     *((rf"/{function.__name__}", function) for function in FUNCTIONS),
     Route(r"/stalls", stalls, timeout=0.5),
+    Route(r"/hurried", pieces, timeout=0.5),
+    Route(r"/lingers", lingers, timeout=0.5),
+    Route(r"/late_pid", pid, timeout=0.5),
+    Route(r"/inline/spins", spins_here, executor="inline"),
 )

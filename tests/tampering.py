@@ -55,7 +55,7 @@ def writes(kind: str) -> dict[str, Any]:
     data = {
         "length": b"\xff\xff\xff\xff",
         "noise": b"\0\0\0\1\xc1",
-        "end": encode(End("", 0.0)),
+        "end": encode(End(99, "", 0.0)),
         "durations": encode(Replies([Reply(b"{}")], [])),
         "negative": encode(Replies([Reply(b"{}")], [-1.0])),
         "again": encode(Replies([Reply(None), Reply(b"{}")], [0.0, 0.0])),
@@ -68,7 +68,7 @@ def empty_part(n: int) -> Any:
     """A chunk without data would end the body."""
     worker = _worker()
     for number in range(n):
-        worker._outbound.write(encode(Part(b"")))
+        worker._outbound.write(encode(Part(worker._number, b"")))
         yield {"n": number}
 
 

@@ -24,7 +24,7 @@ from twisted_appserver.guard import Guard
 class MemoryExecutor:
     """Keeps what is submitted until the test ends it."""
 
-    size, completed, failed, running, pending = 1, 0, 0, 0, 0
+    size, completed, failed, running, pending, parked = 1, 0, 0, 0, 0, 0
 
     def __init__(self) -> None:
         self.calls: list[tuple[Call, Job]] = []

@@ -25,7 +25,7 @@ LEVELS = (
     "routing guard access listening",
     "executors deadlines keepalive overload hints",
     "dispatch",
-    "half_close resource counted stock_channel channel jobs admin client example accesslog logs",
+    "half_close resource counted stock_channel channel job jobs admin client example accesslog logs",
     "site",
     "service",
     "ending daemon watching program testing",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from twisted.internet import reactor
@@ -14,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests import streaming
 from tests.test_command import CommandTestCase
 from tests.wire import exchange, fetch, request
-from twisted_appserver import HTTPError, Reply, Route
+from twisted_appserver import Call, HTTPError, Reply, Route
 from twisted_appserver.client import AppClient, Problem
 from twisted_appserver.testing import Answer, Client
 
@@ -35,6 +36,32 @@ def text() -> Reply:
     return Reply("some text", 201, {"X-Made": "yes"})
 
 
+CLOSED: list[str] = []
+
+
+def long(size: int) -> Reply:
+    """A Reply in parts of a hundred bytes, which notes that it was closed."""
+
+    def made() -> Iterator[bytes]:
+        try:
+            for _ in range(size // 100):
+                yield b"x" * 100
+        finally:
+            CLOSED.append("long")
+
+    return Reply(made())
+
+
+def items(size: int, call: Call) -> Iterator[dict[str, Any]]:
+    for _ in range(3):
+        yield {"text": "x" * size}
+
+
+async def waits_long(call: Call) -> AsyncIterator[dict[str, Any]]:
+    yield {"number": 0}
+    await Deferred()
+
+
 PATTERNS = (
     *streaming.url_patterns,
     (r"/waits", waits),
@@ -44,12 +71,17 @@ PATTERNS = (
     (r"/says/409", lambda: Reply({"why": "no"}, 409)),
     (r"/deep/down/here/", lambda: {"deep": True}),
     (r"/text", text),
+    (r"/large/(?P<size>)", lambda size: Reply("x" * int(size))),
+    (r"/long/(?P<size>)", long),
+    (r"/items/(?P<size>)", items),
+    (r"/waits_long", waits_long),
 )
 
 
 class MemoryTests(SynchronousTestCase):
     def setUp(self) -> None:
         AWAITED.clear()
+        CLOSED.clear()
         self.client = Client(PATTERNS, max_jobs=3, job_age=100.0, allow_origin=("http://ours.example",))
 
     def begin(self, target: str, **headers: str) -> str:
@@ -136,7 +168,7 @@ class MemoryTests(SynchronousTestCase):
         self.refused(self.client.get("/nothing", headers=LATER), 404)
         self.refused(self.client.request("DELETE", "/text", headers=LATER), 405)
         self.refused(self.client.get("/text", headers={**LATER, "Host": "evil.example"}), 421)
-        self.assertEqual(self.look("/-/jobs"), {"jobs": []})
+        self.assertEqual(self.look("/-/jobs"), {"jobs": [], "total": 0})
         for place in ("/-/jobs/x", "/-/jobs/x/result"):
             self.refused(self.client.get(place), 404)
         self.refused(self.client.request("DELETE", "/-/jobs/x"), 404)
@@ -158,6 +190,65 @@ class MemoryTests(SynchronousTestCase):
         states = [job["state"] for job in self.look("/-/jobs")["jobs"]]
         self.assertEqual(states, ["running", "running", "done"])
         self.assertEqual(self.look(new)["state"], "running")
+
+    def client_with(self, **options: Any) -> None:
+        self.client = Client(PATTERNS, **options)
+
+    def test_bytes(self) -> None:
+        """All results together are limited in bytes: the oldest that are over make room."""
+        self.client_with(max_job_bytes=1000)
+        running = self.begin("/waits")
+        old, middle, new = (self.begin(f"/large/{size}") for size in (400, 400, 300))
+        self.refused(self.client.get(old), 404)
+        for place, size in ((middle, 400), (new, 300)):
+            self.assertEqual(len(self.client.get(place + "/result").text), size)
+        AWAITED[0].callback({"text": "x" * 500})
+        self.assertEqual(self.look(running)["state"], "done")
+        self.refused(self.client.get(middle), 404)
+        self.assertEqual(self.look(new)["state"], "done")
+        self.client.request("DELETE", running)
+        self.begin("/large/600")
+        self.assertEqual(self.look(new)["state"], "done")
+
+    def test_too_large(self) -> None:
+        """A result that is larger than all may be together is a failure that names the option."""
+        self.client_with(max_job_bytes=1000)
+        kept = self.begin("/large/300")
+        for target in ("/large/1001", "/items/1001", "/long/100000"):
+            seen = self.look(self.begin(target))
+            self.assertEqual((seen["state"], seen["error"]["status"]), ("failed", 507))
+            self.assertIn("--max-job-bytes", seen["error"]["detail"])
+            self.assertEqual(self.client.dispatcher.in_flight, 0)
+            if target != "/long/100000":  # whose length was not known, so that others made room for it
+                self.assertEqual(self.look(kept)["state"], "done")
+        self.assertEqual(CLOSED, ["long"])
+
+    def test_memory(self) -> None:
+        """A job that streams for long keeps its last item, and not the body of the request."""
+        self.client_with(max_job_bytes=20_000)
+        place = self.begin_with_body("/items/10000")
+        self.assertEqual(self.look(place)["items"], 3)
+        place = self.begin_with_body("/waits_long")
+        (job,) = [job for job in self.client.dispatcher.jobs._jobs.values() if job.reply is None]
+        self.assertEqual(self.look(place)["items"], 1)
+        self.assertNotIn("x" * 1000, str(job._performed))
+        self.client.request("DELETE", place)
+
+    def begin_with_body(self, target: str) -> str:
+        answer = self.client.post(target, {"text": "x" * 1000}, headers=LATER)
+        self.assertEqual(answer.status, 202)
+        return "/" + answer.headers["location"].replace("../", "")
+
+    def test_list(self) -> None:
+        """The list has the newest hundred, how many there are, and no results."""
+        self.client_with()
+        for _ in range(101):
+            place = self.begin("/counts?n=2")
+        found = self.look("/-/jobs")
+        self.assertEqual((len(found["jobs"]), found["total"]), (100, 101))
+        self.assertEqual(found["jobs"][0]["job"], place.rpartition("/")[2])
+        names = {"job", "function", "state", "begun", "items"}
+        self.assertEqual({name for job in found["jobs"] for name in job}, names)
 
     def test_age(self) -> None:
         """One that is over is forgotten after a while; one that is not is kept."""
@@ -202,7 +293,7 @@ class MemoryTests(SynchronousTestCase):
         (job,) = self.client.dispatcher.jobs._jobs.values()
         job.user = "somebody"
         self.refused(self.client.get(place), 404)
-        self.assertEqual(self.look("/-/jobs"), {"jobs": []})
+        self.assertEqual(self.look("/-/jobs"), {"jobs": [], "total": 0})
 
 
 class ServerTests(CommandTestCase):

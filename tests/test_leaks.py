@@ -96,8 +96,8 @@ ALIKE: dict[str, Ask] = {
     "an error": ask("/fails", 418),
     "a fault": ask("/breaks", 500),
     "a fault on the reactor": ask("/inline/breaks", 500),
-    "no such path": ask("/nothing", 404),
-    "a foreign page": ask("/plain", 403, (("Origin", "http://evil.example"),)),
+    "no such path": ask("/nothing", 404, method="GET"),
+    "a foreign page": ask("/plain", 403, (("Origin", "http://evil.example"),), "GET"),
     "a stream": ask("/counts", 200),
     "a stream on the reactor": ask("/inline/counts", 200),
     "an asynchronous stream": ask("/async_counts", 200),
@@ -114,8 +114,13 @@ ALIKE: dict[str, Ask] = {
 }
 JOBS: dict[str, Ask] = {"a job": job, "a job that is cancelled": cancelled_job}
 
-# A Failure that is thrown into a coroutine refers to itself, by the frames of its traceback.
-THROWN = ("a coroutine that is late", "a client that goes while a coroutine waits", "a job that is cancelled")
+# An exception that is kept, or thrown into a coroutine, refers to itself by the frames of its traceback.
+THROWN = (
+    "refused",
+    "a coroutine that is late",
+    "a client that goes while a coroutine waits",
+    "a job that is cancelled",
+)
 
 
 class LeakTests(TestCase):

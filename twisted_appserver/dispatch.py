@@ -73,6 +73,9 @@ class Dispatcher:
         self._refusals = Refusals(reactor)
         self._limits = TimeLimits(reactor, self._expired)
         self._drained: list[Deferred[None]] = []
+        for executor in executors.values():
+            if isinstance(executor, InlineExecutor) and executor.reactor is None:
+                executor.reactor = reactor
         self._prefix, self._count = urandom(4).hex() + "-", count(1)
         self.check(router)
 
@@ -296,12 +299,12 @@ class Dispatcher:
         if stream is None:
             self._leave(job)
             reply = self._over(call, reply)
-        else:  # each part has as long as the whole of another answer has
+        else:  # each part has as long to be made, or taken, as the whole of another answer has
             reply = self.marked(call, reply)
             stream.ended = partial(self._streamed, job, reply)
             if job.limit is not None:
                 job.limit.add(job)
-                stream.made = partial(job.limit.prolong, job)
+                stream.moved = partial(job.limit.prolong, job)
         if stream is not None and reply.headers[: len(EVENTS)] == EVENTS:
             keep_alive(self.reactor, stream)
         job.answer(call, reply)

@@ -97,6 +97,11 @@ class Settings:
         "N",
         "Calls that may be jobs at the same time (Prefer: respond-async), those that are over included",
     )
+    max_job_bytes: int = _option(
+        64 * 1024 * 1024,
+        "BYTES",
+        "Memory for the results of all jobs; the oldest make room, and a larger one fails",
+    )
     job_age: float = _option(3600.0, "S", "Seconds for which a job that is over is kept")
     no_admin: bool = _option(False, "", "Without the pages, probes and jobs under /-/")
     channel: str = _option(
@@ -142,6 +147,7 @@ class Settings:
             "idle_timeout",
             "max_requests",
             "max_rss",
+            "max_job_bytes",
             "job_age",
         ):
             if not 0 <= getattr(self, name) < float("inf"):

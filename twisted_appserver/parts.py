@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted_appserver.remedies import remedy
 
-WINDOW = 8  # parts that may be on their way to a client that has not taken them
+EMPTY = 1000  # empty parts before the first that is not, as many as are waited for
 
 
 def raw(item: Any) -> bytes:
@@ -28,8 +28,8 @@ class Parts:
     like the failure of any other function.
 
     @param items: what the function yields.
-    @param encode: an item to bytes; empty ones are left out.
-    @ivar context: of the call. All steps of the generator must run in it, and so must L{close}.
+    @param encode: an item to bytes. Empty ones must not be sent: an empty chunk is the end of a body.
+    @ivar context: of the call. All steps of the generator run in it.
     """
 
     context: Context
@@ -38,43 +38,54 @@ class Parts:
         self._items, self._encode = items, encode
         self._ahead: list[bytes] = []
         with suppress(StopIteration):
-            self._ahead.append(next(self))
+            for _ in range(EMPTY):
+                if data := next(self):
+                    self._ahead.append(data)
+                    break
 
     def __iter__(self) -> Parts:
         return self
 
     def __next__(self) -> bytes:
-        if self._ahead:
-            return self._ahead.pop()
-        while not (data := self._encode(next(self._items))):
-            continue
-        return data
+        return self._ahead.pop() if self._ahead else self._encode(next(self._items))
 
-    def close(self) -> None:
-        """No more are wanted."""
-        getattr(self._items, "close", bool)()
-
-    def pump(self, may: Callable[[], bool], send: Callable[[bytes], None]) -> str:
+    def make(self, may: Callable[[], bool], send: Callable[[bytes], object]) -> str | None:
         """
-        Send all, and close the generator, in the context of its call.
+        Send parts while C{may()}. At the end, also where the generator fails, it is closed.
 
-        @param may: blocks until another part may be sent; false if nobody wants any.
-        @return: the traceback, if it failed.
+        @return: C{None} if there may be more; else the traceback, which is empty if nothing failed.
         """
-        return self.context.run(self._pump, may, send)
+        return self.context.run(self._make, may, send)
 
-    def _pump(self, may: Callable[[], bool], send: Callable[[bytes], None]) -> str:
+    def _make(self, may: Callable[[], bool], send: Callable[[bytes], object]) -> str | None:
         try:
-            try:
-                for data in self:
-                    if not may():
-                        break
+            while may():
+                if data := next(self):
                     send(data)
-            finally:
-                self.close()
+        except StopIteration:
+            return self._closed("")
         except BaseException as error:
-            return shown(error)
-        return ""
+            return self._closed(shown(error))
+        return None
+
+    def close(self) -> str:
+        """
+        Close the generator before its end, in the context of its call.
+
+        @return: the traceback, if that failed.
+        """
+        return self.context.run(self._closed, "")
+
+    def _closed(self, failure: str) -> str:
+        try:
+            self.stop()
+        except BaseException as error:
+            return failure or shown(error)
+        return failure
+
+    def stop(self) -> None:
+        """Close the generator, in the current context."""
+        getattr(self._items, "close", bool)()
 
 
 def shown(error: BaseException) -> str:

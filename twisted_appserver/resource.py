@@ -65,7 +65,7 @@ class AppResource(Resource):
         self._hub = Hub(patterns.reactor if isinstance(patterns, Dispatcher) else reactor)
         if not isinstance(patterns, Dispatcher):
             router = patterns if isinstance(patterns, Router) else Router(patterns)
-            executors = {"inline": InlineExecutor(), "threads": executor or ThreadExecutor(reactor)}
+            executors = {"inline": InlineExecutor(reactor), "threads": executor or ThreadExecutor(reactor)}
             patterns = Dispatcher(reactor, router, executors, "threads")
             protect(reactor, self._hub.descriptors)
             if IReactorCore.providedBy(reactor):

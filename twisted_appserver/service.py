@@ -107,13 +107,15 @@ class AppService(Service):
         if {"processes", "cluster"} & {name, *beside}:
             application.check()
         # The service's own pages have an executor of their own, so that they are not counted as calls.
-        executors: dict[str, IExecutor] = {"inline": InlineExecutor(), ADMIN: InlineExecutor()}
+        executors: dict[str, IExecutor] = {"inline": InlineExecutor(reactor), ADMIN: InlineExecutor(reactor)}
         executors |= {each: makers[each]() for each in {name, *beside}}
         self.executor = executors[name]
         self.dispatcher, self._guard = make_dispatcher(reactor, settings, router, executors, name)
         self._figures = Figures(self)
         if not settings.no_admin:
-            self.dispatcher.jobs = Jobs(self.dispatcher, settings.max_jobs, settings.job_age)
+            self.dispatcher.jobs = Jobs(
+                self.dispatcher, settings.max_jobs, settings.max_job_bytes, settings.job_age
+            )
             self.dispatcher.admin = Router(admin_patterns(self, self._figures, self.dispatcher.jobs))
             for handler in self.dispatcher.admin.handlers:
                 handler.executor = ADMIN

@@ -114,7 +114,7 @@ class Client:
     def __init__(self, url_patterns: Sequence[Any], **options: Any) -> None:
         settings = settings_of(**options)
         self.clock = Clock()
-        executors = dict.fromkeys(("inline", "threads", "processes", "cluster"), InlineExecutor())
+        executors = dict.fromkeys(("inline", "threads", "processes", "cluster"), InlineExecutor(self.clock))
         if any(each.startswith("hashed:") for each in settings.auth):
             raise ConfigurationError(
                 "--auth hashed: needs threads, which there are none of in memory; use file: here"
@@ -124,7 +124,9 @@ class Client:
         if (asked := credentials(self.clock, settings)) is not None:
             guard.ask(asked)
         if not settings.no_admin:
-            jobs = self.dispatcher.jobs = Jobs(self.dispatcher, settings.max_jobs, settings.job_age)
+            jobs = self.dispatcher.jobs = Jobs(
+                self.dispatcher, settings.max_jobs, settings.max_job_bytes, settings.job_age
+            )
             self.dispatcher.admin = Router(jobs.url_patterns())
         resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self._site = AppSite(resource, self.clock, settings)

@@ -86,7 +86,7 @@ class Figures:
             self.service.dispatcher.observers.remove(self._observe)
 
     def total(self, what: str) -> int:
-        """A figure of all executors together: C{running}, C{pending}, C{completed} or C{failed}."""
+        """A figure of all executors together: C{running}, C{parked} and so on."""
         executors = self.service.dispatcher.executors
         return sum(getattr(executor, what) for name, executor in executors.items() if name != ADMIN)
 

@@ -53,6 +53,7 @@ class Metrics:
         for name, text, value in (
             ("pending", "Calls that wait for a thread or worker.", total("pending")),
             ("running", "Calls that run.", total("running")),
+            ("parked", "Answers in parts that wait for their clients.", total("parked")),
             ("size", "Threads or workers.", service.executor.size),
             ("ready", "Whether a call can be taken.", int(not service.unready())),
             ("connections", "Open connections.", service.site.connections),

@@ -107,6 +107,7 @@ class Pages:
             "rate": sum(second[1] for second in last) / len(last) if last else 0.0,
             "running": figures.total("running"),
             "pending": figures.total("pending"),
+            "parked": figures.total("parked"),
             "completed": figures.total("completed"),
             "failed": figures.total("failed"),
             "restarts": figures.restarts,

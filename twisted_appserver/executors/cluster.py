@@ -42,6 +42,7 @@ from twisted_appserver.routing import Router
 ONCE, AGAIN = "appserver-once-", "appserver-again-"  # begin the keys of tasks that may run once, or again
 AHEAD = 2  # tasks with Dask for each of its threads
 PARCEL = 8  # calls that a task may carry,
+WHOLE = 64 * 1024 * 1024  # bytes of an answer in parts, which is sent as a whole
 BUDGET = 0.15  # and the seconds that all of them are expected to take
 HOLD = 0.003  # seconds that calls wait for others to share their task, where every thread has one
 LOOK = 0.5  # seconds between two looks at the connection
@@ -98,18 +99,23 @@ def work(where: tuple[str, str, str], data: bytes, key: str) -> bytes:
             reply = problem(HTTPError(503, OTHER), call.request_id)
         else:
             force_setattr(call, "handler", handler)
-            reply = _whole(perform(call))
+            reply = _whole(perform(call), call)
         outcomes.append((reply, monotonic() - began))
     return _encoder.encode(outcomes)
 
 
-def _whole(reply: Reply) -> Reply:
-    """What comes in parts elsewhere is sent as a whole from here."""
+def _whole(reply: Reply, call: Call) -> Reply:
+    """What comes in parts elsewhere is sent as a whole from here, or not at all."""
     if type(reply.body) is not Parts:
         return reply
-    parts: list[bytes] = []
-    failure = reply.body.pump(lambda: True, parts.append)
-    return replace(reply, body=b"".join(parts), traceback=failure)
+    whole = bytearray()
+    failure = reply.body.make(lambda: len(whole) <= WHOLE, whole.extend)
+    if failure is None:
+        failure = reply.body.close() or f"on a cluster an answer in parts may have {WHOLE} bytes"
+    if failure:
+        error = HTTPError(500, "the function failed; the log says why under this instance")
+        return replace(problem(error, call.request_id), traceback=failure)
+    return replace(reply, body=bytes(whole))
 
 
 class BegunError(Exception):
@@ -158,6 +164,7 @@ class DaskExecutor:
     """
 
     log = Logger()
+    parked = 0  # answers in parts are sent as a whole
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from twisted_appserver.calls import Call, Reply
 from twisted_appserver.executors.frames import (
     LONGEST,
     Calls,
+    Drop,
     End,
     Fault,
     Frame,
@@ -41,6 +43,7 @@ from twisted_appserver.shadowing import advice
 
 MARK = re.compile(rb"\x1e([^\x1e\x1f]*)\x1f")  # the id of the call that a line comes of
 PARTIAL = 1.0  # seconds after which a line without an end is logged as it is
+CLOSING = 5.0  # seconds between two looks at a generator that was closed
 ENDING = 10.0  # seconds that a worker which was replaced has to end by itself,
 STILL = 10.0  # and that it has to go on where it has begun nothing of what it has,
 LAST = 0.5  # and to end when the server stops
@@ -95,6 +98,7 @@ class Worker(ProcessProtocol):
     @ivar most: calls after which it is replaced; 0 for no limit.
     @ivar answered: calls that it has answered.
     @ivar moving: whether it may begin no more calls until it has answered all that it has.
+    @ivar streams: answers that it sends in parts, until their generators have ended, by numbers of calls.
     """
 
     transport: Any
@@ -114,7 +118,9 @@ class Worker(ProcessProtocol):
         self.ready = self.was_ready = self.moving = False
         self._still = -1  # how many it had answered at the last look
         self._moved: set[Job] = set()
-        self._stream: Stream | None = None  # of the answer that it sends part after part
+        self.streams: dict[int, tuple[Job, Stream]] = {}
+        self._closing: dict[int, Any] = {}  # timers of those whose generators must be closed by then
+        self._sent = 0  # bytes
         self._reason = ""
         self._reader, self._progress = FrameReader(LONGEST), Progress()
         self._exit: Failure | None = None
@@ -143,12 +149,14 @@ class Worker(ProcessProtocol):
     def _send(self, frame: Frame) -> None:
         """Straight to the pipe, if nothing waits: C{transport.write} leaves it to the poller."""
         data = encode(frame)
+        self._sent += len(data)
         pipe = self._pipes.get(0)
         if pipe is not None and not (pipe.dataBuffer or pipe._tempDataBuffer or pipe.disconnecting):
             with suppress(OSError):  # what is wrong, if it lasts, transport.write finds out
                 data = data[os.write(pipe.fd, data) :]
         if data:
             self.transport.write(data)
+        self._progress.sent = self._sent
 
     # ---- calls ----
 
@@ -170,6 +178,18 @@ class Worker(ProcessProtocol):
         return self.jobs[0] if self.jobs and self._progress.begun > self.answered else None
 
     @property
+    def generating(self) -> Job | None:
+        """The job whose generator runs at the moment."""
+        found = self.streams.get(self._progress.generator) if self.streams else None
+        return found and found[0]
+
+    @property
+    def _at_work(self) -> bool:
+        """Whether a generator runs whose parts somebody wants."""
+        found = self.streams.get(self._progress.generator)
+        return found is not None and not found[1].dropped
+
+    @property
     def unbegun(self) -> int:
         """How many calls it has that it has not begun."""
         return len(self.jobs) - (self.running is not None)
@@ -179,7 +199,8 @@ class Worker(ProcessProtocol):
         Looks at it, time after time, while it has calls that it has not begun. If they are C{wanted}, since
         others are free, and it has answered nothing since the last look, it may begin no further one; at the
         look after that, if it still stands where it stood, they are taken back. One that stands still with
-        nothing begun has no function to blame: it has to go on within some time, or is replaced.
+        nothing begun, and no generator at work, has no function to blame: it has to go on within some time,
+        or is replaced.
         """
         stands = self._still == self.answered
         self._still = self.answered
@@ -188,7 +209,7 @@ class Worker(ProcessProtocol):
                 begun = self.running is not None
                 back = [job for job in list(self.jobs)[begun:] if job not in self._moved]
                 self._moved.update(back)
-                if back and not begun:
+                if back and not begun and not self._at_work:
                     self._after(STILL, self.kill, "it stood still")
                 return back
         elif stands and wanted and self.unbegun:
@@ -196,51 +217,91 @@ class Worker(ProcessProtocol):
             self._progress.limit = self.answered + (self.running is not None)
         return []
 
-    def _begin_stream(self, reply: Reply) -> None:
-        number = self.answered + 1
+    def overdue(self, job: Job) -> None:
+        """A job, perhaps one of this worker's, has taken too long or was cancelled."""
+        first = bool(self.jobs) and self.jobs[0] is job  # runs, or should: it may stand still before that
+        if self.generating is job or (first and not self._withhold()):
+            self.kill("its call took too long, or was cancelled")
+        for number, (each, _) in self.streams.items():
+            if each is job and number not in self._closing:
+                self._closing[number] = self._reactor.callLater(CLOSING, self._look_at, number, False)
 
-        def drop() -> None:
-            self._progress.dropped = number
-            self._grant(1)  # which it may wait for
+    def _withhold(self) -> bool:
+        """Keep the next call from beginning, if it waits for a generator that is at work. Returns whether."""
+        if self.running or not self._at_work:
+            return False
+        self.moving, self._progress.limit = True, self.answered
+        return self.running is None
 
-        self._stream = Stream(self._grant, drop)
-        self.jobs[0].begin(replace(reply, body=self._stream))
+    def _look_at(self, number: int, before: bool) -> None:
+        """Kill it if a generator that was closed has been running since the last look."""
+        runs = self._progress.generator == number
+        if runs and before:
+            self.kill("its generator did not end when it was closed")
+        else:
+            self._closing[number] = self._reactor.callLater(CLOSING, self._look_at, number, runs)
 
-    def _grant(self, parts: int) -> None:
+    def _grant(self, number: int, credits: int) -> None:
         if self._exit is None:
-            self._send(Resume(parts))
+            self._send(Resume(number, credits))
 
-    def _end_stream(self, end: End) -> None:
-        stream, self._stream = self._stream, None
-        if stream is None:
+    def _drop(self, number: int) -> None:
+        if self._exit is None:
+            self._send(Drop(number))
+
+    def _begin_stream(self, job: Job, reply: Reply) -> None:
+        number = self.answered
+        stream = Stream(partial(self._grant, number), partial(self._drop, number))
+        self.streams[number] = job, stream
+        job.begin(replace(reply, body=stream))
+
+    def _continue(self, frame: Part | End) -> None:
+        job, stream = self.streams.get(frame.number, (None, None))
+        if isinstance(frame, Part):
+            if stream is not None and frame.data:  # an empty chunk would end the body
+                stream.part(frame.data)
+        elif job is None or stream is None:
             self.kill("it ended what it had not begun")
-            return
-        stream.end(end.failure)
-        self._replied(Reply(b"", 500 if end.failure else 200), end.seconds)
+        else:
+            del self.streams[frame.number]
+            self._expect(frame.number)
+            stream.end(frame.failure)
+            self._pool.ended(job, Reply(b"", 500 if frame.failure else 200), frame.seconds)
+            self._end_if_retired()
+
+    def _expect(self, number: int) -> None:
+        """A generator has ended."""
+        timer = self._closing.pop(number, None)
+        if timer is not None and timer.active():
+            timer.cancel()
 
     def _replied(self, reply: Reply | None, seconds: float) -> None:
-        if not self.jobs or self._stream is not None:
+        if not self.jobs:
             self.kill("it answered what it was not asked")
-            return
-        if reply is not None and reply.body is None:
-            self._begin_stream(reply)
             return
         job = self.jobs.popleft()
         self.answered += 1
         self.load = self.load - job.cost if self.jobs else 0.0
-        if reply is not None:
+        if reply is None:
+            if job not in self._moved:
+                self._pool.requeue([job])
+        elif reply.body is None:
+            self._begin_stream(job, reply)
+        else:
             self._pool.ended(job, reply, seconds)
-        elif job not in self._moved:
-            self._pool.requeue([job])
         self._moved.discard(job)
         if self.moving and not self.jobs:
             self._calm()
             self.moving = False
             self._progress.limit = NO_LIMIT
-        if self.retired and not self.jobs:
-            self._close(ENDING)
+        if self.retired:
+            self._end_if_retired()
         elif self.most and self.answered == self.most:
             self._pool.crew.replace(self)
+
+    def _end_if_retired(self) -> None:
+        if self.retired and not (self.jobs or self.streams):
+            self._close(ENDING)
 
     def left(self) -> tuple[Job | None, list[Job]]:
         """Of a worker that has ended: the call that it was running, and those that it had not begun."""
@@ -260,11 +321,8 @@ class Worker(ProcessProtocol):
             if isinstance(frame, Replies):
                 for reply, seconds in zip(frame.replies, frame.seconds, strict=True):
                     self._replied(reply, seconds)
-            elif isinstance(frame, Part):
-                if self._stream is not None and frame.data:  # an empty chunk would end the body
-                    self._stream.part(frame.data)
-            elif isinstance(frame, End):
-                self._end_stream(frame)
+            elif isinstance(frame, Part | End):
+                self._continue(frame)
             elif isinstance(frame, Ready):
                 self._started(frame)
             elif isinstance(frame, Fault):
@@ -293,8 +351,8 @@ class Worker(ProcessProtocol):
         self.retired, self.ready = True, False
         if not self.was_ready:
             self.kill("another one has taken its place")
-        elif not self.jobs:
-            self._close(ENDING)
+        else:
+            self._end_if_retired()
 
     def _close(self, seconds: float) -> None:
         """Have it end by itself, which a thread that some function has left may keep it from."""
@@ -324,7 +382,7 @@ class Worker(ProcessProtocol):
         """What it does, in a word."""
         if not self.ready:
             return "ends" if self.retired or self.was_ready else "starts"
-        return "runs" if self.jobs else "waits"
+        return "runs" if self.jobs or self.generating else "waits"
 
     def memory(self) -> int:
         """Bytes of its resident set; 0 where the system does not tell (it has no /proc)."""
@@ -336,7 +394,7 @@ class Worker(ProcessProtocol):
 
     def stop(self) -> None:
         """Have it end: by itself if it is free."""
-        if self.jobs or not self.ready:
+        if self.jobs or not self.was_ready:
             self.kill("the server is stopping")
         else:
             self.ready = False
@@ -374,6 +432,8 @@ class Worker(ProcessProtocol):
             return
         self._over = True
         self._calm()
+        for each in list(self._closing):
+            self._expect(each)
         number = getattr(self._exit.value, "signal", None)
         status = getattr(self._exit.value, "exitCode", None)
         how = f"was killed by {signal.Signals(number).name}" if number else f"ended with status {status}"

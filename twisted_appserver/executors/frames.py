@@ -1,7 +1,8 @@
 """What a server and its worker processes say to each other, on the worker's standard streams.
 
 A frame is its length in 4 bytes, most significant first, and a msgpack array whose first item tells its
-kind. A worker performs the calls that it gets one after another and answers them in this order.
+kind. A worker performs the calls that it gets one after another and answers them in this order. An answer in
+parts counts as answered when it begins; what follows names it by the number of its call, counted from 1.
 """
 
 from __future__ import annotations
@@ -94,28 +95,37 @@ class Fault(msgspec.Struct, array_like=True, tag=4):
 
 
 class Part(msgspec.Struct, array_like=True, tag=5):
-    """From a worker: a part of the answer that has begun with a reply whose body is C{None}."""
+    """From a worker: a part of the answer to this call, which began with a reply whose body is C{None}."""
 
+    number: int
     data: bytes
 
 
 class End(msgspec.Struct, array_like=True, tag=6):
     """
     From a worker: that was the last part. C{failure} is the traceback, if it was not meant to be, C{seconds}
-    what the whole answer took.
+    how long the generator ran.
     """
 
+    number: int
     failure: str
     seconds: Seconds
 
 
 class Resume(msgspec.Struct, array_like=True, tag=8):
-    """To a worker: so many more parts may be sent."""
+    """To a worker: the client has taken parts of this answer, which gives so many credits back."""
 
-    parts: int
+    number: int
+    credits: int
 
 
-Frame = Start | Ready | Calls | Replies | Fault | Part | End | Resume
+class Drop(msgspec.Struct, array_like=True, tag=9):
+    """To a worker: nobody wants more parts of this answer, its generator must be closed."""
+
+    number: int
+
+
+Frame = Start | Ready | Calls | Replies | Fault | Part | End | Resume | Drop
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=lambda handler: handler.index)
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)

@@ -15,6 +15,7 @@ from types import CoroutineType
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -34,6 +35,10 @@ async def _wait_for(result: Awaitable[Any]) -> Any:
     return await result
 
 
+def _parked(job: Job) -> bool:
+    return job.stream is not None and bool(job.stream.parked)
+
+
 def _run(call: Call) -> Any:
     CURRENT.set(call)
     return call.handler.run(call)
@@ -41,11 +46,16 @@ def _run(call: Call) -> Any:
 
 @implementer(IExecutor)
 class InlineExecutor:
-    """Performs every call at once, in the reactor's thread. Nothing is ever pending."""
+    """
+    Performs every call at once, in the reactor's thread. Nothing is ever pending.
+
+    @param reactor: an C{IReactorTime}; that of its dispatcher if C{None}.
+    """
 
     size = pending = 0
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Any = None) -> None:
+        self.reactor = reactor
         self.completed = self.failed = 0
         self._stopped = False
         self._awaited: dict[Job, Deferred[Any]] = {}
@@ -139,15 +149,23 @@ class InlineExecutor:
         self._go_on(job, self._step(job.call, coroutine, context, go_on, result))
 
     def _send(self, parts: AsyncGenerator[bytes, None], reply: Reply, context: Context, job: Job) -> None:
-        sending = send_on_reactor(job, parts, reply)
+        sending = send_on_reactor(job, parts, reply, self._pause)
         self._go_on(job, self._step(job.call, sending, context, sending.send))
+
+    def _pause(self) -> Deferred[None]:
+        """Fires when the reactor has done what else there is to do."""
+        return deferLater(self.reactor, 0)
 
     @property
     def running(self) -> int:
-        return len(self._awaited)
+        return len(self._awaited) - self.parked
+
+    @property
+    def parked(self) -> int:
+        return sum(map(_parked, self._awaited))
 
     def jobs(self) -> tuple[Sequence[Job], Sequence[Job]]:
-        return list(self._awaited), ()
+        return [job for job in self._awaited if not _parked(job)], ()
 
     def unready(self) -> str:
         return ""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
@@ -26,6 +27,7 @@ class Job(msgspec.Struct, eq=False):
     @ivar called: whether it has its reply, or nobody awaits that any more; later ones are ignored.
     @ivar executor: what took it; set by the dispatcher, like C{limit}, the L{TimeLimit} that it is under.
     @ivar stream: the L{executors.stream.Stream} of an answer that comes in parts.
+    @ivar source: the L{executors.source.Source} of these parts, where they are made in threads.
     @ivar cost: seconds that it is expected to take, where the executor keeps account of that.
     """
 
@@ -36,6 +38,7 @@ class Job(msgspec.Struct, eq=False):
     executor: Any = None
     limit: Any = None
     stream: Any = None
+    source: Any = None
     cost: float = 0.0
 
     def callback(self, reply: Reply) -> None:
@@ -49,6 +52,8 @@ class Job(msgspec.Struct, eq=False):
             reply.body.stopProducing()
         else:
             self.stream = reply.body
+            if self.call.body:  # which may be large, and the answer long
+                self.call = replace(self.call, body=b"")
             self.callback(reply)
 
     def errback(self, error: HTTPError) -> None:
@@ -69,7 +74,11 @@ class IExecutor(Interface):
 
     size: int = Attribute("How many calls it performs at the same time; 0 if that has no bound.")
     pending: int = Attribute("Calls submitted and not begun.")
-    running: int = Attribute("Calls begun and not ended, also those whose answer nobody awaits any more.")
+    running: int = Attribute(
+        "Calls that occupy a thread or worker, also those whose answer nobody awaits any more. "
+        "A generator does not while its client does not read."
+    )
+    parked: int = Attribute("Generators that wait for their clients to read.")
     completed: int = Attribute("Calls ended by a reply with a status below 500.")
     failed: int = Attribute("Calls ended in any other way.")
 
@@ -90,7 +99,8 @@ class IExecutor(Interface):
         """
         Nobody awaits the reply any more. A call that has not begun is dropped, but for one that a worker has
         been given already behind quick ones. One that runs is abandoned: a
-        thread stays busy with it; a worker process is killed if the call's deadline has passed.
+        thread stays busy with it; a worker process is killed if the call's deadline has passed. A generator
+        that waits for its client is closed.
         """
 
     def jobs() -> tuple[Sequence[Job], Sequence[Job]]:
@@ -101,7 +111,7 @@ class IExecutor(Interface):
 
     def stop() -> Deferred[None]:
         """
-        Take no further calls, and give up those that run with a L{HTTPError} 503.
+        Take no further calls, and give up those that run with a L{HTTPError} 503. Generators are closed.
 
         @return: fires when no worker process is left; a thread stays with the call that it runs.
         """

@@ -75,13 +75,20 @@ class ProcessExecutor:
     def pending(self) -> int:
         count = len(self._waiting)
         for worker in self._workers:  # asked for at each call: a generator costs more
-            if len(worker.jobs) > 1:
+            if worker.streams:
+                count += worker.unbegun
+            elif len(worker.jobs) > 1:
                 count += len(worker.jobs) - 1
         return count
 
     @property
     def running(self) -> int:
-        return sum(bool(worker.jobs) for worker in self._workers)
+        return sum(bool(worker.jobs or worker.generating) for worker in self._workers)
+
+    @property
+    def parked(self) -> int:
+        """Generators that wait for their clients."""
+        return sum(stream.parked for worker in self._workers for _, stream in worker.streams.values())
 
     @property
     def pids(self) -> list[int]:
@@ -94,7 +101,7 @@ class ProcessExecutor:
 
     def jobs(self) -> tuple[Sequence[Job], Sequence[Job]]:
         given = [job for worker in self._workers for job in worker.jobs]
-        running = [worker.running for worker in self._workers if worker.running]
+        running = [job for worker in self._workers for job in (worker.running, worker.generating) if job]
         return running, [*(job for job in given if job not in running), *self._waiting]
 
     def unready(self) -> str:
@@ -122,8 +129,7 @@ class ProcessExecutor:
             self._waiting.remove(job)
         elif 0 < job.call.deadline <= self.reactor.seconds():
             for worker in self._workers:
-                if worker.jobs and worker.jobs[0] is job:  # runs, or should: it may stand still before that
-                    worker.kill("its call took too long, or was cancelled")
+                worker.overdue(job)
 
     def _assign(self) -> None:
         self._kicked = False
@@ -131,9 +137,12 @@ class ProcessExecutor:
         free = [worker for worker in self._workers if worker.ready and not worker.moving]
         while waiting and free:
             cost = self._costs.get(waiting[0].call.handler.index, QUICK)
-            worker = min(free, key=_jobs)
+            worker = min(free, key=_load)
             if worker.jobs and (cost >= QUICK or worker.load + cost > BUDGET or len(worker.jobs) >= AHEAD):
-                break
+                between = [each for each in free if each.streams and not each.jobs]
+                if not between:
+                    break
+                worker = between[0]
             worker.give(waiting.popleft(), cost if cost < QUICK else BUDGET)
         for worker in free:
             worker.flush()
@@ -143,7 +152,7 @@ class ProcessExecutor:
     def _look(self) -> None:
         """Take calls back from workers that one call keeps longer than expected, or that stand still."""
         self._watch = None
-        free = any(worker.ready and not worker.jobs for worker in self._workers)
+        free = any(worker.ready and not (worker.jobs or worker.generating) for worker in self._workers)
         for worker in self._workers:
             if worker.unbegun:
                 self.requeue(worker.take_back(free))
@@ -176,13 +185,16 @@ class ProcessExecutor:
     def worker_ended(self, worker: Worker, how: str) -> None:
         """Fail the call that it was running; those that it had not begun wait again."""
         running, rest = worker.left()
+        lost = [*([running] if running else []), *(job for job, _ in worker.streams.values())]
         if self._stopped:
-            for job in [running, *rest] if running else rest:
+            for job in [*lost, *rest]:
                 self.ended(job, HTTPError(503, "the server is stopping"))
         else:
-            if running:
-                self.ended(running, HTTPError(502, f"the worker process {how}"))
+            for job in lost:
+                self.ended(job, HTTPError(502, f"the worker process {how}"))
             self.requeue(rest)
+        for _, stream in worker.streams.values():
+            stream.end()  # also where nobody wants it any more
         self.crew.ended(worker, how)
 
     def renew(self, router: Router) -> Deferred[None]:
@@ -215,8 +227,14 @@ class ProcessExecutor:
             self._watch.cancel()
         while self._waiting:
             self.ended(self._waiting.popleft(), HTTPError(503, "the server is stopping"))
+        for job in [job for worker in self._workers for job, _ in worker.streams.values()]:
+            job.errback(HTTPError(503, "the server is stopping"))
         return self.crew.stop()
 
 
-def _jobs(worker: Worker) -> int:
-    return len(worker.jobs)
+def _load(worker: Worker) -> int:
+    """Its calls; one that is in the middle of a generator comes last, and one that has none first."""
+    jobs = 2 * len(worker.jobs)
+    if not worker.streams:
+        return jobs
+    return jobs + (1 if worker.generating is None else 2 * AHEAD)

@@ -2,9 +2,12 @@
 
 Strategy: calls of one worker are numbered from 1. The worker stores the number of the call that it begins,
 and then looks whether it may: the server can lower the limit, and once the worker has been seen to stand
-still below it for a while, the calls above are sure not to begin. A third number is that of a call whose
-answer, which comes in parts, nobody reads any more. So the server knows, also after a
+still below it for a while, the calls above are sure not to begin. So the server knows, also after a
 worker's death, which call was running, and can give those that were not begun to another worker.
+
+Two more numbers are for generators. The worker stores the number of the call whose generator it runs at the
+moment. The server stores how many bytes it has sent, so that a worker that has other work to do sees whether
+there is anything to read, without asking the system.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from array import array
 from contextlib import suppress
 
 NO_LIMIT = 2**62
-SIZE = 24  # bytes: three numbers, each written at once
+SIZE = 32  # bytes: four numbers, each written at once
 
 
 class Progress:
@@ -62,13 +65,22 @@ class Progress:
         self._numbers[1] = number
 
     @property
-    def dropped(self) -> int:
-        """The last call whose parts nobody wants."""
+    def sent(self) -> int:
+        """The bytes that the server has sent."""
         return self._numbers[2]
 
-    @dropped.setter
-    def dropped(self, number: int) -> None:
+    @sent.setter
+    def sent(self, number: int) -> None:
         self._numbers[2] = number
+
+    @property
+    def generator(self) -> int:
+        """The call whose generator runs now; 0 if none does."""
+        return self._numbers[3]
+
+    @generator.setter
+    def generator(self, number: int) -> None:
+        self._numbers[3] = number
 
     def close(self) -> None:
         """Give the memory back, and keep what stands in it: the worker has ended."""

@@ -1,15 +1,15 @@
 """An answer that comes in parts, in the reactor's thread: between what makes them and who reads them.
 
-Strategy: at most a few parts are on their way. What makes them is granted one more for each that the client
-has taken, so that a client that stops reading stops the generator, in a thread as in a worker process.
+Strategy: the client's transport pauses a stream whose client does not read. What makes the parts gets credits
+back for those that the client has taken, so that a client that stops reading stops the generator, on the
+reactor, in a thread and in a worker process alike.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from functools import partial
-from threading import Event, Semaphore
+from time import perf_counter
 from typing import Any
 
 from msgspec.structs import replace
@@ -20,7 +20,10 @@ from zope.interface import implementer
 from twisted_appserver.calls import Reply
 from twisted_appserver.events import EVENTS, FINISHED
 from twisted_appserver.executors.interface import Job
-from twisted_appserver.parts import WINDOW, Parts, shown
+from twisted_appserver.executors.source import RETURN, WINDOW, cost
+from twisted_appserver.parts import Parts, shown
+
+SHARE = 0.002  # seconds for which a generator may keep the reactor from other work
 
 
 @implementer(IPushProducer)
@@ -28,9 +31,10 @@ class Stream:
     """
     The body of a L{Reply} that comes in parts.
 
-    @param grant: told how many more parts may be made.
-    @param drop: told that no more are wanted.
-    @ivar made: called after each part. C{ended}: called when there are no more, however that came.
+    @param grant: called with the credits of the parts that the client has taken.
+    @param drop: called when no more are wanted.
+    @ivar moved: called whenever a part has been made or taken.
+    @ivar ended: called when there are no more, however that came.
     @ivar over: whether that is so. C{dropped}: whether nobody wants any.
     @ivar failure: why it broke off, if it did.
     """
@@ -40,9 +44,11 @@ class Stream:
         self._kept: deque[bytes] = deque()
         self._paused = False
         self._size = 0
+        self._credits = WINDOW  # that its source has,
+        self._taken = 0  # and those that have not been given back yet
         self._write: Callable[[bytes], object] | None = None
         self._finish: Callable[[str], object] | None = None
-        self.made: Callable[[], object] = bool
+        self.moved: Callable[[], object] = bool
         self.ended: Callable[[], object] = bool
         self.over, self.dropped, self.failure = False, False, ""
 
@@ -50,22 +56,33 @@ class Stream:
         """Bytes that were made."""
         return self._size
 
+    @property
+    def parked(self) -> bool:
+        """Whether its source waits for the client."""
+        return self._credits <= 0 and not (self.over or self.dropped)
+
     # ---- what makes them ----
 
     def part(self, data: bytes) -> None:
         if not (self.over or self.dropped):
             self._size += len(data)
             self._kept.append(data)
-            self.made()
+            self._credits -= cost(data)
+            self.moved()
             self._pass_on()
 
     def end(self, failure: str = "") -> None:
         """There are no more. Where that is a failure, who reads must not take it for the end."""
+        self._drop = bool
+        self._end(failure)
+        self._pass_on()
+
+    def _end(self, failure: str) -> None:
         if not self.over:
             self.over, self.failure = True, "" if self.dropped else failure
             self.ended()
-            self.made = self.ended = bool  # they refer to the job, which refers to this stream
-            self._pass_on()
+            # All of these refer to the job, which refers to this stream.
+            self.moved = self.ended = self._grant = bool
 
     # ---- who reads them ----
 
@@ -85,15 +102,23 @@ class Stream:
             self._write(data)
 
     def _pass_on(self) -> None:
-        passed = 0
+        before = self._taken
         while self._kept and self._write is not None and not self._paused:
-            self._write(self._kept.popleft())
-            passed += 1
-        if passed and not (self.over or self.dropped):
-            self._grant(passed)
+            data = self._kept.popleft()
+            self._taken += cost(data)
+            self._write(data)
+        if self._taken > before and not (self.over or self.dropped):
+            self.moved()
+            self._give_back()
         if self.over and not self._kept and self._finish is not None:
             finish, self._write, self._finish = self._finish, None, None
             finish(self.failure)
+
+    def _give_back(self) -> None:
+        if self._taken >= RETURN:
+            taken, self._taken = self._taken, 0
+            self._credits += taken
+            self._grant(taken)
 
     def pauseProducing(self) -> None:
         self._paused = True
@@ -109,7 +134,7 @@ class Stream:
 
     def cut(self, why: str) -> None:
         """Break off, without what has not been read yet."""
-        self.end(why)
+        self._end(why)
         self._no_more()
         self._pass_on()
 
@@ -117,59 +142,46 @@ class Stream:
         self._kept.clear()
         if not self.dropped:
             self.dropped = True
-            self._drop()
+            drop, self._drop = self._drop, bool
+            drop()
 
 
-def send_from_thread(reactor: Any, job: Job, reply: Reply, over: Callable[[str], object]) -> None:
-    """
-    In a thread: send an answer part after part.
-
-    @param over: told the end in the reactor's thread, with the traceback if the function failed.
-    """
-    credits, dropped = Semaphore(WINDOW), Event()
-
-    def may() -> bool:
-        credits.acquire()
-        return not dropped.is_set()
-
-    def drop() -> None:
-        dropped.set()
-        credits.release()
-
-    stream = Stream(credits.release, drop)
-    reactor.callFromThread(job.begin, replace(reply, body=stream))
-    failure: str = reply.body.pump(may, partial(reactor.callFromThread, stream.part))
-    reactor.callFromThread(over, failure)
-    reactor.callFromThread(stream.end, failure)
-
-
-async def send_on_reactor(job: Job, parts: AsyncGenerator[bytes, None], reply: Reply) -> Reply:
+async def send_on_reactor(
+    job: Job, parts: AsyncGenerator[bytes, None], reply: Reply, pause: Callable[[], Deferred[None]]
+) -> Reply:
     """
     On the reactor: send an answer part after part.
 
     @param reply: its beginning.
+    @param pause: returns what fires when other work has had its turn.
     @return: what counts as the outcome.
     """
-    granted, waiting = WINDOW, Deferred[None]()
+    credits, waiting = WINDOW, Deferred[None]()
     stream: Stream | None = None
+    since, number = perf_counter(), 0
 
-    def grant(parts: int) -> None:
-        nonlocal granted, waiting
-        granted += parts
+    def grant(given: int) -> None:
+        nonlocal credits, waiting
+        credits += given
         waiting, called = Deferred(), waiting
         called.callback(None)
 
     try:
         async for data in parts:
-            if stream is None:
-                stream = Stream(grant, lambda: grant(1))
+            number += 1
+            if number % WINDOW == 0 or perf_counter() - since > SHARE:
+                await pause()
+                since = perf_counter()
+            if stream is None and data:
+                stream = Stream(grant, lambda: grant(0))
                 job.begin(replace(reply, body=stream))
-            while granted < 1 and not stream.dropped:
+            while credits <= 0 and stream is not None and not stream.dropped:
                 await waiting
-            if stream.dropped:
+            if stream is not None and stream.dropped:
                 break
-            granted -= 1
-            stream.part(data)
+            if stream is not None and data:
+                credits -= cost(data)
+                stream.part(data)
     except BaseException as error:
         if stream is None:
             raise
@@ -190,8 +202,7 @@ async def encoded(items: AsyncIterator[Any], encode: Callable[[Any], bytes]) -> 
     """The parts that an asynchronous iterator yields."""
     try:
         async for item in items:
-            if data := encode(item):
-                yield data
+            yield encode(item)
     finally:
         if isinstance(items, AsyncGenerator):
             await items.aclose()
@@ -203,4 +214,4 @@ async def each(parts: Parts) -> AsyncGenerator[bytes, None]:
         for data in parts:
             yield data
     finally:
-        parts.close()
+        parts.stop()

@@ -9,6 +9,10 @@ hardly a switch, and none waits behind a slow one while a thread is idle. Replie
 that there are at one wake-up of the reactor, at the latest when a thread might block. Where nothing runs,
 and no call waits whose function is known to be slow, the reactor does not go back to its poller but waits a
 little for the replies: to be woken there takes longer than most calls do.
+
+A generator is run a slice at a time. While its client does not read, it is parked and has no thread. When it
+can go on it stands in a line of its own, and threads take one from each line in turn, so that neither calls
+nor generators wait for all of the others.
 """
 
 from __future__ import annotations
@@ -18,11 +22,13 @@ import traceback
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock, get_ident
 from time import monotonic
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -31,13 +37,15 @@ from twisted_appserver.calls import Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.bell import Bell
 from twisted_appserver.executors.interface import IExecutor, Job
-from twisted_appserver.executors.stream import send_from_thread
+from twisted_appserver.executors.source import Source
+from twisted_appserver.executors.stream import Stream
 from twisted_appserver.hub import at_end_of_turn
 from twisted_appserver.parts import Parts
 from twisted_appserver.results import perform
 
 PARK = 0.05  # seconds that an idle thread waits for calls before it goes back to its pool
 HOLD = 0.001  # seconds that a reply may wait for others to go back with, and the reactor for replies
+CLOSING = 0.5  # seconds that a stop waits for generators to be closed
 SLOW = 1.0  # seconds for which the reactor waits for no call of a function that took longer than that
 
 
@@ -63,6 +71,9 @@ class ThreadExecutor:
         self._running: dict[Job, int] = {}  # and the numbers of their threads
         self._waiting: deque[Job] = deque()
         self._ended: deque[tuple[Job, Reply]] = deque()
+        self._streams: dict[Job, Stream] = {}  # answers in parts, until their generators have ended
+        self._resumed: deque[Job] = deque()  # those of them that can go on
+        self._stopping: list[Deferred[None]] = []
         self._kicked = self._returning = False
         self._awaited = False  # whether the reactor waits for replies to come back
         self._back: SimpleQueue[None] = SimpleQueue()
@@ -85,6 +96,11 @@ class ThreadExecutor:
     def running(self) -> int:
         return len(self._running)
 
+    @property
+    def parked(self) -> int:
+        """Generators that wait for their clients."""
+        return sum(stream.parked for stream in self._streams.values())
+
     def start(self) -> Deferred[None]:
         self._stopped = False
         if self._pool is None and not self._added:  # one that was handed in is its owner's
@@ -102,6 +118,9 @@ class ThreadExecutor:
             job.errback(HTTPError(503, "the server is stopping"))
             return
         self._waiting.append(job)
+        self._kick_soon()
+
+    def _kick_soon(self) -> None:
         if not self._kicked:
             self._kicked = True
             self._soon(self._kick)
@@ -135,7 +154,7 @@ class ThreadExecutor:
 
     def _kick(self) -> None:
         self._kicked = False
-        if self._running or not self._parked or self._any_slow():
+        if self._running or self._resumed or not self._parked or self._any_slow():
             self._wake()
             return
         self._awaited = True
@@ -162,7 +181,7 @@ class ThreadExecutor:
         if self._coming:
             return True
         with self._lock:
-            if self._coming or not self._waiting:
+            if self._coming or not (self._waiting or self._resumed):
                 return self._coming
             bell = self._parked.pop() if self._parked else None
             if bell is None:
@@ -194,7 +213,7 @@ class ThreadExecutor:
     def _waits(self, bell: Bell | None) -> bool:
         """In a thread: wait for calls. Returns whether there are any; if not, the thread must end."""
         with self._lock:
-            if self._waiting:
+            if self._waiting or self._resumed:
                 return True
             if bell is None:
                 self._threads -= 1
@@ -209,23 +228,29 @@ class ThreadExecutor:
         return True
 
     def _drain(self) -> None:
-        """In a thread: perform the calls that wait."""
+        """In a thread: perform the calls that wait, and go on with generators."""
         waiting, ended, running, me = self._waiting, self._ended, self._running, get_ident()
+        resumed = self._resumed
         since = now = monotonic()
         while True:
+            if resumed:
+                self._resume(me)
+                now = monotonic()
             try:
                 job = waiting.popleft()
             except IndexError:
+                if resumed:
+                    continue
                 break
             running[job] = me
-            if not self._awaited and not (waiting and (self._coming or self._wake())) and ended:
+            if not self._awaited and not ((waiting or resumed) and (self._coming or self._wake())) and ended:
                 self._hand_back()
             reply = perform(job.call)
             if type(reply.body) is Parts:
-                send_from_thread(self._reactor, job, reply, self._streamed)
+                self._begin(job, reply)
             else:
                 ended.append((job, reply))
-            del running[job]
+                del running[job]
             before, now = now, monotonic()
             if now - before > HOLD:
                 self._slow[job.call.handler.name] = now + SLOW
@@ -242,9 +267,62 @@ class ThreadExecutor:
             self._returning = True
             self._reactor.callFromThread(self._return)
 
-    def _streamed(self, failure: str) -> None:
+    # ---- answers in parts ----
+
+    def _begin(self, job: Job, reply: Reply) -> None:
+        """In the thread that has made the first part: begin the answer."""
+        stream = Stream(partial(self._grant, job), partial(self._drop, job))
+        send = partial(self._reactor.callFromThread, stream.part)
+        job.source = Source(reply.body, send, self._waits_for_thread)
+        self._reactor.callFromThread(self._begun, job, replace(reply, body=stream))
+        self._hand_back()
+        self._go_on(job)
+
+    def _waits_for_thread(self) -> bool:
+        return bool(self._waiting or self._resumed)
+
+    def _begun(self, job: Job, reply: Reply) -> None:
+        self._streams[job] = reply.body
+        if self._stopped:
+            job.errback(HTTPError(503, "the server is stopping"))
+        job.begin(reply)
+
+    def _resume(self, me: int) -> None:
+        """In a thread: run a slice of a generator that can go on."""
+        try:
+            job = self._resumed.popleft()
+        except IndexError:
+            return
+        self._running[job] = me
+        if self._waiting or self._resumed:
+            self._wake()
+        self._hand_back()
+        self._go_on(job)
+
+    def _go_on(self, job: Job) -> None:
+        failure = job.source.run()
+        del self._running[job]  # first: when it is parked, another thread may run it at once
+        if failure is not None:
+            self._reactor.callFromThread(self._streamed, job, failure)
+        elif not job.source.park():
+            self._resumed.append(job)
+
+    def _grant(self, job: Job, credits: int) -> None:
+        if job.source.grant(credits):
+            self._resumed.append(job)
+            self._kick_soon()
+
+    def _drop(self, job: Job) -> None:
+        if job.source.drop():
+            self._resumed.append(job)
+            self._kick_soon()
+
+    def _streamed(self, job: Job, failure: str) -> None:
         self.completed += not failure
         self.failed += bool(failure)
+        self._streams.pop(job).end(failure)
+        while self._stopping and not self._streams:
+            self._stopping.pop().callback(None)
 
     def _return(self) -> None:
         """Hand all replies that there are to those who wait for them. Each fails alone."""
@@ -260,11 +338,15 @@ class ThreadExecutor:
 
     def stop(self) -> Deferred[None]:
         self._stopped = True
-        given_up = [*self._waiting, *self._running, *(job for job, _ in list(self._ended))]
+        given_up = [*self._waiting, *self._running, *self._streams, *(job for job, _ in list(self._ended))]
         self._waiting.clear()
         for job in given_up:
             job.errback(HTTPError(503, "the server is stopping"))
         if self._added:
             self._grow(-self._added)
             self._added = 0
-        return succeed(None)
+        if not self._streams:
+            return succeed(None)
+        closed: Deferred[None] = Deferred(self._stopping.remove)
+        self._stopping.append(closed)
+        return closed.addTimeout(CLOSING, self._reactor).addErrback(lambda _: None)

@@ -1,6 +1,7 @@
 """What runs in a worker process: C{python -m twisted_appserver.executors.worker}.
 
-It imports the application by name, performs one call after another and never starts a reactor. Frames
+It imports the application by name, performs one call after another and never starts a reactor. Between
+calls it runs slices of those generators whose clients read. Frames
 travel on the standard streams that it was started with; these are moved aside first, so that whatever a
 function prints, by print() or to descriptor 1, goes to standard error, which the server logs.
 """
@@ -28,6 +29,7 @@ from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.frames import (
     LONGEST,
     Calls,
+    Drop,
     End,
     Fault,
     Frame,
@@ -41,8 +43,9 @@ from twisted_appserver.executors.frames import (
 )
 from twisted_appserver.executors.progress import Progress
 from twisted_appserver.executors.signals import Signals
+from twisted_appserver.executors.source import Source
 from twisted_appserver.executors.watchdog import watch
-from twisted_appserver.parts import WINDOW, Parts
+from twisted_appserver.parts import Parts
 from twisted_appserver.results import fault, perform
 from twisted_appserver.routing import Router
 
@@ -98,27 +101,62 @@ class Worker:
         self._handlers: Sequence[Handler] = ()
         self._number = 0  # of the last call
         self._calls: deque[Call] = deque()  # that were read and not begun
-        self._granted = 0  # parts that may be sent
+        self._received = 0  # bytes
+        self._sources: dict[int, Source] = {}  # of answers in parts, by the numbers of their calls
+        self._resumed: deque[int] = deque()  # those of them that can go on
 
     def run(self) -> None:
         """Until the server closes the connection, perform what it sends."""
-        while True:
-            self._read()
-            while self._calls:
-                self._perform(self._calls.popleft())
-            _flush(every=True)
+        try:
+            while True:
+                self._read()
+                while self._calls or self._resumed:
+                    self._work()
+                _flush(every=True)
+        finally:
+            self._close()
+
+    def _work(self) -> None:
+        """Perform a call, and run a slice of a generator, if there are such."""
+        if self._calls:
+            self._perform(self._calls.popleft())
+        if self._resumed:
+            self._go_on(self._resumed.popleft())
+            while self._unread():
+                self._read()
+
+    def _unread(self) -> bool:
+        return self._progress.sent > self._received
+
+    def _waits(self) -> bool:
+        return bool(self._calls or self._resumed)
+
+    def _close(self) -> None:
+        """The server wants nothing more: close the generators."""
+        for source in self._sources.values():
+            source.drop()
+            source.run()
+        _flush(every=True)
 
     def _read(self) -> None:
         data = os.read(self._inbound, READ)
         if not data:
             raise SystemExit
+        self._received += len(data)
         for frame in self._reader.feed(data):
             if isinstance(frame, Calls):
                 self._calls.extend(frame.calls)
-            elif isinstance(frame, Resume):
-                self._granted += frame.parts
+            elif isinstance(frame, Resume | Drop):
+                self._moved(frame)
             elif isinstance(frame, Start):
                 self._start(frame)
+
+    def _moved(self, frame: Resume | Drop) -> None:
+        source = self._sources.get(frame.number)
+        if source is None:  # it has ended meanwhile
+            return
+        if source.drop() if isinstance(frame, Drop) else source.grant(frame.credits):
+            self._resumed.append(frame.number)
 
     def _send(self, frame: Frame) -> None:
         data = memoryview(encode(frame, LONGEST))
@@ -152,10 +190,7 @@ class Worker:
             force_setattr(call, "handler", self._handlers[call.handler])
             reply = perform(call)
             if type(reply.body) is Parts:
-                failure = self._send_parts(reply)
-                _flush()
-                self._restore()
-                self._send(End(failure, perf_counter() - begun))
+                self._begin(reply, perf_counter() - begun)
                 return
             self._restore()
             _flush()
@@ -172,18 +207,31 @@ class Worker:
         if self._signals.changed:
             self._signals.restore()
 
-    def _send_parts(self, reply: Reply) -> str:
-        self._granted = WINDOW
-        self._send(Replies([replace(reply, body=None)], [0.0]))
-        failure: str = reply.body.pump(self._may, lambda data: self._send(Part(data)))
-        return failure
+    def _begin(self, reply: Reply, seconds: float) -> None:
+        """Begin an answer in parts, the first of which has been made."""
+        number = self._number
 
-    def _may(self) -> bool:
-        """Wait until another part may be sent. Nothing is read before, so that this needs no poll()."""
-        while self._granted < 1 and self._progress.dropped != self._number:
-            self._read()
-        self._granted -= 1
-        return self._progress.dropped != self._number
+        def send(data: bytes) -> None:
+            self._send(Part(number, data))
+
+        self._sources[number] = Source(reply.body, send, self._waits, self._unread)
+        self._progress.generator = number
+        self._send(Replies([replace(reply, body=None)], [seconds]))
+        self._go_on(number)
+
+    def _go_on(self, number: int) -> None:
+        """Run a slice of a generator."""
+        self._progress.generator = number
+        source = self._sources[number]
+        failure = source.run()
+        self._progress.generator = 0
+        self._restore()
+        _flush()
+        if failure is not None:
+            del self._sources[number]
+            self._send(End(number, failure, source.seconds))
+        elif not source.park():
+            self._resumed.append(number)
 
 
 def _flush(every: bool = False) -> None:

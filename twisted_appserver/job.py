@@ -1,0 +1,156 @@
+"""One call that became a job: its state, its progress and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from os import urandom
+from typing import Any
+
+import msgspec
+from msgspec.structs import force_setattr, replace
+
+from twisted_appserver.calls import Call, Reply
+from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.errors import HTTPError
+from twisted_appserver.executors.interface import Job as Performed
+from twisted_appserver.executors.stream import Stream
+from twisted_appserver.results import LINES, problem
+
+PROBLEM = "application/problem+json"
+JSON = ("application/json", PROBLEM)
+
+
+class Job:
+    """
+    A call that became a job.
+
+    @param keep: called with the job and the bytes that it keeps from now on; returns whether there is room.
+    @param ended: called with the job when it is over.
+    @ivar name: hard to guess.
+    @ivar items: how many a generator has yielded. C{progress}: the last of these, as JSON.
+    @ivar lines: whether these are JSON, and not what a Reply of the function's own consists of.
+    @ivar reply: once it is over.
+    @ivar size: the bytes that it keeps, as counted by C{keep}.
+    """
+
+    def __init__(
+        self,
+        performed: Performed,
+        dispatcher: Dispatcher,
+        keep: Callable[[Job, int], bool],
+        ended: Callable[[Job], None],
+    ) -> None:
+        self._performed: Performed | None = performed  # until it is over: the call has the request's body
+        self._dispatcher, self._keep, self._ended = dispatcher, keep, ended
+        self.name = urandom(16).hex()
+        call = performed.call
+        self.user, self.function, self._request_id = call.user, call.handler.name, call.request_id
+        self.begun = datetime.now(UTC)
+        self.items, self.progress = 0, b"null"
+        self._parts: list[bytes] = []  # of a Reply of the function's own
+        self.reply: Reply | None = None
+        self.lines = self._cancelled = False
+        self.size = 0
+
+    def answer(self, _: Call, reply: Reply) -> None:
+        """The reply is there, or begins."""
+        headers = tuple(
+            (name, text) for name, text in reply.headers if not name.startswith("access-control-")
+        )
+        reply = replace(reply, headers=headers)  # these are for whoever asks for it
+        if isinstance(reply.body, Stream):
+            self.lines = ("content-type", LINES) in reply.headers
+            reply.body.begin(self._item, lambda failure: self._finish(reply, failure))
+        else:
+            self._settle(reply)
+
+    def _item(self, data: bytes) -> None:
+        if self.reply is not None:
+            return
+        self.items += 1
+        if not self._keep(self, len(data) if self.lines else self.size + len(data)):
+            performed = self._performed
+            assert performed is not None
+            self._too_large()
+            self._dispatcher.cancel(performed)
+        elif self.lines:
+            self.progress = data.rstrip()
+        else:
+            self._parts.append(data)
+
+    def _finish(self, reply: Reply, failure: str) -> None:
+        if failure:
+            self._fail(500, "the function failed; the log says why under this instance")
+        else:  # what a generator yielded last is its result, if that is not a Reply in parts
+            body = self.progress if self.lines else b"".join(self._parts)
+            kinds = {LINES: JSON[0]}
+            headers = tuple((name, kinds.get(value, value)) for name, value in reply.headers)
+            self._settle(Reply(body, reply.status, headers))
+
+    def _settle(self, reply: Reply) -> None:
+        if self.reply is not None:
+            return
+        if self._keep(self, len(reply.body)):
+            self._over(reply)
+        else:
+            self._too_large()
+
+    def _too_large(self) -> None:
+        self.progress = b"null"
+        self._fail(507, "the result is larger than --max-job-bytes leaves room for")
+
+    def _fail(self, status: int, detail: str) -> None:
+        if self.reply is None:
+            self._keep(self, len(self.progress) if self.lines else 0)
+            self._over(problem(HTTPError(status, detail), self._request_id))
+
+    def _over(self, reply: Reply) -> None:
+        self.reply, self._performed = reply, None
+        self._parts.clear()
+        self._ended(self)
+
+    def cancel(self) -> None:
+        """End it: a thread goes on to where its generator yields next, a worker process is killed."""
+        performed, self._cancelled = self._performed, True
+        assert performed is not None
+        # With a deadline that has passed, a worker process is killed.
+        force_setattr(performed.call, "deadline", self._dispatcher.reactor.seconds())
+        self._dispatcher.cancel(performed)
+        self._fail(410, "the job was cancelled")
+
+    @property
+    def state(self) -> str:
+        """C{waiting}, C{running}, C{done}, C{failed} or C{cancelled}."""
+        if self._cancelled:
+            return "cancelled"
+        if self.reply is not None:
+            return "done" if self.reply.status < 400 else "failed"
+        performed = self._performed
+        assert performed is not None
+        running = performed.stream is not None or performed in performed.executor.jobs()[0]
+        return "running" if running else "waiting"
+
+    def summary(self) -> dict[str, Any]:
+        """What it is, without its progress and its result."""
+        return {
+            "job": self.name,
+            "function": self.function,
+            "state": self.state,
+            "begun": self.begun,
+            "items": self.items,
+        }
+
+    def document(self) -> dict[str, Any]:
+        """What is known of it."""
+        shown = self.summary()
+        if self.lines:
+            shown["progress"] = msgspec.Raw(self.progress)
+        if self.reply is not None:
+            status, kind = self.reply.status, dict(self.reply.headers).get("content-type", JSON[0])
+            if status >= 400 and kind != PROBLEM:  # an answer of the function's own
+                said = HTTPError(status, "the function says why in its answer, the result of this job")
+                shown["error"] = msgspec.Raw(problem(said, self._request_id).body)
+            elif kind in JSON:
+                shown["result" if status < 400 else "error"] = msgspec.Raw(self.reply.body or b"null")
+        return shown
