@@ -33,6 +33,7 @@ from twisted_appserver.resource import AppResource
 from twisted_appserver.targets import check_host, make_call, quote_line, unquote_line
 
 # A request line that can be taken as it is, for the application, and most are.
+PROBE = 1.0  # seconds after which a client that sends nothing more is probed
 PLAIN = re.compile(rb"(GET|POST|HEAD) (/(?!-/)[\w/.~-]*)(?:\?([\w=&.~%+:,;@/-]*))? HTTP/1\.1\r\n")
 ONCE = {b"expect", b"prefer", b"x-request-id"}  # headers of messages that must be looked at each time
 END = b"\r\n\r\n"  # of a head
@@ -600,6 +601,23 @@ class HTTPChannel(Counted):
         self._closing = True
         super().loseConnection()
 
+    def readConnectionLost(self) -> None:
+        super().readConnectionLost()
+        if self._busy:
+            self.setTimeout(PROBE)
+
+    def _probe(self) -> None:
+        """
+        Send an interim response to a client that sends nothing more, and whose call has no time limit. A
+        client that waits must discard it (RFC 9110, section 15.2.1). The system of one that is gone answers
+        with a reset, and the call is cancelled: else a queue would give a task to a client that is gone.
+        """
+        job = self._job
+        if job is None or self._requestProducer is not None or self._old_call:
+            return
+        if job.call.handler is not None and job.call.handler.timeout == 0:
+            self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def resumeProducing(self) -> None:
         super().resumeProducing()
         self._advance()
@@ -614,6 +632,8 @@ class HTTPChannel(Counted):
         elif self._timing:
             self._refuse(HTTPError(408, f"the headers took longer than {self.header_timeout} seconds"))
         elif self._handlingRequest:
+            if self._half_closed:
+                self._probe()
             self.setTimeout(self._idle)
         elif (left := (self._idle or LINGER) - (monotonic() - self.last)) > 0:
             self.setTimeout(max(left, 0.001))  # less may round to nothing

@@ -235,6 +235,8 @@ MUTATIONS = (
     Mutation("executors/connection.py", " and frame.data:  # an", ":  #", "test_processes.TamperingTests.test_parts"),
     Mutation("deadlines.py", "            self._timer = None\n            self._set()", "            self._timer = None",
              "test_dispatch.TimeTests.test_many"),
+    Mutation("channel.py", "            if self._half_closed:\n                self._probe()\n", "",
+             "tqueue.test_wire.ArticleTests.test_gone"),
     Mutation("tqueue/broker.py", "        if now - alarm > LATE:", "        if False:",
              "tqueue.test_outages.GraceTests.test_stood_still"),
     Mutation("tqueue/queues.py", "                task.lease = now + max(task.span, GRACE)",
