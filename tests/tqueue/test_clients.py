@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest import mock
 
 import treq
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import DNSLookupError
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -483,17 +484,25 @@ class AsyncClientTests(Clients, TestCase):
         self.addCleanup(pool.closeCachedConnections)
         self.treq = treq.client.HTTPClient(Agent(reactor, pool=pool))
         self.made: list[AsyncQueue] = []
+        self.renewals: list[Deferred[None]] = []
         self.addCleanup(self.still)
 
-    def still(self) -> None:
-        """Leases are not renewed for a test that is over."""
+    def still(self) -> Deferred[Any]:
+        """Leases are not renewed for a test that is over, and what is under way has ended."""
         for queue in self.made:
-            if queue._beat.running:
-                queue._beat.stop()
+            queue._receipts.drop_all()
+            queue._receipts.undone.clear()
+            queue._beat_if_needed()
+        return gatherResults(self.renewals)
+
+    def renew(self, queue: AsyncQueue) -> Deferred[None]:
+        self.renewals.append(Deferred.fromCoroutine(AsyncQueue._renew(queue)))
+        return self.renewals[-1]
 
     def make(self, url: str, **options: Any) -> Any:
         queue = AsyncQueue(url, **{"name": "q", "treq_client": self.treq, **options})
         self.made.append(queue)
+        queue._renew = partial(self.renew, queue)  # type: ignore[method-assign, assignment]
         return Blocking(queue)
 
     def test_no_name(self) -> Deferred[None]:
