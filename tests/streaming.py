@@ -55,8 +55,8 @@ def _note(path: str) -> None:
     os.replace(path + ".new", path + ".closed")
 
 
-def pieces(path: str, size: int, n: int = 1_000_000) -> Reply:
-    """So many parts of so many bytes. Notes who closes it."""
+def pieces(path: str, size: int, n: int = 1_000_000, seconds: float = 0.0) -> Reply:
+    """So many parts of so many bytes. Notes who closes it, which takes so many seconds."""
 
     def made() -> Iterator[bytes]:
         MARK.set(path)
@@ -64,6 +64,7 @@ def pieces(path: str, size: int, n: int = 1_000_000) -> Reply:
             for _ in range(n):
                 yield b"x" * size
         finally:
+            time.sleep(seconds)
             _note(path)
 
     return Reply(made(), headers={"content-type": "application/octet-stream", "x-pid": str(os.getpid())})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -23,6 +24,27 @@ MANY = 50  # clients of each kind, ten at the same time
 FEW = 10  # of those that take long
 KIND = (("Content-Type", "application/octet-stream"),)
 LATER = (("Prefer", "respond-async"),)
+
+KEEPING = """
+from twisted.internet.defer import succeed
+from twisted_appserver import Call
+
+CALLS = []
+
+def keeps(call: Call):
+    CALLS.append(call)
+    return {}
+
+def streams(call: Call):
+    CALLS.append(call)
+    yield {}
+
+async def coroutine(call: Call):
+    CALLS.append(call)
+    return await succeed({})
+
+url_patterns = ((r"/keeps", keeps), (r"/streams", streams), (r"/coroutine", coroutine))
+"""  # cycles through the calls, the handlers, the table and the module
 
 Ask = Callable[[int], Coroutine[Any, Any, None]]
 
@@ -66,11 +88,17 @@ async def broken(port: int) -> None:
 async def job(port: int) -> None:
     """Begin a job, wait for its end and forget it."""
     for target in ("/plain", "/counts", "/inline/counts", "/async_counts", "/text"):
-        made = await exchange(port, request("POST", target, BODY, (*KIND, *LATER)))
-        place = "/-/jobs/" + made.json["job"]
-        while (await exchange(port, request("GET", place))).json["state"] in ("waiting", "running"):
-            await deferLater(reactor, 0.001)
+        place = await job_at(port, target)
         assert (await exchange(port, request("DELETE", place))).json["state"] == "done"
+
+
+async def job_at(port: int, target: str) -> str:
+    """Where a job is looked at that is over."""
+    made = await exchange(port, request("POST", target, BODY, (*KIND, *LATER)))
+    place = "/-/jobs/" + made.json["job"]
+    while (await exchange(port, request("GET", place))).json["state"] in ("waiting", "running"):
+        await deferLater(reactor, 0.001)
+    return place
 
 
 async def cancelled_job(port: int) -> None:
@@ -199,3 +227,29 @@ class LeakTests(TestCase):
         port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         await self.check(service, port.getHost().port, ALIKE)
+
+    async def test_reload(self) -> None:
+        """A table that was loaded anew goes, though its functions keep their calls and clients come again."""
+        file = os.path.abspath(self.mktemp()) + ".py"
+        with open(file, "w") as made:
+            made.write(KEEPING)
+        for server_type in ("threaded", "forked"):
+            service = make_service(
+                reactor=reactor, port=0, app=file, workers=1, threads=2, server_type=server_type
+            )
+            service.startService()
+            self.addCleanup(service.stopService)
+            await service.started
+            port = service.ports[0].getHost().port
+            before: Counter[str] = Counter()
+            for number in range(6):
+                for target in ("/keeps", "/keeps", "/streams", "/coroutine"):
+                    await self.repeat(service, ask(target, 200), port, 10)
+                await job_at(port, "/streams")
+                await service.reload()
+                if number == 2:
+                    gc.collect()
+                    before = census()
+            left = await self.left(before, collect=True)
+            self.assertLess(left["Router"], 2, left)
+            self.assertLess(left["Call"], 5, left)

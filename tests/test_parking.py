@@ -8,17 +8,20 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests import streaming
 from tests.executing import ExecutorTestCase, get, said
 from tests.test_streams import APPLICATION, Reader
-from twisted_appserver import InlineExecutor, ProcessExecutor, Reply
-from twisted_appserver.executors import connection
+from twisted_appserver import InlineExecutor, ProcessExecutor, Reply, ThreadExecutor
+from twisted_appserver.executors import cluster, connection
 from twisted_appserver.executors.source import UNIT, WINDOW
 from twisted_appserver.executors.stream import Stream
+from twisted_appserver.results import perform
 from twisted_appserver.routing import Router
 
 PIECE = 10_000  # bytes of a part
@@ -74,6 +77,8 @@ class ParkedTests(ParkingTestCase):
             begun = await self.parked(executor, dispatcher, 10)
             self.assertEqual([len(reply.body) for reply, _ in begun], [FULL] * 10)
             self.assertEqual((executor.unready(), executor.jobs()), ("", ([], [])))
+            if isinstance(executor, ThreadExecutor):
+                await self.until(lambda: all(job.source.parked for job in executor._streams))
             calls = [dispatcher.dispatch(get("/plain", a=n)) for n in range(20)]
             self.assertEqual(
                 [said(reply) for reply in await gatherResults(calls)], [{"a": n} for n in range(20)]
@@ -206,7 +211,9 @@ class WorkerTests(ParkingTestCase):
     async def test_stop_while_replaced(self) -> None:
         """A worker that was replaced closes its parked generators too when the server stops."""
         executor, dispatcher = await self.place("processes", 1)
-        ((_, path),) = await self.parked(executor, dispatcher, 1)
+        path = self.path()
+        await dispatcher.dispatch(get("/pieces", path=path, size=PIECE, seconds=0.1))
+        await self.until(lambda: executor.parked == 1 and not executor.running)
         await executor.renew(Router(streaming.url_patterns))
         await executor.stop()
         self.assertTrue(os.path.exists(path + ".closed"))
@@ -282,3 +289,27 @@ class ReactorTests(ParkingTestCase):
             dispatcher.cancel(job)
             await self.until(lambda: not dispatcher.in_flight)
         self.assertEqual(executor.running, 0)
+
+
+class ClusterTests(SynchronousTestCase):
+    """On a cluster, where an answer is sent as a whole."""
+
+    def whole(self, target: str, **query: Any) -> Reply:
+        call = get(target, **query)
+        handler, groups = Router(streaming.url_patterns).match("GET", target)
+        call = replace(call, handler=handler, groups=groups)
+        return cluster._whole(perform(call), call)
+
+    def test_whole(self) -> None:
+        """All items are the answer; where the generator fails or they are too many, it is 500."""
+        self.assertEqual(self.whole("/counts", n=2).body, b'{"number":0}\n{"number":1}\n')
+        reply = self.whole("/late")
+        self.assertEqual((reply.status, said(reply)["status"]), (500, 500))
+        self.assertIn("after the first item", reply.traceback)
+        self.patch(cluster, "WHOLE", 10 * PIECE)
+        path = os.path.abspath(self.mktemp())
+        reply = self.whole("/pieces", path=path, size=PIECE)
+        self.assertEqual(reply.status, 500)
+        self.assertIn(f"may have {10 * PIECE} bytes", reply.traceback)
+        with open(path + ".closed") as file:
+            self.assertEqual(json.load(file)["mark"], path)

@@ -107,14 +107,11 @@ class Worker:
 
     def run(self) -> None:
         """Until the server closes the connection, perform what it sends."""
-        try:
-            while True:
-                self._read()
-                while self._calls or self._resumed:
-                    self._work()
-                _flush(every=True)
-        finally:
-            self._close()
+        while True:
+            self._read()
+            while self._calls or self._resumed:
+                self._work()
+            _flush(every=True)
 
     def _work(self) -> None:
         """Perform a call, and run a slice of a generator, if there are such."""
@@ -130,13 +127,6 @@ class Worker:
 
     def _waits(self) -> bool:
         return bool(self._calls or self._resumed)
-
-    def _close(self) -> None:
-        """The server wants nothing more: close the generators."""
-        for source in self._sources.values():
-            source.drop()
-            source.run()
-        _flush(every=True)
 
     def _read(self) -> None:
         data = os.read(self._inbound, READ)
