@@ -97,14 +97,19 @@ class WorkCase(SynchronousTestCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         self.addCleanup(self.reap, process)
         return process
 
     def reap(self, process: subprocess.Popen[str]) -> None:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+        """End it and whatever it has forked."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(20)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
     def run_command(self, *arguments: str, **options: Any) -> tuple[int | None, str, str]:
         process = self.command(*arguments, **options)
