@@ -124,6 +124,29 @@ def late() -> Iterator[dict[str, Any]]:
     raise ValueError("after the first item")
 
 
+def refused_late() -> Iterator[dict[str, Any]]:
+    yield {"number": 0}
+    raise HTTPError(409, "after the first item", {"X-Why": "late"})
+
+
+def refused_wrongly() -> Iterator[dict[str, Any]]:
+    yield {"number": 0}
+    raise HTTPError(200, "no error")
+
+
+def refused_table() -> Reply:
+    def made() -> Iterator[str]:
+        yield "first"
+        raise HTTPError(409, "after the first part")
+
+    return Reply(made())
+
+
+async def reactor_refused_late() -> AsyncIterator[dict[str, Any]]:
+    yield {"number": 0}
+    raise HTTPError(409, "after the first item", {"X-Why": "late"})
+
+
 def bad() -> Iterator[Any]:
     yield {"number": 0}
     yield object()
@@ -174,6 +197,7 @@ def pid() -> dict[str, Any]:
 FUNCTIONS = (
     steps, endless, begins, counts, early, late, bad, dies, table, reactor, reactor_late, reactor_table,
     reactor_counts, plain, pid, pieces, held, spins, spins_here, spins_text,
+    refused_late, refused_wrongly, refused_table, reactor_refused_late,
 )  # fmt: skip
 url_patterns = (
     *((rf"/{function.__name__}", function) for function in FUNCTIONS),

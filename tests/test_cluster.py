@@ -13,14 +13,16 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.task import Clock, deferLater
 
-from tests import cases
+from tests import cases, streaming
 from tests.programs import Program
 from tests.test_command import TWISTD, CommandTestCase
 from tests.wire import Answer, exchange, fetch, request
 from twisted_appserver.application import Application
+from twisted_appserver.binding import Handler
 from twisted_appserver.calls import Call, Reply
-from twisted_appserver.executors.cluster import DaskExecutor, Once, _encoder
+from twisted_appserver.executors.cluster import DaskExecutor, Once, _encoder, _whole
 from twisted_appserver.executors.interface import Job
+from twisted_appserver.results import perform
 from twisted_appserver.routing import Router
 
 DASK = [sys.executable, "-c", "from dask.__main__ import main; main()"]
@@ -292,6 +294,18 @@ class ClusterTests(CommandTestCase):
         worker.kill()
         self.assertEqual((await call).status, 502)
         self.assertEqual(os.path.getsize(path), 1)
+
+    def test_error_after_an_item_is_the_reply(self) -> None:
+        """A generator is sent as a whole from here, so that its HTTPError can still be sent, after any item."""
+        for function in (streaming.refused_late, streaming.refused_table):
+            call = Call("GET", "/", handler=Handler(function))
+            reply = _whole(perform(call), call)
+            self.assertEqual((reply.status, reply.traceback), (409, ""))
+            self.assertIn(b"after the first", reply.body)
+        call = Call("GET", "/", handler=Handler(streaming.late))
+        reply = _whole(perform(call), call)
+        self.assertEqual(reply.status, 500)
+        self.assertIn("ValueError: after the first item", reply.traceback)
 
     def test_once(self) -> None:
         """A task begins once, and not when it has been forgotten; what is known of it is forgotten too."""

@@ -12,7 +12,7 @@ from tests import cases, tampering
 from tests.properties import given, st
 from twisted_appserver.binding import Handler
 from twisted_appserver.calls import Call, Reply
-from twisted_appserver.executors.frames import Calls, Fault, FrameReader, Ready, Replies, Start, encode
+from twisted_appserver.executors.frames import Calls, End, Fault, FrameReader, Ready, Replies, Start, encode
 
 text = st.text(max_size=8)
 pairs = st.lists(st.tuples(text, text), max_size=2).map(tuple)
@@ -120,6 +120,15 @@ class MalformedTests(SynchronousTestCase):
         (frame,) = FrameReader().feed(encode(Replies([good], [0.0])))
         (found,) = frame.replies  # type: ignore[union-attr]
         self.assertEqual((found.status, found.headers), (204, (("x-a", "b"),)))  # type: ignore[union-attr]
+
+    def test_errors_of_generators(self) -> None:
+        """The error with which a generator ends is checked as a reply is, and must be an error with a body."""
+        for reply in (*tampering.REPLIES.values(), Reply(b"{}"), Reply(None, 409)):
+            self.assertRaises(ValueError, FrameReader().feed, encode(End(1, "why", 0.0, reply)))
+        error = Reply(b"{}", 409, (("x-a", "b"),))
+        (frame,) = FrameReader().feed(encode(End(1, "why", 0.0, error)))
+        found = frame.error  # type: ignore[union-attr]
+        self.assertEqual((found.status, found.headers, found.traceback), (409, (("x-a", "b"),), ""))
 
     @given(st.binary(max_size=40))
     def test_any_bytes(self, body: bytes) -> None:

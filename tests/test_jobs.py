@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import streaming
@@ -17,7 +18,7 @@ from tests.test_command import CommandTestCase
 from tests.wire import exchange, fetch, request
 from twisted_appserver import Call, HTTPError, Reply, Route
 from twisted_appserver.client import AppClient, Problem
-from twisted_appserver.testing import Answer, Client
+from twisted_appserver.testing import Answer, Client, NoAnswer
 
 LATER = {"Prefer": "respond-async"}
 AWAITED: list[Deferred[dict[str, Any]]] = []
@@ -152,6 +153,44 @@ class MemoryTests(SynchronousTestCase):
             )
             self.refused(self.client.get(place + "/result"), status)
         self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+    def test_error_after_an_item(self) -> None:
+        """An HTTPError after an item is the error of the job, with its headers, and is not logged."""
+        for target in ("/refused_late", "/reactor_refused_late", "/refused_table"):
+            logged = self.capture()
+            place = self.begin(target)
+            error = self.look(place)["error"]
+            self.assertEqual(error["status"], 409, target)
+            self.assertIn("after the first", error["detail"])
+            answer = self.client.get(place + "/result")
+            self.assertEqual((answer.status, answer.json), (409, error))
+            if target != "/refused_table":
+                self.assertEqual(answer.headers["x-why"], "late")
+            self.assertEqual([text for text in logged if "failed" in text], [])
+
+    def test_wrong_error_after_an_item(self) -> None:
+        """An HTTPError that is none after an item is a fault of the function, which the log explains."""
+        logged = self.capture()
+        self.assertEqual(self.look(self.begin("/refused_wrongly"))["error"]["status"], 500)
+        self.assertEqual(len([text for text in logged if "status 200" in text]), 1)
+
+    def test_plain_stream(self) -> None:
+        """A client that waits cannot get the error any more; the log has it, and what to do."""
+        logged = self.capture()
+        self.assertRaises(NoAnswer, self.client.get, "/refused_late")
+        (text,) = (text for text in logged if "409" in text)
+        self.assertIn("raise it before the first yield", text)
+
+    def capture(self) -> list[str]:
+        """The log from now on."""
+        lines: list[str] = []
+
+        def observe(event: Any) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return lines
 
     def test_failed_otherwise(self) -> None:
         """Where the function answers with a failure in its own words, there is a problem document as well."""
@@ -345,6 +384,28 @@ class ServerTests(CommandTestCase):
             with self.assertRaises(Problem) as raised:
                 await job.wait(reactor)
             self.assertEqual(raised.exception.status, 410)
+
+        await self.both(check)
+
+    async def test_error_after_an_item_is_the_error_of_the_job(self) -> None:
+        """In threads and worker processes; a plain stream breaks off, and the log shows the error."""
+
+        async def check(client: AppClient, port: int, forked: bool) -> None:
+            for path in ("/refused_late", "/reactor_refused_late", "/refused_table"):
+                job = await client.job(path)
+                with self.assertRaises(Problem) as raised:
+                    await job.wait(reactor)
+                self.assertEqual(raised.exception.status, 409, path)
+                self.assertIn("after the first", raised.exception.detail)
+            for path, status in (("/refused_wrongly", 500), ("/dies", 502 if forked else 0)):
+                if status:
+                    with self.assertRaises(Problem) as raised:
+                        await (await client.job(path)).wait(reactor)
+                    self.assertEqual(raised.exception.status, status, path)
+            items = client.stream("/refused_late")
+            self.assertEqual([await anext(items)], [{"number": 0}])
+            with self.assertRaises(Problem):
+                await anext(items)
 
         await self.both(check)
 

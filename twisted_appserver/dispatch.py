@@ -273,7 +273,8 @@ class Dispatcher:
 
     def _expired(self, job: Job) -> None:
         if job.stream is not None:
-            job.stream.cut("no part came, or was read, within the time limit")
+            error = HTTPError(504, "no part came, or was read, within the time limit")
+            job.stream.cut(error.detail, problem(error, job.call.request_id))
             job.executor.cancel(job)
         else:
             error = HTTPError(504, "the call took longer than its time limit")
@@ -311,8 +312,8 @@ class Dispatcher:
 
     def _streamed(self, job: Job, reply: Reply) -> None:
         self._leave(job)
-        if job.stream.failure:
-            self._fault(Reply(b"", 500, traceback=job.stream.failure), job.call)
+        if job.stream.fault:
+            self._fault(Reply(b"", 500, traceback=job.stream.fault), job.call)
         for observe in self.observers:
             observe(job.call, reply)
 

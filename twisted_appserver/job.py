@@ -61,6 +61,7 @@ class Job:
         reply = replace(reply, headers=headers)  # these are for whoever asks for it
         if isinstance(reply.body, Stream):
             self.lines = ("content-type", LINES) in reply.headers
+            reply.body.takes_error = True
             reply.body.begin(self._item, lambda failure: self._finish(reply, failure))
         else:
             self._settle(reply)
@@ -80,7 +81,9 @@ class Job:
             self._parts.append(data)
 
     def _finish(self, reply: Reply, failure: str) -> None:
-        if failure:
+        if failure and reply.body.error is not None:
+            self._settle(replace(reply.body.error, traceback=""))
+        elif failure:
             self._fail(500, "the function failed; the log says why under this instance")
         else:  # what a generator yielded last is its result, if that is not a Reply in parts
             body = self.progress if self.lines else b"".join(self._parts)

@@ -30,9 +30,11 @@ class Parts:
     @param items: what the function yields.
     @param encode: an item to bytes. Empty ones must not be sent: an empty chunk is the end of a body.
     @ivar context: of the call. All steps of the generator run in it.
+    @ivar error: the exception that the generator raised after its first part.
     """
 
     context: Context
+    error: BaseException | None = None
 
     def __init__(self, items: Iterator[Any], encode: Callable[[Any], bytes]) -> None:
         self._items, self._encode = items, encode
@@ -65,6 +67,7 @@ class Parts:
         except StopIteration:
             return self._closed("")
         except BaseException as error:
+            self.error = error
             return self._closed(shown(error))
         return None
 

@@ -36,6 +36,11 @@ REMEDIES: tuple[tuple[str, str, str], ...] = (  # the exception's class, a part 
         "daemonic processes are not allowed to have children",
         "Dask's workers are daemonic: set DASK_DISTRIBUTED__WORKER__DAEMON=False for them, or use threads",
     ),
+    (
+        "HTTPError",
+        "",
+        "the response had begun, so its status could not be changed: raise it before the first yield",
+    ),
     ("TypeError", "DataFrame", 'convert it with frame.to_dict("records") or another orientation'),
 )
 

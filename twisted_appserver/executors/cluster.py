@@ -36,7 +36,7 @@ from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.frames import Received, Seconds, check
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.parts import Parts
-from twisted_appserver.results import perform, problem
+from twisted_appserver.results import fault, perform, problem
 from twisted_appserver.routing import Router
 
 ONCE, AGAIN = "appserver-once-", "appserver-again-"  # begin the keys of tasks that may run once, or again
@@ -112,6 +112,8 @@ def _whole(reply: Reply, call: Call) -> Reply:
     failure = reply.body.make(lambda: len(whole) <= WHOLE, whole.extend)
     if failure is None:
         failure = reply.body.close() or f"on a cluster an answer in parts may have {WHOLE} bytes"
+    if reply.body.error is not None:
+        return fault(reply.body.error, call)
     if failure:
         error = HTTPError(500, "the function failed; the log says why under this instance")
         return replace(problem(error, call.request_id), traceback=failure)

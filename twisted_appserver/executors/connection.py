@@ -265,7 +265,7 @@ class Worker(ProcessProtocol):
         else:
             del self.streams[frame.number]
             self._expect(frame.number)
-            stream.end(frame.failure)
+            stream.end(frame.failure, frame.error)
             self._pool.ended(job, Reply(b"", 500 if frame.failure else 200), frame.seconds)
             self._end_if_retired()
 

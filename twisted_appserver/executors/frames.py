@@ -104,12 +104,13 @@ class Part(msgspec.Struct, array_like=True, tag=5):
 class End(msgspec.Struct, array_like=True, tag=6):
     """
     From a worker: that was the last part. C{failure} is the traceback, if it was not meant to be, C{seconds}
-    how long the generator ran.
+    how long the generator ran, C{error} the reply if the call had failed like this before its first part.
     """
 
     number: int
     failure: str
     seconds: Seconds
+    error: Answer | None = None
 
 
 class Resume(msgspec.Struct, array_like=True, tag=8):
@@ -158,6 +159,12 @@ def _check(frame: Replies) -> None:
             check(reply)
 
 
+def _check_error(error: Reply) -> None:
+    if error.body is None or error.status < 400:
+        raise ValueError(f"a reply with the status {error.status} is not an error")
+    check(error)
+
+
 class FrameReader:
     """
     Bytes of one connection to frames.
@@ -189,6 +196,8 @@ class FrameReader:
             frame = _decoder.decode(bytes(unread[start + LENGTH : end]))
             if type(frame) is Replies:
                 _check(frame)
+            elif type(frame) is End and frame.error is not None:
+                _check_error(frame.error)
             frames.append(frame)
             start = end
         del unread[:start]

@@ -59,7 +59,7 @@ class Job(msgspec.Struct, eq=False):
     def errback(self, error: HTTPError) -> None:
         """The executor could not perform it, or not to its end."""
         if self.stream is not None:
-            self.stream.cut(error.detail)
+            self.stream.cut(error.detail, problem(error, self.call.request_id))
         else:
             self.callback(problem(error, self.call.request_id))
 

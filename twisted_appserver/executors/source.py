@@ -12,7 +12,9 @@ from collections.abc import Callable
 from threading import Lock
 from time import perf_counter
 
+from twisted_appserver.calls import CURRENT, Reply
 from twisted_appserver.parts import Parts
+from twisted_appserver.results import fault
 
 WINDOW = 8  # credits of a generator: parts that may be on their way to its client
 UNIT = 65536  # bytes that one credit is enough for; a larger part costs several
@@ -38,6 +40,7 @@ class Source:
     @ivar parked: whether it waits for its client.
     @ivar dropped: whether nobody wants more parts.
     @ivar seconds: how long it has run.
+    @ivar error: the reply that the call would have had if it had failed in this way before its first part.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Source:
         self._waits, self._urgent = waits, urgent
         self.parked = self.dropped = False
         self.seconds = 0.0
+        self.error: Reply | None = None
         self._begun = 0.0  # the slice
         self._lock = Lock()  # over the following, parked and dropped
         self._credits = WINDOW
@@ -65,8 +69,15 @@ class Source:
         failure = None if self.dropped else self._parts.make(self._may, self._send)
         if failure is None and self.dropped:
             failure = self._parts.close()
+        if self._parts.error is not None:
+            self.error = self._refusal(self._parts.error)
         self.seconds += perf_counter() - self._begun
         return failure
+
+    def _refusal(self, error: BaseException) -> Reply:
+        call = self._parts.context[CURRENT]
+        assert call is not None
+        return fault(error, call)
 
     def _may(self) -> bool:
         if self._credits <= 0 or self.dropped or self._urgent():

@@ -22,6 +22,7 @@ from twisted_appserver.events import EVENTS, FINISHED
 from twisted_appserver.executors.interface import Job
 from twisted_appserver.executors.source import RETURN, WINDOW, cost
 from twisted_appserver.parts import Parts, shown
+from twisted_appserver.results import fault
 
 SHARE = 0.002  # seconds for which a generator may keep the reactor from other work
 
@@ -37,6 +38,8 @@ class Stream:
     @ivar ended: called when there are no more, however that came.
     @ivar over: whether that is so. C{dropped}: whether nobody wants any.
     @ivar failure: why it broke off, if it did.
+    @ivar error: the reply that the call would have had if it had failed in this way before its first part.
+    @ivar takes_error: whether its reader can still send C{error}, as a job can.
     """
 
     def __init__(self, grant: Callable[[int], object], drop: Callable[[], object]) -> None:
@@ -51,6 +54,8 @@ class Stream:
         self.moved: Callable[[], object] = bool
         self.ended: Callable[[], object] = bool
         self.over, self.dropped, self.failure = False, False, ""
+        self.error: Reply | None = None
+        self.takes_error = False
 
     def __len__(self) -> int:
         """Bytes that were made."""
@@ -71,15 +76,23 @@ class Stream:
             self.moved()
             self._pass_on()
 
-    def end(self, failure: str = "") -> None:
+    def end(self, failure: str = "", error: Reply | None = None) -> None:
         """There are no more. Where that is a failure, who reads must not take it for the end."""
         self._drop = bool
-        self._end(failure)
+        self._end(failure, error)
         self._pass_on()
 
-    def _end(self, failure: str) -> None:
+    @property
+    def fault(self) -> str:
+        """The failure, for the log; empty where the reader sends an error that was raised on purpose."""
+        if self.error is not None and (self.takes_error or self.error.traceback):
+            return self.error.traceback
+        return self.failure
+
+    def _end(self, failure: str, error: Reply | None) -> None:
         if not self.over:
-            self.over, self.failure = True, "" if self.dropped else failure
+            self.over = True
+            self.failure, self.error = ("", None) if self.dropped else (failure, error)
             self.ended()
             # All of these refer to the job, which refers to this stream.
             self.moved = self.ended = self._grant = bool
@@ -132,9 +145,9 @@ class Stream:
         self._write = self._finish = None
         self._no_more()
 
-    def cut(self, why: str) -> None:
+    def cut(self, why: str, error: Reply | None = None) -> None:
         """Break off, without what has not been read yet."""
-        self._end(why)
+        self._end(why, error)
         self._no_more()
         self._pass_on()
 
@@ -185,7 +198,7 @@ async def send_on_reactor(
     except BaseException as error:
         if stream is None:
             raise
-        stream.end(shown(error))
+        stream.end(shown(error), fault(error, job.call))
         return Reply(b"", 500)
     finally:
         await parts.aclose()

@@ -320,7 +320,7 @@ class ThreadExecutor:
     def _streamed(self, job: Job, failure: str) -> None:
         self.completed += not failure
         self.failed += bool(failure)
-        self._streams.pop(job).end(failure)
+        self._streams.pop(job).end(failure, job.source.error)
         while self._stopping and not self._streams:
             self._stopping.pop().callback(None)
 

@@ -219,7 +219,7 @@ class Worker:
         _flush()
         if failure is not None:
             del self._sources[number]
-            self._send(End(number, failure, source.seconds))
+            self._send(End(number, failure, source.seconds, source.error))
         elif not source.park():
             self._resumed.append(number)
 
