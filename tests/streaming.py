@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.internet.defer import succeed
 
-from twisted_appserver import HTTPError, Reply, Route
+from twisted_appserver import Event, HTTPError, Reply, Route
 
 
 def _wait(path: str) -> None:
@@ -147,6 +147,20 @@ async def reactor_refused_late() -> AsyncIterator[dict[str, Any]]:
     raise HTTPError(409, "after the first item", {"X-Why": "late"})
 
 
+def yields_reply() -> Iterator[Any]:
+    yield {"number": 0}
+    yield Reply("x")
+
+
+def yields_event_inside() -> Iterator[Any]:
+    yield {"number": 0}
+    yield {"number": Event(1)}
+
+
+def yields_reply_first() -> Iterator[Any]:
+    yield Reply("x")
+
+
 def bad() -> Iterator[Any]:
     yield {"number": 0}
     yield object()
@@ -197,7 +211,8 @@ def pid() -> dict[str, Any]:
 FUNCTIONS = (
     steps, endless, begins, counts, early, late, bad, dies, table, reactor, reactor_late, reactor_table,
     reactor_counts, plain, pid, pieces, held, spins, spins_here, spins_text,
-    refused_late, refused_wrongly, refused_table, reactor_refused_late,
+    yields_reply, yields_event_inside, yields_reply_first, refused_late, refused_wrongly,
+    refused_table, reactor_refused_late,
 )  # fmt: skip
 url_patterns = (
     *((rf"/{function.__name__}", function) for function in FUNCTIONS),

@@ -583,6 +583,7 @@ class ReplyTests(CallTestCase):
             ("ä", "ä".encode(), "text/plain; charset=utf-8"),
             (b"\x00", b"\x00", "application/octet-stream"),
             (b"", b"", None),
+            (None, b"", None),
         ):
             reply = call(lambda body=body: Reply(body, 201))
             self.assertEqual((reply.status, reply.body), (201, sent), reply.traceback)
@@ -618,8 +619,12 @@ class ReplyTests(CallTestCase):
         for status in (0, 99, 100, 101, 199, 600, "200", 200.0, True, None):
             self.failed(lambda status=status: Reply({}, status), repr(status))
         for status in (204, 205, 304):
-            self.failed(lambda status=status: Reply({}, status), str(status))
-            self.assertEqual(call(lambda status=status: Reply(b"", status)).status, status)
+            for body in ({}, [], "x", b"x", iter(["x"])):
+                said = f"write Reply(None, {status})"
+                self.failed(lambda status=status, body=body: Reply(body, status), said)
+            for empty in (b"", None):
+                reply = call(lambda status=status, empty=empty: Reply(empty, status))
+                self.assertEqual((reply.status, reply.body, reply.headers), (status, b"", ()))
 
 
 class FaultTests(CallTestCase):

@@ -296,7 +296,7 @@ class ClusterTests(CommandTestCase):
         self.assertEqual(os.path.getsize(path), 1)
 
     def test_error_after_an_item_is_the_reply(self) -> None:
-        """A generator is sent as a whole from here, so that its HTTPError can still be sent, after any item."""
+        """A generator is sent as a whole, so its HTTPError can be sent after any item."""
         for function in (streaming.refused_late, streaming.refused_table):
             call = Call("GET", "/", handler=Handler(function))
             reply = _whole(perform(call), call)

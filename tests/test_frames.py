@@ -122,7 +122,7 @@ class MalformedTests(SynchronousTestCase):
         self.assertEqual((found.status, found.headers), (204, (("x-a", "b"),)))  # type: ignore[union-attr]
 
     def test_errors_of_generators(self) -> None:
-        """The error with which a generator ends is checked as a reply is, and must be an error with a body."""
+        """The error with which a generator ends is checked as a reply is, and is an error with a body."""
         for reply in (*tampering.REPLIES.values(), Reply(b"{}"), Reply(None, 409)):
             self.assertRaises(ValueError, FrameReader().feed, encode(End(1, "why", 0.0, reply)))
         error = Reply(b"{}", 409, (("x-a", "b"),))

@@ -150,13 +150,22 @@ class StreamTests(ExecutorTestCase):
         async def check(executor: Any, dispatcher: Any) -> None:
             reply = await dispatcher.dispatch(get("/early"))
             self.assertEqual((reply.status, said(reply)["detail"]), (418, "before the first item"))
-            for path, why in (("/late", "after the first item"), ("/bad", "no equivalent in JSON")):
+            logged = self.logged()
+            reply = await dispatcher.dispatch(get("/yields_reply_first"))
+            self.assertEqual(reply.status, 500)
+            self.assertEqual(len([line for line in logged if "a Reply is inside a result or was" in line]), 1)
+            for path, why in (
+                ("/late", "after the first item"),
+                ("/bad", "no equivalent in JSON"),
+                ("/yields_reply", "a Reply is inside a result or was yielded"),
+                ("/yields_event_inside", "an Event is inside a result or an item"),
+            ):
                 logged = self.logged()
                 items, failure = await self.whole(dispatcher, path)
                 self.assertEqual(items, [{"number": 0}])
                 self.assertIn(why, failure)
                 self.assertEqual(len([line for line in logged if why in line]), 1)
-            await self.until(lambda: (executor.completed, executor.failed) == (1, 2))
+            await self.until(lambda: (executor.completed, executor.failed) == (1, 5))
 
         await self.both(check)
 

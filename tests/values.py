@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import attrs
 import msgspec
 
-from twisted_appserver import Reply
+from twisted_appserver import Event, Reply
 
 
 class Name(str):
@@ -210,11 +210,19 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "date": lambda: DAY,
     "scalar": lambda: Scalar(1),
     "raw_text": lambda: msgspec.Raw(b'"x"'),
-    "reply_of_none": lambda: Reply(None),
     "reply_of_a_number": lambda: Reply(5),
     "reply_of_a_reply": lambda: Reply(Reply({})),
     "type": lambda: Order,
+    "event": lambda: Event(1),
     # Values.
+    "reply_inside": lambda: {"x": Reply("x")},
+    "reply_in_a_list": lambda: [Reply({}, 201)],
+    "reply_in_a_reply": lambda: Reply({"a": [Reply("x")]}),
+    "reply_in_an_object": lambda: Point(1, Reply({})),  # type: ignore[arg-type]
+    "reply_among_rows": lambda: [{"a": 1}] * 2000 + [{"a": Reply({})}] + [{"a": 1}] * 2000,
+    "reply_as_a_key": lambda: {Reply("x"): 1},
+    "event_inside": lambda: {"e": Event(1)},
+    "event_in_a_list": lambda: [Event({}, "price", 1, 5000, "all fields")],
     **{
         f"{name}_{number}": lambda number=number, wrap=wrap: wrap(number)
         for number in (NAN, -NAN, INFINITY, -INFINITY, Decimal("NaN"), Decimal("-NaN"), Decimal("sNaN"),

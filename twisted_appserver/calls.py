@@ -8,13 +8,29 @@ from typing import Any
 import msgspec
 
 
+class Alone(str):
+    """
+    Text in an object that cannot be a part of a JSON document. msgspec passes subclasses of C{str} to the
+    C{enc_hook}, where L{encoding.plain} refuses this one. So the check costs other values nothing.
+    """
+
+    why = ""
+
+
+class OfReply(Alone):
+    why = "a Reply is inside a result or was yielded; return it by itself, or yield its body"
+
+
+NO_TRACEBACK = OfReply()
+
+
 class Reply(msgspec.Struct, frozen=True, array_like=True):
     """
     What goes back to the client. A function may return one to choose the status and the headers.
 
-    @ivar body: from a function a dict (or dataclass, attrs class, Struct), C{str}, C{bytes}, or an iterator
-        of these two; bytes once L{perform} has encoded it, or a L{executors.stream.Stream} of what is
-        still being made.
+    @ivar body: from a function a dict (or dataclass, attrs class, Struct), C{str}, C{bytes}, an iterator
+        of these two, or C{None} for an empty body; bytes once L{perform} has
+        encoded it, or a L{executors.stream.Stream} of what is still being made.
     @ivar status: the HTTP status code, 200 to 599.
     @ivar headers: a mapping or pairs of names and values; pairs of C{str} once encoded. A name is C{str} or
         C{bytes}; a value is C{str}, C{bytes} or C{int}, or a list of these for several headers of the same
@@ -25,7 +41,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
     body: Any
     status: int = 200
     headers: Any = ()
-    traceback: str = ""
+    traceback: str = NO_TRACEBACK
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):

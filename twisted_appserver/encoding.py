@@ -26,6 +26,8 @@ from typing import Any
 
 import msgspec
 
+from twisted_appserver.calls import Alone
+
 FLOAT = b"\xcb"  # begins a float64 in msgpack
 _not_finite = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search  # one whose exponent has all bits set
 LARGE = 4096  # bytes of JSON from which plain rows are searched instead of being packed
@@ -34,8 +36,15 @@ MANY = 100  # containers from which that is worth while
 SAMPLE = 4  # items at each end of a list that show what the others are
 TEXTS = (str, bytes, bytearray, memoryview, int, type(None), msgspec.Raw)
 LISTS = (list, tuple, set, frozenset)
+
+
+def _refuse(text: Alone) -> None:
+    raise TypeError(text.why)
+
+
 # Subclasses may change what str() and the like return, so the methods of the base are called.
 CONVERSIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (Alone, _refuse),
     (str, str.__str__),
     (int, int.__int__),
     (float, float.__float__),

@@ -13,8 +13,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import msgspec
+from msgspec.structs import force_setattr
 
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.calls import Alone, Call, Reply
 from twisted_appserver.encoding import encode
 
 KIND = "text/event-stream"
@@ -22,6 +23,10 @@ NOT_STORED = (("cache-control", "no-store"), ("x-accel-buffering", "no"))
 EVENTS = (("content-type", KIND), *NOT_STORED)
 FINISHED = Reply(b"", 204, NOT_STORED)  # after which an EventSource does not come back
 END = "end-of-stream"
+
+
+class OfEvent(Alone):
+    why = "an Event is inside a result or an item; yield it by itself from a generator"
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -53,6 +58,7 @@ class Event(msgspec.Struct, frozen=True):
                 raise ValueError(f"the event and the id of an Event have no line ends: {text!r}")
         if self.retry is not None and self.retry < 0:
             raise ValueError(f"an Event's retry is a number of milliseconds, not {self.retry}")
+        force_setattr(self, "comment", OfEvent(self.comment))
 
 
 def wanted(call: Call) -> bool:

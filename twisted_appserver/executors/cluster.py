@@ -60,6 +60,11 @@ OTHER = "the call was not run: the cluster's worker has other url_patterns than 
 LISTENS = {"protocol": ["tcp://", "inproc://"], "host": ["127.0.0.1", None]}  # for its workers, and for us
 
 
+def _plain(value: Handler | str) -> str:
+    """As C{_sign}; the text of a subclass of C{str}."""
+    return str.__str__(value) if isinstance(value, str) else _sign(value)
+
+
 def _sign(handler: Handler) -> str:
     """What a function is known by here and on the workers, whose table may be older or newer."""
     entry = handler.router.entries[handler.index]
@@ -70,7 +75,7 @@ def _signed(router: Router) -> dict[str, Handler]:
     return {_sign(handler): handler for handler in reversed(router.handlers)}  # the first of equals counts
 
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=_sign)
+_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _decoder = msgspec.msgpack.Decoder(list[Call])
 _replies = msgspec.msgpack.Decoder(list[tuple[Received, Seconds]])
 

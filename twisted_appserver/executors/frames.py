@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
+from twisted_appserver.binding import Handler
 from twisted_appserver.calls import Call, Reply
 from twisted_appserver.headers import checked
 from twisted_appserver.routing import Router
@@ -128,7 +129,13 @@ class Drop(msgspec.Struct, array_like=True, tag=9):
 
 Frame = Start | Ready | Calls | Replies | Fault | Part | End | Resume | Drop
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=lambda handler: handler.index)
+
+def _plain(value: Handler | str) -> int | str:
+    """A call's handler as its index; the text of a subclass of C{str}."""
+    return str.__str__(value) if isinstance(value, str) else value.index
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
 
