@@ -328,7 +328,7 @@ class ClusterTests(CommandTestCase):
             Job(call, lambda *_: executor.cancel(jobs[1]), id),
             Job(call, lambda _, reply: answers.append(reply.status), id),
         ]
-        future = succeed(_encoder.encode([(Reply(""), 0.0)] * 2))
+        future = succeed(_encoder.encode([(Reply(b""), 0.0)] * 2))
         executor._tasks[future] = jobs
         executor._given.update(dict.fromkeys(jobs, future))
         await executor._await(jobs, future)

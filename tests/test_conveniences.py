@@ -356,7 +356,7 @@ class TestingTests(SynchronousTestCase):
         self.assertEqual(client.get("/who", basic).json, {"client": "192.0.2.1", "user": "anna"})
         bearer = {"Authorization": "Bearer anna:secret of some length"}
         self.assertEqual(client.get("/who", bearer).json, {"client": "127.0.0.1", "user": ""})
-        self.assertEqual(Client(table).get("/-/jobs").json, {"jobs": []})
+        self.assertEqual(Client(table).get("/-/jobs").json, {"jobs": [], "total": 0})
         self.assertEqual(Client(table, no_admin=True).get("/-/jobs").json["user"], "")
         self.assertRaises(ConfigurationError, Client, table, auth=("hashed:file",))
 
