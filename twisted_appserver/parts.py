@@ -30,11 +30,10 @@ class Parts:
     @param items: what the function yields.
     @param encode: an item to bytes. Empty ones must not be sent: an empty chunk is the end of a body.
     @ivar context: of the call. All steps of the generator run in it.
-    @ivar error: the exception that the generator raised after its first part.
     """
 
     context: Context
-    error: BaseException | None = None
+    _error: BaseException | None = None
 
     def __init__(self, items: Iterator[Any], encode: Callable[[Any], bytes]) -> None:
         self._items, self._encode = items, encode
@@ -67,7 +66,7 @@ class Parts:
         except StopIteration:
             return self._closed("")
         except BaseException as error:
-            self.error = error
+            self._error = error
             return self._closed(shown(error))
         return None
 
@@ -78,6 +77,14 @@ class Parts:
         @return: the traceback, if that failed.
         """
         return self.context.run(self._closed, "")
+
+    def take_error(self) -> BaseException | None:
+        """
+        The exception that the generator raised after its first part. It is not kept: its traceback refers to
+        these parts.
+        """
+        error, self._error = self._error, None
+        return error
 
     def _closed(self, failure: str) -> str:
         try:

@@ -117,11 +117,13 @@ def _whole(reply: Reply, call: Call) -> Reply:
     failure = reply.body.make(lambda: len(whole) <= WHOLE, whole.extend)
     if failure is None:
         failure = reply.body.close() or f"on a cluster an answer in parts may have {WHOLE} bytes"
-    if reply.body.error is not None:
-        return fault(reply.body.error, call)
+    if (error := reply.body.take_error()) is not None:
+        reply = fault(error, call)
+        error = None  # its traceback refers to this frame
+        return reply
     if failure:
-        error = HTTPError(500, "the function failed; the log says why under this instance")
-        return replace(problem(error, call.request_id), traceback=failure)
+        why = HTTPError(500, "the function failed; the log says why under this instance")
+        return replace(problem(why, call.request_id), traceback=failure)
     return replace(reply, body=bytes(whole))
 
 

@@ -69,15 +69,15 @@ class Source:
         failure = None if self.dropped else self._parts.make(self._may, self._send)
         if failure is None and self.dropped:
             failure = self._parts.close()
-        if self._parts.error is not None:
-            self.error = self._refusal(self._parts.error)
+        self._note_error()
         self.seconds += perf_counter() - self._begun
         return failure
 
-    def _refusal(self, error: BaseException) -> Reply:
-        call = self._parts.context[CURRENT]
-        assert call is not None
-        return fault(error, call)
+    def _note_error(self) -> None:
+        """Not in C{run}: the exception's traceback refers to that frame, which would refer to the exception."""
+        error, call = self._parts.take_error(), self._parts.context[CURRENT]
+        if error is not None and call is not None:
+            self.error = fault(error, call)
 
     def _may(self) -> bool:
         if self._credits <= 0 or self.dropped or self._urgent():
