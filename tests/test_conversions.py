@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime
 import enum
 import functools
 import json
+import pickle
 import typing
 from collections.abc import Mapping
 from datetime import date, timedelta, timezone
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, NewType, NotRequired, Optional, TypedDict, Unpack
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NewType,
+    NotRequired,
+    Optional,
+    TypedDict,
+    TypeVar,
+    Unpack,
+)
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -31,6 +45,7 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.results import perform
 from twisted_appserver.testing import Client
 
+T = TypeVar("T")
 REFUSED = object()  # stands for a call that is answered with 422
 
 
@@ -437,6 +452,94 @@ class WholeTests(ConversionTestCase):
 
 def positive(value: int) -> bool:
     return value > 0
+
+
+@dataclasses.dataclass
+class Defaulted:
+    n: str
+    c: int = 5
+    d: date | None = None
+    listed: list[int] = dataclasses.field(default_factory=list)
+    fixed: int = dataclasses.field(default=7, init=False)
+
+
+@dataclasses.dataclass
+class Derived(Defaulted):
+    e: str = "e"
+
+    def __post_init__(self) -> None:
+        vars(self)["made"] = self.c + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Boxed(Generic[T]):
+    item: T
+    at: Decimal = Decimal(1)
+
+
+class Holder(msgspec.Struct):
+    held: Defaulted
+    more: dict[str, Defaulted | None] = {}
+
+
+@attrs.define(slots=False)
+class Ordered:
+    z: int
+    a: int = 1
+
+
+WHOLE_DEFAULTED = {"n": "1", "c": 5, "d": None, "listed": [], "fixed": 7}
+
+
+class DefaultTests(ConversionTestCase):
+    """Dataclasses with defaults for fields that were not sent."""
+
+    def returned(self, annotation: Any, **parts: Any) -> Any:
+        """What a function returns to the client that returns its only argument."""
+
+        def function(p: Any) -> Any:
+            return {"p": p}
+
+        function.__annotations__["p"] = annotation
+        reply = call(function, **parts)
+        self.assertEqual(reply.status, 200, reply)
+        return json.loads(reply.body)["p"]
+
+    def test_result_has_all_fields_in_order(self) -> None:
+        found = self.returned(Defaulted, query="n=1")
+        self.assertEqual(list(found.items()), list(WHOLE_DEFAULTED.items()))
+        found = self.returned(Defaulted, body=b'{"c": 5, "n": "1"}', headers=JSON)
+        self.assertEqual(list(found.items()), list(WHOLE_DEFAULTED.items()))
+        found = self.returned(Ordered, body=b'{"a": 2, "z": 1}', headers=JSON)
+        self.assertEqual(list(found.items()), [("z", 1), ("a", 2)])
+
+    def test_vars_copy_and_pickle(self) -> None:
+        function, received = taking(Defaulted)
+        self.assertEqual(call(function, query="n=1").status, 200)
+        for each in (received[0], copy.copy(received[0]), pickle.loads(pickle.dumps(received[0]))):
+            self.assertEqual(vars(each), WHOLE_DEFAULTED)
+
+    def test_own_values_and_post_init(self) -> None:
+        function, received = taking(Derived)
+        self.assertEqual(call(function, query="n=1&c=2").status, 200)
+        self.assertEqual(vars(received[0]), {**WHOLE_DEFAULTED, "c": 2, "e": "e", "made": 3})
+
+    def test_nested(self) -> None:
+        one = b'{"n": "1"}'
+        for annotation, sent, expected in (
+            (list[Defaulted], b"[%s]" % one, [WHOLE_DEFAULTED]),
+            (tuple[Defaulted, int], b"[%s, 2]" % one, [WHOLE_DEFAULTED, 2]),
+            (dict[str, Defaulted], b'{"a": %s}' % one, {"a": WHOLE_DEFAULTED}),
+            (Defaulted | None, one, WHOLE_DEFAULTED),
+            (Boxed[Defaulted], b'{"item": %s}' % one, {"item": WHOLE_DEFAULTED, "at": "1"}),
+            (
+                Holder,
+                b'{"held": %s, "more": {"x": %s, "y": null}}' % (one, one),
+                {"held": WHOLE_DEFAULTED, "more": {"x": WHOLE_DEFAULTED, "y": None}},
+            ),
+        ):
+            body = b'{"p": %s}' % sent
+            self.assertEqual(self.returned(annotation, body=body, headers=JSON), expected, annotation)
 
 
 class Group(annotated_types.GroupedMetadata):

@@ -6,6 +6,7 @@ From the values of a request to the arguments of a function.
   - texts: rewrites text such as C{05} or C{on} into the form that msgspec reads
   - messages: explains msgspec's errors in plain words
   - finite: finds NaN and infinity
+  - defaults: completes instances of dataclasses
   - limits: honours the metadata of annotated_types
   - models: converts with pydantic
   - converters: converts with msgspec, and chooses the converter for an annotation

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import inspect as types
 
 from twisted_appserver.conversions.annotations import UNIONS, WRAPPERS, bare, parts
+from twisted_appserver.conversions.defaults import complete, templates_of
 from twisted_appserver.conversions.finite import is_finite
 from twisted_appserver.conversions.limits import checks_of, has_limits, keywords
 from twisted_appserver.conversions.messages import explain
@@ -109,7 +110,8 @@ class Converter:
         # Whether text, or JSON, may become NaN or infinity.
         self._text_numbers = finite and (self.exact or floats)
         self._json_numbers = finite and (self.exact or any(map(_has_number_keys, inner)))
-        self._final = not (self._checks or self._text_numbers or self._json_numbers)
+        self._templates = templates_of(inner)
+        self._final = not (self._checks or self._text_numbers or self._json_numbers or self._templates)
         self.fields = _fields(found)
         objects = (*OBJECTS, types.DictType, types.NoneType)
         self.textual = not all(isinstance(kind, objects) for kind in found)
@@ -154,6 +156,8 @@ class Converter:
     def _checked(self, found: Any, value: Any, numbers: bool) -> Any:
         if numbers and not is_finite(found):
             raise Unfit("must be a finite number", str(found) if value is None else value)
+        if self._templates:
+            complete(found, self._templates)
         for check in self._checks:
             check(found)
         return found

@@ -17,10 +17,10 @@ def is_finite(value: Any) -> bool:
         return value.is_finite()
     if isinstance(value, float):
         return isfinite(value)
-    return all(is_finite(getattr(value, name, None)) for name in _names(value))
+    return all(is_finite(getattr(value, name, None)) for name in names(value))
 
 
-def _names(value: Any) -> list[str]:
+def names(value: Any) -> list[str]:
     """The fields of an object."""
     for attribute in ("__struct_fields__", "__dataclass_fields__", "__pydantic_fields__"):
         if hasattr(type(value), attribute):
