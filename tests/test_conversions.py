@@ -215,12 +215,57 @@ class MessageTests(ConversionTestCase):
             ({"name": "x", "addresses": [{"town": "y"}, {"town": None}]},
              "p.addresses[1].town must be text, not null"),
             ({"name": "x", "addresses": {}}, "p.addresses must be a list, not {}"),
-            ({"name": "x", "scores": {"a": "1"}}, "p.scores[...] must be an integer, not '1'"),
-            ({"name": "x", "scores": {"a": 1, "b": "1"}}, "p.scores[...] must be an integer"),
+            ({"name": "x", "scores": {"a": "1"}}, "p.scores['a'] must be an integer, not '1'"),
+            ({"name": "x", "scores": {"a": 1, "b": "1"}}, "p.scores['b'] must be an integer, not '1'"),
             (None, "p must be an object, not null"),
         ):  # fmt: skip
             body = json.dumps({"p": value}).encode()
             self.assertEqual(self.detail(taking(Person)[0], body=body, headers=JSON), expected)
+
+    def test_keys_of_dicts_are_named(self) -> None:
+        many = {str(number): "5" for number in range(1000)}
+        for annotation, value, expected in (
+            (dict[str, int], {"a": 1, "b c": "v", "d": "w"}, "p['b c'] must be an integer, not 'v'"),
+            (list[dict[str, date]], [{}, {"a": "x"}], "p[1]['a'] must be a date like 2030-01-31, not 'x'"),
+            (
+                dict[str, dict[str, list[int]]],
+                {"a": {"b": [1]}, "c": {"d": [2], "e": [3, "v"], "f": ["w"]}},
+                "p['c']['e'][1] must be an integer, not 'v'",
+            ),
+            (dict[str, Person], {"x": {"name": "y", "scores": {"z": 0.5}}},
+             "p['x'].scores['z'] must be an integer, not 0.5"),
+            (dict[str, Person], {"x": {}}, "p['x'].name is missing"),
+            (dict[str, Decimal], {"a": 1, "b": "x"}, "p['b'] must be a decimal number, not 'x'"),
+            (dict[int, int], {"1": 1, "k": 1}, "p has a key that must be an integer, not 'k'"),
+            (dict[str, dict[int, int]], {"a": {"k": 1}}, "p['a'] has a key that must be an integer, not 'k'"),
+            (dict[str, int], {"0": 5, **many}, "p['0'] must be an integer, not '5'"),
+            (dict[str, bool], {**many, "0": True}, "p['1'] must be true or false, not '5'"),
+            (dict[str, Decimal | Person], {"a": 1, "b": []}, ""),
+        ):  # fmt: skip
+            function, _ = taking(annotation, None)
+            body = json.dumps({"p": value}).encode()
+            detail = self.detail(function, body=body, headers=JSON)
+            if expected:
+                self.assertEqual(detail, expected)
+            else:
+                self.assertIn("p['b'] must be", detail)
+
+    def test_repeated_field_for_one_value(self) -> None:
+        for annotation in (int, str, date, int | None, Decimal, pydantic.PositiveInt, Literal["a"]):
+            detail = self.detail(taking(annotation)[0], query="p=5&p=6")
+            self.assertEqual(detail, "p is given twice; give it once", annotation)
+        detail = self.detail(taking(Data)[0], query=urlencode({"name": ["x", "y", "z"]}, doseq=True))
+        self.assertEqual(detail, "name is given 3 times; give it once")
+        detail = self.detail(taking(Model)[0], query=urlencode({"name": "x", "n": [1, 2]}, doseq=True))
+        self.assertEqual(detail, "n is given twice; give it once")
+
+    def test_text_for_tuple(self) -> None:
+        self.assertEqual(
+            self.detail(taking(tuple[int, str])[0], query="p=5"), 'p must be a list of 2 items, not ["5"]'
+        )
+        self.gets((5, "x"), taking(tuple[int, str]), query="p=05&p=x")
+        self.gets((5,), taking(tuple[int]), query="p=05")
+        self.gets(5, taking(tuple[int, int] | int), query="p=5")
 
     def test_own_validation(self) -> None:
         """What a class itself raises is passed on."""
@@ -345,6 +390,13 @@ class Model(pydantic.BaseModel):
     n: int = pydantic.Field(1, ge=1)
     amount: Decimal = Decimal(0)
     tags: list[str] = []
+
+
+class Optionals(pydantic.BaseModel):
+    age: Annotated[int | None, pydantic.Field(ge=1)]
+    born: date | None = None
+    name: str | None = None
+    n: int = 1
 
 
 @dataclasses.dataclass
@@ -690,6 +742,19 @@ class PydanticTests(ConversionTestCase):
         )
         self.gets(REFUSED, taking(Strict), body=b'{"day": "2020-02-03", "ratio": "1.5"}', headers=JSON)
         self.gets(Strict(day=DAY.date(), ratio=0.5), taking(Strict), query="day=2020-02-03&ratio=.5")
+
+    def test_empty_text_is_none(self) -> None:
+        """An input of a form that was left empty is None for pydantic's models as for dataclasses."""
+        form = urlencode({"name": "", "age": "", "born": "", "n": "5"}).encode()
+        function, received = taking(Optionals)
+        for place in ({"query": form.decode()}, {"body": form, "headers": FORM}):
+            self.assertEqual(call(function, **place).status, 200)
+            self.assertEqual(received.pop(), Optionals(name="", age=None, born=None, n=5))
+        self.assertEqual(call(function, body=b'{"age": ""}', headers=JSON).status, 422)
+        detail = self.detail(function, query="age=&n=")
+        self.assertTrue(detail.startswith("n must be a valid integer"), detail)
+        self.gets(None, taking(pydantic.PositiveInt | None), query="p=")
+        self.gets(REFUSED, taking(pydantic.PositiveInt), query="p=")
 
     def test_own_types(self) -> None:
         """Types of pydantic that msgspec does not know."""

@@ -5,6 +5,7 @@ From the values of a request to the arguments of a function.
   - unfit: the exception for a value that does not fit, and its message
   - texts: rewrites text such as C{05} or C{on} into the form that msgspec reads
   - messages: explains msgspec's errors in plain words
+  - places: finds the place of an error, with the keys of dicts
   - finite: finds NaN and infinity
   - defaults: completes instances of dataclasses
   - limits: honours the metadata of annotated_types

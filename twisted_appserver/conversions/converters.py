@@ -104,7 +104,8 @@ class Converter:
         self._decoder = msgspec.json.Decoder(annotation)
         self._checks = checks_of(annotation) if any(map(has_limits, inner)) else []
         found = kinds(self._info)
-        self._many = any(isinstance(kind, SEQUENCES) for kind in found)
+        tuples = all(isinstance(kind, types.TupleType | types.NoneType) for kind in found)
+        self._many = tuples or any(isinstance(kind, SEQUENCES) for kind in found)
         self.exact = any(isinstance(each, type) and issubclass(each, Decimal) for each in inner)
         floats = any(isinstance(each, type) and issubclass(each, float) for each in inner)
         # Whether text, or JSON, may become NaN or infinity.
@@ -134,13 +135,28 @@ class Converter:
 
     def _again(self, error: msgspec.ValidationError, value: Any, strict: bool) -> Any:
         """Convert a value that msgspec has refused, in the form that it reads."""
-        other = whole_numbers(value) if strict else loosen(value, self._info)
+        other = self._readable(value, strict)
         if repr(other) != repr(value):
             try:
                 return msgspec.convert(other, self._type, strict=strict, str_keys=True)
             except msgspec.ValidationError as second:
                 error = second
-        raise explain(error, value, self._info, not strict)
+        raise self._explained(error, value, strict)
+
+    def _readable(self, value: Any, strict: bool) -> Any:
+        return whole_numbers(value) if strict else loosen(value, self._info)
+
+    def _explained(self, error: msgspec.ValidationError, value: Any, strict: bool) -> Unfit:
+        message = str(error)
+
+        def fails(other: Any) -> bool:
+            try:
+                msgspec.convert(self._readable(other, strict), self._type, strict=strict, str_keys=True)
+            except msgspec.ValidationError as found:
+                return str(found) == message
+            return False
+
+        return explain(error, value, self._info, not strict, fails)
 
     def decode(self, raw: msgspec.Raw) -> Any:
         try:
@@ -150,7 +166,7 @@ class Converter:
         try:
             found = self._decoder.decode(_whole_numbers(bytes(raw)))
         except msgspec.ValidationError as error:
-            raise explain(error or first, LOOSE.decode(raw), self._info, False) from None
+            raise self._explained(error or first, LOOSE.decode(raw), True) from None
         return self._checked(found, None, self._json_numbers)
 
     def _checked(self, found: Any, value: Any, numbers: bool) -> Any:
@@ -233,6 +249,8 @@ class AlternativesConverter:
 
 
 def _either(errors: list[Unfit]) -> Unfit:
+    if len({each.why for each in errors}) == 1:
+        return errors[0]
     why = " or ".join(dict.fromkeys(each.why.removeprefix("must be ") for each in errors))
     return Unfit(f"must be {why}", errors[0].value, errors[0].path)
 

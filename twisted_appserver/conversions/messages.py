@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 from msgspec import inspect as types
 
-from twisted_appserver.conversions.texts import OBJECTS, choices, kinds
-from twisted_appserver.conversions.unfit import HIDDEN, Unfit, shown
+from twisted_appserver.conversions.places import Fails, find, member, wrong_key
+from twisted_appserver.conversions.texts import OBJECTS, SEQUENCES, choices, kinds
+from twisted_appserver.conversions.unfit import HIDDEN, Unfit, repeated, shown
 
 ERROR = re.compile(r"(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?", re.DOTALL)
-STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 EXPECTED = re.compile(r"Expected `(?P<kinds>[^`]+)`(?P<limit>.*?)(?:, got .*)?", re.DOTALL)
+LENGTH = re.compile(r" of length (\d+)")
+LISTS = (*SEQUENCES, types.TupleType, types.NamedTupleType, types.AnyType)
 MISSING = re.compile(r"Object missing required field `(.+)`")
 UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
 # What msgspec calls a type, and how a client would.
@@ -49,30 +51,17 @@ SENTENCES = {
 }
 
 
-def _steps(path: str) -> Iterator[str]:
-    for name, index in STEP.findall(path):
-        yield name or index
-
-
-def _inner_types(info: types.Type, step: str) -> Iterator[types.Type]:
+def _inner_types(info: types.Type, step: Any) -> Iterator[types.Type]:
     """The types that a member of a value may have."""
     for kind in kinds(info):
         if isinstance(kind, OBJECTS):
             yield from (each.type for each in kind.fields if each.encode_name == step)
         elif isinstance(kind, types.DictType):
             yield kind.value_type
-        elif isinstance(kind, types.TupleType) and step.isdigit():
-            yield from kind.item_types[int(step) :][:1]
+        elif isinstance(kind, types.TupleType) and isinstance(step, int):
+            yield from kind.item_types[step:][:1]
         elif hasattr(kind, "item_type"):
             yield kind.item_type
-
-
-def _member(value: Any, step: str) -> Any:
-    if isinstance(value, dict):
-        return next(iter(value.values())) if step == "..." and len(value) == 1 else value.get(step, HIDDEN)
-    if isinstance(value, list) and step.isdigit() and int(step) < len(value):
-        return value[int(step)]
-    return HIDDEN
 
 
 def noun(found: list[types.Type]) -> str:
@@ -95,29 +84,40 @@ def _expected(what: str, found: list[types.Type], texts: bool) -> str:
     names = expected["kinds"].split(" | ")
     if texts and len(names) > 1:  # no text is null, except for an empty one
         names = [name for name in names if name != "null"]
-    return " or ".join(NOUNS.get(name, name) for name in names) + expected["limit"]
+    limit = expected["limit"]
+    if names == ["array"]:
+        limit = LENGTH.sub(r" of \1 items", limit)
+    return " or ".join(NOUNS.get(name, name) for name in names) + limit
 
 
-def explain(error: msgspec.ValidationError, value: Any, info: types.Type, texts: bool) -> Unfit:
+def explain(error: msgspec.ValidationError, value: Any, info: types.Type, texts: bool, fails: Fails) -> Unfit:
     """
     @param value: what was converted.
     @param info: of the type that it was converted to.
     @param texts: whether it came as text.
+    @param fails: whether another value leads to the same error.
     """
     parsed = ERROR.fullmatch(str(error))
     assert parsed is not None
-    what, path = parsed["what"], parsed["path"] or ""
+    what = parsed["what"]
+    steps, path = find(parsed["path"] or "", value, fails)
     found = kinds(info)
-    for step in _steps(path):
-        value = _member(value, step)
+    for step in steps:
         found = [each for kind in found for inner in _inner_types(kind, step) for each in kinds(inner)]
     if parsed["key"]:
         keys = [each for kind in found if isinstance(kind, types.DictType) for each in kinds(kind.key_type)]
         must = _expected(what, keys, False)
-        return Unfit(f"has a key that must be {must}" if must else f"has a wrong key: {what}", HIDDEN, path)
+        why = f"has a key that must be {must}" if must else f"has a wrong key: {what}"
+        return Unfit(why, wrong_key(value, steps, fails) if must else HIDDEN, path)
     if missing := MISSING.fullmatch(what):
         return Unfit("is missing", HIDDEN, f"{path}.{missing[1]}")
     if unknown := UNKNOWN.fullmatch(what):
         return Unfit("is not a known field", HIDDEN, f"{path}.{unknown[1]}")
+    return _wrong(what, member(value, steps), path, found, texts)
+
+
+def _wrong(what: str, value: Any, path: str, found: list[types.Type], texts: bool) -> Unfit:
+    if texts and isinstance(value, list) and not any(isinstance(kind, LISTS) for kind in found):
+        return repeated(value, path)
     must = _expected(what, found, texts)
     return Unfit(f"must be {must}", value, path) if must else Unfit(f": {what}", HIDDEN, path)

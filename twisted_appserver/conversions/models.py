@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from importlib.util import find_spec
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 
-from twisted_appserver.conversions.annotations import bare, fields, parts
+from twisted_appserver.conversions.annotations import UNIONS, WRAPPERS, bare, fields, parts
 from twisted_appserver.conversions.finite import is_finite
-from twisted_appserver.conversions.unfit import HIDDEN, Unfit
+from twisted_appserver.conversions.unfit import HIDDEN, Unfit, repeated
 
 PACKAGES = ("pydantic", "pydantic_core", "pydantic_extra_types")
 # A JSON text, or a number with a fraction or an exponent.
@@ -48,6 +48,14 @@ def _is_many(annotation: Any) -> bool:
         and not issubclass(kind, str | bytes | bytearray | Mapping)
         for kind in kinds
     )
+
+
+def _takes_none(annotation: Any) -> bool:
+    """Whether empty text means None for it: it allows None, and no text."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin in WRAPPERS:
+        return _takes_none(args[0])
+    return origin in UNIONS and type(None) in args and str not in bare(annotation)
 
 
 def _exact(found: re.Match[bytes]) -> bytes:
@@ -103,7 +111,12 @@ class ModelConverter:
         found = [_fields(kind) for kind in bare(annotation)]
         members = {name: kind for each in found if each is not None for name, kind in each.items()}
         self._lists = {name: _is_many(kind) for name, kind in members.items()}
+        self._optional = {name: _takes_none(kind) for name, kind in members.items()}
         self.fields = frozenset(members) if found and None not in found else None
+        self._lists[""] = self.many or any(
+            hasattr(kind, "__pydantic_root_model__") for kind in bare(annotation)
+        )
+        self._optional[""] = _takes_none(annotation)
 
     def convert(self, value: Any, strict: bool) -> Any:
         """
@@ -112,7 +125,33 @@ class ModelConverter:
         """
         if strict:
             return self._checked(self._adapter.validate_python, value)
-        if self.many and not isinstance(value, list):
+        try:
+            return self._from_text(value)
+        except Unfit as error:
+            return self._again(error, value)
+
+    def _again(self, error: Unfit, value: Any) -> Any:
+        """
+        Validate once more, with None for the empty texts that were refused.
+
+        @raise Unfit: when this does not help.
+        """
+        whole = not isinstance(value, dict)
+        given = {"": value} if whole else value
+        empty = []
+        for each in (error, *error.others):
+            name = "" if whole else each.path.lstrip(".").partition(".")[0]
+            if isinstance(each.value, list) and not self._lists.get(name, True):
+                raise repeated(each.value, name and f".{name}") from None
+            if self._optional.get(name) and each.value == "":
+                empty.append(name)
+        if not empty:
+            raise error
+        given = {**given, **dict.fromkeys(empty)}
+        return self._from_text(None if whole else given)
+
+    def _from_text(self, value: Any) -> Any:
+        if self.many and value is not None and not isinstance(value, list):
             try:  # it may be JSON, or of another type of a union
                 return self._checked(self._adapter.validate_strings, value)
             except Unfit:

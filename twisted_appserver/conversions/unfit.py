@@ -52,3 +52,9 @@ class Unfit(ValueError):
         sentences = [f"{place}{'' if remark else ' '}{self.why}{ending}"]
         sentences += [each.message(name, whole) for each in self.others]
         return "; ".join(sentences).encode("utf-8", "backslashreplace").decode()
+
+
+def repeated(values: list[Any], path: str) -> Unfit:
+    """The error for a field of a form or query that may be given once only."""
+    count = "twice" if len(values) == 2 else f"{len(values)} times"
+    return Unfit(f"is given {count}; give it once", HIDDEN, path)
