@@ -17,6 +17,7 @@ from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -36,7 +37,7 @@ from twisted_appserver import (
 from twisted_appserver.access import Credentials, checkers, read_token
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.guard import Guard
-from twisted_appserver.listening import Listening
+from twisted_appserver.listening import Listening, _interface
 from twisted_appserver.options import Settings
 from twisted_appserver.passwords import HashedPasswords
 from twisted_appserver.proxies import Proxies, network_of
@@ -634,6 +635,39 @@ class ListeningTests(SynchronousTestCase):
         self.assertRaises(ConfigurationError, self.listening.open, None)
         self.assertEqual(sorted(self.stopped), ["127.0.0.1", "192.0.2.1"])
         self.assertEqual(self.listening.ports, [])
+
+    def test_nothing_listens_where_the_address_shows_that_it_is_open(self) -> None:
+        """An endpoint whose address is known is refused before anything listens, whatever wraps it."""
+        for listen in (
+            "tcp:8313", "tcp:8313:interface=0.0.0.0", "tcp:8313:interface=192.0.2.1", "tcp6:8313",
+            r"tcp6:8313:interface=2001\:db8\:\:1", "haproxy:tcp:8313", r"haproxy:tcp6:8313:interface=\:\:",
+        ):  # fmt: skip
+            here = "tcp:8312:interface=127.0.0.1"
+            memory = MemoryReactorClock()
+            listening = Listening(memory, Settings(listen=(here, listen)))
+            error = self.assertRaises(ConfigurationError, listening.open, None)
+            self.assertIn("--insecure", str(error))
+            self.assertEqual((memory.tcpServers, listening.ports), ([], []), listen)
+            guarded = Listening(memory, Settings(listen=(listen,), insecure=True))
+            guarded.open(None)
+            self.assertEqual(len(memory.tcpServers), 1, listen)
+
+    def test_ssl(self) -> None:
+        """So is one of ssl:."""
+        memory = MemoryReactorClock()
+        self.listening._endpoints = [SSL4ServerEndpoint(memory, 8313, None)]
+        self.assertRaises(ConfigurationError, self.listening.open, None)
+        self.assertEqual(memory.sslServers, [])
+
+    def test_loopback_and_names(self) -> None:
+        """Loopback addresses are for this machine only; a name is checked when the endpoint listens."""
+        for listen, address in (
+            ("tcp:0:interface=127.0.0.1", "127.0.0.1"), (r"tcp6:0:interface=\:\:1", "::1"),
+            ("tcp:0:interface=localhost", None), ("unix:here", None),
+        ):  # fmt: skip
+            (endpoint,) = Listening(self.reactor, Settings(listen=(listen,)))._endpoints
+            self.assertEqual(_interface(endpoint), address)
+            self.listening._check(address)
 
     def test_late(self) -> None:
         """One that is ready later is refused too, and that is logged."""

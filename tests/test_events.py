@@ -19,7 +19,8 @@ from twisted.web.server import Site
 from tests import eventing
 from tests.wire import Answer, Connection, connect, request
 from twisted_appserver import AppResource, Event, InlineExecutor, keepalive, make_service
-from twisted_appserver.events import END, event, line
+from twisted_appserver.calls import Call
+from twisted_appserver.events import END, event, line, wanted
 from twisted_appserver.executors.stream import Stream
 
 ACCEPT = ("Accept", "text/event-stream")
@@ -35,6 +36,22 @@ class EventTests(SynchronousTestCase):
     def test_lines(self) -> None:
         """JSON lines have the data alone."""
         self.assertEqual(b"".join(map(line, eventing.EVENTS)), eventing.LINES)
+
+    def test_wanted(self) -> None:
+        """A client gets events if its Accept names them, in any case, and not with the weight 0."""
+        for accept, expected in (
+            ("text/event-stream", True), ("Text/Event-Stream", True), ("text/html, text/event-stream", True),
+            ("text/event-stream;q=0.1", True), ("text/event-stream ; charset=utf-8 ; Q=1.000", True),
+            ("text/event-stream;q=0, text/html", False), ("text/html, text/event-stream;q=0", False),
+            ("text/event-stream; Q=0.000", False), ("TEXT/EVENT-STREAM;q=0.", False),
+            ("text/event-stream-x", False), ("x-text/event-stream", False), ("text/*", False), ("*/*", False),
+            ("", False), ("text/html;a=text/event-stream", False),
+        ):  # fmt: skip
+            call = Call("GET", "/", raw_headers=((b"accept", accept.encode()),))
+            self.assertEqual(wanted(call), expected, accept)
+        lines = ((b"accept", b"text/html"), (b"accept", b"text/event-stream"))
+        self.assertTrue(wanted(Call("GET", "/", raw_headers=lines)))
+        self.assertFalse(wanted(Call("GET", "/")))
 
     def test_wrong(self) -> None:
         """What would break the stream cannot be made."""

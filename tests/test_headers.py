@@ -93,6 +93,26 @@ class SendableTests(SynchronousTestCase):
         for name in ("Content-Length", b"date", "X-Request-ID"):
             self.assertIn("server sets", str(self.assertRaises(ValueError, sendable, {name: 1})))
 
+    def test_reasons(self) -> None:
+        """The message says what is wrong with the text."""
+        for name, value, said in (
+            ("X-A", "€", "values must be Latin-1, which '€' is not"),
+            ("X-A", ["ok", "\ud800"], "values must be Latin-1"),
+            ("X-A", "a\r\nB: €", "line breaks are not allowed"),
+            ("X-A", b"a\n", "line breaks are not allowed"),
+            ("X\r", "a", "line breaks are not allowed"),
+            ("X A", "a", "a name consists of letters"),
+            ("Ä", "a", "a name consists of letters"),
+            ("", "a", "a name consists of letters"),
+            ("X-A", " a", "begin or end with a space"),
+            ("X-A", "a\t", "begin or end with a space"),
+            ("X-A", "a\0b", "control characters are not allowed"),
+            ("X-A", "\x7f", "control characters are not allowed"),
+        ):
+            error = self.assertRaises(ValueError, sendable, {name: value})
+            self.assertIn(said, str(error))
+            self.assertNotIn("RFC 9110 forbids", str(error))
+
 
 class StatusTests(SynchronousTestCase):
     def test_titles(self) -> None:

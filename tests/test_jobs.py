@@ -212,6 +212,20 @@ class MemoryTests(SynchronousTestCase):
             self.refused(self.client.get(place), 404)
         self.refused(self.client.request("DELETE", "/-/jobs/x"), 404)
 
+    def test_methods(self) -> None:
+        """Jobs are looked at with GET and HEAD, and deleted; other methods are refused."""
+        place = self.begin("/text")
+        for target, allowed in (
+            ("/-/jobs", {"GET", "HEAD"}), (place, {"GET", "HEAD", "DELETE"}),
+            (place + "/result", {"GET", "HEAD"}),
+        ):  # fmt: skip
+            answer = self.client.post(target, {})
+            self.refused(answer, 405)
+            self.assertEqual(
+                {each.strip() for each in answer.headers["allow"].split(",")} - {"OPTIONS"}, allowed
+            )
+        self.assertEqual(self.look(place)["state"], "done")
+
     def test_place(self) -> None:
         """Its address is relative, so that it is right below every prefix."""
         answer = self.client.get("/deep/down/here/", headers=LATER)
@@ -286,7 +300,7 @@ class MemoryTests(SynchronousTestCase):
         found = self.look("/-/jobs")
         self.assertEqual((len(found["jobs"]), found["total"]), (100, 101))
         self.assertEqual(found["jobs"][0]["job"], place.rpartition("/")[2])
-        names = {"job", "function", "state", "begun", "items"}
+        names = {"job", "function", "state", "created", "items"}
         self.assertEqual({name for job in found["jobs"] for name in job}, names)
 
     def test_age(self) -> None:

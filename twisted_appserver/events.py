@@ -62,8 +62,18 @@ class Event(msgspec.Struct, frozen=True):
 
 
 def wanted(call: Call) -> bool:
-    """Whether the client reads server-sent events."""
-    return KIND in call.headers.get("accept", "")
+    """
+    Whether the client reads server-sent events: its header Accept names them, without C{q=0} (RFC 9110,
+    section 12.5.1). A client that sends C{text/*} or C{*/*} gets JSON lines.
+    """
+    accept = call.headers.get("accept", "").lower()
+    return KIND in accept and any(map(_names_events, accept.split(",")))
+
+
+def _names_events(media_range: str) -> bool:
+    kind, *parameters = (word.strip() for word in media_range.split(";"))
+    weight = next((word[2:] for word in parameters if word.startswith("q=")), "1")
+    return kind == KIND and weight.strip("0.") != ""
 
 
 def finished(call: Call) -> bool:

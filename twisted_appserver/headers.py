@@ -71,5 +71,19 @@ def checked(headers: Headers) -> Headers:
         if name in OURS:
             raise ValueError(f"the header {name!r}: {value!r} cannot be sent: the server sets {name} itself")
         if not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
-            raise ValueError(f"the header {name!r}: {value!r} cannot be sent: RFC 9110 forbids this text")
+            raise ValueError(f"the header {name!r}: {value!r} cannot be sent: {_wrong(name, value)}")
     return headers
+
+
+def _wrong(name: str, value: str) -> str:
+    """Why a header is refused."""
+    for text in (name, value):
+        if {"\r", "\n"} & set(text):
+            return "line breaks are not allowed"
+    if not TOKEN.fullmatch(name):
+        return "a name consists of letters, digits and any of !#$%&'*+-.^_`|~ (RFC 9110, section 5.6.2)"
+    if value.strip(" \t") != value:
+        return "a value must not begin or end with a space or tab"
+    if other := re.search(r"[^\x00-\xff]", value):
+        return f"values must be Latin-1, which {other[0]!r} is not; percent-encode it, for example"
+    return "control characters are not allowed"

@@ -46,7 +46,7 @@ class Job:
         self.name = urandom(16).hex()
         call = performed.call
         self.user, self.function, self._request_id = call.user, call.handler.name, call.request_id
-        self.begun = datetime.now(UTC)
+        self.created = datetime.now(UTC)
         self.items, self.progress = 0, b"null"
         self._parts: list[bytes] = []  # of a Reply of the function's own
         self.reply: Reply | None = None
@@ -140,7 +140,7 @@ class Job:
             "job": self.name,
             "function": self.function,
             "state": self.state,
-            "begun": self.begun,
+            "created": self.created,
             "items": self.items,
         }
 

@@ -40,10 +40,10 @@ class Jobs:
     def url_patterns(self) -> tuple[Any, ...]:
         """The table of its functions."""
         return (
-            (r"/-/jobs", self.index),
-            (r"/-/jobs/(?P<job>)", self.show),
+            Route(r"/-/jobs", self.index, methods=("GET",)),
+            Route(r"/-/jobs/(?P<job>)", self.show, methods=("GET",)),
             Route(r"/-/jobs/(?P<job>)", self.cancel, methods=("DELETE",)),
-            (r"/-/jobs/(?P<job>)/result", self.result),
+            Route(r"/-/jobs/(?P<job>)/result", self.result, methods=("GET",)),
         )
 
     def take(self, performed: Performed) -> None:
@@ -107,7 +107,7 @@ class Jobs:
     def _find(self, name: str, call: Call) -> Job:
         job = self._jobs.get(name)
         if job is None or job.user != call.user:
-            raise HTTPError(404, "there is no such job, or it is over for too long")
+            raise HTTPError(404, "no such job; it may have expired")
         return job
 
     # ---- the functions ----

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import TCP6ServerEndpoint, serverFromString
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -48,6 +48,8 @@ class Listening:
         @raise ConfigurationError: when others than this machine could call, and nobody asks who they are.
         """
         for endpoint in self._endpoints:
+            self._check(_interface(endpoint))
+        for endpoint in self._endpoints:
             failures: list[Failure] = []
             opened = endpoint.listen(site).addCallback(self._opened)
             if opened.called:  # as with all of Twisted's; what goes wrong later is logged
@@ -59,14 +61,22 @@ class Listening:
                 failures[0].raiseException()
 
     def _opened(self, port: Any) -> None:
-        host = getattr(port.getHost(), "host", None)
-        if not (self._guarded or host is None or ip_address(host).is_loopback):
+        try:
+            self._check(getattr(port.getHost(), "host", None))
+        except ConfigurationError:
             port.stopListening()
-            raise ConfigurationError(
-                f"{host} can be reached from other machines: say --token-file or --auth to ask who is "
-                "there, or --insecure if somebody else does"
-            )
+            raise
         self.ports.append(port)
+
+    def _check(self, host: str | None) -> None:
+        """
+        @raise ConfigurationError: when other machines can reach this address, and callers need no password.
+        """
+        if not (self._guarded or host is None or ip_address(host).is_loopback):
+            raise ConfigurationError(
+                f"{host} can be reached from other machines: authenticate callers with --token-file or "
+                "--auth, or give --insecure if a proxy in front does"
+            )
 
     def close(self) -> Deferred[Any]:
         """
@@ -78,6 +88,22 @@ class Listening:
 
     def __str__(self) -> str:
         return " ".join(_place(port) for port in self.ports)
+
+
+def _interface(endpoint: Any) -> str | None:
+    """
+    The address that an endpoint will listen on; C{None} where that is only known once it listens, as with a
+    socket from systemd or an interface that is given by name. Twisted has no public attribute for it.
+    """
+    while inner := getattr(endpoint, "_wrappedEndpoint", None) or getattr(endpoint, "endpoint", None):
+        endpoint = inner  # of haproxy: and tls:
+    interface = getattr(endpoint, "_interface", None)
+    if interface == "":
+        return "::" if isinstance(endpoint, TCP6ServerEndpoint) else "0.0.0.0"
+    try:
+        return interface and str(ip_address(interface))
+    except ValueError:
+        return None
 
 
 def _prepared(text: str) -> str:

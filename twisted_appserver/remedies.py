@@ -27,6 +27,12 @@ REMEDIES: tuple[tuple[str, str, str], ...] = (  # the exception's class, a part 
         "this function runs in a thread: use asyncio.run(), or write an async def",
     ),
     (
+        "RuntimeError",
+        "no running event loop|await wasn't used with future",
+        "Twisted's reactor runs this function: start the server with --reactor=asyncio and write await"
+        " Deferred.fromFuture(asyncio.ensure_future(...)), or write a plain def and use asyncio.run()",
+    ),
+    (
         "SynchronousOnlyOperation",
         "",
         "this function runs on the reactor: use Django's asynchronous methods, or write a plain def",

@@ -22,6 +22,7 @@ from twisted_appserver.admin.metrics import Metrics
 from twisted_appserver.admin.pages import Pages
 from twisted_appserver.admin.probes import Probes
 from twisted_appserver.jobs import Jobs
+from twisted_appserver.patterns import Route
 
 
 def url_patterns(service: Any, figures: Figures, jobs: Jobs) -> tuple[Any, ...]:
@@ -32,16 +33,16 @@ def url_patterns(service: Any, figures: Figures, jobs: Jobs) -> tuple[Any, ...]:
     @param figures: its own; whoever stops it stops them. C{jobs}: likewise.
     """
     probes, metrics, pages = Probes(service), Metrics(figures), Pages(figures)
-    return (
+    table: tuple[tuple[str, Any], ...] = (
         (r"/-/health", probes.health),
         (r"/-/ready", probes.ready),
         (r"/-/metrics", metrics.metrics),
         (r"/-/openapi\.json", Description(service).openapi),
         (r"/-/status\.json", pages.figures),
-        *jobs.url_patterns(),
         (r"/-/(?P<page>docs|status)", pages.page),
         (r"/-/swagger", pages.swagger),
         (r"/-/(?P<name>swagger-ui\.css|swagger-ui-bundle\.js)", pages.swagger),
         (r"/-/(?P<name>[a-z]+\.(?:js|css|svg))", pages.asset),
         (r"/-/?", pages.index),
     )
+    return (*(Route(regex, function, methods=("GET",)) for regex, function in table), *jobs.url_patterns())

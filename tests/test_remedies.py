@@ -1,0 +1,143 @@
+"""Tests of L{twisted_appserver.remedies}."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_appserver import Call, HTTPError
+from twisted_appserver.binding import Handler
+from twisted_appserver.executors.inline import InlineExecutor
+from twisted_appserver.remedies import REMEDIES, remedy
+
+
+class SynchronousOnlyOperation(Exception):
+    """As Django's."""
+
+
+class DataFrame:
+    """As that of pandas."""
+
+
+def in_thread(function: Callable[[], object]) -> BaseException:
+    """What a function raises in a thread."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            function()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(10)
+    (error,) = raised
+    return error
+
+
+def raised(function: Callable[[], object]) -> BaseException:
+    try:
+        function()
+    except BaseException as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def other_thread() -> BaseException:
+    connection = sqlite3.connect(":memory:")
+    try:
+        return in_thread(lambda: connection.execute("SELECT 1"))
+    finally:
+        connection.close()
+
+
+def nested_run() -> BaseException:
+    async def outer() -> BaseException:
+        never = asyncio.sleep(0)
+        try:
+            return raised(lambda: asyncio.run(never))
+        finally:
+            never.close()
+
+    return asyncio.run(outer())
+
+
+def nested_loop() -> BaseException:
+    async def outer() -> BaseException:
+        loop, never = asyncio.get_running_loop(), asyncio.sleep(0)
+        try:
+            return raised(lambda: loop.run_until_complete(never))
+        finally:
+            never.close()
+
+    return asyncio.run(outer())
+
+
+def frame() -> BaseException:
+    return TypeError(f"{DataFrame()!r} (DataFrame) has no equivalent in JSON")
+
+
+CASES: tuple[tuple[Callable[[], BaseException], str], ...] = (
+    (other_thread, "check_same_thread=False"),
+    (lambda: in_thread(lambda: signal.signal(signal.SIGINT, signal.default_int_handler)), "--type forked"),
+    (nested_run, "await it"),
+    (nested_loop, "await it"),
+    (lambda: in_thread(asyncio.get_event_loop), "use asyncio.run(), or write an async def"),
+    (lambda: raised(asyncio.get_running_loop), "--reactor=asyncio"),
+    (lambda: SynchronousOnlyOperation("You cannot call this from an async context"), "Django's asynchronous"),
+    (
+        lambda: AssertionError("daemonic processes are not allowed to have children"),
+        "DASK_DISTRIBUTED__WORKER__DAEMON=False",
+    ),
+    (lambda: HTTPError(409, "late"), "before the first yield"),
+    (frame, 'to_dict("records")'),
+)
+
+
+class RemedyTests(SynchronousTestCase):
+    def test_every_row(self) -> None:
+        """Each exception, raised by what really raises it where that is at hand, gets its advice."""
+        found = set()
+        for make, said in CASES:
+            error = make()
+            advice = remedy(error)
+            self.assertIn(said, advice, repr(error))
+            found.add(advice)
+        self.assertEqual(found, {text for _, _, text in REMEDIES})
+
+    def test_none(self) -> None:
+        """Other exceptions get none."""
+        for error in (RuntimeError("other"), TypeError("other"), ValueError(), KeyError("DataFrame")):
+            self.assertEqual(remedy(error), "")
+
+    def test_asyncio_on_the_reactor(self) -> None:
+        """A coroutine function that awaits what belongs to asyncio fails with advice in the log."""
+
+        async def sleeps() -> Any:
+            await asyncio.sleep(0.1)
+
+        async def timeout() -> Any:
+            async with asyncio.timeout(1):
+                return {}
+
+        async def task() -> Any:
+            await asyncio.to_thread(int)
+
+        async def on_asyncio_reactor(function: Any) -> Any:
+            return now(function)
+
+        def now(function: Any) -> Any:
+            return InlineExecutor().now(Call("GET", "/", handler=Handler(function)))
+
+        replies = [now(function) for function in (sleeps, timeout, task)]
+        for reply in (*replies, asyncio.run(on_asyncio_reactor(sleeps))):
+            self.assertEqual(reply.status, 500)
+            self.assertIn("Deferred.fromFuture(asyncio.ensure_future(...))", reply.traceback)
+            self.assertIn("--reactor=asyncio", reply.traceback)
