@@ -553,7 +553,10 @@ def logging_plain() -> dict[str, Any]:
 
 @use(LOGGING, "`logging.basicConfig`", {"logged": True}, log="an info of basicConfig")
 def logging_basic() -> dict[str, Any]:
-    """To standard error, which the server logs."""
+    """
+    Writes to standard error: seen in the foreground and in the log of worker processes; a daemon has none, so
+    configure a file there.
+    """
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("shop.basic").info("an info of basicConfig")
     return {"logged": True}
