@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import given, st
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.variables import MAX_DEPTH, MAX_FIELDS, decode, read_body, read_query
+from twisted_appserver.variables import MAX_DEPTH, MAX_FIELDS, decode, read_body, read_fields, read_query
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -119,6 +119,17 @@ class JSONTests(Refusals):
                 self.assertIn(reason, detail, body)
                 self.assertIn("JSON", detail)
 
+    def test_place_of_number_out_of_range(self) -> None:
+        digits = "9" * 5000
+        for body, place in (
+            ('{"i": 1e400}', "number out of range in i"),
+            ('{"a": [{"n": 1}, {"i": -1e400}]}', "number out of range in a[1].i"),
+            ('{"1e400": "x", "a b": {"c": [1e400]}}', "number out of range in ['a b'].c[0]"),
+            (f'{{"t": "{digits}", "i": [0, {digits}]}}', "value out of range in i[1]"),
+        ):
+            detail = self.refused(400, read_body, body.encode(), "application/json")
+            self.assertTrue(detail.endswith(place), detail)
+
     def test_pairs_of_surrogates(self) -> None:
         """A pair of escapes is one character, and an escaped backslash begins no escape."""
         fields, _ = read_body(b'{"a": "\\ud83d\\ude00", "b": "\\\\ud800"}', "application/json")
@@ -135,7 +146,7 @@ class JSONTests(Refusals):
         fields, is_json = read_body(b'{"a": 1.50, "b": 1e999}', "application/json", raw=True)
         self.assertTrue(is_json)
         self.assertEqual(bytes(fields["a"]), b"1.50")
-        self.assertIn("out of range", self.refused(400, decode, fields["b"]))
+        self.assertIn("out of range in b", self.refused(400, decode, fields["b"], "b"))
 
     def test_no_object(self) -> None:
         """A body that is JSON but no object is refused with 400, naming what it is."""
@@ -192,6 +203,39 @@ class MultipartTests(Refusals):
         ):
             self.refused(400, read_body, body, content_type)
         self.assertIn("no boundary", self.refused(400, read_body, good, "multipart/form-data"))
+
+
+class CodingTests(Refusals):
+    def read(self, content_type: str, *codings: str, any_type: bool = False) -> Any:
+        headers = [("content-type", content_type), *(("content-encoding", each) for each in codings)]
+        body = b"a=1" if content_type.startswith(FORM) else b'{"a": 1}'
+        return read_fields(body, tuple((name.encode(), value.encode()) for name, value in headers), any_type)[
+            0
+        ]
+
+    def test_content_codings_are_refused(self) -> None:
+        for kind in ("application/json", "application/x+json", FORM, "multipart/form-data; boundary=XX"):
+            for codings in (("gzip",), ("identity", "BR"), ("identity, deflate",)):
+                error = self.assertRaises(HTTPError, self.read, kind, *codings)
+                self.assertEqual((error.status, error.headers), (415, (("accept-encoding", "identity"),)))
+                self.assertIn("content codings are not accepted", error.detail)
+        self.assertEqual(self.read("application/json", "identity"), {"a": 1})
+        self.assertEqual(self.read(FORM, ""), {"a": "1"})
+
+    def test_body_of_another_type_may_be_coded(self) -> None:
+        """A function that receives the Call may read such a body itself."""
+        self.assertEqual(self.read("image/png", "gzip", any_type=True), {})
+        headers = ((b"content-type", FORM.encode()), (b"content-encoding", b"gzip"))
+        self.assertEqual(read_fields(b"\x1f\x8b\xff", headers, any_type=True), ({}, False))
+        self.refused(415, self.read, "image/png", "gzip")
+
+    def test_charsets(self) -> None:
+        for kind in ("application/json", "application/x+json", FORM):
+            for charset in ("utf-16", "ISO-8859-1", '"utf-32"'):
+                detail = self.refused(415, self.read, f"{kind}; x=1; Charset={charset}")
+                self.assertIn(f"charset {charset.strip(chr(34))} is not accepted; send UTF-8", detail)
+            for charset in ("UTF-8", "utf8", "us-ascii", '"utf-8"'):
+                self.assertEqual(str(self.read(f"{kind};charset={charset}")["a"]), "1")
 
 
 class OtherTypeTests(Refusals):

@@ -14,7 +14,7 @@ from twisted_appserver.conversions.annotations import bare, layers, parts, signa
 from twisted_appserver.conversions.annotations import fields as fields_of
 from twisted_appserver.conversions.parameters import Parameter, takes_all
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.variables import decode, read_body, read_query
+from twisted_appserver.variables import decode, read_fields, read_query
 
 TAKEN = re.compile(r"multiple values for argument '(\w+)'")  # self, of a method that takes **variables
 NOTHING: dict[str, Any] = {}
@@ -181,7 +181,7 @@ class Handler:
             if call.query:
                 query = read_query(call.query)
             if call.body:
-                fields, is_json = read_body(call.body, call.content_type, bool(self.call_name), self.raw)
+                fields, is_json = read_fields(call.body, call.raw_headers, bool(self.call_name), self.raw)
         variables = {**query, **fields, **groups}
         typed: Collection[str] = fields if is_json else ()  # the names whose values came as JSON
         if groups and is_json:
@@ -229,10 +229,10 @@ class Handler:
         for name, value in variables.items():
             kept = name in self.exact or (rest and name not in self.names)
             if type(value) is msgspec.Raw and not kept:
-                variables[name] = decode(value)
+                variables[name] = decode(value, name)
 
     def _dict(self, variables: dict[str, Any]) -> dict[str, Any]:
-        found = {name: decode(v) if type(v) is msgspec.Raw else v for name, v in variables.items()}
+        found = {name: decode(v, name) if type(v) is msgspec.Raw else v for name, v in variables.items()}
         named = found.get(self.dict_name) if self.dict_by_name else None
         return named if isinstance(named, dict) else found
 

@@ -19,6 +19,9 @@ REQUEST_ID = re.compile(rb"[\w.:/+=@-]{1,128}")
 MAX_FIELDS = 1000  # of a query string or a form
 FILE_NAME = re.compile(r"""(?:^|;)\s*filename\*\s*=""", re.IGNORECASE)
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+READ = re.compile(r"application/(?:[^/]*\+)?json|application/x-www-form-urlencoded|multipart/form-data")
+CHARSET = re.compile(r""";\s*charset\s*=\s*"?([^\s;"]*)""", re.IGNORECASE)
+UTF8 = ("utf-8", "utf8", "us-ascii", "ascii", "")  # ASCII is a part of it
 RAW: Any = msgspec.json.Decoder(dict[str, msgspec.Raw])
 ANY: Any = msgspec.json.Decoder(float_hook=float)  # a number that is too large for a float becomes infinity
 
@@ -64,16 +67,17 @@ def _json(body: bytes, raw: bool) -> dict[str, Any]:
     return RAW.decode(body) if raw else value
 
 
-def decode(raw: msgspec.Raw) -> Any:
+def decode(raw: msgspec.Raw, name: str = "") -> Any:
     """
     The value of JSON that L{read_body} left as it is.
 
+    @param name: of the variable, for messages.
     @raise HTTPError: 400 when it is malformed, or a number in it is too large for a float.
     """
     try:
         return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise HTTPError(400, why_malformed(bytes(raw), error)) from None
+        raise HTTPError(400, why_malformed(bytes(raw), error, name)) from None
 
 
 def _is_file(part: Any) -> bool:
@@ -117,6 +121,8 @@ def read_body(
     kind = content_type
     if kind != "application/json":
         kind = content_type.partition(";")[0].strip().lower()
+        if kind != content_type and READ.fullmatch(kind):
+            _check_charset(content_type)
     if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
         return _json(body, raw), True
     if kind == "application/x-www-form-urlencoded":
@@ -132,6 +138,45 @@ def read_body(
         return {}, False
     allowed = "application/json, application/x-www-form-urlencoded or multipart/form-data"
     raise HTTPError(415, f"the body is {kind or 'of no type'}; send {allowed}")
+
+
+def read_fields(
+    body: bytes, headers: Iterable[tuple[bytes, bytes]], any_type: bool = False, raw: bool = False
+) -> tuple[dict[str, Any], bool]:
+    """
+    As L{read_body}, for a request with these headers.
+
+    @raise HTTPError: likewise, and 415 when the body has a content coding (RFC 9110, section 8.4).
+    """
+    content_type, coding = b"", b""
+    for name, value in headers:
+        if name == b"content-type":
+            content_type = content_type + b", " + value if content_type else value
+        elif name == b"content-encoding":
+            coding += b"," + value
+    kind = content_type.decode("latin-1")
+    if coding:
+        _check_coding(coding.decode("latin-1"), kind, any_type)
+    return read_body(body, kind, any_type, raw)
+
+
+def _check_coding(coding: str, content_type: str, any_type: bool) -> None:
+    codings = [each.strip() for each in coding.split(",") if each.strip().lower() not in ("", "identity")]
+    kind = content_type.partition(";")[0].strip().lower()
+    if any_type and (not READ.fullmatch(kind) or kind == "application/x-www-form-urlencoded"):
+        return  # The function that receives the Call may read it. curl labels everything as a form.
+    if codings:
+        raise HTTPError(
+            415,
+            f"content codings are not accepted, and the body has {', '.join(codings)}; send it without",
+            [("accept-encoding", "identity")],
+        )
+
+
+def _check_charset(content_type: str) -> None:
+    charset = CHARSET.search(content_type)
+    if charset and charset[1].lower() not in UTF8:
+        raise HTTPError(415, f"the charset {charset[1]} is not accepted; send UTF-8")
 
 
 def preference(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -152,6 +152,9 @@ class ArticleTests(WireCase):
         self.assertEqual(self.ask("/painter/put/", b"[1]")[0], 400)
         self.assertEqual(self.ask("/painter/put/", b"{")[0], 400)
         self.assertEqual(self.ask("/painter/put/", b"x", "text/plain")[0], 415)
+        for path in ("put", "config", "renew"):
+            status, problem = self.ask(f"/painter/{path}/", b"{}", "application/json; charset=utf-16")
+            self.assertEqual((status, "charset utf-16" in problem["detail"]), (415, True), problem)
         self.assertEqual(self.ask("/painter/nothing/")[0], 404)
         self.assertEqual(self.ask("/" + "x" * 201 + "/qsize/")[0], 400)
         for query in ({"timeout": -1}, {"timeout": "nan"}, {"lease": 0}, {"priority": "nan"}, {"prio": 1}):

@@ -25,7 +25,7 @@ from twisted_appserver.tqueue.interface import STOPPING, AwayError, IBroker, Lim
 from twisted_appserver.tqueue.queues import MOST, Config, Task
 from twisted_appserver.tqueue.stores.interface import StoreError
 from twisted_appserver.tqueue.stores.memory import MemoryStore
-from twisted_appserver.variables import read_body, read_query
+from twisted_appserver.variables import read_fields, read_query
 
 T = TypeVar("T")
 
@@ -126,7 +126,7 @@ def read_task(call: Call, worker: str) -> bytes:
     """
     if not call.body:
         return b"{}"
-    fields, is_json = read_body(call.body, call.content_type)
+    fields, is_json = read_fields(call.body, call.raw_headers)
     if is_json and "worker" not in fields:
         return call.body
     if fields.pop("worker", worker) != worker:
@@ -143,7 +143,7 @@ def read_renewal(call: Call) -> list[Leased]:
     """
     @raise HTTPError: 422 when the body does not name tasks.
     """
-    fields = read_body(call.body, call.content_type)[0] if call.body else {}
+    fields = read_fields(call.body, call.raw_headers)[0] if call.body else {}
     try:
         return msgspec.convert(fields, Renewal).tasks
     except msgspec.ValidationError as error:
@@ -335,7 +335,7 @@ class Wire:
         if call.method != "POST" and (changes or call.body):
             raise _refuse(call.method, "POST")
         if call.body:
-            changes.update(read_body(call.body, call.content_type)[0])
+            changes.update(read_fields(call.body, call.raw_headers)[0])
         if not changes:
             config = await self._ask(self._broker.config(worker))
         else:
