@@ -74,7 +74,7 @@ class Source:
         return failure
 
     def _note_error(self) -> None:
-        """Not in C{run}: the exception's traceback refers to that frame, which would refer to the exception."""
+        """Not in C{run}, whose frame the traceback refers to: it would refer to the exception in turn."""
         error, call = self._parts.take_error(), self._parts.context[CURRENT]
         if error is not None and call is not None:
             self.error = fault(error, call)
