@@ -67,6 +67,7 @@ PATTERNS = (
     *streaming.url_patterns,
     (r"/waits", waits),
     Route(r"/limited", waits, timeout=5.0),
+    Route(r"/limited_items", waits_long, timeout=5.0),
     (r"/fails/(?P<status>)", fails),
     (r"/says/404", lambda: Reply("no", 404)),
     (r"/says/409", lambda: Reply({"why": "no"}, 409)),
@@ -316,11 +317,13 @@ class MemoryTests(SynchronousTestCase):
 
     def test_time_limit(self) -> None:
         """The service's time limit is for clients that wait; a route's own is for jobs too."""
-        free, limited = self.begin("/waits"), self.begin("/limited")
+        free, limited, items = self.begin("/waits"), self.begin("/limited"), self.begin("/limited_items")
         self.client.clock.advance(61)
         self.client.clock.advance(0)
         self.assertEqual(self.look(free)["state"], "running")
         self.assertEqual(self.look(limited)["error"]["status"], 504)
+        self.assertEqual(self.look(items)["items"], 1)
+        self.assertEqual(self.look(items)["error"]["status"], 504)
 
     def test_delete(self) -> None:
         """DELETE cancels a job, and has one forgotten that is over."""
