@@ -24,10 +24,14 @@ HUNG = 0.5  # seconds that a process has to end if functions hang in its threads
 LONGEST = 10.0  # and otherwise, with all threads and atexit functions of the application
 
 
-def _stop_executors() -> None:
-    """Stop those of C{concurrent.futures}, as Python does before it waits for threads."""
-    for function in reversed(getattr(threading, "_threading_atexits", ())):
-        function()
+def _stop_executors(forced: Event, stopped: Event) -> None:
+    """Stop those of C{concurrent.futures} first when the end is forced, as Python does."""
+    forced.wait()
+    try:
+        for function in reversed(getattr(threading, "_threading_atexits", ())):
+            function()
+    finally:
+        stopped.set()
 
 
 class Ending:
@@ -49,7 +53,14 @@ class Ending:
     def hasten(self, seconds: float) -> None:
         """End the process after so many seconds if it has not ended by itself."""
         atexit.register(self._begin)
-        Thread(target=self._force, args=(seconds,), name="appserver-ending", daemon=True).start()
+        forced, stopped = Event(), Event()
+        # All of them start now: from 3.12 on Python starts no thread once it has begun to end.
+        for target, args in (
+            (self._force, (seconds, forced, stopped)),
+            (self._give_up, (forced,)),
+            (_stop_executors, (forced, stopped)),
+        ):
+            Thread(target=target, args=args, name="appserver-ending", daemon=True).start()
 
     def _begin(self) -> None:
         """Registered last, this runs before all other atexit functions."""
@@ -58,18 +69,17 @@ class Ending:
         elif self._thread != get_ident():
             Event().wait()  # until the thread that runs the functions ends the process
 
-    def _force(self, seconds: float) -> None:
+    def _force(self, seconds: float, forced: Event, stopped: Event) -> None:
         sleep(seconds)
         if self._begun.acquire(blocking=False):
             self._thread = get_ident()
-            Thread(target=self._give_up, name="appserver-ending", daemon=True).start()
-            executors = Thread(target=_stop_executors, name="appserver-ending", daemon=True)
-            executors.start()
-            executors.join(LONGEST / 2)
+            forced.set()
+            stopped.wait(LONGEST / 2)
             atexit._run_exitfuncs()
         self._leave()
 
-    def _give_up(self) -> None:
+    def _give_up(self, forced: Event) -> None:
+        forced.wait()
         sleep(LONGEST)
         self._leave()
 
