@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -149,6 +150,7 @@ THROWN = (
     "a client that goes while a coroutine waits",
     "a job that is cancelled",
 )
+EARLY = sys.version_info < (3, 12)  # later Pythons leave such cycles where a stream ends early, too
 
 
 class LeakTests(TestCase):
@@ -184,7 +186,7 @@ class LeakTests(TestCase):
             try:
                 await self.repeat(service, once, port, count)
                 self.flushLoggedErrors()
-                left = await self.left(before, name in THROWN)
+                left = await self.left(before, name in THROWN or not EARLY)
             finally:
                 gc.enable()
             self.assertLess(max(left.values(), default=0), 3, f"{name} leaves {left}")
