@@ -196,6 +196,8 @@ class CommandTests(CommandTestCase):
         """--check imports everything and ends with 0, or says what is wrong."""
         status, said = await self.ends("--check", app=VERSION.format(1))
         self.assertEqual((status, said), (0, "4 routes, nothing wrong\n"))
+        one = "def f():\n    return {}\n\nurl_patterns = [('/f', f)]"
+        self.assertEqual(await self.ends("--check", app=one), (0, "1 route, nothing wrong\n"))
         for app, wrong in (
             ("import nowhere", "nowhere"),
             ("url_patterns = [('(', print)]", "url_patterns[0]"),
@@ -210,6 +212,9 @@ class CommandTests(CommandTestCase):
         status, said = await self.ends("--check", app=app)
         self.assertEqual((status, said.count("\n")), (0, 2), said)
         self.assertIn("url_patterns[0] '/f/(?P<n>)/': m receives all variables", said)
+        self.assertTrue(said.endswith("1 route, 1 note\n"), said)
+        _, said = await self.ends("--check", app="url_patterns = ()")
+        self.assertIn("url_patterns is empty", said)
         app = "def f(m, k=1):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f)]"
         status, said = await self.ends("--check", app=app)
         self.assertEqual((status, said.count("\n")), (1, 1), said)

@@ -951,8 +951,8 @@ class DictTests(ConversionTestCase):
             return variables
 
         handler = Handler(find, ("n",))
-        self.assertIn("variables receives all variables", handler.note)
-        self.assertIn("'n'", handler.note)
+        self.assertIn("variables receives all variables", "".join(handler.notes))
+        self.assertIn("'n'", "".join(handler.notes))
         self.assertEqual(json.loads(call(find, {"n": "5"}, query="a=1").body), {"a": "1", "n": "5"})
         self.assertEqual(Handler(find).note, "")
         self.assertEqual(self.detail(find, query="a=1"), "variables is missing")

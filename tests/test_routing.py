@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import wraps
 from itertools import count, product
-from typing import Any
+from typing import Any, Literal
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -159,6 +163,63 @@ class MethodTests(Matching):
 def takes_a(a): ...  # type: ignore[no-untyped-def]
 
 
+class Unbound:
+    def method(self, n: int = 1) -> dict[str, Any]:
+        return {}
+
+    @staticmethod
+    def static(n: int = 1) -> dict[str, Any]:
+        return {}
+
+
+def free_with_self(self): ...  # type: ignore[no-untyped-def]
+
+
+class NoteTests(SynchronousTestCase):
+    """Entries that work, but perhaps not as intended, have lines in the notes."""
+
+    def notes(self, *patterns: Any) -> list[str]:
+        return Router(patterns).notes
+
+    def test_same_pattern(self) -> None:
+        (note,) = self.notes(("/a", target), ("/b", target), ("^/a$", target))
+        self.assertIn("url_patterns[2] '^/a$': never reached by GET, POST: url_patterns[0]", note)
+        (note,) = self.notes(Route("/(?P<a>)", takes_a, ("GET",)), include("/", [("(?P<b>)", lambda b: {})]))
+        self.assertIn("url_patterns[1][0] '(?P<b>)': never reached by GET:", note)
+        self.assertEqual(self.notes(Route("/a", target, ("GET",)), Route("/a", target, ("POST", "PUT"))), [])
+
+    def test_unnamed_group(self) -> None:
+        (note,) = self.notes((r"/(\w+)", target))
+        self.assertIn("(?P<name>...) or (?:...)", note)
+        self.assertEqual(self.notes((r"/(?:a|b)", target), (r"/\(a\)", target), ("/x|/y", target)), [])
+
+    def test_empty_table(self) -> None:
+        self.assertEqual(self.notes(), ["url_patterns is empty: every request is answered with 404"])
+
+    def test_default_of_another_type(self) -> None:
+        for annotation, default, note in (
+            (int, "x", "f: the default of a is 'x', which is not int"),
+            (int | None, "", "which is not int | None"),
+            (list[int], "", "which is not list[int]"),
+            (date, "2030-01-31", "which is not date"),
+            (str, 5, "which is not str"),
+            (float, 1, ""),
+            (int, None, ""),
+            (int, object(), ""),
+            (Literal["a"], "a", ""),
+            (Sequence[int], (), ""),
+            (Decimal, 0, ""),
+            (Any, 0, ""),
+        ):
+
+            def f(a): ...  # type: ignore[no-untyped-def]
+
+            f.__annotations__["a"], f.__defaults__, f.__qualname__ = annotation, (default,), "f"
+            notes = self.notes(("/x", f))
+            self.assertEqual(len(notes), bool(note), (annotation, default))
+            self.assertIn(note, "".join(notes))
+
+
 class ErrorTests(SynchronousTestCase):
     """A bad table is refused when it is built; the message names the entry and the reason."""
 
@@ -195,6 +256,20 @@ class ErrorTests(SynchronousTestCase):
     def test_group(self) -> None:
         """A group that the function has no parameter for."""
         self.wrong((r"/(?P<a>)/(?P<other>)/", takes_a), "takes_a", "other")
+
+    def test_method_without_object(self) -> None:
+        self.wrong(
+            ("/x/", Unbound.method), "Unbound.method is a method without an object", "Unbound().method"
+        )
+        self.wrong(("/x/", wraps(Unbound.method)(lambda *args: {})), "Unbound.method")
+        Router([("/x/", Unbound().method), ("/y/", Unbound.static), (r"/(?P<self>)/", Unbound.method)])
+        Router([("/z/", free_with_self)])
+
+    def test_annotation_that_is_no_type(self) -> None:
+        def odd(a): ...  # type: ignore[no-untyped-def]
+
+        odd.__annotations__["a"] = object()
+        self.wrong(("/x/", odd), "odd: the annotation of a cannot be used")
 
     def test_methods(self) -> None:
         """Methods that are none."""

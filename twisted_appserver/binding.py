@@ -67,11 +67,16 @@ class Handler:
         except TypeError as error:
             raise TypeError(f"{self.name}: {error}") from None
         self.executor = "inline" if _on_reactor(function, self.signature, executor) else executor
-        self.note = ""  # what is worth a line in the log at the start
+        self.notes: list[str] = []  # each is worth a line in the log at the start
+        self._check_bound(groups)
         self.call_name = self.dict_name = ""  # of the parameters that receive the Call, or every variable
         self.dict_by_name = False  # whether the latter may also be a JSON object of its own name
         self.rest: Parameter | None = None  # **variables
-        self.parameters = self._plan(groups)
+        try:
+            self.parameters = self._plan(groups)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
+        self.notes += [f"{self.name}: {each.note}" for each in self.parameters if each.note]
         self.names = frozenset(parameter.name for parameter in self.parameters)
         unknown = set(groups) - self.names
         if unknown and not (self.rest or self.dict_name):
@@ -80,6 +85,19 @@ class Handler:
             raise TypeError(f"{self.name}{self.signature}: the group {objects[0]!r} is text, not an object")
         self.whole = self._whole(groups)
         self._prepare(groups)
+
+    def _check_bound(self, groups: Collection[str]) -> None:
+        """
+        @raise TypeError: when it is a method without the object that it needs.
+        """
+        first = next(iter(self.signature.parameters.values()), None)
+        *_, inner = layers(self.function)
+        owner, _, name = getattr(inner, "__qualname__", "").rpartition(".")
+        if first is None or first.name != "self" or first.name in groups or not inspect.isfunction(inner):
+            return
+        if owner and not owner.endswith("<locals>") and first.annotation is first.default is first.empty:
+            better = f"{owner.rpartition('.')[2]}().{name}"
+            raise TypeError(f"{owner}.{name} is a method without an object; use one of an object: {better}")
 
     def _prepare(self, groups: Collection[str]) -> None:
         """Find out what L{run} may leave out."""
@@ -138,7 +156,7 @@ class Handler:
             (only,) = fillable
             if only.annotation is only.default is only.empty and only.name not in groups:
                 self.dict_name, self.dict_by_name = only.name, False
-                self.note = (
+                self.notes.append(
                     f"{only.name} receives all variables as a dict, because {self.name} has no parameter for "
                     f"the group {min(groups)!r}; annotate it as dict, or name it after the group"
                 )

@@ -81,3 +81,11 @@ def resolve(function: Callable[..., Any] | str) -> Callable[..., Any]:
     if not callable(function):
         raise TypeError(f"{function!r} cannot be called")
     return function
+
+
+def unnamed_groups(regex: str) -> list[str]:
+    """A line about groups of a pattern that no parameter receives; nothing if there are none."""
+    compiled = re.compile(regex)
+    if compiled.groups == len(compiled.groupindex):
+        return []
+    return ["a group without a name is passed to no parameter; write (?P<name>...) or (?:...)"]

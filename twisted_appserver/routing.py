@@ -10,15 +10,16 @@ the order of the table, so that the first match wins, as if all had been tried.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any
 
 from twisted_appserver.binding import Handler
 from twisted_appserver.errors import HTTPError, PatternError
 from twisted_appserver.matching import compile_pattern, segments
-from twisted_appserver.patterns import Route, flatten, resolve
+from twisted_appserver.patterns import Route, flatten, resolve, unnamed_groups
 
+GROUP_NAME = re.compile(r"\(\?P<\w+>")
 INDEX = attrgetter("handler.index")
 NO_PATH = re.compile(r"\w(?![?*{])")  # what a pattern begins with that can match none
 
@@ -54,9 +55,24 @@ class _Entry:
         except Exception as error:  # an annotation may raise anything
             why = " ".join(str(error).split()) or repr(error)
             raise PatternError(f"{place} {route.regex!r}: {why}") from error
-        self.note = f"{place} {route.regex!r}: {self.handler.note}" if self.handler.note else ""
+        self.place = f"{place} {route.regex!r}"
+        self.notes = [*self.handler.notes, *unnamed_groups(regex)]
         self.match, self.regex = pattern.fullmatch, regex
         self.methods = frozenset(route.methods) | ({"HEAD"} if "GET" in route.methods else set())
+
+
+def _repeated(entries: Iterable[_Entry]) -> Iterator[str]:
+    """Lines about methods of entries that an earlier entry with the same pattern always answers."""
+    seen: dict[tuple[str, str], _Entry] = {}
+    for entry in entries:
+        regex = GROUP_NAME.sub("(", entry.regex)
+        earlier: dict[str, list[str]] = {}
+        for method in sorted(entry.methods):
+            first = seen.setdefault((regex, method), entry)
+            if first is not entry and not (method == "HEAD" and "GET" in entry.methods):
+                earlier.setdefault(first.place, []).append(method)
+        for place, methods in earlier.items():
+            yield f"{entry.place}: never reached by {', '.join(methods)}: {place} has the same pattern"
 
 
 class Router:
@@ -93,7 +109,10 @@ class Router:
     @property
     def notes(self) -> list[str]:
         """Lines about entries that work, but perhaps not as intended."""
-        return [entry.note for entry in self.entries if entry.note]
+        if not self.entries:
+            return ["url_patterns is empty: every request is answered with 404"]
+        own = [f"{entry.place}: {note}" for entry in self.entries for note in entry.notes]
+        return own + list(_repeated(self.entries))
 
     def match(self, method: str, path: str) -> tuple[Handler, dict[str, str]]:
         """

@@ -221,6 +221,13 @@ def head_start(
     return HeadStart(reactor, application, settings.workers or os.cpu_count() or 1)
 
 
+def summary(router: Router) -> str:
+    """The last line of C{--check}."""
+    routes, notes = len(router.handlers), len(router.notes)
+    found = f"{notes} note{'s' * (notes != 1)}" if notes else "nothing wrong"
+    return f"{routes} route{'s' * (routes != 1)}, {found}"
+
+
 def makeService(options: Options) -> AppService:
     """The service that the command line asks for."""
     from twisted.internet import reactor
@@ -238,9 +245,7 @@ def makeService(options: Options) -> AppService:
     if options["show-routes"]:
         print(routes(router))
     if options["check"]:
-        for note in router.notes:
-            print(note)
-        print(f"{len(router.handlers)} routes, nothing wrong")
+        print("\n".join([*router.notes, summary(router)]))
     if options["check"] or options["show-routes"]:
         sys.exit(0)
     return service

@@ -5,18 +5,22 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, MutableMapping
+from decimal import Decimal
 from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
 from twisted_appserver.conversions.annotations import bare
 from twisted_appserver.conversions.converters import converter_for
-from twisted_appserver.conversions.models import field_of
+from twisted_appserver.conversions.models import field_of, is_pydantic
 from twisted_appserver.conversions.unfit import Unfit
 from twisted_appserver.errors import HTTPError
 
 MAPPINGS = (dict, Mapping, MutableMapping)
-# What is a default in a class and nothing but an object in a signature.
+# Types whose values are written out in a signature, and the ones that are common for other types.
+LITERALS = (str, bytes, int, float, bool, list, tuple, set, dict)
+WIDER: dict[Any, tuple[type, ...]] = {float: (int,), complex: (int, float), Decimal: (int,), set: (tuple,)}
+# Defaults in a class, which are nothing but objects in a signature.
 FIELDS = (dataclasses.Field, type(msgspec.field()))
 
 
@@ -50,7 +54,10 @@ class Parameter:
         self.required = self.default is parameter.empty
         if self.type is Any and field is None:
             return
-        self.converter = converter_for(self.type, field)
+        try:
+            self.converter = converter_for(self.type, field)
+        except TypeError as error:
+            raise TypeError(f"the annotation of {self.name} cannot be used: {error}") from None
         if self.required and self.converter.unfillable:
             raise TypeError(f"no request can fill the parameter {parameter}")
         self.fields, self.exact = self.converter.fields, self.converter.exact
@@ -64,6 +71,16 @@ class Parameter:
         if self.default is inspect.Parameter.empty and not field.is_required():
             self.make_default = lambda: field.get_default(call_default_factory=True)
             self.default = field.get_default()
+
+    @property
+    def note(self) -> str:
+        """A line about a default of another type than the annotation; empty if it fits."""
+        if fits(self.default, self.type):
+            return ""
+        return (
+            f"the default of {self.name} is {self.default!r}, which is not {kind_of(self.type)}; "
+            "change the default or the annotation"
+        )
 
     def convert(self, value: Any, strict: bool, name: str | None = None) -> Any:
         """
@@ -79,6 +96,29 @@ class Parameter:
             return self._convert(value, strict)
         except Unfit as error:
             raise HTTPError(422, error.message(self.name if name is None else name)) from None
+
+
+def fits(default: Any, annotation: Any) -> bool:
+    """
+    Whether a default is of the annotated type, as far as a simple look shows. None and objects that only
+    mark a missing value are common, and fit.
+    """
+    if type(default) not in LITERALS:
+        return True
+    return any(_may_be(default, get_origin(kind) or kind) for kind in bare(annotation))
+
+
+def _may_be(value: Any, kind: Any) -> bool:
+    if kind in (Any, object) or not isinstance(kind, type) or is_pydantic(kind):
+        return True
+    try:
+        return isinstance(value, (kind, *WIDER.get(kind, ())))
+    except TypeError:  # a TypedDict or a Protocol
+        return True
+
+
+def kind_of(annotation: Any) -> str:
+    return annotation.__name__ if type(annotation) is type else str(annotation)
 
 
 def takes_all(parameter: inspect.Parameter) -> bool:
