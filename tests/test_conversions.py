@@ -954,7 +954,7 @@ class DictTests(ConversionTestCase):
         self.assertIn("variables receives all variables", "".join(handler.notes))
         self.assertIn("'n'", "".join(handler.notes))
         self.assertEqual(json.loads(call(find, {"n": "5"}, query="a=1").body), {"a": "1", "n": "5"})
-        self.assertEqual(Handler(find).note, "")
+        self.assertEqual(Handler(find).notes, [])
         self.assertEqual(self.detail(find, query="a=1"), "variables is missing")
 
     def test_group_without_parameter(self) -> None:

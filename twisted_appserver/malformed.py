@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from math import isfinite
+from reprlib import repr as short
 from typing import Any
 
 import msgspec
-
-from twisted_appserver.conversions.unfit import shown
 
 # The escapes in a text: a pair of surrogates, a lone one, or any other.
 ESCAPE = re.compile(
@@ -34,7 +33,7 @@ def _too_large(value: Any, path: str = "") -> Iterator[str]:
         yield path
     elif isinstance(value, dict):
         for name, each in value.items():
-            yield from _too_large(each, f"{path}.{name}" if name.isidentifier() else f"{path}[{shown(name)}]")
+            yield from _too_large(each, f"{path}.{name}" if name.isidentifier() else f"{path}[{short(name)}]")
     elif isinstance(value, list):
         for index, each in enumerate(value):
             yield from _too_large(each, f"{path}[{index}]")
