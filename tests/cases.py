@@ -65,6 +65,24 @@ def raises_http() -> dict[str, Any]:
     raise HTTPError(418, "short and stout", [("x-pot", "tea")])
 
 
+class NotFound(HTTPError):
+    def __init__(self, what: str) -> None:  # the mistake is that it does not call that of HTTPError
+        self.what = what
+
+
+class Unreadable:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def raises_unfinished_http() -> dict[str, Any]:
+    raise NotFound("x")
+
+
+def raises_unreadable_http() -> dict[str, Any]:
+    raise HTTPError(404, Unreadable())  # type: ignore[arg-type]
+
+
 def raises_bad_http() -> dict[str, Any]:
     raise HTTPError(400, "\ud800")
 
@@ -263,6 +281,8 @@ url_patterns = (
     (r"/raises_surrogate/", raises_surrogate),
     (r"/raises_http/", raises_http),
     (r"/raises_bad_http/", raises_bad_http),
+    (r"/raises_unfinished_http/", raises_unfinished_http),
+    (r"/raises_unreadable_http/", raises_unreadable_http),
     (r"/raises_headers/", raises_headers),
     (r"/raises_none_header/", raises_none_header),
     (r"/exits/", exits),
@@ -364,6 +384,8 @@ CASES = (
     Case("/returns/bad_reply/", 500, FAULT),
     Case("/returns/bad_status/", 500, FAULT),
     Case("/raises_bad_http/", 500, FAULT),
+    Case("/raises_unfinished_http/", 500, FAULT),
+    Case("/raises_unreadable_http/", 500, FAULT),
     Case("/raises_none_header/", 500, FAULT),
     Case("/returns/none_header/", 500, FAULT),
     Case("/returns/bool_header/", 500, FAULT),

@@ -209,6 +209,8 @@ CASES = (
     # Who may ask.
     HTTPCase("GET", "/echo/1/", 200, {"a": "1"}, host="127.0.0.1:8080"),
     HTTPCase("GET", "/echo/1/", 200, {"a": "1"}, host="[::1]:65535"),
+    HTTPCase("GET", "/echo/1/", 200, {"a": "1"}, host="localhost:"),
+    HTTPCase("GET", "/echo/1/", 200, {"a": "1"}, host="localhost.:8080"),
     *(HTTPCase("GET", "/echo/1/", 400, {"detail": "Host"}, host=host) for host in (
         "", " ", "a b", "localhost:99999", "localhost:65536", "localhost:a", "a,b", "user@localhost", "[::1",
         "localhost/", "http://localhost", "b\u00fccher",

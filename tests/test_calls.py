@@ -708,6 +708,13 @@ class ProblemTests(SynchronousTestCase):
 
 
 class HeadersTests(SynchronousTestCase):
+    def test_repeated_headers_are_joined(self) -> None:
+        """With commas; cookies, which a proxy may have split, with semicolons."""
+        pairs = ((b"cookie", b"a=1"), (b"accept", b"x"), (b"cookie", b"b=2"), (b"accept", b"y"))
+        self.assertEqual(
+            Call("GET", "/", raw_headers=pairs).headers, {"cookie": "a=1; b=2", "accept": "x, y"}
+        )
+
     def test_joined(self) -> None:
         """Repeated headers are joined with commas (RFC 9110, section 5.3)."""
         made = Call("GET", "/", raw_headers=((b"a", b"1"), (b"b", b"\xe4"), (b"a", b"2")))

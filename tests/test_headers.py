@@ -8,8 +8,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_appserver import headers
 from twisted_appserver.headers import sendable
-from twisted_appserver.heads import beginnings
+from twisted_appserver.heads import Beginnings, beginnings
 from twisted_appserver.statuses import TITLES, title
 
 
@@ -25,6 +26,19 @@ class Header(str, enum.Enum):  # noqa: UP042 - str() of a StrEnum is its value, 
 
 
 class SendableTests(SynchronousTestCase):
+    def test_large_headers_are_not_remembered(self) -> None:
+        """Headers of any size can be sent, but only small ones are kept in memory."""
+        made = Beginnings()
+        made.refresh()
+        before = headers._checked.cache_info().currsize
+        for number in range(10):
+            found = sendable({"X-A": f"{number}" + "a" * 5000})
+            self.assertEqual(len(found[0][1]), 5001)
+            self.assertIn(found[0][1], made[200, found, False])
+        self.assertEqual(headers._checked.cache_info().currsize, before)
+        self.assertEqual(len(made), 0)
+        self.assertRaises(ValueError, sendable, {"X-A": "a" * 5000 + "\n"})
+
     def test_values(self) -> None:
         """Names and values are str, bytes or int, of subclasses too; a list sends several headers."""
         for given, sent in (
@@ -142,8 +156,8 @@ class NosniffTests(SynchronousTestCase):
         name = "x-content-type-options"
         beginnings.refresh()
         given: tuple[Any, ...] = ((), ((name, "other"),), (("content-type", "text/html"),))
-        for headers in given:
+        for each in given:
             for empty in (True, False):
-                head = beginnings[200, headers, empty]
+                head = beginnings[200, each, empty]
                 self.assertEqual(head.lower().count(name), 1)
-                self.assertIn("other" if dict(headers).get(name) else "nosniff", head)
+                self.assertIn("other" if dict(each).get(name) else "nosniff", head)

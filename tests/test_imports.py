@@ -20,7 +20,7 @@ OPTIONAL += ("annotated_types", "swagger_ui")
 LEVELS = (
     "shadowing errors readiness malformed variables conversions hub private_files children statuses headers"
     " remedies",
-    "calls binding options matching regex_graph regex_safety parts encoding events",
+    "calls forked binding options matching regex_graph regex_safety parts encoding events",
     "heads results patterns targets application passwords origins proxies",
     "routing guard access listening",
     "executors deadlines keepalive overload hints",

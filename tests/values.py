@@ -197,6 +197,7 @@ SENT: dict[str, tuple[Callable[[], Any], Any]] = {
 }  # fmt: skip
 REFUSED: dict[str, Callable[[], Any]] = {
     # Results as a whole.
+    "key_that_is_a_tuple": lambda: {(1, 2): 1},
     "none": lambda: None,
     "text": lambda: "text",
     "name": lambda: Name("text"),

@@ -81,11 +81,15 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers by their name in lower case; a repeated one is joined with commas (RFC 9110, 5.3)."""
+        """
+        The headers by their name in lower case. A repeated one is joined with commas (RFC 9110, section 5.3);
+        cookies are joined with semicolons (RFC 9113, section 8.2.3).
+        """
         found: dict[str, str] = {}
         for raw_name, raw_value in self.raw_headers:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            found[name] = f"{found[name]}, {value}" if name in found else value
+            joint = "; " if name == "cookie" else ", "
+            found[name] = f"{found[name]}{joint}{value}" if name in found else value
         return found
 
     @property

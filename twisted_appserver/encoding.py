@@ -54,6 +54,8 @@ CONVERSIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (os.PathLike, os.fspath),
 )
 TABLE = ("keys", "columns")  # has what is not just a list of items, such as a DataFrame of pandas or polars
+CONTAINERS = (tuple, frozenset, list, set, dict)  # msgspec knows them as values, so here they are keys
+TIMES = {"M": "datetime64[us]", "m": "timedelta64[us]"}
 PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
 
 
@@ -68,18 +70,32 @@ def plain(value: Any) -> Any:
     if value is None or kind is bool:  # only as a key
         return json.dumps(value)
     if hasattr(kind, "model_dump"):  # asked for what JSON has, where it is pydantic's own
-        return value.model_dump(**{"mode": "json"} if hasattr(kind, "__pydantic_serializer__") else {})
+        pydantic = hasattr(kind, "__pydantic_serializer__")
+        return value.model_dump(**{"mode": "json", "by_alias": True} if pydantic else {})
+    if kind in CONTAINERS:
+        raise TypeError(f"the key {short(value)} ({kind.__name__}) has no equivalent in JSON")
     for base, convert in CONVERSIONS:
         if isinstance(value, base):
             return convert(value)
     if isinstance(value, Sequence) and hasattr(kind, "keys"):  # a sqlite3.Row
         return dict(value)
+    if getattr(getattr(value, "dtype", None), "kind", "") in TIMES:
+        return _times(value)
     for method in ("tolist", "item"):
         if hasattr(kind, method):
             return getattr(value, method)()
     if isinstance(value, Collection) and not any(hasattr(kind, name) for name in TABLE):
         return list(value)
     raise TypeError(f"{short(value)} ({type(value).__name__}) has no equivalent in JSON")
+
+
+def _times(value: Any) -> Any:
+    """Times of numpy or pandas as those of the standard library, which has no nanoseconds."""
+    found = value.astype(TIMES[value.dtype.kind])
+    found = (found.tolist if hasattr(found, "tolist") else found.item)()
+    if found is None or (isinstance(found, list) and None in found):
+        raise ValueError(f"{short(value)} is not a time, and JSON has no NaT")
+    return found
 
 
 _json = msgspec.json.Encoder(enc_hook=plain).encode

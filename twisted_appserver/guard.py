@@ -107,7 +107,7 @@ class Guard:
         site = fields.get(b"sec-fetch-site", b"")
         if host and b"*" not in self._hosts:
             found = HOST.fullmatch(host)
-            if found is None or found[1].lower() not in self._hosts:
+            if found is None or found[1].lower().removesuffix(b".") not in self._hosts:
                 shown = host.decode("latin-1")
                 raise HTTPError(
                     421, f"this service does not answer for {shown!r}; --allow-host names further hosts"

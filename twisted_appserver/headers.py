@@ -12,6 +12,8 @@ VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e
 OURS = frozenset(("connection", "content-length", "date", "transfer-encoding", "x-request-id"))
 ALLOWED = "give str, bytes or int, or a list of these for several headers of this name"
 
+KEPT = 1024  # characters of values up to which headers are remembered
+
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -60,13 +62,19 @@ def _text(value: Any) -> str | None:
     return value.decode("latin-1") if isinstance(value, bytes) else None
 
 
-@lru_cache(1024)
 def checked(headers: Headers) -> Headers:
     """
-    These headers, if they can be sent. The result is remembered.
+    These headers, if they can be sent. The result is remembered, unless they are large.
 
     @raise ValueError: as L{sendable}.
     """
+    if sum([len(value) for _, value in headers]) > KEPT:
+        return _checked.__wrapped__(headers)
+    return _checked(headers)
+
+
+@lru_cache(1024)
+def _checked(headers: Headers) -> Headers:
     for name, value in headers:
         if name in OURS:
             raise ValueError(f"the header {name!r}: {value!r} cannot be sent: the server sets {name} itself")

@@ -9,6 +9,7 @@ from twisted.web.http import datetimeToString
 from twisted_appserver.statuses import title
 
 MOST = 1024  # that are kept
+KEPT = 2048  # characters up to which one is kept
 NOSNIFF = ("x-content-type-options", "nosniff")  # in every response (Fetch, section 3.6)
 Key = tuple[int, tuple[tuple[str, str], ...], bool]  # status and headers of a reply, and whether it is empty
 
@@ -41,7 +42,9 @@ class Beginnings(dict[Key, str]):
         if NOSNIFF[0] not in given:
             lines.append(f"{NOSNIFF[0].title()}: {NOSNIFF[1]}\r\n")
         first = f"HTTP/1.1 {status} {title(status)}"
-        made = self[key] = "".join((first, self._date, *lines))
+        made = "".join((first, self._date, *lines))
+        if len(made) <= KEPT:
+            self[key] = made
         return made
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
-from twisted_appserver.remedies import remedy
+from twisted_appserver import forked
+from twisted_appserver.calls import CURRENT
+from twisted_appserver.remedies import shown
 
 EMPTY = 1000  # empty parts before the first that is not, as many as are waited for
 
@@ -43,6 +44,7 @@ class Parts:
                 if data := next(self):
                     self._ahead.append(data)
                     break
+        _leave_child()
 
     def __iter__(self) -> Parts:
         return self
@@ -61,11 +63,15 @@ class Parts:
     def _make(self, may: Callable[[], bool], send: Callable[[bytes], object]) -> str | None:
         try:
             while may():
-                if data := next(self):
+                data = next(self)
+                _leave_child()
+                if data:
                     send(data)
         except StopIteration:
+            _leave_child()
             return self._closed("")
         except BaseException as error:
+            _leave_child(error)
             self._error = error
             return self._closed(shown(error))
         return None
@@ -98,9 +104,7 @@ class Parts:
         getattr(self._items, "close", bool)()
 
 
-def shown(error: BaseException) -> str:
-    """The traceback of an exception, with what to do about it where that is known."""
-    text = "".join(traceback.format_exception(error))
-    if advice := remedy(error):
-        text = f"{text.rstrip()} ({advice})\n"
-    return text.encode("utf-8", "backslashreplace").decode()
+def _leave_child(error: BaseException | None = None) -> None:
+    """End this process if a step of the generator has forked it."""
+    if forked.child_of is not None and CURRENT.get() is forked.child_of:
+        forked.leave(error)

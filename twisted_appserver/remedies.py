@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 
 REMEDIES: tuple[tuple[str, str, str], ...] = (  # the exception's class, a part of its message, what to do
     (
@@ -51,9 +52,21 @@ REMEDIES: tuple[tuple[str, str, str], ...] = (  # the exception's class, a part 
 )
 
 
+def shown(error: BaseException) -> str:
+    """The traceback of an exception, with what to do about it where that is known."""
+    text = "".join(traceback.format_exception(error))
+    if advice := remedy(error):
+        text = f"{text.rstrip()} ({advice})\n"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def remedy(error: BaseException) -> str:
     """What to do about an exception; empty if there is nothing to add to its message."""
+    try:
+        message = str(error)
+    except BaseException:  # a class of the user's own may raise anything here
+        return ""
     for name, pattern, text in REMEDIES:
-        if type(error).__name__ == name and re.search(pattern, str(error)):
+        if type(error).__name__ == name and re.search(pattern, message):
             return text
     return ""

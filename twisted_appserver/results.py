@@ -7,10 +7,7 @@ processes and clusters share each line of it, and the reactor only copies bytes.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from contextvars import Context
 from reprlib import repr as short
 from types import CoroutineType
@@ -18,12 +15,13 @@ from typing import Any
 
 import msgspec
 
-from twisted_appserver import events
+from twisted_appserver import events, forked
 from twisted_appserver.calls import CURRENT, Call, Reply
 from twisted_appserver.encoding import encode as as_json
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.headers import Headers, sendable
-from twisted_appserver.parts import Parts, raw, shown
+from twisted_appserver.parts import Parts, raw
+from twisted_appserver.remedies import shown
 from twisted_appserver.statuses import title
 
 LINES = "application/x-ndjson"
@@ -89,6 +87,8 @@ def _finish(reply: Reply, name: str) -> Reply:
         raise ValueError(f"{name} returned the status {status!r}, not 200 to 599")
     headers = _headers(reply.headers, f"{name} returned a Reply")
     body, kind = b"" if reply.body is None else reply.body, ""
+    if isinstance(body, bytearray | memoryview):
+        body = bytes(body)
     if isinstance(body, bytes):
         kind = "application/octet-stream" if body else ""
     elif isinstance(body, str):
@@ -106,39 +106,14 @@ def _finish(reply: Reply, name: str) -> Reply:
     return Reply(body, int(status), headers, "")
 
 
-_forked: Call | None = None  # whose function forked, where this process is its child
-
-
-def _in_child() -> None:
-    global _forked
-    _forked = CURRENT.get()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_in_child)
-
-
-def _leave(error: BaseException | None = None) -> None:
-    """The function has ended in a child that it forked: that must not go on serving, as the parent does."""
-    status: Any = 0 if error is None else shown(error)
-    if isinstance(error, SystemExit):
-        status = error.code or 0
-    with suppress(Exception):  # it may have closed or replaced them
-        if not isinstance(status, int):
-            print(status, file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(status & 0xFF if isinstance(status, int) else 1)
-
-
 def encode(result: Any, call: Call) -> Reply:
     """
     The reply that a function's result makes.
 
     @raise Exception: when it is nothing that can be sent; a fault of the function.
     """
-    if call is _forked:
-        _leave()
+    if call is forked.child_of:
+        forked.leave()
     if type(result) is dict:
         return Reply(as_json(result), 200, (), "")  # plain text, unlike the default, is quick in a frame
     if isinstance(result, Reply):
@@ -153,8 +128,8 @@ def encode(result: Any, call: Call) -> Reply:
 
 def fault(error: BaseException, call: Call) -> Reply:
     """The reply to a call whose function raised C{error}: what it said on purpose, or a 500."""
-    if call is _forked:
-        _leave(error)
+    if call is forked.child_of:
+        forked.leave(error)
     if isinstance(error, HTTPError):
         try:
             source = f"{call.handler.name} raised an HTTPError"
@@ -162,7 +137,7 @@ def fault(error: BaseException, call: Call) -> Reply:
                 raise ValueError(f"{source} with the status {error.status!r}, not 400 to 599")
             headers = _headers(error.headers, source)
             return problem(HTTPError(int(error.status), str(error.detail), headers), call.request_id)
-        except (TypeError, ValueError) as wrong:
+        except BaseException as wrong:  # a class of the user's own may raise anything when it is read
             error = wrong
     reply = problem(
         HTTPError(500, "the function failed; the log says why under this instance"), call.request_id

@@ -10,10 +10,10 @@ from twisted_appserver.calls import Call
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.variables import given_id, preference
 
-# A name or an address, perhaps with a port up to 65535.
+# A name or an address, perhaps with a port up to 65535, which may be empty (RFC 3986, section 3.2.3).
 HOST = re.compile(
     rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
-    rb"(?::(?:[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+    rb"(?::(?:[0-9]{0,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
 )
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
 # RFC 3986: no control characters, no fragment, and in the path a % only before two hexadecimal digits. Forms

@@ -64,7 +64,25 @@ class ClientCase(SynchronousTestCase):
         return queue
 
 
+class Interrupted(BaseException):
+    pass
+
+
 class QueueTests(ClientCase):
+    def test_interrupted_get_gets_nothing(self) -> None:
+        """A get that is interrupted, as by Ctrl-C, leaves the line at once: the next get has the item."""
+
+        def interrupt(*_: object) -> None:
+            raise Interrupted
+
+        queue = self.queue(lease=60)
+        before = signal.signal(signal.SIGALRM, interrupt)
+        self.addCleanup(signal.signal, signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        self.assertRaises(Interrupted, queue.get)
+        queue.put("item")
+        self.assertEqual(queue.get(timeout=20), "item")
+
     def test_items(self) -> None:
         """Items of every kind go in and come out."""
         queue = self.queue(name="Grüße, 100 % Welt?")

@@ -186,6 +186,25 @@ def forked() -> dict[str, Any]:
     return {"status": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}
 
 
+@use(PROCESSES, "`os.fork` in a generator", [{"n": 0}, {"n": 1, "status": 0}])
+def forked_in_generator() -> Iterator[dict[str, Any]]:
+    """The child ends at the next `yield`, or where the generator ends."""
+    yield {"n": 0}
+    child = os.fork()
+    if not child:
+        yield {"n": -1}
+    yield {"n": 1, "status": os.waitpid(child, 0)[1]}
+
+
+@use(PROCESSES, "`os.fork` before the first item of a generator", [{"status": 0}])
+def forked_before_items() -> Iterator[dict[str, Any]]:
+    """Likewise."""
+    child = os.fork()
+    if not child:
+        yield {"n": -1}
+    yield {"status": os.waitpid(child, 0)[1]}
+
+
 @use(
     PROCESSES,
     "`signal.signal`",
@@ -459,6 +478,15 @@ def numpy_array() -> dict[str, Any]:
     import numpy
 
     return {"values": numpy.arange(3).tolist()}
+
+
+@use(RESULTS, "NumPy times", {"at": "2020-01-02T03:04:05.123456", "days": ["2020-01-02T00:00:00"]}, "numpy")
+def numpy_times() -> dict[str, Any]:
+    """With microseconds, as `datetime` has them; `NaT` is refused like NaN."""
+    import numpy
+
+    at = numpy.datetime64("2020-01-02T03:04:05.123456789")
+    return {"at": at, "days": numpy.array(["2020-01-02"], "datetime64[D]")}
 
 
 @use(RESULTS, "pandas", {"rows": [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]}, "pandas")

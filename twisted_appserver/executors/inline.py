@@ -19,7 +19,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_appserver import events
+from twisted_appserver import events, forked
 from twisted_appserver.calls import CURRENT, Call, Reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, Job
@@ -110,6 +110,8 @@ class InlineExecutor:
             awaited = context.run(go_on, came)
             while not isinstance(awaited, Deferred):  # whatever else is yielded comes back, as in Twisted
                 awaited = context.run(coroutine.send, awaited)
+            if call is forked.child_of:
+                forked.leave()
             return partial(self._await, awaited, coroutine, context)
         except StopIteration as end:
             try:

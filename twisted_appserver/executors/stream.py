@@ -21,7 +21,8 @@ from twisted_appserver.calls import Reply
 from twisted_appserver.events import EVENTS, FINISHED
 from twisted_appserver.executors.interface import Job
 from twisted_appserver.executors.source import RETURN, WINDOW, cost
-from twisted_appserver.parts import Parts, shown
+from twisted_appserver.parts import Parts
+from twisted_appserver.remedies import shown
 from twisted_appserver.results import fault
 
 SHARE = 0.002  # seconds for which a generator may keep the reactor from other work

@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import ssl
+import struct
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from .forks import watch
 from .requests import read_address, retry_after
 
+LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # no time, for SO_LINGER
 LONGEST = 1e6  # seconds that are waited for a byte, whatever is asked: a socket does not take any number
 
 
@@ -92,6 +94,14 @@ class Connection:
     def close(self) -> None:
         self._file.close()
         self._socket.close()
+
+    def reset(self) -> None:
+        """
+        Have C{close} reset the connection. The server notices this at once, whereas it must expect that a
+        client which has closed its connection in the usual way still reads.
+        """
+        with suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
 
     def abandon(self) -> None:
         """
@@ -198,6 +208,9 @@ class Pool:
             return status, answer, wait
         except ValueError as error:
             raise AnswerError(f"the answer is no HTTP: {error}") from error
+        except BaseException:
+            connection.reset()
+            raise
         finally:
             if keep:
                 self._idle.append(connection)
