@@ -268,9 +268,9 @@ class KnownTests(SynchronousTestCase):
         self.site = AppSite(AppResource(dispatcher, max_body=settings.max_body), self.clock, settings)
         feed = HTTPChannel._feed
 
-        def counted(channel: HTTPChannel, data: bytes) -> None:
+        def counted(channel: HTTPChannel, data: bytes, begin: int = 0) -> None:
             self.parsed += 1
-            feed(channel, data)
+            feed(channel, data, begin)
 
         self.patch(HTTPChannel, "_feed", counted)
 

@@ -346,6 +346,58 @@ class MemoryTests(UnfinishedTestCase):
             found = [each.status for each in answers(transport.value())]
             self.assertEqual((name, found, transport.disconnecting), (name, [200, 503], True))
 
+    def test_small_waiting_requests(self) -> None:
+        """Requests that wait for their turn take little more than their bytes, however small they are."""
+        get = b"GET / HTTP/1.1\r\nHost:[::1]\r\n\r\n"
+        post = b"POST / HTTP/1.1\r\nHost:[::1]\r\nContent-Length:1\r\n\r\nx"
+        chunked = b"POST / HTTP/1.1\r\nHost:[::1]\r\nTransfer-Encoding:chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+        for name in CHANNELS:
+            for one in (get, post, chunked, b"\r\n" + get, post[:-1].replace(b":1", b":9") + get):
+                later = Later()
+                self.guard.ask(later)
+                data = one * 3000
+                taken = self.memory(name, data[:65_536])
+                self.assertLess(taken, 82_000, (name, one))
+
+    def test_small_waiting_requests_count(self) -> None:
+        """They count as soon as they have arrived, and no longer when they are answered."""
+        for name, connection, transport in self.connections(max_bodies=50_000, max_body=1_000):
+            later = Later()
+            self.guard.ask(later)
+            data = (request("POST", "/x", b"ab") + request("POST", "/x", b"abc")) * 1000
+            self.send(connection, data[:40_000])
+            held = connection.site.unfinished.held
+            self.assertTrue(39_000 < held < 41_000, (name, held))
+            if name == "llhttp":
+                self.assertEqual(transport.producerState, "paused")
+            self.send(connection, data[40_000:60_000])
+            later.asked[0].callback("alice")
+            settle(self.clock)
+            found = [each.status for each in answers(transport.value())]
+            self.assertEqual((name, found, transport.disconnecting), (name, [200, 503], True))
+            self.assertEqual(connection.site.unfinished.held, 0)
+
+    def test_waiting_requests_are_answered(self) -> None:
+        """All that wait are answered, in order, and then nothing is held."""
+        sizes = [0, 1, 2, 300, 0, 0, 7] * 40
+        bodies = [b"\r\n\r\n"[: size % 5] + b"x" * (size - size % 5) for size in sizes]
+        plain = [request("POST", "/x", body) for body in bodies]
+        chunked = [
+            request("POST", "/x", headers=(CHUNKED,))
+            + b"%x\r\n%b\r\n" % (len(body), body) * bool(body)
+            + b"0\r\n\r\n"
+            for body in bodies
+        ]
+        mixed = [pair[number % 2] for number, pair in enumerate(zip(plain, chunked, strict=True))]
+        for data in map(b"".join, (plain, chunked, mixed)):
+            for step in (len(data), 1009):
+                for name, connection, transport in self.connections():
+                    for at in range(0, len(data), step):
+                        self.send(connection, data[at : at + step])
+                    found = [each.json["size"] for each in answers(transport.value())]
+                    self.assertEqual((name, found), (name, [len(body) for body in bodies]))
+                    self.assertEqual(connection.site.unfinished.held, 0)
+
     def test_longest_body(self) -> None:
         """A body is measured while it arrives."""
         for name, connection, transport in self.connections(max_body=1_000):

@@ -3,9 +3,10 @@
 Strategy: llhttp parses whatever has arrived, and its callbacks gather one message at a time. A message
 for the application becomes a L{Call} and never meets C{twisted.web}'s Request; for any other resource an
 ordinary Request is driven, and all that follows from it (producers, headers, C{requestDone}) is inherited.
-One message is in the works at a time, so that answers leave in order; what arrives meanwhile is kept up
-to a bound, and then the transport is paused. llhttp leaves some checks to its caller: these stand in
-L{HTTPChannel.on_headers_complete}, and limits are checked wherever bytes are counted.
+One message is in the works at a time, so that answers leave in order. What arrives meanwhile is kept
+unparsed, since a parsed message takes many times its bytes; beyond a bound the transport is paused. llhttp
+leaves some checks to its caller: these stand in L{HTTPChannel.on_headers_complete}, and limits are checked
+wherever bytes are counted.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ ONCE = {b"expect", b"prefer", b"x-request-id"}  # headers of messages that must 
 END = b"\r\n\r\n"  # of a head
 UNKNOWN: tuple[Any, int] = (None, -1)
 KNOWN = 1024  # header sections that are remembered, and the bytes that each may have
-PIECE = 16384  # bytes that llhttp gets at once, so that few pipelined messages are parsed before their turn
+PIECE = 16384  # bytes that llhttp gets at once, at most
 OVERHEAD = 65536  # bytes of chunk headers that a body may have, besides 8 for each of its own
 CONNECTION = ("Connection: close\r\n", "Connection: keep-alive\r\n")  # whether it is kept
 SINGLE = (b"host", b"content-length", b"transfer-encoding")
@@ -87,7 +88,7 @@ class HTTPChannel(Counted):
     _unsent = 0  # bytes that the client had not taken at the last look
     _open = False  # whether llhttp has a part of a message
     _plain = b""  # what has arrived, if its message may be one whose headers are worth remembering
-    _parsed = 0  # bytes of the messages that wait for their turn
+    _used = 0  # bytes of C{_dataBuffer[0]} that were parsed already
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,13 +136,21 @@ class HTTPChannel(Counted):
             return
         self._feed(data)
         if self._messages:
-            self._parsed = min(len(data), PIECE)
             self._advance()
+        if self._dataBuffer:
+            self._restrain()
 
     def _keep_for_later(self, data: bytes) -> None:
+        if self._used:
+            self._dataBuffer[0] = self._dataBuffer[0][self._used :]
+            self._used = 0
         self._dataBuffer.append(data)
         self._coalesce()
-        if self._parsed + len(self._dataBuffer[0]) > self._optimisticEagerReadSize:
+        self._restrain()
+
+    def _restrain(self) -> None:
+        """Count what waits for its turn, and read no more while that is much."""
+        if len(self._dataBuffer[0]) - self._used > self._optimisticEagerReadSize:
             self._networkProducer.pauseProducing()
         self._account()
 
@@ -188,7 +197,7 @@ class HTTPChannel(Counted):
         """Remember the headers of the message that has just been parsed, if it came alone and plain."""
         data, self._plain = self._plain, b""
         start, end = data.find(b"\r\n") + 2, data.find(b"\r\n\r\n") + 4
-        plain = self._keep and not (self._old or self._chunked or ONCE & dict(headers).keys())
+        plain = self._keep and not (self._old or self._length is None or ONCE & dict(headers).keys())
         if (
             plain
             and end + length == len(data)
@@ -199,9 +208,43 @@ class HTTPChannel(Counted):
                 self.site.known.clear()
             self.site.known[data[start:end]] = (headers, length)
 
-    def _feed(self, data: bytes) -> None:
-        while data and not self._deaf:
-            piece, data = data[:PIECE], data[PIECE:]
+    def _go_on(self, application: AppResource | None) -> None:
+        """Begin or parse the next message of what has been kept."""
+        data, begin = bytes(self._dataBuffer[0]), self._used
+        end = -1 if self._open or application is None else data.find(END, begin)
+        known = False
+        if application is not None and end >= 0:
+            end += len(END)
+            self._set_aside(data, end)
+            known = self._take_known(data[begin:end], application)
+        if not known:
+            self._set_aside(data, len(data))
+            self._feed(data, begin)
+        if not (self._dataBuffer or self._closing):
+            self._networkProducer.resumeProducing()
+
+    def _set_aside(self, data: bytes, used: int) -> None:
+        """Keep what follows the first bytes for later."""
+        rest = used < len(data)
+        self._dataBuffer[:] = [data] if rest else []
+        self._used = used if rest else 0
+
+    def _end(self, data: bytes, begin: int) -> int:
+        """
+        How far to parse: little more than one complete message. A head ends with an empty line, and so does a
+        body in chunks. What is followed by no such line has no further message, and is parsed at once.
+        """
+        if self._in_body and self._length is not None:
+            return min(begin + self._length - self._received, begin + PIECE)
+        end = data.find(END, begin) + len(END)
+        if end < len(END) or data.find(END, end) < 0:
+            end = len(data)
+        return min(end, begin + PIECE)
+
+    def _feed(self, data: bytes, begin: int = 0) -> None:
+        while begin < len(data) and not self._deaf:
+            end = self._end(data, begin)
+            piece, begin = data[begin:end], end
             self._raw += len(piece)
             if not (piece.isascii() or (self._open and not self._in_line)):
                 piece = self._quote(piece)
@@ -209,7 +252,7 @@ class HTTPChannel(Counted):
             try:
                 self._parser.feed_data(piece)
             except HttpParserUpgrade as upgrade:  # which we ignore (RFC 9110, section 7.8)
-                data = piece[upgrade.args[0] :] + data
+                data, begin = piece[upgrade.args[0] :] + data[end:], 0
                 if self._offered:
                     data = self._without_upgrade() + data
             except HttpParserError as error:
@@ -218,11 +261,12 @@ class HTTPChannel(Counted):
                 return
             if self._open:
                 self._in_line = b"\n" not in (piece if begun else piece.lstrip(b"\r\n")) and self._in_line
-                self._unfinished()
-            if data and (self._messages or self._checking) and not self._deaf:
-                self._dataBuffer.append(data)
+                if begin >= len(data) or not self._in_body:
+                    self._unfinished()
+            if begin < len(data) and (self._messages or self._checking) and not self._deaf:
+                self._set_aside(data, begin)
                 break
-        if self._open or self._held:
+        if self._open or (self._held and not self._dataBuffer):
             self._account()
 
     def _quote(self, piece: bytes) -> bytes:
@@ -329,8 +373,7 @@ class HTTPChannel(Counted):
                     self._fail(400, f"more than one {name.decode()}")
         if self.application is not None:
             self._check(check_host, fields.get(b"host"), not self._old)
-        length = self._check_length(fields)
-        self._chunked = length is None
+        self._length = length = self._check_length(fields)
         self._offered = length != 0 and self._parser.should_upgrade()
         if self._offered:
             if b"upgrade" not in fields:
@@ -416,10 +459,7 @@ class HTTPChannel(Counted):
             if self._messages:
                 self._messages.popleft()()
             elif self._dataBuffer and not self._checking:
-                data = b"".join(self._dataBuffer)
-                self._dataBuffer.clear()
-                self._networkProducer.resumeProducing()
-                self._feed(data)
+                self._go_on(self.application)
             else:
                 if self._half_closed and not self._checking:
                     self.loseConnection()
@@ -534,7 +574,7 @@ class HTTPChannel(Counted):
         if call is None:
             call = Call("", "", raw_headers=tuple(self._headers), client=self._client)
         self._begin()
-        self._dataBuffer.clear()
+        self._set_aside(b"", 0)
         self._messages.append(partial(self._send_refusal, error, call))
         if not self._handlingRequest:
             self._advance()

@@ -172,6 +172,8 @@ MUTATIONS = (
              "test_unfinished.MemoryTests.test_together"),
     Mutation("channel.py", "                self._check_head(self.application)", "                pass",
              "test_unfinished.HeadTests.test_without_a_token"),
+    Mutation("channel.py", "            piece, begin = data[begin:end], end", "            end = begin + PIECE\n            piece, begin = data[begin:end], end",
+             "test_unfinished.MemoryTests.test_small_waiting_requests"),
     Mutation("channel.py", "            self._checking = True", "            pass", "test_unfinished.PasswordTests.test_right"),
     Mutation("channel.py", "        elif self._open:\n", "        elif False:\n",
              "test_unfinished.StallTests.test_body_stalls"),
