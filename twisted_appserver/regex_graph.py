@@ -7,7 +7,8 @@ Sets are bit masks over sample characters: every character that the expression n
 selection of others.
 
 What this model ignores makes it larger than the truth, never smaller: lookarounds and boundaries always
-hold, an atomic group is an ordinary one, and a backreference matches any text.
+hold, and a backreference matches any text. An atomic group keeps its ways, but they are marked: it commits to
+its first match, so that no two of them are tried from one place.
 """
 
 from __future__ import annotations
@@ -37,23 +38,29 @@ class Graph:
     """
     The automaton of an expression.
 
-    @param regex: must be a valid one.
+    @param regex: must be a valid one, or a part of a parsed one.
+    @param flags: of the expression that the part is from.
     @ivar reads: for each node the mask of the characters that it reads; 0 if it reads none.
+    @ivar groups: for each node the number of the outermost atomic group around it; 0 if there is none.
+    @ivar atomic: the contents of atomic groups. A matcher tries their ways before it leaves them.
     @ivar choices: how many places let the matcher choose, with repetitions written out.
     @raise TooComplexError: when it has what cannot be modelled.
     """
 
-    def __init__(self, regex: str) -> None:
-        tree = parser.parse(regex)
+    def __init__(self, regex: Any, flags: int = 0) -> None:
+        tree = parser.parse(regex) if isinstance(regex, str) else regex
         self._samples = sorted({*COMMON, *_named(tree)})
         self._all = (1 << len(self._samples)) - 1
         self._depth = 0  # endless repetitions around the current item
         self.reads: list[int] = []
+        self.groups: list[int] = []
+        self._group_now = self._last_group = 0
+        self.atomic: list[tuple[Any, int]] = []
         self._edges: list[list[tuple[int, int]]] = []  # to which nodes, and which characters may follow
         self._loops: set[int] = set()  # where endless repetitions begin
         self.choices = 0
         self._build = self._table()
-        self._sequence(tree, self._node(), tree.state.flags)
+        self._sequence(tree, self._node(), flags or tree.state.flags)
 
     def _table(self) -> dict[Any, Any]:
         """What builds each kind of item; C{None} for those that read one character."""
@@ -63,8 +70,8 @@ class Graph:
                 [value[1], value[2] or []], node, flags
             ),
             codes.SUBPATTERN: self._group,
-            codes.ATOMIC_GROUP: self._sequence,
-            codes.POSSESSIVE_REPEAT: lambda value, node, flags: self._repeat(value, node, flags, True),
+            codes.ATOMIC_GROUP: self._commit,
+            codes.POSSESSIVE_REPEAT: self._possessive,
             codes.AT: lambda value, node, flags: node,
             codes.FAILURE: lambda value, node, flags: self._node(),
             codes.GROUPREF: self._reference,
@@ -76,6 +83,7 @@ class Graph:
 
     def _node(self, reads: int = 0) -> int:
         self.reads.append(reads)
+        self.groups.append(self._group_now)
         self._edges.append([])
         if len(self.reads) > 10 * LARGEST:
             raise TooComplexError
@@ -105,6 +113,29 @@ class Graph:
             inside = self._node()
             self._edge(node, inside)
             self._edge(self._sequence(branch, inside, flags), out)
+        return out
+
+    def _commit(self, items: Any, node: int, flags: int) -> int:
+        """An atomic group."""
+        self.atomic.append((items, flags))
+        return self._within(node, lambda inside: self._sequence(items, inside, flags))
+
+    def _possessive(self, value: Any, node: int, flags: int) -> int:
+        """Each iteration commits, and so does the whole."""
+        self.atomic.append((value[2], flags))
+        return self._within(node, lambda inside: self._repeat(value, inside, flags, True))
+
+    def _within(self, node: int, build: Callable[[int], int]) -> int:
+        outer = self._group_now
+        if not outer:
+            self._last_group += 1
+            self._group_now = self._last_group
+        inside = self._node()
+        self._edge(node, inside)
+        end = build(inside)
+        self._group_now = outer
+        out = self._node()
+        self._edge(end, out)
         return out
 
     def _group(self, value: Any, node: int, flags: int) -> int:
@@ -171,34 +202,42 @@ class Graph:
             self._edge(node, out, allowed)
         return out
 
-    def following(self, node: int) -> tuple[dict[int, int], dict[int, int]]:
+    def following(self, node: int) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
         """
         Which nodes can read the next character after a node.
 
-        @return: by these nodes, the characters with which they are reached; and those with which they are
-            reached in more than one way. Iterations that read nothing are not repeated, as in C{re}.
+        @return: by these nodes, the characters with which they are reached; those with which they are
+            reached in more than one way; and those with which they are reached on ways that leave the atomic
+            group around the node, if there is one. Whether such a group is left is decided once, so only
+            ways that leave it count as more than one. Iterations that read nothing are not repeated, as in
+            C{re}.
         @raise TooComplexError: when there are too many ways.
         """
         found: dict[int, int] = {}
         twice: dict[int, int] = {}
-        steps = 0
-        ways: list[tuple[int, int, frozenset[int]]] = [(node, self._all, frozenset())]
+        left: dict[int, int] = {}
+        steps, group = 0, self.groups[node]
+        ways: list[tuple[int, int, frozenset[int], bool]] = [(node, self._all, frozenset(), not group)]
         while ways:
-            here, allowed, seen = ways.pop()
+            here, allowed, seen, outside = ways.pop()
             for there, mask in self._edges[here]:
                 steps += 1
                 both = allowed & mask
+                leaves = outside or self.groups[there] != group
                 if self.reads[there]:
                     both &= self.reads[there]
-                    if both & found.get(there, 0):
-                        twice[there] = twice.get(there, 0) | both & found[there]
                     if both:
                         found[there] = found.get(there, 0) | both
+                    if leaves and both:
+                        if both & left.get(there, 0):
+                            twice[there] = twice.get(there, 0) | both & left[there]
+                        left[there] = left.get(there, 0) | both
                 elif there not in seen:
-                    ways.append((there, both, seen | {there} if there in self._loops else seen))
+                    after = seen | {there} if there in self._loops else seen
+                    ways.append((there, both, after, leaves))
             if steps > STEPS:
                 raise TooComplexError
-        return found, twice
+        return found, twice, left
 
     def _mask(self, code: Any, value: Any, flags: int) -> int:
         """The characters that one item matches."""

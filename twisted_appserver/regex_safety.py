@@ -39,9 +39,15 @@ def slowness(regex: str) -> str:
     if parser is None:
         return UNKNOWN
     try:
-        return _Ambiguity(Graph(regex)).slowness()
+        return _slowness(Graph(regex))
     except (TooComplexError, RecursionError):
         return UNKNOWN
+
+
+def _slowness(graph: Graph) -> str:
+    """For how long an expression and its atomic groups, each for itself, can occupy C{re}."""
+    found = {_Ambiguity(graph).slowness(), *(_slowness(Graph(*each)) for each in graph.atomic)}
+    return next((each for each in (EXPONENTIAL, MINUTES, SECOND) if each in found), "")
 
 
 class _Ambiguity:
@@ -51,8 +57,9 @@ class _Ambiguity:
         self._graph, self._visited = graph, 0
         self._next: dict[int, dict[int, int]] = {}
         self._twice: dict[int, dict[int, int]] = {}
+        self._left: dict[int, dict[int, int]] = {}
         for node in (START, *(each for each, reads in enumerate(graph.reads) if reads)):
-            self._next[node], self._twice[node] = graph.following(node)
+            self._next[node], self._twice[node], self._left[node] = graph.following(node)
         groups = components([START], lambda node: self._next[node])
         groups.reverse()  # the first ones read first
         self._loops = [set(group) for group in groups if len(group) > 1 or group[0] in self._next[group[0]]]
@@ -76,15 +83,28 @@ class _Ambiguity:
             return True
 
         def successors(pair: tuple[int, int]) -> Iterable[tuple[int, int]]:
-            for one, first in self._next[pair[0]].items():
+            if pair[0] == pair[1]:
+                yield from ((there, there) for there in self._next[pair[0]] if there in loop)
+                edges = self._left  # only these part from each other
+            else:
+                edges = self._next
+            for one, first in edges[pair[0]].items():
                 if one in loop:
-                    for two, second in self._next[pair[1]].items():
+                    for two, second in edges[pair[1]].items():
                         self._count()
-                        if two in loop and first & second:
+                        if (
+                            two in loop
+                            and first & second
+                            and not (pair[0] == pair[1] and self._commit(one, two))
+                        ):
                             yield one, two
 
         pairs = components([(node, node) for node in loop], successors)
         return any(len({one == two for one, two in group}) == 2 for group in pairs)
+
+    def _commit(self, one: int, two: int) -> bool:
+        """Whether two nodes are in one atomic group, which never goes both ways from one place."""
+        return self._graph.groups[one] == self._graph.groups[two] != 0
 
     def _degree(self) -> int:
         """How often a loop can share a word with the next: the ways are the length to this power."""
