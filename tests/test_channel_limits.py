@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 from typing import Any
 
 from hypothesis import settings
@@ -32,15 +33,18 @@ def empty() -> dict[str, Any]:
 
 
 class PieceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.app = resource()
+        self.app.dispatcher._count = count(10**9)  # so that all ids are equally long
+        self.addCleanup(self.app.dispatcher.stop)
+
     def answer(self, case: http_cases.HTTPCase, parts: list[bytes]) -> Any:
         clock = Clock()
-        app = resource()
-        channel, transport = begin(app, clock, max_body=http_cases.MAX_BODY)
+        channel, transport = begin(self.app, clock, max_body=http_cases.MAX_BODY)
         for part in parts:
             channel.dataReceived(part)
         settle(clock)
         channel.setTimeout(None)
-        app.dispatcher.stop()
         found = read(transport.value(), case.method)
         self.assertIsNotNone(found, f"{case.name}: {transport.value()!r}")
         assert found is not None
