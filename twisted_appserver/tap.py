@@ -170,7 +170,8 @@ class CommandService(AppService):
                 self._report.problem = f"{type(error).__name__}: {error}"
             raise
         settle()
-        self._reactor.addSystemEventTrigger("after", "shutdown", ending.take_signal, self._reactor)
+        if self._twistd is not None:  # the process is ours
+            self._reactor.addSystemEventTrigger("after", "shutdown", ending.take_signal, self._reactor)
         self.started.addCallbacks(self._succeeded, self._failed)
 
     def open(self) -> None:
@@ -183,7 +184,10 @@ class CommandService(AppService):
         super().startService()
 
     def stopService(self) -> Deferred[None]:
-        return super().stopService().addCallback(lambda _: leave(self, LONGEST))
+        stopped = super().stopService()
+        if self._twistd is not None:  # the process ends too
+            stopped.addCallback(lambda _: leave(self, LONGEST))
+        return stopped
 
     def _succeeded(self, _: None) -> None:
         if self._report is not None:
