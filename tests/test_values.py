@@ -126,7 +126,7 @@ class EncodeTests(SynchronousTestCase):
         try:
             import pydantic
         except ImportError:
-            raise SkipTest("needs pydantic") from None
+            raise SkipTest("pydantic is not installed: pip install '.[works-with]'") from None
 
         class Inner(pydantic.BaseModel):
             at: values.datetime.date
@@ -150,7 +150,7 @@ class EncodeTests(SynchronousTestCase):
         try:
             import numpy as np
         except ImportError:
-            raise SkipTest("needs numpy") from None
+            raise SkipTest("numpy is not installed: pip install '.[works-with]'") from None
         value = {
             "a": [np.float64(0.5), np.int64(3), np.bool_(True), np.str_("x")],
             "b": np.eye(2),

@@ -219,9 +219,15 @@ class Worker:
         _flush()
         if failure is not None:
             del self._sources[number]
-            self._send(End(number, failure, source.seconds, source.error))
+            self._end(End(number, failure, source.seconds, source.error))
         elif not source.park():
             self._resumed.append(number)
+
+    def _end(self, end: End) -> None:
+        try:
+            self._send(end)
+        except ValueError:  # it is too long: the error has the traceback a second time
+            self._send(replace(end, error=None))
 
 
 def _flush(every: bool = False) -> None:
