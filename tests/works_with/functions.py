@@ -683,7 +683,7 @@ def at_exit() -> dict[str, Any]:
 
 @use(STATE, "open files and `tempfile`", {"text": "ä"})
 def open_file() -> dict[str, Any]:
-    """Text files are UTF-8 if you say so: the default encoding is the system's."""
+    """Name the encoding of text files: the default is the system's."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "file.txt")
         path.write_text("ä", encoding="utf-8")
