@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,10 @@ TYPES = (THREADED_SERVER, FORKED_SERVER)
 
 class ServiceTestCase(TestCase):
     timeout = 30
+
+    def setUp(self) -> None:
+        """A reload imports all of this package again; the tests after it need the modules that they know."""
+        self.addCleanup(sys.modules.update, dict(sys.modules))
 
     async def start(self, **options: Any) -> tuple[AppService, int]:
         """A running service of L{cases}, and its port."""
