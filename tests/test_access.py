@@ -38,9 +38,9 @@ from twisted_appserver.access import Credentials, checkers, read_token
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.guard import Guard
 from twisted_appserver.listening import Listening, _interface
-from twisted_appserver.options import Settings
 from twisted_appserver.passwords import HashedPasswords
 from twisted_appserver.proxies import Proxies, network_of
+from twisted_appserver.settings import Settings
 from twisted_appserver.testing import Client
 
 TOKEN = b"0123456789abcdefTOKEN"

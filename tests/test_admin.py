@@ -30,7 +30,7 @@ from twisted_appserver import Reply, Route, Router, include, make_service
 from twisted_appserver.admin import figures
 from twisted_appserver.admin.description import describe, template
 from twisted_appserver.admin.figures import BOUNDS, Durations, percentile
-from twisted_appserver.application import Application
+from twisted_appserver.core.application import Application
 from twisted_appserver.tqueue import url_patterns as queue_patterns
 from twisted_appserver.tqueue.brokers import make_broker
 from twisted_appserver.tqueue.stores.sqlite import SQLiteStore

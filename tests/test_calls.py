@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.calls} and L{twisted_appserver.binding}: arguments in, replies out."""
+"""Tests of L{twisted_appserver.core.call} and L{twisted_appserver.core.handler}: arguments in, replies out."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests import cases
 from twisted_appserver import Call, HTTPError, Reply
-from twisted_appserver.binding import Handler
-from twisted_appserver.results import perform, problem
+from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.perform import perform, problem
 
 JSON = {"content-type": "application/json"}
 FORM = {"content-type": "application/x-www-form-urlencoded"}

@@ -25,7 +25,7 @@ from twisted_appserver.access import Credentials
 from twisted_appserver.channel import KNOWN, HTTPChannel
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.guard import Guard
-from twisted_appserver.options import Settings
+from twisted_appserver.settings import Settings
 from twisted_appserver.site import AppSite
 
 REQUEST = b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -17,7 +17,7 @@ from tests.channel_memory import begin, everything, settle, talk
 from tests.test_channel_transports import over_tls
 from tests.wire import Connection, request
 from twisted_appserver import AppResource, Call, InlineExecutor, channel, site
-from twisted_appserver.options import CHANNELS, Settings
+from twisted_appserver.settings import CHANNELS, Settings
 from twisted_appserver.site import AppSite
 
 GET = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from tests.wire import Connection, connect, request
 from twisted_appserver import AppResource, InlineExecutor
-from twisted_appserver.options import Settings
+from twisted_appserver.settings import Settings
 from twisted_appserver.site import AppSite
 
 PART = b"x" * 10_000

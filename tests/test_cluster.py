@@ -17,13 +17,13 @@ from tests import cases, streaming
 from tests.programs import Program
 from tests.test_command import TWISTD, CommandTestCase
 from tests.wire import Answer, exchange, fetch, request
-from twisted_appserver.application import Application
-from twisted_appserver.binding import Handler
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.core.application import Application
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.perform import perform
+from twisted_appserver.core.router import Router
 from twisted_appserver.executors.cluster import DaskExecutor, Once, _encoder, _whole
 from twisted_appserver.executors.interface import Job
-from twisted_appserver.results import perform
-from twisted_appserver.routing import Router
 
 DASK = [sys.executable, "-c", "from dask.__main__ import main; main()"]
 APP = """\
@@ -93,9 +93,9 @@ asyncioreactor.install()
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 
-from twisted_appserver.application import Application
+from twisted_appserver.core.application import Application
 from twisted_appserver.executors.cluster import DaskExecutor
-from twisted_appserver.routing import Router
+from twisted_appserver.core.router import Router
 
 application = Application("app")
 

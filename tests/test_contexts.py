@@ -15,7 +15,7 @@ from tests.contexts import CLEAN
 from tests.executing import ExecutorTestCase, get, said
 from tests.test_streams import Reader, lines
 from twisted_appserver import ProcessExecutor, Reply
-from twisted_appserver.calls import CURRENT
+from twisted_appserver.core.call import CURRENT
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.testing import Client

@@ -19,8 +19,8 @@ from tests.test_life import VERSION
 from tests.wire import connect, fetch, request
 from twisted_appserver import Call, ConfigurationError, HTTPError, PatternError, Reply, Route, Router
 from twisted_appserver.accesslog import AccessLog
-from twisted_appserver.hints import near, routes
-from twisted_appserver.options import Settings, cli_name
+from twisted_appserver.core.route_table import near, routes
+from twisted_appserver.settings import Settings, cli_name
 from twisted_appserver.tap import Options
 from twisted_appserver.testing import Client, NoAnswer
 from twisted_appserver.tqueue.tap import Options as QueueOptions

@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.conversions}: text, JSON, limits, models and the messages about them."""
+"""Tests of L{twisted_appserver.core.conversions}: text, JSON, limits, models and the messages about them."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.properties import given, st
 from tests.test_calls import FORM, JSON, call
 from twisted_appserver import Call
-from twisted_appserver.binding import Handler
-from twisted_appserver.conversions.texts import loosen
+from twisted_appserver.core.conversions.texts import loosen
+from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.perform import perform
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.results import perform
 from twisted_appserver.testing import Client
 
 T = TypeVar("T")
@@ -1053,7 +1053,7 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_schemas(self) -> None:
         from twisted_appserver.admin.description import describe
-        from twisted_appserver.routing import Router
+        from twisted_appserver.core.router import Router
 
         def create(item: Model) -> Model:
             return item
@@ -1076,7 +1076,7 @@ class DescriptionTests(SynchronousTestCase):
     def test_same_names(self) -> None:
         """Two classes of the same name are described apart."""
         from twisted_appserver.admin.description import describe
-        from twisted_appserver.routing import Router
+        from twisted_appserver.core.router import Router
 
         class Inner:
             class Address(msgspec.Struct):

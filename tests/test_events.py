@@ -19,8 +19,8 @@ from twisted.web.server import Site
 from tests import eventing
 from tests.wire import Answer, Connection, connect, request
 from twisted_appserver import AppResource, Event, InlineExecutor, keepalive, make_service
-from twisted_appserver.calls import Call
-from twisted_appserver.events import END, event, line, wanted
+from twisted_appserver.core.call import Call
+from twisted_appserver.core.events import END, event, line, wanted
 from twisted_appserver.executors.stream import Stream
 
 ACCEPT = ("Accept", "text/event-stream")

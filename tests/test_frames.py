@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests import cases, tampering
 from tests.properties import given, st
-from twisted_appserver.binding import Handler
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.handler import Handler
 from twisted_appserver.executors.frames import Calls, End, Fault, FrameReader, Ready, Replies, Start, encode
 
 text = st.text(max_size=8)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.programs import ROOT
 from tests.test_command import CommandTestCase
-from twisted_appserver.application import Application
+from twisted_appserver.core.application import Application
 from twisted_appserver.testing import Client
 
 TYPED = str(ROOT / "examples" / "typed.py")

@@ -23,7 +23,7 @@ from twisted_appserver import AppResource, Router, make_service
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.threads import ThreadExecutor
-from twisted_appserver.options import CHANNELS, FORKED_SERVER, THREADED_SERVER
+from twisted_appserver.settings import CHANNELS, FORKED_SERVER, THREADED_SERVER
 
 TYPES = (THREADED_SERVER, FORKED_SERVER)
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: a close resets the connection

@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.headers} and L{twisted_appserver.statuses}: what stands before the body."""
+"""Tests of L{twisted_appserver.core.headers} and L{twisted_appserver.core.statuses}: what stands before the body."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_appserver import headers
-from twisted_appserver.headers import sendable
+from twisted_appserver.core import headers
+from twisted_appserver.core.headers import sendable
+from twisted_appserver.core.statuses import TITLES, title
 from twisted_appserver.heads import Beginnings, beginnings
-from twisted_appserver.statuses import TITLES, title
 
 
 class Name(str):

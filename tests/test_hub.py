@@ -14,10 +14,10 @@ from twisted.trial.unittest import TestCase
 
 from tests.wire import Connection, connect, request
 from twisted_appserver import hub
+from twisted_appserver.core.routes import Route
 from twisted_appserver.hub import Hub
-from twisted_appserver.options import Settings
-from twisted_appserver.patterns import Route
 from twisted_appserver.resource import AppResource
+from twisted_appserver.settings import Settings
 from twisted_appserver.site import AppSite
 
 

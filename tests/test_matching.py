@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.matching}: patterns that take for ever, and those that do not."""
+"""Tests of L{twisted_appserver.core.pattern_compiler}: patterns that take for ever, and those that do not."""
 
 from __future__ import annotations
 

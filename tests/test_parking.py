@@ -18,11 +18,11 @@ from tests import streaming
 from tests.executing import ExecutorTestCase, get, said
 from tests.test_streams import APPLICATION, Reader
 from twisted_appserver import InlineExecutor, ProcessExecutor, Reply, ThreadExecutor
+from twisted_appserver.core.perform import perform
+from twisted_appserver.core.router import Router
 from twisted_appserver.executors import cluster, connection
 from twisted_appserver.executors.source import UNIT, WINDOW
 from twisted_appserver.executors.stream import Stream
-from twisted_appserver.results import perform
-from twisted_appserver.routing import Router
 
 PIECE = 10_000  # bytes of a part
 FULL = WINDOW * PIECE  # that are made before anybody reads

@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.regex_safety}: what it reports takes long in C{re}, and nothing else does."""
+"""Tests of L{twisted_appserver.core.regex_safety}: what it reports takes long in C{re}, and nothing else does."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import cases
-from twisted_appserver import regex_safety
-from twisted_appserver.patterns import flatten
-from twisted_appserver.regex_safety import EXPONENTIAL, MINUTES, SECOND, UNKNOWN, components, slowness
+from twisted_appserver.core import regex_safety
+from twisted_appserver.core.regex_safety import EXPONENTIAL, MINUTES, SECOND, UNKNOWN, components, slowness
+from twisted_appserver.core.routes import flatten
 from twisted_appserver.tqueue import url_patterns as queues
 
 LENGTH = 8000  # of a path

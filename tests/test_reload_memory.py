@@ -16,7 +16,7 @@ from twisted.trial.unittest import TestCase
 from tests import http_cases
 from tests.wire import connect, request
 from twisted_appserver import FORKED_SERVER, THREADED_SERVER, make_service
-from twisted_appserver.options import CHANNELS
+from twisted_appserver.settings import CHANNELS
 
 APPLICATION = """\
 import time

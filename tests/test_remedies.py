@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.remedies}."""
+"""Tests of L{twisted_appserver.core.remedies}."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_appserver import Call, HTTPError
-from twisted_appserver.binding import Handler
+from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.remedies import REMEDIES, remedy
 from twisted_appserver.executors.inline import InlineExecutor
-from twisted_appserver.remedies import REMEDIES, remedy
 
 
 class SynchronousOnlyOperation(Exception):

@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.routing}: which function answers a path, and what a bad table is told."""
+"""Tests of L{twisted_appserver.core.router}: which function answers a path, and what a bad table is told."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from tests.test_service import ServiceTestCase
 from tests.wire import exchange, request
 from twisted_appserver import ConfigurationError, make_service, passwords
 from twisted_appserver.listening import Listening
-from twisted_appserver.options import Settings
 from twisted_appserver.private_files import check_private, read_private
+from twisted_appserver.settings import Settings
 
 OTHER = "fedcba9876543210"
 RIGHT, NEW = f"Bearer {TOKEN.decode()}", f"Bearer {OTHER}"

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.programs import PERSON
 from tests.test_command import ARTICLE, CommandTestCase
 from tests.wire import fetch
-from twisted_appserver.shadowing import advice
+from twisted_appserver.core.shadowed_modules import advice
 
 MEETS = """
 import os, sys, time

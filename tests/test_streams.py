@@ -19,9 +19,9 @@ from tests.executing import ExecutorTestCase, get, said
 from tests.test_command import CommandTestCase
 from tests.wire import Connection, connect, exchange, request
 from twisted_appserver import AppResource, ProcessExecutor
-from twisted_appserver.application import Application
+from twisted_appserver.core.application import Application
 from twisted_appserver.executors.stream import Stream
-from twisted_appserver.options import Settings
+from twisted_appserver.settings import Settings
 from twisted_appserver.site import AppSite
 from twisted_appserver.testing import Client
 

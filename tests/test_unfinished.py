@@ -19,7 +19,7 @@ from twisted_appserver.access import Credentials
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.guard import Guard
-from twisted_appserver.options import CHANNELS
+from twisted_appserver.settings import CHANNELS
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TOKEN = ("Authorization", "Bearer sesame-sesame-sesame")

@@ -1,4 +1,4 @@
-"""Tests of what functions may return: L{values}, in every executor; and of L{twisted_appserver.encoding}."""
+"""Tests of what functions may return: L{values}, in every executor; and of L{twisted_appserver.core.json_encoding}."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests import values
 from tests.executing import ExecutorTestCase, get, said
 from tests.properties import given, st
 from twisted_appserver import InlineExecutor, ProcessExecutor
+from twisted_appserver.core.json_encoding import encode
 from twisted_appserver.dispatch import Dispatcher
-from twisted_appserver.encoding import encode
 
 PATTERNS = values.url_patterns
 texts = st.text(max_size=8)

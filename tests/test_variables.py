@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.variables}: what a query string and a body carry."""
+"""Tests of L{twisted_appserver.core.request_data}: what a query string and a body carry."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import given, st
+from twisted_appserver.core.request_data import (
+    MAX_DEPTH,
+    MAX_FIELDS,
+    decode,
+    read_body,
+    read_fields,
+    read_query,
+)
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.variables import MAX_DEPTH, MAX_FIELDS, decode, read_body, read_fields, read_query
 
 FORM = "application/x-www-form-urlencoded"
 

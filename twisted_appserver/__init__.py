@@ -1,14 +1,14 @@
 """A simple application server: functions listed beside regular expressions, a JSON network service.
 
 The modules:
-  - L{calls}: a call and its reply; L{results} performs the one and makes the other, L{encoding} its JSON.
-  - L{binding}: a function and how a call's variables become its arguments; L{variables} reads these.
-  - L{parts}: answers that come in parts, where they are made; L{events}: server-sent events,
+  - L{core.call}: a call and its reply; L{core.perform} performs the one and makes the other, L{core.json_encoding} its JSON.
+  - L{core.handler}: a function and how a call's variables become its arguments; L{core.request_data} reads these.
+  - L{core.streaming}: answers that come in parts, where they are made; L{core.events}: server-sent events,
     L{keepalive} the comments between them;
-    L{remedies}: what to do about some failures.
-  - L{headers}: the headers that a function may give; L{statuses}: the titles of HTTP status codes.
-  - L{patterns}: url_patterns as the user writes them; L{routing} finds the function for a path,
-    L{matching} what in a pattern may take for ever.
+    L{core.remedies}: what to do about some failures.
+  - L{core.headers}: the headers that a function may give; L{core.statuses}: the titles of HTTP status codes.
+  - L{core.routes}: url_patterns as the user writes them; L{core.router} finds the function for a path,
+    L{core.pattern_compiler} what in a pattern may take for ever.
   - L{guard}: who may ask; L{access} and L{passwords}: who someone is.
   - L{children}: processes that functions fork inherit neither our signal handlers nor our connections.
   - L{executors}: where a call is performed: inline, threads, processes, a cluster.
@@ -18,12 +18,12 @@ The modules:
   - L{channel}: HTTP/1.1 over llhttp; L{site}: its connections; L{hub} reads them all at once, L{heads} has
     the beginnings of answers.
   - L{jobs}: calls whose clients do not wait.
-  - L{options}: the table of options; L{application} finds the user's table of patterns.
+  - L{settings}: the table of options; L{core.application} finds the user's table of patterns.
   - L{listening}: where it listens; L{admin}: what a service tells of itself.
   - L{service}: all of it put together; L{program}: its signals; L{ending}: its end, and how
     L{daemon}s report their start; L{run} starts it in one call,
     L{tap} under twistd.
-  - L{watching} has code served as soon as it is saved; L{hints} shows a table to whoever writes it.
+  - L{watching} has code served as soon as it is saved; L{core.route_table} shows a table to whoever writes it.
   - L{accesslog}: a line for each request; L{logs}: all that is logged, for a person or a machine.
   - L{testing}: calls functions through the whole stack, in memory.
   - L{client}: calls such a service from Twisted.
@@ -34,19 +34,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from twisted_appserver.calls import Call, Reply
+    from twisted_appserver.core.call import Call, Reply
+    from twisted_appserver.core.events import Event
+    from twisted_appserver.core.router import Router
+    from twisted_appserver.core.routes import Route, include
     from twisted_appserver.errors import AppserverError, ConfigurationError, HTTPError, PatternError
-    from twisted_appserver.events import Event
     from twisted_appserver.executors.inline import InlineExecutor
     from twisted_appserver.executors.interface import IExecutor
     from twisted_appserver.executors.processes import ProcessExecutor
     from twisted_appserver.executors.threads import ThreadExecutor
-    from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER
-    from twisted_appserver.patterns import Route, include
     from twisted_appserver.resource import AppResource
-    from twisted_appserver.routing import Router
     from twisted_appserver.run import run_server
     from twisted_appserver.service import make_service
+    from twisted_appserver.settings import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER
 
 __all__ = [
     "CLUSTER_SERVER",

@@ -22,10 +22,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_appserver.errors import ConfigurationError, HTTPError
-from twisted_appserver.options import Settings
 from twisted_appserver.passwords import HashedPasswords
 from twisted_appserver.private_files import read_private
 from twisted_appserver.proxies import network_of
+from twisted_appserver.settings import Settings
 
 SHORTEST = 16  # characters of a token
 MOST = 64  # passwords that are checked at the same time: each takes a while, on purpose

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from twisted.logger import Logger
 
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.errors import ConfigurationError
 
 SAFE = "/:@!$&'()*+,;=~-._"  # in a path, as it is (RFC 3986, section 3.3)

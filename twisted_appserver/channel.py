@@ -25,13 +25,13 @@ from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES  # a look into the module itself takes 1.5 us
 from twisted.web.iweb import INonQueuedRequestFactory
 
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.request_target import check_host, make_call, quote_line, unquote_line
 from twisted_appserver.counted import CONNECTION_DONE, HEADER, LINGER, Counted
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.heads import beginnings
 from twisted_appserver.resource import AppResource
-from twisted_appserver.targets import check_host, make_call, quote_line, unquote_line
 
 # A request line that can be taken as it is, for the application, and most are.
 PROBE = 1.0  # seconds after which a client that sends nothing more is probed

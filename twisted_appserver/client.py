@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 
-from twisted_appserver.calls import CURRENT
+from twisted_appserver.core.call import CURRENT
 from twisted_appserver.errors import AppserverError
 
 AHEAD = 16  # lines of a stream that are read before they are asked for

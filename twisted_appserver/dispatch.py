@@ -15,18 +15,18 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.events import EVENTS
+from twisted_appserver.core.perform import problem
+from twisted_appserver.core.route_table import near
+from twisted_appserver.core.router import Router
 from twisted_appserver.deadlines import TimeLimit, TimeLimits
 from twisted_appserver.errors import ConfigurationError, HTTPError
-from twisted_appserver.events import EVENTS
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import Answer, IExecutor, Job
 from twisted_appserver.guard import Guard
-from twisted_appserver.hints import near
 from twisted_appserver.keepalive import keep_alive
 from twisted_appserver.overload import Refusals
-from twisted_appserver.results import problem
-from twisted_appserver.routing import Router
 
 ASYNC = re.compile(r"(?:^|,)[ \t]*respond-async[ \t]*(?:[,;=]|$)", re.IGNORECASE)  # RFC 7240, section 4.1
 

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import force_setattr
 
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.request_target import HOST
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.origins import read_host, read_origin
-from twisted_appserver.targets import HOST
 
 LOOPBACK = (b"localhost", b"127.0.0.1", b"[::1]")
 PASSED = 1024  # heads that are remembered

@@ -6,7 +6,7 @@ from time import time
 
 from twisted.web.http import datetimeToString
 
-from twisted_appserver.statuses import title
+from twisted_appserver.core.statuses import title
 
 MOST = 1024  # that are kept
 KEPT = 2048  # characters up to which one is kept

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import force_setattr, replace
 
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.perform import LINES, problem
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import Job as Performed
 from twisted_appserver.executors.stream import Stream
-from twisted_appserver.results import LINES, problem
 
 PROBLEM = "application/problem+json"
 JSON = ("application/json", PROBLEM)

@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.options import Settings
 from twisted_appserver.private_files import check_private
+from twisted_appserver.settings import Settings
 
 SEPARATOR, EQUALS = re.compile(r"(?<!\\):"), re.compile(r"(?<!\\)=")  # of an endpoint's description
 MODE = 660  # of a unix socket; Twisted's own is 666, which lets every user of the machine call

@@ -13,7 +13,7 @@ import msgspec
 from twisted.logger import FileLogObserver, Logger, LogLevel, formatEvent
 from twisted.python.failure import Failure
 
-from twisted_appserver.calls import CURRENT, Call, Reply
+from twisted_appserver.core.call import CURRENT, Call, Reply
 
 RESET, FAINT = "\x1b[0m", "\x1b[2m"
 COLOURS = {LogLevel.warn: "\x1b[33m", LogLevel.error: "\x1b[31m", LogLevel.critical: "\x1b[31m"}

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from msgspec.structs import force_setattr
 
-from twisted_appserver.calls import Call
+from twisted_appserver.core.call import Call
 from twisted_appserver.errors import ConfigurationError
 
 PAIR = re.compile(rb"""([\w!#$%&*+.^`|~-]+)=("[^"\\]*"|[^\s",;\\]+)""")

@@ -16,8 +16,11 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from twisted_appserver.calls import Call, Reply
 from twisted_appserver.children import protect
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.request_target import check_host, make_call
+from twisted_appserver.core.router import Router
+from twisted_appserver.core.statuses import title
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.inline import InlineExecutor
@@ -26,9 +29,6 @@ from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.half_close import keep_half_closed
 from twisted_appserver.hub import Hub
-from twisted_appserver.routing import Router
-from twisted_appserver.statuses import title
-from twisted_appserver.targets import check_host, make_call
 
 FLUSH = 0.5  # seconds that a stop waits for clients to read the last responses,
 LOOK = 0.01  # and those between two looks at what is unsent

@@ -11,13 +11,13 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
-from twisted_appserver.application import Application, refuse_while_loading
+from twisted_appserver.core.application import Application, refuse_while_loading
+from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.logs import observer
-from twisted_appserver.options import THREADED_SERVER, Settings, settings_of
 from twisted_appserver.program import leave, needs_asyncio, raise_files, reload_when_asked, settle
-from twisted_appserver.routing import Router
 from twisted_appserver.service import AppService
+from twisted_appserver.settings import THREADED_SERVER, Settings, settings_of
 
 
 def run_server(

@@ -19,8 +19,9 @@ from twisted_appserver.access import credentials
 from twisted_appserver.accesslog import AccessLog
 from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import ADMIN, Figures
-from twisted_appserver.application import Application
 from twisted_appserver.children import protect, unprotect
+from twisted_appserver.core.application import Application
+from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.cluster import DaskExecutor
@@ -34,11 +35,10 @@ from twisted_appserver.hub import Hub
 from twisted_appserver.jobs import Jobs
 from twisted_appserver.listening import Listening
 from twisted_appserver.logs import Requests
-from twisted_appserver.options import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings, settings_of
 from twisted_appserver.proxies import Proxies
 from twisted_appserver.readiness import INeeded
 from twisted_appserver.resource import AppResource
-from twisted_appserver.routing import Router
+from twisted_appserver.settings import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings, settings_of
 from twisted_appserver.site import AppSite
 
 NAMES = {THREADED_SERVER: "threads", FORKED_SERVER: "processes", CLUSTER_SERVER: "cluster"}

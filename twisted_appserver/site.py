@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.web.server import Site
 
-from twisted_appserver.calls import Call, Reply
 from twisted_appserver.channel import KNOWN, HTTPChannel
+from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.counted import Counted, Unfinished
 from twisted_appserver.heads import beginnings
 from twisted_appserver.hub import Hub
-from twisted_appserver.options import Settings
 from twisted_appserver.resource import AppResource
+from twisted_appserver.settings import Settings
 from twisted_appserver.stock_channel import StockChannel
 
 

@@ -8,12 +8,18 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from twisted_appserver.calls import Call
+from twisted_appserver.core.call import Call
+from twisted_appserver.core.request_target import (
+    check_host,
+    make_call,
+    quote_line,
+    split_target,
+    unquote_line,
+)
 from twisted_appserver.counted import HEADER, Counted
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.heads import beginnings
 from twisted_appserver.resource import raw_headers
-from twisted_appserver.targets import check_host, make_call, quote_line, split_target, unquote_line
 
 
 class StockChannel(Counted):

@@ -24,13 +24,13 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from twisted_appserver.access import credentials
+from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.jobs import Jobs
-from twisted_appserver.options import settings_of
 from twisted_appserver.resource import AppResource
-from twisted_appserver.routing import Router
 from twisted_appserver.service import make_dispatcher
+from twisted_appserver.settings import settings_of
 from twisted_appserver.site import AppSite
 
 NOT_ASCII = re.compile(r"[^\0-\x7f]+")

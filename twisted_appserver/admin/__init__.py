@@ -21,8 +21,8 @@ from twisted_appserver.admin.figures import Figures
 from twisted_appserver.admin.metrics import Metrics
 from twisted_appserver.admin.pages import Pages
 from twisted_appserver.admin.probes import Probes
+from twisted_appserver.core.routes import Route
 from twisted_appserver.jobs import Jobs
-from twisted_appserver.patterns import Route
 
 
 def url_patterns(service: Any, figures: Figures, jobs: Jobs) -> tuple[Any, ...]:

@@ -11,12 +11,12 @@ from typing import Any, get_args
 
 import msgspec
 
-from twisted_appserver.binding import Handler
-from twisted_appserver.calls import Reply
-from twisted_appserver.conversions.converters import IConverter, converter_for
-from twisted_appserver.conversions.parameters import Parameter
-from twisted_appserver.regex_graph import REPEATS, codes, parser
-from twisted_appserver.results import LINES
+from twisted_appserver.core.call import Reply
+from twisted_appserver.core.conversions.converters import IConverter, converter_for
+from twisted_appserver.core.conversions.parameters import Parameter
+from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.perform import LINES
+from twisted_appserver.core.regex_graph import REPEATS, codes, parser
 
 TEMPLATE = "#/components/schemas/{name}"
 RESERVED = "{}?#%\\"  # what does not stand for itself in a template, or in the address that it becomes

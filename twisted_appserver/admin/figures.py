@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.core.call import Call, Reply
 
 FINEST = 0.0005  # seconds, the bound of the first bucket
 BOUNDS: list[float] = [FINEST * 2**index for index in range(18)]  # up to 65 seconds

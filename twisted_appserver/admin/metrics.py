@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 from twisted_appserver.admin.figures import BOUNDS, Figures
-from twisted_appserver.calls import Reply
+from twisted_appserver.core.call import Reply
 from twisted_appserver.errors import HTTPError
 
 LABELS = ("route", "status")

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from twisted_appserver.admin.figures import Figures, percentile
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.errors import HTTPError
 
 KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}

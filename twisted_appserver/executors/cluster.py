@@ -29,15 +29,15 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_appserver.application import Application
-from twisted_appserver.binding import Handler
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.core.application import Application
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.perform import fault, perform, problem
+from twisted_appserver.core.router import Router
+from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.frames import Received, Seconds, check
 from twisted_appserver.executors.interface import IExecutor, Job
-from twisted_appserver.parts import Parts
-from twisted_appserver.results import fault, perform, problem
-from twisted_appserver.routing import Router
 
 ONCE, AGAIN = "appserver-once-", "appserver-again-"  # begin the keys of tasks that may run once, or again
 AHEAD = 2  # tasks with Dask for each of its threads

@@ -17,8 +17,10 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_appserver.application import Application
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.core.application import Application
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.router import Router
+from twisted_appserver.core.shadowed_modules import advice
 from twisted_appserver.executors.frames import (
     LONGEST,
     Calls,
@@ -38,8 +40,6 @@ from twisted_appserver.executors.frames import (
 from twisted_appserver.executors.interface import Job
 from twisted_appserver.executors.progress import NO_LIMIT, Progress
 from twisted_appserver.executors.stream import Stream
-from twisted_appserver.routing import Router
-from twisted_appserver.shadowing import advice
 
 MARK = re.compile(rb"\x1e([^\x1e\x1f]*)\x1f")  # the id of the call that a line comes of
 PARTIAL = 1.0  # seconds after which a line without an end is logged as it is

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from twisted_appserver.binding import Handler
-from twisted_appserver.calls import Call, Reply
-from twisted_appserver.headers import checked
-from twisted_appserver.routing import Router
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.headers import checked
+from twisted_appserver.core.router import Router
 
 LENGTH = 4
 LONGEST = (

@@ -8,9 +8,9 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from twisted_appserver.application import Application
+from twisted_appserver.core.application import Application
+from twisted_appserver.core.router import Router
 from twisted_appserver.executors.connection import Worker
-from twisted_appserver.routing import Router
 
 MODULE = "twisted_appserver.executors.worker"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

@@ -19,13 +19,13 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_appserver import events, forked
-from twisted_appserver.calls import CURRENT, Call, Reply
+from twisted_appserver.core import events, forked
+from twisted_appserver.core.call import CURRENT, Call, Reply
+from twisted_appserver.core.perform import encode, fault, in_parts, problem
+from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.executors.stream import each, encoded, send_on_reactor
-from twisted_appserver.parts import Parts
-from twisted_appserver.results import encode, fault, in_parts, problem
 
 Outcome = Reply | Callable[[Job], None]  # of a call: what it was, or what needs a Job to go on with
 _Coroutine = Coroutine[Any, Any, Any]
@@ -96,7 +96,7 @@ class InlineExecutor:
 
     def now(self, call: Call) -> Outcome:
         """
-        As L{results.perform}, for a function whose result may have to be awaited.
+        As L{core.perform.perform}, for a function whose result may have to be awaited.
 
         @return: the reply, where it is there at once, as most are; nobody needs a C{Job} for these.
         """

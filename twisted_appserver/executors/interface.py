@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from twisted_appserver.calls import Call, Reply
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.perform import problem
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.results import problem
 
 Answer = Callable[[Call, Reply], None]
 

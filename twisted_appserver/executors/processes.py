@@ -18,15 +18,15 @@ from msgspec.structs import force_setattr
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from twisted_appserver.application import Application
-from twisted_appserver.calls import Reply
+from twisted_appserver.core.application import Application
+from twisted_appserver.core.call import Reply
+from twisted_appserver.core.router import Router
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.connection import Worker
 from twisted_appserver.executors.crew import Crew
 from twisted_appserver.executors.head_start import HeadStart
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.hub import at_end_of_turn
-from twisted_appserver.routing import Router
 
 QUICK = 0.0005  # seconds that a quick call takes at most
 AHEAD = 32  # quick calls that a worker may have at the same time,

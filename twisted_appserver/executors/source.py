@@ -12,9 +12,9 @@ from collections.abc import Callable
 from threading import Lock
 from time import perf_counter
 
-from twisted_appserver.calls import CURRENT, Reply
-from twisted_appserver.parts import Parts
-from twisted_appserver.results import fault
+from twisted_appserver.core.call import CURRENT, Reply
+from twisted_appserver.core.perform import fault
+from twisted_appserver.core.streaming import Parts
 
 WINDOW = 8  # credits of a generator: parts that may be on their way to its client
 UNIT = 65536  # bytes that one credit is enough for; a larger part costs several

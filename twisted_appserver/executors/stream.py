@@ -17,13 +17,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from twisted_appserver.calls import Reply
-from twisted_appserver.events import EVENTS, FINISHED
+from twisted_appserver.core.call import Reply
+from twisted_appserver.core.events import EVENTS, FINISHED
+from twisted_appserver.core.perform import fault
+from twisted_appserver.core.remedies import shown
+from twisted_appserver.core.streaming import Parts
 from twisted_appserver.executors.interface import Job
 from twisted_appserver.executors.source import RETURN, WINDOW, cost
-from twisted_appserver.parts import Parts
-from twisted_appserver.remedies import shown
-from twisted_appserver.results import fault
 
 SHARE = 0.002  # seconds for which a generator may keep the reactor from other work
 

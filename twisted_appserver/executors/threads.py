@@ -33,15 +33,15 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_appserver.calls import Reply
+from twisted_appserver.core.call import Reply
+from twisted_appserver.core.perform import perform
+from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.bell import Bell
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.executors.source import Source
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.hub import at_end_of_turn
-from twisted_appserver.parts import Parts
-from twisted_appserver.results import perform
 
 PARK = 0.05  # seconds that an idle thread waits for calls before it goes back to its pool
 HOLD = 0.001  # seconds that a reply may wait for others to go back with, and the reactor for replies

@@ -21,10 +21,13 @@ from typing import Any, BinaryIO, TextIO
 
 from msgspec.structs import force_setattr, replace
 
-from twisted_appserver.application import Application
-from twisted_appserver.binding import Handler
-from twisted_appserver.calls import CURRENT, Call, Reply
 from twisted_appserver.children import ignore, protect
+from twisted_appserver.core.application import Application
+from twisted_appserver.core.call import CURRENT, Call, Reply
+from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.perform import fault, perform
+from twisted_appserver.core.router import Router
+from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.frames import (
     LONGEST,
@@ -45,9 +48,6 @@ from twisted_appserver.executors.progress import Progress
 from twisted_appserver.executors.signals import Signals
 from twisted_appserver.executors.source import Source
 from twisted_appserver.executors.watchdog import watch
-from twisted_appserver.parts import Parts
-from twisted_appserver.results import fault, perform
-from twisted_appserver.routing import Router
 
 READ = 65536
 

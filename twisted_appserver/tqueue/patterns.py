@@ -17,15 +17,15 @@ import msgspec
 from zope.interface import implementer
 
 from twisted_appserver import Call, HTTPError, Reply, Route
-from twisted_appserver.conversions.converters import Converter
-from twisted_appserver.conversions.unfit import Unfit
+from twisted_appserver.core.conversions.converters import Converter
+from twisted_appserver.core.conversions.unfit import Unfit
+from twisted_appserver.core.request_data import read_fields, read_query
 from twisted_appserver.readiness import INeeded
 from twisted_appserver.tqueue.brokers import Store, embedded_broker
 from twisted_appserver.tqueue.interface import STOPPING, AwayError, IBroker, LimitError, ReusedError
 from twisted_appserver.tqueue.queues import MOST, Config, Task
 from twisted_appserver.tqueue.stores.interface import StoreError
 from twisted_appserver.tqueue.stores.memory import MemoryStore
-from twisted_appserver.variables import read_fields, read_query
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from twisted_appserver.application import Application
+from twisted_appserver.core.application import Application
+from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.options import Settings
-from twisted_appserver.routing import Router
+from twisted_appserver.settings import Settings
 from twisted_appserver.tap import CommandService, TableOptions
 from twisted_appserver.tqueue.brokers import make_broker
 from twisted_appserver.tqueue.interface import IBroker

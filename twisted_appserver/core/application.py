@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
+from twisted_appserver.core.shadowed_modules import advice
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.shadowing import advice
 
 DEFAULT = "twisted_appserver.example"
 _loading: list[str] = []

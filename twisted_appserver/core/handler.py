@@ -9,12 +9,12 @@ from typing import Any, NotRequired, Required, Unpack, get_args, get_origin
 
 import msgspec
 
-from twisted_appserver.calls import Call
-from twisted_appserver.conversions.annotations import bare, layers, parts, signature
-from twisted_appserver.conversions.annotations import fields as fields_of
-from twisted_appserver.conversions.parameters import Parameter, takes_all
+from twisted_appserver.core.call import Call
+from twisted_appserver.core.conversions.annotations import bare, layers, parts, signature
+from twisted_appserver.core.conversions.annotations import fields as fields_of
+from twisted_appserver.core.conversions.parameters import Parameter, takes_all
+from twisted_appserver.core.request_data import decode, read_fields, read_query
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.variables import decode, read_fields, read_query
 
 TAKEN = re.compile(r"multiple values for argument '(\w+)'")  # self, of a method that takes **variables
 NOTHING: dict[str, Any] = {}

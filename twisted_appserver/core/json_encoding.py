@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-from twisted_appserver.calls import Alone
+from twisted_appserver.core.call import Alone
 
 FLOAT = b"\xcb"  # begins a float64 in msgpack
 _not_finite = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search  # one whose exponent has all bits set

@@ -15,14 +15,14 @@ from typing import Any
 
 import msgspec
 
-from twisted_appserver import events, forked
-from twisted_appserver.calls import CURRENT, Call, Reply
-from twisted_appserver.encoding import encode as as_json
+from twisted_appserver.core import events, forked
+from twisted_appserver.core.call import CURRENT, Call, Reply
+from twisted_appserver.core.headers import Headers, sendable
+from twisted_appserver.core.json_encoding import encode as as_json
+from twisted_appserver.core.remedies import shown
+from twisted_appserver.core.statuses import title
+from twisted_appserver.core.streaming import Parts, raw
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.headers import Headers, sendable
-from twisted_appserver.parts import Parts, raw
-from twisted_appserver.remedies import shown
-from twisted_appserver.statuses import title
 
 LINES = "application/x-ndjson"
 
@@ -51,7 +51,7 @@ def in_parts(call: Call) -> tuple[Callable[[Any], bytes], Reply]:
     """
     How to send what a generator yields: as JSON lines, or as events to a client that accepts them.
 
-    @return: what encodes an item, and the reply without its body; L{events.FINISHED} to a client that has
+    @return: what encodes an item, and the reply without its body; L{core.events.FINISHED} to a client that has
         read all events.
     """
     if not events.wanted(call):

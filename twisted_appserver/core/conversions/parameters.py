@@ -10,10 +10,10 @@ from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
-from twisted_appserver.conversions.annotations import bare
-from twisted_appserver.conversions.converters import converter_for
-from twisted_appserver.conversions.models import field_of, is_pydantic
-from twisted_appserver.conversions.unfit import Unfit
+from twisted_appserver.core.conversions.annotations import bare
+from twisted_appserver.core.conversions.converters import converter_for
+from twisted_appserver.core.conversions.models import field_of, is_pydantic
+from twisted_appserver.core.conversions.unfit import Unfit
 from twisted_appserver.errors import HTTPError
 
 MAPPINGS = (dict, Mapping, MutableMapping)

@@ -7,9 +7,9 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
-from twisted_appserver import forked
-from twisted_appserver.calls import CURRENT
-from twisted_appserver.remedies import shown
+from twisted_appserver.core import forked
+from twisted_appserver.core.call import CURRENT
+from twisted_appserver.core.remedies import shown
 
 EMPTY = 1000  # empty parts before the first that is not, as many as are waited for
 

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import force_setattr
 
-from twisted_appserver.calls import Alone, Call, Reply
-from twisted_appserver.encoding import encode
+from twisted_appserver.core.call import Alone, Call, Reply
+from twisted_appserver.core.json_encoding import encode
 
 KIND = "text/event-stream"
 NOT_STORED = (("cache-control", "no-store"), ("x-accel-buffering", "no"))

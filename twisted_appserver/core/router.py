@@ -14,10 +14,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from twisted_appserver.binding import Handler
+from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.pattern_compiler import compile_pattern, segments
+from twisted_appserver.core.routes import Route, flatten, resolve, unnamed_groups
 from twisted_appserver.errors import HTTPError, PatternError
-from twisted_appserver.matching import compile_pattern, segments
-from twisted_appserver.patterns import Route, flatten, resolve, unnamed_groups
 
 GROUP_NAME = re.compile(r"\(\?P<\w+>")
 INDEX = attrgetter("handler.index")

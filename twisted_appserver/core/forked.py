@@ -7,8 +7,8 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from twisted_appserver.calls import CURRENT, Call
-from twisted_appserver.remedies import shown
+from twisted_appserver.core.call import CURRENT, Call
+from twisted_appserver.core.remedies import shown
 
 child_of: Call | None = None  # the call whose function forked this process
 

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl
 import msgspec
 import multipart
 
+from twisted_appserver.core.json_errors import why_malformed
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.malformed import why_malformed
 
 MAX_DEPTH = 100  # of nested JSON arrays and objects
 REQUEST_ID = re.compile(rb"[\w.:/+=@-]{1,128}")

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Annotated, Any, get_args, get_origin
 
-from twisted_appserver.conversions.annotations import UNIONS, WRAPPERS, bare, fields
-from twisted_appserver.conversions.unfit import Unfit
+from twisted_appserver.core.conversions.annotations import UNIONS, WRAPPERS, bare, fields
+from twisted_appserver.core.conversions.unfit import Unfit
 
 Check = Callable[[Any], None]  # raises Unfit
 # For each name the attribute with the limit, what holds for a value and the limit, and the words for it.

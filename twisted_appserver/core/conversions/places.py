@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from twisted_appserver.conversions.unfit import HIDDEN, shown
+from twisted_appserver.core.conversions.unfit import HIDDEN, shown
 
 STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 UNKNOWN = "..."  # msgspec's name for any key

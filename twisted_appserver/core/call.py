@@ -11,7 +11,7 @@ import msgspec
 class Alone(str):
     """
     Text in an object that cannot be a part of a JSON document. msgspec passes subclasses of C{str} to the
-    C{enc_hook}, where L{encoding.plain} refuses this one. So the check costs other values nothing.
+    C{enc_hook}, where L{core.json_encoding.plain} refuses this one. So the check costs other values nothing.
     """
 
     why = ""
@@ -59,7 +59,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     @ivar deadline: when the answer is due, in seconds since the epoch; 0.0 if there is no limit. It is told
         only to a call that the function sees, or that is not over at once.
     @ivar arrived: when it arrived, likewise; set by the dispatcher.
-    @ivar handler: the L{binding.Handler} that the path was routed to; set by the dispatcher.
+    @ivar handler: the L{core.handler.Handler} that the path was routed to; set by the dispatcher.
     @ivar groups: the named groups of the pattern that matched; set by the dispatcher.
     @ivar prefer: what the client would like best, from its header Prefer (RFC 7240).
     @ivar user: the name that was given with a password, where C{--auth} asks for one.
@@ -94,7 +94,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def content_type(self) -> str:
-        """As in L{headers}; empty if there is none."""
+        """As in L{core.headers}; empty if there is none."""
         found = [value for name, value in self.raw_headers if name == b"content-type"]
         return b", ".join(found).decode("latin-1")
 

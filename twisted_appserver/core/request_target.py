@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
-from twisted_appserver.calls import Call
+from twisted_appserver.core.call import Call
+from twisted_appserver.core.request_data import given_id, preference
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.variables import given_id, preference
 
 # A name or an address, perhaps with a port up to 65535, which may be empty (RFC 3986, section 3.2.3).
 HOST = re.compile(

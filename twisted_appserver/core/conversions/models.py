@@ -10,9 +10,9 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from twisted_appserver.conversions.annotations import UNIONS, WRAPPERS, bare, fields, parts
-from twisted_appserver.conversions.finite import is_finite
-from twisted_appserver.conversions.unfit import HIDDEN, Unfit, repeated
+from twisted_appserver.core.conversions.annotations import UNIONS, WRAPPERS, bare, fields, parts
+from twisted_appserver.core.conversions.finite import is_finite
+from twisted_appserver.core.conversions.unfit import HIDDEN, Unfit, repeated
 
 PACKAGES = ("pydantic", "pydantic_core", "pydantic_extra_types")
 # A JSON text, or a number with a fraction or an exponent.

@@ -11,14 +11,14 @@ from typing import Any, Protocol, get_args, get_origin
 import msgspec
 from msgspec import inspect as types
 
-from twisted_appserver.conversions.annotations import UNIONS, WRAPPERS, bare, parts
-from twisted_appserver.conversions.defaults import complete, templates_of
-from twisted_appserver.conversions.finite import is_finite
-from twisted_appserver.conversions.limits import checks_of, has_limits, keywords
-from twisted_appserver.conversions.messages import explain
-from twisted_appserver.conversions.models import ModelConverter, is_pydantic
-from twisted_appserver.conversions.texts import OBJECTS, SEQUENCES, kinds, loosen
-from twisted_appserver.conversions.unfit import Unfit
+from twisted_appserver.core.conversions.annotations import UNIONS, WRAPPERS, bare, parts
+from twisted_appserver.core.conversions.defaults import complete, templates_of
+from twisted_appserver.core.conversions.finite import is_finite
+from twisted_appserver.core.conversions.limits import checks_of, has_limits, keywords
+from twisted_appserver.core.conversions.messages import explain
+from twisted_appserver.core.conversions.models import ModelConverter, is_pydantic
+from twisted_appserver.core.conversions.texts import OBJECTS, SEQUENCES, kinds, loosen
+from twisted_appserver.core.conversions.unfit import Unfit
 
 # A JSON text, or a whole number written like 1.0.
 WHOLE = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?\d+)\.0+(?=[\s,}\]]|$)', re.DOTALL)

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any, get_origin
 
-from twisted_appserver.conversions.finite import names
+from twisted_appserver.core.conversions.finite import names
 
 MISSING = dataclasses.MISSING
 Templates = dict[type, dict[str, Any]]  # for each class its fields in order, each with its default or MISSING

@@ -3,7 +3,7 @@
 Google's RE2 (the extra C{re2}) takes time in proportion to the path, whatever the pattern. Where it is
 installed it matches all but two kinds of patterns: those with what it does not support, and those of fixed
 text with one simple group between two slashes, which Python matches in proportional time too, and twenty
-times faster than RE2's wrapper. L{regex_safety} checks what Python matches.
+times faster than RE2's wrapper. L{core.regex_safety} checks what Python matches.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import warnings
 from typing import Any
 
-from twisted_appserver.regex_safety import UNKNOWN, slowness
+from twisted_appserver.core.regex_safety import UNKNOWN, slowness
 
 # A named group that cannot match a slash, and text that stands for itself.
 VARYING = re.compile(r"\(\?P<\w+>(?:\[\^/\]|\\[dw]|\[[\w.-]+\])(?:[+*?]|\{\d+(?:,\d*)?\})?\)")

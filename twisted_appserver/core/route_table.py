@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from twisted_appserver.routing import Router
+from twisted_appserver.core.router import Router
 
 
 def routes(router: Router) -> str:

@@ -18,7 +18,7 @@ from itertools import product
 from operator import or_
 from typing import TypeVar
 
-from twisted_appserver.regex_graph import START, Graph, TooComplexError, parser
+from twisted_appserver.core.regex_graph import START, Graph, TooComplexError, parser
 
 EXPONENTIAL = "for ever"
 MINUTES = "for minutes"  # the cube of the length, or worse: 8192 ** 3 / 6 steps

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect as types
 
-from twisted_appserver.conversions.places import Fails, find, member, wrong_key
-from twisted_appserver.conversions.texts import OBJECTS, SEQUENCES, choices, kinds
-from twisted_appserver.conversions.unfit import HIDDEN, Unfit, repeated, shown
+from twisted_appserver.core.conversions.places import Fails, find, member, wrong_key
+from twisted_appserver.core.conversions.texts import OBJECTS, SEQUENCES, choices, kinds
+from twisted_appserver.core.conversions.unfit import HIDDEN, Unfit, repeated, shown
 
 ERROR = re.compile(r"(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?", re.DOTALL)
 EXPECTED = re.compile(r"Expected `(?P<kinds>[^`]+)`(?P<limit>.*?)(?:, got .*)?", re.DOTALL)
