@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted_appserver import Reply
 from twisted_appserver.executors import cluster
-from twisted_appserver.executors.frames import End, Part, Replies, encode
+from twisted_appserver.executors.processes.frames import End, Part, Replies, encode
 
 REPLIES: dict[str, Reply] = {
     "injected": Reply(b"{}", 200, (("x-a", "a\r\nx-injected: yes"),)),

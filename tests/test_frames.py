@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.executors.frames}: what a server and its workers say to each other."""
+"""Tests of L{twisted_appserver.executors.processes.frames}: what a server and its workers say to each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from tests import cases, tampering
 from tests.properties import given, st
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.handler import Handler
-from twisted_appserver.executors.frames import Calls, End, Fault, FrameReader, Ready, Replies, Start, encode
+from twisted_appserver.executors.processes.frames import (
+    Calls,
+    End,
+    Fault,
+    FrameReader,
+    Ready,
+    Replies,
+    Start,
+    encode,
+)
 
 text = st.text(max_size=8)
 pairs = st.lists(st.tuples(text, text), max_size=2).map(tuple)

@@ -150,7 +150,7 @@ class ImportTests(SynchronousTestCase):
     def test_worker(self) -> None:
         """A worker, of which many may have to start at once, imports no Twisted."""
         self.check(
-            "twisted_appserver.executors.worker; from examples import article\n"
+            "twisted_appserver.executors.processes.worker_main; from examples import article\n"
             "assert not [name for name in sys.modules if name.startswith('twisted.')]"
         )
 

@@ -21,7 +21,8 @@ from tests.programs import Program
 from tests.test_command import CommandTestCase
 from tests.wire import connect, fetch, request
 from twisted_appserver import ConfigurationError, ProcessExecutor, Router
-from twisted_appserver.executors import connection, crew
+from twisted_appserver.executors.processes import pool as crew
+from twisted_appserver.executors.processes import worker_process as connection
 from twisted_appserver.overload import EVERY, LONGEST, Refusals
 
 VERSION = """\

@@ -20,8 +20,9 @@ from tests.test_streams import APPLICATION, Reader
 from twisted_appserver import InlineExecutor, ProcessExecutor, Reply, ThreadExecutor
 from twisted_appserver.core.perform import perform
 from twisted_appserver.core.router import Router
-from twisted_appserver.executors import cluster, connection
-from twisted_appserver.executors.source import UNIT, WINDOW
+from twisted_appserver.executors import cluster
+from twisted_appserver.executors.parked_generator import UNIT, WINDOW
+from twisted_appserver.executors.processes import worker_process as connection
 from twisted_appserver.executors.stream import Stream
 
 PIECE = 10_000  # bytes of a part

@@ -18,9 +18,9 @@ from tests import cases, tampering
 from tests.executing import APPLICATION, ExecutorTestCase, get, said
 from twisted_appserver import Call, ConfigurationError, ProcessExecutor, Reply, Router
 from twisted_appserver.dispatch import Dispatcher
-from twisted_appserver.executors.frames import Replies
-from twisted_appserver.executors.frames import encode as frame
-from twisted_appserver.executors.progress import Progress
+from twisted_appserver.executors.processes.frames import Replies
+from twisted_appserver.executors.processes.frames import encode as frame
+from twisted_appserver.executors.processes.progress import Progress
 
 
 class ProcessTests(ExecutorTestCase):

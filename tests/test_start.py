@@ -73,7 +73,7 @@ class ShadowTests(CommandTestCase):
         folder = self.folder_of(urls=ARTICLE)
         Path(folder, "site").mkdir()
         Path(folder, "site", "sitecustomize.py").write_text(
-            "import os, sys\nif 'twisted_appserver.executors.worker' in sys.orig_argv:\n"
+            "import os, sys\nif 'twisted_appserver.executors.processes.worker_main' in sys.orig_argv:\n"
             "    os.write(2, b'nowhere to be found\\n\\n')\n    os._exit(3)\n"
         )
         Path(folder, "site", "wave.py").touch()

@@ -15,7 +15,7 @@ from tests.executing import ExecutorTestCase, get, said
 from twisted_appserver import Route, ThreadExecutor
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.executors import threads
-from twisted_appserver.executors.bell import Bell
+from twisted_appserver.executors.wakeup import Bell
 
 
 class Gate:

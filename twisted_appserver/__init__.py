@@ -10,7 +10,7 @@ The modules:
   - L{core.routes}: url_patterns as the user writes them; L{core.router} finds the function for a path,
     L{core.pattern_compiler} what in a pattern may take for ever.
   - L{guard}: who may ask; L{access} and L{passwords}: who someone is.
-  - L{children}: processes that functions fork inherit neither our signal handlers nor our connections.
+  - L{executors.child_processes}: processes that functions fork inherit neither our signal handlers nor our connections.
   - L{executors}: where a call is performed: inline, threads, processes, a cluster.
   - L{dispatch}: the narrow waist through which every call goes; L{deadlines} keeps its time limits,
     L{overload} tells how long to wait where there is too much to do.
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from twisted_appserver.errors import AppserverError, ConfigurationError, HTTPError, PatternError
     from twisted_appserver.executors.inline import InlineExecutor
     from twisted_appserver.executors.interface import IExecutor
-    from twisted_appserver.executors.processes import ProcessExecutor
+    from twisted_appserver.executors.processes.executor import ProcessExecutor
     from twisted_appserver.executors.threads import ThreadExecutor
     from twisted_appserver.resource import AppResource
     from twisted_appserver.run import run_server

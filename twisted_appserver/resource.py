@@ -16,13 +16,13 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from twisted_appserver.children import protect
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.request_target import check_host, make_call
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.statuses import title
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.executors.child_processes import protect
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.stream import Stream

@@ -19,16 +19,16 @@ from twisted_appserver.access import credentials
 from twisted_appserver.accesslog import AccessLog
 from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import ADMIN, Figures
-from twisted_appserver.children import protect, unprotect
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.errors import AppserverError, ConfigurationError
+from twisted_appserver.executors.child_processes import protect, unprotect
 from twisted_appserver.executors.cluster import DaskExecutor
-from twisted_appserver.executors.head_start import HeadStart
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
-from twisted_appserver.executors.processes import ProcessExecutor
+from twisted_appserver.executors.processes.executor import ProcessExecutor
+from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.guard import Guard
 from twisted_appserver.hub import Hub

@@ -20,7 +20,7 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.daemon import Report, remove_pidfile, report_for
 from twisted_appserver.ending import LONGEST, ending
 from twisted_appserver.errors import AppserverError, ConfigurationError
-from twisted_appserver.executors.head_start import HeadStart
+from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.logs import observer
 from twisted_appserver.program import leave, raise_files, reload_when_asked, settle
 from twisted_appserver.service import AppService

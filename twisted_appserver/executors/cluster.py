@@ -36,8 +36,8 @@ from twisted_appserver.core.perform import fault, perform, problem
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import ConfigurationError, HTTPError
-from twisted_appserver.executors.frames import Received, Seconds, check
 from twisted_appserver.executors.interface import IExecutor, Job
+from twisted_appserver.executors.processes.frames import Received, Seconds, check
 
 ONCE, AGAIN = "appserver-once-", "appserver-again-"  # begin the keys of tasks that may run once, or again
 AHEAD = 2  # tasks with Dask for each of its threads

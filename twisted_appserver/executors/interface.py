@@ -27,7 +27,7 @@ class Job(msgspec.Struct, eq=False):
     @ivar called: whether it has its reply, or nobody awaits that any more; later ones are ignored.
     @ivar executor: what took it; set by the dispatcher, like C{limit}, the L{TimeLimit} that it is under.
     @ivar stream: the L{executors.stream.Stream} of an answer that comes in parts.
-    @ivar source: the L{executors.source.Source} of these parts, where they are made in threads.
+    @ivar source: the L{executors.parked_generator.Source} of these parts, where they are made in threads.
     @ivar cost: seconds that it is expected to take, where the executor keeps account of that.
     """
 

@@ -23,7 +23,7 @@ from twisted_appserver.core.perform import fault
 from twisted_appserver.core.remedies import shown
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.executors.interface import Job
-from twisted_appserver.executors.source import RETURN, WINDOW, cost
+from twisted_appserver.executors.parked_generator import RETURN, WINDOW, cost
 
 SHARE = 0.002  # seconds for which a generator may keep the reactor from other work
 

@@ -37,10 +37,10 @@ from twisted_appserver.core.call import Reply
 from twisted_appserver.core.perform import perform
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.executors.bell import Bell
 from twisted_appserver.executors.interface import IExecutor, Job
-from twisted_appserver.executors.source import Source
+from twisted_appserver.executors.parked_generator import Source
 from twisted_appserver.executors.stream import Stream
+from twisted_appserver.executors.wakeup import Bell
 from twisted_appserver.hub import at_end_of_turn
 
 PARK = 0.05  # seconds that an idle thread waits for calls before it goes back to its pool

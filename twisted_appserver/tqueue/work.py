@@ -14,7 +14,7 @@ from contextvars import Context
 from importlib import import_module
 from typing import Any, TextIO
 
-from twisted_appserver.children import protect
+from twisted_appserver.executors.child_processes import protect
 
 from .client import Empty, LeaseLost, Queue, ServerError, ShutDown
 from .forks import leave

@@ -1,4 +1,4 @@
-"""What runs in a worker process: C{python -m twisted_appserver.executors.worker}.
+"""What runs in a worker process: C{python -m twisted_appserver.executors.processes.worker_main}.
 
 It imports the application by name, performs one call after another and never starts a reactor. Between
 calls it runs slices of those generators whose clients read. Frames
@@ -21,7 +21,6 @@ from typing import Any, BinaryIO, TextIO
 
 from msgspec.structs import force_setattr, replace
 
-from twisted_appserver.children import ignore, protect
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import CURRENT, Call, Reply
 from twisted_appserver.core.handler import Handler
@@ -29,7 +28,9 @@ from twisted_appserver.core.perform import fault, perform
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.executors.frames import (
+from twisted_appserver.executors.child_processes import ignore, protect
+from twisted_appserver.executors.parked_generator import Source
+from twisted_appserver.executors.processes.frames import (
     LONGEST,
     Calls,
     Drop,
@@ -44,10 +45,9 @@ from twisted_appserver.executors.frames import (
     encode,
     ready,
 )
-from twisted_appserver.executors.progress import Progress
-from twisted_appserver.executors.signals import Signals
-from twisted_appserver.executors.source import Source
-from twisted_appserver.executors.watchdog import watch
+from twisted_appserver.executors.processes.progress import Progress
+from twisted_appserver.executors.processes.signal_state import Signals
+from twisted_appserver.executors.processes.watchdog import watch
 
 READ = 65536
 

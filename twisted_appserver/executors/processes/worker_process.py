@@ -21,7 +21,8 @@ from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.shadowed_modules import advice
-from twisted_appserver.executors.frames import (
+from twisted_appserver.executors.interface import Job
+from twisted_appserver.executors.processes.frames import (
     LONGEST,
     Calls,
     Drop,
@@ -37,8 +38,7 @@ from twisted_appserver.executors.frames import (
     encode,
     ready,
 )
-from twisted_appserver.executors.interface import Job
-from twisted_appserver.executors.progress import NO_LIMIT, Progress
+from twisted_appserver.executors.processes.progress import NO_LIMIT, Progress
 from twisted_appserver.executors.stream import Stream
 
 MARK = re.compile(rb"\x1e([^\x1e\x1f]*)\x1f")  # the id of the call that a line comes of

@@ -12,8 +12,8 @@ from twisted.logger import Logger
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.executors.connection import Worker
-from twisted_appserver.executors.head_start import spawn
+from twisted_appserver.executors.processes.head_start import spawn
+from twisted_appserver.executors.processes.worker_process import Worker
 
 BACK_OFF = 30.0  # seconds, the longest pause before a worker that did not start is tried again
 KILLED = 1.0  # seconds, the longest where it was killed

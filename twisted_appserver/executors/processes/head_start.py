@@ -10,9 +10,9 @@ from typing import Any
 
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
-from twisted_appserver.executors.connection import Worker
+from twisted_appserver.executors.processes.worker_process import Worker
 
-MODULE = "twisted_appserver.executors.worker"
+MODULE = "twisted_appserver.executors.processes.worker_main"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
