@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.access}: who someone is, and whose word on that is taken."""
+"""Tests of L{twisted_appserver.access.credentials}: who someone is, and whose word on that is taken."""
 
 from __future__ import annotations
 
@@ -24,22 +24,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.test_command import CommandTestCase
 from tests.wire import Answer, exchange, fetch, request
-from twisted_appserver import (
-    Call,
-    ConfigurationError,
-    HTTPError,
-    InlineExecutor,
-    Reply,
-    Route,
-    Router,
-    passwords,
-)
-from twisted_appserver.access import Credentials, checkers, read_token
+from twisted_appserver import Call, ConfigurationError, HTTPError, InlineExecutor, Reply, Route, Router
+from twisted_appserver.access import passwords
+from twisted_appserver.access.credentials import Credentials, checkers, read_token
+from twisted_appserver.access.passwords import HashedPasswords
+from twisted_appserver.access.proxies import Proxies, network_of
+from twisted_appserver.access.request_guard import Guard
 from twisted_appserver.dispatch import Dispatcher
-from twisted_appserver.guard import Guard
 from twisted_appserver.listening import Listening, _interface
-from twisted_appserver.passwords import HashedPasswords
-from twisted_appserver.proxies import Proxies, network_of
 from twisted_appserver.settings import Settings
 from twisted_appserver.testing import Client
 
@@ -158,7 +150,9 @@ class CredentialsTests(SynchronousTestCase):
     def test_constant_time(self) -> None:
         """Tokens are compared by their digests in constant time: never by bytes that they share."""
         compared = []
-        with patch("twisted_appserver.access.compare_digest", lambda *two: compared.append(two) or False):
+        with patch(
+            "twisted_appserver.access.credentials.compare_digest", lambda *two: compared.append(two) or False
+        ):
             self.refused(b"Bearer " + TOKEN)
             self.refused(b"Bearer " + TOKEN[:8])
         self.assertEqual([list(map(len, two)) for two in compared], [[32, 32]] * 2)
@@ -228,7 +222,7 @@ class CredentialsTests(SynchronousTestCase):
         """Its user never waits: it is checked again in time, and refused once it is wrong."""
         credentials, asked = self.slow()
         known = basic("bob", "secret").encode()
-        with patch("twisted_appserver.access.monotonic", Clock().seconds) as seconds:
+        with patch("twisted_appserver.access.credentials.monotonic", Clock().seconds) as seconds:
             clock = seconds.__self__
             credentials.check(known)
             asked[0][1].callback(b"bob")
@@ -247,7 +241,7 @@ class CredentialsTests(SynchronousTestCase):
         """Of those that were right the oldest is forgotten."""
         checker = SimpleNamespace(requestAvatarId=lambda asked: asked.username)
         credentials = Credentials(None, [checker])
-        with patch("twisted_appserver.access.REMEMBERED", 3):
+        with patch("twisted_appserver.access.credentials.REMEMBERED", 3):
             for name in "abcd":
                 credentials.check(basic(name, "x").encode())
         known = [credentials.known(basic(name, "x").encode()) for name in "abcd"]
@@ -291,7 +285,7 @@ class HashedTests(SynchronousTestCase):
 
     def test_command(self) -> None:
         """The command prints a line for the password that it reads."""
-        command = [sys.executable, "-m", "twisted_appserver.passwords"]
+        command = [sys.executable, "-m", "twisted_appserver.access.passwords"]
         made = subprocess.run(
             [*command, "anna"], input="secret\n", capture_output=True, text=True, timeout=60
         )
@@ -500,7 +494,7 @@ class GuardTests(SynchronousTestCase):
         database = InMemoryUsernamePasswordDatabaseDontUse(anna=b"secret")
         self.guard.ask(Credentials(TOKEN, [database]))
         anna, token = basic("anna", "secret"), f"Bearer {TOKEN.decode()}"
-        with patch("twisted_appserver.access.monotonic", Clock().seconds) as seconds:
+        with patch("twisted_appserver.access.credentials.monotonic", Clock().seconds) as seconds:
             self.assertEqual([self.status(authorization=each) for each in (anna, token)], [200, 200])
             database.users.clear()
             self.assertEqual([self.status(authorization=each) for each in (anna, token)], [200, 200])

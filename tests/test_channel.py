@@ -21,10 +21,10 @@ from tests import cases, http_cases, wire
 from tests.channel_memory import settle
 from tests.wire import request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, ThreadExecutor
-from twisted_appserver.access import Credentials
+from twisted_appserver.access.credentials import Credentials
+from twisted_appserver.access.request_guard import Guard
 from twisted_appserver.channel import KNOWN, HTTPChannel
 from twisted_appserver.dispatch import Dispatcher
-from twisted_appserver.guard import Guard
 from twisted_appserver.settings import Settings
 from twisted_appserver.site import AppSite
 

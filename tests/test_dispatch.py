@@ -14,10 +14,10 @@ from zope.interface.verify import verifyObject
 
 from tests.executing import get
 from twisted_appserver import Call, ConfigurationError, HTTPError, IExecutor, Reply, Route, Router
+from twisted_appserver.access.request_guard import Guard
 from twisted_appserver.dispatch import Dispatcher
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import Job
-from twisted_appserver.guard import Guard
 
 
 @implementer(IExecutor)

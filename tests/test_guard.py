@@ -1,11 +1,11 @@
-"""Tests of L{twisted_appserver.guard}: who may ask."""
+"""Tests of L{twisted_appserver.access.request_guard}: who may ask."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_appserver import Call, HTTPError
-from twisted_appserver.guard import Guard
+from twisted_appserver.access.request_guard import Guard
 
 GUARD = Guard(["app.example", "Bücher.example"], ["https://pages.example", "HTTPS://Other.example:8443/"])
 

@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.origins}: hosts and origins that can never match are refused."""
+"""Tests of L{twisted_appserver.access.origins}: hosts and origins that can never match are refused."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_appserver import ConfigurationError, make_service
-from twisted_appserver.guard import Guard
-from twisted_appserver.origins import read_host, read_origin
+from twisted_appserver.access.origins import read_host, read_origin
+from twisted_appserver.access.request_guard import Guard
 from twisted_appserver.tap import Options, makeService
 from twisted_appserver.testing import Client
 from twisted_appserver.tqueue.tap import Options as QueueOptions

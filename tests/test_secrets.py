@@ -17,9 +17,10 @@ from tests.test_channel_transports import over_tls
 from tests.test_command import TWISTD, CommandTestCase
 from tests.test_service import ServiceTestCase
 from tests.wire import exchange, request
-from twisted_appserver import ConfigurationError, make_service, passwords
+from twisted_appserver import ConfigurationError, make_service
+from twisted_appserver.access import passwords
+from twisted_appserver.access.private_files import check_private, read_private
 from twisted_appserver.listening import Listening
-from twisted_appserver.private_files import check_private, read_private
 from twisted_appserver.settings import Settings
 
 OTHER = "fedcba9876543210"

@@ -9,7 +9,7 @@ The modules:
   - L{core.headers}: the headers that a function may give; L{core.statuses}: the titles of HTTP status codes.
   - L{core.routes}: url_patterns as the user writes them; L{core.router} finds the function for a path,
     L{core.pattern_compiler} what in a pattern may take for ever.
-  - L{guard}: who may ask; L{access} and L{passwords}: who someone is.
+  - L{access.request_guard}: who may ask; L{access.credentials} and L{access.passwords}: who someone is.
   - L{executors.child_processes}: processes that functions fork inherit neither our signal handlers nor our connections.
   - L{executors}: where a call is performed: inline, threads, processes, a cluster.
   - L{dispatch}: the narrow waist through which every call goes; L{deadlines} keeps its time limits,

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_appserver.access.request_guard import Guard
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.events import EVENTS
 from twisted_appserver.core.perform import problem
@@ -24,7 +25,6 @@ from twisted_appserver.deadlines import TimeLimit, TimeLimits
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import Answer, IExecutor, Job
-from twisted_appserver.guard import Guard
 from twisted_appserver.keepalive import keep_alive
 from twisted_appserver.overload import Refusals
 

@@ -13,8 +13,8 @@ from twisted.internet.endpoints import TCP6ServerEndpoint, serverFromString
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_appserver.access.private_files import check_private
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.private_files import check_private
 from twisted_appserver.settings import Settings
 
 SEPARATOR, EQUALS = re.compile(r"(?<!\\):"), re.compile(r"(?<!\\)=")  # of an endpoint's description

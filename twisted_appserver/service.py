@@ -15,7 +15,9 @@ from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherRes
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_appserver.access import credentials
+from twisted_appserver.access.credentials import credentials
+from twisted_appserver.access.proxies import Proxies
+from twisted_appserver.access.request_guard import Guard
 from twisted_appserver.accesslog import AccessLog
 from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import ADMIN, Figures
@@ -30,12 +32,10 @@ from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes.executor import ProcessExecutor
 from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.executors.threads import ThreadExecutor
-from twisted_appserver.guard import Guard
 from twisted_appserver.hub import Hub
 from twisted_appserver.jobs import Jobs
 from twisted_appserver.listening import Listening
 from twisted_appserver.logs import Requests
-from twisted_appserver.proxies import Proxies
 from twisted_appserver.readiness import INeeded
 from twisted_appserver.resource import AppResource
 from twisted_appserver.settings import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings, settings_of

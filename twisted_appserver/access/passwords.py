@@ -1,7 +1,7 @@
 """
 Hashed passwords in a file, for C{--auth hashed:FILE}.
 
-C{python -m twisted_appserver.passwords NAME >> FILE} asks for a password and prints its line, in which there
+C{python -m twisted_appserver.access.passwords NAME >> FILE} asks for a password and prints its line, in which there
 is only a salted hash by scrypt (RFC 7914).
 """
 
@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
-from twisted_appserver.private_files import read_private
+from twisted_appserver.access.private_files import read_private
 
 COST, BLOCK, PARALLEL = 2**14, 8, 1  # of scrypt: 16 MiB and about 50 ms
 TURNS = 2  # passwords at the same time, so that guessing leaves threads to others
@@ -84,7 +84,7 @@ class HashedPasswords:
                     if kind != "scrypt":
                         raise ValueError(kind)
                 except ValueError:
-                    made = "python -m twisted_appserver.passwords NAME"
+                    made = "python -m twisted_appserver.access.passwords NAME"
                     raise ValueError(f"line {number} of {path} is none that `{made}` prints") from None
                 self._known[name.encode()] = known
         # A name that there is not takes as long as one that there is.
@@ -115,7 +115,9 @@ def main(arguments: list[str]) -> int:
             raise ValueError("these were two different ones")
         print(line(name, password))
     except ValueError as error:
-        print(f"passwords: {error}; usage: python -m twisted_appserver.passwords NAME", file=sys.stderr)
+        print(
+            f"passwords: {error}; usage: python -m twisted_appserver.access.passwords NAME", file=sys.stderr
+        )
         return 2
     return 0
 

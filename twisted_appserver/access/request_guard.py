@@ -3,7 +3,7 @@
 A service on loopback is within reach of every web page that its user opens. Two checks of a request's
 head shut these out: its Host must be a name of ours, which defeats DNS rebinding, and it must not come
 from a page of another origin (Fetch, section 3.1; Fetch Metadata, section 2.2), unless that is named; then
-the answer says so (Fetch, section 3.3). A third check asks who is there, where L{access} says how.
+the answer says so (Fetch, section 3.3). A third check asks who is there, where L{access.credentials} says how.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import force_setattr
 
+from twisted_appserver.access.origins import read_host, read_origin
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.request_target import HOST
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.origins import read_host, read_origin
 
 LOOPBACK = (b"localhost", b"127.0.0.1", b"[::1]")
 PASSED = 1024  # heads that are remembered
@@ -29,8 +29,8 @@ class Guard:
     @param hosts: the names, without port, that a request may be addressed to, besides loopback's; C{"*"}
         for any.
     @param origins: the origins, like C{https://example.org}, whose pages may call.
-    @param proxies: L{proxies.Proxies} whose word is taken.
-    @ivar credentials: the L{access.Credentials} that a request must have; C{None} if it need not.
+    @param proxies: L{access.proxies.Proxies} whose word is taken.
+    @ivar credentials: the L{access.credentials.Credentials} that a request must have; C{None} if it need not.
     @ivar settled: whether who equals one that was let in is let in too, whenever and from wherever it comes.
     @ivar cors: whether pages of any other origin may call.
     @raise ConfigurationError: when a name or an origin is none.
@@ -85,7 +85,7 @@ class Guard:
         self._passed.add(call.raw_headers)
 
     def ask(self, credentials: Any) -> None:
-        """Require these L{access.Credentials} of every request from now on, and no others."""
+        """Require these L{access.credentials.Credentials} of every request from now on, and no others."""
         self.credentials, self.settled = credentials, False
         self._passed.clear()
 

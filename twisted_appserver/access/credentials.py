@@ -21,10 +21,10 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_appserver.access.passwords import HashedPasswords
+from twisted_appserver.access.private_files import read_private
+from twisted_appserver.access.proxies import network_of
 from twisted_appserver.errors import ConfigurationError, HTTPError
-from twisted_appserver.passwords import HashedPasswords
-from twisted_appserver.private_files import read_private
-from twisted_appserver.proxies import network_of
 from twisted_appserver.settings import Settings
 
 SHORTEST = 16  # characters of a token
