@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from tests import cases
 from twisted_appserver import Call, InlineExecutor, ProcessExecutor, Reply, Router, ThreadExecutor
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 
 APPLICATION = "tests.cases"
 

@@ -24,7 +24,7 @@ from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, 
 from twisted_appserver.access.credentials import Credentials
 from twisted_appserver.access.request_guard import Guard
 from twisted_appserver.channel import KNOWN, HTTPChannel
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.settings import Settings
 from twisted_appserver.site import AppSite
 

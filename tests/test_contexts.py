@@ -16,7 +16,7 @@ from tests.executing import ExecutorTestCase, get, said
 from tests.test_streams import Reader, lines
 from twisted_appserver import ProcessExecutor, Reply
 from twisted_appserver.core.call import CURRENT
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.testing import Client
 from twisted_appserver.tqueue.work import Work

@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.dispatch}, over an executor in memory and a clock."""
+"""Tests of L{twisted_appserver.dispatch.dispatcher}, over an executor in memory and a clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 from tests.executing import get
 from twisted_appserver import Call, ConfigurationError, HTTPError, IExecutor, Reply, Route, Router
 from twisted_appserver.access.request_guard import Guard
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import Job
 

@@ -18,9 +18,10 @@ from twisted.web.server import Site
 
 from tests import eventing
 from tests.wire import Answer, Connection, connect, request
-from twisted_appserver import AppResource, Event, InlineExecutor, keepalive, make_service
+from twisted_appserver import AppResource, Event, InlineExecutor, make_service
 from twisted_appserver.core.call import Call
 from twisted_appserver.core.events import END, event, line, wanted
+from twisted_appserver.dispatch import keep_alive as keepalive
 from twisted_appserver.executors.stream import Stream
 
 ACCEPT = ("Accept", "text/event-stream")

@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 from tests import cases
 from tests.executing import APPLICATION, ExecutorTestCase, get, said
 from twisted_appserver import IExecutor, InlineExecutor, ProcessExecutor, Reply, ThreadExecutor
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 
 
 class TableTests(ExecutorTestCase):

@@ -20,7 +20,7 @@ from twisted.web.server import Site
 from tests import half_closing, http_cases
 from tests.wire import read, request
 from twisted_appserver import AppResource, Router, make_service
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.settings import CHANNELS, FORKED_SERVER, THREADED_SERVER

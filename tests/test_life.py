@@ -21,9 +21,9 @@ from tests.programs import Program
 from tests.test_command import CommandTestCase
 from tests.wire import connect, fetch, request
 from twisted_appserver import ConfigurationError, ProcessExecutor, Router
+from twisted_appserver.dispatch.retry_after import EVERY, LONGEST, Refusals
 from twisted_appserver.executors.processes import pool as crew
 from twisted_appserver.executors.processes import worker_process as connection
-from twisted_appserver.overload import EVERY, LONGEST, Refusals
 
 VERSION = """\
 import os, time

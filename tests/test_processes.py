@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests import cases, tampering
 from tests.executing import APPLICATION, ExecutorTestCase, get, said
 from twisted_appserver import Call, ConfigurationError, ProcessExecutor, Reply, Router
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.processes.frames import Replies
 from twisted_appserver.executors.processes.frames import encode as frame
 from twisted_appserver.executors.processes.progress import Progress

@@ -23,7 +23,7 @@ from tests import cases, http_cases
 from tests.wire import Connection, connect, fetch, read, request
 from twisted_appserver import AppResource, InlineExecutor, Router, ThreadExecutor
 from twisted_appserver.access.request_guard import Guard
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 
 CASES = [case for case in http_cases.CASES if case.raw.isascii()]  # twisted.web itself refuses the others
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.executing import ExecutorTestCase, get, said
 from twisted_appserver import Route, ThreadExecutor
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors import threads
 from twisted_appserver.executors.wakeup import Bell
 

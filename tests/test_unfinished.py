@@ -17,7 +17,7 @@ from tests.wire import Answer, read, request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, channel, site
 from twisted_appserver.access.credentials import Credentials
 from twisted_appserver.access.request_guard import Guard
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.settings import CHANNELS
 

@@ -14,7 +14,7 @@ from tests.executing import ExecutorTestCase, get, said
 from tests.properties import given, st
 from twisted_appserver import InlineExecutor, ProcessExecutor
 from twisted_appserver.core.json_encoding import encode
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 
 PATTERNS = values.url_patterns
 texts = st.text(max_size=8)

@@ -4,7 +4,7 @@ The modules:
   - L{core.call}: a call and its reply; L{core.perform} performs the one and makes the other, L{core.json_encoding} its JSON.
   - L{core.handler}: a function and how a call's variables become its arguments; L{core.request_data} reads these.
   - L{core.streaming}: answers that come in parts, where they are made; L{core.events}: server-sent events,
-    L{keepalive} the comments between them;
+    L{dispatch.keep_alive} the comments between them;
     L{core.remedies}: what to do about some failures.
   - L{core.headers}: the headers that a function may give; L{core.statuses}: the titles of HTTP status codes.
   - L{core.routes}: url_patterns as the user writes them; L{core.router} finds the function for a path,
@@ -12,8 +12,8 @@ The modules:
   - L{access.request_guard}: who may ask; L{access.credentials} and L{access.passwords}: who someone is.
   - L{executors.child_processes}: processes that functions fork inherit neither our signal handlers nor our connections.
   - L{executors}: where a call is performed: inline, threads, processes, a cluster.
-  - L{dispatch}: the narrow waist through which every call goes; L{deadlines} keeps its time limits,
-    L{overload} tells how long to wait where there is too much to do.
+  - L{dispatch.dispatcher}: the narrow waist through which every call goes; L{dispatch.time_limits} keeps its time limits,
+    L{dispatch.retry_after} tells how long to wait where there is too much to do.
   - L{resource}: the application as a twisted.web resource.
   - L{channel}: HTTP/1.1 over llhttp; L{site}: its connections; L{hub} reads them all at once, L{heads} has
     the beginnings of answers.

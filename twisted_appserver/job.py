@@ -12,7 +12,7 @@ from msgspec.structs import force_setattr, replace
 
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.perform import LINES, problem
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import Job as Performed
 from twisted_appserver.executors.stream import Stream

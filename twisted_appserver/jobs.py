@@ -14,7 +14,7 @@ from msgspec.structs import force_setattr, replace
 
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.routes import Route
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import Job as Performed
 from twisted_appserver.job import JSON, Job

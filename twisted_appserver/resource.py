@@ -20,7 +20,7 @@ from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.request_target import check_host, make_call
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.statuses import title
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.child_processes import protect
 from twisted_appserver.executors.inline import InlineExecutor

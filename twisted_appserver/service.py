@@ -23,7 +23,7 @@ from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import ADMIN, Figures
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
-from twisted_appserver.dispatch import Dispatcher
+from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.child_processes import protect, unprotect
 from twisted_appserver.executors.cluster import DaskExecutor

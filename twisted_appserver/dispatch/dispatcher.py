@@ -21,12 +21,12 @@ from twisted_appserver.core.events import EVENTS
 from twisted_appserver.core.perform import problem
 from twisted_appserver.core.route_table import near
 from twisted_appserver.core.router import Router
-from twisted_appserver.deadlines import TimeLimit, TimeLimits
+from twisted_appserver.dispatch.keep_alive import keep_alive
+from twisted_appserver.dispatch.retry_after import Refusals
+from twisted_appserver.dispatch.time_limits import TimeLimit, TimeLimits
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import Answer, IExecutor, Job
-from twisted_appserver.keepalive import keep_alive
-from twisted_appserver.overload import Refusals
 
 ASYNC = re.compile(r"(?:^|,)[ \t]*respond-async[ \t]*(?:[,;=]|$)", re.IGNORECASE)  # RFC 7240, section 4.1
 
@@ -105,7 +105,7 @@ class Dispatcher:
 
     def begin(self, call: Call, answer: Answer, routed: Callable[[Call], None] | None = None) -> Job | None:
         """
-        As L{dispatch}, without the costs of a Deferred.
+        As L{dispatch.dispatcher}, without the costs of a Deferred.
 
         @param answer: gets the call and its reply, perhaps before this returns; never after L{cancel}.
         @param routed: gets what L{again} takes, before the call is performed.
