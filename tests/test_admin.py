@@ -31,9 +31,9 @@ from twisted_appserver.admin import figures
 from twisted_appserver.admin.description import describe, template
 from twisted_appserver.admin.figures import BOUNDS, Durations, percentile
 from twisted_appserver.core.application import Application
+from twisted_appserver.queue.backends import make_broker
+from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
 from twisted_appserver.tqueue import url_patterns as queue_patterns
-from twisted_appserver.tqueue.brokers import make_broker
-from twisted_appserver.tqueue.stores.sqlite import SQLiteStore
 
 
 class Item(msgspec.Struct):

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.scripts.twistd import run
 
-from twisted_appserver.tqueue.stores.sqlite import SQLiteStore
+from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
 
 commit = SQLiteStore._commit
 

@@ -13,12 +13,20 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.tqueue.broker import EMPTY, FULL, SHUTDOWN, STOPPING, Broker, LimitError, replace
-from twisted_appserver.tqueue.queues import Task
-from twisted_appserver.tqueue.stores import open_store
-from twisted_appserver.tqueue.stores.interface import Change, IStore, Saved, StoreError
-from twisted_appserver.tqueue.stores.memory import MemoryStore
-from twisted_appserver.tqueue.stores.sqlite import SQLiteStore
+from twisted_appserver.queue.local.broker import (
+    EMPTY,
+    FULL,
+    SHUTDOWN,
+    STOPPING,
+    Broker,
+    LimitError,
+    replace,
+)
+from twisted_appserver.queue.local.journal import Change, IStore, Saved, StoreError
+from twisted_appserver.queue.local.memory_journal import MemoryStore
+from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
+from twisted_appserver.queue.model import Task
+from twisted_appserver.queue.stores import open_store
 
 INF = float("inf")
 

@@ -14,11 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.tqueue.serving import Server
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.tqueue.broker import Broker
-from twisted_appserver.tqueue.queues import Config, Task
-from twisted_appserver.tqueue.stores import sqlite
-from twisted_appserver.tqueue.stores.interface import StoreError
-from twisted_appserver.tqueue.stores.sqlite import MIGRATIONS, SQLiteStore
+from twisted_appserver.queue.local import sqlite_journal as sqlite
+from twisted_appserver.queue.local.broker import Broker
+from twisted_appserver.queue.local.journal import StoreError
+from twisted_appserver.queue.local.sqlite_journal import MIGRATIONS, SQLiteStore
+from twisted_appserver.queue.model import Config, Task
 
 
 def content(folder: str) -> dict[str, bytes]:

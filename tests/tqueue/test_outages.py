@@ -25,14 +25,15 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.tqueue.postgres import PostgreSQL, folder_of_programs, shared
 from tests.tqueue.serving import Server, wait_for
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.tqueue.broker import Broker
-from twisted_appserver.tqueue.brokers import make_broker
-from twisted_appserver.tqueue.health import Health
-from twisted_appserver.tqueue.interface import EMPTY, SHUTDOWN
-from twisted_appserver.tqueue.queues import GRACE, Task
-from twisted_appserver.tqueue.stores import open_store, poolers, schema
-from twisted_appserver.tqueue.stores.interface import StoreError
-from twisted_appserver.tqueue.stores.memory import MemoryStore
+from twisted_appserver.queue.backends import make_broker
+from twisted_appserver.queue.interface import EMPTY, SHUTDOWN
+from twisted_appserver.queue.local.broker import Broker
+from twisted_appserver.queue.local.journal import StoreError
+from twisted_appserver.queue.local.memory_journal import MemoryStore
+from twisted_appserver.queue.model import GRACE, Task
+from twisted_appserver.queue.postgresql import poolers, schema
+from twisted_appserver.queue.store_health import Health
+from twisted_appserver.queue.stores import open_store
 
 LEASE, OUTAGE = 1.0, 2.5  # seconds
 WITHOUT_POSTGRESQL = skipIf(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_appserver.tqueue.queues import MARK, Config, Queue, Remembered, Task, forget, lane, lane_of
+from twisted_appserver.queue.model import MARK, Config, Queue, Remembered, Task, forget, lane, lane_of
 
 
 def filled(kind: str = "fifo", count: int = 3, **options: object) -> Queue:

@@ -19,9 +19,8 @@ from zope.interface.verify import verifyObject
 
 from tests.tqueue.postgres import PostgreSQL, folder_of_programs, shared
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.tqueue import shared as module
-from twisted_appserver.tqueue.brokers import make_broker
-from twisted_appserver.tqueue.interface import (
+from twisted_appserver.queue.backends import make_broker
+from twisted_appserver.queue.interface import (
     EMPTY,
     FULL,
     SHUTDOWN,
@@ -30,9 +29,12 @@ from twisted_appserver.tqueue.interface import (
     LimitError,
     ReusedError,
 )
-from twisted_appserver.tqueue.queues import Task
-from twisted_appserver.tqueue.stores import open_store, schema, turn
-from twisted_appserver.tqueue.stores.batch import USUAL
+from twisted_appserver.queue.model import Task
+from twisted_appserver.queue.postgresql import broker as module
+from twisted_appserver.queue.postgresql import schema
+from twisted_appserver.queue.postgresql import statements as turn
+from twisted_appserver.queue.postgresql.transaction import USUAL
+from twisted_appserver.queue.stores import open_store
 
 SOON = 0.4  # seconds that a lease or a delay lasts
 

@@ -10,12 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
+from twisted_appserver.queue.backends import make_broker
+from twisted_appserver.queue.interface import IBroker
+from twisted_appserver.queue.stores import open_store
 from twisted_appserver.settings import Settings
 from twisted_appserver.tap import CommandService, TableOptions
-from twisted_appserver.tqueue.brokers import make_broker
-from twisted_appserver.tqueue.interface import IBroker
 from twisted_appserver.tqueue.patterns import url_patterns
-from twisted_appserver.tqueue.stores import open_store
 
 
 class Options(TableOptions):

@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from twisted_appserver.tqueue.interface import SHUTDOWN, LimitError, ReusedError
-from twisted_appserver.tqueue.queues import DEFAULT, Config, Task, digest, lane, lane_of, read_config, replace
-from twisted_appserver.tqueue.stores.interface import StoreError
-from twisted_appserver.tqueue.stores.schema import (
+from twisted_appserver.queue.interface import SHUTDOWN, LimitError, ReusedError
+from twisted_appserver.queue.local.journal import StoreError
+from twisted_appserver.queue.model import DEFAULT, Config, Task, digest, lane, lane_of, read_config, replace
+from twisted_appserver.queue.postgresql.schema import (
     BURIED,
     COUNTS,
     DELAYED,
@@ -26,8 +26,8 @@ from twisted_appserver.tqueue.stores.schema import (
     READY,
     STATES,
 )
-from twisted_appserver.tqueue.stores.turn import CHANNEL, PLACES, TURN
-from twisted_appserver.tqueue.stores.watch import LONG, PROMPT, Watch
+from twisted_appserver.queue.postgresql.statements import CHANNEL, PLACES, TURN
+from twisted_appserver.queue.postgresql.watch import LONG, PROMPT, Watch
 
 LINE = {"get": "getters", "put": "putters", "join": "joiners"}  # where a request of this verb waits
 MAKING = frozenset(("put", "change"))  # verbs that make a queue which is not there

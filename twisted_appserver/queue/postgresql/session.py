@@ -22,14 +22,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.tqueue.interface import AwayError
-from twisted_appserver.tqueue.stores import schema
-from twisted_appserver.tqueue.stores.batch import USUAL, Batch, Known, Request
-from twisted_appserver.tqueue.stores.gathering import Gathering
-from twisted_appserver.tqueue.stores.interface import StoreError
-from twisted_appserver.tqueue.stores.poolers import refuse_shared
-from twisted_appserver.tqueue.stores.turn import CHANNEL, DEFINITION
-from twisted_appserver.tqueue.stores.watch import LONG, PROMPT, Watch
+from twisted_appserver.queue.gathering import Gathering
+from twisted_appserver.queue.interface import AwayError
+from twisted_appserver.queue.local.journal import StoreError
+from twisted_appserver.queue.postgresql import schema
+from twisted_appserver.queue.postgresql.poolers import refuse_shared
+from twisted_appserver.queue.postgresql.statements import CHANNEL, DEFINITION
+from twisted_appserver.queue.postgresql.transaction import USUAL, Batch, Known, Request
+from twisted_appserver.queue.postgresql.watch import LONG, PROMPT, Watch
 
 BATCH = 1024  # requests in one transaction
 PAUSE = 0.25  # seconds between two tries to connect

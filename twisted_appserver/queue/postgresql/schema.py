@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.tqueue.queues import GRACE
+from twisted_appserver.queue.model import GRACE
 
 VERSION = 3
 LOCK = 7_483_512  # of the schema, among advisory locks

@@ -30,10 +30,10 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.tqueue.queues import Remembered, Task, read_config
-from twisted_appserver.tqueue.stores.gathering import Gathering
-from twisted_appserver.tqueue.stores.interface import CHECK, Change, IStore, Saved, StoreError
-from twisted_appserver.tqueue.stores.sqlite_file import APPLICATION, check_file
+from twisted_appserver.queue.gathering import Gathering
+from twisted_appserver.queue.local.journal import CHECK, Change, IStore, Saved, StoreError
+from twisted_appserver.queue.local.sqlite_file import APPLICATION, check_file
+from twisted_appserver.queue.model import Remembered, Task, read_config
 
 VERSION = 2
 SCHEMA = """

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.tqueue.queues import Config, Remembered, Task
+from twisted_appserver.queue.model import Config, Remembered, Task
 
 
 class StoreError(AppserverError):

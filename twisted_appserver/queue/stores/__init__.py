@@ -9,10 +9,10 @@ The modules:
 """
 
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.tqueue.stores.interface import IStore
-from twisted_appserver.tqueue.stores.memory import MemoryStore
-from twisted_appserver.tqueue.stores.postgresql import PostgreSQLStore
-from twisted_appserver.tqueue.stores.sqlite import SQLiteStore
+from twisted_appserver.queue.local.journal import IStore
+from twisted_appserver.queue.local.memory_journal import MemoryStore
+from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
+from twisted_appserver.queue.postgresql.session import PostgreSQLStore
 
 
 def open_store(text: str) -> IStore | PostgreSQLStore:

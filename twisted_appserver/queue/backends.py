@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakValueDictionary
 
-from twisted_appserver.tqueue.broker import Broker
-from twisted_appserver.tqueue.clock import steady
-from twisted_appserver.tqueue.interface import IBroker
-from twisted_appserver.tqueue.shared import SharedBroker
-from twisted_appserver.tqueue.stores.interface import IStore
-from twisted_appserver.tqueue.stores.postgresql import PostgreSQLStore
-from twisted_appserver.tqueue.stores.sqlite import SQLiteStore
+from twisted_appserver.queue.clock import steady
+from twisted_appserver.queue.interface import IBroker
+from twisted_appserver.queue.local.broker import Broker
+from twisted_appserver.queue.local.journal import IStore
+from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
+from twisted_appserver.queue.postgresql.broker import SharedBroker
+from twisted_appserver.queue.postgresql.session import PostgreSQLStore
 
 Store = IStore | PostgreSQLStore
 _embedded: WeakValueDictionary[tuple[Any, str], IBroker] = WeakValueDictionary()
@@ -21,7 +21,7 @@ def make_broker(reactor: Any, store: Store, max_queues: int = 10_000) -> IBroker
     """
     A L{SharedBroker} for a store that several servers share, else a L{Broker}.
 
-    @param reactor: gets a clock that does not jump, see L{clock.steady}.
+    @param reactor: gets a clock that does not jump, see L{queue.clock.steady}.
     """
     steady(reactor)
     if isinstance(store, PostgreSQLStore):

@@ -5,7 +5,7 @@ is waited for while the queue is locked. It is made anew on each connection, in 
 program's text is the program's, the database has what must last.
 """
 
-from twisted_appserver.tqueue.stores.schema import BURIED, DELAYED, GAP, LEASED, READY
+from twisted_appserver.queue.postgresql.schema import BURIED, DELAYED, GAP, LEASED, READY
 
 CHANNEL = "tqueue"  # by which servers tell each other what has changed
 PLACES = {  # of a task that waits in its queue, by the queue's kind

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.tqueue.queues import Config, Task
+from twisted_appserver.queue.model import Config, Task
 
 EMPTY, FULL, SHUTDOWN, STOPPING = "empty", "full", "shutdown", "stopping"  # why a request cannot succeed
 
@@ -30,7 +30,7 @@ class IBroker(Interface):
     The queues of a service, and those who wait at them.
 
     Whatever waits is given up when it is cancelled, before it has an effect. Each method returns what it was
-    asked for, or the word that says why not; all may raise L{stores.interface.StoreError} when a change
+    asked for, or the word that says why not; all may raise L{queue.local.journal.StoreError} when a change
     could not be stored, L{LimitError}, and L{AwayError}. The text of each is fit for clients: it contains
     neither SQL nor what was stored.
     """

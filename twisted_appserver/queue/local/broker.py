@@ -22,8 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_appserver.tqueue.health import Health
-from twisted_appserver.tqueue.interface import (
+from twisted_appserver.queue.interface import (
     EMPTY,
     FULL,
     SHUTDOWN,
@@ -32,8 +31,8 @@ from twisted_appserver.tqueue.interface import (
     LimitError,
     ReusedError,
 )
-from twisted_appserver.tqueue.lines import Line
-from twisted_appserver.tqueue.queues import (
+from twisted_appserver.queue.local.journal import CHECK, Change, IStore, StoreError
+from twisted_appserver.queue.model import (
     GRACE,
     Config,
     Queue,
@@ -45,7 +44,8 @@ from twisted_appserver.tqueue.queues import (
     lane_of,
     replace,
 )
-from twisted_appserver.tqueue.stores.interface import CHECK, Change, IStore, StoreError
+from twisted_appserver.queue.store_health import Health
+from twisted_appserver.queue.waiters import Line
 
 T = TypeVar("T")
 
@@ -86,9 +86,9 @@ def _shared(deferred: Deferred[T]) -> Deferred[T]:
 @implementer(IBroker)
 class Broker:
     """
-    The broker of one server. Promises what L{queues.Queue} and the store promise, to many clients at once.
+    The broker of one server. Promises what L{queue.model.Queue} and the store promise, to many clients at once.
 
-    @param reactor: an C{IReactorTime}, whose clock should not jump, see L{clock.steady}.
+    @param reactor: an C{IReactorTime}, whose clock should not jump, see L{queue.clock.steady}.
     @param max_queues: how many queues there may be at the same time.
     @param wall: returns the seconds since the epoch.
     """

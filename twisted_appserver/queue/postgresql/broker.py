@@ -16,12 +16,12 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_appserver.tqueue.health import Health
-from twisted_appserver.tqueue.interface import EMPTY, FULL, SHUTDOWN, STOPPING, AwayError, IBroker
-from twisted_appserver.tqueue.queues import Config, Task
-from twisted_appserver.tqueue.stores.batch import LINE, Request
-from twisted_appserver.tqueue.stores.interface import StoreError
-from twisted_appserver.tqueue.stores.postgresql import SPECIAL, PostgreSQLStore
+from twisted_appserver.queue.interface import EMPTY, FULL, SHUTDOWN, STOPPING, AwayError, IBroker
+from twisted_appserver.queue.local.journal import StoreError
+from twisted_appserver.queue.model import Config, Task
+from twisted_appserver.queue.postgresql.session import SPECIAL, PostgreSQLStore
+from twisted_appserver.queue.postgresql.transaction import LINE, Request
+from twisted_appserver.queue.store_health import Health
 
 GRACE = 5.0  # seconds for which the database may be away before a request that need not wait fails
 POLL = 1.0  # seconds

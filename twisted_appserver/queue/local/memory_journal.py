@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from twisted_appserver.tqueue.stores.interface import Change, IStore, Saved
+from twisted_appserver.queue.local.journal import Change, IStore, Saved
 
 
 @implementer(IStore)
