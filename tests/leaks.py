@@ -27,7 +27,7 @@ from twisted_appserver.core.streaming import Parts
 from twisted_appserver.executors.interface import Job as Performed
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.heads import beginnings
-from twisted_appserver.jobs import Job
+from twisted_appserver.jobs.registry import Job
 
 KINDS = {Call, Reply, Stream, Parts, Performed, Job, Counted, HTTPChannel, Request, Router}
 

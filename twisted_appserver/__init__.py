@@ -17,7 +17,7 @@ The modules:
   - L{resource}: the application as a twisted.web resource.
   - L{channel}: HTTP/1.1 over llhttp; L{site}: its connections; L{hub} reads them all at once, L{heads} has
     the beginnings of answers.
-  - L{jobs}: calls whose clients do not wait.
+  - L{jobs.registry}: calls whose clients do not wait.
   - L{settings}: the table of options; L{core.application} finds the user's table of patterns.
   - L{listening}: where it listens; L{admin}: what a service tells of itself.
   - L{service}: all of it put together; L{program}: its signals; L{ending}: its end, and how

@@ -33,7 +33,7 @@ from twisted_appserver.executors.processes.executor import ProcessExecutor
 from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.hub import Hub
-from twisted_appserver.jobs import Jobs
+from twisted_appserver.jobs.registry import Jobs
 from twisted_appserver.listening import Listening
 from twisted_appserver.logs import Requests
 from twisted_appserver.readiness import INeeded

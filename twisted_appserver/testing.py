@@ -27,7 +27,7 @@ from twisted_appserver.access.credentials import credentials
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.inline import InlineExecutor
-from twisted_appserver.jobs import Jobs
+from twisted_appserver.jobs.registry import Jobs
 from twisted_appserver.resource import AppResource
 from twisted_appserver.service import make_dispatcher
 from twisted_appserver.settings import settings_of

@@ -5,7 +5,7 @@
   - L{metrics}: the figures as Prometheus reads them.
   - L{description}: the functions as OpenAPI describes them.
   - L{pages}: the same for a person to look at.
-  - L{jobs.Jobs}: what became of the calls whose clients do not wait.
+  - L{jobs.registry.Jobs}: what became of the calls whose clients do not wait.
 
 Everything here runs on the reactor, so that it answers while every thread hangs; and goes through the
 dispatcher like any other call, so that it works under every channel, below any prefix, and for nobody who
@@ -22,7 +22,7 @@ from twisted_appserver.admin.metrics import Metrics
 from twisted_appserver.admin.pages import Pages
 from twisted_appserver.admin.probes import Probes
 from twisted_appserver.core.routes import Route
-from twisted_appserver.jobs import Jobs
+from twisted_appserver.jobs.registry import Jobs
 
 
 def url_patterns(service: Any, figures: Figures, jobs: Jobs) -> tuple[Any, ...]:

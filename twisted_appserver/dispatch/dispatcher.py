@@ -44,7 +44,7 @@ class Dispatcher:
     @param display_tracebacks: whether a client sees the traceback of a function that failed.
     @raise ConfigurationError: when a route names an executor that there is not.
     @ivar admin: the table of what the service tells of itself, below C{/-/}; C{None} for none.
-    @ivar jobs: the L{jobs.Jobs} that take calls whose clients do not wait; C{None} if none may.
+    @ivar jobs: the L{jobs.registry.Jobs} that take calls whose clients do not wait; C{None} if none may.
     @ivar faults: told each call whose function failed, and the reply with its traceback.
     @ivar observers: told each call, and the reply that it got: 499 where nobody awaited it any more.
     """

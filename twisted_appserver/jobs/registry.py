@@ -17,7 +17,7 @@ from twisted_appserver.core.routes import Route
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import Job as Performed
-from twisted_appserver.job import JSON, Job
+from twisted_appserver.jobs.job import JSON, Job
 
 LISTED = 100  # jobs in the list: the newest
 
