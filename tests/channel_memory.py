@@ -11,8 +11,8 @@ from twisted.internet.testing import StringTransport
 
 from tests.wire import Answer, read
 from twisted_appserver import AppResource, Call, InlineExecutor, Route
+from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import Settings
-from twisted_appserver.site import AppSite
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "SEARCH", "CONNECT")
 

@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.channel}: what llhttp leaves to its caller, order, limits, other resources."""
+"""Tests of L{twisted_appserver.http.connection}: what llhttp leaves to its caller, order, limits, other resources."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tests.wire import request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, ThreadExecutor
 from twisted_appserver.access.credentials import Credentials
 from twisted_appserver.access.request_guard import Guard
-from twisted_appserver.channel import KNOWN, HTTPChannel
 from twisted_appserver.dispatch.dispatcher import Dispatcher
+from twisted_appserver.http.connection import KNOWN, HTTPChannel
+from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import Settings
-from twisted_appserver.site import AppSite
 
 REQUEST = b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

@@ -16,9 +16,11 @@ from twisted.web.server import NOT_DONE_YET
 from tests.channel_memory import begin, everything, settle, talk
 from tests.test_channel_transports import over_tls
 from tests.wire import Connection, request
-from twisted_appserver import AppResource, Call, InlineExecutor, channel, site
+from twisted_appserver import AppResource, Call, InlineExecutor
+from twisted_appserver.http import connection as channel
+from twisted_appserver.http import site
+from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import CHANNELS, Settings
-from twisted_appserver.site import AppSite
 
 GET = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"

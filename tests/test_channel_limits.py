@@ -22,8 +22,8 @@ from tests.test_channel_transports import over_tls, told
 from tests.test_resource import resource
 from tests.wire import Connection, connect, read, request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route
+from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import CHANNELS, Settings
-from twisted_appserver.site import AppSite
 
 METHODS = ("GET", "POST", "PUT")
 

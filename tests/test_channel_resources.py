@@ -18,8 +18,8 @@ from zope.interface import implementer
 
 from tests.wire import Connection, connect, request
 from twisted_appserver import AppResource, InlineExecutor
+from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import Settings
-from twisted_appserver.site import AppSite
 
 PART = b"x" * 10_000
 PARTS = 500

@@ -25,8 +25,8 @@ from twisted.trial.unittest import TestCase
 from tests import http_cases
 from tests.test_resource import resource
 from tests.wire import Answer, Connection, request
+from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import CHANNELS, Settings
-from twisted_appserver.site import AppSite
 
 LARGE = b'{"a":"' + b"x" * 90_000 + b'"}'
 

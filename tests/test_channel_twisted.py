@@ -28,7 +28,7 @@ STRICTER = {
 PROGRAM = """
 import sys
 from twisted.web import http
-from twisted_appserver.channel import HTTPChannel
+from twisted_appserver.http.connection import HTTPChannel
 
 http.HTTPChannel = HTTPChannel
 from twisted.trial.reporter import TestResult

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from tests.programs import ROOT
 from tests.test_command import CommandTestCase
 from tests.wire import connect, fetch, request
-from twisted_appserver.resource import FLUSH
+from twisted_appserver.http.resource import FLUSH
 
 SCRIPT = """
 import sys

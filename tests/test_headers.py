@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_appserver.core import headers
 from twisted_appserver.core.headers import sendable
 from twisted_appserver.core.statuses import TITLES, title
-from twisted_appserver.heads import Beginnings, beginnings
+from twisted_appserver.http.response_head import Beginnings, beginnings
 
 
 class Name(str):

@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.hub}: connections that are read together."""
+"""Tests of L{twisted_appserver.http.epoll_reader}: connections that are read together."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.wire import Connection, connect, request
-from twisted_appserver import hub
 from twisted_appserver.core.routes import Route
-from twisted_appserver.hub import Hub
-from twisted_appserver.resource import AppResource
+from twisted_appserver.http import epoll_reader as hub
+from twisted_appserver.http.epoll_reader import Hub
+from twisted_appserver.http.resource import AppResource
+from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import Settings
-from twisted_appserver.site import AppSite
 
 
 class Server(Protocol):

@@ -21,8 +21,8 @@ from tests.wire import Connection, connect, exchange, request
 from twisted_appserver import AppResource, ProcessExecutor
 from twisted_appserver.core.application import Application
 from twisted_appserver.executors.stream import Stream
+from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import Settings
-from twisted_appserver.site import AppSite
 from twisted_appserver.testing import Client
 
 APPLICATION = "tests.streaming"

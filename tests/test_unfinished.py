@@ -14,11 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.channel_memory import Transport, begin, settle
 from tests.wire import Answer, read, request
-from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, channel, site
+from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router
 from twisted_appserver.access.credentials import Credentials
 from twisted_appserver.access.request_guard import Guard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.http import connection as channel
+from twisted_appserver.http import site
 from twisted_appserver.settings import CHANNELS
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -14,8 +14,8 @@ The modules:
   - L{executors}: where a call is performed: inline, threads, processes, a cluster.
   - L{dispatch.dispatcher}: the narrow waist through which every call goes; L{dispatch.time_limits} keeps its time limits,
     L{dispatch.retry_after} tells how long to wait where there is too much to do.
-  - L{resource}: the application as a twisted.web resource.
-  - L{channel}: HTTP/1.1 over llhttp; L{site}: its connections; L{hub} reads them all at once, L{heads} has
+  - L{http.resource}: the application as a twisted.web resource.
+  - L{http.connection}: HTTP/1.1 over llhttp; L{http.site}: its connections; L{http.epoll_reader} reads them all at once, L{http.response_head} has
     the beginnings of answers.
   - L{jobs.registry}: calls whose clients do not wait.
   - L{settings}: the table of options; L{core.application} finds the user's table of patterns.
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from twisted_appserver.executors.interface import IExecutor
     from twisted_appserver.executors.processes.executor import ProcessExecutor
     from twisted_appserver.executors.threads import ThreadExecutor
-    from twisted_appserver.resource import AppResource
+    from twisted_appserver.http.resource import AppResource
     from twisted_appserver.run import run_server
     from twisted_appserver.service import make_service
     from twisted_appserver.settings import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER

@@ -32,14 +32,14 @@ from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes.executor import ProcessExecutor
 from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.executors.threads import ThreadExecutor
-from twisted_appserver.hub import Hub
+from twisted_appserver.http.epoll_reader import Hub
+from twisted_appserver.http.resource import AppResource
+from twisted_appserver.http.site import AppSite
 from twisted_appserver.jobs.registry import Jobs
 from twisted_appserver.listening import Listening
 from twisted_appserver.logs import Requests
 from twisted_appserver.readiness import INeeded
-from twisted_appserver.resource import AppResource
 from twisted_appserver.settings import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings, settings_of
-from twisted_appserver.site import AppSite
 
 NAMES = {THREADED_SERVER: "threads", FORKED_SERVER: "processes", CLUSTER_SERVER: "cluster"}
 FLUSH = 0.5  # seconds that a stop waits for clients to read the last answers

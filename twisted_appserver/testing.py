@@ -27,11 +27,11 @@ from twisted_appserver.access.credentials import credentials
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.inline import InlineExecutor
+from twisted_appserver.http.resource import AppResource
+from twisted_appserver.http.site import AppSite
 from twisted_appserver.jobs.registry import Jobs
-from twisted_appserver.resource import AppResource
 from twisted_appserver.service import make_dispatcher
 from twisted_appserver.settings import settings_of
-from twisted_appserver.site import AppSite
 
 NOT_ASCII = re.compile(r"[^\0-\x7f]+")
 

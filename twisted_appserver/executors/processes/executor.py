@@ -26,7 +26,7 @@ from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.executors.processes.pool import Crew
 from twisted_appserver.executors.processes.worker_process import Worker
-from twisted_appserver.hub import at_end_of_turn
+from twisted_appserver.http.epoll_reader import at_end_of_turn
 
 QUICK = 0.0005  # seconds that a quick call takes at most
 AHEAD = 32  # quick calls that a worker may have at the same time,

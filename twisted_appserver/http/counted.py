@@ -41,7 +41,7 @@ class Counted(http.HTTPChannel):
 
     maxHeaders = 100
     transport: Any
-    site: Any  # the L{site.AppSite}
+    site: Any  # the L{http.site.AppSite}
     channels: set[Counted] | None = None
     persistent: bool
     application: Any = None

@@ -16,10 +16,10 @@ from twisted_appserver.core.request_target import (
     split_target,
     unquote_line,
 )
-from twisted_appserver.counted import HEADER, Counted
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.heads import beginnings
-from twisted_appserver.resource import raw_headers
+from twisted_appserver.http.counted import HEADER, Counted
+from twisted_appserver.http.resource import raw_headers
+from twisted_appserver.http.response_head import beginnings
 
 
 class StockChannel(Counted):

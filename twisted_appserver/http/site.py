@@ -9,14 +9,14 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.web.server import Site
 
-from twisted_appserver.channel import KNOWN, HTTPChannel
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.counted import Counted, Unfinished
-from twisted_appserver.heads import beginnings
-from twisted_appserver.hub import Hub
-from twisted_appserver.resource import AppResource
+from twisted_appserver.http.connection import KNOWN, HTTPChannel
+from twisted_appserver.http.counted import Counted, Unfinished
+from twisted_appserver.http.epoll_reader import Hub
+from twisted_appserver.http.resource import AppResource
+from twisted_appserver.http.response_head import beginnings
+from twisted_appserver.http.stock_connection import StockChannel
 from twisted_appserver.settings import Settings
-from twisted_appserver.stock_channel import StockChannel
 
 
 class AppSite(Site):

@@ -27,11 +27,11 @@ from twisted.web.iweb import INonQueuedRequestFactory
 
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.request_target import check_host, make_call, quote_line, unquote_line
-from twisted_appserver.counted import CONNECTION_DONE, HEADER, LINGER, Counted
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.stream import Stream
-from twisted_appserver.heads import beginnings
-from twisted_appserver.resource import AppResource
+from twisted_appserver.http.counted import CONNECTION_DONE, HEADER, LINGER, Counted
+from twisted_appserver.http.resource import AppResource
+from twisted_appserver.http.response_head import beginnings
 
 # A request line that can be taken as it is, for the application, and most are.
 PROBE = 1.0  # seconds after which a client that sends nothing more is probed

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.tcp import Connection
 from zope.interface import alsoProvides
 
-from twisted_appserver.hub import Hub
+from twisted_appserver.http.epoll_reader import Hub
 
 
 def keep_half_closed(channel: Any, hub: Hub) -> None:

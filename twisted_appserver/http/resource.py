@@ -27,8 +27,8 @@ from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
-from twisted_appserver.half_close import keep_half_closed
-from twisted_appserver.hub import Hub
+from twisted_appserver.http.epoll_reader import Hub
+from twisted_appserver.http.half_close import keep_half_closed
 
 FLUSH = 0.5  # seconds that a stop waits for clients to read the last responses,
 LOOK = 0.01  # and those between two looks at what is unsent
