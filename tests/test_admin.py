@@ -28,8 +28,8 @@ from tests.test_command import TWISTD, CommandTestCase
 from tests.wire import Answer, connect, exchange, fetch, request
 from twisted_appserver import Reply, Route, Router, include, make_service
 from twisted_appserver.admin import figures
-from twisted_appserver.admin.description import describe, template
 from twisted_appserver.admin.figures import BOUNDS, Durations, percentile
+from twisted_appserver.admin.openapi import describe, template
 from twisted_appserver.core.application import Application
 from twisted_appserver.queue.backends import make_broker
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore

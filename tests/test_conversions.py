@@ -1052,7 +1052,7 @@ class DescriptionTests(SynchronousTestCase):
     """The description knows these types."""
 
     def test_schemas(self) -> None:
-        from twisted_appserver.admin.description import describe
+        from twisted_appserver.admin.openapi import describe
         from twisted_appserver.core.router import Router
 
         def create(item: Model) -> Model:
@@ -1075,7 +1075,7 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_same_names(self) -> None:
         """Two classes of the same name are described apart."""
-        from twisted_appserver.admin.description import describe
+        from twisted_appserver.admin.openapi import describe
         from twisted_appserver.core.router import Router
 
         class Inner:

@@ -166,7 +166,7 @@ MUTATIONS = (
     Mutation("http/epoll_reader.py", "            self._register(transport, 0)", "            self._reactor.callLater(0, bool)", "test_half_close.GoneTests.test_services"),
     Mutation("http/epoll_reader.py", "            _keep_alive(transport.socket)", "            pass", "test_half_close.GoneTests.test_keep_alive"),
     Mutation("service.py", "        self.site.forget()\n", "", "test_reload_memory.ReloadTests.test_threaded"),
-    Mutation("admin/description.py", "weakref.ref(router)", "lambda: router",
+    Mutation("admin/openapi.py", "weakref.ref(router)", "lambda: router",
              "test_reload_memory.ReloadTests.test_threaded"),
     Mutation("http/counted.py", "        if grown > 0 and unfinished.held > unfinished.most:", "        if False:",
              "test_unfinished.MemoryTests.test_together"),

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted_appserver.admin.description import Description
 from twisted_appserver.admin.figures import Figures
 from twisted_appserver.admin.metrics import Metrics
+from twisted_appserver.admin.openapi import Description
 from twisted_appserver.admin.pages import Pages
 from twisted_appserver.admin.probes import Probes
 from twisted_appserver.core.routes import Route
