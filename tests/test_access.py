@@ -31,7 +31,7 @@ from twisted_appserver.access.passwords import HashedPasswords
 from twisted_appserver.access.proxies import Proxies, network_of
 from twisted_appserver.access.request_guard import Guard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
-from twisted_appserver.listening import Listening, _interface
+from twisted_appserver.serving.endpoints import Listening, _interface
 from twisted_appserver.settings import Settings
 from twisted_appserver.testing import Client
 

@@ -18,10 +18,10 @@ from tests.test_command import CommandTestCase
 from tests.test_life import VERSION
 from tests.wire import connect, fetch, request
 from twisted_appserver import Call, ConfigurationError, HTTPError, PatternError, Reply, Route, Router
-from twisted_appserver.accesslog import AccessLog
 from twisted_appserver.core.route_table import near, routes
+from twisted_appserver.serving.access_log import AccessLog
+from twisted_appserver.serving.tap import Options
 from twisted_appserver.settings import Settings, cli_name
-from twisted_appserver.tap import Options
 from twisted_appserver.testing import Client, NoAnswer
 from twisted_appserver.tqueue.tap import Options as QueueOptions
 

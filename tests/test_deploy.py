@@ -25,7 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.programs import ROOT, Program
 from tests.test_command import CommandTestCase
 from tests.wire import Answer, connect, exchange, request
-from twisted_appserver.tap import Options
+from twisted_appserver.serving.tap import Options
 
 DEPLOY = ROOT / "examples" / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")

@@ -19,10 +19,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import twisted_appserver
 from tests.programs import ROOT, ProgramTestCase
-from twisted_appserver import service
 from twisted_appserver.core import request_data as variables
 from twisted_appserver.core.router import Router
 from twisted_appserver.http.connection import HTTPChannel
+from twisted_appserver.serving import service
 from twisted_appserver.settings import Settings, cli_name
 from twisted_appserver.testing import Client
 

@@ -18,7 +18,7 @@ from twisted.web.server import Site
 
 from tests.leaks import blocks, census
 from tests.wire import connect, exchange, request
-from twisted_appserver.service import AppService, make_service
+from twisted_appserver.serving.service import AppService, make_service
 
 BODY = b"x" * 20_000
 MANY = 50  # clients of each kind, ten at the same time

@@ -18,7 +18,7 @@ from tests.test_command import TWISTD, CommandTestCase
 from tests.wire import exchange, request
 from twisted_appserver import Call, Reply
 from twisted_appserver.client import AppClient
-from twisted_appserver.logs import Requests, observer
+from twisted_appserver.serving.logs import Requests, observer
 
 TALKS = """\
 import logging

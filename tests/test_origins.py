@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_appserver import ConfigurationError, make_service
 from twisted_appserver.access.origins import read_host, read_origin
 from twisted_appserver.access.request_guard import Guard
-from twisted_appserver.tap import Options, makeService
+from twisted_appserver.serving.tap import Options, makeService
 from twisted_appserver.testing import Client
 from twisted_appserver.tqueue.tap import Options as QueueOptions
 from twisted_appserver.tqueue.tap import makeService as makeQueues

@@ -20,7 +20,7 @@ from tests.wire import exchange, request
 from twisted_appserver import ConfigurationError, make_service
 from twisted_appserver.access import passwords
 from twisted_appserver.access.private_files import check_private, read_private
-from twisted_appserver.listening import Listening
+from twisted_appserver.serving.endpoints import Listening
 from twisted_appserver.settings import Settings
 
 OTHER = "fedcba9876543210"
@@ -170,6 +170,6 @@ class KeyTests(SynchronousTestCase):
             path = self.mktemp()
             place, _ = over_tls(path)
             os.chmod(path, mode)
-            with patch("twisted_appserver.listening.log") as log:
+            with patch("twisted_appserver.serving.endpoints.log") as log:
                 Listening(MemoryReactorClock(), Settings(listen=(place,)))
             self.assertEqual(log.warn.call_count, warnings, oct(mode))

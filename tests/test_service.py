@@ -30,7 +30,7 @@ from twisted_appserver import (
     make_service,
 )
 from twisted_appserver.client import AppClient, Problem
-from twisted_appserver.service import AppService
+from twisted_appserver.serving.service import AppService
 
 TYPES = (THREADED_SERVER, FORKED_SERVER)
 

@@ -19,12 +19,12 @@ The modules:
     the beginnings of answers.
   - L{jobs.registry}: calls whose clients do not wait.
   - L{settings}: the table of options; L{core.application} finds the user's table of patterns.
-  - L{listening}: where it listens; L{admin}: what a service tells of itself.
-  - L{service}: all of it put together; L{program}: its signals; L{ending}: its end, and how
-    L{daemon}s report their start; L{run} starts it in one call,
-    L{tap} under twistd.
-  - L{watching} has code served as soon as it is saved; L{core.route_table} shows a table to whoever writes it.
-  - L{accesslog}: a line for each request; L{logs}: all that is logged, for a person or a machine.
+  - L{serving.endpoints}: where it listens; L{admin}: what a service tells of itself.
+  - L{serving.service}: all of it put together; L{serving.process}: its signals; L{serving.process_exit}: its end, and how
+    L{serving.daemon}s report their start; L{serving.run} starts it in one call,
+    L{serving.tap} under twistd.
+  - L{serving.reloader} has code served as soon as it is saved; L{core.route_table} shows a table to whoever writes it.
+  - L{serving.access_log}: a line for each request; L{serving.logs}: all that is logged, for a person or a machine.
   - L{testing}: calls functions through the whole stack, in memory.
   - L{client}: calls such a service from Twisted.
   - L{errors}: the exceptions.
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from twisted_appserver.executors.processes.executor import ProcessExecutor
     from twisted_appserver.executors.threads import ThreadExecutor
     from twisted_appserver.http.resource import AppResource
-    from twisted_appserver.run import run_server
-    from twisted_appserver.service import make_service
+    from twisted_appserver.serving.run import run_server
+    from twisted_appserver.serving.service import make_service
     from twisted_appserver.settings import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER
 
 __all__ = [

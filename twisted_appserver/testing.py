@@ -30,7 +30,7 @@ from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.http.resource import AppResource
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.jobs.registry import Jobs
-from twisted_appserver.service import make_dispatcher
+from twisted_appserver.serving.service import make_dispatcher
 from twisted_appserver.settings import settings_of
 
 NOT_ASCII = re.compile(r"[^\0-\x7f]+")

@@ -1,10 +1,10 @@
-"""Shows L{twisted_appserver.tap} to twistd."""
+"""Shows L{twisted_appserver.serving.tap} to twistd."""
 
 from twisted.application.service import ServiceMaker
 
 appserver = ServiceMaker(
     "twisted_appserver",
-    "twisted_appserver.tap",
+    "twisted_appserver.serving.tap",
     "A JSON network service of plain Python functions, in threads or processes.",
     "appserver",
 )

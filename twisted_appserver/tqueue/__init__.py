@@ -5,7 +5,7 @@ The server, an ordinary application of L{twisted_appserver}:
   - L{core.routes}: the requests, as url_patterns; L{broker} answers them.
   - L{queues}: one queue, pure; L{lines}: those who wait.
   - L{stores}: where tasks are kept.
-  - L{tap}: twistd's view of it.
+  - L{serving.tap}: twistd's view of it.
 
 Its clients:
 

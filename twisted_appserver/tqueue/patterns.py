@@ -25,7 +25,7 @@ from twisted_appserver.queue.interface import STOPPING, AwayError, IBroker, Limi
 from twisted_appserver.queue.local.journal import StoreError
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.model import MOST, Config, Task
-from twisted_appserver.readiness import INeeded
+from twisted_appserver.serving.readiness import INeeded
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from twisted_appserver.errors import AppserverError
 from twisted_appserver.queue.backends import make_broker
 from twisted_appserver.queue.interface import IBroker
 from twisted_appserver.queue.stores import open_store
+from twisted_appserver.serving.tap import CommandService, TableOptions
 from twisted_appserver.settings import Settings
-from twisted_appserver.tap import CommandService, TableOptions
 from twisted_appserver.tqueue.patterns import url_patterns
 
 

@@ -14,9 +14,9 @@ from twisted.python.failure import Failure
 from twisted_appserver.core.application import Application, refuse_while_loading
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.logs import observer
-from twisted_appserver.program import leave, needs_asyncio, raise_files, reload_when_asked, settle
-from twisted_appserver.service import AppService
+from twisted_appserver.serving.logs import observer
+from twisted_appserver.serving.process import leave, needs_asyncio, raise_files, reload_when_asked, settle
+from twisted_appserver.serving.service import AppService
 from twisted_appserver.settings import THREADED_SERVER, Settings, settings_of
 
 

@@ -18,7 +18,6 @@ from twisted.python.failure import Failure
 from twisted_appserver.access.credentials import credentials
 from twisted_appserver.access.proxies import Proxies
 from twisted_appserver.access.request_guard import Guard
-from twisted_appserver.accesslog import AccessLog
 from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import ADMIN, Figures
 from twisted_appserver.core.application import Application
@@ -36,9 +35,10 @@ from twisted_appserver.http.epoll_reader import Hub
 from twisted_appserver.http.resource import AppResource
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.jobs.registry import Jobs
-from twisted_appserver.listening import Listening
-from twisted_appserver.logs import Requests
-from twisted_appserver.readiness import INeeded
+from twisted_appserver.serving.access_log import AccessLog
+from twisted_appserver.serving.endpoints import Listening
+from twisted_appserver.serving.logs import Requests
+from twisted_appserver.serving.readiness import INeeded
 from twisted_appserver.settings import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings, settings_of
 
 NAMES = {THREADED_SERVER: "threads", FORKED_SERVER: "processes", CLUSTER_SERVER: "cluster"}

@@ -7,11 +7,11 @@ import signal
 from typing import Any
 
 from twisted_appserver.core.router import Router
-from twisted_appserver.ending import HUNG, ending
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.service import AppService
+from twisted_appserver.serving.process_exit import HUNG, ending
+from twisted_appserver.serving.reloader import watch
+from twisted_appserver.serving.service import AppService
 from twisted_appserver.settings import CLUSTER_SERVER, Settings
-from twisted_appserver.watching import watch
 
 SPARE = 64  # descriptors besides those of connections: for the log, workers, and what functions open
 

@@ -8,7 +8,7 @@ from threading import Event, Thread
 from typing import Any
 
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.service import AppService
+from twisted_appserver.serving.service import AppService
 
 PAUSE = 100  # milliseconds in which further changes are waited for
 

@@ -17,13 +17,13 @@ from twisted.python.logfile import LogFile
 from twisted_appserver.core.application import Application, refuse_while_loading
 from twisted_appserver.core.route_table import routes
 from twisted_appserver.core.router import Router
-from twisted_appserver.daemon import Report, remove_pidfile, report_for
-from twisted_appserver.ending import LONGEST, ending
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.processes.head_start import HeadStart
-from twisted_appserver.logs import observer
-from twisted_appserver.program import leave, raise_files, reload_when_asked, settle
-from twisted_appserver.service import AppService
+from twisted_appserver.serving.daemon import Report, remove_pidfile, report_for
+from twisted_appserver.serving.logs import observer
+from twisted_appserver.serving.process import leave, raise_files, reload_when_asked, settle
+from twisted_appserver.serving.process_exit import LONGEST, ending
+from twisted_appserver.serving.service import AppService
 from twisted_appserver.settings import FORKED_SERVER, Settings, cli_name, settings_from
 
 YES, NO = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
