@@ -27,13 +27,13 @@ from twisted.web.client import HTTPConnectionPool, ResponseFailed
 
 from tests.tqueue.serving import ROOT, Server, wait_for
 from tests.tqueue.test_items import nested
-from twisted_appserver.tqueue import client
-from twisted_appserver.tqueue.asynchronous import AsyncQueue
-from twisted_appserver.tqueue.items import ItemError
+from twisted_appserver.tqueue.client import queue as client
+from twisted_appserver.tqueue.client.async_queue import AsyncQueue
+from twisted_appserver.tqueue.client.items import ItemError
 
 KEEPER = """
 import sys, time
-from twisted_appserver.tqueue.client import Queue
+from twisted_appserver.tqueue.client.queue import Queue
 queue = Queue(url=sys.argv[1], name="q", lease=float(sys.argv[2]))
 print(queue.get(), flush=True)
 time.sleep(float(sys.argv[3]))
@@ -492,7 +492,7 @@ class AsyncTroubleTests(SynchronousTestCase):
         self.assertEqual(self.failureResultOf(queue.qsize(), client.ServerError).value.status, 502)
 
 
-COMMAND = (sys.executable, "-m", "twisted_appserver.tqueue.command")
+COMMAND = (sys.executable, "-m", "twisted_appserver.tqueue.client.command")
 
 
 class CommandTests(ClientCase):

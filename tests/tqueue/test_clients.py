@@ -23,9 +23,16 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from tests.tqueue.faulty import RESET, Faulty
 from tests.tqueue.serving import Server, wait_for
-from twisted_appserver.tqueue.asynchronous import AsyncQueue
-from twisted_appserver.tqueue.client import Empty, LeaseLost, LifoQueue, PriorityQueue, Queue, ServerError
-from twisted_appserver.tqueue.requests import Keys, Retry, checked_key, retry_after
+from twisted_appserver.tqueue.client.async_queue import AsyncQueue
+from twisted_appserver.tqueue.client.queue import (
+    Empty,
+    LeaseLost,
+    LifoQueue,
+    PriorityQueue,
+    Queue,
+    ServerError,
+)
+from twisted_appserver.tqueue.client.requests import Keys, Retry, checked_key, retry_after
 
 NOT_REACHED = (OSError, ServerError)  # of Queue and AsyncQueue, when a server goes on answering 503
 
@@ -451,7 +458,7 @@ class QueueClientTests(Clients, TestCase):
         queue.put(2)
         queue.shutdown()
         got = []
-        with self.assertLogs("twisted_appserver.tqueue.client", "WARNING") as logs:
+        with self.assertLogs("twisted_appserver.tqueue.client.queue", "WARNING") as logs:
             for item in queue.tasks():
                 got.append(item)
                 (task,) = queue._ask("peek", {"state": "leased"})["tasks"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_appserver.tqueue.items import ItemError, from_task, sort_key, to_task
+from twisted_appserver.tqueue.client.items import ItemError, from_task, sort_key, to_task
 
 keys = st.text() | st.sampled_from(["$type", "item", "worker"])
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()

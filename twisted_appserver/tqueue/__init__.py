@@ -17,6 +17,6 @@ Its clients:
   - L{command}: the command line; L{work} runs a function over tasks.
 """
 
-from twisted_appserver.tqueue.patterns import url_patterns
+from twisted_appserver.tqueue.wire import url_patterns
 
 __all__ = ["url_patterns"]

@@ -15,7 +15,7 @@ from twisted_appserver.queue.interface import IBroker
 from twisted_appserver.queue.stores import open_store
 from twisted_appserver.serving.tap import CommandService, TableOptions
 from twisted_appserver.settings import Settings
-from twisted_appserver.tqueue.patterns import url_patterns
+from twisted_appserver.tqueue.wire import url_patterns
 
 
 class Options(TableOptions):

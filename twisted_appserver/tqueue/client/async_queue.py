@@ -1,4 +1,4 @@
-"""AsyncQueue: the verbs of L{client.Queue} as Deferreds, over treq."""
+"""AsyncQueue: the verbs of L{tqueue.client.queue.Queue} as Deferreds, over treq."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from twisted.web.client import (  # type: ignore[attr-defined]
     ResponseFailed,
 )
 
-from twisted_appserver.tqueue.client import Empty, Full, ShutDown
-from twisted_appserver.tqueue.forks import watch
-from twisted_appserver.tqueue.items import ItemError, from_task, sort_key, to_task
-from twisted_appserver.tqueue.receipts import BLOCK, Held, LeaseLost, Owner, Receipts, shares
-from twisted_appserver.tqueue.requests import (
+from twisted_appserver.tqueue.client.forks import watch
+from twisted_appserver.tqueue.client.items import ItemError, from_task, sort_key, to_task
+from twisted_appserver.tqueue.client.queue import Empty, Full, ShutDown
+from twisted_appserver.tqueue.client.receipts import BLOCK, Held, LeaseLost, Owner, Receipts, shares
+from twisted_appserver.tqueue.client.requests import (
     ANSWER,
     POLL,
     READING,
@@ -179,7 +179,7 @@ class AsyncQueue:
     async def get(self, timeout: float | None = None) -> Any:
         """
         @param timeout: seconds to wait for a task; C{None} for ever.
-        @return: fires with an item; fails with C{Empty} or C{ShutDown}, or with L{items.ItemError} when
+        @return: fires with an item; fails with C{Empty} or C{ShutDown}, or with L{tqueue.client.items.ItemError} when
             another program put what is no item, which is released.
         """
         held = await self._get(timeout)

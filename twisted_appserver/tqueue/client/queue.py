@@ -479,7 +479,7 @@ class LifoQueue(Queue):
 
 
 class PriorityQueue(Queue):
-    """A queue whose lowest item comes first; see L{items.sort_key}."""
+    """A queue whose lowest item comes first; see L{tqueue.client.items.sort_key}."""
 
     _kind = "priority"
 

@@ -12,8 +12,8 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
-from .client import Empty, Full, LeaseLost, Queue, ServerError, ShutDown
 from .items import RESERVED
+from .queue import Empty, Full, LeaseLost, Queue, ServerError, ShutDown
 from .requests import WEEK, checked_key
 from .work import Progress, StopSignals, Work, function_named
 
