@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from twisted_appserver.tqueue.client.queue import Queue
+from twisted_appserver.tqueue.client import Queue
 
 LIMIT, RANGE, WORKERS, LEASE = 200_000, 5_000, 3, 2.0
 

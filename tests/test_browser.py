@@ -23,7 +23,7 @@ from tests.test_command import TWISTD, CommandTestCase
 from tests.wire import exchange, fetch, request
 from twisted_appserver import make_service
 from twisted_appserver.queue.local.broker import Broker
-from twisted_appserver.queue.stores import MemoryStore
+from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.settings import Settings
 from twisted_appserver.tqueue.tap import QueueService
 

@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.core.call} and L{twisted_appserver.core.handler}: arguments in, replies out."""
+"""Tests of L{core.call} and L{core.handler}: arguments in, replies out."""
 
 from __future__ import annotations
 

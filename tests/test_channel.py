@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.http.connection}: what llhttp leaves to its caller, order, limits, other resources."""
+"""Tests of L{http.connection}: what llhttp leaves to its caller, order, limits, other resources."""
 
 from __future__ import annotations
 

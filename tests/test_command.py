@@ -300,7 +300,7 @@ class OneLineTests(CommandTestCase):
         """An application that can be imported here, but not in the workers."""
         urls = """
             import os, sys
-            if "twisted_appserver.executors.processes.worker_main" in sys.argv[0] or sys.argv[0].endswith("worker.py"):
+            if sys.argv[0].endswith("worker_main.py"):
                 raise RuntimeError("not here")
             url_patterns = ()
         """

@@ -19,7 +19,7 @@ from twisted_appserver.core.call import CURRENT
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.testing import Client
-from twisted_appserver.tqueue.client.work import Work
+from twisted_appserver.tqueue.work import Work
 
 PATHS = tuple(entry[0] for entry in contexts.url_patterns if isinstance(entry, tuple))
 INLINE = tuple(f"/inline/{function.__name__}" for function in contexts.HERE)

@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.executors.processes.frames}: what a server and its workers say to each other."""
+"""Tests of L{executors.processes.frames}: what a server and its workers say to each other."""
 
 from __future__ import annotations
 

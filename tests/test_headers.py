@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.core.headers} and L{twisted_appserver.core.statuses}: what stands before the body."""
+"""Tests of L{core.headers} and L{core.statuses}: what stands before the body."""
 
 from __future__ import annotations
 

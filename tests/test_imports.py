@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,22 +17,8 @@ FOLDER = os.path.dirname(os.path.abspath(twisted_appserver.__file__))
 PACKAGE = "twisted_appserver"
 OPTIONAL = ("dask", "distributed", "psycopg", "watchfiles", "prometheus_client", "pydantic", "re2")
 OPTIONAL += ("annotated_types", "swagger_ui")
-# A module may import those that stand further up, and those beside it as long as there is no circle.
-LEVELS = (
-    "shadowing errors readiness malformed variables conversions hub private_files children statuses headers"
-    " remedies",
-    "calls forked binding options matching regex_graph regex_safety parts encoding events",
-    "heads results patterns targets application passwords origins proxies",
-    "routing guard access listening",
-    "executors deadlines keepalive overload hints",
-    "dispatch",
-    "half_close resource counted stock_channel channel job jobs admin client example accesslog logs",
-    "site",
-    "service",
-    "ending daemon watching program testing",
-    "run tap tqueue __main__",
-)
-LEVEL = {name: number for number, line in enumerate(LEVELS) for name in line.split()}
+LISTED = re.compile(r"^  - (\w+): ", re.M)  # a line for each module in a package's docstring
+ANYWHERE = ("__main__",)  # modules that need no place in the list
 
 
 def modules() -> dict[str, str]:
@@ -81,20 +68,58 @@ def inner(name: str) -> set[str]:
     return found
 
 
-class DirectionTests(SynchronousTestCase):
-    def test_every_module_has_a_place(self) -> None:
-        """The order names every module."""
-        self.assertEqual({name.partition(".")[0] for name in MODULES} - {""} - LEVEL.keys(), set())
+def listed(package: str) -> list[str]:
+    """The modules and folders of a package, in the order of its docstring."""
+    return LISTED.findall(ast.get_docstring(tree(package)) or "")
 
-    def test_downwards(self) -> None:
-        """No module imports one that stands above it, or the package, whose __init__ imports them all."""
+
+PACKAGES = sorted(name for name in MODULES if is_package(name))
+
+
+class LayerTests(SynchronousTestCase):
+    def test_every_package_lists_its_modules(self) -> None:
+        """The docstring of each package has one line for each module and folder in it."""
+        for package in PACKAGES:
+            inside = {
+                name.rpartition(".")[2] for name in MODULES if name and name.rpartition(".")[0] == package
+            }
+            self.assertEqual(sorted(listed(package)), sorted(inside - {*ANYWHERE}), package)
+
+    def test_imports_point_up_the_list(self) -> None:
+        """A module imports only what its package lists before it, and likewise for each package around it."""
+        wrong = []
         for name in filter(None, MODULES):
-            top = name.partition(".")[0]
-            if top == "tqueue":  # an application: it may use the public names
-                continue
-            for target in inner(name):
-                self.assertTrue(target, f"{name} imports the package itself")
-                self.assertLessEqual(LEVEL[target.partition(".")[0]], LEVEL[top], f"{name} imports {target}")
+            for target in inner(name) - {name}:
+                if not self.in_order(name, target):
+                    wrong.append(f"{name} imports {target or PACKAGE}")
+        self.assertEqual(wrong, [])
+
+    def in_order(self, name: str, target: str) -> bool:
+        """Whether a module may import another: compares the first parts in which their names differ."""
+        ours, theirs, package = name.split("."), target.split("."), ""
+        while ours and theirs and ours[0] == theirs[0]:
+            package = f"{package}.{ours[0]}".strip(".")
+            del ours[0], theirs[0]
+        if not ours or ours[0] in ANYWHERE:  # a package re-exports names of its modules
+            return True
+        order = listed(package)
+        return bool(theirs) and order.index(theirs[0]) < order.index(ours[0])
+
+    def test_core_imports_no_twisted(self) -> None:
+        """Calls and functions need no reactor, so a worker process never imports Twisted."""
+        for name in MODULES:
+            if name.split(".")[0] in ("core", "errors", "settings"):
+                found = [each for each in imports(name) if each.startswith(("twisted.", "zope."))]
+                self.assertEqual(found, [], name)
+
+    def test_queue_clients_import_the_standard_library_only(self) -> None:
+        """The folder of the clients can be copied into any program, without async_queue."""
+        for name in MODULES:
+            if name.startswith("tqueue.client") and name != "tqueue.client.async_queue":
+                for target in imports(name):
+                    top = target.partition(".")[0]
+                    ours = target.startswith(f"{PACKAGE}.tqueue.client.")
+                    self.assertTrue(ours or top in sys.stdlib_module_names, f"{name} imports {target}")
 
     def test_no_circle(self) -> None:
         """No chain of imports leads back to where it began."""
@@ -115,7 +140,8 @@ class DirectionTests(SynchronousTestCase):
         """The global reactor is named where a program starts, and nowhere else, and not at module level."""
         naming = {name for name in MODULES if "twisted.internet.reactor" in imports(name)}
         self.assertLessEqual(
-            {name for name in naming if not name.startswith("tqueue.")}, {"run", "tap", "service"}
+            {name for name in naming if not name.startswith("tqueue.")},
+            {"serving.run", "serving.tap", "serving.service"},
         )
         for name in naming:
             top = ast.Module(

@@ -52,7 +52,7 @@ url_patterns = (
 QUEUES = """\
 from twisted_appserver import include
 from twisted_appserver.tqueue import url_patterns as queues
-from twisted_appserver.queue.stores import open_store
+from twisted_appserver.queue.backends import open_store
 
 url_patterns = (include("/queues", queues(open_store("sqlite:{}"))),)
 """

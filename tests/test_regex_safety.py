@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.core.regex_safety}: what it reports takes long in C{re}, and nothing else does."""
+"""Tests of L{core.regex_safety}: what it reports takes long in C{re}, and nothing else does."""
 
 from __future__ import annotations
 

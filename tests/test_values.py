@@ -1,4 +1,4 @@
-"""Tests of what functions may return: L{values}, in every executor; and of L{twisted_appserver.core.json_encoding}."""
+"""Tests of what functions may return: L{values}, in every executor; and of L{core.json_encoding}."""
 
 from __future__ import annotations
 

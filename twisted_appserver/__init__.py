@@ -1,33 +1,24 @@
-"""A simple application server: functions listed beside regular expressions, a JSON network service.
+"""
+A simple application server: list Python functions next to regular expressions, and get a JSON service.
 
-The modules:
-  - L{core.call}: a call and its reply; L{core.perform} performs the one and makes the other, L{core.json_encoding} its JSON.
-  - L{core.handler}: a function and how a call's variables become its arguments; L{core.request_data} reads these.
-  - L{core.streaming}: answers that come in parts, where they are made; L{core.events}: server-sent events,
-    L{dispatch.keep_alive} the comments between them;
-    L{core.remedies}: what to do about some failures.
-  - L{core.headers}: the headers that a function may give; L{core.statuses}: the titles of HTTP status codes.
-  - L{core.routes}: url_patterns as the user writes them; L{core.router} finds the function for a path,
-    L{core.pattern_compiler} what in a pattern may take for ever.
-  - L{access.request_guard}: who may ask; L{access.credentials} and L{access.passwords}: who someone is.
-  - L{executors.child_processes}: processes that functions fork inherit neither our signal handlers nor our connections.
-  - L{executors}: where a call is performed: inline, threads, processes, a cluster.
-  - L{dispatch.dispatcher}: the narrow waist through which every call goes; L{dispatch.time_limits} keeps its time limits,
-    L{dispatch.retry_after} tells how long to wait where there is too much to do.
-  - L{http.resource}: the application as a twisted.web resource.
-  - L{http.connection}: HTTP/1.1 over llhttp; L{http.site}: its connections; L{http.epoll_reader} reads them all at once, L{http.response_head} has
-    the beginnings of answers.
-  - L{jobs.registry}: calls whose clients do not wait.
-  - L{settings}: the table of options; L{core.application} finds the user's table of patterns.
-  - L{serving.endpoints}: where it listens; L{admin}: what a service tells of itself.
-  - L{serving.service}: all of it put together; L{serving.process}: its signals; L{serving.process_exit}: its end, and how
-    L{serving.daemon}s report their start; L{serving.run} starts it in one call,
-    L{serving.tap} under twistd.
-  - L{serving.reloader} has code served as soon as it is saved; L{core.route_table} shows a table to whoever writes it.
-  - L{serving.access_log}: a line for each request; L{serving.logs}: all that is logged, for a person or a machine.
-  - L{testing}: calls functions through the whole stack, in memory.
-  - L{client}: calls such a service from Twisted.
-  - L{errors}: the exceptions.
+Folders are layers. A folder or module may import only what is above it in this list; each folder's docstring
+lists its modules in the same way:
+
+  - errors: all exceptions
+  - settings: the table of options
+  - core: calls and functions, without Twisted
+  - executors: where calls run
+  - access: who may send a request
+  - dispatch: the one path that every call takes
+  - queue: the queue engine, without HTTP
+  - jobs: background calls
+  - http: connections, site and resource
+  - admin: pages, probes, metrics and OpenAPI
+  - serving: a server as a program
+  - tqueue: TQueueSrv, an application of all the above
+  - client: calls services over treq, for other programs
+  - example: the application that is served by default
+  - testing: calls a table of functions in memory
 """
 
 from importlib import import_module
@@ -75,19 +66,19 @@ __all__ = [
 # workers is as quick to recover as one of them is to start. A name's module is imported when it is asked for
 # (PEP 562).
 _MODULES = {
-    "calls": "Call Reply",
+    "core.call": "Call Reply",
     "errors": "AppserverError ConfigurationError HTTPError PatternError",
-    "events": "Event",
+    "core.events": "Event",
     "executors.inline": "InlineExecutor",
     "executors.interface": "IExecutor",
-    "executors.processes": "ProcessExecutor",
+    "executors.processes.executor": "ProcessExecutor",
     "executors.threads": "ThreadExecutor",
-    "options": "CLUSTER_SERVER FORKED_SERVER THREADED_SERVER",
-    "patterns": "Route include",
-    "resource": "AppResource",
-    "routing": "Router",
-    "run": "run_server",
-    "service": "make_service",
+    "settings": "CLUSTER_SERVER FORKED_SERVER THREADED_SERVER",
+    "core.routes": "Route include",
+    "http.resource": "AppResource",
+    "core.router": "Router",
+    "serving.run": "run_server",
+    "serving.service": "make_service",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 

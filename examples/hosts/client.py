@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 
-from twisted_appserver.tqueue.client.queue import Empty, Queue
+from twisted_appserver.tqueue.client import Empty, Queue
 
 RANGE, AHEAD, CLIENTS = 1_000, 40, 4
 PACE = 0.1  # seconds between two orders of one client, so that the table shows cuts and not the processor

@@ -5,7 +5,7 @@ QUEUES in the environment is the address of TQueueSrv, TQUEUE_TOKEN what it asks
 
 import os
 
-from twisted_appserver.tqueue.client.queue import Queue
+from twisted_appserver.tqueue.client import Queue
 
 URL = os.environ["QUEUES"]
 ranges = Queue(url=URL, name="ranges", patience=30)

@@ -35,7 +35,7 @@ TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()",
 TQUEUE = [
     sys.executable,
     "-c",
-    "import sys; from twisted_appserver.tqueue.client.command import main; sys.exit(main())",
+    "import sys; from twisted_appserver.tqueue.command import main; sys.exit(main())",
 ]
 
 

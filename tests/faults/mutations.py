@@ -323,7 +323,7 @@ MUTATIONS = (
              "tqueue.test_work.WorkTests.test_frozen"),
     Mutation("tqueue/client/async_queue.py", "WRAPPED = (ResponseFailed, RequestTransmissionFailed, RequestGenerationFailed)",
              "WRAPPED = (ResponseFailed,)", "tqueue.test_clients.AsyncClientTests.test_cut_while_sending"),
-    Mutation("tqueue/client/work.py", "        if os.getpid() != self._process:\n            leave()\n", "",
+    Mutation("tqueue/work.py", "        if os.getpid() != self._process:\n            leave()\n", "",
              "tqueue.test_work.WorkTests.test_forks"),
     Mutation("tqueue/client/connections.py", "            connection.abandon()", "            pass",
              "tqueue.test_work.ForkTests.test_connections"),

@@ -29,7 +29,7 @@ from examples.hosts.network import Network
 from tests.tqueue.people import LEASE, MAXSIZE
 from tests.tqueue.postgres import PostgreSQL
 from tests.tqueue.serving import ROOT, Server
-from twisted_appserver.tqueue.client.queue import Queue
+from twisted_appserver.tqueue.client import Queue
 
 PEOPLE = 8  # of each kind
 ROUND = 30.0  # seconds

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from twisted_appserver.tqueue.client.queue import Empty, Full, LeaseLost, Queue
+from twisted_appserver.tqueue.client import Empty, Full, LeaseLost, Queue
 
 LEASE = 2.0  # seconds
 MAXSIZE = 200

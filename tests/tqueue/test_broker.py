@@ -13,6 +13,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.queue.backends import open_store
 from twisted_appserver.queue.local.broker import (
     EMPTY,
     FULL,
@@ -26,7 +27,6 @@ from twisted_appserver.queue.local.journal import Change, IStore, Saved, StoreEr
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
 from twisted_appserver.queue.model import Task
-from twisted_appserver.queue.stores import open_store
 
 INF = float("inf")
 

@@ -33,7 +33,7 @@ from twisted_appserver.tqueue.client.items import ItemError
 
 KEEPER = """
 import sys, time
-from twisted_appserver.tqueue.client.queue import Queue
+from twisted_appserver.tqueue.client import Queue
 queue = Queue(url=sys.argv[1], name="q", lease=float(sys.argv[2]))
 print(queue.get(), flush=True)
 time.sleep(float(sys.argv[3]))
@@ -492,7 +492,7 @@ class AsyncTroubleTests(SynchronousTestCase):
         self.assertEqual(self.failureResultOf(queue.qsize(), client.ServerError).value.status, 502)
 
 
-COMMAND = (sys.executable, "-m", "twisted_appserver.tqueue.client.command")
+COMMAND = (sys.executable, "-m", "twisted_appserver.tqueue.command")
 
 
 class CommandTests(ClientCase):

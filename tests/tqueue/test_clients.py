@@ -23,8 +23,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from tests.tqueue.faulty import RESET, Faulty
 from tests.tqueue.serving import Server, wait_for
-from twisted_appserver.tqueue.client.async_queue import AsyncQueue
-from twisted_appserver.tqueue.client.queue import (
+from twisted_appserver.tqueue.client import (
     Empty,
     LeaseLost,
     LifoQueue,
@@ -32,6 +31,7 @@ from twisted_appserver.tqueue.client.queue import (
     Queue,
     ServerError,
 )
+from twisted_appserver.tqueue.client.async_queue import AsyncQueue
 from twisted_appserver.tqueue.client.requests import Keys, Retry, checked_key, retry_after
 
 NOT_REACHED = (OSError, ServerError)  # of Queue and AsyncQueue, when a server goes on answering 503

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.tqueue.serving import ROOT, Server
 from twisted_appserver import Router
-from twisted_appserver.tqueue.client.queue import Queue
+from twisted_appserver.tqueue.client import Queue
 
 
 class DocsTests(SynchronousTestCase):

@@ -218,7 +218,7 @@ class StartTests(SynchronousTestCase):
 
     def test_secret_is_kept(self) -> None:
         """Ids stay valid over a restart."""
-        from twisted_appserver.tqueue.client.queue import Queue
+        from twisted_appserver.tqueue.client import Queue
 
         server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
         self.addCleanup(lambda: server.kill())

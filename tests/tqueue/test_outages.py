@@ -25,7 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.tqueue.postgres import PostgreSQL, folder_of_programs, shared
 from tests.tqueue.serving import Server, wait_for
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.queue.backends import make_broker
+from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import EMPTY, SHUTDOWN
 from twisted_appserver.queue.local.broker import Broker
 from twisted_appserver.queue.local.journal import StoreError
@@ -33,7 +33,6 @@ from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.model import GRACE, Task
 from twisted_appserver.queue.postgresql import poolers, schema
 from twisted_appserver.queue.store_health import Health
-from twisted_appserver.queue.stores import open_store
 
 LEASE, OUTAGE = 1.0, 2.5  # seconds
 WITHOUT_POSTGRESQL = skipIf(

@@ -15,8 +15,8 @@ import threading
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.tqueue.serving import Server, wait_for
+from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.client.connections import Pool
-from twisted_appserver.tqueue.client.queue import Queue
 
 SYNC = re.compile(r"(?:fsync|fdatasync)\(\d+\)\s+= 0|<\.\.\. (?:fsync|fdatasync) resumed>\)\s+= 0")
 

@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 
 from tests.tqueue.postgres import PostgreSQL, folder_of_programs, shared
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.queue.backends import make_broker
+from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import (
     EMPTY,
     FULL,
@@ -34,7 +34,6 @@ from twisted_appserver.queue.postgresql import broker as module
 from twisted_appserver.queue.postgresql import schema
 from twisted_appserver.queue.postgresql import statements as turn
 from twisted_appserver.queue.postgresql.transaction import USUAL
-from twisted_appserver.queue.stores import open_store
 
 SOON = 0.4  # seconds that a lease or a delay lasts
 

@@ -17,12 +17,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tqueue.faulty import Faulty
 from tests.tqueue.serving import ROOT, Server, wait_for
+from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.client.async_queue import AsyncQueue
-from twisted_appserver.tqueue.client.queue import Queue
 
 JOBS = '''
 import multiprocessing, os, subprocess, sys, time
-from twisted_appserver.tqueue.client.queue import Queue
+from twisted_appserver.tqueue.client import Queue
 
 def note(text):
     with open("notes", "a") as file:
@@ -89,7 +89,7 @@ class WorkCase(SynchronousTestCase):
     def command(self, *arguments: str, url: str = "", **environ: str) -> subprocess.Popen[str]:
         """Start C{tqueue VERB URL q ...}. Any warning, such as of a socket that is left open, is an error."""
         verb, *rest = arguments
-        command = [sys.executable, "-X", "dev", "-m", "twisted_appserver.tqueue.client.command", verb]
+        command = [sys.executable, "-X", "dev", "-m", "twisted_appserver.tqueue.command", verb]
         process = subprocess.Popen(
             [*command, url or self.server.url, "q", *rest],
             cwd=self.folder,

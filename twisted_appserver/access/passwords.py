@@ -1,8 +1,8 @@
 """
 Hashed passwords in a file, for C{--auth hashed:FILE}.
 
-C{python -m twisted_appserver.access.passwords NAME >> FILE} asks for a password and prints its line, in which there
-is only a salted hash by scrypt (RFC 7914).
+C{python -m twisted_appserver.access.passwords NAME >> FILE} prompts for a password and prints a line for the
+file, which contains only a salted hash by scrypt (RFC 7914).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A service on loopback is within reach of every web page that its user opens. Two checks of a request's
 head shut these out: its Host must be a name of ours, which defeats DNS rebinding, and it must not come
 from a page of another origin (Fetch, section 3.1; Fetch Metadata, section 2.2), unless that is named; then
-the answer says so (Fetch, section 3.3). A third check asks who is there, where L{access.credentials} says how.
+the answer says so (Fetch, section 3.3). A third check, L{access.credentials}, authenticates the client.
 """
 
 from __future__ import annotations

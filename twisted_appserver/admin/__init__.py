@@ -1,15 +1,16 @@
-"""What a service tells of itself, below C{/-/}: an ordinary table of patterns, in front of the user's.
+"""
+What a service reports about itself below C{/-/}: an ordinary table of patterns in front of the user's.
 
-  - L{probes}: whether it lives, and whether it can take a call.
-  - L{figures}: how many calls, how long they took, and what is at work now.
-  - L{metrics}: the figures as Prometheus reads them.
-  - L{description}: the functions as OpenAPI describes them.
-  - L{pages}: the same for a person to look at.
-  - L{jobs.registry.Jobs}: what became of the calls whose clients do not wait.
+All of it runs on the reactor, so it answers while every thread is busy. It goes through the dispatcher like
+any other call, so it works on every connection, below any prefix, and only for clients that may call.
 
-Everything here runs on the reactor, so that it answers while every thread hangs; and goes through the
-dispatcher like any other call, so that it works under every channel, below any prefix, and for nobody who
-may not call.
+A module may import only modules above it in this list:
+
+  - probes: liveness and readiness
+  - figures: counts, durations and the calls that are running
+  - metrics: the figures for Prometheus
+  - openapi: the functions as an OpenAPI document
+  - pages: the figures and functions as web pages
 """
 
 from __future__ import annotations

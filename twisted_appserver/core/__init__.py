@@ -1,1 +1,27 @@
-"""core"""
+"""Calls and functions. Nothing here imports Twisted, does I/O or starts a thread.
+
+A module may import only modules above it in this list:
+
+  - shadowed_modules: files of an application that hide modules of the standard library
+  - application: the user's C{url_patterns}, importable by name here and in worker processes
+  - json_errors: why a JSON document cannot be read
+  - request_data: query strings, bodies and request ids
+  - call: L{call.Call} and L{call.Reply}
+  - request_target: the request target and the Host header (RFC 9112, section 3.2)
+  - conversions: from text and JSON to the annotated types of parameters
+  - handler: a function, and how variables become its arguments
+  - headers: response headers that functions return, checked and converted
+  - statuses: titles of HTTP status codes
+  - remedies: advice for failures that depend on where a function runs
+  - forked: ends a forked child of a function where the function ends
+  - json_encoding: JSON from what functions return
+  - events: server-sent events
+  - streaming: the parts that a generator yields
+  - perform: run the function of a call and return its reply
+  - regex_graph: a regular expression as an automaton
+  - regex_safety: finds patterns that are prone to catastrophic backtracking
+  - pattern_compiler: compiles patterns with C{re} or RE2
+  - routes: C{Route} and C{include}
+  - router: finds the function for a path
+  - route_table: the table as text, and the entry closest to a path
+"""

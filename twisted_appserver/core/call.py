@@ -94,7 +94,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def content_type(self) -> str:
-        """As in L{core.headers}; empty if there is none."""
+        """As in L{headers}; empty if there is none."""
         found = [value for name, value in self.raw_headers if name == b"content-type"]
         return b", ".join(found).decode("latin-1")
 

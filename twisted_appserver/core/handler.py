@@ -100,7 +100,7 @@ class Handler:
             raise TypeError(f"{owner}.{name} is a method without an object; use one of an object: {better}")
 
     def _prepare(self, groups: Collection[str]) -> None:
-        """Find out what L{serving.run} may leave out."""
+        """Find out what L{run} may leave out."""
         self.groups = len(groups)
         self.exact = frozenset(each.name for each in self.parameters if each.exact)
         self.raw = bool(self.exact) or (self.rest is not None and self.rest.exact)

@@ -51,7 +51,7 @@ def in_parts(call: Call) -> tuple[Callable[[Any], bytes], Reply]:
     """
     How to send what a generator yields: as JSON lines, or as events to a client that accepts them.
 
-    @return: what encodes an item, and the reply without its body; L{core.events.FINISHED} to a client that has
+    @return: what encodes an item, and the reply without its body; L{events.FINISHED} to a client that has
         read all events.
     """
     if not events.wanted(call):

@@ -1,1 +1,9 @@
-"""dispatch"""
+"""The one path that every call takes.
+
+A module may import only modules above it in this list:
+
+  - retry_after: how long a rejected client should wait
+  - time_limits: time limits of many calls with one timer
+  - keep_alive: comments that keep a silent event stream open
+  - dispatcher: guard, route, limit, submit, observe
+"""

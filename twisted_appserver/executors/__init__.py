@@ -1,13 +1,15 @@
-"""Where a call is performed: one interface, one small module per place.
+"""Where calls run: on the reactor, in threads, in worker processes or on a cluster.
 
-The modules:
-  - L{interface}: what every executor promises.
-  - L{inline}: on the reactor, for coroutines and functions that return Deferreds.
-  - L{threads}: in threads of the reactor's pool.
-  - L{processes}: in spawned worker processes; L{worker} is what runs in them, L{frames} what they say over
-    L{connection}, L{progress} how far they are; L{crew} keeps them at their number, and L{watchdog} ends
-    them with the server. L{head_start} lets them import the application early, L{signals} undoes what
-    functions have changed about signals.
-  - L{cluster}: on the workers of Dask.
-  - L{stream}: answers that come in parts, from any of these.
+A module may import only modules above it in this list:
+
+  - interface: what every executor promises, and L{interface.Job}
+  - child_processes: protects processes that functions fork from the server's signal handlers and sockets
+  - end_of_turn: collects work until all readable sockets have been read
+  - wakeup: what an idle thread waits for
+  - parked_generator: a generator that runs a slice at a time in any thread
+  - stream: a reply in parts, between the generator and the client
+  - inline: on the reactor, for coroutines and functions that return Deferreds
+  - threads: in threads of the reactor's pool
+  - processes: in spawned worker processes
+  - cluster: on the workers of a Dask cluster
 """

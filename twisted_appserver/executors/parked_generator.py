@@ -31,7 +31,7 @@ class Source:
     """
     What makes the parts of one answer.
 
-    One thread at a time may L{serving.run} it. When that returns C{None}, the thread calls L{park}; if this returns
+    One thread at a time may L{run} it. When that returns C{None}, the thread calls L{park}; if this returns
     false, or if L{grant} or L{drop} return true later, it must be run again.
 
     @param send: called with each part.

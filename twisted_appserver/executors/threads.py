@@ -37,11 +37,11 @@ from twisted_appserver.core.call import Reply
 from twisted_appserver.core.perform import perform
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.executors.end_of_turn import at_end_of_turn
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.executors.parked_generator import Source
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.wakeup import Bell
-from twisted_appserver.http.epoll_reader import at_end_of_turn
 
 PARK = 0.05  # seconds that an idle thread waits for calls before it goes back to its pool
 HOLD = 0.001  # seconds that a reply may wait for others to go back with, and the reactor for replies

@@ -1,1 +1,13 @@
-"""http"""
+"""HTTP/1.1 connections, and the application as a C{twisted.web} resource.
+
+A module may import only modules above it in this list:
+
+  - response_head: status lines and headers, built once for equal responses
+  - counted: counts connections and the memory of unfinished requests
+  - epoll_reader: reads many connections with an epoll of its own
+  - half_close: keeps half-closed connections open under any Site
+  - resource: the application as a resource below any path of any Site
+  - connection: HTTP/1.1 over llhttp
+  - stock_connection: C{twisted.web}'s own connection with the same limits
+  - site: the connections of a server, and what they share
+"""

@@ -237,8 +237,3 @@ def descriptors_of(reactor: Any) -> list[int]:
         return [each.fileno() for each in (*reactor.getReaders(), *reactor.getWriters())]
     poller: Any = getattr(reactor, "_poller", None)
     return [*table, poller.fileno()] if hasattr(poller, "fileno") else [*table]
-
-
-def at_end_of_turn(reactor: Any) -> Callable[[Callable[[], None]], None]:
-    """What has a function called when a reactor, or a L{Hub}, has read what is readable now."""
-    return reactor.soon if isinstance(reactor, Hub) else partial(reactor.callLater, 0)

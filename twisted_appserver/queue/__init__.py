@@ -1,1 +1,14 @@
-"""queue"""
+"""The queue engine: queues, leases and stores. It contains no HTTP and no routes.
+
+A module may import only modules above it in this list:
+
+  - model: one queue with its tasks and leases, without I/O
+  - waiters: requests that wait for a task, in order
+  - clock: a reactor clock that never jumps
+  - store_health: whether a store works
+  - gathering: collects changes for one commit
+  - interface: what every broker promises
+  - local: queues in this process, with a journal in memory or SQLite
+  - postgresql: queues in a database that several servers share
+  - backends: opens the store of an option and makes its broker
+"""

@@ -1,1 +1,16 @@
-"""serving"""
+"""A server as a program: endpoints, start and end, logs.
+
+A module may import only modules above it in this list:
+
+  - readiness: what a service needs before it is ready
+  - access_log: one line for each request
+  - logs: text for terminals, JSON lines for machines
+  - endpoints: addresses to listen on, and TLS
+  - service: builds, starts, drains and stops a server
+  - reloader: reloads code when files are saved
+  - process_exit: runs atexit functions and sets the exit status
+  - process: signals and limits of a server process
+  - daemon: reports to the shell whether a daemon has started
+  - run: C{run_server}
+  - tap: the C{twistd} command
+"""

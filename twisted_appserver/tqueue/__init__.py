@@ -1,22 +1,28 @@
-"""TQueueSrv, a network task queue: the functions of C{queue.Queue} over HTTP, for workers on several hosts.
+"""
+TQueueSrv, a network task queue: the functions of C{queue.Queue} over HTTP, for workers on several hosts.
 
-The server, an ordinary application of L{twisted_appserver}:
+A module may import only modules above it in this list:
 
-  - L{core.routes}: the requests, as url_patterns; L{broker} answers them.
-  - L{queues}: one queue, pure; L{lines}: those who wait.
-  - L{stores}: where tasks are kept.
-  - L{serving.tap}: twistd's view of it.
-
-Its clients:
-
-  - L{client}: Queue, LifoQueue and PriorityQueue, blocking, on the standard library alone.
-  - L{requests}: keys, addresses and when to repeat a request, without I/O; L{receipts}: the tasks it holds.
-  - L{items}: how any item becomes a task's fields; L{connections}: the client's HTTP.
-  - L{forks}: what happens to a client in a forked process.
-  - L{asynchronous}: AsyncQueue, over treq.
-  - L{command}: the command line; L{work} runs a function over tasks.
+  - client: C{Queue} and C{AsyncQueue}
+  - work: runs a function for every task of a queue
+  - command: the C{tqueue} command
+  - wire: the requests, as C{url_patterns}
+  - tap: the C{twistd} command
 """
 
-from twisted_appserver.tqueue.wire import url_patterns
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from twisted_appserver.tqueue.wire import url_patterns
 
 __all__ = ["url_patterns"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the server's side when it is first used: clients run on the standard library alone (PEP 562)."""
+    if name != "url_patterns":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from twisted_appserver.tqueue.wire import url_patterns
+
+    globals()[name] = url_patterns
+    return url_patterns

@@ -10,9 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.queue.backends import make_broker
+from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import IBroker
-from twisted_appserver.queue.stores import open_store
 from twisted_appserver.serving.tap import CommandService, TableOptions
 from twisted_appserver.settings import Settings
 from twisted_appserver.tqueue.wire import url_patterns

@@ -1,1 +1,14 @@
-"""processes"""
+"""Worker processes: started early, supplied with calls, watched, and replaced.
+
+A module may import only modules above it in this list:
+
+  - frames: the messages between the server and a worker process
+  - progress: shared memory in which a worker process records how far it is
+  - watchdog: ends a worker process whose server is gone
+  - signal_state: undoes what a function has changed about signals
+  - worker_main: the program of a worker process
+  - worker_process: a worker process, as the server sees it
+  - head_start: workers that import the application while the server does
+  - pool: starts, replaces and stops worker processes
+  - executor: distributes calls to the pool
+"""

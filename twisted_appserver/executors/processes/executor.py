@@ -22,11 +22,11 @@ from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import Reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.executors.end_of_turn import at_end_of_turn
 from twisted_appserver.executors.interface import IExecutor, Job
 from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.executors.processes.pool import Crew
 from twisted_appserver.executors.processes.worker_process import Worker
-from twisted_appserver.http.epoll_reader import at_end_of_turn
 
 QUICK = 0.0005  # seconds that a quick call takes at most
 AHEAD = 32  # quick calls that a worker may have at the same time,

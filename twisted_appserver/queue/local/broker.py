@@ -86,7 +86,7 @@ def _shared(deferred: Deferred[T]) -> Deferred[T]:
 @implementer(IBroker)
 class Broker:
     """
-    The broker of one server. Promises what L{queue.model.Queue} and the store promise, to many clients at once.
+    The broker of one server. Promises what L{model.Queue} and the store promise, to many clients at once.
 
     @param reactor: an C{IReactorTime}, whose clock should not jump, see L{queue.clock.steady}.
     @param max_queues: how many queues there may be at the same time.

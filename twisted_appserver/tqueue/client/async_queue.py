@@ -179,7 +179,7 @@ class AsyncQueue:
     async def get(self, timeout: float | None = None) -> Any:
         """
         @param timeout: seconds to wait for a task; C{None} for ever.
-        @return: fires with an item; fails with C{Empty} or C{ShutDown}, or with L{tqueue.client.items.ItemError} when
+        @return: fires with an item; fails with C{Empty} or C{ShutDown}, or with L{items.ItemError} when
             another program put what is no item, which is released.
         """
         held = await self._get(timeout)

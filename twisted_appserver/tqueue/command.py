@@ -12,9 +12,9 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
-from .items import RESERVED
-from .queue import Empty, Full, LeaseLost, Queue, ServerError, ShutDown
-from .requests import WEEK, checked_key
+from .client.items import RESERVED
+from .client.queue import Empty, Full, LeaseLost, Queue, ServerError, ShutDown
+from .client.requests import WEEK, checked_key
 from .work import Progress, StopSignals, Work, function_named
 
 PATIENCE = 10.0  # seconds, but for work

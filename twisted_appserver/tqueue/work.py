@@ -16,9 +16,9 @@ from typing import Any, TextIO
 
 from twisted_appserver.executors.child_processes import protect
 
-from .forks import leave
-from .items import ItemError
-from .queue import Empty, LeaseLost, Queue, ServerError, ShutDown
+from .client.forks import leave
+from .client.items import ItemError
+from .client.queue import Empty, LeaseLost, Queue, ServerError, ShutDown
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 LAST = 10.0  # seconds of patience with the server once the work is to stop
