@@ -13,7 +13,7 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.executors.processes.worker_process import Worker
 
 MODULE = "twisted_appserver.executors.processes.worker_main"
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = str(Path(__file__).resolve().parents[3])
 
 
 def spawn(reactor: Any, worker: Worker) -> None:
