@@ -18,8 +18,8 @@ from pathlib import Path
 
 from benchmarks import environment
 from benchmarks.environment import BIN, SERVERS
-from tests.tqueue.postgres import PostgreSQL
-from tests.tqueue.serving import Server
+from tests.support.postgres import PostgreSQL
+from tests.support.queue_server import Server
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
 ROUNDS, SECONDS, CONNECTIONS = 3, 4, 64

@@ -1,6 +1,7 @@
-"""The tests: C{trial tests}.
+"""
+The tests, laid out like the package: C{trial tests}.
 
-- L{cases}: functions and calls that every executor must answer alike; L{http_cases}: requests and answers
-  that every front end must give alike.
-- L{wire}: raw HTTP/1.1 over TCP; L{programs}: real processes; L{properties}: settings of hypothesis.
+  - support: applications that tests serve, servers that they start, and tables of cases
+  - works_with: what people use in functions, tried in every executor
+  - faults: servers under load while things break, and mutations of the source
 """

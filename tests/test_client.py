@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
-from tests import cases
+from tests.support import cases
 from twisted_appserver import AppResource, InlineExecutor
 from twisted_appserver.client import AppClient, Problem
 from twisted_appserver.errors import AppserverError

@@ -22,9 +22,9 @@ from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.programs import ROOT, Program
-from tests.test_command import CommandTestCase
-from tests.wire import Answer, connect, exchange, request
+from tests.serving.test_command import CommandTestCase
+from tests.support.programs import ROOT, Program
+from tests.support.wire import Answer, connect, exchange, request
 from twisted_appserver.serving.tap import Options
 
 DEPLOY = ROOT / "examples" / "deploy"

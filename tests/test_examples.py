@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
-from tests.programs import PERSON, ROOT, ProgramTestCase
+from tests.support.programs import PERSON, ROOT, ProgramTestCase
 from twisted_appserver.client import AppClient, Problem
 
 EXAMPLES = ROOT / "examples"

@@ -16,8 +16,8 @@ from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from tests.leaks import blocks, census
-from tests.wire import connect, exchange, request
+from tests.support.leaks import blocks, census
+from tests.support.wire import connect, exchange, request
 from twisted_appserver.serving.service import AppService, make_service
 
 BODY = b"x" * 20_000
@@ -158,7 +158,13 @@ class LeakTests(TestCase):
 
     async def service(self, **options: Any) -> AppService:
         service = make_service(
-            reactor=reactor, port=0, app="tests.leaks", max_body=100_000, workers=2, threads=4, **options
+            reactor=reactor,
+            port=0,
+            app="tests.support.leaks",
+            max_body=100_000,
+            workers=2,
+            threads=4,
+            **options,
         )
         service.startService()
         self.addCleanup(service.stopService)

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.programs import ROOT
+from tests.support.programs import ROOT
 
 SCRIPT = ROOT / ".ci" / "lowest"
 

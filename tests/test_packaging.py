@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.internet.threads import deferToThread
 
-from tests.programs import PERSON, ROOT, Program, ProgramTestCase
+from tests.support.programs import PERSON, ROOT, Program, ProgramTestCase
 
 
 class PackagingTests(ProgramTestCase):

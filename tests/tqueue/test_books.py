@@ -1,10 +1,10 @@
-"""The books test, for some seconds; C{python -m tests.tqueue.books} does for minutes what this does."""
+"""The books test, for some seconds; C{python -m tests.support.books} does for minutes what this does."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.tqueue import books
+from tests.support import books
 
 
 class BooksTests(SynchronousTestCase):

@@ -25,7 +25,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import HTTPConnectionPool, ResponseFailed
 
-from tests.tqueue.serving import ROOT, Server, wait_for
+from tests.support.queue_server import ROOT, Server, wait_for
 from tests.tqueue.test_items import nested
 from twisted_appserver.tqueue.client import queue as client
 from twisted_appserver.tqueue.client.async_queue import AsyncQueue

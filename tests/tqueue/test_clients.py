@@ -21,8 +21,8 @@ from twisted.internet.threads import blockingCallFromThread, deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from tests.tqueue.faulty import RESET, Faulty
-from tests.tqueue.serving import Server, wait_for
+from tests.support.faulty import RESET, Faulty
+from tests.support.queue_server import Server, wait_for
 from twisted_appserver.tqueue.client import (
     Empty,
     LeaseLost,

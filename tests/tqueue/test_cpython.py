@@ -15,8 +15,8 @@ from unittest import skipIf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.tqueue.postgres import folder_of_programs, shared
-from tests.tqueue.serving import ROOT, Server
+from tests.support.postgres import folder_of_programs, shared
+from tests.support.queue_server import ROOT, Server
 
 FOLDER = os.path.join(ROOT, "twisted_appserver", "tqueue")
 
@@ -42,7 +42,7 @@ class CPythonTests(SynchronousTestCase):
         self.addCleanup(server.kill)
         for version, interpreter in interpreters().items():
             finished = subprocess.run(
-                [interpreter, os.path.join(ROOT, "tests/tqueue/cpython.py"), FOLDER, server.url, *without],
+                [interpreter, os.path.join(ROOT, "tests/support/cpython.py"), FOLDER, server.url, *without],
                 capture_output=True,
                 text=True,
                 timeout=900,

@@ -9,7 +9,7 @@ import subprocess
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.tqueue.serving import ROOT, Server
+from tests.support.queue_server import ROOT, Server
 from twisted_appserver import Router
 from twisted_appserver.tqueue.client import Queue
 

@@ -8,7 +8,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.tqueue.serving import ROOT
+from tests.support.queue_server import ROOT
 
 
 class ExampleTests(SynchronousTestCase):

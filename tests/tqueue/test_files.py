@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.tqueue.serving import Server
+from tests.support.queue_server import Server
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.local import sqlite_journal as sqlite
 from twisted_appserver.queue.local.broker import Broker

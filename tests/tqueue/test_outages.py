@@ -22,8 +22,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.tqueue.postgres import PostgreSQL, folder_of_programs, shared
-from tests.tqueue.serving import Server, wait_for
+from tests.support.postgres import PostgreSQL, folder_of_programs, shared
+from tests.support.queue_server import Server, wait_for
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import EMPTY, SHUTDOWN

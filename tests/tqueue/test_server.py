@@ -14,7 +14,7 @@ import threading
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.tqueue.serving import Server, wait_for
+from tests.support.queue_server import Server, wait_for
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.client.connections import Pool
 

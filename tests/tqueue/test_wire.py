@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.tqueue.serving import Server, wait_for
+from tests.support.queue_server import Server, wait_for
 
 FORM = "application/x-www-form-urlencoded"
 POSTED = {"extend", "release", "bury", "kick", "config", "shutdown", "purge", "delete"}

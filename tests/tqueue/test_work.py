@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.tqueue.faulty import Faulty
-from tests.tqueue.serving import ROOT, Server, wait_for
+from tests.support.faulty import Faulty
+from tests.support.queue_server import ROOT, Server, wait_for
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.client.async_queue import AsyncQueue
 

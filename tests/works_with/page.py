@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from tests.programs import ROOT
+from tests.support.programs import ROOT
 from tests.works_with.functions import DASK, REACTOR, THREADS, USES, WORKERS, Use
 
 PAGE = ROOT / "docs" / "works-with.md"

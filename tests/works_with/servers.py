@@ -17,8 +17,8 @@ from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
 
-from tests.programs import ROOT
-from tests.tqueue import postgres
+from tests.support import postgres
+from tests.support.programs import ROOT
 from tests.works_with.functions import DASK, REACTOR, THREADS, WORKERS
 
 OPTIONS = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.tqueue import postgres
+from tests.support import postgres
 from tests.works_with.functions import DASK, THREADS, USES, WORKERS, Use
 from tests.works_with.page import PAGE, page
 from tests.works_with.servers import Server, shared

@@ -87,7 +87,7 @@ def observer(file: TextIO, kind: str) -> FileLogObserver:
 
 
 class Requests:
-    """An observer of a L{Dispatcher<dispatch.Dispatcher>}: a line for each request."""
+    """An observer of a L{Dispatcher<dispatch.dispatcher.Dispatcher>}: a line for each request."""
 
     log = Logger()
 

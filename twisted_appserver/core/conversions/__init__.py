@@ -1,11 +1,13 @@
 """
 From the values of a request to the arguments of a function.
 
+A module may import only modules above it in this list:
+
   - annotations: reads signatures, with forward references and aliases resolved
   - unfit: the exception for a value that does not fit, and its message
   - texts: rewrites text such as C{05} or C{on} into the form that msgspec reads
-  - messages: explains msgspec's errors in plain words
   - places: finds the place of an error, with the keys of dicts
+  - messages: explains msgspec's errors in plain words
   - finite: finds NaN and infinity
   - defaults: completes instances of dataclasses
   - limits: honours the metadata of annotated_types

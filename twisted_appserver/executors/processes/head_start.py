@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from twisted_appserver.core.application import Application

@@ -133,7 +133,7 @@ def prepare(connection: Any) -> bytes:
 def mark(connection: Any) -> None:
     """
     Note that a server is there, which leases can be renewed at. When none was there for a while, prolong all
-    leases by that time first; meanwhile none ends, see L{turn}.
+    leases by that time first; meanwhile none ends, see L{statements}.
 
     @param connection: one that commits each statement.
     """

@@ -1,7 +1,7 @@
 """A store in PostgreSQL, for any number of servers.
 
-Strategy: one thread has one connection, and takes everything that waits into one transaction (L{batch}). On
-the same connection it hears what other servers have done. When the connection is lost, it is made again for
+Strategy: one thread has one connection, and takes everything that waits into one transaction
+(L{transaction}). On the same connection it hears what other servers have done. When the connection is lost, it is made again for
 as long as it takes; what was under way is done again, unless the database says that it was committed. A
 connection on which no answer comes is cut by the reactor's thread (L{watch}), and made again too.
 """

@@ -1,0 +1,753 @@
+"""Tests of L{twisted_appserver.access.credentials}: who someone is, and whose word on that is taken."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import subprocess
+import sys
+from base64 import b64encode
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import SSL4ServerEndpoint
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.serving.test_command import CommandTestCase
+from tests.support.wire import Answer, exchange, fetch, request
+from twisted_appserver import Call, ConfigurationError, HTTPError, InlineExecutor, Reply, Route, Router
+from twisted_appserver.access import passwords
+from twisted_appserver.access.credentials import Credentials, checkers, read_token
+from twisted_appserver.access.passwords import HashedPasswords
+from twisted_appserver.access.proxies import Proxies, network_of
+from twisted_appserver.access.request_guard import Guard
+from twisted_appserver.dispatch.dispatcher import Dispatcher
+from twisted_appserver.serving.endpoints import Listening, _interface
+from twisted_appserver.settings import Settings
+from twisted_appserver.testing import Client
+
+TOKEN = b"0123456789abcdefTOKEN"
+APP = """\
+    from twisted_appserver import Call, HTTPError, Reply
+
+    def who(call: Call):
+        return {"user": call.user, "client": call.client}
+
+    def made():
+        return Reply({}, 201, {"X-Made": "yes"})
+
+    def fails():
+        raise HTTPError(418, "it is a teapot")
+
+    url_patterns = ((r"/who/", who), (r"/made/", made), (r"/fails/", fails))
+"""
+
+
+def basic(name: str, password: str) -> str:
+    return "Basic " + b64encode(f"{name}:{password}".encode()).decode()
+
+
+class Now:
+    """A reactor whose thread pool works at once, in the thread that asks."""
+
+    def getThreadPool(self) -> Any:
+        return self
+
+    def callInThreadWithCallback(self, done: Any, function: Any, *args: Any) -> None:
+        try:
+            done(True, function(*args))
+        except Exception as error:
+            from twisted.python.failure import Failure
+
+            done(False, Failure(error))
+
+    def callFromThread(self, function: Any, *args: Any) -> None:
+        function(*args)
+
+
+def private(path: str, text: str) -> str:
+    """A file that only its owner can read. Returns its path."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    return path
+
+
+class TokenFileTests(SynchronousTestCase):
+    def made(self, content: bytes, mode: int = 0o600) -> str:
+        path = private(self.mktemp(), content.decode())
+        os.chmod(path, mode)
+        return path
+
+    def test_read(self) -> None:
+        """The token is the file's first line."""
+        self.assertEqual(read_token(self.made(TOKEN + b"\nanything\n")), TOKEN)
+
+    def test_refused(self) -> None:
+        """A file that is missing, empty, too short, or open to every user is refused."""
+        for path, said in (
+            (self.mktemp(), "No such file"),
+            (self.made(b""), "at least 16"),
+            (self.made(b"sesame"), "at least 16"),
+            (self.made(TOKEN, 0o644), "every user can read it (mode 0644); run: chmod 600 "),
+            (self.made(TOKEN, 0o602), "every user can write it"),
+            (self.made(TOKEN, 0o640), "its group can read it (mode 0640)"),
+            (self.made(TOKEN, 0o660), "its group can write it"),
+            (self.made(TOKEN, 0o440), "its group can read it"),
+        ):
+            error = self.assertRaises(ConfigurationError, read_token, path)
+            self.assertIn(said, str(error))
+            self.assertNotIn("\n", str(error))
+            self.assertNotIn("sesame", str(error))
+            self.assertNotIn(TOKEN.decode(), str(error))
+
+
+class CredentialsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        database = InMemoryUsernamePasswordDatabaseDontUse(anna=b"secret")
+        self.credentials = Credentials(TOKEN, [database])
+
+    def refused(self, authorization: bytes, credentials: Credentials | None = None) -> HTTPError:
+        failure = self.failureResultOf((credentials or self.credentials).check(authorization), HTTPError)
+        error = failure.value
+        assert isinstance(error, HTTPError)
+        self.assertEqual(error.status, 401)
+        return error
+
+    def test_token(self) -> None:
+        """The right token passes, in any case of the scheme; whatever is a little different does not."""
+        for right in (b"Bearer " + TOKEN, b"bearer   " + TOKEN + b" "):
+            self.assertEqual(self.successResultOf(self.credentials.check(right)), "")
+        for wrong in (b"", b"Bearer", b"Bearer ", TOKEN, b"Bearer " + TOKEN[:-1], b"Bearer " + TOKEN + b"x",
+                      b"Bearer " + TOKEN.lower(), b"Token " + TOKEN, b"Basic " + TOKEN):  # fmt: skip
+            self.refused(wrong)
+
+    def test_password(self) -> None:
+        """A right name and password pass, with their name."""
+        asked = self.credentials.check(basic("anna", "secret").encode())
+        self.assertEqual(self.successResultOf(asked), "anna")
+        for name, password in (("anna", "Secret"), ("anna", ""), ("", "secret"), ("bob", "secret")):
+            self.refused(basic(name, password).encode())
+        self.refused(b"Basic " + b64encode(b"\xff:x"))
+        self.refused(b"Basic " + b64encode(b"anna"))
+
+    def test_challenge(self) -> None:
+        """A refusal tells what is asked for (RFC 9110, section 11.6.1), and nothing of what was sent."""
+        error = self.refused(basic("anna", "hunter2").encode())
+        self.assertEqual(dict(error.headers)["www-authenticate"].count("realm"), 2)
+        self.assertNotIn("hunter2", error.detail)
+        only = self.refused(basic("anna", "secret").encode(), Credentials(TOKEN))
+        self.assertEqual(dict(only.headers)["www-authenticate"], 'Bearer realm="appserver"')
+
+    def test_constant_time(self) -> None:
+        """Tokens are compared by their digests in constant time: never by bytes that they share."""
+        compared = []
+        with patch(
+            "twisted_appserver.access.credentials.compare_digest", lambda *two: compared.append(two) or False
+        ):
+            self.refused(b"Bearer " + TOKEN)
+            self.refused(b"Bearer " + TOKEN[:8])
+        self.assertEqual([list(map(len, two)) for two in compared], [[32, 32]] * 2)
+
+    def slow(self) -> tuple[Credentials, list[tuple[bytes, Deferred[bytes]]]]:
+        """Credentials whose checker takes its time, and what it was asked: names, and what answers."""
+        asked: list[tuple[bytes, Deferred[bytes]]] = []
+
+        def check(credentials: UsernamePassword) -> Deferred[bytes]:
+            asked.append((credentials.username, Deferred()))
+            return asked[-1][1]
+
+        return Credentials(None, [SimpleNamespace(requestAvatarId=check)]), asked
+
+    def statuses(self, deferreds: list[Deferred[str]]) -> list[int]:
+        return [self.failureResultOf(each, HTTPError).value.status for each in deferreds]
+
+    def test_equal_passwords_are_checked_once(self) -> None:
+        """Many requests with the same name and password cause one check."""
+        credentials, asked = self.slow()
+        same = [credentials.check(basic("anna", "secret").encode(), f"192.0.2.{n}") for n in range(30)]
+        self.assertEqual(len(asked), 1)
+        asked[0][1].callback(b"anna")
+        self.assertEqual([self.successResultOf(each) for each in same], ["anna"] * 30)
+        self.assertEqual(credentials.known(basic("anna", "secret").encode()), "anna")
+
+    def guesses(self, credentials: Credentials, client: str, number: int) -> list[Deferred[str]]:
+        return [credentials.check(basic("anna", f"{client} {n}").encode(), client) for n in range(number)]
+
+    def test_guessing_client_does_not_lock_others_out(self) -> None:
+        """A client may have eight passwords checked at a time; that leaves room for others, and ends."""
+        for guesser, other in (("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8:0:1::1"), ("", "::1")):
+            credentials, asked = self.slow()
+            waiting = self.guesses(credentials, guesser, 70)
+            self.assertEqual(len(asked), 8)
+            self.assertEqual(self.statuses(waiting[8:]), [429] * 62)
+            good = credentials.check(basic("bob", "secret").encode(), other)
+            asked[8][1].callback(b"bob")
+            self.assertEqual(self.successResultOf(good), "bob")
+            for _, answer in asked[:8]:
+                answer.errback(UnauthorizedLogin())
+            self.assertEqual(self.statuses(waiting[:8]), [401] * 8)
+            self.assertNoResult(credentials.check(basic("anna", "once more").encode(), guesser))
+
+    def test_one_network_is_one_client(self) -> None:
+        """Whoever has a network of IPv6 cannot guess from each of its addresses."""
+        credentials, asked = self.slow()
+        for number in range(20):
+            credentials.check(basic("anna", str(number)).encode(), f"2001:db8::{number:x}").addErrback(str)
+        self.assertEqual(len(asked), 8)
+        self.assertEqual(network_of("::ffff:192.0.2.1"), network_of("192.0.2.1"))
+
+    def test_many_guessing_clients(self) -> None:
+        """All clients together may have 64 passwords checked; known ones need none of that."""
+        credentials, asked = self.slow()
+        known = basic("bob", "secret").encode()
+        credentials.check(known, "192.0.2.200")
+        asked[0][1].callback(b"bob")
+        for number in range(8):
+            self.guesses(credentials, f"192.0.2.{number}", 8)
+        (busy,) = self.guesses(credentials, "192.0.2.99", 1)
+        error = self.failureResultOf(busy, HTTPError).value
+        self.assertEqual((error.status, dict(error.headers)["retry-after"]), (503, "1"))
+        self.assertEqual(self.successResultOf(credentials.check(known, "192.0.2.1")), "bob")
+
+    def test_known_password_is_renewed_while_in_use(self) -> None:
+        """Its user never waits: it is checked again in time, and refused once it is wrong."""
+        credentials, asked = self.slow()
+        known = basic("bob", "secret").encode()
+        with patch("twisted_appserver.access.credentials.monotonic", Clock().seconds) as seconds:
+            clock = seconds.__self__
+            credentials.check(known)
+            asked[0][1].callback(b"bob")
+            for wait, checks in ((30, 1), (15, 2), (10, 2)):
+                clock.advance(wait)
+                self.assertEqual((credentials.known(known), len(asked)), ("bob", checks))
+            asked[1][1].callback(b"bob")
+            clock.advance(30)
+            self.assertEqual((credentials.known(known), len(asked)), ("bob", 2))
+            clock.advance(15)
+            self.assertEqual((credentials.known(known), len(asked)), ("bob", 3))
+            asked[2][1].errback(UnauthorizedLogin())
+            self.assertIsNone(credentials.known(known))
+
+    def test_remembered_passwords_are_bounded(self) -> None:
+        """Of those that were right the oldest is forgotten."""
+        checker = SimpleNamespace(requestAvatarId=lambda asked: asked.username)
+        credentials = Credentials(None, [checker])
+        with patch("twisted_appserver.access.credentials.REMEMBERED", 3):
+            for name in "abcd":
+                credentials.check(basic(name, "x").encode())
+        known = [credentials.known(basic(name, "x").encode()) for name in "abcd"]
+        self.assertEqual(known, [None, "b", "c", "d"])
+
+    def test_checker_fails(self) -> None:
+        """A checker that raises lets nobody in, and is logged."""
+
+        class Broken:
+            def requestAvatarId(self, credentials: Any) -> Any:
+                raise ZeroDivisionError
+
+        with patch.object(Credentials, "log") as log:
+            self.refused(basic("anna", "secret").encode(), Credentials(None, [Broken()]))
+        self.assertIn("ZeroDivisionError", log.error.call_args.kwargs["trace"])
+        self.assertNotIn("secret", str(log.error.call_args))
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+
+class HashedTests(SynchronousTestCase):
+    def checker(self, *lines: str) -> HashedPasswords:
+        return HashedPasswords(private(self.mktemp(), "\n".join(lines) + "\n"), Now())
+
+    def test_right_and_wrong(self) -> None:
+        """A password is known by its hash only, which is another one each time."""
+        lines = [passwords.line("anna", "päss:word"), passwords.line("bob", "x")]
+        self.assertNotIn("word", lines[0])
+        self.assertNotEqual(lines[1], passwords.line("bob", "x"))
+        checker = self.checker(*lines)
+        right = UsernamePassword(b"anna", "päss:word".encode())
+        self.assertEqual(self.successResultOf(checker.requestAvatarId(right)), b"anna")
+        for name, password in ((b"anna", b"x"), (b"bob", b""), (b"carl", b"x"), (b"", b"")):
+            self.failureResultOf(checker.requestAvatarId(UsernamePassword(name, password)))
+
+    def test_malformed(self) -> None:
+        """A line that is none is named by its number."""
+        for text in ("anna", "anna:secret", "anna:md5$1$1$1$YQ==$YQ==", "anna:scrypt$a$8$1$YQ==$YQ=="):
+            error = self.assertRaises(ValueError, self.checker, passwords.line("bob", "x"), text)
+            self.assertIn("line 2", str(error))
+            self.assertNotIn("secret", str(error))
+
+    def test_command(self) -> None:
+        """The command prints a line for the password that it reads."""
+        command = [sys.executable, "-m", "twisted_appserver.access.passwords"]
+        made = subprocess.run(
+            [*command, "anna"], input="secret\n", capture_output=True, text=True, timeout=60
+        )
+        checker = self.checker(made.stdout)
+        right = UsernamePassword(b"anna", b"secret")
+        self.assertEqual(self.successResultOf(checker.requestAvatarId(right)), b"anna")
+        with patch("sys.stdin", io.StringIO("x\n")), patch("sys.stderr", io.StringIO()) as said:
+            self.assertEqual([passwords.main(["a:b"]), passwords.main([]), passwords.main(["-h"])], [2, 2, 2])
+            self.assertEqual(passwords.main(["anna"]), 2)  # there is nothing more to read
+        self.assertIn("password must not be empty", said.getvalue())
+        self.assertIn("colon", said.getvalue())
+
+    def test_named(self) -> None:
+        """--auth takes hashed:FILE and Twisted's own checkers, and says what is wrong with any other."""
+        path = private(self.mktemp(), passwords.line("anna", "x"))
+        self.assertEqual(len(checkers(Now(), [f"hashed:{path}", f"file:{path}"])), 2)
+        for text in ("hashed:/nowhere", "nonsense:secret", "anonymous", "memory:secret"):
+            error = self.assertRaises(ConfigurationError, checkers, Now(), [text])
+            self.assertIn(f"--auth {text.partition(':')[0]}", str(error))
+            self.assertNotIn("secret", str(error))
+        for kind in ("hashed", "file"):
+            for mode in (0o640, 0o604, 0o620):
+                os.chmod(path, mode)
+                error = self.assertRaises(ConfigurationError, checkers, Now(), [f"{kind}:{path}"])
+                self.assertIn(f"--auth {kind}", str(error))
+                self.assertIn(f"chmod 600 {path}", str(error))
+        error = self.assertRaises(ConfigurationError, checkers, Now(), ["foo"])
+        self.assertIn("twistd --help-auth", str(error))
+
+
+class ProxiesTests(SynchronousTestCase):
+    def client(
+        self, proxies: Proxies, client: str, *headers: tuple[bytes, bytes]
+    ) -> tuple[str, dict[Any, Any]]:
+        call = Call("GET", "/", "", ((b"host", b"localhost"), *headers), b"", client)
+        proxies.apply(call)
+        return call.client, dict(call.raw_headers)
+
+    def test_word(self) -> None:
+        """The client is the last one in the chain that is none of the proxies; others are not believed."""
+        proxies = Proxies(["10.0.0.0/8", "::1", "unix"])
+        said = (b"x-forwarded-for", b"6.6.6.6, 192.0.2.1, 10.1.1.1")
+        for peer, expected in (
+            ("10.0.0.1", "192.0.2.1"), ("::1", "192.0.2.1"), ("", "192.0.2.1"), ("192.0.2.9", "192.0.2.9")
+        ):  # fmt: skip
+            self.assertEqual(self.client(proxies, peer, said)[0], expected)
+        twice = ((b"x-forwarded-for", b"6.6.6.6"), (b"x-forwarded-for", b"192.0.2.2"))
+        self.assertEqual(self.client(proxies, "10.0.0.1", *twice)[0], "192.0.2.2")
+        self.assertEqual(self.client(proxies, "10.0.0.1")[0], "10.0.0.1")
+        self.assertEqual(self.client(Proxies(["10.0.0.1"]), "", said)[0], "")
+
+    def test_host(self) -> None:
+        """A proxy may say by which name it was asked."""
+        said = (b"x-forwarded-host", b"evil.example, app.example")
+        self.assertEqual(self.client(Proxies(["unix"]), "", said)[1][b"host"], b"app.example")
+        self.assertEqual(self.client(Proxies(["unix"]), "192.0.2.9", said)[1][b"host"], b"localhost")
+
+    def test_forwarded(self) -> None:
+        """The chain may stand in Forwarded too, each address in any of its forms (RFC 7239, section 6)."""
+        proxies = Proxies(["10.0.0.0/8"])
+        for value, client, host in (
+            (b"for=192.0.2.1", "192.0.2.1", b"localhost"),
+            (b'For="192.0.2.1:4711";Proto=https;Host=app.example', "192.0.2.1", b"app.example"),
+            (b'for=6.6.6.6, for="[2001:db8::1]:80";by=10.0.0.1, for=10.1.1.1', "2001:db8::1", b"localhost"),
+            (b'for=192.0.2.1;host=evil.example, for=10.1.1.1;host="app.example:81"', "192.0.2.1",
+             b"app.example:81"),
+            (b"for=192.0.2.1, for=unknown", "10.0.0.1", b"localhost"),
+            (b"for=192.0.2.1, for=_hidden, for=10.1.1.1", "10.1.1.1", b"localhost"),
+            (b'x="for=6.6.6.6;host=evil.example"', "10.0.0.1", b"localhost"),
+            (b'for="6.6.6.6, for="[2001:db8::1]"', "10.0.0.1", b"localhost"),
+            (b'for=6.6.6.6;host="evil.example, for=192.0.2.1', "10.0.0.1", b"localhost"),
+            (b"", "10.0.0.1", b"localhost"),
+        ):  # fmt: skip
+            got, headers = self.client(proxies, "10.0.0.1", (b"forwarded", value))
+            self.assertEqual((got, headers[b"host"]), (client, host), value)
+        both = ((b"forwarded", b"for=6.6.6.6"), (b"x-forwarded-for", b"192.0.2.1"))
+        self.assertEqual(self.client(proxies, "10.0.0.1", *both)[0], "192.0.2.1")
+
+    def test_addresses(self) -> None:
+        """Ports and IPv4 in the guise of IPv6 are understood; what is no address is nobody's."""
+        proxies = Proxies(["10.0.0.0/8"])
+        for peer, said, expected in (
+            ("::ffff:10.0.0.1", b"192.0.2.1", "192.0.2.1"),
+            ("10.0.0.1", b"192.0.2.1:80, ::ffff:10.0.0.2", "192.0.2.1"),
+            ("10.0.0.1", b"[2001:db8::1]:80", "2001:db8::1"),
+            ("10.0.0.1", b"2001:db8::1", "2001:db8::1"),
+            ("10.0.0.1", b"192.0.2.1, <script>", "10.0.0.1"),
+            ("10.0.0.1", b"192.0.2.1, , ", "192.0.2.1"),
+            ("10.0.0.1", b'fe80::1%" 200 1 "forged', "10.0.0.1"),
+            ("10.0.0.1", b"[fe80::1%eth0]:80", "10.0.0.1"),
+        ):
+            self.assertEqual(self.client(proxies, peer, (b"x-forwarded-for", said))[0], expected, said)
+
+    def test_taken_away(self) -> None:
+        """A function can believe what it finds in these headers: only what a proxy says gets that far."""
+        said = (b"x-forwarded-proto", b"https"), (b"forwarded", b"for=6.6.6.6")
+        for peer, expected in (("10.0.0.1", set(said)), ("192.0.2.9", set())):
+            _, headers = self.client(Proxies(["10.0.0.1"]), peer, *said)
+            self.assertEqual(set(headers.items()), {(b"host", b"localhost")} | expected)
+
+    def test_wrong_options(self) -> None:
+        """What is no address is refused, with what to write instead."""
+        for text, hint in (
+            ("10.0.0.0/33", ""), ("", ""), ("proxy.example", ""), ("unix:/run/x", ""), ("*", ""),
+            ("10.0.0.1/8", "; write 10.0.0.0/8"), ("127.0.0.1:80", "; write 127.0.0.1"),
+            ("[::1]", "; write ::1"), ("localhost", "; write 127.0.0.1"),
+        ):  # fmt: skip
+            error = str(self.assertRaises(ConfigurationError, Proxies, [text]))
+            self.assertIn(f"--proxied {text!r}: must be an IP address", error)
+            self.assertTrue(error.endswith(hint or "or unix"), error)
+
+    def test_mapped_option(self) -> None:
+        """A proxy that is named as IPv4 in IPv6 is the same one."""
+        said = (b"x-forwarded-for", b"192.0.2.1")
+        for name in ("::ffff:10.0.0.1", "::ffff:10.0.0.0/104"):
+            self.assertEqual(self.client(Proxies([name]), "10.0.0.1", said)[0], "192.0.2.1")
+
+
+class GuardTests(SynchronousTestCase):
+    """A guard that asks who is there, in a dispatcher."""
+
+    def setUp(self) -> None:
+        self.guard = Guard(origins=["https://pages.example"])
+        self.waiting: list[Deferred[dict[str, Any]]] = []
+        slow, endless = Route(r"/slow/", self.slow, timeout=20), Route(r"/endless/", self.slow, timeout=0)
+        router, executors = Router([(r"/who/", self.who), slow, endless]), {"inline": InlineExecutor()}
+        self.clock = Clock()
+        self.dispatcher = Dispatcher(self.clock, router, executors, "inline", self.guard, timeout=5.0)
+        self.calls: list[str] = []
+
+    async def who(self, call: Call) -> dict[str, Any]:
+        self.calls.append(call.user)
+        return {"user": call.user}
+
+    async def slow(self) -> dict[str, Any]:
+        self.waiting.append(Deferred())
+        return await self.waiting[-1]
+
+    def ask(self, method: str = "GET", path: str = "/who/", **headers: str) -> Deferred[Reply]:
+        raw = [(b"host", b"localhost")]
+        raw += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        return self.dispatcher.dispatch(Call(method, path, raw_headers=tuple(raw)))
+
+    def check_slowly(self) -> list[Deferred[bytes]]:
+        """Have names checked by one that takes its time. Returns what it was asked, as that grows."""
+        answers: list[Deferred[bytes]] = []
+        checker = SimpleNamespace(requestAvatarId=lambda _: answers.append(Deferred()) or answers[-1])
+        self.guard.credentials = Credentials(None, [checker])
+        return answers
+
+    def status(self, **headers: str) -> int:
+        return self.successResultOf(self.ask(**headers)).status
+
+    def test_token(self) -> None:
+        """Only who has the token gets as far as the patterns; what passed once passes again, alone."""
+        self.guard.ask(Credentials(TOKEN))
+        right = f"Bearer {TOKEN.decode()}"
+        for _ in range(2):
+            self.assertEqual(self.status(authorization=right), 200)
+            self.assertEqual(self.status(authorization=right + "x"), 401)
+            self.assertEqual(self.status(), 401)
+            self.assertEqual(self.status(path="/nowhere/"), 401)
+            self.assertEqual(self.status(path="/nowhere/", authorization=right), 404)
+        self.assertEqual(self.calls, ["", ""])
+
+    def test_user(self) -> None:
+        """The function learns the name, also where the head was seen before."""
+        path = private(self.mktemp(), "anna:secret\n")
+        self.guard.ask(Credentials(None, checkers(Now(), [f"file:{path}"])))
+        for _ in range(2):
+            reply = self.successResultOf(self.ask(authorization=basic("anna", "secret")))
+            self.assertEqual(reply.body, b'{"user":"anna"}')
+        self.assertEqual(self.status(authorization=basic("anna", "wrong")), 401)
+
+    def test_checked_once_whatever_the_headers(self) -> None:
+        """A password that was right is not checked again because another header differs."""
+        answers = self.check_slowly()
+        first = self.ask(authorization=basic("anna", "x"), x_number="0")
+        answers[0].callback(b"")
+        self.assertEqual(self.successResultOf(first).status, 200)
+        for number in range(1, 50):
+            self.assertEqual(self.status(authorization=basic("anna", "x"), x_number=str(number)), 200)
+        self.assertEqual((len(answers), set(self.calls)), (1, {"anna"}))
+
+    def test_guesses_count_for_the_real_client(self) -> None:
+        """Behind a proxy the clients are those that it names."""
+        self.dispatcher.guard = self.guard = Guard(proxies=Proxies(["unix"]))
+        answers = self.check_slowly()
+        for number in range(20):
+            self.ask(authorization=basic("anna", str(number)), x_forwarded_for="192.0.2.1")
+        self.assertEqual(len(answers), 8)
+        self.ask(authorization=basic("bob", "x"), x_forwarded_for="192.0.2.2")
+        self.assertEqual(len(answers), 9)
+
+    def test_replaced_while_checked(self) -> None:
+        """When credentials are replaced, a password that is being checked must be right with the new ones."""
+        answers = self.check_slowly()
+        asked = self.ask(authorization=basic("anna", "x"))
+        self.guard.ask(Credentials(TOKEN))
+        answers[0].callback(b"")
+        self.assertEqual(self.successResultOf(asked).status, 401)
+        self.assertEqual(self.calls, [])
+
+    def test_taken_back(self) -> None:
+        """A name and password that were right are asked about again after a minute, a token never."""
+        database = InMemoryUsernamePasswordDatabaseDontUse(anna=b"secret")
+        self.guard.ask(Credentials(TOKEN, [database]))
+        anna, token = basic("anna", "secret"), f"Bearer {TOKEN.decode()}"
+        with patch("twisted_appserver.access.credentials.monotonic", Clock().seconds) as seconds:
+            self.assertEqual([self.status(authorization=each) for each in (anna, token)], [200, 200])
+            database.users.clear()
+            self.assertEqual([self.status(authorization=each) for each in (anna, token)], [200, 200])
+            seconds.__self__.advance(61)
+            self.assertEqual([self.status(authorization=each) for each in (anna, token)], [401, 200])
+
+    def test_new_token(self) -> None:
+        """With a new token the old one is worth nothing, even in a request that was seen before."""
+        for new, old in ((TOKEN, b"another" + TOKEN), (b"another" + TOKEN, TOKEN)):
+            self.guard.ask(Credentials(new))
+            self.assertEqual(self.status(authorization=f"Bearer {old.decode()}"), 401)
+            self.assertEqual(self.status(authorization=f"Bearer {new.decode()}"), 200)
+
+    def test_late(self) -> None:
+        """A checker may take its time; whoever went away meanwhile is not called for."""
+        answers = self.check_slowly()
+        here, gone = (self.ask(authorization=basic(name, "x")) for name in ("anna", "bob"))
+        self.assertNoResult(here)
+        gone.addErrback(lambda _: None)
+        gone.cancel()
+        for answer in answers:
+            answer.callback(b"")
+        self.assertEqual(self.successResultOf(here).status, 200)
+        self.assertEqual((self.calls, self.dispatcher.in_flight), (["anna"], 0))
+
+    def test_too_late(self) -> None:
+        """What a checker takes is of the time that the call has, also where it never answers."""
+        answers = self.check_slowly()
+        asked = self.ask(authorization=basic("anna", "x"))
+        self.clock.advance(4)
+        self.assertNoResult(asked)
+        self.clock.advance(1)
+        self.assertEqual(self.successResultOf(asked).status, 504)
+        self.ask(authorization=basic("bob", "x"))
+        self.clock.advance(4)
+        answers[0].callback(b"")
+        self.assertEqual((self.calls, self.dispatcher.in_flight), ([], 1))
+        answers[1].callback(b"")
+        self.assertEqual((self.calls, self.dispatcher.in_flight), (["bob"], 0))
+
+    def test_other_limit(self) -> None:
+        """Once it is known who asks, the limit of the Route holds, counted from the arrival."""
+        answers = self.check_slowly()
+        paths = ("/endless/", "/slow/", "/who/")
+        endless, slow, late = (self.ask(path=path, authorization=basic(path, "x")) for path in paths)
+        self.clock.advance(4)
+        for answer in answers[:2]:
+            answer.callback(b"")
+        self.clock.advance(1)  # it waits behind these no more
+        self.assertEqual(self.successResultOf(late).status, 504)
+        self.clock.advance(14.9)
+        self.assertNoResult(slow)
+        self.clock.advance(0.2)
+        self.assertEqual(self.successResultOf(slow).status, 504)
+        self.clock.advance(1000)
+        self.waiting[0].callback({})
+        self.assertEqual((self.successResultOf(endless).status, self.dispatcher.in_flight), (200, 0))
+
+    def test_cors(self) -> None:
+        """A page of an origin that is named may read the answers, errors too; others may not."""
+        for path, status in (("/who/", 200), ("/nowhere/", 404)):
+            reply = self.successResultOf(self.ask(path=path, origin="https://pages.example"))
+            headers = dict(reply.headers)
+            self.assertEqual((reply.status, headers["vary"]), (status, "origin"))
+            self.assertEqual(headers["access-control-allow-origin"], "https://pages.example")
+        for headers in ({}, {"origin": "http://localhost"}, {"origin": "https://evil.example"}):
+            reply = self.successResultOf(self.ask(**headers))
+            self.assertNotIn("access-control-allow-origin", dict(reply.headers))
+            self.assertEqual(dict(reply.headers)["vary"], "origin")
+
+    def test_cors_refused(self) -> None:
+        """It may read why its request was too large for a call, too."""
+        for channel in ("llhttp", "twisted"):
+            client = Client(
+                [("/who/", basic)], allow_origin=("https://pages.example",), max_body=5, channel=channel
+            )
+            answer = client.post("/who/", {"long": "body"}, headers={"Origin": "https://pages.example"})
+            self.assertEqual(answer.status, 413)
+            self.assertEqual(answer.headers["access-control-allow-origin"], "https://pages.example")
+
+    def test_preflight(self) -> None:
+        """A browser that asks first is told what a page may send, without a token, and nothing is called."""
+        self.guard.ask(Credentials(TOKEN))
+        asked = {"access_control_request_method": "PUT", "access_control_request_headers": "authorization"}
+        reply = self.successResultOf(self.ask("OPTIONS", origin="https://pages.example", **asked))
+        headers = dict(reply.headers)
+        self.assertEqual(reply.status, 204)
+        self.assertIn("PUT", headers["access-control-allow-methods"])
+        self.assertEqual(headers["access-control-allow-headers"], "authorization")
+        self.assertEqual(headers["access-control-allow-origin"], "https://pages.example")
+        self.assertEqual(self.successResultOf(self.ask("OPTIONS", origin="null", **asked)).status, 403)
+        self.assertEqual(self.calls, [])
+
+    def test_no_cors(self) -> None:
+        """Where no origin is named, answers are as they were."""
+        self.dispatcher.guard = Guard()
+        self.assertEqual(self.successResultOf(self.ask()).headers, ())
+
+
+class ListeningTests(SynchronousTestCase):
+    """Endpoints that listen at once, and those that take their time."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.listening = Listening(self.reactor, Settings(port=0))
+        self.stopped: list[str] = []
+
+    def endpoint(self, host: str, late: bool = False) -> Any:
+        tests = self
+
+        class Port:
+            def getHost(self) -> Any:
+                return IPv4Address("TCP", host, 80)
+
+            def stopListening(self) -> None:
+                tests.stopped.append(host)
+
+        class Endpoint:
+            opened: Deferred[Any] = Deferred()
+
+            def listen(self, factory: Any) -> Deferred[Any]:
+                return self.opened if late else succeed(Port())
+
+            def ready(self) -> None:
+                self.opened.callback(Port())
+
+        return Endpoint()
+
+    def test_refused(self) -> None:
+        """Where one endpoint is open to strangers, none listens."""
+        self.listening._endpoints = [self.endpoint(host) for host in ("127.0.0.1", "192.0.2.1", "127.0.0.2")]
+        self.assertRaises(ConfigurationError, self.listening.open, None)
+        self.assertEqual(sorted(self.stopped), ["127.0.0.1", "192.0.2.1"])
+        self.assertEqual(self.listening.ports, [])
+
+    def test_nothing_listens_where_the_address_shows_that_it_is_open(self) -> None:
+        """An endpoint whose address is known is refused before anything listens, whatever wraps it."""
+        for listen in (
+            "tcp:8313", "tcp:8313:interface=0.0.0.0", "tcp:8313:interface=192.0.2.1", "tcp6:8313",
+            r"tcp6:8313:interface=2001\:db8\:\:1", "haproxy:tcp:8313", r"haproxy:tcp6:8313:interface=\:\:",
+        ):  # fmt: skip
+            here = "tcp:8312:interface=127.0.0.1"
+            memory = MemoryReactorClock()
+            listening = Listening(memory, Settings(listen=(here, listen)))
+            error = self.assertRaises(ConfigurationError, listening.open, None)
+            self.assertIn("--insecure", str(error))
+            self.assertEqual((memory.tcpServers, listening.ports), ([], []), listen)
+            guarded = Listening(memory, Settings(listen=(listen,), insecure=True))
+            guarded.open(None)
+            self.assertEqual(len(memory.tcpServers), 1, listen)
+
+    def test_ssl(self) -> None:
+        """So is one of ssl:."""
+        memory = MemoryReactorClock()
+        self.listening._endpoints = [SSL4ServerEndpoint(memory, 8313, None)]
+        self.assertRaises(ConfigurationError, self.listening.open, None)
+        self.assertEqual(memory.sslServers, [])
+
+    def test_loopback_and_names(self) -> None:
+        """Loopback addresses are for this machine only; a name is checked when the endpoint listens."""
+        for listen, address in (
+            ("tcp:0:interface=127.0.0.1", "127.0.0.1"), (r"tcp6:0:interface=\:\:1", "::1"),
+            ("tcp:0:interface=localhost", None), ("unix:here", None),
+        ):  # fmt: skip
+            (endpoint,) = Listening(self.reactor, Settings(listen=(listen,)))._endpoints
+            self.assertEqual(_interface(endpoint), address)
+            self.listening._check(address)
+
+    def test_late(self) -> None:
+        """One that is ready later is refused too, and that is logged."""
+        here, stranger = (self.endpoint(host, True) for host in ("127.0.0.1", "192.0.2.1"))
+        self.listening._endpoints = [here, stranger]
+        self.listening.open(None)
+        here.ready()
+        stranger.ready()
+        self.assertEqual((self.stopped, str(self.listening)), (["192.0.2.1"], "http://localhost:80/"))
+        del stranger
+        self.listening._endpoints.clear()
+        gc.collect()
+        self.assertEqual(len(self.flushLoggedErrors(ConfigurationError)), 1)
+
+
+class CommandTests(CommandTestCase):
+    """The options, with real processes."""
+
+    def secret(self, content: str) -> str:
+        return private(os.path.abspath(self.mktemp()), content)
+
+    async def who(self, port: int, authorization: str = "", *headers: tuple[str, str]) -> Answer:
+        sent = (("Authorization", authorization), *headers) if authorization else headers
+        return await exchange(port, request("GET", "/who/", headers=sent))
+
+    async def test_both(self) -> None:
+        """Token and password, with both front ends; no secret is in what the server writes."""
+        hashed = self.secret(passwords.line("anna", "secret4anna") + "\n")
+        token = self.secret(TOKEN.decode())
+        folder = self.folder_of(app=APP)
+        for channel in ("llhttp", "twisted"):
+            program = self.twistd(
+                "--port", "0", "--token-file", token, "--auth", f"hashed:{hashed}", "--channel", channel,
+                folder=folder,
+            )  # fmt: skip
+            port = await program.port()
+            for _ in range(2):
+                answer = await self.who(port, f"Bearer {TOKEN.decode()}")
+                self.assertEqual((answer.status, answer.json["user"]), (200, ""))
+                answer = await self.who(port, basic("anna", "secret4anna"))
+                self.assertEqual((answer.status, answer.json["user"]), (200, "anna"))
+                for wrong in ("", "Bearer x", basic("anna", "guess4anna"), basic("bob", "secret4anna")):
+                    answer = await self.who(port, wrong)
+                    self.assertEqual(answer.status, 401)
+                    self.assertIn("Bearer", answer.headers["www-authenticate"])
+                    self.assertEqual(answer.headers["content-type"], "application/problem+json")
+            await self.stopped(program)
+            for secret in (TOKEN.decode(), "secret4anna", "guess4anna", basic("anna", "secret4anna")[6:]):
+                self.assertNotIn(secret, program.output)
+
+    async def test_cors(self) -> None:
+        """Answers with headers of their own are marked in both types, over both front ends."""
+        folder = self.folder_of(app=APP)
+        for words in (("--type", "forked"), ("--type", "forked", "--channel", "twisted"), ()):
+            program = self.twistd(
+                "--port", "0", "--allow-origin", "https://pages.example", *words, folder=folder
+            )
+            port = await program.port()
+            for path, status in (("/made/", 201), ("/who/", 200), ("/nowhere/", 404), ("/fails/", 418)):
+                sent = request("GET", path, headers=(("Origin", "https://pages.example"),))
+                answer = await exchange(port, sent)
+                self.assertEqual(answer.status, status)
+                self.assertEqual(answer.headers["access-control-allow-origin"], "https://pages.example")
+            await self.stopped(program)
+
+    async def test_open(self) -> None:
+        """Listening beyond this machine needs somebody who asks who is there, or a word that it is meant."""
+        folder = self.folder_of(app=APP)
+        for listen in ("tcp:0", "tcp:0:interface=0.0.0.0", "tcp6:0"):
+            program = self.twistd("--listen", listen, folder=folder)
+            self.assertEqual(await program.ended, 1)
+            self.assertIn("--insecure", program.err)
+            self.assertNotIn("Traceback", program.output)
+        token = self.secret(TOKEN.decode())
+        for words in (["--insecure"], ["--token-file", token]):
+            program = self.twistd("--listen", "tcp:0:interface=0.0.0.0", *words, folder=folder)
+            port = int((await program.line(r"http://0\.0\.0\.0:(\d+)/"))[1])
+            expected = 200 if words == ["--insecure"] else 401
+            self.assertEqual((await fetch(port, "/who/")).status, expected)
+            await self.stopped(program)
+
+    async def test_proxied(self) -> None:
+        """Only a proxy that is named may say who its client is."""
+        folder = self.folder_of(app=APP)
+        for words, expected in (([], "127.0.0.1"), (["--proxied", "127.0.0.0/8"], "192.0.2.1")):
+            program = self.twistd("--port", "0", *words, folder=folder)
+            answer = await self.who(await program.port(), "", ("X-Forwarded-For", "192.0.2.1"))
+            self.assertEqual(answer.json["client"], expected)
+            await self.stopped(program)

@@ -1,0 +1,427 @@
+"""Tests of L{twisted_appserver.admin}: what a service tells of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import re
+import threading
+from typing import Annotated, Any
+
+import msgspec
+from openapi_spec_validator import validate
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from tests.access.test_credentials import basic, private
+from tests.serving.test_command import TWISTD, CommandTestCase
+from tests.support import cases, streaming
+from tests.support.programs import ROOT
+from tests.support.wire import Answer, connect, exchange, fetch, request
+from twisted_appserver import Reply, Route, Router, include, make_service
+from twisted_appserver.admin import figures
+from twisted_appserver.admin.figures import BOUNDS, Durations, percentile
+from twisted_appserver.admin.openapi import describe, template
+from twisted_appserver.core.application import Application
+from twisted_appserver.queue.backends import make_broker
+from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
+from twisted_appserver.tqueue import url_patterns as queue_patterns
+
+
+class Item(msgspec.Struct):
+    """A thing that is sold."""
+
+    name: str
+    price: float = 0.5
+
+
+def order(name: str, count: Annotated[int, msgspec.Meta(ge=1)], item: Item | None = None, note="x") -> Item:  # type: ignore[no-untyped-def]
+    """Order a thing.
+
+    It comes tomorrow.
+    """
+    return item or Item(name)
+
+
+LOG = logging.getLogger("tests")
+
+
+def answers() -> dict[str, bool]:
+    return {"done": True}
+
+
+async def answers_on_reactor() -> dict[str, bool]:
+    await deferLater(reactor, 0.01)
+    return {"done": True}
+
+
+async def fails_on_reactor() -> dict[str, bool]:
+    raise ValueError("odd")
+
+
+class Sized(msgspec.Struct):
+    size: float = math.inf
+
+
+def odd(a: float = math.inf, b: logging.Logger = LOG, c="\ud800", d=1) -> Sized:  # type: ignore[no-untyped-def]
+    return Sized()
+
+
+PATTERNS = (
+    Route(r"/order/(?P<name>[a-z]{1,5})/", order, name="order"),
+    (r"/call/\.(?P<a>)(?:/more)?", lambda call, a: {}),
+    (r"/all/", lambda variables: {}),
+    (r"/reply/(?P<n>\d+)", lambda n: Reply(b"")),
+    (r"/reply/(?P<other>)", lambda other: Reply(b"")),
+    Route(r"/put/", lambda call=None, **rest: {}, methods=["PUT", "DELETE"]),
+)
+
+
+class DescriptionTests(SynchronousTestCase):
+    """The OpenAPI document."""
+
+    def test_valid(self) -> None:
+        """It is valid for the table of cases, and for every example."""
+        tables = [PATTERNS, cases.url_patterns]
+        for path in sorted((ROOT / "examples").glob("*.py")):
+            if "url_patterns" in path.read_text():
+                tables.append(Application.parse(str(path)).load())
+        self.assertGreater(len(tables), 3)
+        for table in tables:
+            document = msgspec.to_builtins(describe(Router(table).entries, "x"))
+            validate(document)
+            self.assertTrue(document["paths"])
+
+    def test_function(self) -> None:
+        """A function is described by its signature, its annotations and its docstring."""
+        document = describe(Router(PATTERNS).entries, "shop")
+        self.assertEqual(document["info"]["title"], "shop")
+        item = document["paths"]["/order/{name}/"]
+        self.assertEqual(
+            (item["get"]["summary"], item["get"]["description"]), ("Order a thing.", "It comes tomorrow.")
+        )
+        name, count, *_ = item["get"]["parameters"]
+        self.assertEqual(
+            (name["in"], name["required"], name["schema"]["pattern"]), ("path", True, "^(?:[a-z]{1,5})$")
+        )
+        self.assertEqual((count["in"], count["required"]), ("query", True))
+        self.assertEqual(count["schema"], {"type": "integer", "minimum": 1})
+        body = item["post"]["requestBody"]["content"]["application/json"]["schema"]
+        self.assertEqual(body["required"], ["count"])
+        self.assertEqual(body["properties"]["note"], {"default": "x"})
+        result = item["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+        self.assertEqual(
+            document["components"]["schemas"][result["$ref"].rpartition("/")[2]]["title"], "Item"
+        )
+
+    def test_defaults(self) -> None:
+        """A default that JSON does not have is left out, and a type that it does not know is any."""
+        document = describe(Router([("/x", odd)]).entries, "x")
+        json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
+        schemas = [each["schema"] for each in document["paths"]["/x"]["get"]["parameters"]]
+        self.assertEqual(schemas, [{"type": "number"}, {}, {}, {"default": 1}])
+
+    def test_methods(self) -> None:
+        """Entries for other methods of one path are in one item; of two for one method the first is told."""
+        routes = [
+            Route("/x/(?P<a>)", lambda a: {}, name=name, methods=[name]) for name in ("GET", "DELETE", "GET")
+        ]
+        routes.append(Route("/x/(?P<b>)", lambda b: {}, methods=["PUT"]))  # which OpenAPI cannot tell from it
+        paths = describe(Router(routes).entries, "x")["paths"]
+        self.assertEqual(list(paths), ["/x/{a}"])
+        told = {method: paths["/x/{a}"][method]["operationId"] for method in ("get", "delete")}
+        self.assertEqual(told, {"get": "GET-0-get", "delete": "DELETE-1-delete"})
+
+    def test_template(self) -> None:
+        """Groups become names, what is escaped stands for itself, what is optional and has no name goes."""
+        for regex, path, filled in (
+            (r"/a/(?P<b>[^/]+)/", "/a/{b}/", "/a/x/"),
+            (r"/a\.b/(?P<b>(x|\))y)-(?P<c>\d+)", "/a.b/{b}-{c}", "/a.b/xy-3"),
+            (r".?a", "/a", "/a"),
+            (r"/items/?", "/items", "/items"),
+            (r"/(?P<a>\d+)/?", "/{a}", "/1"),
+            (r"/opt(?:/(?P<q>\d+))?/", "/opt/{q}/", "/opt/4/"),
+            (r"/opt/(?P<q>\d+)?", "/opt/{q}", "/opt/4"),
+            (r"/a[bc]*(?:/more)?/(?!d)(?P<e>[()]+)", "/a/{e}", "/a/("),
+            (r"(?:/a/(?P<b>x|y)/)", "/a/{b}/", "/a/x/"),
+        ):
+            told = template(regex)
+            assert told is not None
+            self.assertEqual(told[0], path)
+            self.assertTrue(re.fullmatch(regex, filled), regex)
+
+    def test_no_template(self) -> None:
+        """A pattern that cannot be told as a path is not in the document."""
+        regexes = (r"/v\d+/x", r"/(?:en|de)/x", r"/[ab]/x", r"/x{2}", r"/what\?", r"/(?:a|(?P<name>))")
+        routes = [(regex, order) for regex in regexes]
+        self.assertEqual(describe(Router(routes).entries, "x")["paths"], {})
+
+    def test_groups(self) -> None:
+        """What a name must match is told as the pattern has it."""
+        told = template(r"/(?P<a>[)(]\)(x|y))/(?:b(?P<c>))(?P<d>(?P=a))")
+        assert told is not None
+        self.assertEqual(told[1], {"a": r"[)(]\)(x|y)", "c": "", "d": ".*"})
+
+
+class GeneratorTests(SynchronousTestCase):
+    def test_items(self) -> None:
+        """What a generator yields is described, not that it is one."""
+        document = describe(Router(streaming.url_patterns).entries, "x")
+        validate(msgspec.to_builtins(document))
+        content = document["paths"]["/counts"]["get"]["responses"]["200"]["content"]
+        self.assertEqual(content["application/x-ndjson"]["schema"]["type"], "object")
+
+
+class DurationTests(SynchronousTestCase):
+    def test_buckets(self) -> None:
+        """A duration is counted in the first bucket whose bound is above it."""
+        for index, bound in enumerate(BOUNDS):
+            durations = Durations()
+            durations.add(bound * 0.99)
+            durations.add(bound * 1.01)
+            self.assertEqual(durations.counts[index : index + 2], [1, 1])
+        durations.add(10**9)
+        self.assertEqual((durations.counts[-1], durations.number), (2, 3))
+
+    def test_percentile(self) -> None:
+        """Percentiles are right to the bucket."""
+        durations = Durations()
+        self.assertEqual(percentile(durations.counts, 0.5), 0.0)
+        for _ in range(98):
+            durations.add(0.003)
+        durations.add(0.9)
+        durations.add(0.9)
+        self.assertTrue(0.002 < percentile(durations.counts, 0.5) <= 0.004)
+        self.assertTrue(0.5 < percentile(durations.counts, 0.99) <= 1.1)
+
+
+class ServiceTests(TestCase):
+    """The pages of a service, as they are served."""
+
+    timeout = 30
+
+    async def serve(self, *patterns: Any, **options: Any) -> tuple[Any, int]:
+        service = make_service(patterns or PATTERNS, port=0, **options)
+        service.startService()
+        self.addCleanup(service.stopService)
+        await service.started
+        return service, service.ports[0].getHost().port
+
+    async def metrics(self, port: int) -> dict[tuple[str, str], float]:
+        answer = await fetch(port, "/-/metrics")
+        self.assertEqual(answer.status, 200, answer.body)
+        return {
+            (sample.name, sample.labels.get("route", "")): sample.value
+            for family in text_string_to_metric_families(answer.body.decode())
+            for sample in family.samples
+            if sample.labels.get("le", "+Inf") == "+Inf"
+        }
+
+    async def check(self, port: int, prefix: str = "") -> None:
+        """Every page is there, and what they need comes from the same place."""
+        for path, kind in (
+            ("docs", "text/html"), ("status", "text/html"), ("page.css", "text/css"),
+            ("icon.svg", "image/svg+xml"), ("docs.js", "text/javascript"), ("page.js", "text/javascript"),
+            ("status.js", "text/javascript"),
+            ("openapi.json", "application/json"), ("status.json", "application/json"),
+            ("health", "application/json"), ("ready", "application/json"), ("metrics", "text/plain"),
+        ):  # fmt: skip
+            answer = await fetch(port, f"{prefix}/-/{path}")
+            self.assertEqual(
+                (answer.status, answer.headers["content-type"].partition(";")[0]), (200, kind), path
+            )
+            if kind.startswith("text/") and path != "metrics":
+                self.assertNotIn(
+                    b"//", answer.body.replace(b"http://www.w3.org/2000/svg", b"").replace(b"\n//", b"")
+                )
+                self.assertIn("default-src 'self'", answer.headers["content-security-policy"])
+        self.assertEqual((await fetch(port, f"{prefix}/-/")).headers["location"], "docs")
+        self.assertEqual((await fetch(port, f"{prefix}/-/nothing")).status, 404)
+        self.assertEqual((await fetch(port, f"{prefix}/order/bolt/?count=2")).status, 200)
+
+    async def test_channels(self) -> None:
+        """They are served under both channels, and below a prefix of any other Site."""
+        for channel in ("llhttp", "twisted"):
+            service, port = await self.serve(channel=channel)
+            await self.check(port)
+            root, below = Resource(), Resource()
+            root.putChild(b"some", below)
+            below.putChild(b"where", service.resource)
+            other = reactor.listenTCP(0, Site(root), interface="127.0.0.1")  # type: ignore[attr-defined]
+            self.addCleanup(other.stopListening)
+            await self.check(other.getHost().port, "/some/where")
+
+    async def test_executors_together(self) -> None:
+        """What functions do on the reactor counts like what they do in threads; the pages do not count."""
+        _, port = await self.serve(
+            (r"/there", answers), (r"/here", answers_on_reactor), (r"/odd", fails_on_reactor)
+        )
+        await self.metrics(port)
+        for path, status in (("/here", 200), ("/here", 200), ("/there", 200), ("/odd", 500)):
+            self.assertEqual((await fetch(port, path)).status, status)
+        for _ in range(3):
+            found = (await fetch(port, "/-/status.json")).json
+        self.assertEqual((found["completed"], found["failed"]), (3, 1))
+        metrics = await self.metrics(port)
+        self.assertEqual(metrics["appserver_completed_total", ""], 3)
+        self.assertEqual(metrics["appserver_failed_total", ""], 1)
+
+    async def test_needed(self) -> None:
+        """A service is not ready while the store of its own table is not."""
+        store = SQLiteStore(os.path.abspath(self.mktemp()))
+        os.mkdir(store.path + "-reserve")
+        broker = make_broker(reactor, store)
+        _, port = await self.serve(include("/queues", queue_patterns(broker=broker)))
+        self.assertEqual((await fetch(port, "/-/ready")).status, 200)  # nobody has used it
+        self.assertEqual((await fetch(port, "/queues/q/put")).status, 507)
+        answer = await fetch(port, "/-/ready")
+        self.assertEqual((answer.status, b"reserve" in answer.body), (503, True))
+        await broker.stop()
+
+    async def test_none(self) -> None:
+        """Without them, their paths are the user's own."""
+        _, port = await self.serve((r"/-/docs", order), no_admin=True)
+        self.assertEqual((await fetch(port, "/-/docs")).status, 422)
+        self.assertEqual((await fetch(port, "/-/health")).status, 404)
+
+    async def test_guarded(self) -> None:
+        """They are for nobody who may not call."""
+        path = self.mktemp()
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write("0123456789abcdef")
+        _, port = await self.serve(token_file=path)
+        for page in ("docs", "status.json", "metrics", "health", "openapi.json"):
+            self.assertEqual((await fetch(port, f"/-/{page}")).status, 401)
+        sent = request("GET", "/-/health", host="evil.example")
+        self.assertEqual((await exchange(port, sent)).status, 421)
+
+    async def test_stuck(self) -> None:
+        """While every thread hangs, all of it is answered, and the service is not ready."""
+        hold = threading.Event()
+        self.addCleanup(hold.set)
+
+        def hangs() -> dict[str, Any]:
+            hold.wait(60)
+            return {}
+
+        service, port = await self.serve(Route(r"/hangs/", hangs, timeout=0.2), threads=2)
+        answers = await gatherResults([Deferred.fromCoroutine(fetch(port, "/hangs/")) for _ in range(2)])
+        self.assertEqual([answer.status for answer in answers], [504, 504])
+        self.assertEqual((await fetch(port, "/-/health")).status, 200)
+        answer = await fetch(port, "/-/ready")
+        self.assertEqual(answer.status, 503)
+        self.assertIn("hangs", answer.json["detail"])
+        found = await self.metrics(port)
+        self.assertEqual((found["appserver_ready", ""], found["appserver_running", ""]), (0, 2))
+        hold.set()
+        while service.executor.running:
+            await deferLater(reactor, 0.005)
+        self.assertEqual((await fetch(port, "/-/ready")).status, 200)
+
+    async def test_counted(self) -> None:
+        """From the first look on, every call is counted by its route and status."""
+
+        def fails() -> dict[str, Any]:
+            raise ZeroDivisionError("said by the function")
+
+        service, port = await self.serve(*PATTERNS, (r"/fails/", fails))
+        self.assertEqual(service.dispatcher.observers, [])
+        await self.metrics(port)
+        connection = await connect(port)
+        for _ in range(5):
+            await connection.send(request("GET", "/order/bolt/?count=1"))
+        fault = await connection.send(request("GET", "/fails/"))
+        await connection.close()
+        found = await self.metrics(port)
+        self.assertEqual(found["appserver_call_seconds_count", "order"], 5)
+        self.assertTrue(0 < found["appserver_call_seconds_sum", "order"] < 60)
+        self.assertEqual(found["appserver_failed_total", ""], 1)
+        status: Answer = await fetch(port, "/-/status.json")
+        self.assertEqual(status.json["routes"]["order"]["calls"], 5)
+        (error,) = status.json["errors"]
+        self.assertEqual(
+            (error["id"], error["error"]), (fault.json["instance"], "ZeroDivisionError: said by the function")
+        )
+
+    async def test_errors_of_others(self) -> None:
+        """A user sees the errors of their own calls; the bearer of the token sees all, in each type."""
+
+        def fails(what: str) -> dict[str, Any]:
+            raise ZeroDivisionError(what)
+
+        def breaks(what: str) -> Any:
+            yield {}
+            raise ZeroDivisionError(what)
+
+        users, token = os.path.abspath(self.mktemp()), os.path.abspath(self.mktemp())
+        private(users, "anna:secret4anna\nbob:secret4bob\n")
+        private(token, "0123456789abcdef")
+        patterns = [(r"/fails/", fails), (r"/breaks/", breaks), Route(r"/inline/", fails, executor="inline")]
+        for channel in ("llhttp", "twisted"):
+            options = {"auth": (f"file:{users}",), "token_file": token, "channel": channel}
+            _, port = await self.serve(*patterns, **options)
+            who = {name: basic(name, f"secret4{name}") for name in ("anna", "bob")}
+            who["token"] = "Bearer 0123456789abcdef"
+
+            async def get(name: str, target: str, port: int = port, who: dict[str, str] = who) -> Answer:
+                return await exchange(port, request("GET", target, headers=(("Authorization", who[name]),)))
+
+            for name in ("anna", "bob", "token"):
+                for path in ("fails", "inline"):
+                    self.assertEqual((await get(name, f"/{path}/?what={path}-of-{name}")).status, 500)
+            with contextlib.suppress(ConnectionError):  # it breaks off
+                await get("bob", "/breaks/?what=breaks-of-bob")
+            for name, seen in (("anna", {"anna"}), ("bob", {"bob"}), ("token", {"anna", "bob", "token"})):
+                errors = (await get(name, "/-/status.json")).json["errors"]
+                self.assertEqual({each["error"].rpartition("-")[2] for each in errors}, seen)
+                self.assertEqual(len(errors), {"anna": 2, "bob": 3, "token": 7}[name])
+
+    async def test_nobody_looks(self) -> None:
+        """Some time after the last look nothing is counted any more, and so nothing spent."""
+        self.patch(figures, "PATIENCE", -1.0)
+        service, port = await self.serve()
+        await fetch(port, "/-/status.json")
+        self.assertEqual(len(service.dispatcher.observers), 1)
+        while service.dispatcher.observers:
+            await deferLater(reactor, 0.05)
+
+    async def test_workers(self) -> None:
+        """Worker processes are shown, with what they are doing."""
+        service = make_service(port=0, app="tests.support.cases", server_type="forked", workers=2)
+        service.startService()
+        self.addCleanup(service.stopService)
+        await service.started
+        port = service.ports[0].getHost().port
+        path = os.path.abspath(self.mktemp())
+        held = Deferred.fromCoroutine(fetch(port, f"/holds/?path={path}"))
+        while not os.path.exists(path):
+            await deferLater(reactor, 0.005)
+        status = (await fetch(port, "/-/status.json")).json
+        self.assertEqual(status["at_work"]["holds"], {"running": 1, "pending": 0})
+        self.assertEqual(sorted(each["state"] for each in status["workers"]), ["runs", "waits"])
+        self.assertTrue(all(each["memory"] > 10**6 for each in status["workers"]))
+        os.remove(path)
+        self.assertEqual((await held).status, 200)
+
+
+class QueueTests(CommandTestCase):
+    async def test_queues(self) -> None:
+        """The figures of a TQueueSrv's queues are among them."""
+        program = self.python(TWISTD, "-n", "--pidfile=", "tqueuesrv", "--port", "0")
+        port = await program.port()
+        for path in ("/painter/put/?detail=1", "/painter/put/", "/painter/get/"):
+            self.assertEqual((await fetch(port, path)).status, 200)
+        queue = (await fetch(port, "/-/status.json")).json["queues"]["painter"]
+        self.assertEqual((queue["ready"], queue["leased"], queue["puts"]), (1, 1, 2))
+        self.assertIn(
+            b'tqueue_tasks{place="ready",queue="painter"} 1.0', (await fetch(port, "/-/metrics")).body
+        )
+        await self.stopped(program)

@@ -1,0 +1,453 @@
+"""Tests with a real browser: the pages are usable, and pages of others cannot call.
+
+C{SCREENSHOTS=folder} keeps pictures of the pages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from tests.serving.test_command import TWISTD, CommandTestCase
+from tests.support.wire import exchange, fetch, request
+from twisted_appserver import make_service
+from twisted_appserver.queue.local.broker import Broker
+from twisted_appserver.queue.local.memory_journal import MemoryStore
+from twisted_appserver.settings import Settings
+from twisted_appserver.tqueue.tap import QueueService
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+DARK = ("--force-dark-mode", "--enable-features=WebContentsForceDark:no")
+SECONDS = 20.0  # until a page must show what it is waited for
+
+SHOP = '''\
+"""A shop."""
+
+import time
+from typing import Annotated
+
+from msgspec import Meta
+
+PRICES = {"bolt": 0.15, "nut": 0.05}
+
+
+def price(name: str, count: Annotated[int, Meta(ge=1, le=1000)] = 1) -> dict:
+    """What so many things of a kind cost.
+
+    In euros.
+    """
+    return {"name": name, "count": count, "price": PRICES[name] * count}
+
+
+def order(name: str, count: Annotated[int, Meta(ge=1)], note: str = "") -> dict:
+    """Order a thing."""
+    return {"ordered": name, "count": count, "note": note}
+
+
+def slow(seconds: float) -> dict:
+    """Take so long."""
+    time.sleep(seconds)
+    return {"slept": seconds}
+
+
+def bake(loaves: int):
+    """Bake, loaf after loaf."""
+    for loaf in range(1, loaves + 1):
+        time.sleep(0.05)
+        yield {"done": loaf, "total": loaves}
+
+
+url_patterns = (
+    (r"/bake/(?P<loaves>)/", bake),
+    (r"/price/(?P<name>[a-z]+)/", price),
+    (r"/order/(?P<name>[a-z]+)/", order),
+    (r"/slow/(?P<seconds>)/", slow),
+)
+'''
+
+KINDS = '''\
+from decimal import Decimal
+from enum import Enum
+from typing import Literal
+
+
+class Size(Enum):
+    SMALL = "1"
+
+
+def kinds(
+    number: int, numbers: list[int], price: Decimal, text: str | None, choice: Literal["1", "2"],
+    size: Size, several: str | list[int], anything, flag: bool | None = None,
+):
+    """Say what came."""
+    return {name: repr(value) for name, value in locals().items()}
+
+
+url_patterns = ((r"/kinds/?", kinds),)
+'''
+TYPED = {  # what is typed into each field, and what the function gets
+    "number": ("9007199254740993", "9007199254740993"),
+    "numbers": ("[1, 9007199254740993]", "[1, 9007199254740993]"),
+    "price": ("1.10", "Decimal('1.10')"),
+    "text": ("123", "'123'"),
+    "choice": ("1", "'1'"),
+    "size": ("1", "<Size.SMALL: '1'>"),
+    "several": ("[1]", "[1]"),
+    "anything": ('say "hello"', "'say \"hello\"'"),
+    "flag": ("true", "True"),
+}
+
+COUNTED = """\
+from twisted_appserver import Reply
+
+calls = []
+
+def call(**variables):
+    calls.append(variables)
+    return {"called": len(calls)}
+
+def count():
+    return {"calls": len(calls)}
+
+def page():
+    return Reply("<!doctype html><title>page</title><p>A page.", headers={"content-type": "text/html"})
+
+url_patterns = ((r"/call/", call), (r"/count/", count), (r"/page/", page))
+"""
+
+# Everything that a page can try: it ends with a list of what came of it.
+ATTACK = """
+const [target, done] = arguments;
+const tries = [];
+const kinds = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];
+for (const type of [...kinds, "application/json"])
+  for (const mode of ["cors", "no-cors"])
+    tries.push({method: "POST", mode, headers: {"Content-Type": type}, body: '{"a": "b"}'});
+tries.push({}, {mode: "no-cors"}, {credentials: "include"}, {method: "PUT"}, {keepalive: true});
+(async () => {
+  const came = [];
+  for (const options of tries)
+    await fetch(target, options).then(async answer => came.push(answer.type + answer.status),
+                                      error => came.push("refused"));
+  navigator.sendBeacon(target, "a=b");
+  await new Promise(ended => {
+    const image = new Image();
+    image.onload = image.onerror = ended;
+    image.src = target;
+  });
+  const frame = document.createElement("iframe");
+  frame.name = "frame";
+  document.body.append(frame);
+  for (const kind of kinds) {
+    const form = document.createElement("form");
+    Object.assign(form, {method: "POST", action: target, target: "frame", enctype: kind});
+    document.body.append(form);
+    await new Promise(ended => { frame.onload = ended; setTimeout(ended, 2000); form.submit(); });
+  }
+  done(came);
+})();
+"""
+
+
+class BrowserTestCase(CommandTestCase):
+    timeout = 120
+    if not (BROWSER and DRIVER):
+        skip = "there is no chromium with chromedriver (Debian: apt-get install chromium chromium-driver)"
+
+    def browser(self, *words: str) -> Any:
+        """A browser with a profile of its own that ends with the test. Only for L{deferToThread}."""
+        options = webdriver.ChromeOptions()
+        options.binary_location = str(BROWSER)
+        profile = os.path.abspath(self.mktemp())
+        quiet = ("--disable-background-networking", "--disable-component-update", "--no-first-run")
+        for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", *quiet,
+                     f"--user-data-dir={profile}", *words):  # fmt: skip
+            options.add_argument(word)
+        service = webdriver.ChromeService(executable_path=DRIVER)
+        browser = webdriver.Chrome(options=options, service=service)
+        browser.set_script_timeout(SECONDS * 2)
+        return browser
+
+    async def look(self, looks: Callable[[Any], Any], *words: str) -> Any:
+        """What C{looks} returns, which is given a browser in a thread."""
+
+        def run() -> Any:
+            browser = self.browser(*words)
+            try:
+                return looks(browser)
+            finally:
+                browser.quit()
+
+        return await deferToThread(run)
+
+
+def wait(browser: Any, condition: Callable[[Any], Any]) -> Any:
+    """The first true value of a condition."""
+    return WebDriverWait(browser, SECONDS, 0.05, [Exception]).until(condition)
+
+
+def text(browser: Any, selector: str = "body") -> str:
+    return str(browser.find_element(By.CSS_SELECTOR, selector).text)
+
+
+def picture(browser: Any, name: str) -> None:
+    if folder := os.environ.get("SCREENSHOTS"):
+        browser.save_screenshot(os.path.join(folder, f"{name}.png"))
+
+
+def strangers(browser: Any, base: str) -> list[str]:
+    """The addresses elsewhere that the page has asked for anything."""
+    script = "return performance.getEntriesByType('resource').map(each => each.name)"
+    return [name for name in browser.execute_script(script) if not name.startswith(base)]
+
+
+class PageTests(BrowserTestCase):
+    """The pages of a service."""
+
+    async def check(self, name: str, *words: str, dark: bool = False, size: str = "1000,900") -> None:
+        """Open the functions, call one, see its answer; see the status."""
+        program = self.twistd("--port", "0", *words, folder=self.folder_of(shop=SHOP))
+        await self.look_at(f"http://localhost:{await program.port()}", name, dark, size)
+        await self.stopped(program)
+
+    async def look_at(self, base: str, name: str, dark: bool = False, size: str = "1000,900") -> None:
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/docs")
+            selector = "details[data-path='/price/{name}/'][data-method=GET]"
+            details = wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, selector))
+            self.assertIn("What so many things of a kind cost.", details.text)
+            details.find_element(By.TAG_NAME, "summary").click()
+            for field, value in (("name", "bolt"), ("count", "3")):
+                details.find_element(By.NAME, field).send_keys(value)
+            details.find_element(By.TAG_NAME, "button").click()
+            wait(browser, lambda _: '"count": 3' in details.find_element(By.TAG_NAME, "pre").text)
+            self.assertIn("200 OK", details.text)
+            field = details.find_element(By.NAME, "count")
+            field.clear()
+            field.send_keys("5000")
+            details.find_element(By.TAG_NAME, "button").click()
+            wait(browser, lambda _: "422" in details.text)
+            self.follow(browser)
+            picture(browser, f"docs-{name}")
+            self.assertEqual(strangers(browser, base), [])
+            wide = "return document.documentElement.scrollWidth <= window.innerWidth"
+            self.assertTrue(browser.execute_script(wide))
+            shade = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+            self.assertEqual(int(shade.strip("rgb()").split(",")[0]) < 128, dark)
+            browser.get(f"{base}/-/status")
+            browser.execute_script("for (let n = 0; n < 50; n++) fetch('../price/nut/')")
+            wait(browser, lambda _: "price" in text(browser, "#tables"))
+            points = "return document.querySelector('polyline').getAttribute('points').split(' ').length"
+            wait(browser, lambda _: browser.execute_script(points) > 2)
+            picture(browser, f"status-{name}")
+            self.assertTrue(browser.execute_script(wide))
+            self.assertEqual(strangers(browser, base), [])
+
+        shown = DARK if dark else ()
+        await self.look(looks, f"--window-size={size}", *shown)
+
+    def follow(self, browser: Any) -> None:
+        """Watch a job's bar reach its end; see the items of a stream."""
+        details = browser.find_element(
+            By.CSS_SELECTOR, "details[data-path='/bake/{loaves}/'][data-method=GET]"
+        )
+        details.find_element(By.TAG_NAME, "summary").click()
+        details.find_element(By.NAME, "loaves").send_keys("30")
+        details.find_element(By.TAG_NAME, "button").click()
+        wait(browser, lambda _: '"done":30' in details.find_element(By.TAG_NAME, "pre").text)
+        details.find_element(By.NAME, "job").click()
+        details.find_element(By.CSS_SELECTOR, ".call button").click()
+        seen = set[float]()
+
+        def ended(_: Any) -> bool:
+            seen.add(float(details.find_element(By.TAG_NAME, "progress").get_attribute("value")))
+            return "done, 30 items" in details.text
+
+        wait(browser, ended)
+        self.assertTrue(any(0 < share < 1 for share in seen), seen)
+        self.assertEqual(float(details.find_element(By.TAG_NAME, "progress").get_attribute("value")), 1.0)
+
+    async def mounted(self, service: Any) -> str:
+        """Below a prefix of a stock Site: where."""
+        service.startService()
+        self.addCleanup(service.stopService)
+        await service.started
+        root = Resource()
+        root.putChild(b"some", service.resource)
+        port = reactor.listenTCP(0, Site(root), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        return f"http://localhost:{port.getHost().port}/some"
+
+    async def test_prefix(self) -> None:
+        """Below a prefix of a stock Site of twisted.web, in the dark."""
+        folder = self.folder_of(shop=SHOP)
+        base = await self.mounted(make_service(app=os.path.join(folder, "shop.py"), port=0))
+        await self.look_at(base, "prefix-narrow-dark", dark=True, size="500,900")
+
+    async def test_wide(self) -> None:
+        """On a wide screen, in light."""
+        await self.check("wide-light", "--app", "shop.py")
+
+    async def test_narrow(self) -> None:
+        """On a phone, with worker processes."""
+        await self.check(
+            "narrow-light", "--app", "shop.py", "--type", "forked", "--workers", "2", size="500,900"
+        )
+
+    async def test_twisted(self) -> None:
+        """In dark, under twisted.web's own channel."""
+        await self.check("wide-dark", "--app", "shop.py", "--channel", "twisted", dark=True)
+
+    async def queues(self, base: str, name: str, *words: str) -> None:
+        """The buttons of a queue, each after a question: bury a task, kick it, purge, delete."""
+        port, prefix = (
+            int(base.split(":")[2].partition("/")[0]),
+            "/" + base.partition("//")[2].partition("/")[2],
+        )
+        prefix = prefix.rstrip("/")
+        for _ in range(2):
+            await exchange(port, request("GET", f"{prefix}/painter/put/"))
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/status")
+            for act, row in (
+                ("Bury", "painter 1 0 0 1"), ("Kick", "painter 2 0 0 0"),
+            ):  # fmt: skip
+                selector = f"button[data-act={act}]"
+                wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, selector).click() or True)  # noqa: B023
+                wait(browser, lambda _: browser.switch_to.alert).accept()
+                wait(browser, lambda _: row in text(browser, "#tables"))  # noqa: B023
+                if act == "Bury":
+                    picture(browser, name)
+            wait(
+                browser,
+                lambda _: browser.find_element(By.CSS_SELECTOR, "button[data-act=Delete]").click() or True,
+            )
+            wait(browser, lambda _: browser.switch_to.alert).dismiss()
+            self.assertIn("painter 2 0 0 0", text(browser, "#tables"))
+            wait(
+                browser,
+                lambda _: browser.find_element(By.CSS_SELECTOR, "button[data-act=Purge]").click() or True,
+            )
+            wait(browser, lambda _: browser.switch_to.alert).accept()
+            wait(browser, lambda _: "painter" not in text(browser, "#tables"))  # an empty queue is forgotten
+            self.assertEqual(strangers(browser, base), [])
+
+        await self.look(looks, *words)
+        stats = (await fetch(port, f"{prefix}/painter/stats/")).json
+        self.assertEqual((stats["ready"], stats["buried"]), (0, 0))
+
+    async def test_queues(self) -> None:
+        """A buried task is kicked, in the light and on a wide screen."""
+        program = self.python(TWISTD, "-n", "--pidfile=", "tqueuesrv", "--port", "0")
+        port = await program.port()
+        await self.queues(f"http://localhost:{port}", "queues", "--window-size=1000,900")
+        await self.stopped(program)
+
+    async def test_queues_prefix(self) -> None:
+        """The same in the dark, on a phone, below a prefix of a stock Site."""
+        service = QueueService(reactor, Settings(port=0), Broker(reactor, MemoryStore()))
+        await self.queues(
+            await self.mounted(service), "queues-prefix-narrow-dark", "--window-size=500,900", *DARK
+        )
+
+    async def test_typed(self) -> None:
+        """The form of a function sends what was typed, with its type, to the last digit."""
+        program = self.twistd("--port", "0", "--app", "kinds.py", folder=self.folder_of(kinds=KINDS))
+        base = f"http://localhost:{await program.port()}"
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/docs")
+            selector = "details[data-path='/kinds'][data-method=POST]"
+            details = wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, selector))
+            details.find_element(By.TAG_NAME, "summary").click()
+            for name, (value, _) in TYPED.items():
+                details.find_element(By.NAME, name).send_keys(value)
+            details.find_element(By.CSS_SELECTOR, ".call button").click()
+            wait(browser, lambda _: "ms" in details.find_element(By.TAG_NAME, "output").text)
+            answer = json.loads(details.find_element(By.TAG_NAME, "pre").text)
+            self.assertEqual(answer, {name: came for name, (_, came) in TYPED.items()})
+
+        await self.look(looks)
+        await self.stopped(program)
+
+    async def test_swagger(self) -> None:
+        """With the extra, Swagger UI is there too, and calls a function; nothing comes from elsewhere."""
+        program = self.twistd("--port", "0", "--app", "shop.py", folder=self.folder_of(shop=SHOP))
+        base = f"http://localhost:{await program.port()}"
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/docs")
+            wait(browser, lambda _: browser.find_element(By.LINK_TEXT, "Swagger UI").click() or True)
+            block = ".opblock[id$=price-1-get], #operations-functions-price-1-get"
+            wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, block).click() or True)
+            press = ".try-out__btn"
+            wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, press).click() or True)
+            field = wait(
+                browser, lambda _: browser.find_element(By.CSS_SELECTOR, "tr[data-param-name=name] input")
+            )
+            field.send_keys("bolt")
+            browser.find_element(By.CSS_SELECTOR, ".execute").click()
+            wait(browser, lambda _: '"price": 0.15' in text(browser, ".live-responses-table"))
+            picture(browser, "swagger")
+            self.assertEqual(strangers(browser, base), [])
+
+        await self.look(looks, "--window-size=1000,1200")
+        await self.stopped(program)
+
+
+class OriginTests(BrowserTestCase):
+    """Pages of other origins."""
+
+    async def attack(self, *words: str, name: str = "localhost") -> tuple[list[str], int]:
+        """What came of a page's tries to call our server, and how often the function was called."""
+        folder = self.folder_of(app=COUNTED)
+        other = self.twistd("--port", "0", "--allow-host", "evil.example", folder=folder)
+        there = await other.port()
+        ours = self.twistd("--port", "0", *(word.format(there=there) for word in words), folder=folder)
+        here = await ours.port()
+        host = name if name != "rebound" else "evil.example"
+
+        def looks(browser: Any) -> list[str]:
+            if name == "rebound":  # its name leads to our server by now
+                browser.get(f"http://evil.example:{here}/call/")
+                self.assertIn("421", text(browser))
+                return [text(browser)]
+            browser.get(f"http://{host}:{there}/page/")
+            self.assertEqual(text(browser), "A page.")
+            return list(browser.execute_async_script(ATTACK, f"http://localhost:{here}/call/"))
+
+        came = await self.look(looks, "--host-resolver-rules=MAP evil.example 127.0.0.1")
+        calls = (await fetch(here, "/count/")).json["calls"]
+        for program in (ours, other):
+            await self.stopped(program)
+        return came, calls
+
+    async def test_foreign(self) -> None:
+        """Neither a form, fetch with any content type, a beacon nor an image calls a function."""
+        for name in ("localhost", "127.0.0.1", "evil.example"):
+            came, calls = await self.attack(name=name)
+            self.assertEqual(calls, 0, name)
+            self.assertEqual({each for each in came if not each.startswith("opaque")}, {"refused"}, name)
+
+    async def test_rebound(self) -> None:
+        """Nor does a page whose own name has come to lead to our server."""
+        _, calls = await self.attack(name="rebound")
+        self.assertEqual(calls, 0)
+
+    async def test_allowed(self) -> None:
+        """A page of an origin that is named calls, and reads the answers."""
+        came, calls = await self.attack("--allow-origin", "http://evil.example:{there}", name="evil.example")
+        self.assertIn("cors200", came)
+        self.assertGreaterEqual(calls, came.count("cors200"))

@@ -1,0 +1,63 @@
+"""Tests with requests that are made from the description of a service, by schemathesis.
+
+C{SEED=2 EXAMPLES=1000} makes others, and more.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.serving.test_command import CommandTestCase
+from tests.support.programs import ROOT
+from twisted_appserver.core.application import Application
+from twisted_appserver.testing import Client
+
+TYPED = str(ROOT / "examples" / "typed.py")
+
+
+class GeneratedTests(CommandTestCase):
+    """Ten functions whose parameters have types."""
+
+    timeout = 300
+
+    async def test_schemathesis(self) -> None:
+        """What fits the description is accepted, what does not is refused, nothing fails."""
+        program = self.twistd("--app", TYPED, "--port", "0")
+        base = f"http://localhost:{await program.port()}"
+        words = ("--seed", os.environ.get("SEED", "1"), "--max-examples", os.environ.get("EXAMPLES", "30"))
+        run = self.python(
+            "-c", "from schemathesis.cli import schemathesis; schemathesis()",
+            "run", f"{base}/-/openapi.json", "--url", base, *words,
+        )  # fmt: skip
+        self.assertEqual(await run.ended, 0, run.output)
+        found = re.search(r"(\d+) generated, \1 passed", run.output)
+        self.assertTrue(found and int(found[1]) > 500, run.output)
+        await self.stopped(program)
+
+
+class TypedTests(SynchronousTestCase):
+    def test_typed(self) -> None:
+        """The examples in the description's own words work."""
+        client = Client(Application.parse(TYPED).load())
+        for target, expected in (
+            ("/add/2/?b=3", {"sum": 5}), ("/square-root/2.25/", {"root": 1.5}),
+            ("/later/2030-12-31/", {"day": "2031-01-01"}),
+            ("/price/10.00/?rate=19", {"price": "11.9000"}), ("/convert/ft/?length=0.3048", {"ft": 1.0}),
+            ("/sort/?numbers=2&numbers=1", {"numbers": [1, 2]}), ("/count/?text=a+b", {"count": 2}),
+        ):  # fmt: skip
+            self.assertEqual(client.get(target).json, expected)
+        points = {"a": {"x": 0}, "b": {"x": 3, "y": 4}}
+        self.assertEqual(client.post("/distance/", points).json, {"distance": 5.0})
+        self.assertEqual(client.post("/order/", {"order": {"name": "bolt"}}).json["count"], 1)
+
+    def test_whole(self) -> None:
+        """In JSON 2.0 is a whole number as 2 is, wherever it stands; 2.5 is not, and neither is "2"."""
+        client = Client(Application.parse(TYPED).load())
+        self.assertEqual(client.post("/sort/", {"numbers": [2.0, 1]}).json, {"numbers": [1, 2]})
+        order = {"name": "bolt", "count": 3.0}
+        self.assertEqual(client.post("/order/", {"order": order}).json["count"], 3)
+        for wrong in (2.5, "2", 1e400, -1.0):
+            self.assertEqual(client.post("/order/", {"order": {**order, "count": wrong}}).status, 422)

@@ -1,0 +1,721 @@
+"""Tests of L{core.call} and L{core.handler}: arguments in, replies out."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import functools
+import inspect
+import json
+import sys
+import uuid
+from collections.abc import Mapping
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, Optional
+
+import attrs
+import msgspec
+from twisted.internet.defer import inlineCallbacks
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import cases
+from twisted_appserver import Call, HTTPError, Reply
+from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.perform import perform, problem
+
+JSON = {"content-type": "application/json"}
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+def call(
+    function: Any, groups: dict[str, str] | None = None, *, pattern: tuple[str, ...] = (), **parts: Any
+) -> Reply:
+    """Perform a call of C{function}, whose pattern has C{groups} (and C{pattern}, which did not match)."""
+    handler = Handler(function, (*(groups or ()), *pattern))
+    headers = tuple((k.encode(), v.encode()) for k, v in parts.pop("headers", {}).items())
+    parts = {"method": "GET", "path": "/x/", "request_id": "id-1", **parts}
+    return perform(Call(handler=handler, groups=groups or {}, raw_headers=headers, **parts))
+
+
+class CallTestCase(SynchronousTestCase):
+    def ok(self, expected: dict[str, Any], *args: Any, **parts: Any) -> None:
+        """The call is answered 200 with C{expected}."""
+        reply = call(*args, **parts)
+        self.assertEqual((reply.status, json.loads(reply.body)), (200, expected), reply.traceback)
+
+    def refused(self, status: int, named: str, *args: Any, **parts: Any) -> None:
+        """The call is answered with a problem whose detail names C{named}; no fault of the function."""
+        reply = call(*args, **parts)
+        self.assertEqual(reply.status, status, reply)
+        self.assertIn(named, json.loads(reply.body)["detail"])
+        self.assertEqual(reply.traceback, "")
+
+    def failed(self, function: Any, said: str = "") -> Reply:
+        """The call is answered 500: a fault, with C{said} in the traceback and not in the answer."""
+        reply = call(function)
+        self.assertEqual(reply.status, 500, reply)
+        self.assertIn(said, reply.traceback)
+        self.assertIn("Traceback", reply.traceback)
+        self.assertNotIn("Traceback", reply.body.decode())
+        self.assertEqual(json.loads(reply.body)["instance"], "id-1")
+        return reply
+
+
+def pair(a, b):  # type: ignore[no-untyped-def]
+    return {"a": a, "b": b}
+
+
+def everything(**variables: Any) -> dict[str, Any]:
+    return variables
+
+
+def whole(variables: dict) -> Any:  # type: ignore[type-arg]
+    return variables
+
+
+def typed(a: int = 0) -> dict[str, Any]:
+    return {"a": a}
+
+
+class BindingTests(CallTestCase):
+    """How variables reach parameters."""
+
+    def test_places(self) -> None:
+        """Path, query, form and JSON reach a function by name, by **variables, as one dict."""
+        for function in (pair, everything, whole):
+            self.ok({"a": "1", "b": "2"}, function, query="a=1&b=2")
+            self.ok({"a": "1", "b": "2"}, function, body=b"a=1&b=2", headers=FORM)
+            self.ok({"a": 1, "b": None}, function, body=b'{"a": 1, "b": null}', headers=JSON)
+        for function in (pair, everything, whole):
+            self.ok({"a": "p", "b": "q"}, function, {"a": "p", "b": "q"})
+            self.ok({"a": "p", "b": "q"}, function, {"a": "p"}, query="b=q")
+
+    def test_precedence(self) -> None:
+        """The path's groups win over the body's fields, which win over the query string."""
+        every = {"query": "a=query&b=query&c=query"}
+        self.ok(
+            {"a": "path", "b": "form", "c": "query"},
+            everything, {"a": "path"}, body=b"a=form&b=form", headers=FORM, **every,
+        )  # fmt: skip
+        self.ok(
+            {"a": "path", "b": 1, "c": "query"},
+            everything, {"a": "path"}, body=b'{"a": 1, "b": 1}', headers=JSON, **every,
+        )  # fmt: skip
+
+    def test_missing(self) -> None:
+        """A missing required variable is answered 422 naming it; surplus ones are passed over."""
+        self.refused(422, "b", pair, query="a=1")
+        self.ok({"a": "1", "b": "2"}, pair, query="a=1&b=2&c=3")
+
+    def test_optional_group(self) -> None:
+        """A group that took no part in the match is a missing variable, or leaves the default."""
+
+        def needs(a):  # type: ignore[no-untyped-def]
+            return {"a": a}
+
+        def has(a="default"):  # type: ignore[no-untyped-def]
+            return {"a": a}
+
+        self.refused(422, "a", needs, pattern=("a",))
+        self.ok({"a": "default"}, has, pattern=("a",))
+
+    def test_single_dict(self) -> None:
+        """
+        A parameter that is annotated dict or Mapping gets all variables; others are filled by name.
+        """
+
+        def annotated(variables: dict) -> Any:  # type: ignore[type-arg]
+            return variables
+
+        def with_keyword(variables: Mapping[str, Any], *, b: str = "x") -> Any:
+            return {"v": variables, "b": b}
+
+        self.ok({"variables": "1", "b": "2"}, annotated, query="variables=1&b=2")
+        self.ok({"v": {"a": "1", "b": "2"}, "b": "2"}, with_keyword, query="a=1&b=2")
+        self.ok({"object_id": "7"}, lambda object_id: {"object_id": object_id}, {"object_id": "7"})
+        self.refused(422, "a", lambda a, b=1: {}, query="b=2")
+        self.ok({"title": "x"}, lambda title: {"title": title}, query="title=x")
+
+        def integer(number: int) -> Any:
+            return {"number": number}
+
+        self.ok({"number": 4}, integer, query="number=4")
+
+    def test_empty_dict(self) -> None:
+        """The dict is empty, and the rest is, where there are no variables."""
+        self.ok({}, whole)
+        self.ok({}, everything)
+
+    def test_call(self) -> None:
+        """A parameter annotated Call gets the frozen call; others beside it are filled as ever."""
+
+        def shows(request: Call, a: int = 0) -> Any:
+            return {
+                "method": request.method, "path": request.path, "query": request.query,
+                "agent": request.headers["user-agent"], "body": request.body.decode(),
+                "client": request.client, "deadline": request.deadline, "a": a,
+            }  # fmt: skip
+
+        parts = {"query": "a=3", "body": b"raw", "client": "127.0.0.1", "deadline": 5.0, "method": "POST"}
+        self.ok(
+            {"method": "POST", "path": "/x/", "query": "a=3", "agent": "me", "body": "raw",
+             "client": "127.0.0.1", "deadline": 5.0, "a": 3},
+            shows, headers={"user-agent": "me", "content-type": "text/plain"}, **parts,
+        )  # fmt: skip
+
+        def changes(call: Call) -> Any:
+            call.method = "PUT"  # type: ignore[misc]
+
+        self.failed(changes, "immutable")
+
+    def test_call_and_rest(self) -> None:
+        """A variable cannot take the place of the Call."""
+
+        def both(call: Call, **rest: Any) -> Any:
+            return {"path": call.path, "rest": sorted(rest)}
+
+        self.ok({"path": "/x/", "rest": ["a"]}, both, query="call=evil&a=1")
+
+    def test_call_or_none(self) -> None:
+        """Nor where the annotation says more of it, or that there may be none."""
+
+        def optional(call: Call | None = None) -> Any:
+            return {"path": call and call.path}
+
+        def annotated(call: Annotated[Optional[Call], "whose"] = None) -> Any:  # noqa: UP045
+            return {"path": call and call.path}
+
+        forged = b'{"call": ["GET", "/forged/"]}'
+        for function in (optional, annotated):
+            self.ok({"path": "/x/"}, function)
+            self.ok({"path": "/x/"}, function, body=forged, headers=JSON)
+
+    def test_call_inside(self) -> None:
+        """A Call that is only a part of an annotation, which a request would fill, is an error at once."""
+        for annotation in (list[Call], Call | str, dict[str, Call] | None, Annotated[tuple[Call, int], "x"]):
+
+            def takes(calls: Any = None) -> Any: ...
+
+            takes.__annotations__["calls"] = annotation
+            self.assertIn("calls", str(self.assertRaises(TypeError, Handler, takes)))
+
+    def test_call_and_dict(self) -> None:
+        """Call and the single dict go together."""
+
+        def both(call: Call, variables: dict) -> Any:  # type: ignore[type-arg]
+            return {"path": call.path, **variables}
+
+        self.ok({"path": "/x/", "a": "1"}, both, query="a=1")
+
+    def test_kinds(self) -> None:
+        """Keyword-only and positional-only parameters are filled by name as well; *args stays empty."""
+
+        def kinds(a, /, b, *args, c, d="default"):  # type: ignore[no-untyped-def]
+            return {"a": a, "b": b, "c": c, "d": d, "args": args}
+
+        self.ok({"a": "1", "b": "2", "c": "3", "d": "default", "args": []}, kinds, query="a=1&b=2&c=3")
+        self.refused(422, "a", kinds, query="b=2&c=3")
+        self.refused(422, "c", kinds, query="a=1&b=2")
+
+    def test_positional_defaults(self) -> None:
+        """A positional-only parameter that is left out keeps its default, also before one that is given."""
+
+        def defaults(a=1, b=2, /, c=3):  # type: ignore[no-untyped-def]
+            return {"a": a, "b": b, "c": c}
+
+        self.ok({"a": 1, "b": "5", "c": 3}, defaults, query="b=5")
+        self.ok({"a": "5", "b": 2, "c": "6"}, defaults, query="a=5&c=6")
+
+    def test_positional_only_special(self) -> None:
+        """The Call and the single dict may be positional-only."""
+
+        def takes_call(call: Call, /) -> Any:
+            return {"path": call.path}
+
+        def takes_dict(variables: dict, /) -> Any:  # type: ignore[type-arg]
+            return variables
+
+        self.ok({"path": "/x/"}, takes_call)
+        self.ok({"a": "1"}, takes_dict, query="a=1")
+
+    def test_callables(self) -> None:
+        """Methods, partials, instances with __call__ and classes are functions too."""
+
+        class Greeter:
+            def greet(self, name: str) -> Any:
+                return {"hello": name}
+
+            def __call__(self, name: str) -> Any:
+                return {"called": name}
+
+        @dataclasses.dataclass
+        class Made:
+            name: str
+
+        self.ok({"hello": "x"}, Greeter().greet, {"name": "x"})
+        self.ok({"called": "x"}, Greeter(), {"name": "x"})
+        self.ok({"a": "1", "b": "x"}, functools.partial(pair, b="x"), {"a": "1"})
+        self.ok({"name": "x"}, Made, {"name": "x"})
+
+    def test_self(self) -> None:
+        """A variable is refused that has the name of what a method with **variables has already."""
+
+        class Methods:
+            def method(self, **variables: Any) -> Any:
+                return variables
+
+            __call__ = method
+
+        for function in (Methods().method, Methods(), functools.partial(Methods.method, Methods())):
+            self.ok({"a": "1"}, function, query="a=1")
+            self.refused(422, "self", function, query="a=1&self=1")
+        self.failed(lambda **variables: pair(1, a=2), "multiple values")
+
+    def test_function_cannot_take_group(self) -> None:
+        """A group for which a function has no parameter is an error when the handler is made."""
+        for function in (cases.pid, pair, typed):
+            self.assertIn("other", str(self.assertRaises(TypeError, Handler, function, ("other",))))
+
+    def test_unfillable(self) -> None:
+        """A required parameter of a type that no request can carry is an error when the handler is made."""
+
+        def takes_socket(socket: inspect.Signature) -> Any: ...
+
+        def unknown_name(a: "Missing") -> Any: ...  # type: ignore[name-defined]  # noqa: F821, UP037
+
+        self.assertIn("socket", str(self.assertRaises(TypeError, Handler, takes_socket)))
+        self.assertIn("Missing", str(self.assertRaises(TypeError, Handler, unknown_name)))
+
+
+def wrapped(function: Any) -> Any:
+    """What an ordinary decorator makes of a function."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class ReactorTests(SynchronousTestCase):
+    """Which functions run on the reactor."""
+
+    def check(self, expected: str | None, *functions: Any, route: str | None = None) -> None:
+        for function in functions:
+            self.assertEqual(Handler(function, executor=route).executor, expected, function)
+
+    def test_on_reactor(self) -> None:
+        """Coroutine functions and what returns a Deferred do, whatever is around or said of them."""
+
+        class Methods:
+            async def method(self) -> Any: ...
+
+            @inlineCallbacks
+            def generator(self) -> Any:
+                yield
+
+            __call__ = method
+
+        async def parts() -> Any:
+            yield {}
+
+        async def around() -> Any: ...
+
+        functools.update_wrapper(around, pair)
+        functions = (
+            cases.coroutine, parts, around, Methods(), Methods().method, Methods().generator,
+            cases.generator, cases.deferred, functools.partial(cases.coroutine, "x"),
+            functools.partial(cases.generator, "x"), functools.partial(Methods()),
+        )  # fmt: skip
+        self.check("inline", *functions)
+        self.check("inline", *functions, route="threads")
+
+    def test_decorated(self) -> None:
+        """What a decorator has made an ordinary function does not, though a coroutine may be in it."""
+
+        def parts() -> Any:
+            yield {}
+
+        async def parts_of_coroutine() -> Any:
+            yield {}
+
+        for function in (parts, cases.coroutine, parts_of_coroutine):
+            self.check(None, wrapped(function), functools.partial(wrapped(function)))
+            for name in ("inline", "threads"):
+                self.check(name, wrapped(function), route=name)
+
+    def test_handed_on(self) -> None:
+        """A decorator that hands a coroutine on, in a thread, is told what to do."""
+
+        async def coroutine() -> dict[str, Any]:
+            return {}
+
+        self.assertIn("executor='inline'", call(wrapped(coroutine)).traceback)
+
+    def test_decorated_deferred(self) -> None:
+        """What returns a Deferred still does under a decorator, unless the Route says where it runs."""
+        functions = [wrapped(cases.generator), wrapped(cases.deferred), wrapped(wrapped(cases.generator))]
+        functions.append(functools.partial(functions[0], "x"))
+        self.check("inline", *functions)
+        self.check("threads", *functions, route="threads")
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class ConversionTests(CallTestCase):
+    """Annotated parameters are converted and validated: lax for text, strict for JSON."""
+
+    def test_lax(self) -> None:
+        """Text from path, query and form is converted."""
+
+        def takes(i: int, f: float, b: bool, d: datetime.date, u: uuid.UUID, c: Colour) -> Any:
+            return {"i": i, "f": f, "b": b, "d": d, "u": u, "c": c}
+
+        uid = "12345678-1234-5678-1234-567812345678"
+        expected = {"i": 1, "f": 1.5, "b": True, "d": "2026-01-31", "u": uid, "c": "red"}
+        query = f"f=1.5&b=true&d=2026-01-31&u={uid}&c=red"
+        self.ok(expected, takes, {"i": "1"}, query=query)
+        self.ok(expected, takes, {"i": "1"}, body=query.encode(), headers=FORM)
+
+    def test_strict(self) -> None:
+        """A JSON value must have the type already: "1" is no int, 1 is no str; a path's text may."""
+
+        def text(a: str) -> Any:
+            return {"a": a}
+
+        self.ok({"a": 1}, typed, body=b'{"a": 1}', headers=JSON)
+        self.refused(422, "a", typed, body=b'{"a": "1"}', headers=JSON)
+        self.refused(422, "a", text, body=b'{"a": 1}', headers=JSON)
+        self.ok({"a": 7}, typed, {"a": "7"}, body=b'{"a": "x"}', headers=JSON)
+
+    def test_refused(self) -> None:
+        """What cannot be converted is answered 422 naming the parameter and the reason."""
+        self.refused(422, "a", typed, query="a=x")
+        self.refused(422, "int", typed, query="a=x")
+        self.refused(422, "a", typed, query="a=1&a=2")
+
+        def constrained(size: Annotated[int, msgspec.Meta(ge=1)], kind: Literal["x", "y"] = "x") -> Any:
+            return {"size": size, "kind": kind}
+
+        self.ok({"size": 1, "kind": "y"}, constrained, query="size=1&kind=y")
+        self.refused(422, "size", constrained, query="size=0")
+        self.refused(422, "kind", constrained, query="size=1&kind=z")
+
+    def test_lists(self) -> None:
+        """A parameter of a sequence type takes one field or several; its items are converted."""
+
+        def takes(a: list[int], b: set[str] | None = None, c: tuple[int, ...] = ()) -> Any:
+            return {"a": a, "b": sorted(b) if b else None, "c": c}
+
+        self.ok({"a": [1], "b": None, "c": []}, takes, query="a=1")
+        self.ok({"a": [2, 1], "b": ["x", "y"], "c": [5]}, takes, query="a=2&a=1&b=y&b=x&c=5")
+        self.ok({"a": [1, 2], "b": None, "c": []}, takes, body=b'{"a": [1, 2]}', headers=JSON)
+        self.refused(422, "a", takes, query="a=1&a=x")
+        self.refused(422, "a", takes, body=b'{"a": 1}', headers=JSON)
+
+    def test_not_finite(self) -> None:
+        """NaN and infinity are no numbers, as in JSON; as a text they may be."""
+
+        def takes(n: float = 0, many: tuple[float, ...] = (), text: str = "") -> Any:
+            return {"n": n, "many": many, "text": text}
+
+        self.ok({"n": 1e300, "many": [-1.5], "text": "nan"}, takes, query="n=1e300&many=-1.5&text=nan")
+        for number in ("nan", "inf", "-Infinity"):
+            self.refused(422, "n must", takes, query=f"n={number}")
+            self.refused(422, "many must", takes, query=f"many=1&many={number}")
+
+    def test_keys(self) -> None:
+        """The keys of a JSON object, which are texts always, become of the type that they should have."""
+
+        def takes(
+            a: dict[int, str] | None = None,
+            b: list[dict[float, int]] | None = None,
+            c: dict[str, int] | None = None,
+        ) -> Any:
+            return {"a": a and sorted(a.items()), "b": b and [sorted(each.items()) for each in b], "c": c}
+
+        self.ok({"a": [[1, "x"], [2, "1"]], "b": None, "c": None}, takes,
+                body=b'{"a": {"2": "1", "1": "x"}}', headers=JSON)  # fmt: skip
+        self.ok({"a": None, "b": [[[0.5, 1]]], "c": None}, takes, body=b'{"b": [{"0.5": 1}]}', headers=JSON)
+        for body in (
+            b'{"a": {"x": "1"}}', b'{"a": {"1": 1}}', b'{"b": [{"nan": 1}]}', b'{"b": [{"1": "1"}]}',
+            b'{"c": {"1": "1"}}',
+        ):  # fmt: skip
+            self.refused(422, f"{body[2:3].decode()}", takes, body=body, headers=JSON)
+
+    def test_decimals(self) -> None:
+        """Nor is a Decimal NaN or infinity, also from JSON, which has it as a text."""
+
+        def takes(
+            n: Decimal = Decimal(0),
+            many: list[Decimal] | None = None,
+            prices: dict[str, Decimal] | None = None,
+        ) -> Any:
+            return {"n": n, "many": many, "prices": prices}
+
+        self.ok({"n": "1E+400", "many": ["-1.5"], "prices": None}, takes, query="n=1e400&many=-1.5")
+        body = b'{"n": 1.5, "many": ["1", 2], "prices": {"NaN": "0.1"}}'
+        self.ok({"n": "1.5", "many": ["1", "2"], "prices": {"NaN": "0.1"}}, takes, body=body, headers=JSON)
+        for number in ("nan", "sNaN", "inf", "-Infinity"):
+            text = json.dumps(number)
+            for query in (f"n={number}", f"many=1&many={number}"):
+                self.refused(422, "must be a finite number", takes, query=query)
+                self.refused(422, "must be a finite number", takes, body=query.encode(), headers=FORM)
+            for each in (f'"n": {text}', f'"many": [1, {text}]', f'"prices": {{"a": {text}}}'):
+                self.refused(422, "must be a finite", takes, body=f"{{{each}}}".encode(), headers=JSON)
+
+    def test_unannotated(self) -> None:
+        """An unannotated parameter gets the text, or the list of a repeated field, as it came."""
+        self.ok({"a": ["1", "2"], "b": "x"}, pair, query="a=1&a=2&b=x")
+
+    def test_objects(self) -> None:
+        """A dataclass or Struct is filled from a JSON object."""
+
+        class Address(msgspec.Struct):
+            town: str
+
+        @dataclasses.dataclass
+        class Person:
+            name: str
+            address: Address
+
+        def takes(person: Person, note: str = "") -> Any:
+            return {"town": person.address.town}
+
+        # eval_str needs the names where annotations are texts
+        takes.__annotations__["person"] = Person
+        Person.__annotations__["address"] = Address
+        body = b'{"person": {"name": "x", "address": {"town": "Ulm"}}}'
+        self.ok({"town": "Ulm"}, takes, body=body, headers=JSON)
+        self.refused(422, "person", takes, body=b'{"person": {"name": "x"}}', headers=JSON)
+
+    def test_rest(self) -> None:
+        """Annotated **variables are converted each, and named when they cannot be."""
+
+        def rest(**numbers: int) -> Any:
+            return numbers
+
+        self.ok({"a": 1, "b": 2}, rest, {"a": "1"}, query="b=2")
+        self.refused(422, "b", rest, query="a=1&b=x")
+
+
+class ResultTests(CallTestCase):
+    """What a function may return."""
+
+    def test_objects(self) -> None:
+        """Dicts (in their order), dataclasses, attrs classes and Structs encode as JSON objects."""
+
+        @dataclasses.dataclass
+        class Data:
+            b: int = 1
+            a: str = "x"
+
+        @attrs.define
+        class Attrs:
+            b: int = 1
+            a: str = "x"
+
+        class Struct(msgspec.Struct):
+            b: int = 1
+            a: str = "x"
+
+        for made in ({"b": 1, "a": "x"}, Data(), Attrs(), Struct()):
+            self.ok({"b": 1, "a": "x"}, lambda made=made: made)
+        self.assertEqual(call(lambda: {"b": 1, "a": "x"}).body, b'{"b":1,"a":"x"}')
+
+    def test_values(self) -> None:
+        """Nested values, dates, None and large integers are fine."""
+        value = {"a": [1, None, {"b": datetime.date(2026, 1, 2)}], "n": 2**60, "ä": "ö", 1: 2}
+        self.ok({"a": [1, None, {"b": "2026-01-02"}], "n": 2**60, "ä": "ö", "1": 2}, lambda: value)
+
+    def test_not_a_dict(self) -> None:
+        """Anything that is no object or list is a fault of the function that names the type."""
+        for made in ({1, 2}, "text", None, 3, b"x", ("a",), True):
+            self.failed(lambda made=made: made, type(made).__name__)
+        self.failed(object, "object")
+        self.assertEqual(call(lambda: [1, {}]).body, b"[1,{}]")
+
+    def test_unencodable(self) -> None:
+        """An object, a lone surrogate or a circle inside is a fault, not an exception of perform."""
+        circle: dict[str, Any] = {}
+        circle["self"] = circle
+        for made in ({"a": object()}, {"a": "\ud800"}, {"\ud800": 1}, circle, {(1, 2): 3}):
+            self.failed(lambda made=made: made)
+
+    def test_not_finite(self) -> None:
+        """NaN and infinity are refused wherever they are, and never become null."""
+
+        @dataclasses.dataclass
+        class Data:
+            value: float
+
+        for number in (float("nan"), float("inf"), float("-inf")):
+            for made in ({"a": number}, {"a": [{"b": (1, number)}]}, Data(number), {"a": Data(number)}):
+                self.failed(lambda made=made: made)
+                self.failed(lambda made=made: Reply(made))
+
+    def test_null_is_fine(self) -> None:
+        """The word null, and None, are no NaN."""
+        self.ok({"a": None, "b": "null"}, lambda: {"a": None, "b": "null"})
+
+    def test_raw(self) -> None:
+        """JSON that is made already is sent as it is, with a null in it as well, and cannot hide a NaN."""
+        raw = msgspec.Raw(b'{"b":[1,null]}')
+        self.ok({"a": {"b": [1, None]}}, lambda: {"a": raw})
+        self.failed(lambda: {"a": raw, "b": float("nan")})
+
+    def test_large(self) -> None:
+        """10 MB of text is a result like any other."""
+        self.assertEqual(len(call(lambda: {"a": "x" * 10_000_000}).body), 10_000_000 + 8)
+
+
+class ReplyTests(CallTestCase):
+    """What a Reply may hold."""
+
+    def test_bodies(self) -> None:
+        """A dict is JSON; str and bytes get their own content type, unless one is named."""
+        for body, sent, kind in (
+            ({"a": 1}, b'{"a":1}', None),
+            ("ä", "ä".encode(), "text/plain; charset=utf-8"),
+            (b"\x00", b"\x00", "application/octet-stream"),
+            (b"", b"", None),
+            (None, b"", None),
+        ):
+            reply = call(lambda body=body: Reply(body, 201))
+            self.assertEqual((reply.status, reply.body), (201, sent), reply.traceback)
+            self.assertEqual(dict(reply.headers).get("content-type"), kind)
+        reply = call(lambda: Reply("<p>", headers={"Content-Type": "text/html"}))
+        self.assertEqual(reply.headers, (("content-type", "text/html"),))
+
+    def test_status(self) -> None:
+        """A status may be an HTTPStatus or the like; it is sent as a number."""
+        reply = call(lambda: Reply({}, HTTPStatus.CREATED))
+        self.assertEqual((reply.status, type(reply.status)), (201, int), reply.traceback)
+
+    def test_headers(self) -> None:
+        """Headers are a mapping or pairs; pairs may repeat a name."""
+        self.assertEqual(call(lambda: Reply({}, 200, {"X-A": 1})).headers, (("x-a", "1"),))
+        pairs = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+        self.assertEqual(
+            call(lambda: Reply({}, 200, pairs)).headers, (("set-cookie", "a=1"), ("set-cookie", "b=2"))
+        )
+
+    def test_bad_headers(self) -> None:
+        """Header injection, control characters, other scripts, the server's own and nonsense are faults."""
+        for headers in (
+            {"x": "a\r\nb: c"}, {"x": "a\nb"}, {"x\r\n": "a"}, {"": "a"}, {"x y": "a"}, {"x:": "a"},
+            {"x": "\0"}, {"x": "\u20ac"}, {"x": "\ud800"}, {"ä": "a"}, {"x": " a"}, {"x": "a\t"},
+            {"Content-Length": "3"}, {"transfer-encoding": "chunked"}, {"Connection": "close"},
+            {"Date": "now"}, {"X-Request-ID": "1"}, "text", 5, [1], [("a", "b", "c")],
+        ):  # fmt: skip
+            self.failed(lambda headers=headers: Reply({}, 200, headers))
+
+    def test_bad_status(self) -> None:
+        """A status that is no final one is a fault; so is a body where the status allows none."""
+        for status in (0, 99, 100, 101, 199, 600, "200", 200.0, True, None):
+            self.failed(lambda status=status: Reply({}, status), repr(status))
+        for status in (204, 205, 304):
+            for body in ({}, [], "x", b"x", iter(["x"])):
+                said = f"write Reply(None, {status})"
+                self.failed(lambda status=status, body=body: Reply(body, status), said)
+            for empty in (b"", None):
+                reply = call(lambda status=status, empty=empty: Reply(empty, status))
+                self.assertEqual((reply.status, reply.body, reply.headers), (status, b"", ()))
+
+
+class FaultTests(CallTestCase):
+    """What a function may raise. L{perform} itself never raises."""
+
+    def test_exceptions(self) -> None:
+        """Every exception, sys.exit() and KeyboardInterrupt among them, is a 500 with its traceback."""
+
+        class Nasty(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError("no")
+
+        for error in (ValueError("boo"), SystemExit(3), KeyboardInterrupt(), RecursionError(), Nasty()):
+
+            def fails(error: BaseException = error) -> Any:
+                raise error
+
+            self.failed(fails, type(error).__name__)
+        self.failed(sys.exit, "SystemExit")
+
+    def test_http_error(self) -> None:
+        """HTTPError is a problem document with its status, detail and headers; nothing for the log."""
+
+        def fails(said: str | None, headers: Any) -> Any:
+            raise HTTPError(418, said, headers)
+
+        for said in ("short and stout", None):
+            for headers in ([("x-pot", "tea")], {"X-Pot": "tea"}):
+                reply = call(functools.partial(fails, said, headers))
+                self.assertEqual((reply.status, reply.traceback), (418, ""))
+                self.assertEqual(json.loads(reply.body)["detail"], said or "")
+                self.assertIn(("x-pot", "tea"), reply.headers)
+
+    def test_bad_http_error(self) -> None:
+        """An HTTPError that cannot be sent is a fault of the function, not of the server."""
+        for error in (
+            HTTPError(200, "fine"), HTTPError(999), HTTPError(404.0), HTTPError("404"),  # type: ignore[arg-type]
+            HTTPError(404, object()), HTTPError(404, "", [("x", "a\r\nb: c")]),  # type: ignore[arg-type]
+            HTTPError(404, "", [("x", "\u20ac")]), HTTPError(404, "\ud800"),
+        ):  # fmt: skip
+
+            def fails(error: HTTPError = error) -> Any:
+                raise error
+
+            reply = call(fails)
+            self.assertTrue(400 <= reply.status <= 599, reply)
+            self.assertIs(type(reply.status), int)
+            json.loads(reply.body)
+            for name, value in reply.headers:
+                self.assertNotIn("\n", name + value)
+                value.encode("latin-1")
+
+    def test_surrogate_in_traceback(self) -> None:
+        """A traceback can always be written to a log and a pipe, whatever the exception says."""
+
+        def fails() -> Any:
+            raise ValueError("\ud800")
+
+        self.failed(fails).traceback.encode()
+
+    def test_type_error_inside(self) -> None:
+        """A TypeError of the function itself is its fault, not the client's."""
+        self.failed(lambda: len(5))  # type: ignore[arg-type]
+
+
+class ProblemTests(SynchronousTestCase):
+    def test_fields(self) -> None:
+        """A problem document has the five members of RFC 9457, section 3.1, and its media type."""
+        reply = problem(HTTPError(404, "no such thing", [("x-a", "b")]), "id-7")
+        self.assertEqual(reply.status, 404)
+        self.assertEqual(
+            json.loads(reply.body),
+            {"type": "about:blank", "title": "Not Found", "status": 404,
+             "detail": "no such thing", "instance": "id-7"},
+        )  # fmt: skip
+        self.assertEqual(reply.headers, (("content-type", "application/problem+json"), ("x-a", "b")))
+
+    def test_unknown_status(self) -> None:
+        """A status that no registry knows has a title too."""
+        self.assertTrue(json.loads(problem(HTTPError(499)).body)["title"])
+
+
+class HeadersTests(SynchronousTestCase):
+    def test_repeated_headers_are_joined(self) -> None:
+        """With commas; cookies, which a proxy may have split, with semicolons."""
+        pairs = ((b"cookie", b"a=1"), (b"accept", b"x"), (b"cookie", b"b=2"), (b"accept", b"y"))
+        self.assertEqual(
+            Call("GET", "/", raw_headers=pairs).headers, {"cookie": "a=1; b=2", "accept": "x, y"}
+        )
+
+    def test_joined(self) -> None:
+        """Repeated headers are joined with commas (RFC 9110, section 5.3)."""
+        made = Call("GET", "/", raw_headers=((b"a", b"1"), (b"b", b"\xe4"), (b"a", b"2")))
+        self.assertEqual(made.headers, {"a": "1, 2", "b": "ä"})

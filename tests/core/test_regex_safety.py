@@ -1,0 +1,224 @@
+"""Tests of L{core.regex_safety}: what it reports takes long in C{re}, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+import string
+import subprocess
+import sys
+from itertools import permutations
+from unittest import skipUnless
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import cases
+from twisted_appserver.core import regex_safety
+from twisted_appserver.core.regex_safety import EXPONENTIAL, MINUTES, SECOND, UNKNOWN, components, slowness
+from twisted_appserver.core.routes import flatten
+from twisted_appserver.tqueue import url_patterns as queues
+
+LENGTH = 8000  # of a path
+LIMIT = 0.12  # seconds of processor time that one match gets
+QUICK = 0.03  # seconds that none of the others may need
+
+# Expressions, and what is repeated in the text that makes them slow, before a character that does not fit.
+SLOW = (
+    (EXPONENTIAL, r"(?:a|aa)+", "a"),
+    (EXPONENTIAL, r"(?:a?a)+", "a"),
+    (EXPONENTIAL, r"(?:\w\w?)+", "a"),
+    (EXPONENTIAL, r"(?:\w{1,3}-?)+", "a"),
+    (EXPONENTIAL, r"(?:\d{1,3},?)+", "1"),
+    (EXPONENTIAL, r"(?:a|b|ab)*", "ab"),
+    (EXPONENTIAL, r"(a+)+", "a"),
+    (EXPONENTIAL, r"(a*)*b", "a"),
+    (EXPONENTIAL, r"([a-z]+)*/", "a"),
+    (EXPONENTIAL, r"(?:\w+\s?)*$", "a"),
+    (EXPONENTIAL, r"(.*)+", "a"),
+    (EXPONENTIAL, r"(\d|\d\d|[0-9])+x", "1"),
+    (EXPONENTIAL, r"(?:a|a)*", "a"),
+    (EXPONENTIAL, r"([a-zA-Z]+[0-9]*)*", "a"),
+    (EXPONENTIAL, r"^(([a-z])+.)+[A-Z]([a-z])+$", "a"),
+    (EXPONENTIAL, r"(?P<a>(x+x+)+)y", "x"),
+    (EXPONENTIAL, r"((ab)*)*", "ab"),
+    (EXPONENTIAL, r"(.|\w)*", "a"),
+    (EXPONENTIAL, r"(?:a?b?)*c", "ab"),
+    (EXPONENTIAL, r"(?:(a*)*b)*c", "b"),
+    (EXPONENTIAL, r"(?=(?:a+)+b)a+", "a"),
+    (EXPONENTIAL, r"(?i:(?:a|AA)*)b", "aA"),
+    (EXPONENTIAL, r"(?:[\w-]+\.?)+", "-"),
+    (EXPONENTIAL, r"(?:[^/-]+-?)+", "."),
+    (EXPONENTIAL, r"(?:\w+-?\w*)+", "a"),
+    (EXPONENTIAL, r"(?:aa|aaa)*b", "a"),
+    (EXPONENTIAL, r"(?:(?:a|b)+c?)*", "ab"),
+    (EXPONENTIAL, "(?:[\u0430-\u044f]+,?)+", "\u044f"),
+    (EXPONENTIAL, r"(a?){30}a{30}", "a" * 29),
+    (EXPONENTIAL, r"(?:(?:ab)?){40}c", "ab" * 20),
+    (EXPONENTIAL, r"(?:\w{1,2}){1,60}!", "a"),
+    (EXPONENTIAL, r"(?:(?>a)|aa)+b", "a"),
+    (EXPONENTIAL, r"(?:(?>a)|(?>a))+b", "a"),
+    (EXPONENTIAL, r"(?>(?:a|aa)+b)c", "a"),
+    (EXPONENTIAL, r"(?:(?:a|aa)+b)*+c", "a"),
+    (EXPONENTIAL, r"(?:(?>a)b?|ab)+c", "ab"),
+    (EXPONENTIAL, r"(?:(?>a+?)a*)+b", "a"),
+    (EXPONENTIAL, r"(?:a?+a?)+b", "a"),
+    (MINUTES, r"(?:[a-z]+-?){1,15}", "a"),
+    (MINUTES, r"[^/]+-[^/]+-[^/]+", "-"),
+    (MINUTES, r"\w+\d+\w+x", "1"),
+    (MINUTES, r".*,.*,.*", ","),
+    (SECOND, r"[^/]+-[^/]+", "-"),
+    (SECOND, r"\w+\d+x", "1"),
+    (SECOND, r"(?P<a>.+)/(?P<b>.+)/", "/"),
+    (SECOND, r"(?:a+,)*a+,(?:a|,)*", "a,"),
+    (SECOND, r"\w+(?=.*x)y", "a"),
+)
+
+# Expressions as people write them.
+ORDINARY = (
+    r"(?P<a>[^/]+)/get/(?P<b>\d+)/",
+    r"articles/(?P<year>[0-9]{4})/(?P<month>[0-9]{2})/(?P<slug>[-a-zA-Z0-9_]+)/",
+    r"(?P<slug>[-\w]+)-(?P<pk>\d+)/",
+    r"(?P<a>\w+)-(?P<b>\w+)",
+    r"(?:page-(?P<n>\d+)/)?",
+    r"(?P<lang>[a-z]{2}(?:-[a-z]{2})?)/(?P<rest>.*)",
+    r"reset/(?P<uidb64>[0-9A-Za-z_\-]+)/(?P<token>[0-9A-Za-z]{1,13}-[0-9A-Za-z]{1,20})/",
+    r"(?P<uidb64>[0-9A-Za-z_\-]+)/(?P<token>.+)/",
+    r"(?P<app>.+)/(?P<model>\w+)/(?P<id>\d+)/",
+    r"(?P<path>.+)\.(?P<ext>[a-z]+)",
+    r"(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})",
+    r"(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}",
+    r"(?:\d{1,3}\.){3}\d{1,3}",
+    r"(?:[a-z]{1,63}\.){1,10}[a-z]{2,6}",
+    r"[\w.+-]+@[\w-]+\.[\w.]+",
+    r"\w{1,20}\w{1,20}!",
+    r"(?P<n>\d{1,50})x(?P<m>\d{1,50})",
+    r"(?!.*\.\.)[\w./]+",
+    r"(?:(?!--)[\w-])+",
+    r"(?P<q>\"[^\"]*\"|\w+)",
+    r"(?P<v>v\d+(?:\.\d+)*)",
+    r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?",
+    r"(?:\w+=\w+&)*\w+=\w+",
+    r"(?:;\w+=\w+)*",
+    r"(?:/[^/]+)+/?",
+    r"(?:[a-z]+/)*",
+    r"(?P<path>.*)",
+    r"(?s:.*)",
+    r"(ab|cd)*",
+    r"(ab|ac)*",
+    r"(a+b)+",
+    r"a+b*c+",
+    r"(?:\w++-?)+",
+    r"(?>a|aa)+b",
+    r"(?>aa|a)+b",
+    r"(?>a+?)+b",
+    r"(?:a|aa)++b",
+    r"(?:(?:a|aa)++b)?c",
+    r"(?:(?>a+)b?)+c",
+    r"(?>(?>a|aa)+b)*c",
+    r"(?P<a>[^/]+)/(?P<b>[^/]+)/(?P<c>[^/]+)(?:\.(?P<f>json|xml))?/?",
+    r"(?i:[a-z]+)/(?P<a>(?-i:[A-Z])\w*)",
+    r"(?P<a>\w)(?P=a)?/(?P<b>x)?(?(b)y|z)",
+)
+
+MATCH = """\
+import json, re, signal, sys, time
+
+class Late(Exception):
+    pass
+
+def late(*_):
+    raise Late
+
+signal.signal(signal.SIGVTALRM, late)
+limit, pairs = json.load(sys.stdin)
+times = []
+for regex, text in pairs:
+    pattern, begun = re.compile(regex), time.process_time()
+    signal.setitimer(signal.ITIMER_VIRTUAL, limit)
+    try:
+        pattern.fullmatch(text)
+        times.append(time.process_time() - begun)
+    except Late:
+        times.append(limit)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+print(json.dumps(times))
+"""
+
+
+def times(pairs: list[tuple[str, str]]) -> list[float]:
+    """Seconds of processor time that C{re} needs for texts, at most L{LIMIT} for each."""
+    done = subprocess.run(
+        [sys.executable, "-c", MATCH],
+        input=json.dumps([LIMIT, pairs]),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout))
+
+
+def attacks(regex: str) -> list[str]:
+    """Long texts of one or two of the expression's characters, ended by one that it does not name."""
+    letters = sorted(
+        {*"a1-./ ,é"} | {each for each in regex if each in string.ascii_letters + string.punctuation}
+    )
+    pairs = [one + two for one, two in permutations(letters, 2)][:: max(1, len(letters) // 3)]
+    return [pump * (LENGTH // len(pump)) + "\n\0" for pump in letters + pairs]
+
+
+class SlownessTests(SynchronousTestCase):
+    timeout = 120
+
+    def test_reported(self) -> None:
+        """Each expression that a text makes slow is reported, with about how long it takes."""
+        for expected, regex, _ in SLOW:
+            self.assertEqual(slowness(regex), expected, regex)
+
+    @skipUnless(hasattr(__import__("signal"), "setitimer"), "a match cannot be interrupted here")
+    def test_reported_ones_are_slow(self) -> None:
+        """C{re} does take long with them."""
+        pairs = [
+            (regex, pump * (LENGTH // len(pump) if len(pump) < 3 else 1) + "\n!/") for _, regex, pump in SLOW
+        ]
+        for (expected, regex, _), needed in zip(SLOW, times(pairs), strict=True):
+            self.assertGreaterEqual(needed, QUICK if expected == SECOND else LIMIT, regex)
+
+    def test_ordinary(self) -> None:
+        """Expressions as people write them are not reported, nor is any of our own tables."""
+        for regex in ORDINARY:
+            self.assertEqual(slowness(regex), "", regex)
+        for table in (cases.url_patterns, queues(reactor=object())):
+            for _, regex, _ in flatten(table):
+                self.assertEqual(slowness(regex), "", regex)
+
+    @skipUnless(hasattr(__import__("signal"), "setitimer"), "a match cannot be interrupted here")
+    def test_ordinary_ones_are_quick(self) -> None:
+        """C{re} is quick with them, whatever it gets."""
+        pairs = [(regex, text) for regex in ORDINARY for text in attacks(regex)]
+        for (regex, text), needed in zip(pairs, times(pairs), strict=True):
+            self.assertLess(needed, QUICK, (regex, text[:9]))
+
+    def test_unknown(self) -> None:
+        """What cannot be checked is reported as that: too complex, or on a Python without the parser."""
+        for regex in (r"(?:(\w)\1)+", r"(?:a*|b*|c*){16}d"):
+            self.assertEqual(slowness(regex), UNKNOWN, regex)
+        with patch.object(regex_safety, "parser", None):
+            self.assertEqual(slowness(r"a"), UNKNOWN)
+
+    def test_large(self) -> None:
+        """A large expression is checked in bounded time."""
+        for regex in (
+            r"(?:\w{1,60}-){1,900}",
+            r"(?:\d{1,900}x?){1,900}",
+            "|".join(f"a{i}+" for i in range(300)),
+        ):
+            self.assertIn(slowness(regex), ("", EXPONENTIAL, MINUTES, UNKNOWN))
+
+
+class ComponentsTests(SynchronousTestCase):
+    def test_components(self) -> None:
+        """The strongly connected components, the last ones first."""
+        graph = {1: [2], 2: [3, 4], 3: [1], 4: [5], 5: [4, 6], 6: [], 7: [1]}
+        found = [sorted(group) for group in components([1, 7], graph.__getitem__)]
+        self.assertEqual(found, [[6], [4, 5], [1, 2, 3], [7]])

@@ -1,0 +1,385 @@
+"""Tests of L{twisted_appserver.core.router}: which function answers a path, and what a bad table is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import wraps
+from itertools import count, product
+from typing import Any, Literal
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.properties import given, st
+from twisted_appserver import HTTPError, PatternError, Route, Router, include
+
+
+def target(**groups: str) -> dict[str, Any]:
+    return dict(groups)
+
+
+def other(**groups: str) -> dict[str, Any]:
+    return dict(groups)
+
+
+NOT_CALLABLE = 5
+
+
+class Matching(SynchronousTestCase):
+    def matches(self, router: Router, path: str, groups: dict[str, str] | None) -> None:
+        """C{path} matches with these groups; with C{None}, it does not."""
+        if groups is None:
+            error = self.assertRaises(HTTPError, router.match, "GET", path)
+            self.assertEqual(error.status, 404, path)
+        else:
+            self.assertEqual(router.match("GET", path)[1], groups)
+
+    def refused(self, status: int, router: Router, method: str, path: str) -> HTTPError:
+        error = self.assertRaises(HTTPError, router.match, method, path)
+        self.assertEqual(error.status, status)
+        return error
+
+
+class PatternTests(Matching):
+    def test_three_ways(self) -> None:
+        """An entry is (regex, function), a Route or an include; a function may be given by its name."""
+        router = Router([
+            (r"/pair/", target),
+            [r"/list/", target],
+            Route(r"/route/", target, name="named"),
+            include(r"/below", [(r"/pair/", target), include("/deep", [Route("/", target)])]),
+            (r"/dotted/", "tests.core.test_router:target"),
+        ])  # fmt: skip
+        for path in ("/pair/", "/list/", "/route/", "/below/pair/", "/below/deep/", "/dotted/"):
+            self.assertIs(router.match("GET", path)[0].function, target)
+        self.assertEqual(router.match("GET", "/route/")[0].name, "named")
+
+    def test_empty_group(self) -> None:
+        """An empty named group is one path segment: anything but a slash, at least one character."""
+        router = Router([(r"/(?P<kind>)/get/(?P<id>)/", target)])
+        self.matches(router, "/person/get/123/", {"kind": "person", "id": "123"})
+        self.matches(router, "/pär son/get/a\nb/", {"kind": "pär son", "id": "a\nb"})
+        for path in ("//get/1/", "/a/b/get/1/", "/a/get//", "/a/get/1", "/a/get/1/x", "x/a/get/1/"):
+            self.matches(router, path, None)
+
+    def test_anchors(self) -> None:
+        """The whole path must match; anchors are allowed and mean nothing more."""
+        for regex in (r"/x/", r"^/x/", r"/x/$", r"^/x/$"):
+            router = Router([(regex, target)])
+            self.matches(router, "/x/", {})
+            for path in ("/x/y", "/y/x/", "/x/\n", ""):
+                self.matches(router, path, None)
+        self.matches(Router([(r"/cost\$", target)]), "/cost$", {})
+        self.matches(Router([(r"/back\\$", target)]), "/back\\", {})
+
+    def test_alternatives(self) -> None:
+        """An alternative extends to the end of its own entry, not into the prefix or the next part."""
+        router = Router([include("/p", [("/a|/b", target)]), include("/q|/r", [("/c", target)])])
+        for path in ("/p/a", "/p/b", "/q/c", "/r/c"):
+            self.matches(router, path, {})
+        for path in ("/b", "/q", "/p/a/c", "/p"):
+            self.matches(router, path, None)
+
+    def test_include_groups(self) -> None:
+        """Groups of the prefix are passed as well; anchors in both parts mean nothing more."""
+        router = Router([include(r"^/(?P<tenant>)", [(r"^/(?P<id>\d+)/$", target)])])
+        self.matches(router, "/acme/12/", {"tenant": "acme", "id": "12"})
+
+    def test_optional_group(self) -> None:
+        """A group that took no part is not passed, so that the function's default holds."""
+        router = Router([(r"/x(?:/(?P<page>\d+))?", target)])
+        self.matches(router, "/x", {})
+        self.matches(router, "/x/3", {"page": "3"})
+
+    def test_unnamed_groups(self) -> None:
+        """Only named groups are passed."""
+        self.matches(Router([(r"/(a|b)/(?P<x>)/", target)]), "/a/1/", {"x": "1"})
+
+    def test_first_wins(self) -> None:
+        """The first match wins, whether the patterns are of one form or not."""
+        for first, second in product((r"/a/(?P<x>)/", r"/(?P<x>)/b/", r"/(?P<x>.*)/", r"/a/b/"), repeat=2):
+            router = Router([(first, target), (second, other)])
+            self.assertIs(router.match("GET", "/a/b/")[0].function, target)
+
+    def test_decoded(self) -> None:
+        """A path arrives percent-decoded: it is matched as it is, percent signs and all."""
+        self.matches(Router([(r"/(?P<x>)/", target)]), "/a%2Fb ä%/", {"x": "a%2Fb ä%"})
+
+    def test_not_utf8(self) -> None:
+        """A path that was not UTF-8 (surrogate escapes) is answered 400, even where a pattern matches."""
+        router = Router([(r"/(?P<x>.*)", target)])
+        self.refused(400, router, "GET", b"/\xff".decode("utf-8", "surrogateescape"))
+
+    def test_large_table(self) -> None:
+        """In a table of 500 patterns each is found, and a path looks only at few of them."""
+        router = Router([
+            *((rf"/thing{n}/(?P<action>)/(?P<id>)/", target) for n in range(250)),
+            *((rf"/(?P<id>)/action{n}/", other) for n in range(250)),
+        ])  # fmt: skip
+        for n in range(250):
+            self.matches(router, f"/thing{n}/get/7/", {"action": "get", "id": "7"})
+            self.assertEqual(router.match("GET", f"/7/action{n}/")[0].index, 250 + n)
+        tried: list[int] = []
+        for index, entry in enumerate(router.entries):
+            entry.match = lambda path, index=index: tried.append(index)  # type: ignore[assignment]
+        self.refused(404, router, "GET", "/thing77/get/7/")
+        self.assertEqual(tried, [77])
+
+
+class MethodTests(Matching):
+    def test_default(self) -> None:
+        """A pattern answers GET, POST and HEAD; others get 405 with Allow (RFC 9110, section 15.5.6)."""
+        router = Router([("/x", target)])
+        for method in ("GET", "POST", "HEAD"):
+            router.match(method, "/x")
+        for method in ("PUT", "DELETE", "OPTIONS", "get"):
+            error = self.refused(405, router, method, "/x")
+            self.assertEqual(dict(error.headers), {"allow": "GET, HEAD, OPTIONS, POST"})
+
+    def test_own(self) -> None:
+        """A Route has its own methods; HEAD comes with GET only."""
+        router = Router([Route("/x", target, methods=("PUT", "DELETE"))])
+        error = self.refused(405, router, "HEAD", "/x")
+        self.assertEqual(dict(error.headers), {"allow": "DELETE, OPTIONS, PUT"})
+
+    def test_several(self) -> None:
+        """Entries for other methods of one path stand side by side; Allow names all of them."""
+        router = Router([Route("/x", target, ("GET",)), Route("/(?P<y>)", other, ("PUT",))])
+        self.assertIs(router.match("GET", "/x")[0].function, target)
+        self.assertIs(router.match("PUT", "/x")[0].function, other)
+        error = self.refused(405, router, "POST", "/x")
+        self.assertEqual(dict(error.headers), {"allow": "GET, HEAD, OPTIONS, PUT"})
+
+    def test_nothing(self) -> None:
+        """A path that no pattern matches is answered 404, whatever the method, also by an empty table."""
+        for router in (Router([]), Router([("/x", target)])):
+            for method in ("GET", "OPTIONS", "PUT"):
+                self.refused(404, router, method, "/y")
+
+
+def takes_a(a): ...  # type: ignore[no-untyped-def]
+
+
+class Unbound:
+    def method(self, n: int = 1) -> dict[str, Any]:
+        return {}
+
+    @staticmethod
+    def static(n: int = 1) -> dict[str, Any]:
+        return {}
+
+
+def free_with_self(self): ...  # type: ignore[no-untyped-def]
+
+
+class NoteTests(SynchronousTestCase):
+    """Entries that work, but perhaps not as intended, have lines in the notes."""
+
+    def notes(self, *patterns: Any) -> list[str]:
+        return Router(patterns).notes
+
+    def test_same_pattern(self) -> None:
+        (note,) = self.notes(("/a", target), ("/b", target), ("^/a$", target))
+        self.assertIn("url_patterns[2] '^/a$': never reached by GET, POST: url_patterns[0]", note)
+        (note,) = self.notes(Route("/(?P<a>)", takes_a, ("GET",)), include("/", [("(?P<b>)", lambda b: {})]))
+        self.assertIn("url_patterns[1][0] '(?P<b>)': never reached by GET:", note)
+        self.assertEqual(self.notes(Route("/a", target, ("GET",)), Route("/a", target, ("POST", "PUT"))), [])
+
+    def test_unnamed_group(self) -> None:
+        (note,) = self.notes((r"/(\w+)", target))
+        self.assertIn("(?P<name>...) or (?:...)", note)
+        self.assertEqual(self.notes((r"/(?:a|b)", target), (r"/\(a\)", target), ("/x|/y", target)), [])
+
+    def test_empty_table(self) -> None:
+        self.assertEqual(self.notes(), ["url_patterns is empty: every request is answered with 404"])
+
+    def test_default_of_another_type(self) -> None:
+        for annotation, default, note in (
+            (int, "x", "f: the default of a is 'x', which is not int"),
+            (int | None, "", "which is not int | None"),
+            (list[int], "", "which is not list[int]"),
+            (date, "2030-01-31", "which is not date"),
+            (str, 5, "which is not str"),
+            (float, 1, ""),
+            (int, None, ""),
+            (int, object(), ""),
+            (Literal["a"], "a", ""),
+            (Sequence[int], (), ""),
+            (Decimal, 0, ""),
+            (Any, 0, ""),
+        ):
+
+            def f(a): ...  # type: ignore[no-untyped-def]
+
+            f.__annotations__["a"], f.__defaults__, f.__qualname__ = annotation, (default,), "f"
+            notes = self.notes(("/x", f))
+            self.assertEqual(len(notes), bool(note), (annotation, default))
+            self.assertIn(note, "".join(notes))
+
+
+class ErrorTests(SynchronousTestCase):
+    """A bad table is refused when it is built; the message names the entry and the reason."""
+
+    def wrong(self, entry: Any, *said: str) -> None:
+        for patterns, place in (
+            ([("/good/", target), entry], "url_patterns[1]"),
+            ([include("/in", [entry])], "url_patterns[0][0]"),
+        ):
+            message = str(self.assertRaises(PatternError, Router, patterns))
+            for text in (place, *said):
+                self.assertIn(text, message)
+            self.assertNotIn("\n", message)
+
+    def test_entries(self) -> None:
+        """What is no entry at all."""
+        for entry in (5, "text", ("/x/",), ("/x/", target, "GET"), (target, "/x/"), (None, target)):
+            self.wrong(entry)
+
+    def test_regex(self) -> None:
+        """A regular expression that does not compile, or repeats a group."""
+        self.wrong(("/(x/", target), "/(x/", "unterminated")
+        self.wrong(("/(?P<a>)/(?P<a>)/", target), "redefinition")
+
+    def test_function(self) -> None:
+        """A function that cannot be called or imported."""
+        self.wrong(("/x/", 5), "5")
+        self.wrong(("/x/", "tests.core.test_router:NOT_CALLABLE"), "5")
+        self.wrong(("/x/", "tests.core.test_router"), "package.module:name")
+        self.wrong(("/x/", "tests.no_such_module:f"), "no_such_module")
+        self.wrong(("/x/", "tests.core.test_router:no_such_name"), "no_such_name")
+        self.wrong(("/x/", ":f"), "/x/")
+        self.wrong(("/x/", "tests.core.test_router:"), "package.module:name")
+
+    def test_group(self) -> None:
+        """A group that the function has no parameter for."""
+        self.wrong((r"/(?P<a>)/(?P<other>)/", takes_a), "takes_a", "other")
+
+    def test_method_without_object(self) -> None:
+        self.wrong(
+            ("/x/", Unbound.method), "Unbound.method is a method without an object", "Unbound().method"
+        )
+        self.wrong(("/x/", wraps(Unbound.method)(lambda *args: {})), "Unbound.method")
+        Router([("/x/", Unbound().method), ("/y/", Unbound.static), (r"/(?P<self>)/", Unbound.method)])
+        Router([("/z/", free_with_self)])
+
+    def test_annotation_that_is_no_type(self) -> None:
+        def odd(a): ...  # type: ignore[no-untyped-def]
+
+        odd.__annotations__["a"] = object()
+        self.wrong(("/x/", odd), "odd: the annotation of a cannot be used")
+
+    def test_methods(self) -> None:
+        """Methods that are none."""
+        for methods in ("GET", ("get",), ("GE T",), ("",), (), None, 5, [1]):
+            self.wrong(Route("/x/", target, methods=methods), "methods")
+
+    def test_timeout(self) -> None:
+        """A time limit that is none."""
+        for timeout in (-1, "x", float("nan"), float("inf")):
+            self.wrong(Route("/x/", target, timeout=timeout), "timeout", repr(timeout))  # type: ignore[arg-type]
+
+    def test_executor(self) -> None:
+        """An executor that is no name."""
+        self.wrong(Route("/x/", target, executor=["x"]), "executor", "['x']")  # type: ignore[arg-type]
+
+    def test_annotations(self) -> None:
+        """Annotations that cannot be read."""
+
+        def of(annotation: str) -> Any:
+            function = lambda a: {}  # noqa: E731
+            function.__annotations__ = {"a": annotation}
+            return function
+
+        @dataclass
+        class Odd:
+            field: no_such_type  # type: ignore[name-defined]  # noqa: F821
+
+        for function, said in (
+            (of("1 +"), "syntax"),
+            (of("1 / 0"), "division"),
+            (of("exec('raise OSError(chr(10).join(chr(97) * 2))')"), "a a"),
+            (of(Odd), "no_such_type"),  # type: ignore[arg-type]
+        ):
+            self.wrong(("/x/", function), said)
+
+    def test_prefix(self) -> None:
+        """A prefix that is none."""
+        self.assertIn("[0]", str(self.assertRaises(PatternError, Router, [include(None, [("/", target)])])))  # type: ignore[arg-type]
+
+    def test_no_slash(self) -> None:
+        """A pattern that begins with fixed text other than a slash, as no path does."""
+        for regex in ("price/(?P<k>)/", r"^x", "a/?", "a.b", "x+/"):
+            message = str(self.assertRaises(PatternError, Router, [("/x", target), (regex, target)]))
+            self.assertIn("url_patterns[1]", message)
+            self.assertIn("begin with /", message)
+        for regex in (
+            "",
+            "(?P<a>.*)",
+            "a?/b",
+            "a*/",
+            "a{0}/",
+            "a|/b",
+            ".*",
+            "(a)?/",
+            "(?i)/a",
+            "[/]a",
+            r"\/a",
+        ):
+            Router([(regex, target)])
+        Router(
+            [
+                include("/x/", [("a/", target)]),
+                include("", [("/a", target)]),
+                include("(?x) ", [("/", target)]),
+            ]
+        )
+
+    def test_table(self) -> None:
+        """A table that is none."""
+        for patterns in (5, None, "text", {"a": 1}):
+            self.assertIn("url_patterns", str(self.assertRaises(PatternError, Router, patterns)))
+
+    def test_generator(self) -> None:
+        """Any iterable will do."""
+        self.assertEqual(len(Router(("/x", target) for _ in range(3)).handlers), 3)
+
+
+PIECES = [
+    r"a", r"b", r"\.", r"-", r"a\/b", r"(?P<G>)", r"(?P<G>\d+)", r"(?P<G>[a-c]{1,2})", r"(?P<G>.*)", "",
+    r"(?P<G>\w*)", r"(?P<G>[^/]?)", r"(?:a|b)", r"[ab]", r".", r"(a)", r"(?P<G>a|b)", r"x?", r"(?i:A)",
+]  # fmt: skip
+
+
+def joined(segments: list[list[str]]) -> str:
+    """A pattern of these segments, each group with a name of its own."""
+    numbers = count()
+    text = "/" + "/".join(map("".join, segments))
+    return re.sub("<G>", lambda _: f"<g{next(numbers)}>", text)
+
+
+regexes = st.lists(st.lists(st.sampled_from(PIECES), max_size=2), min_size=1, max_size=3).map(joined)
+paths = st.lists(
+    st.text(st.sampled_from("ab.-1x\nAä"), max_size=2), min_size=1, max_size=4
+).map(lambda parts: "/" + "/".join(parts))  # fmt: skip
+
+
+class EquivalenceTests(SynchronousTestCase):
+    @given(st.lists(regexes, max_size=8), st.lists(paths, min_size=1, max_size=5))
+    def test_as_if_in_order(self, table: list[str], wanted: list[str]) -> None:
+        """The router gives what trying every pattern in order gives: same entry, same groups."""
+        router = Router([(regex, target) for regex in table])
+        compiled = [re.compile(re.sub(r"\(\?P<(\w+)>\)", r"(?P<\1>[^/]+)", regex)) for regex in table]
+        for path in wanted:
+            found = next(
+                ((i, m.groupdict()) for i, each in enumerate(compiled) if (m := each.fullmatch(path))), None
+            )
+            try:
+                handler, groups = router.match("GET", path)
+            except HTTPError as error:
+                self.assertEqual(error.status, 404)
+                self.assertIsNone(found, (table, path))
+            else:
+                self.assertEqual(found, (handler.index, groups), (table, path))

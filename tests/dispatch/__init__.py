@@ -1,0 +1,1 @@
+"""Tests of the path that every call takes."""

@@ -1,0 +1,184 @@
+"""Tests of processes that functions start: they end as elsewhere, and hold nothing of the server's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from tests.serving.test_command import CommandTestCase
+from tests.support.programs import Program
+from tests.support.wire import connect, fetch, request
+
+TYPES = ("threaded", "forked")
+METHODS = ("fork", "spawn", "forkserver")
+SQUARES = {"squares": [1, 4, 9]}
+
+
+class ChildrenTestCase(CommandTestCase):
+    timeout = 240
+
+    async def served(self, server_type: str, *words: str) -> tuple[Program, int]:
+        """A server of L{tests.support.children} with four threads or two workers, and its port."""
+        words = (
+            "--app",
+            "tests.support.children",
+            "--type",
+            server_type,
+            "--workers",
+            "2",
+            "--threads",
+            "4",
+            *words,
+        )
+        program = self.twistd("--port", "0", *words)
+        port = await program.port()
+        while (await fetch(port, "/-/ready")).status != 200:
+            await deferLater(reactor, 0.02)
+        return program, port
+
+    async def ended(self, program: Program, *but: int) -> None:
+        """Stop a server; all that it has started ends soon, but for some processes."""
+        program.signal("TERM")
+        self.assertIn(await program.ended, (0, -signal.SIGTERM), program.output)
+        for _ in range(500):
+            if not set(program.processes()) - set(but):
+                return
+            await deferLater(reactor, 0.02)
+        self.fail(f"the processes {program.processes()} are left: {program.output}")
+
+    async def answers(self, path: str, expected: dict[str, Any], *types: str) -> None:
+        for server_type in types or TYPES:
+            program, port = await self.served(server_type)
+            answer = await fetch(port, path)
+            self.assertEqual((answer.status, answer.json), (200, expected), program.output)
+            await self.ended(program)
+
+
+class PoolTests(ChildrenTestCase):
+    async def pools(self, server_type: str) -> None:
+        """Ten of each kind in sequence, then four callers of five each at the same time."""
+        program, port = await self.served(server_type)
+        paths = ["/pool/fork/", "/executor/fork/"] * 10
+
+        async def call(paths: list[str]) -> None:
+            for path in paths:
+                answer = await fetch(port, path)
+                self.assertEqual((answer.status, answer.json), (200, SQUARES), program.output)
+
+        await call(paths)
+        await gatherResults([Deferred.fromCoroutine(call(paths[:5])) for _ in range(4)])
+        await self.ended(program)
+
+    async def test_pools_end_in_threads(self) -> None:
+        """Pools that functions open and close do not hang, one after the other and side by side."""
+        await self.pools("threaded")
+
+    async def test_pools_end_in_workers(self) -> None:
+        """The same in worker processes."""
+        await self.pools("forked")
+
+    async def test_pools_of_other_start_methods(self) -> None:
+        """Nor do those that spawn their processes, or have a server fork them."""
+        for server_type in TYPES:
+            program, port = await self.served(server_type)
+            for method in METHODS[1:]:
+                for path in (f"/pool/{method}/", f"/executor/{method}/"):
+                    self.assertEqual((await fetch(port, path)).json, SQUARES, program.output)
+            await self.ended(program)
+
+
+class SignalTests(ChildrenTestCase):
+    async def test_signals_end_children(self) -> None:
+        """A signal ends a child at once, however it was started and however early the signal arrives."""
+        for server_type in TYPES:
+            program, port = await self.served(server_type)
+            for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+                code = {"code": -getattr(signal, name)}
+                codes = [code, {"code": 1}] if name == "SIGINT" else [code]  # 1: by a KeyboardInterrupt
+                for _ in range(10):
+                    answer = await fetch(port, f"/terminated/fork/{name}/")
+                    self.assertIn(answer.json, codes, program.output)
+                for how in ("plain", "preexec"):
+                    self.assertEqual((await fetch(port, f"/sleeper/{how}/{name}/")).json, code, how)
+            for method in METHODS[1:]:
+                self.assertEqual((await fetch(port, f"/terminated/{method}/SIGTERM/")).json, {"code": -15})
+            self.assertEqual((await fetch(port, "/system/?command=kill+-INT+$$")).json, {"code": -2})
+            await self.ended(program)
+
+    async def test_children_have_default_handlers(self) -> None:
+        """A forked child has the handlers that any Python program begins with, and blocks nothing."""
+        defaults = {"SIGTERM": "SIG_DFL", "SIGHUP": "SIG_DFL", "SIGCHLD": "SIG_DFL"}
+        expected = {"handlers": {**defaults, "SIGINT": "default_int_handler"}, "wakeup": -1, "blocked": []}
+        await self.answers("/handlers/", {"here": [], **expected})
+
+    async def test_own_handlers_are_inherited(self) -> None:
+        """A handler that the function itself has set works in its children."""
+        await self.answers("/own_handler/SIGTERM/", {"code": 42}, "forked")
+
+    async def test_changes_end_with_the_call(self) -> None:
+        """Handlers, timers and masks that a function sets are gone at the next call, however it ended."""
+        program, port = await self.served("forked", "--workers", "1")
+        for name, handler in (("SIGTERM", "ignore"), ("SIGUSR1", "SIG_DFL"), ("SIGINT", "ignore")):
+            found = {"handler": handler, "timer": 0, "blocked": []}
+            for how in ("returns", "raises", "yields"):
+                self.assertEqual((await fetch(port, f"/sets/{name}/returns/")).json, found)
+                await fetch(port, f"/sets/{name}/{how}/")
+            self.assertEqual((await fetch(port, f"/sets/{name}/yields/")).json, found)
+        await self.ended(program)
+
+
+class InheritanceTests(ChildrenTestCase):
+    """What a child of the server's holds when the server has been killed."""
+
+    async def killed(self, server_type: str, path: str = "/leaves/") -> None:
+        program, port = await self.served(server_type)
+        mark = Path(self.mktemp()).absolute()
+        self.addCleanup(mark.touch)
+        busy, idle = await connect(port), await connect(port)
+        await busy.send(request("GET", "/pid/"))
+        child = (await idle.send(request("GET", f"{path}?path={mark}"))).json["pid"]
+        program.signal("KILL")
+        for connection in (busy, idle):
+            await connection.closed.addTimeout(10, reactor)
+        while program.processes() != [child]:
+            await deferLater(reactor, 0.02)
+        with socket.socket() as again:
+            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            again.bind(("127.0.0.1", port))
+            again.listen()
+        mark.touch()
+        while program.processes():
+            await deferLater(reactor, 0.02)
+
+    async def test_port_is_free_after_kill(self) -> None:
+        """When the server is killed, its port is free and its clients notice, though a child lives on."""
+        await self.killed("threaded")
+
+    async def test_port_is_free_after_kill_on_reactor(self) -> None:
+        """The same if a function on the reactor has forked the child."""
+        await self.killed("threaded", "/leaves_on_reactor/")
+
+    async def test_port_is_free_after_kill_with_workers(self) -> None:
+        """The same with worker processes."""
+        await self.killed("forked")
+
+    async def test_own_sockets_are_inherited(self) -> None:
+        """What the function itself has opened is inherited."""
+        await self.answers("/inherits/", {"said": "said"})
+
+    async def test_child_survives_the_stop(self) -> None:
+        """A child that a function leaves does not keep the server from stopping, and is not killed."""
+        program, port = await self.served("forked")
+        mark = Path(self.mktemp()).absolute()
+        self.addCleanup(mark.touch)
+        child = (await fetch(port, f"/leaves/?path={mark}")).json["pid"]
+        self.assertTrue(os.path.exists(f"/proc/{child}"))
+        mark.touch()
+        await self.ended(program)

@@ -1,0 +1,130 @@
+"""Tests of every executor alike: one table of cases over each."""
+
+from __future__ import annotations
+
+import sys
+from io import StringIO
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, gatherResults
+from zope.interface.verify import verifyObject
+
+from tests.support import cases
+from tests.support.executing import APPLICATION, ExecutorTestCase, get, said
+from twisted_appserver import IExecutor, InlineExecutor, ProcessExecutor, Reply, ThreadExecutor
+from twisted_appserver.dispatch.dispatcher import Dispatcher
+
+
+class TableTests(ExecutorTestCase):
+    """Every executor answers the same calls in the same way."""
+
+    def compare(self, case: cases.Case, reply: Reply) -> None:
+        """The reply is what the case says; an error is a problem document without a traceback."""
+        message = f"{reply.status} {reply.body[:200]!r}"
+        self.assertEqual(reply.status, case.status, message)
+        for member, value in case.answer.items():
+            if member == "detail":
+                self.assertIn(value, said(reply)["detail"], message)
+            else:
+                self.assertEqual(said(reply)[member], value, message)
+        for name, value in case.headers_sent.items():
+            found = ", ".join(text for key, text in reply.headers if key == name)
+            self.assertEqual(found or None, value, f"{name} {message}")
+        if case.status >= 400:
+            self.assertEqual(dict(reply.headers)["content-type"], "application/problem+json")
+            self.assertTrue(said(reply)["instance"])
+            self.assertNotIn("Traceback", reply.body.decode())
+
+    async def check(self, name: str, executor: IExecutor, dispatcher: Dispatcher) -> None:
+        """All cases, one after another, so that each is the next call after the one before."""
+        verifyObject(IExecutor, executor)
+        if name != "processes":  # these print to the standard streams of this process
+            self.patch(sys, "stdout", StringIO())
+            self.patch(sys, "stderr", StringIO())
+        submitted = 0
+        wrong: list[str] = []
+        for case in (case for case in cases.CASES if name in case.where):
+            try:
+                self.compare(case, await dispatcher.dispatch(case.call()))
+            except (self.failureException, CancelledError) as error:
+                wrong.append(f"{case.path}: {error!r}")
+            submitted += dispatcher.router.match("GET", case.path)[0].executor != "inline"
+        self.assertEqual(wrong, [], "\n".join(wrong))
+        everywhere = dispatcher.executors["inline"], executor
+        self.assertEqual([(each.pending, each.running) for each in everywhere], [(0, 0)] * 2)
+        if name != "inline":
+            self.assertEqual(executor.completed + executor.failed, submitted)
+            self.assertGreater(executor.completed, 10)
+            self.assertGreater(executor.failed, 10)
+
+    async def test_inline(self) -> None:
+        """InlineExecutor answers the table."""
+        executor = InlineExecutor()
+        await executor.start()
+        await self.check("inline", executor, self.dispatcher(executor, "inline"))
+        await executor.stop()
+
+    async def test_threads(self) -> None:
+        """ThreadExecutor answers the table."""
+        await self.check("threads", *await self.threads(2))
+
+    async def test_processes(self) -> None:
+        """ProcessExecutor answers the table, with the same workers from beginning to end."""
+        executor, dispatcher = await self.processes(1)
+        before = executor.pids
+        await self.check("processes", executor, dispatcher)
+        self.assertEqual(executor.pids, before)
+
+    async def test_bodies(self) -> None:
+        """Replies with bodies that are no JSON arrive as they were made, from both kinds of place."""
+        for _, dispatcher in (await self.threads(1), await self.processes(1)):
+            reply = await dispatcher.dispatch(get("/returns/text/"))
+            self.assertEqual((reply.status, reply.body), (202, "plain ä".encode()))
+            self.assertEqual(dict(reply.headers)["content-type"], "text/plain; charset=utf-8")
+            reply = await dispatcher.dispatch(get("/returns/bytes/"))
+            self.assertEqual(reply.body, bytes(range(256)))
+            reply = await dispatcher.dispatch(get("/returns/nothing/"))
+            self.assertEqual((reply.status, reply.body), (204, b""))
+            reply = await dispatcher.dispatch(get("/returns/reply/"))
+            self.assertEqual(dict(reply.headers)["x-made"], "yes")
+            reply = await dispatcher.dispatch(get("/raises_http/"))
+            self.assertEqual(dict(reply.headers)["x-pot"], "tea")
+
+    async def test_fault_is_logged(self) -> None:
+        """A fault is logged with its traceback, under the id that the client gets."""
+        for _, dispatcher in (await self.threads(1), await self.processes(1)):
+            lines = self.logged()
+            reply = await dispatcher.dispatch(get("/raises/"))
+            (line,) = [line for line in lines if "said by the function" in line]
+            self.assertIn(said(reply)["instance"], line)
+            self.assertIn("Traceback", line)
+
+    async def test_bad_header_is_logged(self) -> None:
+        """The log names the function, the header and the value that cannot be sent."""
+        for _, dispatcher in (await self.threads(1), await self.processes(1)):
+            lines = self.logged()
+            for path, function in (
+                ("/returns/none_header/", "returns"),
+                ("/raises_none_header/", "raises_none_"),
+            ):
+                reply = await dispatcher.dispatch(get(path))
+                (line,) = [line for line in lines if said(reply)["instance"] in line]
+                for text in (function, "'x-none'", "None"):
+                    self.assertIn(text, line.lower() if text == "'x-none'" else line)
+
+    async def test_stopped(self) -> None:
+        """After stop() nothing runs or waits; stopping again, or before the start, does no harm."""
+        for executor in (ThreadExecutor(reactor, 1), ProcessExecutor(reactor, APPLICATION, 1)):
+            await executor.stop()
+            await executor.start()
+            await gatherResults([executor.stop(), executor.stop()])
+            self.assertEqual((executor.pending, executor.running), (0, 0))
+
+    async def test_after_stop(self) -> None:
+        """Who calls a stopped executor, as one may whose resource is mounted elsewhere, is told so."""
+        inline = InlineExecutor()
+        made = [(inline, self.dispatcher(inline, "inline")), await self.threads(1), await self.processes(1)]
+        for executor, dispatcher in made:
+            self.assertEqual((await dispatcher.dispatch(get("/returns/text/"))).status, 202)
+            await executor.stop()
+            self.assertEqual((await dispatcher.dispatch(get("/returns/text/"))).status, 503)

@@ -1,0 +1,336 @@
+"""Tests of what L{ProcessExecutor} promises beyond the common table: real workers, and their deaths."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import tempfile
+import time
+from typing import Any
+from unittest.mock import patch
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import cases, tampering
+from tests.support.executing import APPLICATION, ExecutorTestCase, get, said
+from twisted_appserver import Call, ConfigurationError, ProcessExecutor, Reply, Router
+from twisted_appserver.dispatch.dispatcher import Dispatcher
+from twisted_appserver.executors.processes.frames import Replies
+from twisted_appserver.executors.processes.frames import encode as frame
+from twisted_appserver.executors.processes.progress import Progress
+
+
+class ProcessTests(ExecutorTestCase):
+    async def whole(self, executor: ProcessExecutor) -> None:
+        """Wait until the pool has all its workers."""
+        await self.until(lambda: len(executor.pids) == executor.size)
+
+    async def test_at_the_same_time(self) -> None:
+        """Four calls run at the same time in four workers, each in a process of its own."""
+        executor, dispatcher = await self.processes(4)
+        place = self.mktemp()
+        os.mkdir(place)
+        calls = [get("/meets/", place=os.path.abspath(place), count=4) for _ in range(4)]
+        replies = await gatherResults([dispatcher.dispatch(call) for call in calls])
+        self.assertEqual({said(reply)["pid"] for reply in replies}, set(executor.pids))
+
+    async def test_fast_beside_slow(self) -> None:
+        """While one worker is held, calls go through the other; none waits behind the held one."""
+        executor, dispatcher = await self.processes(2)
+        path = os.path.abspath(self.mktemp())
+        held = dispatcher.dispatch(get("/holds/", path=path))
+        holder = await self.holder(path)
+        replies = await gatherResults([dispatcher.dispatch(get("/pid/")) for _ in range(20)])
+        self.assertEqual({said(reply)["pid"] for reply in replies}, set(executor.pids) - {holder})
+        self.assertEqual((executor.running, executor.pending, executor.completed), (1, 0, 20))
+        os.remove(path)
+        self.assertEqual(said(await held), {"pid": holder})
+
+    async def test_deaths(self) -> None:
+        """A function that takes its process along is answered 502 that says how; the next call works."""
+        executor, dispatcher = await self.processes(1)
+        for path, how in (
+            ("/segfaults/", "SIGSEGV"),
+            ("/dies/exit/", "status 3"),
+            ("/dies/SIGKILL/", "SIGKILL"),
+            ("/dies/SIGABRT/", "SIGABRT"),
+        ):
+            (before,) = executor.pids
+            reply = await dispatcher.dispatch(get(path))
+            self.assertEqual(reply.status, 502, path)
+            self.assertIn(how, said(reply)["detail"])
+            after = said(await dispatcher.dispatch(get("/pid/")))["pid"]
+            self.assertNotEqual(after, before)
+
+    async def test_forks(self) -> None:
+        """A function's child does not go on as a worker, however it ends; what it printed is seen."""
+        _, dispatcher = await self.processes(1)
+        lines = self.logged()
+        for how, status in (("returns", 0), ("raises", 1), ("exits", 1), ("status", 7)):
+            reply = await dispatcher.dispatch(get(f"/parts/{how}/"))
+            self.assertEqual(said(reply), {"status": status}, how)
+        await self.until(lambda: sum("said by the child" in line for line in lines) == 4)
+        self.assertTrue(any("said by the function" in line for line in lines), lines)
+
+    async def test_unasked(self) -> None:
+        """A worker that answers what it was not asked is replaced."""
+        executor, dispatcher = await self.processes(1)
+        lines, (pid,) = self.logged(), executor.pids
+        executor.crew.workers[0].outReceived(frame(Replies([Reply(b"{}")], [0.0])))
+        self.assertNotEqual(said(await dispatcher.dispatch(get("/pid/"))), {"pid": pid})
+        self.assertTrue(any("was not asked" in line for line in lines), lines)
+
+    async def test_killed_from_outside(self) -> None:
+        """After kill -9 in the middle of a call, it gets 502 within a second, and all others succeed."""
+        executor, dispatcher = await self.processes(2)
+        path = os.path.abspath(self.mktemp())
+        held = dispatcher.dispatch(get("/holds/", path=path))
+        holder = await self.holder(path)
+        others = [dispatcher.dispatch(get("/echo/", a=n)) for n in range(100)]
+        started = time.monotonic()
+        os.kill(holder, signal.SIGKILL)
+        reply = await held
+        self.assertLess(time.monotonic() - started, 1)
+        self.assertEqual(reply.status, 502)
+        self.assertIn("SIGKILL", said(reply)["detail"])
+        replies = await gatherResults(others)
+        self.assertEqual([said(reply) for reply in replies], [{"a": str(n)} for n in range(100)])
+        await self.whole(executor)
+        self.assertNotIn(holder, executor.pids)
+        self.assertEqual((executor.running, executor.pending, executor.failed), (0, 0, 1))
+
+    async def test_idle_worker_killed(self) -> None:
+        """When an idle worker dies, no call fails, also one given to it before its death was noticed."""
+        executor, dispatcher = await self.processes(2)
+        for pid in executor.pids:
+            os.kill(pid, signal.SIGKILL)
+        replies = await gatherResults([dispatcher.dispatch(get("/echo/", a=n)) for n in range(10)])
+        self.assertEqual([reply.status for reply in replies], [200] * 10)
+        await self.whole(executor)
+
+    async def test_interrupts_do_not_end_it(self) -> None:
+        """A signal to the whole group (Ctrl-C, SIGTERM) cuts no call short: the server decides."""
+        _, dispatcher = await self.processes(1)
+        path = os.path.abspath(self.mktemp())
+        held = dispatcher.dispatch(get("/holds/", path=path))
+        holder = await self.holder(path)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(holder, number)
+        os.remove(path)
+        self.assertEqual(said(await held), {"pid": holder})
+
+    async def test_output(self) -> None:
+        """What a function prints or writes to descriptor 1 is logged with the worker's pid, line by line."""
+        executor, dispatcher = await self.processes(1)
+        lines = self.logged()
+        (pid,) = executor.pids
+        await dispatcher.dispatch(get("/prints/", text="one%0Atwo%0A"))
+        await dispatcher.dispatch(get("/writes/"))
+        await self.until(lambda: any("of a child" in line for line in lines))
+        for text in ("one", "two", "to descriptor 1", "of a child"):
+            (line,) = [line for line in lines if text in line]
+            self.assertTrue(line.startswith(f"[{pid}] "), line)
+
+    async def test_output_without_newline(self) -> None:
+        """What is printed without a newline is logged as well, before long."""
+        executor, dispatcher = await self.processes(1)
+        lines = self.logged()
+        await dispatcher.dispatch(get("/prints/", text="unfinished"))
+        await self.until(lambda: any(f"[{executor.pids[0]}] unfinished" in line for line in lines))
+
+    async def test_closed_output(self) -> None:
+        """A function that closes sys.stdout harms itself only."""
+        _, dispatcher = await self.processes(1)
+        reply = await dispatcher.dispatch(get("/closes_stdout/"))
+        self.assertEqual(said(reply), {"closed": True})
+        self.assertEqual((await dispatcher.dispatch(get("/pid/"))).status, 200)
+
+    async def test_time_limit(self) -> None:
+        """A call that takes too long is answered 504; its worker is killed and replaced."""
+        executor, dispatcher = await self.processes(1)
+        path = os.path.abspath(self.mktemp())
+        hurried = dispatcher.dispatch(get("/hurried/", path=path))
+        holder = await self.holder(path)
+        waiting = dispatcher.dispatch(get("/pid/"))
+        self.assertEqual((await hurried).status, 504)
+        self.assertNotEqual(said(await waiting)["pid"], holder)
+        self.assertEqual((executor.running, executor.pending), (0, 0))
+
+    async def test_cancel_pending(self) -> None:
+        """A call that is cancelled before it began is never performed."""
+        executor, dispatcher = await self.processes(1)
+        path, never = os.path.abspath(self.mktemp()), os.path.abspath(self.mktemp())
+        held = dispatcher.dispatch(get("/holds/", path=path))
+        await self.holder(path)
+        waiting = dispatcher.dispatch(get("/holds/", path=never))
+        last = dispatcher.dispatch(get("/pid/"))
+        self.assertEqual((executor.running, executor.pending), (1, 2))
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual((executor.running, executor.pending), (1, 1))
+        os.remove(path)
+        await gatherResults([held, last])
+        self.assertFalse(os.path.exists(never))
+
+    async def test_cancel_running(self) -> None:
+        """A call that is cancelled while it runs is abandoned; its worker is not killed, and works on."""
+        executor, dispatcher = await self.processes(1)
+        path = os.path.abspath(self.mktemp())
+        held = dispatcher.dispatch(get("/holds/", path=path))
+        holder = await self.holder(path)
+        held.cancel()
+        self.failureResultOf(held, CancelledError)
+        self.assertEqual(executor.running, 1)
+        waiting = dispatcher.dispatch(get("/pid/"))
+        os.remove(path)
+        self.assertEqual(said(await waiting), {"pid": holder})
+        self.assertEqual((executor.running, executor.pending), (0, 0))
+
+    async def test_stop(self) -> None:
+        """stop() gives up what runs and waits, both with 503, and fires when no process is left."""
+        executor, dispatcher = await self.processes(2)
+        path, pids = os.path.abspath(self.mktemp()), executor.pids
+        calls = [dispatcher.dispatch(get("/holds/", path=path))]
+        await self.holder(path)
+        calls += [dispatcher.dispatch(get("/holds/", path=path + str(n))) for n in range(2)]
+        stopped = executor.stop()
+        await stopped
+        self.assertEqual([reply.status for reply in await gatherResults(calls)], [503] * 3)
+        for pid in pids:
+            self.assertRaises(ProcessLookupError, os.kill, pid, 0)
+        self.assertEqual((executor.running, executor.pending), (0, 0))
+        late = await dispatcher.dispatch(get("/pid/"))  # as what is pipelined behind a call given up
+        self.assertEqual((late.status, executor.pending), (503, 0))
+
+    async def test_stop_while_starting(self) -> None:
+        """A pool that is stopped while it starts leaves no process, and its start fails or has ended."""
+        executor = ProcessExecutor(reactor, APPLICATION, 2)
+        started: list[Any] = []
+        executor.start().addBoth(started.append)
+        await executor.stop()
+        self.assertEqual(len(started), 1)
+
+    async def test_again(self) -> None:
+        """A pool that was stopped can be started again."""
+        executor, dispatcher = await self.processes(1)
+        await executor.stop()
+        await executor.start()
+        self.assertEqual((await dispatcher.dispatch(get("/pid/"))).status, 200)
+
+
+class StartTests(ExecutorTestCase):
+    """start() says why there can be no workers."""
+
+    def module(self, text: str) -> str:
+        path = os.path.abspath(self.mktemp()) + ".py"
+        with open(path, "w") as made:
+            made.write(text)
+        return path
+
+    async def fails(self, text: str, *said: str) -> None:
+        executor = ProcessExecutor(reactor, self.module(text), 1, Router([("/x/", cases.pid)]))
+        self.addCleanup(executor.stop)
+        failure = await self.assertFailure(executor.start(), ConfigurationError)
+        for words in said:
+            self.assertIn(words, str(failure))
+        self.assertNotIn("\n", str(failure))
+
+    async def test_import_fails(self) -> None:
+        """An application that cannot be imported there."""
+        await self.fails("import no_such_module", "no_such_module")
+
+    async def test_exits(self) -> None:
+        """An application that ends its process when imported."""
+        await self.fails("import os; os._exit(7)", "7")
+        await self.fails("import sys; sys.exit('why')", "why")
+
+    async def test_differs(self) -> None:
+        """An application whose table is another one there."""
+        await self.fails("url_patterns = ()", "url_patterns", "reload")
+        await self.fails(
+            "from tests.support.cases import pid\nurl_patterns = ((r'/y/', pid),)", "url_patterns"
+        )
+
+    async def test_no_table(self) -> None:
+        """A module without a table."""
+        await self.fails("", "url_patterns")
+
+
+class ProgressTests(SynchronousTestCase):
+    def test_no_space(self) -> None:
+        """Where there is no space for it, nothing of it is left."""
+        folder = os.path.abspath(self.mktemp())
+        os.mkdir(folder)
+        self.patch(tempfile, "tempdir", folder)
+        with patch("os.write", side_effect=OSError(errno.ENOSPC, "no space")):
+            self.assertRaises(OSError, Progress)
+        self.assertEqual(os.listdir(folder), [])
+        made = os.open(os.devnull, os.O_RDONLY)
+        os.close(made)
+        with patch("os.write", side_effect=OSError(errno.ENOSPC, "no space")):
+            self.assertRaises(OSError, Progress)
+        again = os.open(os.devnull, os.O_RDONLY)
+        os.close(again)
+        self.assertEqual(again, made)  # the lowest that is free
+
+
+class TamperingTests(ExecutorTestCase):
+    """Functions run in the workers, so what these send is checked before it is believed."""
+
+    async def start(self) -> tuple[ProcessExecutor, Dispatcher]:
+        executor = ProcessExecutor(reactor, "tests.support.tampering", 1)
+        self.addCleanup(executor.stop)
+        await executor.start()
+        return executor, self.dispatcher(executor, "processes")
+
+    async def refused(self, dispatcher: Dispatcher, call: Call) -> None:
+        """The call is answered 502, since its worker is killed, and the log says why."""
+        lines = self.logged()
+        reply = await dispatcher.dispatch(call)
+        self.assertEqual(reply.status, 502, reply)
+        await self.until(lambda: any("killed by SIGKILL: it " in line for line in lines))
+
+    async def test_replies(self) -> None:
+        """A reply that would break the connection is not sent, whatever is wrong with it."""
+        executor, dispatcher = await self.start()
+        for kind in tampering.REPLIES:
+            self.assertEqual((await dispatcher.dispatch(get("/tampers/", kind=kind))).status, 200, kind)
+            await self.refused(dispatcher, get("/tampers/", kind=kind))
+            await self.until(lambda: executor.pids)
+
+    async def test_frames(self) -> None:
+        """Frames that are too long, malformed or out of order are refused."""
+        executor, dispatcher = await self.start()
+        for kind in ("length", "noise", "end", "durations", "negative", "again"):
+            lines = self.logged()
+            await dispatcher.dispatch(get("/writes/", kind=kind))
+            await self.until(lambda lines=lines: any("killed by SIGKILL: it " in line for line in lines))
+            await self.until(lambda: executor.pids)
+        self.assertEqual((await dispatcher.dispatch(get("/long/", size=1))).status, 200)
+
+    async def test_parts(self) -> None:
+        """A part without data is left out: as a chunk it would end the body."""
+        _, dispatcher = await self.start()
+        reply = await dispatcher.dispatch(get("/empty_part/", n=3))
+        parts: list[bytes] = []
+        ended: Deferred[str] = Deferred()
+        reply.body.begin(parts.append, ended.callback)
+        self.assertEqual(await ended, "")
+        self.assertEqual(parts, [b'{"n":%d}\n' % number for number in range(3)])
+
+    async def test_long(self) -> None:
+        """A result that is too long for a frame is a fault of the function; its worker goes on."""
+        executor, dispatcher = await self.start()
+        before = executor.pids
+        reply = await dispatcher.dispatch(get("/long/", size=2000))
+        self.assertEqual(reply.status, 500)
+        self.assertIn("cannot be sent at once", reply.traceback)
+        reply = await dispatcher.dispatch(get("/long_part/", size=2000))
+        ended: Deferred[str] = Deferred()
+        reply.body.begin(lambda data: None, ended.callback)
+        self.assertIn("cannot be sent at once", await ended)
+        self.assertEqual((await dispatcher.dispatch(get("/long/", size=1))).status, 200)
+        self.assertEqual(executor.pids, before)

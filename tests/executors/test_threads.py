@@ -1,0 +1,249 @@
+"""Tests of what L{ThreadExecutor} promises beyond the common table."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, gatherResults
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.support.executing import ExecutorTestCase, get, said
+from twisted_appserver import Route, ThreadExecutor
+from twisted_appserver.dispatch.dispatcher import Dispatcher
+from twisted_appserver.executors import threads
+from twisted_appserver.executors.wakeup import Bell
+
+
+class Gate:
+    """Functions that wait for each other, or until they are let go."""
+
+    def __init__(self, meeting: int = 1) -> None:
+        self.barrier = threading.Barrier(meeting)
+        self.open = threading.Event()
+        self.begun: list[str] = []  # in the order in which functions began
+        self.patterns = (
+            (r"/meet/", self.meet),
+            (r"/hold/(?P<name>)/", self.hold),
+            Route(r"/hurried/(?P<name>)/", self.hold, timeout=0.05),
+            (r"/fast/(?P<name>)/", self.fast),
+        )
+
+    def meet(self) -> dict[str, Any]:
+        return {"place": self.barrier.wait(10)}
+
+    def hold(self, name: str) -> dict[str, Any]:
+        self.begun.append(name)
+        return {"let_go": self.open.wait(20)}
+
+    def fast(self, name: str) -> dict[str, Any]:
+        self.begun.append(name)
+        return {"name": name}
+
+
+class ThreadTests(ExecutorTestCase):
+    timeout = 20
+
+    async def gate(self, size: int, meeting: int = 1) -> tuple[Gate, ThreadExecutor, Dispatcher]:
+        gate = Gate(meeting)
+        executor, dispatcher = await self.threads(size, patterns=gate.patterns)
+        self.addCleanup(gate.open.set)
+        return gate, executor, dispatcher
+
+    async def test_at_the_same_time(self) -> None:
+        """Ten calls run at the same time in ten threads, again and again."""
+        _, executor, dispatcher = await self.gate(10, meeting=10)
+        for _ in range(20):
+            replies = await gatherResults([dispatcher.dispatch(get("/meet/")) for _ in range(10)])
+            self.assertEqual(sorted(said(reply)["place"] for reply in replies), list(range(10)))
+        self.assertEqual(executor.completed, 200)
+
+    async def test_one_by_one(self) -> None:
+        """Calls that arrive in turns of the reactor of their own run at the same time as well."""
+        gate, executor, dispatcher = await self.gate(3)
+        held = []
+        for name in "abc":
+            held.append(dispatcher.dispatch(get(f"/hold/{name}/")))
+            await self.until(lambda name=name: name in gate.begun)
+        self.assertEqual((executor.running, executor.pending), (3, 0))
+        gate.open.set()
+        await gatherResults(held)
+
+    async def test_fast_beside_slow(self) -> None:
+        """While nine of ten threads are held, calls go through the tenth; none waits behind a held one."""
+        gate, executor, dispatcher = await self.gate(10)
+        held = [dispatcher.dispatch(get(f"/hold/{n}/")) for n in range(9)]
+        fast = [dispatcher.dispatch(get(f"/fast/x{n}/")) for n in range(100)]
+        self.assertEqual([said(reply)["name"] for reply in await gatherResults(fast)][-1], "x99")
+        self.assertEqual((executor.running, executor.pending, executor.completed), (9, 0, 100))
+        gate.open.set()
+        await gatherResults(held)
+        self.assertEqual((executor.running, executor.pending, executor.completed), (0, 0, 109))
+
+    async def test_slow_after_all(self) -> None:
+        """A function that was quick before is not waited for long; what is behind it gets another thread."""
+        gate, executor, dispatcher = await self.gate(2)
+        gate.open.set()
+        await dispatcher.dispatch(get("/hold/quick/"))
+        await self.until(lambda: len(executor._parked) == 1)  # so that the reactor will wait for it
+        gate.open.clear()
+        held, fast = (dispatcher.dispatch(get(path)) for path in ("/hold/slow/", "/fast/x/"))
+        self.assertEqual(said(await fast), {"name": "x"})
+        self.assertEqual((held.called, executor.running), (False, 1))
+        gate.open.set()
+        await held
+
+    async def test_no_descriptors(self) -> None:
+        """Where none are left for a thread to wait at, it ends when it has done all, and others come."""
+
+        def none_left(_: float) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(threads, "Bell", none_left)
+        _, executor, dispatcher = await self.gate(2)
+        for size in (1, 20, 1):
+            replies = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(size)]
+            names = [said(reply)["name"] for reply in await gatherResults(replies)]
+            self.assertEqual(names, [str(n) for n in range(size)])
+            await self.until(lambda: executor._threads == 0)
+        self.assertEqual(executor.completed, 22)
+
+    async def test_leaving(self) -> None:
+        """A thread that had nothing to do for a while goes back to its pool, and closes its descriptors."""
+        bells: list[Bell] = []
+
+        def made(patience: float) -> Bell:
+            bells.append(Bell(patience))
+            return bells[-1]
+
+        self.patch(threads, "Bell", made)
+        gate, executor, dispatcher = await self.gate(3)
+        held = [dispatcher.dispatch(get(f"/hold/{n}/")) for n in range(3)]
+        await self.until(lambda: len(gate.begun) == 3)
+        gate.open.set()
+        await gatherResults(held)
+        await self.until(lambda: executor._threads == 0 and executor._parked == [])
+        await self.until(lambda: [bell._sound.fileno() for bell in bells] == [-1] * 3)
+        self.assertEqual((await dispatcher.dispatch(get("/fast/x/"))).status, 200)
+
+    async def test_batches(self) -> None:
+        """Replies that the reactor waited for are handed out like others, each once."""
+        gate, executor, dispatcher = await self.gate(3)
+        for size in (1, 2, 50, 1, 200):
+            replies = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(size)]
+            names = [said(reply)["name"] for reply in await gatherResults(replies)]
+            self.assertEqual(names, [str(n) for n in range(size)])
+        self.assertEqual((executor.completed, executor.pending, len(gate.begun)), (254, 0, 254))
+
+    async def test_reactor_pool(self) -> None:
+        """While every thread is held, those that the reactor's pool had before are there for others."""
+        pool, gate = reactor.getThreadPool(), Gate()  # type: ignore[attr-defined]
+        self.addCleanup(gate.open.set)
+        before = pool.max
+        for size in (None, 3):
+            executor = ThreadExecutor(reactor, size)
+            self.addCleanup(executor.stop)
+            await executor.start()
+            self.assertEqual((executor.size, pool.max), (size or before, before + (size or before)))
+            dispatcher = self.dispatcher(executor, "threads", gate.patterns)
+            held = [dispatcher.dispatch(get(f"/hold/{n}/")) for n in range(executor.size)]
+            await self.until(lambda executor=executor: executor.running == executor.size)
+            self.assertEqual(await deferToThread(lambda: "done").addTimeout(5, reactor), "done")
+            gate.open.set()
+            await gatherResults(held)
+            gate.open.clear()
+            await executor.stop()
+            self.assertEqual(pool.max, before)
+
+    async def test_order(self) -> None:
+        """Calls begin in the order in which they were submitted."""
+        gate, executor, dispatcher = await self.gate(1)
+        first = dispatcher.dispatch(get("/hold/first/"))
+        rest = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(50)]
+        await self.until(lambda: gate.begun)
+        self.assertEqual((executor.running, executor.pending), (1, 50))
+        gate.open.set()
+        await gatherResults([first, *rest])
+        self.assertEqual(gate.begun, ["first", *map(str, range(50))])
+
+    async def test_cancel_pending(self) -> None:
+        """A call that is cancelled before it began is never performed."""
+        gate, executor, dispatcher = await self.gate(1)
+        held = dispatcher.dispatch(get("/hold/first/"))
+        await self.until(lambda: gate.begun)
+        waiting = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(3)]
+        waiting[1].cancel()
+        self.failureResultOf(waiting[1], CancelledError)
+        self.assertEqual((executor.running, executor.pending), (1, 2))
+        gate.open.set()
+        await gatherResults([held, waiting[0], waiting[2]])
+        self.assertEqual(gate.begun, ["first", "0", "2"])
+        self.assertEqual(dispatcher.in_flight, 0)
+
+    async def test_cancel_running(self) -> None:
+        """A call that is cancelled while it runs is abandoned; its thread counts as busy until it ends."""
+        gate, executor, dispatcher = await self.gate(1)
+        held = dispatcher.dispatch(get("/hold/first/"))
+        await self.until(lambda: gate.begun)
+        held.cancel()
+        self.failureResultOf(held, CancelledError)
+        self.assertEqual(executor.running, 1)
+        waiting = dispatcher.dispatch(get("/fast/next/"))
+        gate.open.set()
+        await waiting
+        self.assertEqual((executor.running, executor.pending), (0, 0))
+
+    async def test_time_limit(self) -> None:
+        """A call that takes too long is answered 504, running or waiting; the thread is counted as busy."""
+        gate, executor, dispatcher = await self.gate(1)
+        calls = [dispatcher.dispatch(get(f"/hurried/{name}/")) for name in "ab"]
+        replies = await gatherResults(calls)
+        self.assertEqual([reply.status for reply in replies], [504, 504])
+        self.assertEqual((executor.running, executor.pending, gate.begun), (1, 0, ["a"]))
+        gate.open.set()
+        await self.until(lambda: not executor.running)
+
+    async def test_reply_fails_alone(self) -> None:
+        """Where somebody who awaits a reply raises, the other replies of the batch are handed out."""
+        _, _, dispatcher = await self.gate(4)
+        replies = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(20)]
+        replies[3].addCallback(lambda _: 1 / 0)
+        await gatherResults(replies[:3] + replies[4:])
+        self.failureResultOf(replies[3], ZeroDivisionError)
+
+    async def test_stop(self) -> None:
+        """stop() gives up what runs and waits: both fail with 503; what waits never begins."""
+        gate, executor, dispatcher = await self.gate(1)
+        held, waiting = (dispatcher.dispatch(get(f"/hold/{name}/")) for name in ("first", "second"))
+        await self.until(lambda: gate.begun)
+        stopped = executor.stop()
+        self.assertEqual([(await held).status, (await waiting).status], [503, 503])
+        gate.open.set()
+        await stopped
+        await self.until(lambda: not executor.running)
+        self.assertEqual((executor.pending, gate.begun), (0, ["first"]))
+
+
+class BellTests(TestCase):
+    def test_before(self) -> None:
+        """One that was rung before it is listened to is heard, once."""
+        bell = Bell(0.01)
+        self.addCleanup(bell.close)
+        self.assertFalse(bell.heard())
+        bell.ring()
+        self.assertEqual((bell.heard(), bell.heard()), (True, False))
+
+    def test_meanwhile(self) -> None:
+        """One that is rung while it is listened to is heard at once."""
+        bell = Bell(20.0)
+        self.addCleanup(bell.close)
+        listener = threading.Thread(target=bell.heard, daemon=True)
+        listener.start()
+        listener.join(0.01)
+        self.assertTrue(listener.is_alive())
+        bell.ring()
+        listener.join(10)
+        self.assertFalse(listener.is_alive())

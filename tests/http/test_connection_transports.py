@@ -1,0 +1,131 @@
+"""The table of requests over every transport, under our channel and under twisted.web's."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from twisted.internet import reactor
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    UNIXClientEndpoint,
+    connectProtocol,
+    serverFromString,
+    wrapClientTLS,
+)
+from twisted.internet.ssl import Certificate, optionsForClientTLS
+from twisted.trial.unittest import TestCase
+
+from tests.http.test_resource import resource
+from tests.support import http_cases
+from tests.support.wire import Answer, Connection, request
+from twisted_appserver.http.site import AppSite
+from twisted_appserver.settings import CHANNELS, Settings
+
+LARGE = b'{"a":"' + b"x" * 90_000 + b'"}'
+
+
+def over_tls(path: str) -> tuple[str, Callable[[Any], Any]]:
+    """A server's endpoint, whose certificate is written to C{path}, and what wraps a client's of TCP."""
+    pem = certificate()
+    with open(path, "wb") as file:
+        file.write(pem)
+    options = optionsForClientTLS("localhost", Certificate.loadPEM(pem))
+    place = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
+    return place, lambda endpoint: wrapClientTLS(options, endpoint)
+
+
+def certificate() -> bytes:
+    """A key and a certificate for localhost that it signed itself, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private + made.public_bytes(serialization.Encoding.PEM)
+
+
+def told(answer: Answer) -> tuple[Any, ...]:
+    """What the client is told, but for what names this very request."""
+    body: Any = answer.body
+    length = answer.headers.get("content-length", "0")
+    if answer.headers.get("content-type") == http_cases.PROBLEM and body:
+        length = str(int(length) - len(answer.json["instance"]))  # the ids grow with their number
+        body = {**answer.json, "instance": ""}
+    return answer.status, body, answer.headers.get("content-type"), length
+
+
+class TransportTests(TestCase):
+    """TCP, TLS and a unix socket, twice each."""
+
+    timeout = 60
+
+    async def serve(self, description: str, channel: str) -> Any:
+        settings = Settings(channel=channel, max_body=http_cases.MAX_BODY)
+        site = AppSite(resource(), reactor, settings)
+        port = await serverFromString(reactor, description).listen(site)
+        self.addCleanup(port.stopListening)
+        return port
+
+    def tcp(self, port: Any) -> Any:
+        return TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port, timeout=10)
+
+    async def conversation(self, endpoint: Any) -> list[tuple[str, Any]]:
+        """Every case's name and answer, over one connection as long as the server keeps it open."""
+        connection: Connection | None = None
+        heard: list[tuple[str, Any]] = []
+        for case in http_cases.CASES:
+            if connection is None or connection.closed.called:
+                connection = await connectProtocol(endpoint, Connection())
+            answer = await connection.send(case.data)
+            differences = case.differences(answer)
+            heard.append((case.name, differences or told(answer)))
+            self.assertEqual(differences, [], case.name)
+            if answer.headers.get("connection") == "close":
+                await connection.closed
+        assert connection is not None
+        body = await connection.send(request("POST", "/echo/", LARGE, (http_cases.JSON,)))
+        self.assertEqual(body.body, LARGE)
+        await connection.close()
+        return heard
+
+    async def check(self, description: str, endpoint: Any) -> None:
+        heard = []
+        for channel in CHANNELS:
+            port = await self.serve(description, channel)
+            heard.append(await self.conversation(endpoint(port)))
+            await port.stopListening()
+        self.assertEqual(*heard)
+
+    async def test_tcp(self) -> None:
+        """Over TCP both channels give the same answers, byte for byte."""
+        await self.check("tcp:0:interface=127.0.0.1", self.tcp)
+
+    async def test_tls(self) -> None:
+        """Over TLS as well."""
+        place, wrap = over_tls(self.mktemp())
+        await self.check(place, lambda port: wrap(self.tcp(port)))
+        for warning in self.flushWarnings():  # of what Twisted 26.10 does with the newest pyOpenSSL
+            self.assertIn("Passing pyOpenSSL", warning["message"])
+
+    async def test_unix(self) -> None:
+        """Over a unix socket as well."""
+        folder = tempfile.TemporaryDirectory()  # whose path is short enough for a socket
+        self.addCleanup(folder.cleanup)
+        path = os.path.join(folder.name, "socket")
+        await self.check(f"unix:{path}", lambda _: UNIXClientEndpoint(reactor, path, timeout=10))

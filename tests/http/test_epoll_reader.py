@@ -1,0 +1,241 @@
+"""Tests of L{twisted_appserver.http.epoll_reader}: connections that are read together."""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock, deferLater
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from tests.support.wire import Connection, connect, request
+from twisted_appserver.core.routes import Route
+from twisted_appserver.http import epoll_reader as hub
+from twisted_appserver.http.epoll_reader import Hub
+from twisted_appserver.http.resource import AppResource
+from twisted_appserver.http.site import AppSite
+from twisted_appserver.settings import Settings
+
+
+class Server(Protocol):
+    """Says back what it hears; C{bad} it cannot bear."""
+
+    def connectionMade(self) -> None:
+        self.heard = b""
+        self.lost: Deferred[str] = Deferred()  # how
+        self.factory.hub.adopt(self.transport)  # type: ignore[union-attr]
+        self.factory.servers.append(self)  # type: ignore[union-attr]
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard += data
+        if b"bad" in data:
+            raise ValueError(data)
+        self.transport.write(data)  # type: ignore[union-attr]
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
+        self.lost.callback(reason.getErrorMessage())
+
+
+class HubTests(TestCase):
+    timeout = 20
+
+    def setUp(self) -> None:
+        if not hasattr(select, "epoll"):
+            self.skipTest("this system has no epoll, and the hub does nothing")
+        self.factory: Any = Factory.forProtocol(Server)
+        self.factory.hub, self.factory.servers = Hub(reactor), []
+        self.port = reactor.listenTCP(0, self.factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(self.port.stopListening)
+
+    async def pair(self) -> tuple[Connection, Server]:
+        """A client, and what it is connected with."""
+        number = len(self.factory.servers)
+        client = await connect(self.port.getHost().port)
+        await self.until(lambda: len(self.factory.servers) > number)
+        return client, self.factory.servers[number]
+
+    async def close(self, *pairs: tuple[Connection, Server]) -> None:
+        for client, server in pairs:
+            await client.close()
+            await server.lost
+
+    async def until(self, condition: Any) -> None:
+        while not condition():
+            await deferLater(reactor, 0.001, lambda: None)
+
+    def reads(self, server: Server) -> bool:
+        """Whether the hub reads for it, and the reactor does not itself."""
+        read: list[Any] = reactor.getReaders()  # type: ignore[attr-defined]
+        self.assertNotIn(server.transport, read)
+        return self.factory.hub in read
+
+    async def test_read(self) -> None:
+        """Each connection gets what was sent to it, in one turn of the reactor or in many."""
+        pairs = [await self.pair() for _ in range(5)]
+        for _ in range(3):
+            for number, (client, _) in enumerate(pairs):
+                client.transport.write(b"%d" % number * 1000)
+            await deferLater(reactor, 0, lambda: None)
+        for number, (client, server) in enumerate(pairs):
+            await self.until(lambda client=client: len(client.unread) == 3000)
+            self.assertEqual((server.heard, client.unread), (b"%d" % number * 3000,) * 2)
+            self.assertTrue(self.reads(server))
+        await self.close(*pairs)
+
+    async def test_end(self) -> None:
+        """The end of a connection is noticed; when the last is gone, nothing is left behind."""
+        pairs = [await self.pair() for _ in range(2)]
+        for client, server in pairs:
+            client.transport.loseConnection()
+            self.assertIn("closed cleanly", await server.lost)
+            await client.closed
+        self.assertNotIn(self.factory.hub, reactor.getReaders())  # type: ignore[attr-defined]
+        self.assertEqual(self.factory.hub.fileno(), -1)
+
+    async def test_reset(self) -> None:
+        """A connection that is reset ends, and takes no other along."""
+        (first, server), (second, other) = await self.pair(), await self.pair()
+        first.transport.abortConnection()
+        self.assertIn("lost in a non-clean fashion", await server.lost)
+        second.transport.write(b"still here")
+        await self.until(lambda: second.unread == b"still here")
+        await self.close((second, other))
+
+    async def test_fault(self) -> None:
+        """Where what was received cannot be handled, that connection is cut, logged, and no other is."""
+        (first, server), (second, other) = await self.pair(), await self.pair()
+        first.transport.write(b"bad")
+        second.transport.write(b"good")
+        await server.lost
+        await self.until(lambda: second.unread == b"good")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        await first.closed
+        await self.close((second, other))
+
+    async def test_pause(self) -> None:
+        """A connection that is paused is not read, while others are, until it is resumed."""
+        (first, server), (second, other) = await self.pair(), await self.pair()
+        server.transport.pauseProducing()  # type: ignore[union-attr]
+        first.transport.write(b"later")
+        second.transport.write(b"now")
+        await self.until(lambda: second.unread == b"now")
+        self.assertEqual(server.heard, b"")
+        server.transport.resumeProducing()  # type: ignore[union-attr]
+        await self.until(lambda: first.unread == b"later")
+        await self.close((first, server), (second, other))
+
+    async def test_gone_meanwhile(self) -> None:
+        """A connection that the one before it closed is not read any more."""
+        (first, server), (second, other) = await self.pair(), await self.pair()
+
+        def close_both(data: bytes) -> None:
+            for each in (server, other):
+                each.transport.abortConnection()  # type: ignore[union-attr]
+                each.transport.stopReading()  # type: ignore[union-attr]
+
+        server.dataReceived = other.dataReceived = close_both  # type: ignore[method-assign]
+        first.transport.write(b"a")
+        second.transport.write(b"b")
+        await gatherResults([server.lost, other.lost, first.closed, second.closed])
+
+    async def test_soon(self) -> None:
+        """What is to be done soon is done after all that was readable has been read, each failing alone."""
+        pairs = [await self.pair() for _ in range(3)]
+        done: list[str] = []
+
+        def first() -> None:
+            done.append("first")
+            self.factory.hub.soon(lambda: done.append("second"))
+            raise ZeroDivisionError
+
+        def read(data: bytes) -> None:
+            done.append("read")
+            self.factory.hub.soon(first)
+            self.factory.hub.soon(lambda: done.append("beside"))
+
+        for client, server in pairs:
+            server.dataReceived = read  # type: ignore[method-assign]
+            server.transport.pauseProducing()  # type: ignore[union-attr]
+            client.transport.write(b"x")
+        sockets = [server.transport.socket for _, server in pairs]  # type: ignore[union-attr]
+        await self.until(lambda: len(select.select(sockets, [], [], 0)[0]) == 3)
+        for _, server in pairs:
+            server.transport.resumeProducing()  # type: ignore[union-attr]
+        await self.until(lambda: len(done) == 12)
+        self.assertEqual(done, ["read"] * 3 + ["first", "beside"] * 3 + ["second"] * 3)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+        self.factory.hub.soon(lambda: done.append("outside"))
+        await self.until(lambda: done[-1] == "outside")
+        await self.close(*pairs)
+
+    def awake(self) -> bool:
+        """Whether the reactor is kept from sleeping."""
+        calls: list[Any] = reactor.getDelayedCalls()  # type: ignore[attr-defined]
+        return self.factory.hub._stay in [call.func for call in calls]
+
+    async def test_stay_awake(self) -> None:
+        """The reactor is kept from sleeping for a moment; after one that was in vain, not for some times."""
+        self.patch(hub, "RESTS", 2)
+        pair, kept = await self.pair(), []
+        for _ in range(5):
+            self.factory.hub.stay_awake()
+            kept.append(self.awake())
+            await self.until(lambda: not self.awake())
+        self.assertEqual(kept, [True, False, False, True, False])
+        await self.close(pair)
+
+    async def test_stay_awake_longer(self) -> None:
+        """A moment begins anew with each answer, and ends with the last connection."""
+        self.patch(hub, "MOMENT", 60.0)
+        pairs = [await self.pair() for _ in range(2)]
+        for _ in range(3):
+            self.factory.hub.stay_awake()
+            await deferLater(reactor, 0.001, lambda: None)
+            self.assertTrue(self.awake())
+        await self.close(pairs[0])
+        self.assertTrue(self.awake())
+        await self.close(pairs[1])
+        self.assertFalse(self.awake())
+        self.factory.hub.stay_awake()
+        self.assertFalse(self.awake())
+
+    async def test_all_answered(self) -> None:
+        """More is expected soon where all has been answered, and not while a call is under way."""
+        self.patch(hub, "MOMENT", 60.0)
+        slow: Deferred[dict[str, Any]] = Deferred()
+        table = ((r"/slow", lambda: slow), (r"/quick", lambda: {"a": 1}))
+        resource = AppResource(tuple(Route(*each, executor="inline") for each in table), reactor)
+        self.addCleanup(resource.dispatcher.stop)
+        site = AppSite(resource, reactor, Settings())
+        self.factory.hub = site.hub
+        port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        first, second = [await connect(port.getHost().port) for _ in range(2)]
+        waiting = first.send(request("GET", "/slow"))
+        await self.until(lambda: resource.dispatcher.in_flight == 1)
+        self.assertEqual((await second.send(request("GET", "/quick"))).status, 200)
+        self.assertFalse(self.awake())
+        slow.callback({})
+        self.assertEqual((await waiting).status, 200)
+        self.assertTrue(self.awake())
+        await first.close()
+        await second.close()
+        await self.until(lambda: site.connections == 0)
+
+    async def test_reactor_stops(self) -> None:
+        """Where the reactor lets go of all that it reads, the connections are lost."""
+        client, server = await self.pair()
+        self.factory.hub.connectionLost(Failure(ConnectionError("the end")))
+        self.assertEqual(await server.lost, "the end")
+        await client.closed
+
+    async def test_without(self) -> None:
+        """With a reactor that watches no descriptors, connections are left as they are."""
+        self.factory.hub = Hub(Clock())
+        client, server = await self.pair()
+        self.assertIn(server.transport, reactor.getReaders())  # type: ignore[attr-defined]
+        await self.close((client, server))

@@ -1,0 +1,225 @@
+"""Tests of L{AppResource}: in memory and over TCP, at the root, below a path, and inside Klein."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from klein import Klein
+from treq.testing import StubTreq
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Site
+from zope.interface.verify import verifyObject
+
+from tests.support import cases, http_cases
+from tests.support.wire import Connection, connect, fetch, read, request
+from twisted_appserver import AppResource, InlineExecutor, Router, ThreadExecutor
+from twisted_appserver.access.request_guard import Guard
+from twisted_appserver.dispatch.dispatcher import Dispatcher
+
+CASES = [case for case in http_cases.CASES if case.raw.isascii()]  # twisted.web itself refuses the others
+
+
+def resource(**executors: Any) -> AppResource:
+    """The application that L{support.http_cases} are for."""
+    dispatcher = Dispatcher(
+        Clock(), Router(cases.url_patterns), {"inline": InlineExecutor(), **executors},
+        next(iter(executors), "inline"), Guard(),
+    )  # fmt: skip
+    return AppResource(dispatcher, max_body=http_cases.MAX_BODY)
+
+
+class MemoryTests(SynchronousTestCase):
+    """No socket: bytes go into a channel of a stock Site and come out of a transport."""
+
+    def connection(self, root: IResource) -> tuple[Any, StringTransport]:
+        channel = Site(root, reactor=Clock()).buildProtocol(None)
+        transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.7", 5))
+        channel.makeConnection(transport)
+        return channel, transport
+
+    def test_cases(self) -> None:
+        """A stock Site with an AppResource at its root answers the table."""
+        wrong = []
+        for case in CASES:
+            channel, transport = self.connection(resource())
+            channel.dataReceived(case.data)
+            found = read(transport.value(), case.method)
+            differences = case.differences(found[0]) if found else [f"no answer: {transport.value()!r}"]
+            wrong += [f"{case.name}: {each}" for each in differences]
+        self.assertEqual(wrong, [], "\n".join(wrong))
+
+    def test_first_line(self) -> None:
+        """The first line has our title of the status, not that of twisted.web or of Python."""
+        for target, line in (("/by_name/?a=1", b"422 Unprocessable Content"), ("/echo/1/", b"200 OK")):
+            channel, transport = self.connection(resource())
+            channel.dataReceived(request("GET", target))
+            self.assertTrue(transport.value().startswith(b"HTTP/1.1 " + line + b"\r\n"), transport.value())
+
+    def test_resource(self) -> None:
+        """It is an IResource."""
+        verifyObject(IResource, resource())
+
+    def test_address(self) -> None:
+        """A function learns the client's address from the Call."""
+        seen: list[str] = []
+
+        async def function(call: cases.Call) -> dict[str, Any]:
+            seen.append(call.client)
+            return {}
+
+        channel, transport = self.connection(AppResource([("/x", function)], Clock(), InlineExecutor()))
+        channel.dataReceived(request("GET", "/x"))
+        self.assertIn(b"200 OK", transport.value())
+        self.assertEqual(seen, ["192.0.2.7"])
+
+    def test_client_gone(self) -> None:
+        """When the client closes the connection, the call is cancelled, and nothing is written or logged."""
+        waiting: list[Deferred[Any]] = []
+
+        def function() -> Deferred[Any]:
+            waiting.append(Deferred(lambda _: cancelled.append(True)))
+            return waiting[0]
+
+        cancelled: list[bool] = []
+        app = AppResource([("/x", function)], Clock(), InlineExecutor())
+        channel, transport = self.connection(app)
+        channel.dataReceived(request("GET", "/x"))
+        self.assertEqual((app.dispatcher.in_flight, len(waiting)), (1, 1))
+        channel.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((app.dispatcher.in_flight, cancelled), (0, [True]))
+        self.assertEqual(transport.value(), b"")
+        app.dispatcher.stop()
+
+    def test_pipelined(self) -> None:
+        """Pipelined requests are answered in order, whichever is ready first."""
+        waiting: dict[str, Deferred[Any]] = {}
+
+        def function(n: str) -> Deferred[Any]:
+            waiting[n] = Deferred()
+            return waiting[n]
+
+        app = AppResource([("/(?P<n>)", function)], Clock(), InlineExecutor())
+        channel, transport = self.connection(app)
+        channel.dataReceived(b"".join(request("GET", f"/{n}") for n in range(5)))
+        for _ in range(5):
+            for n in sorted(waiting, reverse=True):
+                waiting.pop(n).callback({"n": n})
+        data, order = transport.value(), []
+        while data:
+            answer, data = read(data)  # type: ignore[misc]
+            order.append(answer.json["n"])
+        self.assertEqual(order, list("01234"))
+        app.dispatcher.stop()
+
+
+class MountTests(SynchronousTestCase):
+    """Wherever it is mounted, patterns match what is left of the path."""
+
+    def get(self, root: IResource, url: str) -> tuple[int, Any]:
+        client = StubTreq(root)
+        response = self.successResultOf(client.get(url))
+        return response.code, self.successResultOf(response.json())
+
+    def app(self, name: str) -> AppResource:
+        async def function(**variables: Any) -> dict[str, Any]:
+            return {"app": name, **variables}
+
+        made = AppResource([(r"/(?P<a>)/", function), (r"/", function)], Clock(), InlineExecutor())
+        self.addCleanup(made.dispatcher.stop)
+        return made
+
+    def test_root(self) -> None:
+        """At the root of a Site."""
+        root = self.app("root")
+        self.assertEqual(
+            self.get(root, "http://localhost/x/?b=1"), (200, {"app": "root", "b": "1", "a": "x"})
+        )
+        self.assertEqual(self.get(root, "http://localhost/"), (200, {"app": "root"}))
+
+    def test_below(self) -> None:
+        """Two of them below paths of one Site."""
+        root, middle = Resource(), Resource()
+        root.putChild(b"one", self.app("one"))
+        root.putChild(b"deep", middle)
+        middle.putChild(b"two", self.app("two"))
+        self.assertEqual(self.get(root, "http://localhost/one/x/"), (200, {"app": "one", "a": "x"}))
+        self.assertEqual(self.get(root, "http://localhost/deep/two/y/"), (200, {"app": "two", "a": "y"}))
+        self.assertEqual(self.get(root, "http://localhost/one/")[0], 200)
+        self.assertEqual(self.get(root, "http://localhost/one/x/y/")[0], 404)
+
+    def test_klein(self) -> None:
+        """Inside a Klein application, beside its own routes."""
+        klein, app = Klein(), self.app("klein")
+
+        @klein.route("/mounted/", branch=True)
+        def mounted(request: Any) -> Any:
+            return app
+
+        @klein.route("/own/")
+        def own(request: Any) -> Any:
+            return b'{"own": true}'
+
+        root = klein.resource()
+        self.assertEqual(self.get(root, "http://localhost/mounted/x/"), (200, {"app": "klein", "a": "x"}))
+        self.assertEqual(self.get(root, "http://localhost/mounted/x/y/")[0], 404)
+        self.assertEqual(self.get(root, "http://localhost/own/"), (200, {"own": True}))
+
+
+class SocketTests(TestCase):
+    """A stock Site on a free port, functions in threads of a pool of the embedder's."""
+
+    timeout = 30
+
+    def listen(self, root: IResource) -> int:
+        port = reactor.listenTCP(0, Site(root), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        return port.getHost().port
+
+    def threads(self, size: int = 4) -> ThreadExecutor:
+        pool = ThreadPool(0, size)
+        pool.start()
+        self.addCleanup(pool.stop)
+        return ThreadExecutor(reactor, size, pool)
+
+    async def check(self, port: int) -> None:
+        """The table, over one connection as long as the server keeps it open."""
+        wrong: list[str] = []
+        connection: Connection | None = None
+        for case in CASES:
+            if connection is None or connection.closed.called:
+                connection = await connect(port)
+            try:
+                differences = case.differences(await connection.send(case.data))
+            except ConnectionError as error:
+                differences = [str(error)]
+            wrong += [f"{case.name}: {each}" for each in differences]
+        assert connection is not None
+        await connection.close()
+        self.assertEqual(wrong, [], "\n".join(wrong))
+
+    async def test_cases(self) -> None:
+        """A stock Site answers the table over TCP, and keeps the connection open in between."""
+        await self.check(self.listen(resource(threads=self.threads())))
+
+    async def test_reactor_pool(self) -> None:
+        """Without an executor, functions run in threads of the reactor's own pool."""
+        app = AppResource(cases.url_patterns, reactor)
+        self.addCleanup(app.dispatcher.stop)
+        self.assertEqual((await fetch(self.listen(app), "/echo/1/")).json, {"a": "1"})
+
+    async def test_two(self) -> None:
+        """Two of them, each with its own executor, in one process."""
+        apps = [AppResource(cases.url_patterns, reactor, self.threads(1)) for _ in range(2)]
+        for app in apps:
+            self.addCleanup(app.dispatcher.stop)
+            self.assertEqual((await fetch(self.listen(app), "/echo/1/")).status, 200)
+        self.assertEqual([app.dispatcher.executors["threads"].completed for app in apps], [1, 1])

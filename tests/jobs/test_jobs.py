@@ -1,0 +1,473 @@
+"""Tests of calls whose clients do not wait."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.serving.test_command import CommandTestCase
+from tests.support import streaming
+from tests.support.wire import exchange, fetch, request
+from twisted_appserver import Call, HTTPError, Reply, Route
+from twisted_appserver.client import AppClient, Problem
+from twisted_appserver.testing import Answer, Client, NoAnswer
+
+LATER = {"Prefer": "respond-async"}
+AWAITED: list[Deferred[dict[str, Any]]] = []
+
+
+async def waits() -> dict[str, Any]:
+    AWAITED.append(Deferred())
+    return await AWAITED[-1]
+
+
+def fails(status: int) -> dict[str, Any]:
+    raise HTTPError(status, "it fails")
+
+
+def text() -> Reply:
+    return Reply("some text", 201, {"X-Made": "yes"})
+
+
+CLOSED: list[str] = []
+
+
+def long(size: int) -> Reply:
+    """A Reply in parts of a hundred bytes, which notes that it was closed."""
+
+    def made() -> Iterator[bytes]:
+        try:
+            for _ in range(size // 100):
+                yield b"x" * 100
+        finally:
+            CLOSED.append("long")
+
+    return Reply(made())
+
+
+def items(size: int, call: Call) -> Iterator[dict[str, Any]]:
+    for _ in range(3):
+        yield {"text": "x" * size}
+
+
+async def waits_long(call: Call) -> AsyncIterator[dict[str, Any]]:
+    yield {"number": 0}
+    await Deferred()
+
+
+PATTERNS = (
+    *streaming.url_patterns,
+    (r"/waits", waits),
+    Route(r"/limited", waits, timeout=5.0),
+    Route(r"/limited_items", waits_long, timeout=5.0),
+    (r"/fails/(?P<status>)", fails),
+    (r"/says/404", lambda: Reply("no", 404)),
+    (r"/says/409", lambda: Reply({"why": "no"}, 409)),
+    (r"/deep/down/here/", lambda: {"deep": True}),
+    (r"/text", text),
+    (r"/large/(?P<size>)", lambda size: Reply("x" * int(size))),
+    (r"/long/(?P<size>)", long),
+    (r"/items/(?P<size>)", items),
+    (r"/waits_long", waits_long),
+)
+
+
+class MemoryTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        AWAITED.clear()
+        CLOSED.clear()
+        self.client = Client(PATTERNS, max_jobs=3, job_age=100.0, allow_origin=("http://ours.example",))
+
+    def begin(self, target: str, **headers: str) -> str:
+        """Where a new job is looked at."""
+        answer = self.client.get(target, headers={**LATER, **headers})
+        self.assertEqual((answer.status, answer.headers["preference-applied"]), (202, "respond-async"))
+        place = answer.headers["location"]
+        self.assertEqual(answer.json["place"], place)
+        return "/" + place.replace("../", "")
+
+    def look(self, place: str) -> dict[str, Any]:
+        answer = self.client.get(place)
+        self.assertEqual(answer.status, 200)
+        found: dict[str, Any] = answer.json
+        return found
+
+    def refused(self, answer: Answer, status: int) -> None:
+        self.assertEqual(answer.status, status, answer.text)
+
+    def test_prefer(self) -> None:
+        """It takes the preference of this name (RFC 7240, section 2), and the pages are answered at once."""
+        for status, preferences in (
+            (202, ("Respond-Async", "wait=10, respond-async;a", 'a="b"\t,respond-async,wait=1')),
+            (200, ("not-respond-async", "respond-asynchronously", "wait=respond-async", "")),
+        ):
+            for prefer in preferences:
+                answer = self.client.get("/deep/down/here/", headers={"Prefer": prefer})
+                self.assertEqual(answer.status, status, prefer)
+        self.assertEqual(self.client.get("/-/jobs", headers=LATER).status, 200)
+
+    def test_dict(self) -> None:
+        """A job waits, is done, and has the result of its function."""
+        place = self.begin("/waits")
+        seen = self.look(place)
+        self.assertEqual((seen["state"], seen["function"], seen["items"]), ("running", "waits", 0))
+        self.refused(self.client.get(place + "/result"), 404)
+        AWAITED[0].callback({"came": 1})
+        seen = self.look(place)
+        self.assertEqual((seen["state"], seen["result"]), ("done", {"came": 1}))
+        answer = self.client.get(place + "/result")
+        self.assertEqual((answer.json, answer.headers["content-type"]), ({"came": 1}, "application/json"))
+        self.assertEqual([job["job"] for job in self.look("/-/jobs")["jobs"]], [seen["job"]])
+
+    def test_generator(self) -> None:
+        """A generator's last item is its progress, and then its result; whatever the client accepts."""
+        place = self.begin("/counts?n=5", Accept="text/event-stream")
+        seen = self.look(place)
+        self.assertEqual((seen["state"], seen["items"]), ("done", 5))
+        self.assertEqual(seen["progress"], seen["result"])
+        answer = self.client.get(place + "/result")
+        self.assertEqual((answer.json, answer.headers["content-type"]), ({"number": 4}, "application/json"))
+        self.assertEqual(self.look(self.begin("/counts?n=0"))["result"], None)
+
+    def test_reply(self) -> None:
+        """The answer that a function made itself is kept as it was."""
+        answer = self.client.get(self.begin("/text") + "/result")
+        self.assertEqual((answer.status, answer.text, answer.headers["x-made"]), (201, "some text", "yes"))
+        answer = self.client.get(self.begin("/table") + "/result")
+        self.assertEqual((answer.text, answer.headers["content-type"]), ("0,0\n1,1\n2,4\n", "text/csv"))
+
+    def test_failed(self) -> None:
+        """A failure is that of the job, and stands there as a problem document."""
+        for target, status, items in (("/fails/418", 418, 0), ("/early", 418, 0), ("/late", 500, 1)):
+            place = self.begin(target)
+            seen = self.look(place)
+            self.assertEqual(
+                (seen["state"], seen["items"], seen["error"]["status"]), ("failed", items, status)
+            )
+            self.refused(self.client.get(place + "/result"), status)
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+    def test_error_after_an_item(self) -> None:
+        """An HTTPError after an item is the error of the job, with its headers, and is not logged."""
+        for target in ("/refused_late", "/reactor_refused_late", "/refused_table"):
+            logged = self.capture()
+            place = self.begin(target)
+            error = self.look(place)["error"]
+            self.assertEqual(error["status"], 409, target)
+            self.assertIn("after the first", error["detail"])
+            answer = self.client.get(place + "/result")
+            self.assertEqual((answer.status, answer.json), (409, error))
+            if target != "/refused_table":
+                self.assertEqual(answer.headers["x-why"], "late")
+            self.assertEqual([text for text in logged if "failed" in text], [])
+
+    def test_wrong_error_after_an_item(self) -> None:
+        """An HTTPError that is none after an item is a fault of the function, which the log explains."""
+        logged = self.capture()
+        self.assertEqual(self.look(self.begin("/refused_wrongly"))["error"]["status"], 500)
+        self.assertEqual(len([text for text in logged if "status 200" in text]), 1)
+
+    def test_plain_stream(self) -> None:
+        """A client that waits cannot get the error any more; the log has it, and what to do."""
+        logged = self.capture()
+        self.assertRaises(NoAnswer, self.client.get, "/refused_late")
+        (text,) = (text for text in logged if "409" in text)
+        self.assertIn("raise it before the first yield", text)
+
+    def capture(self) -> list[str]:
+        """The log from now on."""
+        lines: list[str] = []
+
+        def observe(event: Any) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return lines
+
+    def test_failed_otherwise(self) -> None:
+        """Where the function answers with a failure in its own words, there is a problem document as well."""
+        for target, words in (("/says/404", "no"), ("/says/409", '{"why":"no"}')):
+            place = self.begin(target)
+            seen = self.look(place)
+            status = int(target[-3:])
+            self.assertEqual((seen["state"], seen["error"]["status"]), ("failed", status))
+            answer = self.client.get(place + "/result")
+            self.assertEqual((answer.status, answer.text), (status, words))
+
+    def test_refused(self) -> None:
+        """What no function would be called for becomes no job."""
+        self.refused(self.client.get("/nothing", headers=LATER), 404)
+        self.refused(self.client.request("DELETE", "/text", headers=LATER), 405)
+        self.refused(self.client.get("/text", headers={**LATER, "Host": "evil.example"}), 421)
+        self.assertEqual(self.look("/-/jobs"), {"jobs": [], "total": 0})
+        for place in ("/-/jobs/x", "/-/jobs/x/result"):
+            self.refused(self.client.get(place), 404)
+        self.refused(self.client.request("DELETE", "/-/jobs/x"), 404)
+
+    def test_methods(self) -> None:
+        """Jobs are looked at with GET and HEAD, and deleted; other methods are refused."""
+        place = self.begin("/text")
+        for target, allowed in (
+            ("/-/jobs", {"GET", "HEAD"}), (place, {"GET", "HEAD", "DELETE"}),
+            (place + "/result", {"GET", "HEAD"}),
+        ):  # fmt: skip
+            answer = self.client.post(target, {})
+            self.refused(answer, 405)
+            self.assertEqual(
+                {each.strip() for each in answer.headers["allow"].split(",")} - {"OPTIONS"}, allowed
+            )
+        self.assertEqual(self.look(place)["state"], "done")
+
+    def test_place(self) -> None:
+        """Its address is relative, so that it is right below every prefix."""
+        answer = self.client.get("/deep/down/here/", headers=LATER)
+        self.assertTrue(answer.headers["location"].startswith("../../../-/jobs/"))
+
+    def test_number(self) -> None:
+        """There are no more than may be; those that are over make room, the oldest first."""
+        for _ in range(3):
+            self.begin("/waits")
+        self.refused(self.client.get("/waits", headers=LATER), 503)
+        self.assertEqual(self.client.get("/text").status, 201)
+        for awaited in AWAITED[:2]:
+            awaited.callback({})
+        new = self.begin("/waits")
+        states = [job["state"] for job in self.look("/-/jobs")["jobs"]]
+        self.assertEqual(states, ["running", "running", "done"])
+        self.assertEqual(self.look(new)["state"], "running")
+
+    def client_with(self, **options: Any) -> None:
+        self.client = Client(PATTERNS, **options)
+
+    def test_bytes(self) -> None:
+        """All results together are limited in bytes: the oldest that are over make room."""
+        self.client_with(max_job_bytes=1000)
+        running = self.begin("/waits")
+        old, middle, new = (self.begin(f"/large/{size}") for size in (400, 400, 300))
+        self.refused(self.client.get(old), 404)
+        for place, size in ((middle, 400), (new, 300)):
+            self.assertEqual(len(self.client.get(place + "/result").text), size)
+        AWAITED[0].callback({"text": "x" * 500})
+        self.assertEqual(self.look(running)["state"], "done")
+        self.refused(self.client.get(middle), 404)
+        self.assertEqual(self.look(new)["state"], "done")
+        self.client.request("DELETE", running)
+        self.begin("/large/600")
+        self.assertEqual(self.look(new)["state"], "done")
+
+    def test_too_large(self) -> None:
+        """A result that is larger than all may be together is a failure that names the option."""
+        self.client_with(max_job_bytes=1000)
+        kept = self.begin("/large/300")
+        for target in ("/large/1001", "/items/1001", "/long/100000"):
+            seen = self.look(self.begin(target))
+            self.assertEqual((seen["state"], seen["error"]["status"]), ("failed", 507))
+            self.assertIn("--max-job-bytes", seen["error"]["detail"])
+            self.assertEqual(self.client.dispatcher.in_flight, 0)
+            if target != "/long/100000":  # whose length was not known, so that others made room for it
+                self.assertEqual(self.look(kept)["state"], "done")
+        self.assertEqual(CLOSED, ["long"])
+
+    def test_memory(self) -> None:
+        """A job that streams for long keeps its last item, and not the body of the request."""
+        self.client_with(max_job_bytes=20_000)
+        place = self.begin_with_body("/items/10000")
+        self.assertEqual(self.look(place)["items"], 3)
+        place = self.begin_with_body("/waits_long")
+        (job,) = [job for job in self.client.dispatcher.jobs._jobs.values() if job.reply is None]
+        self.assertEqual(self.look(place)["items"], 1)
+        self.assertNotIn("x" * 1000, str(job._performed))
+        self.client.request("DELETE", place)
+
+    def begin_with_body(self, target: str) -> str:
+        answer = self.client.post(target, {"text": "x" * 1000}, headers=LATER)
+        self.assertEqual(answer.status, 202)
+        return "/" + answer.headers["location"].replace("../", "")
+
+    def test_list(self) -> None:
+        """The list has the newest hundred, how many there are, and no results."""
+        self.client_with()
+        for _ in range(101):
+            place = self.begin("/counts?n=2")
+        found = self.look("/-/jobs")
+        self.assertEqual((len(found["jobs"]), found["total"]), (100, 101))
+        self.assertEqual(found["jobs"][0]["job"], place.rpartition("/")[2])
+        names = {"job", "function", "state", "created", "items"}
+        self.assertEqual({name for job in found["jobs"] for name in job}, names)
+
+    def test_age(self) -> None:
+        """One that is over is forgotten after a while; one that is not is kept."""
+        old, young = self.begin("/waits"), self.begin("/waits")
+        AWAITED[0].callback({})
+        self.client.clock.advance(99)
+        self.assertEqual(self.look(old)["state"], "done")
+        self.client.clock.advance(2)
+        self.refused(self.client.get(old), 404)
+        self.client.clock.advance(1000)
+        self.assertEqual(self.look(young)["state"], "running")
+
+    def test_time_limit(self) -> None:
+        """The service's time limit is for clients that wait; a route's own is for jobs too."""
+        free, limited, items = self.begin("/waits"), self.begin("/limited"), self.begin("/limited_items")
+        self.client.clock.advance(61)
+        self.client.clock.advance(0)
+        self.assertEqual(self.look(free)["state"], "running")
+        self.assertEqual(self.look(limited)["error"]["status"], 504)
+        self.assertEqual(self.look(items)["items"], 1)
+        self.assertEqual(self.look(items)["error"]["status"], 504)
+
+    def test_delete(self) -> None:
+        """DELETE cancels a job, and has one forgotten that is over."""
+        place = self.begin("/waits")
+        self.assertEqual(self.client.request("DELETE", place).json["state"], "cancelled")
+        self.assertTrue(AWAITED[0].called)
+        self.assertEqual(self.look(place)["error"]["status"], 410)
+        self.assertEqual(self.client.dispatcher.in_flight, 0)
+        self.client.request("DELETE", place)
+        self.refused(self.client.get(place), 404)
+
+    def test_origin(self) -> None:
+        """A page that may call may follow its job; nothing of that is doubled."""
+        origin = {"Origin": "http://ours.example"}
+        answer = self.client.get("/text", headers={**LATER, **origin})
+        self.assertEqual(answer.headers["access-control-allow-origin"], "http://ours.example")
+        answer = self.client.get("/" + answer.headers["location"] + "/result", headers=origin)
+        self.assertEqual(answer.headers["access-control-allow-origin"], "http://ours.example")
+
+    def test_users(self) -> None:
+        """Nobody sees the jobs of another user."""
+        place = self.begin("/text")
+        (job,) = self.client.dispatcher.jobs._jobs.values()
+        job.user = "somebody"
+        self.refused(self.client.get(place), 404)
+        self.assertEqual(self.look("/-/jobs"), {"jobs": [], "total": 0})
+
+
+class ServerTests(CommandTestCase):
+    """Real servers, and the client."""
+
+    async def both(self, check: Any) -> None:
+        for server_type in ("threaded", "forked"):
+            program = self.twistd(
+                "--app", "tests.support.streaming", "--port", "0", "--type", server_type, "--workers", "2"
+            )
+            port = await program.port()
+            client = AppClient(f"http://localhost:{port}", self.http)
+            await check(client, port, server_type == "forked")
+            await program.stop()
+
+    async def test_progress(self) -> None:
+        """A job's progress is seen while it runs."""
+
+        async def check(client: AppClient, port: int, forked: bool) -> None:
+            path = os.path.abspath(self.mktemp())
+            job = await client.job("/steps", path=path)
+            for number in range(3):
+                while (await job.look())["items"] != number + 1:
+                    await deferLater(reactor, 0.02)
+                self.assertEqual((await job.look())["progress"]["number"], number)
+                open(f"{path}.{number}", "w").close()
+            seen: list[Any] = []
+            self.assertEqual((await job.wait(reactor, seen.append, 0.02))["number"], 2)
+            self.assertEqual(seen[-1]["state"], "done")
+
+        await self.both(check)
+
+    async def test_cancel(self) -> None:
+        """A job that is cancelled ends: a worker at once, whatever it does, a thread where it yields next."""
+
+        async def check(client: AppClient, port: int, forked: bool) -> None:
+            path = os.path.abspath(self.mktemp())
+            job = await client.job("/endless", path=path)
+            while not os.path.exists(path):
+                await deferLater(reactor, 0.02)
+            self.assertEqual((await job.cancel())["state"], "cancelled")
+            await self.at_rest(port)
+            if forked:  # one that would go on for long, and does not look up
+                job = await client.job("/steps", path=path + "x")
+                while not (seen := await job.look())["items"]:
+                    await deferLater(reactor, 0.02)
+                await job.cancel()
+                await self.gone(seen["progress"]["pid"])
+            with self.assertRaises(Problem) as raised:
+                await job.wait(reactor)
+            self.assertEqual(raised.exception.status, 410)
+
+        await self.both(check)
+
+    async def test_error_after_an_item_is_the_error_of_the_job(self) -> None:
+        """In threads and worker processes; a plain stream breaks off, and the log shows the error."""
+
+        async def check(client: AppClient, port: int, forked: bool) -> None:
+            for path in ("/refused_late", "/reactor_refused_late", "/refused_table"):
+                job = await client.job(path)
+                with self.assertRaises(Problem) as raised:
+                    await job.wait(reactor)
+                self.assertEqual(raised.exception.status, 409, path)
+                self.assertIn("after the first", raised.exception.detail)
+            for path, status in (("/refused_wrongly", 500), ("/dies", 502 if forked else 0)):
+                if status:
+                    with self.assertRaises(Problem) as raised:
+                        await (await client.job(path)).wait(reactor)
+                    self.assertEqual(raised.exception.status, status, path)
+            items = client.stream("/refused_late")
+            self.assertEqual([await anext(items)], [{"number": 0}])
+            with self.assertRaises(Problem):
+                await anext(items)
+
+        await self.both(check)
+
+    async def at_rest(self, port: int) -> None:
+        while (await fetch(port, "/-/status.json")).json["running"]:
+            await deferLater(reactor, 0.02)
+
+    async def gone(self, pid: int) -> None:
+        """Wait for the end of a process."""
+        end = time.monotonic() + 10
+        while os.path.exists(f"/proc/{pid}") and time.monotonic() < end:
+            await deferLater(reactor, 0.02)
+        self.assertFalse(os.path.exists(f"/proc/{pid}"))
+
+    async def test_stream(self) -> None:
+        """The client reads items as they are made, no more of them than it wants, and errors too."""
+
+        async def check(client: AppClient, port: int, forked: bool) -> None:
+            items = [item["number"] async for item in client.stream("/counts", n=500)]
+            self.assertEqual(items, list(range(500)))
+            with self.assertRaises(Problem) as raised:
+                async for _ in client.stream("/early"):
+                    self.fail("there is no item")
+            self.assertEqual(raised.exception.status, 418)
+            items = []
+            with self.assertRaises(Problem) as raised:
+                async for item in client.stream("/late"):
+                    items.append(item)
+            self.assertEqual((len(items), raised.exception.title), (1, "the answer broke off"))
+            path = os.path.abspath(self.mktemp())
+            stream = client.stream("/endless", path=path)
+            async for _ in stream:
+                break
+            await stream.aclose()
+            while not os.path.exists(path + ".closed"):
+                await deferLater(reactor, 0.02)
+
+        await self.both(check)
+
+    async def test_none(self) -> None:
+        """Without the pages there are no jobs: who prefers one gets the answer itself."""
+        program = self.twistd("--app", "tests.support.streaming", "--port", "0", "--no-admin")
+        port = await program.port()
+        answer = await exchange(port, request("GET", "/plain?a=1", headers=tuple(LATER.items())))
+        self.assertEqual((answer.status, answer.json), (200, {"a": 1}))
+        with self.assertRaises(Problem):
+            await AppClient(f"http://localhost:{port}", self.http).job("/plain", a=1)
+        await self.stopped(program)

@@ -1,0 +1,930 @@
+"""One table of cases over every store, on the real clock: what a queue promises wherever its tasks are.
+
+PostgreSQL is asked in two ways: by one server, and by two in turn.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+from unittest import skipIf
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from tests.support.postgres import PostgreSQL, folder_of_programs, shared
+from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.queue.backends import make_broker, open_store
+from twisted_appserver.queue.interface import (
+    EMPTY,
+    FULL,
+    SHUTDOWN,
+    AwayError,
+    IBroker,
+    LimitError,
+    ReusedError,
+)
+from twisted_appserver.queue.model import Task
+from twisted_appserver.queue.postgresql import broker as module
+from twisted_appserver.queue.postgresql import schema
+from twisted_appserver.queue.postgresql import statements as turn
+from twisted_appserver.queue.postgresql.transaction import USUAL
+
+SOON = 0.4  # seconds that a lease or a delay lasts
+
+
+class InTurn:
+    """Asks one broker after the other."""
+
+    def __init__(self, *brokers: Any) -> None:
+        self._brokers = list(brokers)
+
+    def __getattr__(self, name: str) -> Any:
+        self._brokers.append(self._brokers.pop(0))
+        return getattr(self._brokers[0], name)
+
+
+def begin(awaitable: Any) -> Deferred[Any]:
+    return Deferred.fromCoroutine(awaitable)
+
+
+def forgettable(awaitable: Any) -> Deferred[Any]:
+    """L{begin} what may be given up."""
+    return begin(awaitable).addErrback(lambda failure: failure.trap(CancelledError))
+
+
+class StoreCases:
+    """The table: each method is a case, and is given a broker, and a test to make assertions with."""
+
+    async def fifo(self, test: Any, broker: Any) -> None:
+        numbers = await put(broker, 5)
+        test.assertEqual([(await broker.get("q")).number for _ in range(5)], numbers)
+        test.assertEqual(await broker.get("q"), EMPTY)
+
+    async def lifo(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"kind": "lifo"})
+        numbers = await put(broker, 3)
+        last = await broker.get("q")
+        test.assertEqual(last.number, numbers[2])
+        await broker.release("q", last.number)
+        test.assertEqual([(await broker.get("q")).number for _ in range(3)], numbers[::-1])
+
+    async def priority(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"kind": "priority"})
+        for priority, order in ((2.0, ""), (1.0, "b"), (1.0, "a"), (float("-inf"), ""), (1.0, "a")):
+            await broker.put("q", Task(0, b"%f" % priority, priority, order))
+        got = [await broker.get("q") for _ in range(5)]
+        test.assertEqual([(task.priority, task.order) for task in got],
+                         [(float("-inf"), ""), (1.0, "a"), (1.0, "a"), (1.0, "b"), (2.0, "")])  # fmt: skip
+        test.assertLess(got[1].number, got[2].number)
+
+    async def kind_changes(self, test: Any, broker: Any) -> None:
+        numbers = await put(broker, 3)
+        await broker.change("q", {"kind": "lifo"})
+        test.assertEqual((await broker.get("q")).number, numbers[2])
+        await broker.change("q", {"kind": "fifo"})
+        test.assertEqual((await broker.get("q")).number, numbers[0])
+
+    async def bodies(self, test: Any, broker: Any) -> None:
+        body = '{"a":"ä\\u0000\U0001f600","n":1e400}'.encode()
+        await broker.put("q", Task(0, body))
+        task = await broker.get("q")
+        test.assertEqual((task.body, task.deliveries), (body, 1))
+        test.assertEqual((await broker.done("q", task.number)).body, body)
+        test.assertEqual(await broker.done("q", task.number), None)
+
+    async def maxsize(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"maxsize": 2})
+        await put(broker, 1)
+        await broker.put("q", Task(0, b"{}"), "", 0.0, 1000.0)  # what is delayed takes room too
+        test.assertEqual(await broker.put("q", Task(0, b"{}")), FULL)
+        task = await broker.get("q")
+        test.assertIsInstance(await broker.put("q", Task(0, b"{}")), Task)
+        test.assertEqual(await broker.put("q", Task(0, b"{}")), FULL)
+        await broker.release("q", task.number)  # what comes back is taken in all the same
+        test.assertEqual((await broker.stats("q"))["ready"], 2)
+
+    async def maxsize_together(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"maxsize": 7})
+        found = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(40)])
+        test.assertEqual(sum(isinstance(each, Task) for each in found), 7)
+        test.assertEqual(await broker.qsizes("q"), {"q": 7})
+
+    async def put_waits(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"maxsize": 1})
+        await put(broker, 1)
+        waiting = begin(broker.put("q", Task(0, b"{}"), "", 20.0))
+        await deferLater(reactor, 0.05)
+        test.assertFalse(waiting.called)
+        await broker.get("q")
+        test.assertIsInstance(await waiting, Task)
+
+    async def get_waits(self, test: Any, broker: Any) -> None:
+        waiting = [begin(broker.get("q", None, "", 20.0)) for _ in range(6)]
+        await deferLater(reactor, 0.1)
+        numbers = await put(broker, 6)
+        got = [(await each).number for each in waiting]
+        test.assertEqual(sorted(got), numbers)
+        test.assertEqual(await broker.get("q", None, "", 0.05), EMPTY)
+
+    async def given_up(self, test: Any, broker: Any) -> None:
+        waiting = begin(broker.get("q", None, "", 20.0))
+        await deferLater(reactor, 0.05)
+        waiting.cancel()
+        await test.assertFailure(waiting, CancelledError)
+        (number,) = await put(broker, 1)
+        task = await broker.get("q")
+        test.assertEqual((task.number, task.deliveries), (number, 1))
+
+    async def lease_runs_out(self, test: Any, broker: Any) -> None:
+        first, second = await put(broker, 2)
+        test.assertEqual((await broker.get("q", SOON)).number, first)
+        waiting = [begin(broker.get("q", None, "", 20.0)) for _ in range(2)]
+        test.assertEqual(sorted([(await each).number for each in waiting]), [first, second])
+        again = max((await broker.peek("q", 9, "leased")), key=lambda task: int(task.deliveries))
+        test.assertEqual((again.number, again.deliveries), (first, 2))
+        test.assertEqual(await broker.done("q", first, 1), None)
+        test.assertEqual((await broker.done("q", first, 2)).number, first)
+
+    async def front(self, test: Any, broker: Any) -> None:
+        numbers = await put(broker, 3)
+        await broker.get("q", SOON)
+        await deferLater(reactor, SOON + 0.1)
+        test.assertEqual([(await broker.get("q")).number for _ in range(3)], numbers)
+
+    async def extended(self, test: Any, broker: Any) -> None:
+        (number,) = await put(broker, 1)
+        await broker.get("q", SOON)
+        for _ in range(3):
+            await deferLater(reactor, SOON / 2)
+            test.assertIsInstance(await broker.extend("q", number, SOON), Task)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        test.assertEqual(await broker.extend("q", number + 1000, 1.0), None)
+
+    async def renewed_together(self, test: Any, broker: Any) -> None:
+        """Many leases are renewed at once; those that are not held in that delivery are named."""
+        numbers = await put(broker, 30)
+        for _ in range(30):
+            await broker.get("q", 5 * SOON)
+        for _ in range(3):
+            await deferLater(reactor, 2 * SOON)
+            asked = [(each, 1) for each in numbers]
+            test.assertEqual(await broker.renew("q", asked, 5 * SOON), [True] * 30)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        await broker.done("q", numbers[0])
+        asked = [(numbers[0], 1), (numbers[1], 1), (numbers[2], 2), (numbers[3], 0), (numbers[0] + 1000, 0)]
+        test.assertEqual(await broker.renew("q", asked, None), [False, True, False, True, False])
+        test.assertEqual(await broker.renew("q", [], None), [])
+        test.assertEqual(await broker.renew("none", [(numbers[1], 1)], None), [False])
+
+    async def buried(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"max_deliveries": 2})
+        (number,) = await put(broker, 1)
+        for _ in range(2):
+            task = await broker.get("q")
+            await broker.release("q", task.number)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        (peeked,) = await broker.peek("q", 10, "buried")
+        test.assertEqual((peeked.number, peeked.deliveries), (number, 2))
+        test.assertEqual(await broker.kick("q", 10), 1)
+        task = await broker.get("q")
+        test.assertEqual((task.number, task.deliveries), (number, 1))
+        await broker.bury("q", number)
+        test.assertEqual((await broker.stats("q"))["buried"], 1)
+
+    async def buried_by_time(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"max_deliveries": 1})
+        await put(broker, 1)
+        await broker.get("q", SOON)
+        await deferLater(reactor, SOON + 0.1)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        test.assertEqual((await broker.stats("q"))["buried"], 1)
+
+    async def delayed(self, test: Any, broker: Any) -> None:
+        await broker.put("q", Task(0, b"{}"), "", 0.0, SOON)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        test.assertEqual((await broker.stats("q"))["delayed"], 1)
+        test.assertIsInstance(await broker.get("q", None, "", 20.0), Task)
+
+    async def released_later(self, test: Any, broker: Any) -> None:
+        (number,) = await put(broker, 1)
+        await broker.get("q")
+        await broker.release("q", number, SOON)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        test.assertEqual((await broker.get("q", None, "", 20.0)).number, number)
+
+    async def keys(self, test: Any, broker: Any) -> None:
+        first = await broker.put("q", Task(0, b"{}"), "k:1")
+        again = await broker.put("q", Task(0, b"{}"), "k:1")
+        test.assertEqual(first.number, again.number)
+        test.assertNotEqual((await broker.put("q", Task(0, b"{}"), "k:2")).number, first.number)
+        found = await gatherResults([begin(broker.put("q", Task(0, b"{}"), "other")) for _ in range(5)])
+        test.assertEqual(len({task.number for task in found}), 1)
+        test.assertEqual(await broker.qsizes("q"), {"q": 3})
+
+    async def keys_are_text(self, test: Any, broker: Any) -> None:
+        """Keys that look alike are different; only those of clients replace each other."""
+        keys = ["invoice:1", "invoice:2", "invoice", "kick", "\1c.1:1"]
+        first = [(await broker.put("q", Task(0, b"{}"), key)).number for key in keys]
+        again = [(await broker.put("q", Task(0, b"{}"), key)) for key in keys]
+        test.assertEqual([task.number for task in again], first)
+        test.assertEqual({task.body for task in again}, {b""})
+        test.assertEqual(len(set(first)), len(keys))
+        await broker.put("q", Task(0, b"{}"), "\1c.1:2")
+        test.assertNotEqual((await broker.put("q", Task(0, b"{}"), "\1c.1:1")).number, first[-1])
+
+    async def keys_reused(self, test: Any, broker: Any) -> None:
+        """A key that was used for another body is an error, at once, later, and behind those who wait."""
+        first = begin(broker.put("q", Task(0, b"1"), "k"))
+        if not isinstance(broker, InTurn):  # of two servers, either may come first
+            await test.assertFailure(begin(broker.put("q", Task(0, b"2"), "k")), ReusedError)
+        await first
+        await test.assertFailure(begin(broker.put("q", Task(0, b"2"), "k")), ReusedError)
+        await broker.change("q", {"maxsize": 1})
+        waiting = forgettable(broker.put("q", Task(0, b"{}"), "", 20.0))
+        await deferLater(reactor, 0.1)
+        await test.assertFailure(begin(broker.put("q", Task(0, b"2"), "k", 20.0)), ReusedError)
+        test.assertEqual(
+            (await broker.put("q", Task(0, b"1"), "k", 20.0)).number, (await first_of(broker)).number
+        )
+        waiting.cancel()
+
+    async def kicked_once(self, test: Any, broker: Any) -> None:
+        """A kick or purge that is repeated with its key has no further effect, and the same answer."""
+        for _ in range(4):
+            await put(broker, 1)
+            await broker.bury("q", (await broker.get("q")).number)
+        for key in ("k:1", "k:1", "k:2", "k:1"):
+            test.assertEqual(await broker.kick("q", 1, key), 1)
+        test.assertEqual((await broker.stats("q"))["buried"], 2)
+        await test.assertFailure(begin(broker.kick("q", 2, "k:1")), ReusedError)
+        for _ in range(2):
+            test.assertEqual(await broker.purge("q", "k:1"), 2)
+            await broker.put("q", Task(0, b"{}"), "k:1")
+        test.assertEqual((await broker.stats("q"))["ready"], 1)
+
+    async def join_with_buried(self, test: Any, broker: Any) -> None:
+        """join does not wait for what is buried, however that came about, and returns its number."""
+        await broker.change("q", {"max_deliveries": 1})
+        for ends in ("bury", "release", "lease", "done"):
+            await put(broker, 1)
+            task = await broker.get("q", SOON if ends == "lease" else 60.0)
+            waiting = begin(broker.join("q", 20.0))
+            await deferLater(reactor, 0.05)
+            test.assertFalse(waiting.called, ends)
+            if ends != "lease":
+                await getattr(broker, ends)("q", task.number)
+            left, buried = await waiting
+            stats = await broker.stats("q")
+            test.assertEqual((left, buried, stats["unfinished"]), (0, stats["buried"], 0), ends)
+        test.assertEqual(buried, 3)
+        await broker.kick("q", 1)
+        test.assertEqual(await broker.join("q"), (1, 2))
+
+    async def empty_queues(self, test: Any, broker: Any) -> None:
+        """A queue counts while it has a task or an option; to look, get or wait makes none."""
+        for name in "abcdefgh":
+            test.assertEqual(await broker.get(name), EMPTY)
+            await broker.kick(name, 1, "key")
+            waiting = forgettable(broker.get(name, None, "", 20.0))
+            await broker.stats(name)
+            test.assertEqual(await broker.qsizes(None), {})
+            number = (await broker.put(name, Task(0, b"{}"), "key")).number
+            await waiting
+            await broker.done(name, number)
+        test.assertEqual(await broker.qsizes(None), {})
+        test.assertEqual((await broker.put("a", Task(0, b"{}"), "key")).body, b"")
+        for name in "defgh":
+            await broker.put(name, Task(0, b"{}"))
+        await test.assertFailure(begin(broker.change("i", {"maxsize": 1})), LimitError)
+        await broker.purge("d")
+        await broker.change("i", {"maxsize": 1})
+        test.assertEqual(sorted(await broker.qsizes(None)), list("efghi"))
+
+    async def ready(self, test: Any, broker: Any) -> None:
+        await broker.check()
+        test.assertEqual(broker.unready(), "")
+
+    async def get_keys(self, test: Any, broker: Any) -> None:
+        await put(broker, 2)
+        first = await broker.get("q", None, "g")
+        test.assertEqual((await broker.get("q", None, "g")).number, first.number)
+        await broker.done("q", first.number)
+        test.assertNotEqual((await broker.get("q", None, "g")).number, first.number)
+
+    async def keys_in_line(self, test: Any, broker: Any) -> None:
+        """What is repeated is known, though others stand in line."""
+        await broker.change("q", {"maxsize": 1})
+        first = await broker.put("q", Task(0, b"{}"), "p:1")
+        waiting = begin(broker.put("q", Task(0, b"{}"), "p:2", 20.0))
+        await deferLater(reactor, 0.1)
+        for timeout in (0.0, 20.0):
+            test.assertEqual((await broker.put("q", Task(0, b"{}"), "p:1", timeout)).number, first.number)
+        test.assertEqual(await broker.put("q", Task(0, b"{}"), "p:3"), FULL)
+        got = await broker.get("q", None, "g:1")
+        test.assertEqual(got.number, first.number)
+        await broker.get("q", None, "g:0", 20.0)
+        await waiting
+        waiting = begin(broker.get("q", None, "h:1", 20.0))
+        await deferLater(reactor, 0.1)
+        for timeout in (0.0, 20.0):
+            test.assertEqual((await broker.get("q", None, "g:1", timeout)).number, first.number)
+        test.assertEqual(await broker.get("q", None, "i:1"), EMPTY)
+        late = begin(broker.get("q", None, "j:1", 20.0))
+        numbers = await put(broker, 1) + [(await broker.put("q", Task(0, b"{}"), "", 20.0)).number]
+        test.assertEqual([(await waiting).number, (await late).number], numbers)
+
+    async def renewed(self, test: Any, broker: Any) -> None:
+        """A task that is got again with its key is leased anew."""
+        (number,) = await put(broker, 1)
+        await broker.get("q", SOON, "g:1")
+        await broker.get("q", 60.0, "g:1")
+        await deferLater(reactor, SOON + 0.1)
+        test.assertEqual((await broker.done("q", number, 1)).number, number)
+
+    async def repeated_and_given_up(self, test: Any, broker: Any) -> None:
+        """A task that was handed out stays with its client, whose repeated request is broken off too."""
+        (number,) = await put(broker, 1)
+        await broker.get("q", None, "g:1")
+        waiting = begin(broker.get("q", None, "", 20.0))
+        await deferLater(reactor, 0.1)
+        again = begin(broker.get("q", None, "g:1", 20.0))
+        again.addErrback(lambda failure: failure.trap(CancelledError))
+        again.cancel()
+        await deferLater(reactor, 0.3)
+        test.assertFalse(waiting.called)
+        test.assertEqual((await broker.get("q", None, "g:1")).number, number)
+        await put(broker, 1)
+        await waiting
+
+    async def superseded(self, test: Any, broker: Any) -> None:
+        first = begin(broker.get("q", None, "g:1", 20.0))
+        await deferLater(reactor, 0.1)
+        again = begin(broker.get("q", None, "g:1", 25.0))
+        test.assertEqual(await first, EMPTY)
+        (number,) = await put(broker, 1)
+        test.assertEqual((await again).number, number)
+
+    async def keys_after_shutdown(self, test: Any, broker: Any) -> None:
+        first = await broker.put("q", Task(0, b"{}"), "k:1")
+        await broker.change("q", {"shutdown": "draining"})
+        test.assertEqual((await broker.put("q", Task(0, b"{}"), "k:1")).number, first.number)
+        test.assertEqual(await broker.put("q", Task(0, b"{}"), "k:2"), SHUTDOWN)
+
+    async def kicked(self, test: Any, broker: Any) -> None:
+        """What is kicked is ready, whatever its delay was."""
+        await broker.change("q", {"max_deliveries": 1})
+        (number,) = await put(broker, 1)
+        await broker.get("q")
+        await broker.release("q", number, 100.0)
+        await broker.kick("q", 1)
+        test.assertEqual((await broker.get("q")).number, number)
+
+    async def join(self, test: Any, broker: Any) -> None:
+        test.assertEqual(await broker.join("q"), (0, 0))
+        await put(broker, 2)
+        test.assertEqual(await broker.join("q"), (2, 0))
+        waiting = begin(broker.join("q", 20.0))
+        for _ in range(2):
+            task = await broker.get("q")
+            test.assertFalse(waiting.called)
+            await broker.done("q", task.number)
+        test.assertEqual(await waiting, (0, 0))
+
+    async def shutdown(self, test: Any, broker: Any) -> None:
+        (number,) = await put(broker, 1)
+        await broker.change("q", {"shutdown": "draining"})
+        test.assertEqual(await broker.put("q", Task(0, b"{}")), SHUTDOWN)
+        test.assertEqual((await broker.get("q")).number, number)
+        test.assertEqual(await broker.get("q", None, "", 20.0), SHUTDOWN)
+
+    async def shutdown_at_once(self, test: Any, broker: Any) -> None:
+        waiting = begin(broker.get("other", None, "", 20.0))
+        await put(broker, 3)
+        await broker.get("q")
+        for name in ("q", "other"):
+            await broker.change(name, {"shutdown": "immediate"})
+        test.assertEqual(await waiting, SHUTDOWN)
+        stats = await broker.stats("q")
+        test.assertEqual((stats["ready"], stats["leased"], stats["unfinished"]), (0, 1, 1))
+
+    async def purge(self, test: Any, broker: Any) -> None:
+        await put(broker, 3)
+        await broker.get("q")
+        test.assertEqual(await broker.purge("q"), 2)
+        test.assertEqual((await broker.stats("q"))["unfinished"], 1)
+        test.assertEqual(await broker.purge("nowhere"), 0)
+
+    async def deleted(self, test: Any, broker: Any) -> None:
+        await put(broker, 2)
+        await broker.change("q", {"maxsize": 5})
+        waiting = begin(broker.join("q", 20.0))
+        await broker.delete("q")
+        test.assertEqual(await waiting, (0, 0))
+        test.assertEqual((await broker.config("q")).maxsize, 0)
+        test.assertEqual(await broker.get("q"), EMPTY)
+        await put(broker, 1)
+        test.assertEqual(await broker.qsizes(None), {"q": 1})
+        waiting = begin(broker.get("p", None, "", 20.0))  # which has nothing but this one who waits
+        await deferLater(reactor, 0.1)
+        await broker.delete("p")
+        test.assertEqual(await waiting, SHUTDOWN)
+
+    async def started_again(self, test: Any, broker: Any) -> None:
+        if isinstance(broker, InTurn):
+            return
+        await broker.stop()
+        broker.start()
+        await put(broker, 1)
+        await broker.get("q")
+        test.assertEqual(await broker.get("q", None, "", 0.05), EMPTY)
+
+    async def remembered_so_long(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"remember": SOON})
+        first = await broker.put("q", Task(0, b"{}"), "k:1")
+        await deferLater(reactor, SOON + 0.1)
+        test.assertNotEqual((await broker.put("q", Task(0, b"{}"), "k:1")).number, first.number)
+
+    async def superseded_at_once(self, test: Any, broker: Any) -> None:
+        first = begin(broker.get("q", None, "g:1", 20.0))
+        await deferLater(reactor, 0.1)
+        test.assertEqual(await broker.get("q", None, "g:1"), EMPTY)
+        test.assertEqual(await first, EMPTY)
+
+    async def absent(self, test: Any, broker: Any) -> None:
+        test.assertEqual(await broker.get("no"), EMPTY)
+        for asked in (broker.done("no", 1), broker.bury("no", 1), broker.release("no", 1)):
+            test.assertEqual(await asked, None)
+        test.assertEqual((await broker.peek("no", 9, "ready"), await broker.kick("no", 9)), ([], 0))
+        test.assertEqual((await broker.stats("no"))["unfinished"], 0)
+
+    async def options(self, test: Any, broker: Any) -> None:
+        changed = await broker.change("q", {"maxsize": "5", "lease": 2.5})
+        test.assertEqual((changed.maxsize, changed.lease), (5, 2.5))
+        test.assertEqual((await broker.config("q")).lease, 2.5)
+        for wrong in (
+            {"maxsize": "x"},
+            {"nothing": 1},
+            {"kind": "other"},
+            {"maxsize": 2**63},
+            {"lease": 1e9},
+        ):
+            await test.assertFailure(begin(broker.change("q", wrong)), ValueError)
+        test.assertEqual((await broker.config("q")).maxsize, 5)
+
+    async def limit(self, test: Any, broker: Any) -> None:
+        for number in range(5):
+            await broker.put(f"q{number}", Task(0, b"{}"))
+        await test.assertFailure(begin(broker.put("q5", Task(0, b"{}"))), LimitError)
+        await broker.delete("q0")
+        await broker.put("q5", Task(0, b"{}"))
+        test.assertEqual(len(await broker.qsizes(None)), 5)
+
+    async def peek(self, test: Any, broker: Any) -> None:
+        numbers = await put(broker, 4)
+        task = await broker.get("q", 100.0)
+        test.assertEqual([each.number for each in await broker.peek("q", 2, "ready")], numbers[1:3])
+        (leased,) = await broker.peek("q", 5, "leased")
+        test.assertEqual(leased.number, task.number)
+        test.assertGreater(leased.lease, reactor.seconds() + 50)  # type: ignore[attr-defined]
+
+
+async def first_of(broker: Any) -> Any:
+    return (await broker.peek("q", 1, "ready"))[0]
+
+
+async def put(broker: Any, count: int) -> list[int]:
+    return [(await broker.put("q", Task(0, b"{}"))).number for _ in range(count)]
+
+
+CASES = [name for name in vars(StoreCases) if not name.startswith("_")]
+
+
+class StoreTestCase(TestCase):
+    timeout = 180
+
+    def broker(self, store: str) -> Any:
+        broker = make_broker(reactor, open_store(store), max_queues=5)
+        verifyObject(IBroker, broker)
+        broker.start()
+        self.addCleanup(broker.stop)
+        return broker
+
+    async def all_cases(self, make: Callable[[], Any]) -> None:
+        wrong = []
+        for name in CASES:
+            case: Callable[..., Awaitable[None]] = getattr(StoreCases(), name)
+            try:
+                await begin(case(self, make())).addTimeout(30, reactor)
+            except Exception as error:
+                wrong.append(f"{name}: {error!r}")
+        self.assertEqual(wrong, [], "\n".join(wrong))
+
+
+class StoreTests(StoreTestCase):
+    async def test_many_deletes(self) -> None:
+        """More queues may be deleted in one commit than functions may call each other."""
+        broker = make_broker(reactor, open_store(f"sqlite:{os.path.abspath(self.mktemp())}"))
+        broker.start()
+        self.addCleanup(broker.stop)
+        names = [f"q{number}" for number in range(1200)]
+        await gatherResults([begin(broker.put(name, Task(0, b"{}"))) for name in names])
+        await gatherResults([begin(broker.delete(name)) for name in names])
+        self.assertEqual(await broker.qsizes(None), {})
+        await put(broker, 1)
+
+    async def test_forgotten_and_remembered(self) -> None:
+        """A key that comes when the one before in its lane is forgotten, in one commit, is remembered."""
+        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        broker = make_broker(reactor, open_store(path))
+        broker.start()
+        await broker.change("q", {"remember": SOON})
+        await broker.put("q", Task(0, b"{}"), "k:1")
+        await deferLater(reactor, SOON + 0.1)
+        await broker.change("q", {"remember": 60.0})
+        broker._tidy(reactor.seconds())  # type: ignore[attr-defined]
+        number = (await broker.put("q", Task(0, b"{}"), "k:2")).number
+        await broker.stop()
+        broker = self.broker(path)
+        self.assertEqual((await broker.put("q", Task(0, b"{}"), "k:2")).number, number)
+
+    async def test_memory(self) -> None:
+        """The store in memory."""
+        await self.all_cases(lambda: self.broker("memory:"))
+
+    async def test_sqlite(self) -> None:
+        """The store in a file."""
+        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"))
+
+    def test_unknown(self) -> None:
+        self.assertRaises(ConfigurationError, open_store, "postgresql:x")
+
+
+@skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
+class PostgreSQLTests(StoreTestCase):
+    async def test_one(self) -> None:
+        """PostgreSQL, with one server."""
+        await self.all_cases(lambda: self.broker(shared().database()))
+
+    async def test_two(self) -> None:
+        """PostgreSQL, with two servers over one database that are asked in turn."""
+
+        def make() -> InTurn:
+            url = shared().database()
+            return InTurn(self.broker(url), self.broker(url))
+
+        await self.all_cases(make)
+
+    async def test_again(self) -> None:
+        """A database that was prepared before is used as it is; a later version is refused."""
+        url = shared().database()
+        await put(self.broker(url), 2)
+        self.assertEqual(await self.broker(url).qsizes("q"), {"q": 2})
+        shared().ask("UPDATE tqueue.meta SET version = 99", database=url.rpartition("/")[2])
+        broker = make_broker(reactor, open_store(url))
+        self.assertIn("version 99", str(self.assertRaises(ConfigurationError, broker.start)))
+
+    async def test_gone_and_back(self) -> None:
+        """While the database is away a request waits, and fails when its time is over; nothing is lost."""
+        server = PostgreSQL().start()
+        self.addCleanup(server.remove)
+        broker = self.broker(server.database())
+        numbers = await put(broker, 3)
+        waiting = begin(broker.get("other", None, "", 60.0))
+        puts = [begin(broker.put("q", Task(0, b"{}"))) for _ in range(20)]
+        server.stop("immediate")
+        late = begin(broker.put("q", Task(0, b"{}"), "key"))
+        self.assertFalse(late.called)
+        server.start()
+        self.assertIsInstance(await late, Task)
+        await gatherResults(puts)
+        self.assertEqual(await broker.qsizes("q"), {"q": 24})
+        self.assertEqual((await broker.get("q")).number, numbers[0])
+        await put(broker, 1)
+        await broker.put("other", Task(0, b"{}"))
+        self.assertIsInstance(await waiting, Task)
+        self.patch(module, "GRACE", 0.2)
+        server.stop("immediate")
+        await self.assertFailure(begin(broker.put("q", Task(0, b"{}"))), AwayError)
+
+    async def test_woken(self) -> None:
+        """Who waits at one server is woken by what another does, at once and not at the next look."""
+        url = shared().database()
+        here, there = self.broker(url), self.broker(url)
+        self.patch(module, "POLL", 1000.0)
+        await there.change("q", {"maxsize": 1})
+        for _ in range(20):
+            waiting = begin(here.get("q", None, "", 20.0))
+            await deferLater(reactor, 0.01)
+            put_number = (await there.put("q", Task(0, b"{}"))).number
+            self.assertEqual((await waiting).number, put_number)
+            joining = begin(here.join("q", 20.0))
+            await deferLater(reactor, 0.01)
+            await there.done("q", put_number)
+            self.assertEqual(await joining, (0, 0))
+        await put(here, 1)
+        waiting = begin(here.put("q", Task(0, b"{}"), "", 20.0))
+        await deferLater(reactor, 0.01)
+        await there.get("q")
+        self.assertIsInstance(await waiting, Task)
+        waiting = begin(here.get("p", None, "", 20.0))
+        await deferLater(reactor, 0.1)
+        await there.delete("p")
+        self.assertEqual(await waiting, SHUTDOWN)
+
+    def given_up(self, broker: Any) -> list[Any]:
+        """
+        Have the next get of a broker given up after its task was leased, and before that is known there.
+
+        @return: the releases that follow; they are kept back.
+        """
+        releases = list[Any]()
+        ask, answered = broker.store.ask, broker._answered
+
+        def keep_releases(request: Any) -> None:
+            (releases.append if request.verb == "release" else ask)(request)
+
+        def give_up(requests: Any, *others: Any) -> None:
+            for request in [each for each in requests if each.verb == "get"]:
+                request.deferred.cancel()
+            answered(requests, *others)
+
+        broker.store.ask = keep_releases
+        broker.store._answered = give_up
+        return releases
+
+    async def test_given_up(self) -> None:
+        """A get that is given up is a delivery: the task comes again as one that may have been overtaken."""
+        broker = self.broker(shared().database())
+        (number,) = await put(broker, 1)
+        ask, answered = broker.store.ask, broker.store._answered
+        releases = self.given_up(broker)
+        forgettable(broker.get("q", None, "k:1"))
+        while not releases:
+            await deferLater(reactor, 0.01)
+        broker.store._answered = answered
+        ask(releases[0])
+        self.assertEqual((await releases[0].deferred).number, number)
+        task = await broker.get("q", None, "k:2")
+        self.assertEqual((task.number, task.deliveries), (number, 2))
+
+    async def test_repeated_and_given_up(self) -> None:
+        """A repeated get that is given up leaves the task with its key, where others wait and where not."""
+        broker = self.broker(shared().database())
+        (number,) = await put(broker, 1)
+        await broker.get("q", None, "k:1")
+        answered = broker.store._answered
+        for waiting in (False, True):
+            if waiting:
+                forgettable(broker.get("q", None, "", 20.0))
+                await deferLater(reactor, 0.1)
+            releases = self.given_up(broker)
+            forgettable(broker.get("q", None, "k:1"))
+            await broker.stats("q")
+            broker.store._answered = answered
+            self.assertEqual(releases, [])
+            task = await broker.get("q", None, "k:1")
+            self.assertEqual((task.number, task.deliveries), (number, 1))
+
+    async def test_repeated_elsewhere(self) -> None:
+        """A get that was given up, and repeated at another server before the first knew, is kept."""
+        url = shared().database()
+        there = self.broker(url)
+        (number,) = await put(there, 1)
+        here = self.broker(url)
+        ask = here.store.ask
+        releases = self.given_up(here)
+        forgettable(here.get("q", None, "k:1"))
+        while not releases:
+            await deferLater(reactor, 0.01)
+        task = await there.get("q", None, "k:1")
+        self.assertEqual((task.number, task.deliveries), (number, 1))
+        ask(releases[0])
+        self.assertIsNone(await releases[0].deferred)
+        self.assertEqual(await there.get("q"), EMPTY)
+
+    def connect(self, url: str) -> Any:
+        """A connection of the test's own, that commits each statement."""
+        import psycopg
+
+        connection = psycopg.connect(url, autocommit=True)
+        self.addCleanup(connection.close)
+        return connection
+
+    def lock(self, connection: Any) -> None:
+        """All queues, as another server does that is at them."""
+        lock = "SELECT pg_advisory_lock(%s::int, id) FROM tqueue.queues"
+        connection.execute(lock, (schema.QUEUE_LOCK,))
+
+    async def test_of_version_one(self) -> None:
+        """Tasks and keys in tables of the first version are there in this one."""
+        url = shared().database()
+        connection = self.connect(url)
+        connection.execute(schema.MIGRATIONS[0])
+        connection.execute("UPDATE tqueue.meta SET version = 1")
+        connection.execute("INSERT INTO tqueue.queues (name, config) VALUES ('q', %s)", (USUAL,))
+        connection.execute(
+            'INSERT INTO tqueue.tasks (queue, number, body, priority, "order", state, first, second, '
+            "third) VALUES (1, nextval('tqueue.numbers'), '{}', 0, '', 0, 0, '', 1)"
+        )
+        connection.execute(
+            "INSERT INTO tqueue.keys VALUES (1, 'lane', 'lane:1', 1, now() + interval '1 hour')"
+        )
+        broker = self.broker(url)
+        self.assertEqual((await broker.put("q", Task(0, b"{}"), "lane:1")).number, 1)
+        self.assertNotEqual((await broker.put("q", Task(0, b"{}"), "lane:2")).number, 1)
+        self.assertEqual((await broker.put("q", Task(0, b"other"), "lane:1")).number, 1)
+        self.assertEqual((await broker.get("q", None, "holder")).number, 1)
+        self.assertEqual((await broker.get("q", None, "holder")).number, 1)
+        self.assertEqual((await broker.done("q", 1)).number, 1)
+        self.assertEqual((await put(broker, 1)), [3])
+
+    async def test_foreign_notes(self) -> None:
+        """What others notify in our channel is no matter of ours, also in the midst of work."""
+        url = shared().database()
+        broker, connection = self.broker(url), self.connect(url)
+        for note in ("", "x", "x y", "a b c d"):
+            for _ in range(5):
+                puts = [begin(broker.put("q", Task(0, b"{}"))) for _ in range(5)]
+                connection.execute("SELECT pg_notify('tqueue', %s)", (note,))
+                await gatherResults(puts)
+        self.assertEqual(await broker.qsizes("q"), {"q": 100})
+
+    async def test_fault_after_commit(self) -> None:
+        """A fault of ours after the commit does not have it done twice."""
+        broker = self.broker(shared().database())
+        commit = broker.store._connection.commit
+
+        def fails() -> None:
+            commit()
+            broker.store._connection.commit = commit
+            raise ValueError("of ours")
+
+        broker.store._connection.commit = fails
+        await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(3)])
+        self.assertEqual(await broker.qsizes("q"), {"q": 3})
+
+    async def test_restored_in_part(self) -> None:
+        url = shared().database()
+        await self.broker(url).qsizes("q")
+        shared().ask("DELETE FROM tqueue.meta", database=url.rpartition("/")[2])
+        broker = make_broker(reactor, open_store(url))
+        self.assertIn("restored", str(self.assertRaises(ConfigurationError, broker.start)))
+
+    async def test_forgotten(self) -> None:
+        """What is counted of a queue is forgotten with it."""
+        broker = self.broker(shared().database())
+        await broker.change("stays", {"maxsize": 5})
+        for name in ("goes", "stays"):
+            await broker.put(name, Task(0, b"{}"))
+            await broker.done(name, (await broker.get(name)).number)
+        broker._tidy()
+        await broker.qsizes()
+        self.assertEqual({name for name, _ in broker._counts}, {"stays"})
+
+    async def test_limit_alone(self) -> None:
+        """Who only looks at a queue that cannot be made is not refused with who would make it."""
+        broker = self.broker(shared().database())
+        for number in range(5):
+            await broker.put(f"q{number}", Task(0, b"{}"))
+        refused, figures = begin(broker.put("p", Task(0, b"{}"))), begin(broker.stats("p"))
+        await self.assertFailure(refused, LimitError)
+        self.assertEqual((await figures)["ready"], 0)
+
+    async def test_stopped_database(self) -> None:
+        """A database that hangs does not keep a server from ending."""
+        url = shared().database()
+        self.patch(module, "LEAVE", 0.5)
+        broker = make_broker(reactor, open_store(url))
+        broker.start()
+        ask = f"SELECT pid FROM pg_stat_activity WHERE datname = '{url.rpartition('/')[2]}'"
+        pids = [row[0] for row in self.connect(shared().database()).execute(ask)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+            self.addCleanup(os.kill, pid, signal.SIGCONT)
+        self.assertTrue(pids)
+        waiting = begin(broker.put("q", Task(0, b"{}")))
+        waiting.addErrback(lambda _: None)
+        await deferLater(reactor, 0.1)
+        await broker.stop()
+
+    async def test_join_in(self) -> None:
+        """What is asked of a queue while it is locked by another server is done in one transaction."""
+        url = shared().database()
+        broker, connection = self.broker(url), self.connect(url)
+        await put(broker, 1)
+        self.lock(connection)
+        commits = "SELECT count(*) FROM tqueue.commits"
+        before = connection.execute(commits).fetchone()[0]
+        waiting = []
+        for _ in range(5):
+            waiting.append(begin(broker.put("q", Task(0, b"{}"))))
+            await deferLater(reactor, 0.02)
+        self.assertIsInstance(await self.broker(url).put("free", Task(0, b"{}")), Task)
+        self.assertFalse(any(each.called for each in waiting))
+        connection.execute("SELECT pg_advisory_unlock_all()")
+        await gatherResults(waiting)
+        self.assertEqual(await broker.qsizes("q"), {"q": 6})
+        self.assertEqual(connection.execute(commits).fetchone()[0] - before, 2)
+
+    async def test_answer_lost(self) -> None:
+        """A connection that breaks at the commit: what was committed is not done again, what was not is."""
+        import psycopg
+
+        broker = self.broker(shared().database())
+        (number,) = await put(broker, 1)
+        for before in (False, True):
+            connection = broker.store._connection
+            commit = connection.commit
+
+            def breaks(before: bool = before, connection: Any = connection, commit: Any = commit) -> None:
+                if not before:
+                    commit()
+                connection.close()
+                raise psycopg.OperationalError("the server closed the connection unexpectedly")
+
+            self.patch(connection, "commit", breaks)
+            done = begin(broker.get("q"))
+            task = await begin(broker.put("q", Task(0, b"{}")))
+            self.assertIsNot(broker.store._connection, connection)
+            self.assertEqual((await done).number, number)
+            self.assertEqual(await broker.qsizes("q"), {"q": 1})
+            number = task.number
+
+    async def test_key_twice(self) -> None:
+        """Two gets of one key in a transaction, of which the first was given up, and the server dies then."""
+        url = shared().database()
+        broker, connection = self.broker(url), self.connect(url)
+        numbers = await put(broker, 2)
+        self.lock(connection)
+        first = begin(broker.get("q", None, "k:1"))
+        first.addErrback(lambda failure: failure.trap(CancelledError))
+        await deferLater(reactor, 0.1)
+        second = begin(broker.get("q", None, "k:1"))
+        await deferLater(reactor, 0.1)
+        self.patch(broker, "_unwanted", lambda request: None)  # which would give it back
+        connection.execute("SELECT pg_advisory_unlock_all()")
+        self.assertEqual((await second).number, numbers[1])
+        self.assertIn((await self.broker(url).get("q", None, "k:1")).number, numbers)
+
+    async def cycles(self, broker: Any, number: int) -> None:
+        """Put, get and done of fifty tasks, again and again; one answer is lost each time."""
+        for _ in range(number):
+            tasks = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(50)])
+            keys = [f"for:{task.number}" for task in tasks]
+            got = await gatherResults([begin(broker.get("q", 1.0, key)) for key in keys])
+            self.assertEqual((await broker.get("q", 1.0, keys[7])).number, got[7].number)
+            await gatherResults([begin(broker.done("q", task.number)) for task in got])
+
+    async def entries_read(self, broker: Any, connection: Any) -> int:
+        """Of the indexes of tasks, until now; statistics come with a delay of a second at most."""
+        sums = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'tasks'"
+        before = -1
+        while before != (before := int(connection.execute(sums).fetchone()[0])):
+            await deferLater(reactor, 1.5)
+            await broker.config("q")
+        return before
+
+    async def test_what_is_gone(self) -> None:
+        """
+        What it costs to serve a queue does not grow with what has gone through it, though a long transaction
+        elsewhere keeps it all, and the database knows nothing of how much there is.
+        """
+        url = shared().database()
+        broker, connection, old = self.broker(url), self.connect(url), self.connect(url)
+        connection.execute("ALTER TABLE tqueue.tasks SET (autovacuum_enabled = off)")
+        old.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        old.execute("SELECT FROM tqueue.meta")
+        await self.cycles(broker, 20)
+        first = await self.entries_read(broker, connection)
+        await deferLater(reactor, turn.SLACK + 1.0)
+        await self.cycles(broker, 20)
+        second = await self.entries_read(broker, connection)
+        self.assertGreater(first, 1000)
+        self.assertLess(second - first, 20 * 50 * 12)
+
+    async def test_what_waits(self) -> None:
+        """Nor does it grow with what waits, where the database knows how much that is."""
+        url = shared().database()
+        broker, connection = self.broker(url), self.connect(url)
+        await put(broker, 1)
+        connection.execute(
+            'INSERT INTO tqueue.tasks (queue, number, body, priority, "order", state, first, second, third) '
+            "SELECT t.queue, nextval('tqueue.numbers'), t.body, 0, '', 0, 0, '', n + 1 "
+            "FROM tqueue.tasks t, generate_series(1, 50000) n"
+        )
+        connection.execute("ANALYZE tqueue.tasks")
+        first = await self.entries_read(broker, connection)
+        await self.cycles(broker, 2)
+        second = await self.entries_read(broker, connection)
+        self.assertLess(second - first, 2 * 50 * 12)
+
+    async def test_away(self) -> None:
+        """Where there is no database, the start says so."""
+        broker = make_broker(reactor, open_store("postgresql://postgres@127.0.0.1:1/x"))
+        self.assertIn("cannot be used", str(self.assertRaises(ConfigurationError, broker.start)))

@@ -1,0 +1,310 @@
+"""Tests of the ways to start a server from a shell, as real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import textwrap
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from tests.support.programs import PERSON, Program, ProgramTestCase
+from tests.support.wire import connect, fetch, request
+
+ARTICLE = """\
+import twisted_appserver as appserver
+
+def get_object(object_type, object_id):
+    return {"object_type": object_type, "object_id": object_id}
+
+url_patterns = (
+    (r'/(?P<object_type>)/get/(?P<object_id>)/', get_object),
+)
+
+if __name__ == "__main__":
+    appserver.run_server(port=8081, server_type=appserver.THREADED_SERVER)
+"""
+TYPES = {"threaded": "THREADED_SERVER", "forked": "FORKED_SERVER"}
+TWISTD = os.path.join(os.path.dirname(sys.executable), "twistd")
+
+
+class CommandTestCase(ProgramTestCase):
+    timeout = 25
+
+    def folder_of(self, **files: str) -> str:
+        """A new folder with these files in it, by their names without C{.py}."""
+        path = os.path.abspath(self.mktemp())
+        os.mkdir(path)
+        for name, text in files.items():
+            with open(os.path.join(path, name + ".py"), "w") as made:
+                made.write(textwrap.dedent(text))
+        return path
+
+    def twistd(self, *arguments: str, **options: Any) -> Program:
+        return self.python(TWISTD, "-n", "--pidfile=", "appserver", *arguments, **options)
+
+    async def stopped(self, program: Program, name: str = "TERM") -> None:
+        """At this signal it ends orderly: with status 0 or, as twistd does in the end, by the signal."""
+        program.signal(name)
+        self.assertIn(await program.ended, (0, -getattr(signal, "SIG" + name)), program.err)
+        self.assertNotIn("Traceback", program.err + program.out)
+
+
+class ScriptTests(CommandTestCase):
+    """C{python file.py}"""
+
+    def article(self, server_type: str) -> str:
+        """The design's example with the port made 0, in a folder of its own."""
+        text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", TYPES[server_type])
+        return os.path.join(self.folder_of(article=text), "article.py")
+
+    async def check(self, server_type: str, unit: str) -> None:
+        program = self.python(self.article(server_type))
+        line = await program.line()
+        self.assertEqual((line[2], line[4]), (server_type, unit))
+        answer = await fetch(await program.port(), "/person/get/123/")
+        self.assertEqual((answer.status, answer.body), (200, PERSON))
+        self.assertEqual(answer.headers["content-type"], "application/json")
+        await self.stopped(program)
+
+    async def test_threaded(self) -> None:
+        """The example of the design, with threads."""
+        await self.check("threaded", "threads")
+
+    async def test_forked(self) -> None:
+        """The example of the design, with worker processes, which import the script by its path."""
+        await self.check("forked", "workers")
+
+    async def test_interrupt(self) -> None:
+        """Ctrl-C ends it as well."""
+        program = self.python(self.article("forked"))
+        await fetch(await program.port(), "/person/get/123/")
+        await self.stopped(program, "INT")
+
+    async def test_finishes(self) -> None:
+        """At SIGTERM running calls are first finished and answered, in both types."""
+        script = """
+            import os, time
+            import twisted_appserver as appserver
+
+            def holds(path):
+                open(path, "x").close()
+                while os.path.exists(path):
+                    time.sleep(0.01)
+                return {"finished": True}
+
+            url_patterns = ((r"/holds/(?P<path>.*)", holds),)
+
+            if __name__ == "__main__":
+                appserver.run_server(port=0, server_type=appserver.TYPE)
+        """
+        for server_type in TYPES.values():
+            text = script.replace("appserver.TYPE", f"appserver.{server_type}")
+            program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
+            path = os.path.abspath(self.mktemp())
+            connection = await connect(await program.port())
+            answer = connection.send(request("GET", f"/holds/{path}"))
+            while not os.path.exists(path):
+                await deferLater(reactor, 0.005)
+            program.signal("TERM")
+            while True:  # until it listens no more
+                try:
+                    await (await connect(await program.port())).close()
+                except Exception:
+                    break
+            self.assertFalse(answer.called)
+            os.remove(path)
+            self.assertEqual((await answer).json, {"finished": True})
+            self.assertEqual(await program.ended, 0, program.err)
+            await connection.close()
+
+    async def test_no_guard(self) -> None:
+        """Without C{if __name__ == "__main__":} worker processes would start servers: a clear error."""
+        text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", "FORKED_SERVER")
+        text = text.replace('if __name__ == "__main__":\n    ', "")
+        program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
+        self.assertNotEqual(await program.ended, 0)
+        self.assertIn("__name__", program.err)
+        self.assertNotIn("Traceback", program.err)
+
+    async def refused(self, statement: str) -> str:
+        """The one line with which a script ends that does this."""
+        text = f"import twisted_appserver\ntwisted_appserver.{statement}\n"
+        program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
+        self.assertNotEqual(await program.ended, 0)
+        self.assertEqual(program.err.count("\n"), 1, program.err)
+        return str(program.err)
+
+    async def test_no_table(self) -> None:
+        """A script without url_patterns is told so in one line."""
+        self.assertIn("url_patterns", await self.refused("run_server(port=0)"))
+
+    async def test_wrong_option(self) -> None:
+        """So is one whose option is of the wrong type, or is none."""
+        self.assertIn("--port: '0' is not a int", await self.refused("run_server((), port='0')"))
+        self.assertIn("--type is server_type", await self.refused("run_server((), type='forked')"))
+
+    async def test_no_name(self) -> None:
+        """A table without a name, which worker processes could not import, is refused at once."""
+        self.assertIn("global variable", await self.refused("run_server((('/', print),), 0, 'forked')"))
+
+    async def test_any_name(self) -> None:
+        """A script may have any name, for worker processes and for SIGHUP too."""
+        script = self.article("forked")[: -len(".py")]
+        os.rename(script + ".py", script)
+        program = self.python(script)
+        self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
+        program.signal("HUP")
+        await program.line("the application has been loaded again")
+        self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
+        await self.stopped(program)
+
+    async def test_no_file(self) -> None:
+        """What comes from no file can be served, but not by worker processes, nor again: one line says so."""
+        text = ARTICLE.replace("8081", "0")
+        program = self.python("-c", text)
+        self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
+        program.signal("HUP")
+        await program.line("the old code goes on: .*there is none")
+        await self.stopped(program)
+        text = text.replace("THREADED_SERVER", "FORKED_SERVER")
+        for words in (("-c", text), ("-",)):
+            program = self.python(*words)
+            program.transport.write(text.encode())
+            program.transport.closeStdin()
+            self.assertNotEqual(await program.ended, 0)
+            self.assertEqual(program.err.count("\n"), 1, program.err)
+            self.assertIn("from a file, and there is none", program.err)
+
+    async def test_output(self) -> None:
+        """What a function of a worker prints stands in the server's log with the worker's pid."""
+        text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", "FORKED_SERVER")
+        text = text.replace("    return", "    import os\n    print('printed by', os.getpid())\n    return")
+        program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
+        answer = await fetch(await program.port(), "/person/get/123/")
+        self.assertEqual(answer.body, PERSON)
+        await self.stopped(program)
+        self.assertRegex(program.err, r"\[(\d+)\] printed by \1\b")
+
+
+class TwistdTests(CommandTestCase):
+    """C{twistd -n appserver}, C{appserver} and C{python -m twisted_appserver}"""
+
+    async def test_file(self) -> None:
+        """A file as the application, in both types."""
+        folder = self.folder_of(article=ARTICLE)
+        for server_type in TYPES:
+            program = self.twistd(
+                "--port", "0", "--app", os.path.join(folder, "article.py"), "--type", server_type
+            )
+            self.assertEqual((await program.line())[2], server_type)
+            answer = await fetch(await program.port(), "/person/get/123/")
+            self.assertEqual((answer.status, answer.body), (200, PERSON))
+            await self.stopped(program)
+
+    async def test_current_folder(self) -> None:
+        """Without --app, urls.py of the current folder, with modules beside it; a module by its name."""
+        folder = self.folder_of(urls=ARTICLE.replace("object_id}", "object_id, **other.extra}").replace(
+            "import", "import other\nimport", 1), other="extra = {'from': 'urls'}")  # fmt: skip
+        started = [
+            self.twistd("--port", "0", *arguments, folder=folder)
+            for arguments in ((), ("--type", "forked"), ("--app", "urls"), ("--app", "urls:url_patterns"))
+        ]
+        for program in started:
+            answer = await fetch(await program.port(), "/person/get/123/")
+            self.assertEqual(answer.json["from"], "urls")
+        await gatherResults([Deferred.fromCoroutine(self.stopped(program)) for program in started])
+
+    async def test_example(self) -> None:
+        """Without anything, the example that the package carries; C{python -m} is the same command."""
+        folder = self.folder_of()
+        program = self.python("-m", "twisted_appserver", "--port", "0", "--threads", "3", folder=folder)
+        self.assertEqual((await program.line())[3], "3")
+        self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
+        await self.stopped(program)
+        self.assertEqual(os.listdir(folder), [])
+
+    async def test_listen(self) -> None:
+        """--listen takes endpoints, several of them."""
+        listen = ("--listen", "tcp:0:interface=127.0.0.1") * 2
+        program = self.twistd(*listen, folder=self.folder_of())
+        self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
+        await self.stopped(program)
+
+    async def test_help(self) -> None:
+        """--help explains every option; twistd lists the plugin."""
+        program = self.python("-m", "twisted_appserver", "--help", folder=self.folder_of())
+        plugins = self.python(TWISTD, "--help")
+        self.assertEqual(await program.ended, 0)
+        for option in ("--port", "--listen", "--app", "--type", "--threads", "--workers", "--timeout"):
+            self.assertIn(option, program.out)
+        self.assertEqual(await plugins.ended, 0)
+        self.assertIn("appserver", plugins.out)
+
+
+class OneLineTests(CommandTestCase):
+    """What cannot work is told in exactly one line on stderr; the exit status is not 0."""
+
+    async def wrong(self, *arguments: str, said: str, **files: str) -> None:
+        program = self.twistd(*arguments, folder=self.folder_of(**files))
+        self.assertNotEqual(await program.ended, 0)
+        lines = [line for line in program.err.splitlines() if line.strip()]
+        self.assertEqual(len(lines), 1, program.err + program.out)
+        self.assertIn(said, lines[0])
+        self.assertNotIn("Traceback", program.out)
+
+    async def test_busy(self) -> None:
+        """A busy port."""
+        program = self.twistd("--port", "0", folder=self.folder_of())
+        port = str(await program.port())
+        await self.wrong("--port", port, said=port)
+        await self.wrong("--port", port, "--type", "forked", said=port)
+        await self.stopped(program)
+
+    async def test_busy_in_script(self) -> None:
+        """A busy port, from run_server()."""
+        program = self.twistd("--port", "0", folder=self.folder_of())
+        port = str(await program.port())
+        script = os.path.join(self.folder_of(article=ARTICLE.replace("8081", port)), "article.py")
+        second = self.python(script)
+        self.assertNotEqual(await second.ended, 0)
+        self.assertEqual(second.err.count("\n"), 1, second.err)
+        self.assertIn(port, second.err)
+        await self.stopped(program)
+
+    async def test_application(self) -> None:
+        """A module or file that is missing, broken, or has no table."""
+        await self.wrong("--app", "no_such_module", said="no_such_module")
+        await self.wrong("--app", "no_such_file.py", said="no_such_file.py")
+        await self.wrong("--app", ":x", said="module:name")
+        await self.wrong("--app", "urls", said="url_patterns", urls="")
+        await self.wrong(said="SyntaxError", urls="def")
+        await self.wrong(said="ZeroDivisionError", app="1 / 0")
+
+    async def test_pattern(self) -> None:
+        """A pattern that is none."""
+        await self.wrong(said="url_patterns[0]", urls="url_patterns = [('/(', print)]")
+
+    async def test_options(self) -> None:
+        """Options that are none."""
+        await self.wrong("--type", "sideways", said="sideways")
+        await self.wrong("--port", "many", said="many")
+        await self.wrong("--threads", "0", said="--threads")
+        await self.wrong("--listen", "nonsense:1", said="nonsense")
+
+    async def test_unimportable_in_workers(self) -> None:
+        """An application that can be imported here, but not in the workers."""
+        urls = """
+            import os, sys
+            if sys.argv[0].endswith("worker_main.py"):
+                raise RuntimeError("not here")
+            url_patterns = ()
+        """
+        program = self.twistd("--port", "0", "--type", "forked", folder=self.folder_of(urls=urls))
+        self.assertNotEqual(await program.ended, 0)
+        self.assertIn("not here", program.err + program.out)
+        self.assertNotIn("Traceback", program.err + program.out)

@@ -1,0 +1,464 @@
+"""Tests of how workers and servers live: replaced new before old, loaded again, and ended."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock, deferLater
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.serving.test_command import CommandTestCase
+from tests.support import cases
+from tests.support.executing import APPLICATION, ExecutorTestCase, get, said
+from tests.support.programs import Program
+from tests.support.wire import connect, fetch, request
+from twisted_appserver import ConfigurationError, ProcessExecutor, Router
+from twisted_appserver.dispatch.retry_after import EVERY, LONGEST, Refusals
+from twisted_appserver.executors.processes import pool as crew
+from twisted_appserver.executors.processes import worker_process as connection
+
+VERSION = """\
+import os, time
+
+from twisted_appserver import Route
+
+def version():
+    return {{"version": {0}, "pid": os.getpid()}}
+
+async def inline():
+    return {{"version": {0}}}
+
+def hangs(path: str):
+    open(path, "w").close()
+    while True:
+        time.sleep(1000)
+
+url_patterns = (
+    (r"/version/", version),
+    (r"/inline/", inline),
+    (r"/hangs/", hangs),
+    Route(r"/hangs_beside/", hangs, executor="threads"),
+)
+"""
+
+QUEUES = """\
+from twisted_appserver import include
+from twisted_appserver.tqueue import url_patterns as queues
+from twisted_appserver.queue.backends import open_store
+
+url_patterns = (include("/queues", queues(open_store("sqlite:{}"))),)
+"""
+
+
+class ReplacementTests(ExecutorTestCase):
+    async def pool(self, size: int, **options: Any) -> tuple[ProcessExecutor, Any]:
+        executor = ProcessExecutor(reactor, APPLICATION, size, **options)
+        self.addCleanup(executor.stop)
+        await executor.start()
+        return executor, self.dispatcher(executor, "processes")
+
+    async def test_max_requests(self) -> None:
+        """After so many calls a worker is replaced; no call fails, and the pool stays whole."""
+        executor, dispatcher = await self.pool(2, max_requests=20)
+        seen: set[int] = set()
+        while len(seen) <= 4:
+            replies = await gatherResults([dispatcher.dispatch(get("/pid/")) for _ in range(20)])
+            self.assertEqual({reply.status for reply in replies}, {200})
+            seen |= {said(reply)["pid"] for reply in replies}
+            self.assertTrue(executor.pids)
+        await self.until(lambda: len(executor.crew.workers) == 2)
+        self.assertEqual(executor.failed, 0)
+
+    async def test_max_rss(self) -> None:
+        """A worker whose memory is above the limit is replaced, in the midst of calls, and none fails."""
+        with patch.object(crew, "LOOK", 0.02):
+            executor, dispatcher = await self.pool(1, max_rss=1)
+            (first,) = executor.pids
+            reply = None
+            while reply is None or said(reply)["pid"] == first:
+                reply = await dispatcher.dispatch(get("/pid/"))
+                self.assertEqual(reply.status, 200)
+            await executor.stop()
+        roomy, dispatcher = await self.pool(1, max_rss=10**12)
+        self.assertEqual(said(await dispatcher.dispatch(get("/pid/")))["pid"], roomy.pids[0])
+        self.assertGreater(roomy.crew.workers[0].memory(), 10**6)
+
+    async def test_running(self) -> None:
+        """A worker that is replaced in the midst of a call ends it first."""
+        executor, dispatcher = await self.pool(1)
+        path = os.path.abspath(self.mktemp())
+        held = dispatcher.dispatch(get("/holds/", path=path))
+        holder = await self.holder(path)
+        executor.crew.replace(executor.crew.workers[0])
+        await self.until(lambda: executor.pids and executor.pids != [holder])
+        self.assertNotEqual(said(await dispatcher.dispatch(get("/pid/")))["pid"], holder)
+        os.remove(path)
+        self.assertEqual(said(await held), {"pid": holder})
+        await self.until(lambda: len(executor.crew.workers) == 1)
+
+    async def test_renewed(self) -> None:
+        """All workers are replaced at once; calls that wait for one go to the new ones."""
+        executor, dispatcher = await self.pool(2)
+        before = set(executor.pids)
+        router = Router(cases.url_patterns)
+        renewed = executor.renew(router)
+        replies = [dispatcher.dispatch(get("/pid/")) for _ in range(50)]
+        await renewed
+        dispatcher.router = router
+        replies += [dispatcher.dispatch(get("/pid/")) for _ in range(50)]
+        pids = [said(reply)["pid"] for reply in await gatherResults(replies)]
+        self.assertFalse(set(pids[50:]) & before)
+        self.assertEqual(executor.failed, 0)
+
+    async def test_killed_while_renewed(self) -> None:
+        """New workers that are killed before they are ready do not keep the new code from being served."""
+        executor, _ = await self.pool(2)
+        before = set(executor.pids)
+        renewed = executor.renew(Router(cases.url_patterns))
+        for worker in executor.crew.workers[2:]:
+            os.kill(worker.pid, signal.SIGKILL)
+        await renewed
+        self.assertEqual((len(executor.pids), set(executor.pids) & before), (2, set()))
+
+    async def test_killed_standing_by(self) -> None:
+        """Nor if that happens when they are ready and wait for the others."""
+        executor, _ = await self.pool(2)
+        before = set(executor.pids)
+        renewed = executor.renew(Router(cases.url_patterns))
+        late, early = executor.crew.workers[2:]
+        os.kill(late.pid, signal.SIGSTOP)
+        await self.until(lambda: early.was_ready)
+        self.assertFalse(early.ready)
+        os.kill(early.pid, signal.SIGKILL)
+        await self.until(lambda: early not in executor.crew.workers)
+        os.kill(late.pid, signal.SIGCONT)
+        await renewed
+        self.assertEqual((len(executor.pids), set(executor.pids) & before), (2, set()))
+        await self.until(lambda: len(executor.crew.workers) == 2)
+
+    async def test_killed_old(self) -> None:
+        """An old worker that dies during a reload is not replaced when that is over."""
+        executor, _ = await self.pool(2)
+        renewed = executor.renew(Router(cases.url_patterns))
+        old, _, late, _ = executor.crew.workers
+        os.kill(late.pid, signal.SIGSTOP)
+        os.kill(old.pid, signal.SIGKILL)
+        await self.until(lambda: old not in executor.crew.workers)
+        os.kill(late.pid, signal.SIGCONT)
+        await renewed
+        executor.crew._fill()  # as a timer would
+        await self.until(lambda: not any(worker.retired for worker in executor.crew.workers))
+        self.assertEqual(len(executor.crew.workers), 2)
+
+    async def test_killed_at_the_start(self) -> None:
+        """Once a worker was ready, the deaths of others are no failure to start."""
+        executor = ProcessExecutor(reactor, APPLICATION, 2)
+        self.addCleanup(executor.stop)
+        started = executor.start()
+        early, late = executor.crew.workers
+        os.kill(late.pid, signal.SIGSTOP)
+        await self.until(lambda: early.ready)
+        for worker in (early, late):
+            os.kill(worker.pid, signal.SIGKILL)
+        await started
+        self.assertEqual(len(executor.pids), 2)
+
+    async def test_no_descriptors(self) -> None:
+        """Where no descriptor is left for a worker, it is started when there is one."""
+        executor, dispatcher = await self.pool(1)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            await self.assertFailure(executor.renew(Router(cases.url_patterns)), ConfigurationError)
+            executor.crew.trouble = ""  # that was the reload's
+            reply = dispatcher.dispatch(get("/dies/SIGKILL/"))
+            self.assertEqual((await reply).status, 502)
+            await self.until(lambda: "cannot be started" in executor.unready())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self.assertEqual((await dispatcher.dispatch(get("/pid/"))).status, 200)
+        self.assertEqual((len(executor.crew.workers), executor.unready()), (1, ""))
+
+    async def test_no_process(self) -> None:
+        """A worker that the system does not let start leaves no file behind."""
+        executor, _ = await self.pool(1)
+        folder = self.mktemp()
+        os.mkdir(folder)
+        refused = patch.object(reactor, "spawnProcess", side_effect=OSError(11))
+        with patch("tempfile.tempdir", folder), refused:
+            await self.assertFailure(executor.renew(Router(cases.url_patterns)), ConfigurationError)
+        self.assertEqual(os.listdir(folder), [])
+
+    async def test_descriptors(self) -> None:
+        """Workers that have ended leave no descriptor behind."""
+        executor, dispatcher = await self.pool(1)
+        gc.disable()  # which would give back what is merely forgotten, sooner or later
+        self.addCleanup(gc.enable)
+        counts = []
+        for _ in range(4):
+            reply = await dispatcher.dispatch(get("/dies/SIGKILL/"))
+            self.assertEqual(reply.status, 502)
+            await self.until(lambda: not executor.unready() and len(executor.crew.workers) == 1)
+            await executor.renew(Router(cases.url_patterns))
+            dispatcher.router = executor.router
+            await self.until(lambda: len(executor.crew.workers) == 1)
+            counts.append(len(os.listdir("/proc/self/fd")))
+        self.assertEqual(len(set(counts)), 1, counts)
+
+    async def test_not_renewed(self) -> None:
+        """Where the new workers cannot start, or have another table, the old ones go on."""
+        executor, dispatcher = await self.pool(2)
+        before = set(executor.pids)
+        renewed = executor.renew(Router([(r"/other/", cases.pid)]))
+        error = await self.assertFailure(renewed, ConfigurationError)
+        self.assertIn("differ", str(error))
+        self.assertEqual(set(executor.pids), before)
+        self.assertIn(said(await dispatcher.dispatch(get("/pid/")))["pid"], before)
+
+    async def test_unready(self) -> None:
+        """A pool says why it cannot take a call, and that it can again."""
+        executor, _ = await self.pool(1)
+        self.assertEqual(executor.unready(), "")
+        (pid,) = executor.pids
+        os.kill(pid, signal.SIGKILL)
+        await self.until(executor.unready)
+        self.assertIn("no worker process is ready", executor.unready())
+        await self.until(lambda: not executor.unready())
+
+
+class StuckTests(ExecutorTestCase):
+    """Workers that do not do what they should, and do not die either."""
+
+    async def pool(self, size: int = 1, **options: Any) -> tuple[ProcessExecutor, Any]:
+        executor = ProcessExecutor(reactor, APPLICATION, size)
+        self.addCleanup(executor.stop)
+        await executor.start()
+        return executor, self.dispatcher(executor, "processes", **options)
+
+    async def test_frozen(self) -> None:
+        """A worker that stands still before it begins a call is replaced at that call's time limit."""
+        executor, dispatcher = await self.pool(timeout=0.5)
+        (pid,) = executor.pids
+        os.kill(pid, signal.SIGSTOP)
+        replies = await gatherResults([dispatcher.dispatch(get("/pid/")) for _ in range(3)])
+        self.assertEqual([reply.status for reply in replies], [504] * 3)
+        await self.until(lambda: executor.pids and executor.pids != [pid])
+        self.assertEqual((executor.running, executor.pending), (0, 0))
+
+    async def test_frozen_moves(self) -> None:
+        """Calls given to one that stands still are performed by another that is free; it is replaced."""
+        with patch.object(connection, "STILL", 0.2):
+            executor, dispatcher = await self.pool(2)
+            (pid, other) = executor.pids
+            os.kill(pid, signal.SIGSTOP)
+            replies = await gatherResults([dispatcher.dispatch(get("/pid/")) for _ in range(20)])
+            self.assertEqual([reply.status for reply in replies], [200] * 20)
+            self.assertEqual({said(reply)["pid"] for reply in replies}, {other})
+            await self.until(lambda: len(executor.pids) == 2 and pid not in executor.pids)
+        self.assertEqual((executor.running, executor.pending, executor.completed), (0, 0, 20))
+
+    async def test_frozen_while_renewed(self) -> None:
+        """A new worker that does not become ready is killed after a while; the old code goes on."""
+        executor, _ = await self.pool()
+        before = executor.pids
+        with patch.object(crew, "NEW", 0.2):
+            renewed = executor.renew(Router(cases.url_patterns))
+            os.kill(executor.crew.workers[1].pid, signal.SIGSTOP)
+            error = await self.assertFailure(renewed, ConfigurationError)
+        self.assertIn("not ready after 0.2 seconds", str(error))
+        await self.until(lambda: len(executor.crew.workers) == 1)
+        self.assertEqual(executor.pids, before)
+        await executor.renew(Router(cases.url_patterns))
+        self.assertNotEqual(executor.pids, before)
+
+    async def test_thread_left(self) -> None:
+        """A worker that a thread of some function keeps alive is gone soon after it was replaced."""
+        with patch.object(connection, "ENDING", 0.2):
+            executor, dispatcher = await self.pool()
+            first = said(await dispatcher.dispatch(get("/leaves_thread/")))["pid"]
+            await executor.renew(Router(cases.url_patterns))
+            await self.until(lambda: len(executor.crew.workers) == 1)
+        self.assertNotIn(first, executor.pids)
+
+    async def test_thread_left_at_stop(self) -> None:
+        """Nor does such a thread keep the pool from stopping."""
+        executor, dispatcher = await self.pool()
+        self.assertEqual((await dispatcher.dispatch(get("/leaves_thread/"))).status, 200)
+        await executor.stop()
+        self.assertEqual(executor.crew.workers, [])
+
+    async def test_frozen_at_stop(self) -> None:
+        """Nor does a frozen worker."""
+        executor, _ = await self.pool()
+        os.kill(executor.pids[0], signal.SIGSTOP)
+        await executor.stop()
+        self.assertEqual(executor.crew.workers, [])
+
+    async def test_child_left(self) -> None:
+        """The death of a worker is noticed, though a process that it forked has all its descriptors."""
+        executor, dispatcher = await self.pool()
+        path = os.path.abspath(self.mktemp())
+        reply = dispatcher.dispatch(get("/forks/", path=path))
+        child = await self.holder(path)
+        gone = executor.crew.workers[0]
+        try:
+            answer = await reply.addTimeout(10, reactor)
+        finally:
+            os.kill(child, signal.SIGKILL)
+        self.assertEqual(answer.status, 502)
+        self.assertEqual((await dispatcher.dispatch(get("/pid/"))).status, 200)
+        await self.until(lambda: not gone.transport.pipes)
+
+
+class LostThreadsTests(ExecutorTestCase):
+    async def test_lost(self) -> None:
+        """When all threads hang in calls that nobody awaits, it is unready and the log says where."""
+        executor, dispatcher = await self.threads(2, timeout=0.2)
+        lines = self.logged()
+        paths = [os.path.abspath(self.mktemp()) for _ in range(2)]
+        replies = await gatherResults([dispatcher.dispatch(get("/holds/", path=path)) for path in paths])
+        self.assertEqual([reply.status for reply in replies], [504, 504])
+        self.assertIn("all 2 threads are lost", executor.unready())
+        self.assertIn("holds", executor.unready())
+        (line,) = (line for line in lines if "are lost" in line)
+        self.assertIn("cases.py", line)
+        os.remove(paths[0])
+        await self.until(lambda: not executor.unready())
+        os.remove(paths[1])
+        await self.until(lambda: not executor.running)
+
+
+class RefusalsTests(SynchronousTestCase):
+    class Executor:
+        completed = failed = 0
+        pending = 100
+
+    def test_rate(self) -> None:
+        """Who is turned away is told how long those who wait will take, at the rate of the last seconds."""
+        clock, executor = Clock(), self.Executor()
+        refusals = Refusals(clock)
+        self.assertEqual(refusals.retry_after(executor), 1)
+        for _ in range(10):
+            clock.advance(EVERY)
+            executor.completed += 2
+            seconds = refusals.retry_after(executor)
+        self.assertEqual(seconds, 9)
+        for _ in range(100):
+            clock.advance(EVERY)
+            executor.completed += 200
+            seconds = refusals.retry_after(executor)
+        self.assertEqual(seconds, 1)
+        for _ in range(100):
+            clock.advance(EVERY)
+            seconds = refusals.retry_after(executor)
+        self.assertEqual(seconds, LONGEST)
+
+
+class ServerTests(CommandTestCase):
+    """C{RELOADS=20} makes them longer."""
+
+    timeout = 300
+
+    def write(self, folder: str, text: str) -> None:
+        """A new version of the application, which is later than the one before for whoever looks at files."""
+        path = os.path.join(folder, "app.py")
+        self.later = getattr(self, "later", 10**9) + 10
+        with open(path + ".new", "w") as file:
+            file.write(text)
+        os.utime(path + ".new", (self.later, self.later))
+        os.replace(path + ".new", path)
+
+    async def load(self, port: int, until: Callable[[int], bool], path: str) -> list[int]:
+        """Call again and again, on one connection, until a version is seen; all that were seen."""
+        connection, seen = await connect(port), [0]
+        while not until(seen[-1]):
+            answer = await connection.send(request("GET", path))
+            self.assertEqual(answer.status, 200, answer.body)
+            seen.append(answer.json["version"])
+        await connection.close()
+        return seen
+
+    async def reloads(self, server_type: str, path: str, times: int = 4) -> None:
+        times = int(os.environ.get("RELOADS", times))
+        folder = self.folder_of()
+        self.write(folder, VERSION.format(1))
+        program = self.twistd("--port", "0", "--type", server_type, folder=folder)
+        port = await program.port()
+        while any(
+            each["state"] == "starts" for each in (await fetch(port, "/-/status.json")).json["workers"]
+        ):
+            await deferLater(reactor, 0.01)
+        loads = [Deferred.fromCoroutine(self.load(port, lambda n: n >= times + 1, path)) for _ in range(8)]
+        for number in range(2, times + 2):
+            self.write(folder, VERSION.format(number))
+            program.signal("HUP")
+            await self.load(port, lambda n, least=number: n >= least, path)  # type: ignore[misc]
+        for seen in await gatherResults(loads):
+            self.assertEqual(seen, sorted(seen))
+        self.write(folder, "this is no Python\n")
+        program.signal("HUP")
+        await program.line("not loaded again, the old code goes on")
+        self.assertEqual((await fetch(port, path)).json["version"], times + 1)
+        await self.stopped(program)
+
+    async def test_reload_threaded(self) -> None:
+        """At SIGHUP new code is served; no request fails, none is answered by older code than one before."""
+        await self.reloads("threaded", "/version/")
+
+    async def test_reload_forked(self) -> None:
+        """The same with worker processes, by new ones."""
+        await self.reloads("forked", "/version/")
+
+    async def test_reload_inline(self) -> None:
+        """The same for what runs on the reactor, though the type is forked."""
+        await self.reloads("forked", "/inline/", 2)
+
+    async def test_reload_queues(self) -> None:
+        """Queues in the application go on with their tasks, and with those who wait at them."""
+        store = os.path.abspath(self.mktemp())
+        program = self.twistd("--port", "0", folder=self.folder_of(app=QUEUES.format(store)))
+        port = await program.port()
+        await fetch(port, "/queues/q/put/?key=a:1")
+        waiting = Deferred.fromCoroutine(fetch(port, "/queues/empty/get/?timeout=20"))
+        program.signal("HUP")
+        await program.line("has been loaded again")
+        self.assertEqual((await fetch(port, "/queues/q/qsize/")).json, {"worker": "q", "qsize": 1})
+        put = (await fetch(port, "/queues/empty/put/")).json
+        self.assertEqual((await waiting).json["task_id"], put["task_id"])
+        await self.stopped(program)
+
+    async def hanging(self, *words: str, route: str = "hangs") -> tuple[Program, str]:
+        """A server one of whose functions hangs."""
+        folder = self.folder_of(app=VERSION.format(1))
+        program = self.twistd("--port", "0", *words, folder=folder)
+        path = os.path.join(folder, "hangs")
+        port = await program.port()
+        connection = await connect(port)
+        connection.send(request("GET", f"/{route}/?path={path}")).addErrback(lambda _: None)
+        while not os.path.exists(path):
+            await deferLater(reactor, 0.01)
+        return program, path
+
+    async def test_hanging_thread(self) -> None:
+        """A thread that hangs does not keep the server from ending after its grace period, orderly."""
+        for words in ((), ("--type", "forked")):  # beside worker processes too
+            program, _ = await self.hanging("--graceful-timeout", "0.2", *words, route="hangs_beside")
+            await self.stopped(program)
+            self.assertIn("hang in their threads", program.output)
+
+    async def test_server_killed(self) -> None:
+        """When the server is killed, no worker outlives it, also one in the midst of a function."""
+        program, _ = await self.hanging("--type", "forked", "--workers", "2")
+        self.assertEqual(len(program.processes()), 3)
+        program.signal("KILL")
+        await program.ended
+        while program.processes():
+            await deferLater(reactor, 0.02)

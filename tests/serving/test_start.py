@@ -1,0 +1,137 @@
+"""Tests of the start of worker processes: what keeps them from starting is reported, and they start early."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.serving.test_command import ARTICLE, CommandTestCase
+from tests.support.programs import PERSON
+from tests.support.wire import fetch
+from twisted_appserver.core.shadowed_modules import advice
+
+MEETS = """
+import os, sys, time
+
+def wait_for(path):
+    for _ in range(3000):
+        if os.path.exists(path):
+            return
+        time.sleep(0.01)
+    raise RuntimeError(f"there is no {path}")
+
+if "worker" in sys.argv[0]:
+    open("worker" + VERSION, "w").close()
+    wait_for("server" + VERSION)
+else:
+    open("server" + VERSION, "w").close()
+    wait_for("worker" + VERSION)
+
+def version():
+    return {"version": VERSION}
+
+url_patterns = (("/version/", version),)
+"""
+
+
+class ShadowTests(CommandTestCase):
+    """A file of the application has the name of a module of the standard library."""
+
+    timeout = 120
+    broken = "raise AttributeError('this is not the standard library')\n"
+
+    async def test_unused_files_do_no_harm(self) -> None:
+        """What the server and its workers have imported already is not hidden by the application's files."""
+        for name in ("random", "types", "enum", "tempfile"):
+            folder = self.folder_of(**{"urls": ARTICLE, name: self.broken})
+            for server_type in ("threaded", "forked"):
+                program = self.twistd("--port", "0", "--type", server_type, folder=folder)
+                self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
+                await self.stopped(program)
+
+    async def refused(self, said: str, folder: str, **environ: str) -> None:
+        for server_type in ("threaded", "forked"):
+            program = self.twistd("--port", "0", "--type", server_type, folder=folder, **environ)
+            self.assertEqual(await program.ended, 1, program.output)
+            (line,) = program.err.splitlines()
+            self.assertIn(said, line)
+
+    async def test_file_that_hides_a_module_is_reported(self) -> None:
+        """The error names the file, whether it fails itself or whatever has imported it."""
+        urls = "import chess\nurl_patterns = ()\n"
+        chess = "import wave\nwave.open\n"
+        for text in (self.broken, ""):
+            folder = self.folder_of(urls=urls, chess=chess, wave=text)
+            await self.refused(f"{folder}/wave.py hides the module wave of the standard library", folder)
+
+    async def test_worker_that_cannot_even_start(self) -> None:
+        """What a worker has printed last is the reason, and the file that hides a module is named."""
+        folder = self.folder_of(urls=ARTICLE)
+        Path(folder, "site").mkdir()
+        Path(folder, "site", "sitecustomize.py").write_text(
+            "import os, sys\nif 'twisted_appserver.executors.processes.worker_main' in sys.orig_argv:\n"
+            "    os.write(2, b'nowhere to be found\\n\\n')\n    os._exit(3)\n"
+        )
+        Path(folder, "site", "wave.py").touch()
+        site = os.path.join(folder, "site")
+        program = self.twistd(
+            "--port", "0", "--type", "forked", folder=folder,
+            PYTHONPATH=os.pathsep.join([os.environ.get("PYTHONPATH", ""), site]),
+        )  # fmt: skip
+        self.assertEqual(await program.ended, 1, program.output)
+        self.assertIn("ended with status 3: nowhere to be found", program.err)
+        self.assertIn(f"{site}/wave.py hides the module wave", program.err)
+
+
+class AdviceTests(SynchronousTestCase):
+    def test_packages(self) -> None:
+        """A folder hides a module too, if it is a package; other files and folders do not."""
+        folder = os.path.abspath(self.mktemp())
+        for name in ("random", "wave", "application"):
+            os.makedirs(os.path.join(folder, name))
+        Path(folder, "application.py").touch()
+        self.assertEqual(advice([folder, "/no/such/folder"]), "")
+        Path(folder, "wave", "__init__.py").touch()
+        self.assertIn(f"{folder}/wave hides the module wave", advice([folder]))
+        self.assertEqual(advice([folder], ValueError()), "")
+
+
+class HeadStartTests(CommandTestCase):
+    timeout = 120
+
+    async def test_workers_import_beside_the_server(self) -> None:
+        """The server and its workers import the application at the same time, also when it is reloaded."""
+        folder = self.folder_of(app=MEETS.replace("VERSION", "'1'"))
+        words = ("--port", "0", "--type", "forked", "--workers", "2")
+        program = self.twistd(*words, folder=folder)
+        port = await program.port()
+        while (await fetch(port, "/-/ready")).status != 200:
+            await deferLater(reactor, 0.02)
+        self.assertEqual((await fetch(port, "/version/")).json, {"version": "1"})
+        path = Path(folder, "app.py")
+        path.write_text(MEETS.replace("VERSION", "'22'"))
+        program.signal("HUP")
+        await program.line("has been loaded again")
+        self.assertEqual((await fetch(port, "/version/")).json, {"version": "22"})
+        path.write_text("this is no Python\n")
+        program.signal("HUP")
+        await program.line("cannot be imported")
+        self.assertEqual((await fetch(port, "/version/")).json, {"version": "22"})
+        self.assertEqual(len((await fetch(port, "/-/status.json")).json["workers"]), 2)
+        await self.stopped(program)
+
+    async def test_nothing_is_left_of_a_start_that_fails(self) -> None:
+        """If the server cannot start, neither its workers nor their files are left, and one line says why."""
+        for words, app in (((), "1 / 0"), (("--token-file", "/no/token"), ARTICLE)):
+            folder = self.folder_of(app=app)
+            temporary = self.folder_of()
+            program = self.twistd("--port", "0", "--type", "forked", *words, folder=folder, TMPDIR=temporary)
+            self.assertEqual(await program.ended, 1, program.output)
+            self.assertEqual(program.err.count("\n"), 1, program.err)
+            while program.processes():
+                await deferLater(reactor, 0.02)
+            self.assertEqual(os.listdir(temporary), [])

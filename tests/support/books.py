@@ -1,0 +1,317 @@
+"""Are the books right? Producers and consumers keep ledgers while everything around them fails.
+
+Usage: python -m tests.support.books --minutes 10 --seed 1 [--lying] [--postgresql] [--hosts]. Server,
+producers and consumers are killed, stopped for a while, their connections cut in the middle of answers, and
+the disk is filled. After each round the ledgers are compared: see L{Books.check}. With C{--lying} the server
+answers before it commits, and the test must fail. With C{--postgresql} there are two servers over one
+database, which is stopped at once, again and again. With C{--hosts} (as root on Linux) these three are hosts
+in a network of their own, which are cut off for a while too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from examples.hosts.network import Network
+from tests.support.people import LEASE, MAXSIZE
+from tests.support.postgres import PostgreSQL
+from tests.support.queue_server import ROOT, Server
+from twisted_appserver.tqueue.client import Queue
+
+PEOPLE = 8  # of each kind
+ROUND = 30.0  # seconds
+DISK = 48  # MiB of the small file system, if there may be one
+
+
+class Wrong(Exception):
+    """Raised when the books do not agree."""
+
+
+class Books:
+    """What the ledgers of a round say."""
+
+    def __init__(self, folder: str) -> None:
+        self.tried: dict[str, float] = {}
+        self.acked: dict[str, float] = {}
+        self.refused: set[str] = set()
+        self.finishing: set[str] = set()
+        self.got: dict[str, list[tuple[int, float, float, str]]] = defaultdict(list)
+        for path in glob.glob(os.path.join(folder, "*")):
+            with open(path) as file:
+                for line in file:
+                    self._enter(os.path.basename(path), *line.split())
+
+    def _enter(self, who: str, what: str, name: str, *numbers: str) -> None:
+        if what == "got":
+            self.got[name].append((int(numbers[0]), float(numbers[1]), float(numbers[2]), who))
+        elif what in ("try", "ack"):
+            (self.tried if what == "try" else self.acked)[name] = float(numbers[0])
+        elif what in ("refused", "finishing"):
+            getattr(self, what).add(name)
+
+    def check(self, counts: Counter[str]) -> None:
+        """
+        @raise Wrong: when an acknowledged put was lost, something came out that was not put or was refused,
+            a task was given out twice though its lease had not run out, or was not done when join ended, or
+            tasks changed places.
+        """
+        counts["acknowledged"] += len(self.acked)
+        lost = self.acked.keys() - self.got.keys()
+        if lost:
+            raise Wrong(f"{len(lost)} acknowledged puts are lost, like {min(lost)}")
+        unknown = self.got.keys() - self.tried.keys() | self.got.keys() & self.refused
+        if unknown:
+            raise Wrong(f"{len(unknown)} tasks came out that were not put, like {min(unknown)}")
+        early = self.acked.keys() - self.finishing
+        if early:
+            raise Wrong(f"join ended while {len(early)} tasks were not done, like {min(early)}")
+        self._check_deliveries(counts)
+        self._check_order(counts)
+
+    def _check_deliveries(self, counts: Counter[str]) -> None:
+        for name, deliveries in self.got.items():
+            deliveries.sort()
+            counts["answers lost"] += deliveries[-1][0] - len(deliveries)
+            for (one, asked, *_), (other, _, given, _) in itertools.pairwise(deliveries):
+                counts["leases run out"] += 1
+                if one == other:
+                    raise Wrong(f"{name} was given out twice in delivery {one}: {deliveries}")
+                if given < asked + LEASE * (other - one) - 0.01:
+                    raise Wrong(f"{name} was given out again after {given - asked} seconds: {deliveries}")
+
+    def _check_order(self, counts: Counter[str]) -> None:
+        by_producer: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for name in self.acked:
+            producer, _, number = name.rpartition(".")
+            by_producer[producer].append((int(number), name))
+        for names in by_producer.values():
+            first_got = float("inf")  # of all that the same producer put later
+            for _, name in sorted(names, reverse=True):
+                delivery, asked, given, _ = self.got[name][0]
+                if delivery == 1:
+                    counts["in order"] += 1
+                    if first_got < asked:
+                        raise Wrong(f"a task that was put after {name} came out before it")
+                    first_got = min(first_got, given)
+
+
+class Village:
+    """The servers, the people and the proxy of one run, and what befalls them."""
+
+    def __init__(
+        self, folder: str, seed: int, lying: bool = False, postgresql: bool = False, hosts: Sequence[Any] = ()
+    ) -> None:
+        self.random, self.folder, self.small, self.hosts = random.Random(seed), folder, False, hosts
+        self.database: PostgreSQL | None = None
+        self.misfortunes = list(self.MISFORTUNES)
+        if postgresql:
+            own = {"address": hosts[-1].address, "prefix": hosts[-1].prefix} if hosts else {}
+            self.database = PostgreSQL(fsync=True, **own).start()
+            self.misfortunes += [Village.stop_database] * 2 + [Village.cut_off] * 3 * bool(hosts)
+            store = self.database.database()
+        else:
+            self._mount()
+            store = f"sqlite:{self.disk}/tasks.db"
+        script = "-c", "import runpy; runpy.run_module('tests.support.lying', run_name='__main__')"
+        self.servers = [
+            Server(store, script=script if lying else None, host=host).start()
+            for host in hosts[:2] or [None] * (1 + postgresql)
+        ]
+        self.counts: Counter[str] = Counter()
+        self.people: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self.proxy = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.cutting", self.server.url, str(seed)],
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        assert self.proxy.stdout is not None
+        self.cut_url = f"http://127.0.0.1:{int(self.proxy.stdout.readline())}"
+
+    def _mount(self) -> None:
+        self.disk = os.path.join(self.folder, "disk")
+        os.mkdir(self.disk)
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "tmpfs", self.disk]
+        self.small = subprocess.run(mount, capture_output=True).returncode == 0
+        if not self.small:
+            print("no small file system can be mounted: the disk is never full")
+
+    @property
+    def server(self) -> Server:
+        """One of them."""
+        return self.random.choice(self.servers)
+
+    def hire(self, role: str) -> None:
+        self.counts[role] += 1
+        ledger = os.path.join(self.books, f"{role}-{self.counts[role]}")
+        url = self.random.choice((self.server.url, self.cut_url))
+        arguments = [role, url, self.name, ledger, str(self.random.random())]
+        process = subprocess.Popen([sys.executable, "-m", "tests.support.people", *arguments], cwd=ROOT)
+        self.people.append((role, process))
+
+    def round(self, number: int, seconds: float) -> None:
+        """Let everything happen for a while, then let it come to rest, and compare the books."""
+        self.name, self.books = f"round-{number}", os.path.join(self.folder, f"books-{number}")
+        os.mkdir(self.books)
+        queue = Queue(MAXSIZE, self.server.url, self.name, patience=60.0)
+        queue.qsize()
+        queue._ask("config", {"max_deliveries": 0})
+        for role in ("produce", "consume") * PEOPLE:
+            self.hire(role)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(self.random.uniform(0.1, 1.2))
+            self.random.choice(self.misfortunes)(self)
+            fresh = [
+                task for task in queue._ask("peek", {"n": 10 * MAXSIZE})["tasks"] if not task["deliveries"]
+            ]
+            if len(fresh) > MAXSIZE:
+                raise Wrong(f"{len(fresh)} tasks wait, where {MAXSIZE} may")
+        self.dismiss("produce")
+        queue.join()
+        self.dismiss("consume")
+        Books(self.books).check(self.counts)
+        queue._ask("delete")
+        queue.close()
+
+    def dismiss(self, role: str) -> None:
+        for _, process in (leaving := [each for each in self.people if each[0] == role]):
+            process.terminate()
+        for _, process in leaving:
+            if process.wait(90) not in (0, -signal.SIGTERM):
+                raise Wrong(f"one of those that {role} has failed by itself")
+        self.people = [each for each in self.people if each[0] != role]
+
+    def kill_server(self) -> None:
+        self.counts["server killed"] += 1
+        server = self.server
+        server.kill()
+        time.sleep(self.random.uniform(0, 0.2))
+        server.start()
+
+    def stop_database(self) -> None:
+        assert self.database is not None
+        self.counts["database stopped"] += 1
+        self.database.stop("immediate")
+        time.sleep(self.random.uniform(0, 2.0))
+        self.database.start()
+
+    def cut_off(self) -> None:
+        """A server, or the database: what they send is lost, and nobody is told."""
+        host = self.random.choice(self.hosts)
+        self.counts[f"{host.name.rpartition('-')[2]} cut off"] += 1
+        host.cut()
+        time.sleep(self.random.choice((self.random.uniform(0, 2.0), self.random.uniform(2.0, 12.0))))
+        host.mend()
+
+    def kill_person(self) -> None:
+        role, process = self.people.pop(self.random.randrange(len(self.people)))
+        self.counts[f"{role} killed"] += 1
+        process.kill()
+        process.wait()
+        self.hire(role)
+
+    def stop_server(self) -> None:
+        self.counts["server stopped"] += 1
+        server = self.server
+        server.signal(signal.SIGSTOP)
+        time.sleep(self.random.uniform(0, 1.0))
+        server.signal(signal.SIGCONT)
+
+    def stop_person(self) -> None:
+        _, process = self.random.choice(self.people)
+        self.counts["person stopped"] += 1
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(self.random.choice((0.1, 1.5 * LEASE)))
+        process.send_signal(signal.SIGCONT)
+
+    def fill_disk(self) -> None:
+        if not self.small:
+            return
+        self.counts["disk full"] += 1
+        filler = os.path.join(self.disk, "filler")
+        with suppress(OSError), open(filler, "wb", buffering=0) as file:
+            while True:
+                if file.write(b"\0" * 65536) < 65536:
+                    break
+        time.sleep(self.random.uniform(0.2, 2.0))
+        if self.random.random() < 0.3:
+            self.kill_server()
+        os.unlink(filler)
+
+    MISFORTUNES = (kill_server, kill_server, kill_person, kill_person, stop_server, stop_person, fill_disk)
+
+    def end(self) -> None:
+        for _, process in self.people:
+            process.kill()
+            process.wait()
+        for stopping in (self.proxy, *(server.process for server in self.servers)):
+            if stopping is not None and stopping.poll() is None:
+                stopping.kill()
+                stopping.wait()
+        if self.small:
+            subprocess.run(["umount", self.disk], check=False)
+        if self.database is not None:
+            self.database.remove()
+
+
+def main(
+    minutes: float, seed: int, lying: bool = False, postgresql: bool = False, hosts: Sequence[Any] = ()
+) -> Counter[str]:
+    """
+    @return: how often what has happened.
+    @raise Wrong: when the books do not agree.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        village = Village(folder, seed, lying, postgresql, hosts)
+        try:
+            end, number = time.monotonic() + 60 * minutes, 0
+            while (left := end - time.monotonic()) > 0:
+                number += 1
+                village.round(number, min(ROUND, left))
+                print(f"round {number}:", dict(village.counts), flush=True)
+        except Wrong:
+            print(dict(village.counts), *(server.log[-20:] for server in village.servers), sep="\n")
+            raise
+        finally:
+            village.end()
+    return village.counts
+
+
+def main_on_hosts(minutes: float, seed: int, lying: bool) -> None:
+    """As L{main}, with two servers and the database each on a host of its own, and the people on another."""
+    with Network(f"books{os.getpid()}") as network:
+        hosts = [network.host(name) for name in ("server1", "server2", "database")]
+        network.host("people").enter()
+        main(minutes, seed, lying, True, hosts)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Are the books right?")
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--lying", action="store_true", help="with a server that answers before it commits")
+    parser.add_argument("--postgresql", action="store_true", help="two servers over one PostgreSQL")
+    parser.add_argument("--hosts", action="store_true", help="these on hosts that are cut off too")
+    given = parser.parse_args()
+    print(f"seed {given.seed}")
+    try:
+        if given.hosts:
+            main_on_hosts(given.minutes, given.seed, given.lying)
+        else:
+            main(given.minutes, given.seed, given.lying, given.postgresql)
+    except Wrong as wrong:
+        sys.exit(f"WRONG: {wrong}")
+    print("the books are right")

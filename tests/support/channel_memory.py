@@ -1,0 +1,95 @@
+"""Channels without sockets: bytes go in, and what is answered, performed and logged comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from tests.support.wire import Answer, read
+from twisted_appserver import AppResource, Call, InlineExecutor, Route
+from twisted_appserver.http.site import AppSite
+from twisted_appserver.settings import Settings
+
+METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "SEARCH", "CONNECT")
+
+
+class Transport(StringTransport):
+    """Takes note of what StringTransport does not know."""
+
+    aborted = False
+
+    def __init__(self) -> None:
+        super().__init__(peerAddress=IPv4Address("TCP", "192.0.2.7", 5))
+
+    def abortConnection(self) -> None:
+        self.aborted = self.disconnecting = True
+
+
+class Talk(NamedTuple):
+    """
+    What came of some bytes.
+
+    @ivar answers: complete ones, in order.
+    @ivar calls: that reached a function, in order.
+    @ivar closed: whether the channel closes the connection.
+    @ivar rest: what was sent besides.
+    """
+
+    answers: list[Answer]
+    calls: list[Call]
+    closed: bool
+    rest: bytes
+
+
+def everything(seen: list[Call], clock: Clock) -> AppResource:
+    """An application that answers every path with the number of the call, and keeps the calls."""
+
+    async def function(call: Call) -> dict[str, Any]:
+        seen.append(call)
+        return {"number": len(seen)}
+
+    return AppResource([Route("(?s:.*)", function, METHODS)], clock, InlineExecutor())
+
+
+def begin(root: Any, clock: Clock, **options: Any) -> tuple[Any, Transport]:
+    """A channel of a site, and the transport that it writes to."""
+    channel = AppSite(root, clock, Settings(**options)).buildProtocol(None)
+    transport = Transport()
+    channel.makeConnection(transport)
+    return channel, transport
+
+
+def settle(clock: Clock) -> None:
+    """Let everything happen that is due at once."""
+    while any(call.getTime() <= clock.seconds() for call in clock.getDelayedCalls()):
+        clock.advance(0)
+
+
+def talk(pieces: Iterable[bytes], **options: Any) -> Talk:
+    """Hand the pieces to a channel one after the other."""
+    clock, seen = Clock(), list[Call]()
+    root = everything(seen, clock)
+    channel, transport = begin(root, clock, **options)
+    for piece in pieces:
+        channel.dataReceived(piece)
+        settle(clock)
+    channel.setTimeout(None)
+    root.dispatcher.stop()
+    data, answers = transport.value(), list[Answer]()
+    while found := read(data):
+        answer, data = found
+        answers.append(answer)
+    return Talk(answers, seen, transport.disconnecting, data)
+
+
+def pieces(data: bytes, lengths: Sequence[int]) -> list[bytes]:
+    """C{data} in pieces of these lengths, and what is left."""
+    made = []
+    for length in lengths:
+        made.append(data[:length])
+        data = data[length:]
+    return [*filter(None, made), data] if data else [*filter(None, made)]

@@ -1,0 +1,83 @@
+"""What the tests of executors share: dispatchers over each, stopped after the test."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
+from twisted.python.threadpool import ThreadPool
+from twisted.trial.unittest import TestCase
+
+from tests.support import cases
+from twisted_appserver import Call, InlineExecutor, ProcessExecutor, Reply, Router, ThreadExecutor
+from twisted_appserver.dispatch.dispatcher import Dispatcher
+
+APPLICATION = "tests.support.cases"
+
+
+def get(path: str, /, **variables: Any) -> Call:
+    """A GET of C{path}."""
+    return Call("GET", path, "&".join(f"{name}={value}" for name, value in variables.items()))
+
+
+def said(reply: Reply) -> Any:
+    """What stands in the JSON of a reply."""
+    return json.loads(reply.body)
+
+
+class ExecutorTestCase(TestCase):
+    """Makes executors with a dispatcher over them; both are stopped after the test."""
+
+    timeout = 30
+
+    def dispatcher(
+        self, executor: Any, name: str, patterns: Sequence[Any] = cases.url_patterns, **options: Any
+    ) -> Dispatcher:
+        router = getattr(executor, "router", None) or Router(patterns)
+        executors = {"inline": InlineExecutor(), name: executor}
+        made = Dispatcher(reactor, router, executors, name, **options)
+        self.addCleanup(made.stop)
+        return made
+
+    async def threads(self, size: int, **options: Any) -> tuple[ThreadExecutor, Dispatcher]:
+        pool = ThreadPool(0, size)
+        pool.start()
+        self.addCleanup(pool.stop)
+        executor = ThreadExecutor(reactor, size, pool)
+        self.addCleanup(executor.stop)
+        await executor.start()
+        return executor, self.dispatcher(executor, "threads", **options)
+
+    async def processes(self, size: int, **options: Any) -> tuple[ProcessExecutor, Dispatcher]:
+        executor = ProcessExecutor(reactor, APPLICATION, size)
+        self.addCleanup(executor.stop)
+        await executor.start()
+        return executor, self.dispatcher(executor, "processes", **options)
+
+    async def until(self, condition: Any) -> Any:
+        """The first true value of C{condition()}, looked at in every turn of the reactor."""
+        while not (value := condition()):
+            await deferLater(reactor, 0.002)
+        return value
+
+    async def holder(self, path: str) -> int:
+        """The id of the process whose L{support.cases.holds} holds C{path}."""
+        await self.until(lambda: os.path.exists(path))
+        with open(path) as made:
+            return int(made.read())
+
+    def logged(self) -> list[str]:
+        """What is logged from now on."""
+        lines: list[str] = []
+
+        def observe(event: dict[str, Any]) -> None:
+            lines.append((event.get("log_format") or "").format(**event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return lines

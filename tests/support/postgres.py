@@ -1,0 +1,135 @@
+"""A PostgreSQL server of the tests' own, in a temporary folder."""
+
+from __future__ import annotations
+
+import atexit
+import glob
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from itertools import count
+
+from tests.support.queue_server import wait_for
+
+DATABASES = count(1)
+
+
+def folder_of_programs() -> str | None:
+    """Where initdb and postgres are, if they are here."""
+    found = shutil.which("initdb") or max(glob.glob("/usr/lib/postgresql/*/bin/initdb"), default="")
+    return os.path.dirname(os.path.realpath(found)) if found else None
+
+
+class PostgreSQL:
+    """
+    @param address: where to listen, besides a Unix socket.
+    @param prefix: words before the command, that have it run on a host of its own.
+    @param fsync: whether it is durable against the loss of power; not needed by tests, but by measurements.
+    """
+
+    def __init__(
+        self,
+        address: str = "127.0.0.1",
+        fsync: bool = False,
+        settings: tuple[str, ...] = (),
+        prefix: Sequence[str] = (),
+    ) -> None:
+        programs = folder_of_programs()
+        assert programs is not None, "there is no PostgreSQL: apt-get install postgresql"
+        self._programs, self.address, self._prefix = programs, address, prefix
+        self._settings = (f"fsync={'on' if fsync else 'off'}", "max_connections=100", *settings)
+        # PostgreSQL refuses to run as root.
+        self._user = (
+            ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.getuid() == 0 else []
+        )
+        self.folder = tempfile.mkdtemp(prefix="postgres-")
+        if self._user:
+            shutil.chown(self.folder, "nobody", "nogroup")
+        self.data = os.path.join(self.folder, "data")
+        self._run(
+            "initdb",
+            "-D",
+            self.data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        )
+        with open(os.path.join(self.data, "pg_hba.conf"), "a") as file:
+            file.write("host all all 0.0.0.0/0 trust\n")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._user, os.path.join(self._programs, program), *arguments]
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=120)
+
+    def start(self) -> PostgreSQL:
+        command = [*self._prefix, *self._user, os.path.join(self._programs, "postgres")]
+        command += ["-D", self.data, "-p", str(self.port), "-k", self.folder, "-h", self.address]
+        for setting in self._settings:
+            command += ["-c", setting]
+        with open(os.path.join(self.folder, "log"), "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        wait_for(self.answers, 60.0)
+        return self
+
+    def answers(self) -> bool:
+        command = [os.path.join(self._programs, "pg_isready"), "-h", self.folder, "-p", str(self.port)]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    def stop(self, mode: str = "immediate") -> None:
+        """
+        @param mode: as pg_ctl has it; after C{immediate} the database recovers from its log.
+        """
+        if self.process is not None:
+            self._run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
+            self.process.wait(60)
+            self.process = None
+
+    def database(self) -> str:
+        """The url of a new database."""
+        name = f"test{next(DATABASES)}"
+        self.ask(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def url(self, name: str = "postgres") -> str:
+        return f"postgresql://postgres@{self.address}:{self.port}/{name}"
+
+    def ask(self, *statements: str, database: str = "postgres") -> str:
+        command = [
+            os.path.join(self._programs, "psql"),
+            "-h",
+            self.folder,
+            "-p",
+            str(self.port),
+            "-U",
+            "postgres",
+        ]
+        command += ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database]
+        for statement in statements:
+            command += ["-c", statement]
+        finished = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+        return finished.stdout.strip()
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@cache
+def shared() -> PostgreSQL:
+    """One for all tests that only need a database in it."""
+    server = PostgreSQL().start()
+    atexit.register(server.remove)
+    return server

@@ -1,0 +1,380 @@
+"""Tests of what makes work with a server easier: options, tables, logs, saved code, and tests in memory."""
+
+from __future__ import annotations
+
+import os
+import re
+from base64 import b64encode
+from dataclasses import fields
+from typing import Any, get_type_hints
+from unittest.mock import patch
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.serving.test_command import CommandTestCase
+from tests.serving.test_life import VERSION
+from tests.support.wire import connect, fetch, request
+from twisted_appserver import Call, ConfigurationError, HTTPError, PatternError, Reply, Route, Router
+from twisted_appserver.core.route_table import near, routes
+from twisted_appserver.serving.access_log import AccessLog
+from twisted_appserver.serving.tap import Options
+from twisted_appserver.settings import Settings, cli_name
+from twisted_appserver.testing import Client, NoAnswer
+from twisted_appserver.tqueue.tap import Options as QueueOptions
+
+# For each type a text, and what it means.
+SAMPLES: dict[Any, tuple[str, Any]] = {
+    int: ("17", 17),
+    float: ("2.5", 2.5),
+    str: ("threaded", "threaded"),
+    bool: ("1", True),
+    tuple[str, ...]: ("a b", ("a", "b")),
+}
+CHOSEN = {
+    "log_format": ("json", "json"),
+    "server_type": ("forked", "forked"),
+    "channel": ("twisted", "twisted"),
+}
+
+
+class OptionTests(SynchronousTestCase):
+    """Every option can be given in both ways."""
+
+    def parse(self, *words: str, kind: Any = Options, **environment: str) -> Settings:
+        with patch.dict(os.environ, environment):
+            options = kind()
+            options.parseOptions(list(words))
+            return options.settings()  # type: ignore[no-any-return]
+
+    def sample(self, name: str) -> tuple[str, Any]:
+        kind = get_type_hints(Settings)[name]
+        if kind in (str | None, int | None):
+            kind = str if kind == str | None else int
+        return CHOSEN.get(name, SAMPLES[kind])
+
+    def test_all(self) -> None:
+        """Each option of the table, from the command line and from the environment, for both commands."""
+        for command in (Options, QueueOptions):
+            table = [each for each in fields(Settings) if each.name not in command.omitted]
+            self.assertGreater(len(table), 15)
+            for each in table:
+                text, value = self.sample(each.name)
+                option = cli_name(each.name)
+                words = (
+                    [option] if value is True else [word for part in text.split() for word in (option, part)]
+                )
+                variable = command().variable(each.name)
+                self.assertEqual(getattr(self.parse(*words, kind=command), each.name), value, option)
+                found = self.parse(kind=command, **{variable: text})
+                self.assertEqual(getattr(found, each.name), value, variable)
+
+    def test_wins(self) -> None:
+        """An option that is given wins over the environment."""
+        self.assertEqual(self.parse("--port", "81", APPSERVER_PORT="82").port, 81)
+        self.assertEqual(self.parse("--allow-host", "a", APPSERVER_ALLOW_HOST="b c").allow_host, ("a",))
+        self.assertFalse(self.parse(APPSERVER_INSECURE="no").insecure)
+        self.assertEqual(self.parse("--type", "threaded", APPSERVER_TYPE="forked").server_type, "threaded")
+        default = str(Settings().port)
+        self.assertEqual(self.parse("--port", default, APPSERVER_PORT="82").port, Settings().port)
+        self.assertTrue(self.parse("--insecure", APPSERVER_INSECURE="no").insecure)
+
+    def test_wrong(self) -> None:
+        """What is wrong there is refused as on the command line."""
+        for name, text in (
+            ("APPSERVER_PORT", "x"),
+            ("APPSERVER_INSECURE", "perhaps"),
+            ("APPSERVER_TYPE", "x"),
+        ):
+            self.assertRaises(ConfigurationError, self.parse, **{name: text})
+
+
+def nothing() -> dict[str, Any]:
+    return {}
+
+
+class HintTests(SynchronousTestCase):
+    TABLE = (
+        Route(r"/price/(?P<name>[a-z]+)/", lambda name: {}, name="price", timeout=5),
+        Route(r"/order/", nothing, methods=["POST"], executor="inline", name="order"),
+    )
+
+    def test_table(self) -> None:
+        """A line for each entry says all that there is to it."""
+        head, price, order = routes(Router(self.TABLE)).splitlines()
+        self.assertIn("pattern", head)
+        for word in ("/price/(?P<name>[a-z]+)/", "GET POST", "price", "5"):
+            self.assertIn(word, price)
+        for word in ("/order/", "POST", "inline"):
+            self.assertIn(word, order)
+
+    def test_near(self) -> None:
+        """The nearest pattern is named, then all."""
+        said = near(Router(self.TABLE), "/prices/bolt/")
+        self.assertIn("the nearest is /price/", said)
+        self.assertIn("/order/", said)
+
+    def test_not_found(self) -> None:
+        """A developer is told in the answer; nobody else is."""
+        shown = Client(self.TABLE, display_tracebacks=True).get("/prices/bolt/")
+        self.assertEqual(shown.status, 404)
+        self.assertIn("the nearest is /price/", shown.json["detail"])
+        self.assertNotIn("nearest", Client(self.TABLE).get("/prices/bolt/").text)
+
+
+class AccessLogTests(SynchronousTestCase):
+    def lines(self, *pairs: tuple[Call, Reply]) -> list[str]:
+        path = self.mktemp()
+        log = AccessLog(path)
+        for call, reply in pairs:
+            log(call, reply)
+        log.close()
+        with open(path) as file:
+            return file.read().splitlines()
+
+    def test_line(self) -> None:
+        """A line has the fields of the combined format."""
+        headers = ((b"user-agent", b"curl/8"), (b"referer", b"http://localhost/"))
+        call = Call("GET", "/a b/\u00e4", "c=d", headers, client="192.0.2.1", user="anna")
+        (line,) = self.lines((call, Reply(b"12345")))
+        found = re.fullmatch(
+            r"192\.0\.2\.1 - anna \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "
+            r'"GET /a%20b/%C3%A4\?c=d HTTP/1\.1" 200 5 "http://localhost/" "curl/8"',
+            line,
+        )
+        self.assertTrue(found, line)
+
+    def test_forged(self) -> None:
+        """Nothing that a client sends ends a field or a line."""
+        headers = ((b"user-agent", b'x" 200 1\n6.6.6.6 - - ["'),)
+        call = Call("GET", '/a\n"b', 'c"d\n', headers, client="192.0.2.1")
+        lines = self.lines((call, Reply(b"", 404)))
+        self.assertEqual(len(lines), 1)
+        self.assertEqual(re.sub(r"\\.", "", lines[0]).count('"'), 6)
+
+    def test_moved(self) -> None:
+        """When the file is moved away, as log rotation does, the next line goes to a new one."""
+        path = self.mktemp()
+        log = AccessLog(path)
+        log(Call("GET", "/1"), Reply(b""))
+        os.rename(path, path + ".1")
+        log(Call("GET", "/2"), Reply(b""))
+        log.close()
+        for name, word in ((path + ".1", "/1"), (path, "/2")):
+            with open(name) as file:
+                self.assertIn(f"GET {word} ", file.read())
+
+    def test_cannot(self) -> None:
+        self.assertRaises(ConfigurationError, AccessLog, "/nowhere/log")
+
+    def test_folder_moved(self) -> None:
+        """Where no new file can be made, no call fails for it; it goes on when one can."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        log = AccessLog(os.path.join(folder, "log"))
+        os.rename(folder, folder + "-old")
+        log(Call("GET", "/1"), Reply(b""))
+        os.mkdir(folder)
+        log(Call("GET", "/2"), Reply(b""))
+        log.close()
+        with open(os.path.join(folder, "log")) as file:
+            self.assertEqual(len(file.readlines()), 1)
+
+
+class CommandTests(CommandTestCase):
+    """C{EDITS=50} makes the tests of C{--reload} longer."""
+
+    timeout = 300
+
+    async def ends(self, *words: str, app: str) -> tuple[int, str]:
+        program = self.twistd(*words, folder=self.folder_of(app=app))
+        return await program.ended, program.output
+
+    async def test_check(self) -> None:
+        """--check imports everything and ends with 0, or says what is wrong."""
+        status, said = await self.ends("--check", app=VERSION.format(1))
+        self.assertEqual((status, said), (0, "4 routes, nothing wrong\n"))
+        one = "def f():\n    return {}\n\nurl_patterns = [('/f', f)]"
+        self.assertEqual(await self.ends("--check", app=one), (0, "1 route, nothing wrong\n"))
+        for app, wrong in (
+            ("import nowhere", "nowhere"),
+            ("url_patterns = [('(', print)]", "url_patterns[0]"),
+        ):
+            status, said = await self.ends("--check", app=app)
+            self.assertEqual((status, said.count("\n")), (1, 1), said)
+            self.assertIn(wrong, said)
+
+    async def test_check_notes(self) -> None:
+        """--check prints a line about a function that receives all variables only for compatibility."""
+        app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f)]"
+        status, said = await self.ends("--check", app=app)
+        self.assertEqual((status, said.count("\n")), (0, 2), said)
+        self.assertIn("url_patterns[0] '/f/(?P<n>)/': m receives all variables", said)
+        self.assertTrue(said.endswith("1 route, 1 note\n"), said)
+        _, said = await self.ends("--check", app="url_patterns = ()")
+        self.assertIn("url_patterns is empty", said)
+        app = "def f(m, k=1):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f)]"
+        status, said = await self.ends("--check", app=app)
+        self.assertEqual((status, said.count("\n")), (1, 1), said)
+        self.assertIn("'n'", said)
+
+    async def test_notes_in_log(self) -> None:
+        """The same line is in the log, once."""
+        app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f), (r'/g/', f)]"
+        for server_type in ("threaded", "forked"):
+            program = self.twistd("--port", "0", "--type", server_type, folder=self.folder_of(app=app))
+            port = await program.port()
+            await program.line("m receives all variables")
+            self.assertEqual((await fetch(port, "/f/5/?a=1")).json, {"a": "1", "n": "5"})
+            self.assertEqual((await fetch(port, "/g/?a=1")).status, 422)
+            await self.stopped(program)
+            self.assertEqual(program.output.count("m receives all variables"), 1)
+
+    async def test_show_routes(self) -> None:
+        """--show-routes prints the table."""
+        status, said = await self.ends("--show-routes", app=VERSION.format(1))
+        self.assertEqual(status, 0)
+        self.assertIn("/version/", said)
+
+    async def test_access_log(self) -> None:
+        """Each request has its line, in both front ends, also one that is refused before it is a call."""
+        for channel in ("llhttp", "twisted"):
+            folder = self.folder_of(app=VERSION.format(1))
+            program = self.twistd(
+                "--port", "0", "--access-log", "log", "--max-body", "10", "--channel", channel, folder=folder
+            )  # fmt: skip
+            port = await program.port()
+            for target in ("/version/", "/nowhere/", "/-/health"):
+                await fetch(port, target)
+            connection = await connect(port)
+            await connection.send(request("POST", "/version/", b"x" * 11))
+            await connection.close()
+            with open(os.path.join(folder, "log")) as file:
+                lines = file.read().splitlines()
+            self.assertEqual([line.split('"')[2].split()[0] for line in lines], ["200", "404", "200", "413"])
+            await self.stopped(program)
+
+    async def saved(self, server_type: str, edits: int) -> None:
+        edits = int(os.environ.get("EDITS", edits))
+        folder = self.folder_of(app=VERSION.format(1))
+        program = self.twistd("--port", "0", "--type", server_type, "--reload", folder=folder)
+        port = await program.port()
+        while (await fetch(port, "/-/ready")).status != 200:
+            await deferLater(reactor, 0.01)
+        path = os.path.join(folder, "app.py")
+        stop: list[bool] = []
+
+        async def load() -> int:
+            connection, count = await connect(port), 0
+            while not stop:
+                answer = await connection.send(request("GET", "/version/"))
+                self.assertEqual(answer.status, 200)
+                count += 1
+            await connection.close()
+            return count
+
+        loads = [Deferred.fromCoroutine(load()) for _ in range(4)]
+        for number in range(2, edits + 2):
+            broken = number == edits // 2
+            with open(path, "w") as file:
+                file.write("def broken(:\n" if broken else VERSION.format(number))
+            if broken:
+                await program.line("the old code goes on")
+                status = (await fetch(port, "/-/status.json")).json
+                self.assertIn("the old code goes on", status["unready"])
+                continue
+            while (await fetch(port, "/version/")).json["version"] != number:
+                await deferLater(reactor, 0.01)
+        stop.append(True)
+        for loaded in loads:
+            self.assertGreater(await loaded, edits)
+        await self.stopped(program)
+
+    async def test_reload_threaded(self) -> None:
+        """Saved code is served, under load; a syntax error is shown, and the old code stays."""
+        await self.saved("threaded", 8)
+
+    async def test_reload_forked(self) -> None:
+        """The same with worker processes."""
+        await self.saved("forked", 4)
+
+
+def double(n: int) -> dict[str, Any]:
+    return {"double": 2 * n}
+
+
+def teapot() -> dict[str, Any]:
+    raise HTTPError(418, "short and stout", [("x-pot", "tea")])
+
+
+async def waits(call: Call) -> dict[str, Any]:
+    await Deferred()
+    return {}
+
+
+def who(call: Call) -> dict[str, str]:
+    return {"client": call.client, "user": call.user}
+
+
+class TestingTests(SynchronousTestCase):
+    """The client for tests."""
+
+    def setUp(self) -> None:
+        table = (
+            (r"/double/(?P<n>)", double),
+            (r"/double/", double),
+            (r"/teapot/", teapot),
+            (r"/waits/", waits),
+        )
+        self.client = Client(table)
+
+    def test_answers(self) -> None:
+        """Requests get what a server would answer."""
+        self.assertEqual(self.client.get("/double/4").json, {"double": 8})
+        self.assertEqual(self.client.get("/double/?n=4").json, {"double": 8})
+        self.assertEqual(self.client.post("/double/", {"n": 4}).json, {"double": 8})
+        self.assertEqual(self.client.post("/double/", form={"n": 4}).json, {"double": 8})
+        self.assertEqual(self.client.post("/double/", {"n": "4"}).status, 422)
+        self.assertEqual(self.client.get("/nowhere/").status, 404)
+        answer = self.client.get("/teapot/")
+        self.assertEqual((answer.status, answer.headers["x-pot"]), (418, "tea"))
+        self.assertEqual(
+            self.client.request("OPTIONS", "/double/").headers["allow"], "GET, HEAD, OPTIONS, POST"
+        )
+        self.assertEqual(self.client.get("/double/4", {"Host": "evil.example"}).status, 421)
+        self.assertEqual(self.client._site.connections, 0)
+
+    def test_options(self) -> None:
+        """Options that concern requests are those of a server."""
+        path = self.mktemp()
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
+            file.write("anna:secret of some length")
+        table = ((r"/who", who), (r"/-/jobs", who))
+        client = Client(table, token_file=path, auth=(f"file:{path}",), proxied=("127.0.0.1",))
+        self.assertEqual(client.get("/who").status, 401)
+        basic = {
+            "authorization": "Basic " + b64encode(b"anna:secret of some length").decode(),
+            "X-Forwarded-For": "192.0.2.1",
+        }
+        self.assertEqual(client.get("/who", basic).json, {"client": "192.0.2.1", "user": "anna"})
+        bearer = {"Authorization": "Bearer anna:secret of some length"}
+        self.assertEqual(client.get("/who", bearer).json, {"client": "127.0.0.1", "user": ""})
+        self.assertEqual(Client(table).get("/-/jobs").json, {"jobs": [], "total": 0})
+        self.assertEqual(Client(table, no_admin=True).get("/-/jobs").json["user"], "")
+        self.assertRaises(ConfigurationError, Client, table, auth=("hashed:file",))
+
+    def test_messages(self) -> None:
+        """A header that is given goes before ours, in whatever case; a target may have any characters."""
+        self.assertEqual(self.client.post("/double/", headers={"content-type": "text/plain"}).status, 415)
+        self.assertEqual(self.client.get("/double/4", {"host": "127.0.0.1"}).status, 200)
+        answer = Client([("/(?P<a>)", lambda a, q: {a: q})]).get("/日%25?q=é")
+        self.assertEqual(answer.json, {"日%": "é"})
+
+    def test_waits(self) -> None:
+        """A function that waits has no answer, which is said."""
+        self.assertIn("/waits/", str(self.assertRaises(NoAnswer, self.client.get, "/waits/")))
+
+    def test_wrong_table(self) -> None:
+        self.assertRaises(PatternError, Client, [("(", double)])
