@@ -25,7 +25,8 @@ from twisted_appserver.settings import Settings, cli_name
 from twisted_appserver.testing import Client
 
 PACKAGE = ROOT / "twisted_appserver"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").rglob("*.md"))]
 OPTION_COLUMNS = "| option | meaning | default |\n|---|---|---|\n"
 CURL = r"(?m)^\$ (curl .+)\n(.*)$"
 
