@@ -84,7 +84,7 @@ class AppClient:
         finally:
             lines.stop()
 
-    async def job(self, path: str, /, **variables: Any) -> Job:
+    async def job(self, path: str, /, **variables: Any) -> RemoteJob:
         """
         Have a function called as a job, which goes on when nobody waits (RFC 7240, section 4.1).
 
@@ -95,7 +95,7 @@ class AppClient:
         if response.code != 202:
             raise Problem(response.code, "the service has no jobs")
         (place,) = response.headers.getRawHeaders("location")
-        return Job(self, urljoin(self._base + path, place).removeprefix(self._base))
+        return RemoteJob(self, urljoin(self._base + path, place).removeprefix(self._base))
 
     async def _ask(
         self, path: str, variables: dict[str, Any], headers: dict[str, str] | None = None, **options: Any
@@ -129,7 +129,7 @@ def _words(document: dict[str, Any]) -> dict[str, str]:
     return {key: str(document.get(key, "")) for key in ("title", "detail", "instance")}
 
 
-class Job:
+class RemoteJob:
     """
     A call that goes on by itself.
 

@@ -17,7 +17,7 @@ from twisted_appserver import Call, ConfigurationError, HTTPError, IExecutor, Re
 from twisted_appserver.access.request_guard import Guard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.inline import InlineExecutor
-from twisted_appserver.executors.interface import Job
+from twisted_appserver.executors.interface import PendingCall
 
 
 @implementer(IExecutor)
@@ -27,22 +27,22 @@ class MemoryExecutor:
     size, completed, failed, running, pending, parked = 1, 0, 0, 0, 0, 0
 
     def __init__(self) -> None:
-        self.calls: list[tuple[Call, Job]] = []
+        self.submitted: list[tuple[Call, PendingCall]] = []
         self.cancelled: list[Call] = []
 
     def start(self) -> Deferred[None]:
         return succeed(None)
 
-    def submit(self, job: Job) -> None:
-        self.calls.append((job.call, job))
+    def submit(self, job: PendingCall) -> None:
+        self.submitted.append((job.call, job))
 
-    def jobs(self) -> Any:
+    def calls(self) -> Any:
         return (), ()
 
     def unready(self) -> str:
         return ""
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: PendingCall) -> None:
         self.cancelled.append(job.call)
 
     def stop(self) -> Deferred[None]:
@@ -86,7 +86,7 @@ class RouteTests(DispatchTestCase):
         """A call goes to the executor with its handler, groups, id and deadline; the reply is passed on."""
         verifyObject(IExecutor, self.executor)
         deferred = self.dispatcher(timeout=60).dispatch(get("/x/1/"))
-        ((call, submitted),) = self.executor.calls
+        ((call, submitted),) = self.executor.submitted
         self.assertIs(call.handler.function, function)
         self.assertEqual((call.groups, call.deadline), ({"a": "1"}, 1060.0))
         self.assertTrue(call.request_id)
@@ -100,14 +100,14 @@ class RouteTests(DispatchTestCase):
         dispatcher = self.dispatcher()
         for _ in range(50):
             dispatcher.dispatch(get("/x/1/"))
-        self.assertEqual(len({call.request_id for call, _ in self.executor.calls}), 50)
+        self.assertEqual(len({call.request_id for call, _ in self.executor.submitted}), 50)
         dispatcher.dispatch(Call("GET", "/x/1/", request_id="mine"))
-        self.assertEqual(self.executor.calls[-1][0].request_id, "mine")
+        self.assertEqual(self.executor.submitted[-1][0].request_id, "mine")
 
     def test_named_executor(self) -> None:
         """A Route may name its executor; a name that there is not is refused at once, in one line."""
         self.dispatcher().dispatch(get("/other/"))
-        self.assertEqual((len(self.executor.calls), len(self.other.calls)), (0, 1))
+        self.assertEqual((len(self.executor.submitted), len(self.other.submitted)), (0, 1))
         error = self.assertRaises(
             ConfigurationError, Dispatcher, self.clock, Router(PATTERNS), {"memory": self.executor}, "memory"
         )
@@ -119,7 +119,7 @@ class RouteTests(DispatchTestCase):
         self.answer(dispatcher.dispatch(get("/nothing/")), 404)
         deferred = dispatcher.dispatch(Call("DELETE", "/x/1/"))
         self.assertIn(("allow", "GET, HEAD, OPTIONS, POST"), self.successResultOf(deferred).headers)
-        self.assertEqual(self.executor.calls, [])
+        self.assertEqual(self.executor.submitted, [])
         self.assertEqual(dispatcher.in_flight, 0)
 
     def test_options(self) -> None:
@@ -132,7 +132,7 @@ class RouteTests(DispatchTestCase):
     def test_head(self) -> None:
         """HEAD is performed like GET; the front end leaves the body out."""
         self.dispatcher().dispatch(Call("HEAD", "/x/1/"))
-        self.assertEqual(self.executor.calls[0][0].method, "HEAD")
+        self.assertEqual(self.executor.submitted[0][0].method, "HEAD")
 
     def test_guard(self) -> None:
         """Who may not ask learns nothing about the routes."""
@@ -166,13 +166,13 @@ class FailureTests(DispatchTestCase):
     def test_executor_says(self) -> None:
         """What an executor says on purpose is the answer."""
         deferred = self.dispatcher().dispatch(get("/x/1/"))
-        self.executor.calls[0][1].errback(HTTPError(502, "it died"))
+        self.executor.submitted[0][1].errback(HTTPError(502, "it died"))
         self.assertEqual(self.answer(deferred, 502)["detail"], "it died")
 
     def test_executor_fails(self) -> None:
         """Another failure of an executor is 500, logged under the id that the client gets."""
 
-        def fail(job: Job) -> None:
+        def fail(job: PendingCall) -> None:
             raise ValueError("secret")
 
         self.patch(self.executor, "submit", fail)
@@ -185,7 +185,7 @@ class FailureTests(DispatchTestCase):
         for display in (False, True):
             deferred = self.dispatcher(display_tracebacks=display).dispatch(get("/x/1/"))
             reply = Reply(b"{}", 500, (("content-type", "application/problem+json"),), "Traceback: secret")
-            self.executor.calls.pop()[1].callback(reply)
+            self.executor.submitted.pop()[1].callback(reply)
             self.assertEqual(b"secret" in self.successResultOf(deferred).body, display)
 
 
@@ -206,14 +206,14 @@ class TimeTests(DispatchTestCase):
         dispatcher = self.dispatcher(timeout=10)
         begun: list[Deferred[Reply]] = []
 
-        def cancel(job: Job) -> None:
+        def cancel(job: PendingCall) -> None:
             if job is first:
                 second.callback(Reply(b"{}"))
                 begun.append(dispatcher.dispatch(get("/x/9/")))
 
         self.executor.cancel = cancel  # type: ignore[method-assign]
         deferreds = [dispatcher.dispatch(get(f"/x/{n}/")) for n in range(3)]
-        first, second = (submitted for _, submitted in self.executor.calls[:2])
+        first, second = (submitted for _, submitted in self.executor.submitted[:2])
         self.clock.advance(10)
         self.assertEqual([self.successResultOf(each).status for each in deferreds], [504, 200, 504])
         self.clock.advance(10)
@@ -275,14 +275,14 @@ class TimeTests(DispatchTestCase):
     def test_no_limit(self) -> None:
         """With a limit of 0 there is none, and no deadline."""
         deferred = self.dispatcher(timeout=0).dispatch(get("/x/1/"))
-        self.assertEqual(self.executor.calls[0][0].deadline, 0.0)
+        self.assertEqual(self.executor.submitted[0][0].deadline, 0.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertNoResult(deferred)
 
     def test_in_time(self) -> None:
         """A call that ended in time is not cancelled later; nor does the timer run for ever."""
         deferred = self.dispatcher(timeout=10).dispatch(get("/x/1/"))
-        self.executor.calls[0][1].callback(Reply(b"{}"))
+        self.executor.submitted[0][1].callback(Reply(b"{}"))
         self.clock.advance(11)
         self.assertEqual(self.successResultOf(deferred).status, 200)
         self.assertEqual((self.executor.cancelled, self.clock.getDelayedCalls()), ([], []))
@@ -315,11 +315,11 @@ class EndTests(DispatchTestCase):
         answered, abandoned = dispatcher.dispatch(get("/x/1/")), dispatcher.dispatch(get("/quick/"))
         dispatcher.dispatch(get("/nothing/"))
         self.clock.advance(0.5)
-        self.executor.calls[0][1].callback(Reply(b"{}", 201))
+        self.executor.submitted[0][1].callback(Reply(b"{}", 201))
         abandoned.cancel()
         self.failureResultOf(abandoned, CancelledError)
         self.assertEqual(self.successResultOf(answered).status, 201)
-        handlers = [call.handler for call, _ in self.executor.calls]
+        handlers = [call.handler for call, _ in self.executor.submitted]
         self.assertEqual(
             seen,
             [
@@ -335,7 +335,7 @@ class EndTests(DispatchTestCase):
         self.successResultOf(dispatcher.drained())
         calls = [dispatcher.dispatch(get("/x/1/")) for _ in range(3)]
         waiting = [dispatcher.drained(), dispatcher.drained()]
-        self.executor.calls[0][1].callback(Reply(b"{}"))
+        self.executor.submitted[0][1].callback(Reply(b"{}"))
         calls[1].cancel()
         self.failureResultOf(calls[1], CancelledError)
         self.assertNoResult(waiting[0])
@@ -350,5 +350,5 @@ class EndTests(DispatchTestCase):
         waiting = dispatcher.drained()
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
-        self.executor.calls[0][1].callback(Reply(b"{}"))
+        self.executor.submitted[0][1].callback(Reply(b"{}"))
         self.assertEqual(dispatcher.in_flight, 0)

@@ -23,7 +23,7 @@ from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.perform import perform
 from twisted_appserver.core.router import Router
 from twisted_appserver.executors.cluster import DaskExecutor, Once, _encoder, _whole
-from twisted_appserver.executors.interface import Job
+from twisted_appserver.executors.interface import PendingCall
 
 DASK = [sys.executable, "-c", "from dask.__main__ import main; main()"]
 APP = """\
@@ -325,8 +325,8 @@ class ClusterTests(CommandTestCase):
         call = Call("GET", "/pid", handler=executor._router.handlers[0])
         answers: list[int] = []
         jobs = [
-            Job(call, lambda *_: executor.cancel(jobs[1]), id),
-            Job(call, lambda _, reply: answers.append(reply.status), id),
+            PendingCall(call, lambda *_: executor.cancel(jobs[1]), id),
+            PendingCall(call, lambda _, reply: answers.append(reply.status), id),
         ]
         future = succeed(_encoder.encode([(Reply(b""), 0.0)] * 2))
         executor._tasks[future] = jobs

@@ -77,7 +77,7 @@ class ParkedTests(ParkingTestCase):
         async def check(executor: Any, dispatcher: Any) -> None:
             begun = await self.parked(executor, dispatcher, 10)
             self.assertEqual([len(reply.body) for reply, _ in begun], [FULL] * 10)
-            self.assertEqual((executor.unready(), executor.jobs()), ("", ([], [])))
+            self.assertEqual((executor.unready(), executor.calls()), ("", ([], [])))
             if isinstance(executor, ThreadExecutor):
                 await self.until(lambda: all(job.source.parked for job in executor._streams))
             calls = [dispatcher.dispatch(get("/plain", a=n)) for n in range(20)]

@@ -23,13 +23,13 @@ from twisted.web.server import Request
 from twisted_appserver import Call, HTTPError, Reply, Route
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.streaming import Parts
-from twisted_appserver.executors.interface import Job as Performed
+from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.http.connection import Counted, HTTPChannel
 from twisted_appserver.http.response_head import beginnings
 from twisted_appserver.jobs.registry import Job
 
-KINDS = {Call, Reply, Stream, Parts, Performed, Job, Counted, HTTPChannel, Request, Router}
+KINDS = {Call, Reply, Stream, Parts, PendingCall, Job, Counted, HTTPChannel, Request, Router}
 
 
 def census() -> Counter[str]:

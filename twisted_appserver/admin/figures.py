@@ -100,7 +100,7 @@ class Figures:
         """How many calls of each function run and wait."""
         found: dict[str, dict[str, int]] = {}
         for executor in self.service.dispatcher.executors.values():
-            for what, jobs in zip(("running", "pending"), executor.jobs(), strict=True):
+            for what, jobs in zip(("running", "pending"), executor.calls(), strict=True):
                 for job in jobs:
                     work = found.setdefault(job.call.handler.name, {"running": 0, "pending": 0})
                     work[what] += 1

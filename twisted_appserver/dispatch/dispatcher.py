@@ -26,7 +26,7 @@ from twisted_appserver.dispatch.retry_after import Refusals
 from twisted_appserver.dispatch.time_limits import TimeLimit, TimeLimits
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.inline import InlineExecutor
-from twisted_appserver.executors.interface import Answer, IExecutor, Job
+from twisted_appserver.executors.interface import Answer, IExecutor, PendingCall
 
 ASYNC = re.compile(r"(?:^|,)[ \t]*respond-async[ \t]*(?:[,;=]|$)", re.IGNORECASE)  # RFC 7240, section 4.1
 
@@ -103,7 +103,9 @@ class Dispatcher:
         job = self.begin(call, lambda _, reply: deferred.callback(reply))
         return deferred
 
-    def begin(self, call: Call, answer: Answer, routed: Callable[[Call], None] | None = None) -> Job | None:
+    def begin(
+        self, call: Call, answer: Answer, routed: Callable[[Call], None] | None = None
+    ) -> PendingCall | None:
         """
         As L{dispatch.dispatcher}, without the costs of a Deferred.
 
@@ -145,7 +147,7 @@ class Dispatcher:
             failure.raiseException()
         return None
 
-    def go_on(self, call: Call, answer: Answer) -> Job | None:
+    def go_on(self, call: Call, answer: Answer) -> PendingCall | None:
         """As L{begin}, for a call that L{admit} has let in and that has its body now."""
         if call.handler.router not in (self.router, self.admin):  # the application was loaded again
             return self.begin(call, answer)
@@ -157,7 +159,7 @@ class Dispatcher:
         guard = self.guard
         return model.handler.router is self.router and (guard is None or guard.settled)
 
-    def again(self, model: Call, body: bytes, client: str, answer: Answer) -> Job | None:
+    def again(self, model: Call, body: bytes, client: str, answer: Answer) -> PendingCall | None:
         """
         As L{begin}, for a request that equals an earlier one but for its body, when it came, and from whom.
 
@@ -189,10 +191,10 @@ class Dispatcher:
             return Reply(b"", 204, error.headers)
         return problem(error, call.request_id)
 
-    def _ask(self, asked: Deferred[None], call: Call, answer: Answer) -> Job:
+    def _ask(self, asked: Deferred[None], call: Call, answer: Answer) -> PendingCall:
         """Have a call wait until it is known who it is from."""
         self.in_flight += 1
-        job = Job(call, self._ended, answer)
+        job = PendingCall(call, self._ended, answer)
         job.executor = self.executors["inline"]  # should it be cancelled meanwhile, or be late
         job.limit = self._limit(call)
         if job.limit is not None:
@@ -200,12 +202,12 @@ class Dispatcher:
         asked.addCallback(self._let_in, job).addErrback(self._shut_out, job)
         return job
 
-    def _let_in(self, _: None, job: Job) -> None:
+    def _let_in(self, _: None, job: PendingCall) -> None:
         if not job.called:
             self._route(job.call)
             self._perform(job.call, job.answer, job)
 
-    def _shut_out(self, why: Any, job: Job) -> None:
+    def _shut_out(self, why: Any, job: PendingCall) -> None:
         job.callback(self._failed(job.call, why.value))
 
     def _route(self, call: Call) -> None:
@@ -216,7 +218,7 @@ class Dispatcher:
         force_setattr(call, "handler", handler)
         force_setattr(call, "groups", groups)
 
-    def _perform(self, call: Call, answer: Answer, job: Job | None = None) -> Job | None:
+    def _perform(self, call: Call, answer: Answer, job: PendingCall | None = None) -> PendingCall | None:
         """Have a call performed that has been routed. It may have a job already."""
         handler = call.handler
         executor = self.executors[handler.executor or self.default]
@@ -234,7 +236,7 @@ class Dispatcher:
         limit = self._limit(call)
         if job is None:
             self.in_flight += 1
-            job = Job(call, self._ended, answer)
+            job = PendingCall(call, self._ended, answer)
         elif job.limit is not None and job.limit is not limit:
             job.limit.jobs.pop(job, None)
         job.executor, job.limit = executor, limit
@@ -251,7 +253,7 @@ class Dispatcher:
         force_setattr(call, "deadline", call.arrived + timeout if timeout else 0.0)
         return self._limits[timeout] if timeout else None
 
-    def _submit(self, job: Job, submit: Callable[[Job], None]) -> None:
+    def _submit(self, job: PendingCall, submit: Callable[[PendingCall], None]) -> None:
         call, executor = job.call, job.executor
         if executor.pending >= self.max_pending:
             seconds = str(self._refusals.retry_after(executor))
@@ -262,7 +264,7 @@ class Dispatcher:
         if job.limit is not None and not job.called:
             job.limit.add(job)
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: PendingCall) -> None:
         """Nobody awaits the reply to this job, or reads it, any more."""
         if job.stream is not None:
             job.stream.stopProducing()
@@ -271,7 +273,7 @@ class Dispatcher:
             job.answer = lambda *_: None
             self._abandon(job, Reply(b"", 499))
 
-    def _expired(self, job: Job) -> None:
+    def _expired(self, job: PendingCall) -> None:
         if job.stream is not None:
             error = HTTPError(504, "no part came, or was read, within the time limit")
             job.stream.cut(error.detail, problem(error, job.call.request_id))
@@ -280,7 +282,7 @@ class Dispatcher:
             error = HTTPError(504, "the call took longer than its time limit")
             self._abandon(job, problem(error, job.call.request_id))
 
-    def _abandon(self, job: Job, reply: Reply) -> None:
+    def _abandon(self, job: PendingCall, reply: Reply) -> None:
         job.called = True
         job.executor.cancel(job)
         self._ended(job, reply)
@@ -295,7 +297,7 @@ class Dispatcher:
         """The reply, as pages of other origins may read it that are named."""
         return reply if self.guard is None or not self.guard.cors else self.guard.mark(call, reply)
 
-    def _ended(self, job: Job, reply: Reply) -> None:
+    def _ended(self, job: PendingCall, reply: Reply) -> None:
         call, stream = job.call, job.stream
         if stream is None:
             self._leave(job)
@@ -310,14 +312,14 @@ class Dispatcher:
             keep_alive(self.reactor, stream)
         job.answer(call, reply)
 
-    def _streamed(self, job: Job, reply: Reply) -> None:
+    def _streamed(self, job: PendingCall, reply: Reply) -> None:
         self._leave(job)
         if job.stream.fault:
             self._fault(Reply(b"", 500, traceback=job.stream.fault), job.call)
         for observe in self.observers:
             observe(job.call, reply)
 
-    def _leave(self, job: Job) -> None:
+    def _leave(self, job: PendingCall) -> None:
         """A job is not in flight any more."""
         if job.limit is not None:
             job.limit.jobs.pop(job, None)

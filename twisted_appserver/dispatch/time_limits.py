@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import force_setattr
 
-from twisted_appserver.executors.interface import Job
+from twisted_appserver.executors.interface import PendingCall
 
 
 class TimeLimit:
@@ -22,17 +22,17 @@ class TimeLimit:
     @ivar jobs: these, oldest first; whoever ends one takes it out.
     """
 
-    def __init__(self, reactor: Any, seconds: float, expired: Callable[[Job], None]) -> None:
+    def __init__(self, reactor: Any, seconds: float, expired: Callable[[PendingCall], None]) -> None:
         self._reactor, self.seconds, self._expired = reactor, seconds, expired
-        self.jobs: dict[Job, None] = {}
+        self.jobs: dict[PendingCall, None] = {}
         self._timer: Any = None
 
-    def add(self, job: Job) -> None:
+    def add(self, job: PendingCall) -> None:
         self.jobs[job] = None
         if self._timer is None:
             self._set()
 
-    def prolong(self, job: Job) -> None:
+    def prolong(self, job: PendingCall) -> None:
         """It has shown that it lives: its time begins anew."""
         if self.jobs.pop(job, self) is None:
             force_setattr(job.call, "deadline", self._reactor.seconds() + self.seconds)
@@ -62,7 +62,7 @@ class TimeLimit:
 class TimeLimits(dict[float, TimeLimit]):
     """The calls in flight that have a time limit, by the limit."""
 
-    def __init__(self, reactor: Any, expired: Callable[[Job], None]) -> None:
+    def __init__(self, reactor: Any, expired: Callable[[PendingCall], None]) -> None:
         super().__init__()
         self._reactor, self._expired = reactor, expired
 

@@ -2,7 +2,7 @@
 
 A module may import only modules above it in this list:
 
-  - interface: what every executor promises, and L{interface.Job}
+  - interface: what every executor promises, and L{interface.PendingCall}
   - child_processes: protects processes that functions fork from the server's signal handlers and sockets
   - end_of_turn: collects work until all readable sockets have been read
   - wakeup: what an idle thread waits for

@@ -36,7 +36,7 @@ from twisted_appserver.core.perform import fault, perform, problem
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import ConfigurationError, HTTPError
-from twisted_appserver.executors.interface import IExecutor, Job
+from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.processes.frames import Received, Seconds, check
 
 ONCE, AGAIN = "appserver-once-", "appserver-again-"  # begin the keys of tasks that may run once, or again
@@ -189,9 +189,9 @@ class DaskExecutor:
         self.size = size or os.cpu_count() or 1
         self._least = 1 if scheduler else self.size
         self.completed = self.failed = 0
-        self._waiting: deque[Job] = deque()
-        self._given: dict[Job, Any] = {}  # and the futures of their tasks
-        self._tasks: dict[Any, list[Job]] = {}  # what each of these carries
+        self._waiting: deque[PendingCall] = deque()
+        self._given: dict[PendingCall, Any] = {}  # and the futures of their tasks
+        self._tasks: dict[Any, list[PendingCall]] = {}  # what each of these carries
         self._costs: dict[int, float] = {}  # seconds that a call takes, by its handler's index
         self._kicked: Any = None  # the timer that gives calls to Dask
         self._cluster: Any = None
@@ -338,7 +338,7 @@ class DaskExecutor:
             return "the cluster has no workers"
         return self._why
 
-    def jobs(self) -> tuple[Sequence[Job], Sequence[Job]]:
+    def calls(self) -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
         given = list(self._given)
         return given[: self.size], [*given[self.size :], *self._waiting]
 
@@ -346,7 +346,7 @@ class DaskExecutor:
     def _connected(self) -> bool:
         return not self._stopped and self._client is not None and self._client.status == "running"
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: PendingCall) -> None:
         if not self._connected:
             raise HTTPError(503, self._why or "the scheduler is gone", [("retry-after", "1")])
         self._waiting.append(job)
@@ -371,7 +371,7 @@ class DaskExecutor:
             self._given.update(dict.fromkeys(jobs, future))
             self._loop.create_task(self._await(jobs, future))
 
-    def _parcel(self) -> list[Job]:
+    def _parcel(self) -> list[PendingCall]:
         """The calls that go into the next task: at most its share of all that are with Dask or wait."""
         share = -(-(len(self._given) + len(self._waiting)) // (AHEAD * self.size))
         jobs = [self._waiting.popleft()]
@@ -385,7 +385,7 @@ class DaskExecutor:
             jobs.append(self._waiting.popleft())
         return jobs
 
-    async def _await(self, jobs: list[Job], future: Any) -> None:
+    async def _await(self, jobs: list[PendingCall], future: Any) -> None:
         outcomes: Sequence[Reply | HTTPError] = ()
         try:
             replies = _replies.decode(await future)
@@ -417,14 +417,14 @@ class DaskExecutor:
         cost = self._costs.get(index, 0.0)
         self._costs[index] = seconds if seconds > cost else cost + (seconds - cost) * 0.05
 
-    def _ended(self, job: Job, outcome: Reply | HTTPError) -> None:
+    def _ended(self, job: PendingCall, outcome: Reply | HTTPError) -> None:
         if isinstance(outcome, Reply) and outcome.status < 500:
             self.completed += 1
         else:
             self.failed += 1
         job.callback(outcome) if isinstance(outcome, Reply) else job.errback(outcome)
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: PendingCall) -> None:
         with suppress(ValueError):
             self._waiting.remove(job)
             return

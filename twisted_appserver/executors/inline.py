@@ -24,10 +24,12 @@ from twisted_appserver.core.call import CURRENT, Call, Reply
 from twisted_appserver.core.perform import encode, fault, in_parts, problem
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.executors.interface import IExecutor, Job
+from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.stream import each, encoded, send_on_reactor
 
-Outcome = Reply | Callable[[Job], None]  # of a call: what it was, or what needs a Job to go on with
+Outcome = (
+    Reply | Callable[[PendingCall], None]
+)  # of a call: what it was, or what needs a PendingCall to go on with
 _Coroutine = Coroutine[Any, Any, Any]
 
 
@@ -35,7 +37,7 @@ async def _wait_for(result: Awaitable[Any]) -> Any:
     return await result
 
 
-def _parked(job: Job) -> bool:
+def _parked(job: PendingCall) -> bool:
     return job.stream is not None and bool(job.stream.parked)
 
 
@@ -85,20 +87,20 @@ class InlineExecutor:
         self.reactor = reactor
         self.completed = self.failed = 0
         self._stopped = False
-        self._awaited: dict[Job, Deferred[Any]] = {}
+        self._awaited: dict[PendingCall, Deferred[Any]] = {}
 
     def start(self) -> Deferred[None]:
         self._stopped = False
         return succeed(None)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: PendingCall) -> None:
         self._go_on(job, self.now(job.call))
 
     def now(self, call: Call) -> Outcome:
         """
         As L{core.perform.perform}, for a function whose result may have to be awaited.
 
-        @return: the reply, where it is there at once, as most are; nobody needs a C{Job} for these.
+        @return: the reply, where it is there at once, as most are; nobody needs a C{PendingCall} for these.
         """
         if self._stopped:
             return problem(HTTPError(503, "the server is stopping"), call.request_id)
@@ -161,25 +163,29 @@ class InlineExecutor:
             self.failed += 1
         return reply
 
-    def _go_on(self, job: Job, outcome: Outcome) -> None:
+    def _go_on(self, job: PendingCall, outcome: Outcome) -> None:
         if isinstance(outcome, Reply):
             job.callback(outcome)
         else:
             outcome(job)
 
-    def _await(self, awaited: Deferred[Any], coroutine: _Coroutine, context: Context, job: Job) -> None:
+    def _await(
+        self, awaited: Deferred[Any], coroutine: _Coroutine, context: Context, job: PendingCall
+    ) -> None:
         self._awaited[job] = awaited
         arguments = (job, coroutine, context)
         awaited.addCallbacks(self._came, self._came, arguments, errbackArgs=arguments)
 
-    def _came(self, result: Any, job: Job, coroutine: _Coroutine, context: Context) -> None:
+    def _came(self, result: Any, job: PendingCall, coroutine: _Coroutine, context: Context) -> None:
         del self._awaited[job]
         go_on: Any = coroutine.send
         if isinstance(result, Failure):
             go_on, result = result.throwExceptionIntoGenerator, coroutine
         self._go_on(job, self._step(job.call, coroutine, context, go_on, result))
 
-    def _send(self, parts: AsyncGenerator[bytes, None], reply: Reply, context: Context, job: Job) -> None:
+    def _send(
+        self, parts: AsyncGenerator[bytes, None], reply: Reply, context: Context, job: PendingCall
+    ) -> None:
         sending = send_on_reactor(job, parts, reply, self._pause)
         self._go_on(job, self._step(job.call, sending, context, sending.send))
 
@@ -195,13 +201,13 @@ class InlineExecutor:
     def parked(self) -> int:
         return sum(map(_parked, self._awaited))
 
-    def jobs(self) -> tuple[Sequence[Job], Sequence[Job]]:
+    def calls(self) -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
         return [job for job in self._awaited if not _parked(job)], ()
 
     def unready(self) -> str:
         return ""
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: PendingCall) -> None:
         if job in self._awaited:
             self._awaited[job].cancel()
 

@@ -17,7 +17,7 @@ from twisted_appserver.errors import HTTPError
 Answer = Callable[[Call, Reply], None]
 
 
-class Job(msgspec.Struct, eq=False):
+class PendingCall(msgspec.Struct, eq=False):
     """
     A call on its way, that is not over at once. The dispatcher makes it, an executor takes it and calls it
     back with the reply. What a Deferred would do for it costs more than most functions.
@@ -32,7 +32,7 @@ class Job(msgspec.Struct, eq=False):
     """
 
     call: Call
-    ended: Callable[[Job, Reply], None]
+    ended: Callable[[PendingCall, Reply], None]
     answer: Answer
     called: bool = False
     executor: Any = None
@@ -89,13 +89,13 @@ class IExecutor(Interface):
         @return: fires when calls can be performed; fails with L{ConfigurationError} when they never can.
         """
 
-    def submit(job: Job) -> None:
+    def submit(job: PendingCall) -> None:
         """
         Have a call performed, and the job called back in the reactor's thread with the reply, also where the
-        function raised; or L{Job.errback} called where the executor itself could not perform it.
+        function raised; or L{PendingCall.errback} called where the executor itself could not perform it.
         """
 
-    def cancel(job: Job) -> None:
+    def cancel(job: PendingCall) -> None:
         """
         Nobody awaits the reply any more. A call that has not begun is dropped, but for one that a worker has
         been given already behind quick ones. One that runs is abandoned: a
@@ -103,7 +103,7 @@ class IExecutor(Interface):
         that waits for its client is closed.
         """
 
-    def jobs() -> tuple[Sequence[Job], Sequence[Job]]:
+    def calls() -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
         """Those that run, and those that wait, in this order."""
 
     def unready() -> str:

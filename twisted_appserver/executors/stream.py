@@ -22,7 +22,7 @@ from twisted_appserver.core.events import EVENTS, FINISHED
 from twisted_appserver.core.perform import fault
 from twisted_appserver.core.remedies import shown
 from twisted_appserver.core.streaming import Parts
-from twisted_appserver.executors.interface import Job
+from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.executors.parked_generator import RETURN, WINDOW, cost
 
 SHARE = 0.002  # seconds for which a generator may keep the reactor from other work
@@ -161,7 +161,7 @@ class Stream:
 
 
 async def send_on_reactor(
-    job: Job, parts: AsyncGenerator[bytes, None], reply: Reply, pause: Callable[[], Deferred[None]]
+    job: PendingCall, parts: AsyncGenerator[bytes, None], reply: Reply, pause: Callable[[], Deferred[None]]
 ) -> Reply:
     """
     On the reactor: send an answer part after part.

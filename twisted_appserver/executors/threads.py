@@ -38,7 +38,7 @@ from twisted_appserver.core.perform import perform
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.end_of_turn import at_end_of_turn
-from twisted_appserver.executors.interface import IExecutor, Job
+from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.parked_generator import Source
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.wakeup import Bell
@@ -68,11 +68,11 @@ class ThreadExecutor:
         self._added = 0  # threads that the reactor's pool has for us
         self.completed = self.failed = 0
         self._stopped = False
-        self._running: dict[Job, int] = {}  # and the numbers of their threads
-        self._waiting: deque[Job] = deque()
-        self._ended: deque[tuple[Job, Reply]] = deque()
-        self._streams: dict[Job, Stream] = {}  # answers in parts, until their generators have ended
-        self._resumed: deque[Job] = deque()  # those of them that can go on
+        self._running: dict[PendingCall, int] = {}  # and the numbers of their threads
+        self._waiting: deque[PendingCall] = deque()
+        self._ended: deque[tuple[PendingCall, Reply]] = deque()
+        self._streams: dict[PendingCall, Stream] = {}  # answers in parts, until their generators have ended
+        self._resumed: deque[PendingCall] = deque()  # those of them that can go on
         self._stopping: list[Deferred[None]] = []
         self._kicked = self._returning = False
         self._awaited = False  # whether the reactor waits for replies to come back
@@ -113,7 +113,7 @@ class ThreadExecutor:
         pool = self._reactor.getThreadPool()
         pool.adjustPoolsize(maxthreads=max(pool.min, pool.max + threads))
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: PendingCall) -> None:
         if self._stopped:
             job.errback(HTTPError(503, "the server is stopping"))
             return
@@ -125,14 +125,14 @@ class ThreadExecutor:
             self._kicked = True
             self._soon(self._kick)
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: PendingCall) -> None:
         with suppress(ValueError):
             self._waiting.remove(job)
             return
         if self._running and self.unready():  # its thread is left to it
             self.log.error("{why}\n{where}", why=self.unready(), where=self._where())
 
-    def jobs(self) -> tuple[Sequence[Job], Sequence[Job]]:
+    def calls(self) -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
         return list(self._running), list(self._waiting)
 
     def unready(self) -> str:
@@ -269,7 +269,7 @@ class ThreadExecutor:
 
     # ---- answers in parts ----
 
-    def _begin(self, job: Job, reply: Reply) -> None:
+    def _begin(self, job: PendingCall, reply: Reply) -> None:
         """In the thread that has made the first part: begin the answer."""
         stream = Stream(partial(self._grant, job), partial(self._drop, job))
         send = partial(self._reactor.callFromThread, stream.part)
@@ -281,7 +281,7 @@ class ThreadExecutor:
     def _waits_for_thread(self) -> bool:
         return bool(self._waiting or self._resumed)
 
-    def _begun(self, job: Job, reply: Reply) -> None:
+    def _begun(self, job: PendingCall, reply: Reply) -> None:
         self._streams[job] = reply.body
         if self._stopped:
             job.errback(HTTPError(503, "the server is stopping"))
@@ -299,7 +299,7 @@ class ThreadExecutor:
         self._hand_back()
         self._go_on(job)
 
-    def _go_on(self, job: Job) -> None:
+    def _go_on(self, job: PendingCall) -> None:
         failure = job.source.run()
         del self._running[job]  # first: when it is parked, another thread may run it at once
         if failure is not None:
@@ -307,17 +307,17 @@ class ThreadExecutor:
         elif not job.source.park():
             self._resumed.append(job)
 
-    def _grant(self, job: Job, credits: int) -> None:
+    def _grant(self, job: PendingCall, credits: int) -> None:
         if job.source.grant(credits):
             self._resumed.append(job)
             self._kick_soon()
 
-    def _drop(self, job: Job) -> None:
+    def _drop(self, job: PendingCall) -> None:
         if job.source.drop():
             self._resumed.append(job)
             self._kick_soon()
 
-    def _streamed(self, job: Job, failure: str) -> None:
+    def _streamed(self, job: PendingCall, failure: str) -> None:
         self.completed += not failure
         self.failed += bool(failure)
         self._streams.pop(job).end(failure, job.source.error)

@@ -14,7 +14,7 @@ from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.perform import LINES, problem
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.executors.interface import Job as Performed
+from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.executors.stream import Stream
 
 PROBLEM = "application/problem+json"
@@ -36,12 +36,12 @@ class Job:
 
     def __init__(
         self,
-        performed: Performed,
+        performed: PendingCall,
         dispatcher: Dispatcher,
         keep: Callable[[Job, int], bool],
         ended: Callable[[Job], None],
     ) -> None:
-        self._performed: Performed | None = performed  # until it is over: the call has the request's body
+        self._performed: PendingCall | None = performed  # until it is over: the call has the request's body
         self._dispatcher, self._keep, self._ended = dispatcher, keep, ended
         self.name = urandom(16).hex()
         call = performed.call
@@ -131,7 +131,7 @@ class Job:
             return "done" if self.reply.status < 400 else "failed"
         performed = self._performed
         assert performed is not None
-        running = performed.stream is not None or performed in performed.executor.jobs()[0]
+        running = performed.stream is not None or performed in performed.executor.calls()[0]
         return "running" if running else "waiting"
 
     def summary(self) -> dict[str, Any]:

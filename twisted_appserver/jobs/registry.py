@@ -16,7 +16,7 @@ from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.routes import Route
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.executors.interface import Job as Performed
+from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.jobs.job import JSON, Job
 
 LISTED = 100  # jobs in the list: the newest
@@ -46,7 +46,7 @@ class Jobs:
             Route(r"/-/jobs/(?P<job>)/result", self.result, methods=("GET",)),
         )
 
-    def take(self, performed: Performed) -> None:
+    def take(self, performed: PendingCall) -> None:
         """
         Make a job of a call that is about to be performed, and tell the client so.
 

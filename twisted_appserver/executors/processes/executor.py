@@ -23,7 +23,7 @@ from twisted_appserver.core.call import Reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.end_of_turn import at_end_of_turn
-from twisted_appserver.executors.interface import IExecutor, Job
+from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.executors.processes.pool import Crew
 from twisted_appserver.executors.processes.worker_process import Worker
@@ -66,7 +66,7 @@ class ProcessExecutor:
         self.crew = Crew(self, reactor, self.application, self.size, max_requests, max_rss)
         self._workers = self.crew.workers
         self.completed = self.failed = 0
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[PendingCall] = deque()
         self._costs: dict[int, float] = {}  # seconds that a call takes, by its handler's index
         self._kicked = self._stopped = False
         self._watch: Any = None  # a timer, while a worker may have calls that it has not begun
@@ -99,7 +99,7 @@ class ProcessExecutor:
         self._stopped = False
         return self.crew.start()
 
-    def jobs(self) -> tuple[Sequence[Job], Sequence[Job]]:
+    def calls(self) -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
         given = [job for worker in self._workers for job in worker.jobs]
         running = [job for worker in self._workers for job in (worker.running, worker.generating) if job]
         return running, [*(job for job in given if job not in running), *self._waiting]
@@ -111,7 +111,7 @@ class ProcessExecutor:
 
     # ---- calls ----
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: PendingCall) -> None:
         if self._stopped:
             self.ended(job, HTTPError(503, "the server is stopping"))
             return
@@ -124,7 +124,7 @@ class ProcessExecutor:
             self._kicked = True
             self._soon(self._assign)
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: PendingCall) -> None:
         if job in self._waiting:
             self._waiting.remove(job)
         elif 0 < job.call.deadline <= self.reactor.seconds():
@@ -159,12 +159,12 @@ class ProcessExecutor:
         if any(worker.unbegun for worker in self._workers):
             self._watch = self.reactor.callLater(STUCK, self._look)
 
-    def requeue(self, jobs: list[Job]) -> None:
+    def requeue(self, jobs: list[PendingCall]) -> None:
         """Let calls that were given to a worker and not begun wait again, before all others."""
         self._waiting.extendleft(job for job in reversed(jobs) if not job.called and self._fits(job))
         self.kick()
 
-    def ended(self, job: Job, outcome: Reply | HTTPError, seconds: float | None = None) -> None:
+    def ended(self, job: PendingCall, outcome: Reply | HTTPError, seconds: float | None = None) -> None:
         """Hand a job's outcome to those who wait for it."""
         if seconds is not None:  # it rises at once, and falls slowly
             index = job.call.handler.index
@@ -208,7 +208,7 @@ class ProcessExecutor:
         waiting, self._waiting = self._waiting, deque()
         self._waiting.extend(job for job in waiting if self._fits(job))
 
-    def _fits(self, job: Job) -> bool:
+    def _fits(self, job: PendingCall) -> bool:
         """Have a call of an earlier table routed by this one; it fails where that has no place for it."""
         call = job.call
         if call.handler.router is not self.router:

@@ -21,7 +21,7 @@ from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.shadowed_modules import advice
-from twisted_appserver.executors.interface import Job
+from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.executors.processes.frames import (
     LONGEST,
     Calls,
@@ -111,14 +111,14 @@ class Worker(ProcessProtocol):
         self.successor: Worker | None = None
         self.retired, self.most = False, 0
         self.started = reactor.seconds()
-        self.jobs: deque[Job] = deque()
+        self.jobs: deque[PendingCall] = deque()
         self._unsent: list[Call] = []
         self.answered = 0
         self.load = 0.0
         self.ready = self.was_ready = self.moving = False
         self._still = -1  # how many it had answered at the last look
-        self._moved: set[Job] = set()
-        self.streams: dict[int, tuple[Job, Stream]] = {}
+        self._moved: set[PendingCall] = set()
+        self.streams: dict[int, tuple[PendingCall, Stream]] = {}
         self._closing: dict[int, Any] = {}  # timers of those whose generators must be closed by then
         self._sent = 0  # bytes
         self._reason = ""
@@ -160,7 +160,7 @@ class Worker(ProcessProtocol):
 
     # ---- calls ----
 
-    def give(self, job: Job, cost: float) -> None:
+    def give(self, job: PendingCall, cost: float) -> None:
         """Have a call performed after those that it has; sent by L{flush}."""
         job.cost = cost
         self.load += cost
@@ -173,12 +173,12 @@ class Worker(ProcessProtocol):
             self._send(Calls(calls))
 
     @property
-    def running(self) -> Job | None:
+    def running(self) -> PendingCall | None:
         """The call that it has begun and not answered."""
         return self.jobs[0] if self.jobs and self._progress.begun > self.answered else None
 
     @property
-    def generating(self) -> Job | None:
+    def generating(self) -> PendingCall | None:
         """The job whose generator runs at the moment."""
         found = self.streams.get(self._progress.generator) if self.streams else None
         return found and found[0]
@@ -194,7 +194,7 @@ class Worker(ProcessProtocol):
         """How many calls it has that it has not begun."""
         return len(self.jobs) - (self.running is not None)
 
-    def take_back(self, wanted: bool) -> list[Job]:
+    def take_back(self, wanted: bool) -> list[PendingCall]:
         """
         Looks at it, time after time, while it has calls that it has not begun. If they are C{wanted}, since
         others are free, and it has answered nothing since the last look, it may begin no further one; at the
@@ -217,7 +217,7 @@ class Worker(ProcessProtocol):
             self._progress.limit = self.answered + (self.running is not None)
         return []
 
-    def overdue(self, job: Job) -> None:
+    def overdue(self, job: PendingCall) -> None:
         """A job, perhaps one of this worker's, has taken too long or was cancelled."""
         first = bool(self.jobs) and self.jobs[0] is job  # runs, or should: it may stand still before that
         if self.generating is job or (first and not self._withhold()):
@@ -249,7 +249,7 @@ class Worker(ProcessProtocol):
         if self._exit is None:
             self._send(Drop(number))
 
-    def _begin_stream(self, job: Job, reply: Reply) -> None:
+    def _begin_stream(self, job: PendingCall, reply: Reply) -> None:
         number = self.answered
         stream = Stream(partial(self._grant, number), partial(self._drop, number))
         self.streams[number] = job, stream
@@ -303,7 +303,7 @@ class Worker(ProcessProtocol):
         if self.retired and not (self.jobs or self.streams):
             self._close(ENDING)
 
-    def left(self) -> tuple[Job | None, list[Job]]:
+    def left(self) -> tuple[PendingCall | None, list[PendingCall]]:
         """Of a worker that has ended: the call that it was running, and those that it had not begun."""
         running = self.running
         rest = [job for job in self.jobs if job is not running and job not in self._moved]
