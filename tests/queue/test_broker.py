@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.backends import open_store
+from twisted_appserver.queue.interface import StoreError
 from twisted_appserver.queue.local.broker import (
     EMPTY,
     FULL,
@@ -23,7 +24,7 @@ from twisted_appserver.queue.local.broker import (
     LimitError,
     replace,
 )
-from twisted_appserver.queue.local.journal import Change, IStore, Saved, StoreError
+from twisted_appserver.queue.local.journal import Change, IStore, Saved
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
 from twisted_appserver.queue.model import Task

@@ -14,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.queue_server import Server
 from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.queue.interface import StoreError
 from twisted_appserver.queue.local import sqlite_journal as sqlite
 from twisted_appserver.queue.local.broker import Broker
-from twisted_appserver.queue.local.journal import StoreError
 from twisted_appserver.queue.local.sqlite_journal import MIGRATIONS, SQLiteStore
 from twisted_appserver.queue.model import Config, Task
 

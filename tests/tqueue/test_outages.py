@@ -26,9 +26,8 @@ from tests.support.postgres import PostgreSQL, folder_of_programs, shared
 from tests.support.queue_server import Server, wait_for
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.backends import make_broker, open_store
-from twisted_appserver.queue.interface import EMPTY, SHUTDOWN
+from twisted_appserver.queue.interface import EMPTY, SHUTDOWN, StoreError
 from twisted_appserver.queue.local.broker import Broker
-from twisted_appserver.queue.local.journal import StoreError
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.model import GRACE, Task
 from twisted_appserver.queue.postgresql import poolers, schema

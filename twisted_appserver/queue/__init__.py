@@ -7,7 +7,7 @@ A module may import only modules above it in this list:
   - clock: a reactor clock that never jumps
   - store_health: whether a store works
   - gathering: collects changes for one commit
-  - interface: what every broker promises
+  - interface: what every broker promises, and the errors it raises
   - local: queues in this process, with a journal in memory or SQLite
   - postgresql: queues in a database that several servers share
   - backends: opens the store of an option and makes its broker

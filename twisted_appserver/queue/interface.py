@@ -13,6 +13,10 @@ from twisted_appserver.queue.model import Config, Task
 EMPTY, FULL, SHUTDOWN, STOPPING = "empty", "full", "shutdown", "stopping"  # why a request cannot succeed
 
 
+class StoreError(AppserverError):
+    """Raised when a change could not be stored. No part of it was. The message is fit for clients."""
+
+
 class LimitError(AppserverError):
     """Raised when there are as many queues as there may be."""
 
@@ -30,7 +34,7 @@ class IBroker(Interface):
     The queues of a service, and those who wait at them.
 
     Whatever waits is given up when it is cancelled, before it has an effect. Each method returns what it was
-    asked for, or the word that says why not; all may raise L{queue.local.journal.StoreError} when a change
+    asked for, or the word that says why not; all may raise L{StoreError} when a change
     could not be stored, L{LimitError}, and L{AwayError}. The text of each is fit for clients: it contains
     neither SQL nor what was stored.
     """

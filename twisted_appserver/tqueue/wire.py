@@ -21,8 +21,14 @@ from twisted_appserver.core.conversions.converters import Converter
 from twisted_appserver.core.conversions.unfit import Unfit
 from twisted_appserver.core.request_data import read_fields, read_query
 from twisted_appserver.queue.backends import Store, embedded_broker
-from twisted_appserver.queue.interface import STOPPING, AwayError, IBroker, LimitError, ReusedError
-from twisted_appserver.queue.local.journal import StoreError
+from twisted_appserver.queue.interface import (
+    STOPPING,
+    AwayError,
+    IBroker,
+    LimitError,
+    ReusedError,
+    StoreError,
+)
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.model import MOST, Config, Task
 from twisted_appserver.serving.readiness import INeeded

@@ -6,8 +6,7 @@ refuse it; a task that is handed out is leased at once, so that nobody else gets
 change L{Broker._settle} looks who of those in line can be served: nobody else wakes a waiter.
 
 A name becomes a queue by a put or an option. Whatever is bare, such as a name at which only gets wait, is not
-counted, and soon forgotten. When a lease should have ended long ago, the process stood still: requests that
-came meanwhile are read before the lease ends.
+counted, and soon forgotten. If a lease is long overdue, the process stood still: requests are read first.
 """
 
 from __future__ import annotations
@@ -30,8 +29,9 @@ from twisted_appserver.queue.interface import (
     IBroker,
     LimitError,
     ReusedError,
+    StoreError,
 )
-from twisted_appserver.queue.local.journal import CHECK, Change, IStore, StoreError
+from twisted_appserver.queue.local.journal import CHECK, Change, IStore
 from twisted_appserver.queue.model import (
     GRACE,
     Config,

@@ -9,12 +9,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from twisted_appserver.errors import AppserverError
 from twisted_appserver.queue.model import Config, Remembered, Task
-
-
-class StoreError(AppserverError):
-    """Raised when a change could not be stored; nothing of it is. The text is fit for clients."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -73,8 +68,8 @@ class IStore(Interface):
         """
         Store a change.
 
-        @return: fires when the change would survive whatever this store survives; changes are stored in
-            the order in which they were written. Fails with L{StoreError}. C{None} if it is stored already.
+        @return: fires when the change is durable, as far as this store is. Changes are stored in the order of
+            the calls. Fails with L{queue.interface.StoreError}. C{None} if the change is stored already.
         """
 
     def tidy() -> None:

@@ -31,7 +31,8 @@ from zope.interface import implementer
 
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.gathering import Gathering
-from twisted_appserver.queue.local.journal import CHECK, Change, IStore, Saved, StoreError
+from twisted_appserver.queue.interface import StoreError
+from twisted_appserver.queue.local.journal import CHECK, Change, IStore, Saved
 from twisted_appserver.queue.local.sqlite_file import APPLICATION, check_file
 from twisted_appserver.queue.model import Remembered, Task, read_config
 

@@ -2,6 +2,7 @@
 
 A module may import only modules above it in this list:
 
+  - request: what a broker asks of its store
   - schema: tables, migrations and vacuum settings
   - statements: the statements for put, get and done
   - poolers: refuses connection poolers in transaction mode

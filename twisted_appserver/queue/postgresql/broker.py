@@ -16,11 +16,10 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_appserver.queue.interface import EMPTY, FULL, SHUTDOWN, STOPPING, AwayError, IBroker
-from twisted_appserver.queue.local.journal import StoreError
+from twisted_appserver.queue.interface import EMPTY, FULL, SHUTDOWN, STOPPING, AwayError, IBroker, StoreError
 from twisted_appserver.queue.model import Config, Task
+from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.postgresql.session import SPECIAL, PostgreSQLStore
-from twisted_appserver.queue.postgresql.transaction import LINE, Request
 from twisted_appserver.queue.store_health import Health
 
 GRACE = 5.0  # seconds for which the database may be away before a request that need not wait fails
@@ -32,7 +31,7 @@ DELETED = 10_000  # deletions of queues that are known, so that none is believed
 LEAVE = 10.0  # seconds for which the end waits for the database
 FRESH = 2.0  # seconds for which a snapshot is not taken again
 WORDS = {"get": EMPTY, "put": FULL, "join": "late"}
-VERBS = {line: verb for verb, line in LINE.items()}
+VERBS = {"getters": "get", "putters": "put", "joiners": "join"}  # what waits in each line
 COUNTED = {"put": "puts", "get": "gets", "done": "dones"}
 
 _Line = dict[Request, None]  # in the order in which they came

@@ -1,9 +1,9 @@
 """A store in PostgreSQL, for any number of servers.
 
-Strategy: one thread has one connection, and takes everything that waits into one transaction
-(L{transaction}). On the same connection it hears what other servers have done. When the connection is lost, it is made again for
-as long as it takes; what was under way is done again, unless the database says that it was committed. A
-connection on which no answer comes is cut by the reactor's thread (L{watch}), and made again too.
+Strategy: one thread owns one connection. It performs all waiting requests in one transaction
+(L{transaction}). On the same connection it receives notifications of other servers. When the connection
+is lost, the thread reconnects until it succeeds. It repeats the last transaction unless the database has
+committed it. If the database does not answer, the reactor's thread aborts the connection (L{watch}).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from twisted.logger import Logger
 
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.gathering import Gathering
-from twisted_appserver.queue.interface import AwayError
-from twisted_appserver.queue.local.journal import StoreError
+from twisted_appserver.queue.interface import AwayError, StoreError
 from twisted_appserver.queue.postgresql import schema
 from twisted_appserver.queue.postgresql.poolers import refuse_shared
+from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.postgresql.statements import CHANNEL, DEFINITION
-from twisted_appserver.queue.postgresql.transaction import USUAL, Batch, Known, Request
+from twisted_appserver.queue.postgresql.transaction import USUAL, Batch, Known
 from twisted_appserver.queue.postgresql.watch import LONG, PROMPT, Watch
 
 BATCH = 1024  # requests in one transaction
