@@ -22,7 +22,7 @@ from twisted_appserver.core.perform import perform
 from twisted_appserver.core.router import Router
 from twisted_appserver.executors import cluster
 from twisted_appserver.executors.parked_generator import UNIT, WINDOW
-from twisted_appserver.executors.processes import worker_process as connection
+from twisted_appserver.executors.processes import worker_process
 from twisted_appserver.executors.stream import Stream
 
 PIECE = 10_000  # bytes of a part
@@ -196,7 +196,7 @@ class WorkerTests(ParkingTestCase):
         await self.until(lambda: len(reader.parts) > 100)
         reply.body.stopProducing()
         self.assertEqual((await self.closed(path))["pid"], old)
-        await self.until(lambda: len(executor.crew.workers) == 1)
+        await self.until(lambda: len(executor.pool.workers) == 1)
 
     async def test_max_requests(self) -> None:
         """So does one that has answered as many calls as it may, a stream among them."""
@@ -204,10 +204,10 @@ class WorkerTests(ParkingTestCase):
         ((reply, path),) = await self.parked(executor, dispatcher, 1)
         old = int(dict(reply.headers)["x-pid"])
         await self.until(lambda: executor.pids and old not in executor.pids)
-        self.assertIn(old, [worker.pid for worker in executor.crew.workers])
+        self.assertIn(old, [worker.pid for worker in executor.pool.workers])
         reply.body.stopProducing()
         self.assertEqual((await self.closed(path))["pid"], old)
-        await self.until(lambda: old not in [worker.pid for worker in executor.crew.workers])
+        await self.until(lambda: old not in [worker.pid for worker in executor.pool.workers])
 
     async def test_stop_while_replaced(self) -> None:
         """A worker that was replaced closes its parked generators too when the server stops."""
@@ -223,14 +223,14 @@ class WorkerTests(ParkingTestCase):
         """The death of a worker breaks off the answers of its parked generators."""
         executor, dispatcher = await self.place("processes", 1)
         begun = await self.parked(executor, dispatcher, 2)
-        executor.crew.workers[0].kill("a test")
+        executor.pool.workers[0].kill("a test")
         for reply, _ in begun:
             self.assertIn("a test", await Reader(reply.body).ended)
         self.assertEqual((await dispatcher.dispatch(get("/plain", a=1))).status, 200)
 
     async def test_finally_hangs(self) -> None:
         """A worker whose generator does not end when it is closed is replaced."""
-        self.patch(connection, "CLOSING", 0.1)
+        self.patch(worker_process, "CLOSE_CHECK_INTERVAL", 0.1)
         executor, dispatcher = await self.place("processes", 1)
         path = self.path()
         reply = await dispatcher.dispatch(get("/lingers", path=path))

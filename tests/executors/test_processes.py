@@ -79,7 +79,7 @@ class ProcessTests(ExecutorTestCase):
         """A worker that answers what it was not asked is replaced."""
         executor, dispatcher = await self.processes(1)
         lines, (pid,) = self.logged(), executor.pids
-        executor.crew.workers[0].outReceived(frame(Replies([Reply(b"{}")], [0.0])))
+        executor.pool.workers[0].outReceived(frame(Replies([Reply(b"{}")], [0.0])))
         self.assertNotEqual(said(await dispatcher.dispatch(get("/pid/"))), {"pid": pid})
         self.assertTrue(any("was not asked" in line for line in lines), lines)
 

@@ -22,8 +22,7 @@ from tests.support.programs import Program
 from tests.support.wire import connect, fetch, request
 from twisted_appserver import ConfigurationError, ProcessExecutor, Router
 from twisted_appserver.dispatch.retry_after import EVERY, LONGEST, Refusals
-from twisted_appserver.executors.processes import pool as crew
-from twisted_appserver.executors.processes import worker_process as connection
+from twisted_appserver.executors.processes import pool, worker_process
 
 VERSION = """\
 import os, time
@@ -74,12 +73,12 @@ class ReplacementTests(ExecutorTestCase):
             self.assertEqual({reply.status for reply in replies}, {200})
             seen |= {said(reply)["pid"] for reply in replies}
             self.assertTrue(executor.pids)
-        await self.until(lambda: len(executor.crew.workers) == 2)
+        await self.until(lambda: len(executor.pool.workers) == 2)
         self.assertEqual(executor.failed, 0)
 
     async def test_max_rss(self) -> None:
         """A worker whose memory is above the limit is replaced, in the midst of calls, and none fails."""
-        with patch.object(crew, "LOOK", 0.02):
+        with patch.object(pool, "MEMORY_CHECK_INTERVAL", 0.02):
             executor, dispatcher = await self.pool(1, max_rss=1)
             (first,) = executor.pids
             reply = None
@@ -89,7 +88,7 @@ class ReplacementTests(ExecutorTestCase):
             await executor.stop()
         roomy, dispatcher = await self.pool(1, max_rss=10**12)
         self.assertEqual(said(await dispatcher.dispatch(get("/pid/")))["pid"], roomy.pids[0])
-        self.assertGreater(roomy.crew.workers[0].memory(), 10**6)
+        self.assertGreater(roomy.pool.workers[0].memory(), 10**6)
 
     async def test_running(self) -> None:
         """A worker that is replaced in the midst of a call ends it first."""
@@ -97,12 +96,12 @@ class ReplacementTests(ExecutorTestCase):
         path = os.path.abspath(self.mktemp())
         held = dispatcher.dispatch(get("/holds/", path=path))
         holder = await self.holder(path)
-        executor.crew.replace(executor.crew.workers[0])
+        executor.pool.replace(executor.pool.workers[0])
         await self.until(lambda: executor.pids and executor.pids != [holder])
         self.assertNotEqual(said(await dispatcher.dispatch(get("/pid/")))["pid"], holder)
         os.remove(path)
         self.assertEqual(said(await held), {"pid": holder})
-        await self.until(lambda: len(executor.crew.workers) == 1)
+        await self.until(lambda: len(executor.pool.workers) == 1)
 
     async def test_renewed(self) -> None:
         """All workers are replaced at once; calls that wait for one go to the new ones."""
@@ -123,7 +122,7 @@ class ReplacementTests(ExecutorTestCase):
         executor, _ = await self.pool(2)
         before = set(executor.pids)
         renewed = executor.renew(Router(cases.url_patterns))
-        for worker in executor.crew.workers[2:]:
+        for worker in executor.pool.workers[2:]:
             os.kill(worker.pid, signal.SIGKILL)
         await renewed
         self.assertEqual((len(executor.pids), set(executor.pids) & before), (2, set()))
@@ -133,37 +132,37 @@ class ReplacementTests(ExecutorTestCase):
         executor, _ = await self.pool(2)
         before = set(executor.pids)
         renewed = executor.renew(Router(cases.url_patterns))
-        late, early = executor.crew.workers[2:]
+        late, early = executor.pool.workers[2:]
         os.kill(late.pid, signal.SIGSTOP)
         await self.until(lambda: early.was_ready)
         self.assertFalse(early.ready)
         os.kill(early.pid, signal.SIGKILL)
-        await self.until(lambda: early not in executor.crew.workers)
+        await self.until(lambda: early not in executor.pool.workers)
         os.kill(late.pid, signal.SIGCONT)
         await renewed
         self.assertEqual((len(executor.pids), set(executor.pids) & before), (2, set()))
-        await self.until(lambda: len(executor.crew.workers) == 2)
+        await self.until(lambda: len(executor.pool.workers) == 2)
 
     async def test_killed_old(self) -> None:
         """An old worker that dies during a reload is not replaced when that is over."""
         executor, _ = await self.pool(2)
         renewed = executor.renew(Router(cases.url_patterns))
-        old, _, late, _ = executor.crew.workers
+        old, _, late, _ = executor.pool.workers
         os.kill(late.pid, signal.SIGSTOP)
         os.kill(old.pid, signal.SIGKILL)
-        await self.until(lambda: old not in executor.crew.workers)
+        await self.until(lambda: old not in executor.pool.workers)
         os.kill(late.pid, signal.SIGCONT)
         await renewed
-        executor.crew._fill()  # as a timer would
-        await self.until(lambda: not any(worker.retired for worker in executor.crew.workers))
-        self.assertEqual(len(executor.crew.workers), 2)
+        executor.pool._respawn()  # as a timer would
+        await self.until(lambda: not any(worker.retired for worker in executor.pool.workers))
+        self.assertEqual(len(executor.pool.workers), 2)
 
     async def test_killed_at_the_start(self) -> None:
         """Once a worker was ready, the deaths of others are no failure to start."""
         executor = ProcessExecutor(reactor, APPLICATION, 2)
         self.addCleanup(executor.stop)
         started = executor.start()
-        early, late = executor.crew.workers
+        early, late = executor.pool.workers
         os.kill(late.pid, signal.SIGSTOP)
         await self.until(lambda: early.ready)
         for worker in (early, late):
@@ -178,14 +177,14 @@ class ReplacementTests(ExecutorTestCase):
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
             await self.assertFailure(executor.renew(Router(cases.url_patterns)), ConfigurationError)
-            executor.crew.trouble = ""  # that was the reload's
+            executor.pool.start_error = ""  # that was the reload's
             reply = dispatcher.dispatch(get("/dies/SIGKILL/"))
             self.assertEqual((await reply).status, 502)
             await self.until(lambda: "cannot be started" in executor.unready())
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         self.assertEqual((await dispatcher.dispatch(get("/pid/"))).status, 200)
-        self.assertEqual((len(executor.crew.workers), executor.unready()), (1, ""))
+        self.assertEqual((len(executor.pool.workers), executor.unready()), (1, ""))
 
     async def test_no_process(self) -> None:
         """A worker that the system does not let start leaves no file behind."""
@@ -206,10 +205,10 @@ class ReplacementTests(ExecutorTestCase):
         for _ in range(4):
             reply = await dispatcher.dispatch(get("/dies/SIGKILL/"))
             self.assertEqual(reply.status, 502)
-            await self.until(lambda: not executor.unready() and len(executor.crew.workers) == 1)
+            await self.until(lambda: not executor.unready() and len(executor.pool.workers) == 1)
             await executor.renew(Router(cases.url_patterns))
             dispatcher.router = executor.router
-            await self.until(lambda: len(executor.crew.workers) == 1)
+            await self.until(lambda: len(executor.pool.workers) == 1)
             counts.append(len(os.listdir("/proc/self/fd")))
         self.assertEqual(len(set(counts)), 1, counts)
 
@@ -255,7 +254,7 @@ class StuckTests(ExecutorTestCase):
 
     async def test_frozen_moves(self) -> None:
         """Calls given to one that stands still are performed by another that is free; it is replaced."""
-        with patch.object(connection, "STILL", 0.2):
+        with patch.object(worker_process, "STALL_TIMEOUT", 0.2):
             executor, dispatcher = await self.pool(2)
             (pid, other) = executor.pids
             os.kill(pid, signal.SIGSTOP)
@@ -269,23 +268,23 @@ class StuckTests(ExecutorTestCase):
         """A new worker that does not become ready is killed after a while; the old code goes on."""
         executor, _ = await self.pool()
         before = executor.pids
-        with patch.object(crew, "NEW", 0.2):
+        with patch.object(pool, "RELOAD_TIMEOUT", 0.2):
             renewed = executor.renew(Router(cases.url_patterns))
-            os.kill(executor.crew.workers[1].pid, signal.SIGSTOP)
+            os.kill(executor.pool.workers[1].pid, signal.SIGSTOP)
             error = await self.assertFailure(renewed, ConfigurationError)
         self.assertIn("not ready after 0.2 seconds", str(error))
-        await self.until(lambda: len(executor.crew.workers) == 1)
+        await self.until(lambda: len(executor.pool.workers) == 1)
         self.assertEqual(executor.pids, before)
         await executor.renew(Router(cases.url_patterns))
         self.assertNotEqual(executor.pids, before)
 
     async def test_thread_left(self) -> None:
         """A worker that a thread of some function keeps alive is gone soon after it was replaced."""
-        with patch.object(connection, "ENDING", 0.2):
+        with patch.object(worker_process, "RETIRE_TIMEOUT", 0.2):
             executor, dispatcher = await self.pool()
             first = said(await dispatcher.dispatch(get("/leaves_thread/")))["pid"]
             await executor.renew(Router(cases.url_patterns))
-            await self.until(lambda: len(executor.crew.workers) == 1)
+            await self.until(lambda: len(executor.pool.workers) == 1)
         self.assertNotIn(first, executor.pids)
 
     async def test_thread_left_at_stop(self) -> None:
@@ -293,14 +292,14 @@ class StuckTests(ExecutorTestCase):
         executor, dispatcher = await self.pool()
         self.assertEqual((await dispatcher.dispatch(get("/leaves_thread/"))).status, 200)
         await executor.stop()
-        self.assertEqual(executor.crew.workers, [])
+        self.assertEqual(executor.pool.workers, [])
 
     async def test_frozen_at_stop(self) -> None:
         """Nor does a frozen worker."""
         executor, _ = await self.pool()
         os.kill(executor.pids[0], signal.SIGSTOP)
         await executor.stop()
-        self.assertEqual(executor.crew.workers, [])
+        self.assertEqual(executor.pool.workers, [])
 
     async def test_child_left(self) -> None:
         """The death of a worker is noticed, though a process that it forked has all its descriptors."""
@@ -308,7 +307,7 @@ class StuckTests(ExecutorTestCase):
         path = os.path.abspath(self.mktemp())
         reply = dispatcher.dispatch(get("/forks/", path=path))
         child = await self.holder(path)
-        gone = executor.crew.workers[0]
+        gone = executor.pool.workers[0]
         try:
             answer = await reply.addTimeout(10, reactor)
         finally:

@@ -132,7 +132,7 @@ class ReloadTests(TestCase):
         del handlers
         await service.reload()
         if server_type == FORKED_SERVER:  # their old worker is still ending
-            while len(service.executor.crew.workers) != 1:
+            while len(service.executor.pool.workers) != 1:
                 await deferLater(reactor, 0.01)
         self.assertEqual((await connection.send(request("GET", "/plain/another/"))).status, 200)
         gc.collect()

@@ -27,7 +27,7 @@ REPLIES: dict[str, Reply] = {
 def _worker() -> Any:
     """What runs this function."""
     frame: Any = sys._getframe()
-    while type(frame.f_locals.get("self")).__name__ != "Worker":
+    while type(frame.f_locals.get("self")).__name__ != "WorkerMain":
         frame = frame.f_back
     return frame.f_locals["self"]
 

@@ -93,8 +93,8 @@ class Figures:
     @property
     def restarts(self) -> int:
         """Of worker processes."""
-        crew = getattr(self.service.executor, "crew", None)
-        return crew.restarts if crew is not None else 0
+        pool = getattr(self.service.executor, "pool", None)
+        return pool.restarts if pool is not None else 0
 
     def at_work(self) -> dict[str, dict[str, int]]:
         """How many calls of each function run and wait."""
@@ -108,7 +108,7 @@ class Figures:
 
     def workers(self) -> list[dict[str, Any]]:
         """The worker processes: id, age in seconds, memory in bytes, calls served, and what they do."""
-        crew = getattr(self.service.executor, "crew", None)
+        pool = getattr(self.service.executor, "pool", None)
         return [
             {
                 "pid": worker.pid,
@@ -117,7 +117,7 @@ class Figures:
                 "calls": worker.answered,
                 "state": worker.state,
             }
-            for worker in (crew.workers if crew is not None else ())
+            for worker in (pool.workers if pool is not None else ())
         ]
 
     def _observe(self, call: Call, reply: Reply) -> None:

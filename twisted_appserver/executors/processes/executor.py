@@ -4,7 +4,7 @@ Strategy: calls wait here, and go to the workers at the end of a reactor turn, w
 are known. A worker that is free gets a call of any kind. More calls than one go to a worker only if all of
 them are known to be quick, from what calls of the same function took before; should one of them be slow
 after all, those behind it are taken back for a worker that is free. A worker that dies fails the call that
-it was running in L{ProcessExecutor.worker_ended}, and is replaced in L{Crew.ended}, and nowhere else.
+it was running in L{ProcessExecutor.worker_ended}, and is replaced in L{WorkerPool.ended}, and nowhere else.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.end_of_turn import at_end_of_turn
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.processes.head_start import HeadStart
-from twisted_appserver.executors.processes.pool import Crew
-from twisted_appserver.executors.processes.worker_process import Worker
+from twisted_appserver.executors.processes.pool import WorkerPool
+from twisted_appserver.executors.processes.worker_process import WorkerProcess
 
 QUICK = 0.0005  # seconds that a quick call takes at most
 AHEAD = 32  # quick calls that a worker may have at the same time,
@@ -63,8 +63,8 @@ class ProcessExecutor:
         self.router = router or Router(self.application.load())
         self.size = size or os.cpu_count() or 1
         self.head_start = head_start
-        self.crew = Crew(self, reactor, self.application, self.size, max_requests, max_rss)
-        self._workers = self.crew.workers
+        self.pool = WorkerPool(self, reactor, self.application, self.size, max_requests, max_rss)
+        self._workers = self.pool.workers
         self.completed = self.failed = 0
         self._waiting: deque[PendingCall] = deque()
         self._costs: dict[int, float] = {}  # seconds that a call takes, by its handler's index
@@ -76,14 +76,14 @@ class ProcessExecutor:
         count = len(self._waiting)
         for worker in self._workers:  # asked for at each call: a generator costs more
             if worker.streams:
-                count += worker.unbegun
-            elif len(worker.jobs) > 1:
-                count += len(worker.jobs) - 1
+                count += worker.queued
+            elif len(worker.calls) > 1:
+                count += len(worker.calls) - 1
         return count
 
     @property
     def running(self) -> int:
-        return sum(bool(worker.jobs or worker.generating) for worker in self._workers)
+        return sum(bool(worker.calls or worker.streaming_call) for worker in self._workers)
 
     @property
     def parked(self) -> int:
@@ -97,17 +97,19 @@ class ProcessExecutor:
 
     def start(self) -> Deferred[None]:
         self._stopped = False
-        return self.crew.start()
+        return self.pool.start()
 
     def calls(self) -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
-        given = [job for worker in self._workers for job in worker.jobs]
-        running = [job for worker in self._workers for job in (worker.running, worker.generating) if job]
+        given = [job for worker in self._workers for job in worker.calls]
+        running = [
+            job for worker in self._workers for job in (worker.running_call, worker.streaming_call) if job
+        ]
         return running, [*(job for job in given if job not in running), *self._waiting]
 
     def unready(self) -> str:
         if any(worker.ready for worker in self._workers):
             return ""
-        return f"no worker process is ready: {self.crew.trouble or 'they start'}"
+        return f"no worker process is ready: {self.pool.start_error or 'they start'}"
 
     # ---- calls ----
 
@@ -129,34 +131,34 @@ class ProcessExecutor:
             self._waiting.remove(job)
         elif 0 < job.call.deadline <= self.reactor.seconds():
             for worker in self._workers:
-                worker.overdue(job)
+                worker.abort(job)
 
     def _assign(self) -> None:
         self._kicked = False
         waiting = self._waiting
-        free = [worker for worker in self._workers if worker.ready and not worker.moving]
+        free = [worker for worker in self._workers if worker.ready and not worker.paused]
         while waiting and free:
             cost = self._costs.get(waiting[0].call.handler.index, QUICK)
             worker = min(free, key=_load)
-            if worker.jobs and (cost >= QUICK or worker.load + cost > BUDGET or len(worker.jobs) >= AHEAD):
-                between = [each for each in free if each.streams and not each.jobs]
+            if worker.calls and (cost >= QUICK or worker.load + cost > BUDGET or len(worker.calls) >= AHEAD):
+                between = [each for each in free if each.streams and not each.calls]
                 if not between:
                     break
                 worker = between[0]
-            worker.give(waiting.popleft(), cost if cost < QUICK else BUDGET)
+            worker.assign(waiting.popleft(), cost if cost < QUICK else BUDGET)
         for worker in free:
             worker.flush()
-        if self._watch is None and any(worker.jobs for worker in free):
+        if self._watch is None and any(worker.calls for worker in free):
             self._watch = self.reactor.callLater(STUCK, self._look)
 
     def _look(self) -> None:
         """Take calls back from workers that one call keeps longer than expected, or that stand still."""
         self._watch = None
-        free = any(worker.ready and not (worker.jobs or worker.generating) for worker in self._workers)
+        free = any(worker.ready and not (worker.calls or worker.streaming_call) for worker in self._workers)
         for worker in self._workers:
-            if worker.unbegun:
-                self.requeue(worker.take_back(free))
-        if any(worker.unbegun for worker in self._workers):
+            if worker.queued:
+                self.requeue(worker.reclaim(free))
+        if any(worker.queued for worker in self._workers):
             self._watch = self.reactor.callLater(STUCK, self._look)
 
     def requeue(self, jobs: list[PendingCall]) -> None:
@@ -178,13 +180,13 @@ class ProcessExecutor:
 
     # ---- the life of workers ----
 
-    def became_ready(self, worker: Worker) -> None:
-        self.crew.became_ready(worker)
+    def became_ready(self, worker: WorkerProcess) -> None:
+        self.pool.became_ready(worker)
         self.kick()
 
-    def worker_ended(self, worker: Worker, how: str) -> None:
+    def worker_ended(self, worker: WorkerProcess, how: str) -> None:
         """Fail the call that it was running; those that it had not begun wait again."""
-        running, rest = worker.left()
+        running, rest = worker.unfinished()
         lost = [*([running] if running else []), *(job for job, _ in worker.streams.values())]
         if self._stopped:
             for job in [*lost, *rest]:
@@ -195,11 +197,11 @@ class ProcessExecutor:
             self.requeue(rest)
         for _, stream in worker.streams.values():
             stream.end()  # also where nobody wants it any more
-        self.crew.ended(worker, how)
+        self.pool.ended(worker, how)
 
     def renew(self, router: Router) -> Deferred[None]:
-        """As L{Crew.renew}."""
-        return self.crew.renew(router)
+        """As L{WorkerPool.renew}."""
+        return self.pool.renew(router)
 
     def adopt(self, router: Router) -> None:
         """From now on workers have this table: what waits is routed anew."""
@@ -229,12 +231,12 @@ class ProcessExecutor:
             self.ended(self._waiting.popleft(), HTTPError(503, "the server is stopping"))
         for job in [job for worker in self._workers for job, _ in worker.streams.values()]:
             job.errback(HTTPError(503, "the server is stopping"))
-        return self.crew.stop()
+        return self.pool.stop()
 
 
-def _load(worker: Worker) -> int:
+def _load(worker: WorkerProcess) -> int:
     """Its calls; one that is in the middle of a generator comes last, and one that has none first."""
-    jobs = 2 * len(worker.jobs)
+    jobs = 2 * len(worker.calls)
     if not worker.streams:
         return jobs
-    return jobs + (1 if worker.generating is None else 2 * AHEAD)
+    return jobs + (1 if worker.streaming_call is None else 2 * AHEAD)

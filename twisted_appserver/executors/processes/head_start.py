@@ -11,13 +11,13 @@ from typing import Any
 
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
-from twisted_appserver.executors.processes.worker_process import Worker
+from twisted_appserver.executors.processes.worker_process import WorkerProcess
 
 MODULE = "twisted_appserver.executors.processes.worker_main"
 ROOT = str(Path(__file__).resolve().parents[3])
 
 
-def spawn(reactor: Any, worker: Worker) -> None:
+def spawn(reactor: Any, worker: WorkerProcess) -> None:
     """
     Start the process of a worker.
 
@@ -29,7 +29,7 @@ def spawn(reactor: Any, worker: Worker) -> None:
     try:
         reactor.spawnProcess(worker, sys.executable, command, {**os.environ, "PYTHONPATH": search})
     except OSError:
-        worker.forget()
+        worker.release()
         raise
 
 
@@ -39,20 +39,20 @@ class HeadStart:
     """
 
     def __init__(self, reactor: Any, application: Application, size: int) -> None:
-        self._workers: list[Worker] = []
+        self._workers: list[WorkerProcess] = []
         atexit.register(self.stop)
         with suppress(OSError):  # the pool starts those that are missing, and reports why it cannot
             for _ in range(size):
-                worker = Worker(self, reactor, application, None)
+                worker = WorkerProcess(self, reactor, application, None)
                 spawn(reactor, worker)
                 self._workers.append(worker)
 
-    def take(self, pool: Any, router: Router) -> Worker | None:
+    def take(self, executor: Any, router: Router) -> WorkerProcess | None:
         """One of them, which from now on belongs to a pool; C{None} if none is left."""
         if not self._workers:
             return None
         worker = self._workers.pop()
-        worker.join(pool, router)
+        worker.attach(executor, router)
         return worker
 
     def stop(self) -> None:
@@ -61,12 +61,12 @@ class HeadStart:
         while self._workers:
             worker = self._workers.pop()
             worker.kill("it is not needed")
-            worker.forget()
+            worker.release()
 
     # ---- what a worker asks of its pool ----
 
     def kick(self) -> None:
         """There are no calls."""
 
-    def worker_ended(self, worker: Worker, how: str) -> None:
+    def worker_ended(self, worker: WorkerProcess, how: str) -> None:
         """It was not needed."""

@@ -13,38 +13,44 @@ from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.executors.processes.head_start import spawn
-from twisted_appserver.executors.processes.worker_process import Worker
+from twisted_appserver.executors.processes.worker_process import WorkerProcess
 
-BACK_OFF = 30.0  # seconds, the longest pause before a worker that did not start is tried again
-KILLED = 1.0  # seconds, the longest where it was killed
-NEW = 60.0  # seconds that the workers of new code have to become ready
-LOOK = 1.0  # seconds between two looks at the memory of workers
-MOST = 5  # workers one after the other that may be killed before new code is given up
+MAX_BACKOFF = 30.0  # seconds, the longest pause before a worker that did not start is tried again
+MAX_BACKOFF_KILLED = 1.0  # seconds, the longest where it was killed
+RELOAD_TIMEOUT = 60.0  # seconds that the workers of new code have to become ready
+MEMORY_CHECK_INTERVAL = 1.0  # seconds between two looks at the memory of workers
+MAX_KILLED = 5  # workers one after the other that may be killed before new code is given up
 JITTER = 0.1  # of max_requests, so that workers are not all replaced at once
 
 
-class Crew:
+class WorkerPool:
     """
-    @param pool: the L{ProcessExecutor} whose calls they perform.
+    @param executor: the L{ProcessExecutor} whose calls they perform.
     @param max_requests: calls after which a worker is replaced; 0 for never.
     @param max_rss: bytes of resident memory above which it is; 0 for never.
     @ivar workers: all that have not ended.
-    @ivar trouble: why the last one that did not become ready did not; empty since one did.
+    @ivar start_error: why the last one that did not become ready did not; empty since one did.
     """
 
     log = Logger()
 
     def __init__(
-        self, pool: Any, reactor: Any, application: Application, size: int, max_requests: int, max_rss: int
+        self,
+        executor: Any,
+        reactor: Any,
+        application: Application,
+        size: int,
+        max_requests: int,
+        max_rss: int,
     ) -> None:
-        self._pool, self._reactor, self._application, self._size = pool, reactor, application, size
+        self._executor, self._reactor, self._application, self._size = executor, reactor, application, size
         self._max_requests, self._max_rss = max_requests, max_rss
-        self.workers: list[Worker] = []
-        self.trouble = ""
+        self.workers: list[WorkerProcess] = []
+        self.start_error = ""
         self.restarts = 0  # workers that have ended unasked
         self._starting: Deferred[None] | None = None
         self._stopping: list[Deferred[None]] = []
-        self._renewing: tuple[Router, Deferred[None]] | None = None
+        self._reload: tuple[Router, Deferred[None]] | None = None
         self._failures = 0  # of workers, since one became ready
         self._proven = False  # whether any ever did
         self._timers: list[Any] = []
@@ -53,47 +59,49 @@ class Crew:
         self._starting = Deferred()
         starting = self._starting
         if not all(self._spawn() for _ in range(self._size)):
-            self._give_up_starting()
+            self._fail_start()
         if self._max_rss:
-            self._later(LOOK, self._look)
+            self._schedule(MEMORY_CHECK_INTERVAL, self._check_memory)
         return starting
 
-    def _later(self, seconds: float, function: Any) -> None:
+    def _schedule(self, seconds: float, function: Any) -> None:
         self._timers = [timer for timer in self._timers if timer.active()]
         self._timers.append(self._reactor.callLater(seconds, function))
 
-    def _spawn(self, router: Router | None = None) -> Worker | None:
-        """Start a worker, or say in L{trouble} why the system does not let us."""
-        router = router or self._pool.router
+    def _spawn(self, router: Router | None = None) -> WorkerProcess | None:
+        """Start a worker, or say in L{start_error} why the system does not let us."""
+        router = router or self._executor.router
         try:
-            worker = self._pool.head_start.take(self._pool, router) if self._pool.head_start else None
+            worker = (
+                self._executor.head_start.take(self._executor, router) if self._executor.head_start else None
+            )
             if worker is None:
-                worker = Worker(self._pool, self._reactor, self._application, router)
+                worker = WorkerProcess(self._executor, self._reactor, self._application, router)
                 spawn(self._reactor, worker)
         except OSError as error:  # no descriptors, memory or processes are left
             self._failures += 1
-            self.trouble = f"a worker process cannot be started: {error}"
-            self.log.error("{trouble}", trouble=self.trouble)
+            self.start_error = f"a worker process cannot be started: {error}"
+            self.log.error("{error}", error=self.start_error)
             return None
         self.workers.append(worker)
         if self._max_requests:
-            worker.most = self._max_requests + random.randint(0, int(JITTER * self._max_requests))
+            worker.max_requests = self._max_requests + random.randint(0, int(JITTER * self._max_requests))
         return worker
 
-    def _fill(self, router: Router | None = None) -> None:
+    def _respawn(self, router: Router | None = None) -> None:
         """Start one where one has ended, unless those of its table have been replaced meanwhile."""
-        wanted = self._pool.router if self._renewing is None or router is None else self._renewing[0]
+        wanted = self._executor.router if self._reload is None or router is None else self._reload[0]
         if router not in (None, wanted):
             return
         successors = {worker.successor for worker in self.workers}
         staying = [w for w in self.workers if w.router is wanted and not w.retired and w not in successors]
         if len(staying) < self._size and self._spawn(wanted) is None:
-            self._later(self._pause(BACK_OFF), partial(self._fill, router))
+            self._schedule(self._backoff(MAX_BACKOFF), partial(self._respawn, router))
 
-    def became_ready(self, worker: Worker) -> None:
+    def became_ready(self, worker: WorkerProcess) -> None:
         """It has imported the application."""
-        self._failures, self.trouble, self._proven = 0, "", True
-        if self._renewing is not None and worker.router is self._renewing[0]:
+        self._failures, self.start_error, self._proven = 0, "", True
+        if self._reload is not None and worker.router is self._reload[0]:
             self._take_over()
             return
         worker.ready = True
@@ -104,7 +112,7 @@ class Crew:
             starting, self._starting = self._starting, None
             starting.callback(None)
 
-    def ended(self, worker: Worker, how: str) -> None:
+    def ended(self, worker: WorkerProcess, how: str) -> None:
         """See that there is another in its place."""
         self.workers.remove(worker)
         if self._stopping:
@@ -119,48 +127,50 @@ class Crew:
         self.restarts += 1
         if not worker.was_ready:
             self._failures += 1
-            self.trouble = f"a worker process {how}"
-        pause = 0.0 if worker.was_ready else self._pause(BACK_OFF if worker.faulty else KILLED)
-        if self._renewing is not None and worker.router is self._renewing[0]:
-            if not worker.was_ready and (worker.faulty or self._failures > MOST):
-                self._give_up_renewing()
+            self.start_error = f"a worker process {how}"
+        pause = (
+            0.0 if worker.was_ready else self._backoff(MAX_BACKOFF if worker.faulty else MAX_BACKOFF_KILLED)
+        )
+        if self._reload is not None and worker.router is self._reload[0]:
+            if not worker.was_ready and (worker.faulty or self._failures > MAX_KILLED):
+                self._fail_reload()
             else:  # killed from outside
-                self._later(pause, partial(self._fill, worker.router))
+                self._schedule(pause, partial(self._respawn, worker.router))
             return
         old = next((old for old in self.workers if old.successor is worker), None)
         if old is not None:  # it stays, and is replaced a little later
-            self._later(pause, partial(self._try_again, old))
+            self._schedule(pause, partial(self._try_again, old))
         elif worker.successor is None:
-            self._later(pause, self._fill)
+            self._schedule(pause, self._respawn)
         if self._starting is not None and not self._proven:
-            self._give_up_starting()
+            self._fail_start()
 
-    def _give_up_starting(self) -> None:
+    def _fail_start(self) -> None:
         assert self._starting is not None
         starting, self._starting = self._starting, None
-        starting.errback(ConfigurationError(self.trouble))
+        starting.errback(ConfigurationError(self.start_error))
 
-    def _pause(self, longest: float) -> float:
+    def _backoff(self, longest: float) -> float:
         """Seconds until there is another try."""
         return float(min(0.1 * 2**self._failures, longest))
 
     # ---- new before old ----
 
-    def replace(self, worker: Worker) -> None:
+    def replace(self, worker: WorkerProcess) -> None:
         """Have another one started, and this one end when that is ready and it has nothing left to do."""
         if worker.successor is None and not worker.retired:
             worker.successor = self._spawn()
             if worker.successor is None:
-                self._later(self._pause(BACK_OFF), partial(self._try_again, worker))
+                self._schedule(self._backoff(MAX_BACKOFF), partial(self._try_again, worker))
 
-    def _try_again(self, old: Worker) -> None:
+    def _try_again(self, old: WorkerProcess) -> None:
         if old in self.workers:
             old.successor = None
             self.replace(old)
 
-    def _look(self) -> None:
+    def _check_memory(self) -> None:
         """Replace workers that have grown too large."""
-        self._later(LOOK, self._look)
+        self._schedule(MEMORY_CHECK_INTERVAL, self._check_memory)
         for worker in list(self.workers):
             if worker.ready and worker.memory() > self._max_rss:
                 self.log.info("worker {pid} has grown above its limit of memory", pid=worker.pid)
@@ -174,39 +184,39 @@ class Crew:
         @return: fires when they do; fails with L{ConfigurationError}, and the old ones go on, if one of them
             cannot start, or is not ready in time.
         """
-        renewed: Deferred[None] = Deferred(self._late).addTimeout(NEW, self._reactor)
-        self._renewing = router, renewed
+        reloaded: Deferred[None] = Deferred(self._reload_timed_out).addTimeout(RELOAD_TIMEOUT, self._reactor)
+        self._reload = router, reloaded
         if not all(self._spawn(router) for _ in range(self._size)):
-            self._give_up_renewing()
-        return renewed
+            self._fail_reload()
+        return reloaded
 
     def _take_over(self) -> None:
-        assert self._renewing is not None
-        router, renewed = self._renewing
+        assert self._reload is not None
+        router, reloaded = self._reload
         fresh = [worker for worker in self.workers if worker.router is router]
         if len(fresh) < self._size or not all(worker.was_ready for worker in fresh):
             return
-        self._renewing = None
+        self._reload = None
         for worker in self.workers:
             if worker in fresh:
                 worker.ready = True
             else:
                 worker.retire()
-        self._pool.adopt(router)
-        renewed.callback(None)
+        self._executor.adopt(router)
+        reloaded.callback(None)
 
-    def _late(self, _: Deferred[None]) -> None:
-        self.trouble = f"the new workers are not ready after {NEW:g} seconds"
-        self._give_up_renewing()
+    def _reload_timed_out(self, _: Deferred[None]) -> None:
+        self.start_error = f"the new workers are not ready after {RELOAD_TIMEOUT:g} seconds"
+        self._fail_reload()
 
-    def _give_up_renewing(self) -> None:
-        assert self._renewing is not None
-        router, renewed = self._renewing
-        self._renewing = None
+    def _fail_reload(self) -> None:
+        assert self._reload is not None
+        router, reloaded = self._reload
+        self._reload = None
         for worker in self.workers:
             if worker.router is router:
                 worker.retire()
-        renewed.errback(ConfigurationError(self.trouble))
+        reloaded.errback(ConfigurationError(self.start_error))
 
     # ---- the end ----
 
@@ -217,9 +227,9 @@ class Crew:
         if self._starting is not None:
             starting, self._starting = self._starting, None
             starting.errback(ConfigurationError("stopped before the workers were ready"))
-        if self._renewing is not None:
-            renewed, self._renewing = self._renewing[1], None
-            renewed.errback(ConfigurationError("stopped before the new workers were ready"))
+        if self._reload is not None:
+            reloaded, self._reload = self._reload[1], None
+            reloaded.errback(ConfigurationError("stopped before the new workers were ready"))
         if not self.workers:
             return succeed(None)
         self._stopping.append(Deferred())

@@ -92,7 +92,7 @@ def _log_to(file: TextIO) -> None:
     globalLogBeginner.beginLoggingTo([FileLogObserver(file, shown)], redirectStandardIO=False)
 
 
-class Worker:
+class WorkerMain:
     """One connection to the server, from its Start frame to its end."""
 
     def __init__(self, inbound: int, outbound: BinaryIO) -> None:
@@ -101,15 +101,15 @@ class Worker:
         self._handlers: Sequence[Handler] = ()
         self._number = 0  # of the last call
         self._calls: deque[Call] = deque()  # that were read and not begun
-        self._received = 0  # bytes
+        self._bytes_read = 0  # bytes
         self._sources: dict[int, Source] = {}  # of answers in parts, by the numbers of their calls
-        self._resumed: deque[int] = deque()  # those of them that can go on
+        self._runnable: deque[int] = deque()  # those of them that can go on
 
     def run(self) -> None:
         """Until the server closes the connection, perform what it sends."""
         while True:
             self._read()
-            while self._calls or self._resumed:
+            while self._calls or self._runnable:
                 self._work()
             _flush(every=True)
 
@@ -117,36 +117,36 @@ class Worker:
         """Perform a call, and run a slice of a generator, if there are such."""
         if self._calls:
             self._perform(self._calls.popleft())
-        if self._resumed:
-            self._go_on(self._resumed.popleft())
-            while self._unread():
+        if self._runnable:
+            self._run_slice(self._runnable.popleft())
+            while self._has_unread():
                 self._read()
 
-    def _unread(self) -> bool:
-        return self._progress.sent > self._received
+    def _has_unread(self) -> bool:
+        return self._progress.sent > self._bytes_read
 
-    def _waits(self) -> bool:
-        return bool(self._calls or self._resumed)
+    def _has_work(self) -> bool:
+        return bool(self._calls or self._runnable)
 
     def _read(self) -> None:
         data = os.read(self._inbound, READ)
         if not data:
             raise SystemExit
-        self._received += len(data)
+        self._bytes_read += len(data)
         for frame in self._reader.feed(data):
             if isinstance(frame, Calls):
                 self._calls.extend(frame.calls)
             elif isinstance(frame, Resume | Drop):
-                self._moved(frame)
+                self._resume_or_drop(frame)
             elif isinstance(frame, Start):
                 self._start(frame)
 
-    def _moved(self, frame: Resume | Drop) -> None:
+    def _resume_or_drop(self, frame: Resume | Drop) -> None:
         source = self._sources.get(frame.number)
         if source is None:  # it has ended meanwhile
             return
         if source.drop() if isinstance(frame, Drop) else source.grant(frame.credits):
-            self._resumed.append(frame.number)
+            self._runnable.append(frame.number)
 
     def _send(self, frame: Frame) -> None:
         data = memoryview(encode(frame, LONGEST))
@@ -204,12 +204,12 @@ class Worker:
         def send(data: bytes) -> None:
             self._send(Part(number, data))
 
-        self._sources[number] = Source(reply.body, send, self._waits, self._unread)
+        self._sources[number] = Source(reply.body, send, self._has_work, self._has_unread)
         self._progress.generator = number
         self._send(Replies([replace(reply, body=None)], [seconds]))
-        self._go_on(number)
+        self._run_slice(number)
 
-    def _go_on(self, number: int) -> None:
+    def _run_slice(self, number: int) -> None:
         """Run a slice of a generator."""
         self._progress.generator = number
         source = self._sources[number]
@@ -221,7 +221,7 @@ class Worker:
             del self._sources[number]
             self._end(End(number, failure, source.seconds, source.error))
         elif not source.park():
-            self._resumed.append(number)
+            self._runnable.append(number)
 
     def _end(self, end: End) -> None:
         try:
@@ -251,7 +251,7 @@ def main() -> None:
     inbound, outbound = take_streams()
     protect(main, lambda: (inbound, outbound.fileno()))
     watch(inbound)
-    Worker(inbound, outbound).run()
+    WorkerMain(inbound, outbound).run()
 
 
 if __name__ == "__main__":

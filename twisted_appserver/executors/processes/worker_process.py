@@ -42,15 +42,15 @@ from twisted_appserver.executors.processes.progress import NO_LIMIT, Progress
 from twisted_appserver.executors.stream import Stream
 
 MARK = re.compile(rb"\x1e([^\x1e\x1f]*)\x1f")  # the id of the call that a line comes of
-PARTIAL = 1.0  # seconds after which a line without an end is logged as it is
-CLOSING = 5.0  # seconds between two looks at a generator that was closed
-ENDING = 10.0  # seconds that a worker which was replaced has to end by itself,
-STILL = 10.0  # and that it has to go on where it has begun nothing of what it has,
-LAST = 0.5  # and to end when the server stops
-LATE = 0.5  # seconds after its exit in which its last frames are read
+PARTIAL_LINE_DELAY = 1.0  # seconds after which a line without an end is logged as it is
+CLOSE_CHECK_INTERVAL = 5.0  # seconds between two looks at a generator that was closed
+RETIRE_TIMEOUT = 10.0  # seconds that a worker which was replaced has to end by itself,
+STALL_TIMEOUT = 10.0  # and that it has to go on where it has begun nothing of what it has,
+STOP_TIMEOUT = 0.5  # and to end when the server stops
+LAST_FRAMES_TIMEOUT = 0.5  # seconds after its exit in which its last frames are read
 
 
-class Output:
+class WorkerOutput:
     """What a worker prints, to the log line by line."""
 
     log = Logger(namespace="twisted_appserver.worker")
@@ -66,7 +66,7 @@ class Output:
         for line in lines:
             self._line(line)
         if self._partial and self._timer is None:
-            self._timer = self._reactor.callLater(PARTIAL, self.flush)
+            self._timer = self._reactor.callLater(PARTIAL_LINE_DELAY, self.flush)
 
     def flush(self) -> None:
         if self._timer is not None and self._timer.active():
@@ -84,56 +84,56 @@ class Output:
         self.log.info("[{pid}] {line}", pid=self._pid, line=shown, request_id=request_id)
 
 
-class Worker(ProcessProtocol):
+class WorkerProcess(ProcessProtocol):
     """
     A worker process.
 
-    @param pool: the L{ProcessExecutor} that is told what becomes of it and of its calls.
-    @param router: the table that it must have too; C{None} until L{join}.
-    @ivar jobs: what it was given and has not answered, in this order. Its calls are numbered from 1.
+    @param executor: the L{ProcessExecutor} that is told what becomes of it and of its calls.
+    @param router: the table that it must have too; C{None} until L{attach}.
+    @ivar calls: what it was given and has not answered, in this order. Its calls are numbered from 1.
     @ivar load: seconds that all of these are expected to take.
     @ivar ready: whether it takes calls.
     @ivar successor: the one that takes its place, once that is ready.
     @ivar retired: whether it takes no more calls, and ends when it has answered those that it has.
-    @ivar most: calls after which it is replaced; 0 for no limit.
+    @ivar max_requests: calls after which it is replaced; 0 for no limit.
     @ivar answered: calls that it has answered.
-    @ivar moving: whether it may begin no more calls until it has answered all that it has.
+    @ivar paused: whether it may begin no more calls until it has answered all that it has.
     @ivar streams: answers that it sends in parts, until their generators have ended, by numbers of calls.
     """
 
     transport: Any
     pid: int
-    _output: Output
+    _output: WorkerOutput
 
-    def __init__(self, pool: Any, reactor: Any, application: Application, router: Router | None) -> None:
-        self._pool, self._reactor, self._application = pool, reactor, application
+    def __init__(self, executor: Any, reactor: Any, application: Application, router: Router | None) -> None:
+        self._executor, self._reactor, self._application = executor, reactor, application
         self.router = router
-        self.successor: Worker | None = None
-        self.retired, self.most = False, 0
+        self.successor: WorkerProcess | None = None
+        self.retired, self.max_requests = False, 0
         self.started = reactor.seconds()
-        self.jobs: deque[PendingCall] = deque()
+        self.calls: deque[PendingCall] = deque()
         self._unsent: list[Call] = []
         self.answered = 0
         self.load = 0.0
-        self.ready = self.was_ready = self.moving = False
-        self._still = -1  # how many it had answered at the last look
-        self._moved: set[PendingCall] = set()
+        self.ready = self.was_ready = self.paused = False
+        self._last_answered = -1  # how many it had answered at the last look
+        self._reclaimed: set[PendingCall] = set()
         self.streams: dict[int, tuple[PendingCall, Stream]] = {}
         self._closing: dict[int, Any] = {}  # timers of those whose generators must be closed by then
         self._sent = 0  # bytes
         self._reason = ""
         self._reader, self._progress = FrameReader(LONGEST), Progress()
         self._exit: Failure | None = None
-        self._open = True  # whether frames may still come
-        self._talks = True  # whether it may still print something
-        self._over = False
+        self._stdout_open = True  # whether frames may still come
+        self._stderr_open = True  # whether it may still print something
+        self._ended_reported = False
         self._timer: Any = None
 
-    def join(self, pool: Any, router: Router) -> None:
+    def attach(self, executor: Any, router: Router) -> None:
         """Belong to another pool, whose table is known."""
-        self._pool, self.router = pool, router
+        self._executor, self.router = executor, router
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Give back what it has opened, if it has no process or nobody waits for the end of that."""
         self._progress.remove()
         self._progress.close()
@@ -141,7 +141,7 @@ class Worker(ProcessProtocol):
     def connectionMade(self) -> None:
         self.pid = self.transport.pid
         self._pipes = getattr(self.transport, "pipes", {})  # none on Windows
-        self._output = Output(self._reactor, self.pid)
+        self._output = WorkerOutput(self._reactor, self.pid)
         where = self._application
         environ = {"PYTHONPATH": os.environ.get("PYTHONPATH")}
         self._send(Start(sys.path, environ, where.module, where.file, where.name, self._progress.path))
@@ -160,11 +160,11 @@ class Worker(ProcessProtocol):
 
     # ---- calls ----
 
-    def give(self, job: PendingCall, cost: float) -> None:
+    def assign(self, job: PendingCall, cost: float) -> None:
         """Have a call performed after those that it has; sent by L{flush}."""
         job.cost = cost
         self.load += cost
-        self.jobs.append(job)
+        self.calls.append(job)
         self._unsent.append(job.call)
 
     def flush(self) -> None:
@@ -173,12 +173,12 @@ class Worker(ProcessProtocol):
             self._send(Calls(calls))
 
     @property
-    def running(self) -> PendingCall | None:
+    def running_call(self) -> PendingCall | None:
         """The call that it has begun and not answered."""
-        return self.jobs[0] if self.jobs and self._progress.begun > self.answered else None
+        return self.calls[0] if self.calls and self._progress.begun > self.answered else None
 
     @property
-    def generating(self) -> PendingCall | None:
+    def streaming_call(self) -> PendingCall | None:
         """The job whose generator runs at the moment."""
         found = self.streams.get(self._progress.generator) if self.streams else None
         return found and found[0]
@@ -190,11 +190,11 @@ class Worker(ProcessProtocol):
         return found is not None and not found[1].dropped
 
     @property
-    def unbegun(self) -> int:
+    def queued(self) -> int:
         """How many calls it has that it has not begun."""
-        return len(self.jobs) - (self.running is not None)
+        return len(self.calls) - (self.running_call is not None)
 
-    def take_back(self, wanted: bool) -> list[PendingCall]:
+    def reclaim(self, wanted: bool) -> list[PendingCall]:
         """
         Looks at it, time after time, while it has calls that it has not begun. If they are C{wanted}, since
         others are free, and it has answered nothing since the last look, it may begin no further one; at the
@@ -202,36 +202,38 @@ class Worker(ProcessProtocol):
         nothing begun, and no generator at work, has no function to blame: it has to go on within some time,
         or is replaced.
         """
-        stands = self._still == self.answered
-        self._still = self.answered
-        if self.moving:
+        stands = self._last_answered == self.answered
+        self._last_answered = self.answered
+        if self.paused:
             if stands and self._progress.begun <= self._progress.limit:
-                begun = self.running is not None
-                back = [job for job in list(self.jobs)[begun:] if job not in self._moved]
-                self._moved.update(back)
+                begun = self.running_call is not None
+                back = [job for job in list(self.calls)[begun:] if job not in self._reclaimed]
+                self._reclaimed.update(back)
                 if back and not begun and not self._at_work:
-                    self._after(STILL, self.kill, "it stood still")
+                    self._set_timer(STALL_TIMEOUT, self.kill, "it stood still")
                 return back
-        elif stands and wanted and self.unbegun:
-            self.moving = True
-            self._progress.limit = self.answered + (self.running is not None)
+        elif stands and wanted and self.queued:
+            self.paused = True
+            self._progress.limit = self.answered + (self.running_call is not None)
         return []
 
-    def overdue(self, job: PendingCall) -> None:
+    def abort(self, job: PendingCall) -> None:
         """A job, perhaps one of this worker's, has taken too long or was cancelled."""
-        first = bool(self.jobs) and self.jobs[0] is job  # runs, or should: it may stand still before that
-        if self.generating is job or (first and not self._withhold()):
+        first = bool(self.calls) and self.calls[0] is job  # runs, or should: it may stand still before that
+        if self.streaming_call is job or (first and not self._withhold()):
             self.kill("its call took too long, or was cancelled")
         for number, (each, _) in self.streams.items():
             if each is job and number not in self._closing:
-                self._closing[number] = self._reactor.callLater(CLOSING, self._look_at, number, False)
+                self._closing[number] = self._reactor.callLater(
+                    CLOSE_CHECK_INTERVAL, self._look_at, number, False
+                )
 
     def _withhold(self) -> bool:
         """Keep the next call from beginning, if it waits for a generator that is at work. Returns whether."""
-        if self.running or not self._at_work:
+        if self.running_call or not self._at_work:
             return False
-        self.moving, self._progress.limit = True, self.answered
-        return self.running is None
+        self.paused, self._progress.limit = True, self.answered
+        return self.running_call is None
 
     def _look_at(self, number: int, before: bool) -> None:
         """Kill it if a generator that was closed has been running since the last look."""
@@ -239,7 +241,7 @@ class Worker(ProcessProtocol):
         if runs and before:
             self.kill("its generator did not end when it was closed")
         else:
-            self._closing[number] = self._reactor.callLater(CLOSING, self._look_at, number, runs)
+            self._closing[number] = self._reactor.callLater(CLOSE_CHECK_INTERVAL, self._look_at, number, runs)
 
     def _grant(self, number: int, credits: int) -> None:
         if self._exit is None:
@@ -266,7 +268,7 @@ class Worker(ProcessProtocol):
             del self.streams[frame.number]
             self._expect(frame.number)
             stream.end(frame.failure, frame.error)
-            self._pool.ended(job, Reply(b"", 500 if frame.failure else 200), frame.seconds)
+            self._executor.ended(job, Reply(b"", 500 if frame.failure else 200), frame.seconds)
             self._end_if_retired()
 
     def _expect(self, number: int) -> None:
@@ -276,38 +278,38 @@ class Worker(ProcessProtocol):
             timer.cancel()
 
     def _replied(self, reply: Reply | None, seconds: float) -> None:
-        if not self.jobs:
+        if not self.calls:
             self.kill("it answered what it was not asked")
             return
-        job = self.jobs.popleft()
+        job = self.calls.popleft()
         self.answered += 1
-        self.load = self.load - job.cost if self.jobs else 0.0
+        self.load = self.load - job.cost if self.calls else 0.0
         if reply is None:
-            if job not in self._moved:
-                self._pool.requeue([job])
+            if job not in self._reclaimed:
+                self._executor.requeue([job])
         elif reply.body is None:
             self._begin_stream(job, reply)
         else:
-            self._pool.ended(job, reply, seconds)
-        self._moved.discard(job)
-        if self.moving and not self.jobs:
-            self._calm()
-            self.moving = False
+            self._executor.ended(job, reply, seconds)
+        self._reclaimed.discard(job)
+        if self.paused and not self.calls:
+            self._cancel_timer()
+            self.paused = False
             self._progress.limit = NO_LIMIT
         if self.retired:
             self._end_if_retired()
-        elif self.most and self.answered == self.most:
-            self._pool.crew.replace(self)
+        elif self.max_requests and self.answered == self.max_requests:
+            self._executor.pool.replace(self)
 
     def _end_if_retired(self) -> None:
-        if self.retired and not (self.jobs or self.streams):
-            self._close(ENDING)
+        if self.retired and not (self.calls or self.streams):
+            self._close(RETIRE_TIMEOUT)
 
-    def left(self) -> tuple[PendingCall | None, list[PendingCall]]:
+    def unfinished(self) -> tuple[PendingCall | None, list[PendingCall]]:
         """Of a worker that has ended: the call that it was running, and those that it had not begun."""
-        running = self.running
-        rest = [job for job in self.jobs if job is not running and job not in self._moved]
-        return (None if running in self._moved else running), rest
+        running = self.running_call
+        rest = [job for job in self.calls if job is not running and job not in self._reclaimed]
+        return (None if running in self._reclaimed else running), rest
 
     # ---- the process ----
 
@@ -327,13 +329,13 @@ class Worker(ProcessProtocol):
                 self._started(frame)
             elif isinstance(frame, Fault):
                 self._reason = frame.reason
-        self._pool.kick()
+        self._executor.kick()
 
     def _started(self, frame: Ready) -> None:
         self._progress.remove()
         if self.router is not None and frame == ready(self.router):
             self.was_ready = True
-            self._pool.became_ready(self)
+            self._executor.became_ready(self)
         else:
             self.kill("its url_patterns differ from the server's: reload that if the application has changed")
 
@@ -358,17 +360,17 @@ class Worker(ProcessProtocol):
         """Have it end by itself, which a thread that some function has left may keep it from."""
         self.transport.closeStdin()
         if self._exit is None:
-            self._after(seconds, self._overdue)
+            self._set_timer(seconds, self._kill_late)
 
-    def _overdue(self) -> None:
+    def _kill_late(self) -> None:
         self._output.log.warn("worker {pid} does not end by itself: it is killed", pid=self.pid)
         self.kill("it did not end by itself")
 
-    def _after(self, seconds: float, function: Any, *args: Any) -> None:
-        self._calm()
+    def _set_timer(self, seconds: float, function: Any, *args: Any) -> None:
+        self._cancel_timer()
         self._timer = self._reactor.callLater(seconds, function, *args)
 
-    def _calm(self) -> None:
+    def _cancel_timer(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
@@ -382,7 +384,7 @@ class Worker(ProcessProtocol):
         """What it does, in a word."""
         if not self.ready:
             return "ends" if self.retired or self.was_ready else "starts"
-        return "runs" if self.jobs or self.generating else "waits"
+        return "runs" if self.calls or self.streaming_call else "waits"
 
     def memory(self) -> int:
         """Bytes of its resident set; 0 where the system does not tell (it has no /proc)."""
@@ -394,33 +396,33 @@ class Worker(ProcessProtocol):
 
     def stop(self) -> None:
         """Have it end: by itself if it is free."""
-        if self.jobs or not self.was_ready:
+        if self.calls or not self.was_ready:
             self.kill("the server is stopping")
         else:
             self.ready = False
-            self._close(LAST)
+            self._close(STOP_TIMEOUT)
 
     # It has ended when it has exited and all its frames have been read; not only when what it started and
     # left behind has closed its standard error too, which processEnded waits for. What it forked has the
     # pipe of its frames too: that is not waited for long.
 
     def outConnectionLost(self) -> None:
-        self._open = False
+        self._stdout_open = False
         self._ended()
 
     def errConnectionLost(self) -> None:
-        self._talks = False
+        self._stderr_open = False
         self._ended()
 
     def processExited(self, reason: Failure) -> None:
         self._exit = reason
         self.ready = False
-        if self._open or not self.was_ready:
-            self._after(LATE, self._stop_reading)
+        if self._stdout_open or not self.was_ready:
+            self._set_timer(LAST_FRAMES_TIMEOUT, self._stop_reading)
         self._ended()
 
     def _stop_reading(self) -> None:
-        self._talks = False
+        self._stderr_open = False
         self.transport.closeStdout()
         self._ended()
 
@@ -428,10 +430,15 @@ class Worker(ProcessProtocol):
         self._output.flush()
 
     def _ended(self) -> None:
-        if self._over or self._open or self._exit is None or (self._talks and not self.was_ready):
+        if (
+            self._ended_reported
+            or self._stdout_open
+            or self._exit is None
+            or (self._stderr_open and not self.was_ready)
+        ):
             return
-        self._over = True
-        self._calm()
+        self._ended_reported = True
+        self._cancel_timer()
         for each in list(self._closing):
             self._expect(each)
         number = getattr(self._exit.value, "signal", None)
@@ -439,7 +446,7 @@ class Worker(ProcessProtocol):
         how = f"was killed by {signal.Signals(number).name}" if number else f"ended with status {status}"
         self._progress.remove()
         reason = self._reason or ("" if self.was_ready else self._why())
-        self._pool.worker_ended(self, f"{how}: {reason}" if reason else how)
+        self._executor.worker_ended(self, f"{how}: {reason}" if reason else how)
         self._progress.close()
 
     def _why(self) -> str:
