@@ -1,7 +1,7 @@
 """The documentation as a site: C{sphinx-build -W docs site}.
 
-Pages are Markdown (MyST), so that they read well in the repository too; the reference is made of the
-docstrings by pydoctor, as for Twisted itself.
+Pages are Markdown (MyST), so that they are readable in the repository too. pydoctor makes the reference from the
+docstrings, as it does for Twisted itself.
 """
 
 from pathlib import Path
@@ -14,10 +14,10 @@ extensions = ["myst_parser", "sphinx.ext.intersphinx", "pydoctor.sphinx_ext.buil
 exclude_patterns = ["images"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
-# Links to examples and other files of the repository become downloads; to folders there is nothing to lead.
+# Links to examples and other files of the repository become downloads. Links to folders lead nowhere.
 suppress_warnings = ["myst.xref_missing"]
 
-intersphinx_mapping: dict[str, tuple[str, None]] = {}  # nothing from elsewhere is needed to build it
+intersphinx_mapping: dict[str, tuple[str, None]] = {}  # the site builds offline
 html_theme = "furo"
 html_title = project
 
