@@ -25,7 +25,6 @@ LARGE_MODULES = {
     "tqueue.wire": 410,
 }
 LARGE_CLASSES = {
-    "dispatch.dispatcher.Dispatcher": 336,
     "executors.processes.worker_process.WorkerProcess": 371,
     "http.connection.HTTPChannel": 658,
     "queue.local.broker.Broker": 564,
@@ -42,20 +41,7 @@ LARGE_FUNCTIONS = {
 SHARED_NAMES = {"Answer": 2, "Ending": 3, "Progress": 2, "Queue": 3, "Task": 2}
 SHARED_NAMES |= {"Options": 2}  # for good: twistd looks for this name in the module of each plugin
 # Modules that still change objects that are declared frozen.
-FORCING = {
-    "access.proxies",
-    "access.request_guard",
-    "core.events",
-    "dispatch.dispatcher",
-    "dispatch.time_limits",
-    "executors.cluster",
-    "executors.processes.executor",
-    "executors.processes.worker_main",
-    "http.connection",
-    "http.resource",
-    "jobs.job",
-    "jobs.registry",
-}
+FORCING = {"core.events"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -321,7 +321,7 @@ class ProxiesTests(SynchronousTestCase):
         self, proxies: Proxies, client: str, *headers: tuple[bytes, bytes]
     ) -> tuple[str, dict[Any, Any]]:
         call = Call("GET", "/", "", ((b"host", b"localhost"), *headers), b"", client)
-        proxies.apply(call)
+        call = proxies.apply(call)
         return call.client, dict(call.raw_headers)
 
     def test_word(self) -> None:

@@ -25,6 +25,7 @@ class MemoryExecutor:
     """Keeps what is submitted until the test ends it."""
 
     size, completed, failed, running, pending, parked = 1, 0, 0, 0, 0, 0
+    now = None
 
     def __init__(self) -> None:
         self.submitted: list[tuple[Call, PendingCall]] = []
@@ -42,7 +43,7 @@ class MemoryExecutor:
     def unready(self) -> str:
         return ""
 
-    def cancel(self, job: PendingCall) -> None:
+    def cancel(self, job: PendingCall, kill: bool = False) -> None:
         self.cancelled.append(job.call)
 
     def stop(self) -> Deferred[None]:
@@ -155,9 +156,11 @@ class RouteTests(DispatchTestCase):
 
     def test_refuse(self) -> None:
         """A front end's own refusals look like all others."""
-        document = self.answer(
-            succeed(self.dispatcher().refuse(HTTPError(413, "too long"), Call("", ""))), 413
+        replies: list[Reply] = []
+        self.dispatcher().refuse(
+            HTTPError(413, "too long"), Call("", ""), lambda call, reply: replies.append(reply)
         )
+        document = self.answer(succeed(replies[0]), 413)
         self.assertEqual(document["detail"], "too long")
         self.assertTrue(document["instance"])
 
@@ -206,7 +209,7 @@ class TimeTests(DispatchTestCase):
         dispatcher = self.dispatcher(timeout=10)
         begun: list[Deferred[Reply]] = []
 
-        def cancel(job: PendingCall) -> None:
+        def cancel(job: PendingCall, kill: bool = False) -> None:
             if job is first:
                 second.callback(Reply(b"{}"))
                 begun.append(dispatcher.dispatch(get("/x/9/")))

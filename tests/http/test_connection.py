@@ -353,6 +353,7 @@ class Full(InlineExecutor):
     """One for which too many calls wait."""
 
     pending = 5000
+    now = None  # type: ignore[assignment]
 
 
 class AgainTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from msgspec.structs import force_setattr
+from msgspec.structs import replace
 
 from twisted_appserver.core.call import Call
 from twisted_appserver.errors import ConfigurationError
@@ -37,25 +37,28 @@ class Proxies:
         address = _address(text)
         return address is not None and any(address in network for network in self._networks)
 
-    def apply(self, call: Call) -> None:
-        """Take over what is said of the client, if one of ours says it: the last who is none of ours."""
+    def apply(self, call: Call) -> Call:
+        """
+        Return the call with the client that a proxy names: the last in the chain that is none of our proxies.
+        What anybody else says about the client is removed.
+        """
         heads = call.raw_headers
         said = [each for each in heads if each[0] == b"forwarded" or each[0].startswith(b"x-forwarded-")]
         if not said:
-            return
-        force_setattr(call, "raw_headers", tuple(each for each in heads if each not in said))
+            return call
         if not self._ours(call.client):
-            return
+            return replace(call, raw_headers=tuple(each for each in heads if each not in said))
         clients, host = _told(said)
+        nearest = call.client
         for client in reversed(clients):
             address = _address(client)
             if address is None:  # nobody can tell who; so it is who is known last
                 break
-            force_setattr(call, "client", str(address))
-            if not self._ours(str(address)):
+            nearest = str(address)
+            if not self._ours(nearest):
                 break
         heads = tuple((name, host if host and name == b"host" else value) for name, value in heads)
-        force_setattr(call, "raw_headers", heads)
+        return replace(call, raw_headers=heads, client=nearest)
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from msgspec.structs import force_setattr
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from twisted_appserver.access.origins import read_host, read_origin
 from twisted_appserver.core.call import Call, Reply
@@ -37,7 +38,7 @@ class Guard:
     """
 
     def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = (), proxies: Any = None) -> None:
-        self._proxies = proxies
+        self.proxies = proxies
         self.credentials: Any = None
         self.settled = proxies is None
         self._hosts = {*LOOPBACK, *map(read_host, hosts)}
@@ -45,44 +46,44 @@ class Guard:
         self.cors = bool(self._origins)
         self._passed: set[Any] = set()  # heads that need not be looked at again
 
-    def check(self, call: Call) -> Any:
+    def check(self, call: Call) -> str | Deferred[str]:
         """
-        @return: C{None}, or a Deferred that fires with C{None}, or fails with L{HTTPError} 401 when the
-            request does not show who it is from.
+        Check a call, after L{access.proxies.Proxies.apply} if there are proxies.
+
+        @return: the name of the user, empty if there is none; or a Deferred that will fire with it, or fail
+            with L{HTTPError} 401 if the credentials are missing or wrong.
         @raise HTTPError: 421 when the request is addressed to another host, 403 when it comes from a page
             of another origin; 405 with the right headers when a browser asks first what it may.
         """
-        if self._proxies is not None:
-            self._proxies.apply(call)
         if call.raw_headers in self._passed:
-            return None
+            return ""
         fields = dict(call.raw_headers)
         self._check_head(fields)
         if call.method == "OPTIONS" and self._allows(fields) and b"access-control-request-method" in fields:
             raise HTTPError(405, "", _preflight(fields))
         return self._identify(fields.get(b"authorization", b""), call)
 
-    def _identify(self, authorization: bytes, call: Call) -> Any:
+    def _identify(self, authorization: bytes, call: Call) -> str | Deferred[str]:
         credentials = self.credentials
         user = "" if credentials is None else credentials.known(authorization)
         if user is None:
             asked = credentials.check(authorization, call.client)
-            return asked.addCallback(self._identified, authorization, call, credentials)
-        self._pass(user, call)
-        return None
+            return _settled(asked.addCallback(self._identified, authorization, call, credentials))
+        return self._pass(user, call)
 
-    def _identified(self, user: str, authorization: bytes, call: Call, credentials: Any) -> Any:
+    def _identified(
+        self, user: str, authorization: bytes, call: Call, credentials: Any
+    ) -> str | Deferred[str]:
         if credentials is self.credentials:
             return self._pass(user, call)
         return self._identify(authorization, call)  # they were replaced meanwhile
 
-    def _pass(self, user: str, call: Call) -> None:
-        if user:
-            force_setattr(call, "user", user)
-            return
-        if len(self._passed) >= PASSED:
-            self._passed.clear()
-        self._passed.add(call.raw_headers)
+    def _pass(self, user: str, call: Call) -> str:
+        if not user:
+            if len(self._passed) >= PASSED:
+                self._passed.clear()
+            self._passed.add(call.raw_headers)
+        return user
 
     def ask(self, credentials: Any) -> None:
         """Require these L{access.credentials.Credentials} of every request from now on, and no others."""
@@ -120,6 +121,22 @@ class Guard:
                 raise HTTPError(
                     403, "pages of other origins may not call; --allow-origin names those that may"
                 )
+
+
+def _settled(asked: Deferred[str]) -> str | Deferred[str]:
+    """
+    The result of a Deferred, if it has fired already; else the Deferred.
+
+    @raise Exception: what it has failed with.
+    """
+    if not asked.called or asked.paused:
+        return asked
+    users: list[str] = []
+    failures: list[Failure] = []
+    asked.addCallbacks(users.append, failures.append)
+    for failure in failures:
+        failure.raiseException()
+    return users[0]
 
 
 def _preflight(fields: dict[bytes, bytes]) -> tuple[tuple[str, str], ...]:

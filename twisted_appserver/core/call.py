@@ -1,4 +1,4 @@
-"""A call and its reply: what arrives and what leaves, independent of a transport, a reactor or a thread."""
+"""A call and its reply: what arrives and what leaves, independent of transports, reactors and threads."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import msgspec
 
 class Alone(str):
     """
-    Text in an object that cannot be a part of a JSON document. msgspec passes subclasses of C{str} to the
-    C{enc_hook}, where L{core.json_encoding.plain} refuses this one. So the check costs other values nothing.
+    Text that marks an object which must not be part of a JSON document. msgspec passes subclasses of C{str}
+    to the C{enc_hook}, and there L{core.json_encoding.plain} rejects this one. So the check costs other
+    values nothing.
+
+    @cvar why: the error message.
     """
 
     why = ""
@@ -26,16 +29,17 @@ NO_TRACEBACK = OfReply()
 
 class Reply(msgspec.Struct, frozen=True, array_like=True):
     """
-    What goes back to the client. A function may return one to choose the status and the headers.
+    The response to a call. A function may return one to choose the status and the headers.
 
-    @ivar body: from a function a dict (or dataclass, attrs class, Struct), C{str}, C{bytes}, an iterator
-        of these two, or C{None} for an empty body; bytes once L{perform} has
-        encoded it, or a L{executors.stream.Stream} of what is still being made.
+    @ivar body: from a function: a dict (or dataclass, attrs class, Struct), C{str}, C{bytes}, an iterator of
+        these two, or C{None} for an empty body. After L{perform}: bytes, or a L{executors.stream.Stream} of a
+        body that is still being made.
     @ivar status: the HTTP status code, 200 to 599.
-    @ivar headers: a mapping or pairs of names and values; pairs of C{str} once encoded. A name is C{str} or
-        C{bytes}; a value is C{str}, C{bytes} or C{int}, or a list of these for several headers of the same
-        name. Without a content-type it is application/json.
-    @ivar traceback: of a fault in the function, for the log; never sent to a client by default.
+    @ivar headers: a mapping, or pairs of names and values; pairs of C{str} after L{perform}. A name is C{str}
+        or C{bytes}. A value is C{str}, C{bytes} or C{int}, or a list of these for several headers of the same
+        name. The default content-type is C{application/json}.
+    @ivar traceback: the traceback of a function that failed, for the log. Clients do not receive it by
+        default.
     """
 
     body: Any
@@ -46,23 +50,28 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
     """
-    One request for a function, independent of how it arrived. A function that has a parameter
-    annotated C{Call} receives it.
+    One request for a function, independent of the transport. It never changes. A function that has a
+    parameter annotated C{Call} receives it.
 
-    @ivar method: the HTTP method, upper case.
+    A front end makes a call of what arrived. The dispatcher then makes the call that the function receives,
+    with the values that only the dispatcher knows. What changes while the call is performed is kept in an
+    L{executors.interface.PendingCall}.
+
+    @ivar method: the HTTP method, in upper case.
     @ivar path: the path below the point where the application is mounted, percent-decoded.
-    @ivar query: the query string as it came, without the question mark.
-    @ivar raw_headers: names in lower case and values, in the order in which they came.
+    @ivar query: the query string as it arrived, without the question mark.
+    @ivar raw_headers: names in lower case and values, in the order in which they arrived.
     @ivar body: the whole body.
     @ivar client: the address of the client, as text.
-    @ivar request_id: names this request in logs and problem documents.
-    @ivar deadline: when the answer is due, in seconds since the epoch; 0.0 if there is no limit. It is told
-        only to a call that the function sees, or that is not over at once.
-    @ivar arrived: when it arrived, likewise; set by the dispatcher.
-    @ivar handler: the L{core.handler.Handler} that the path was routed to; set by the dispatcher.
-    @ivar groups: the named groups of the pattern that matched; set by the dispatcher.
-    @ivar prefer: what the client would like best, from its header Prefer (RFC 7240).
-    @ivar user: the name that was given with a password, where C{--auth} asks for one.
+    @ivar request_id: names this request in logs and problem documents. The dispatcher makes one unless the
+        client sent C{X-Request-ID}.
+    @ivar deadline: when the reply is due, in seconds since the epoch; 0.0 if there is no limit. From the
+        dispatcher.
+    @ivar arrived: when the request arrived, in seconds since the epoch. From the dispatcher.
+    @ivar handler: the L{core.handler.Handler} for the path. From the dispatcher.
+    @ivar groups: the named groups of the pattern that matched. From the dispatcher.
+    @ivar user: the name that was sent with a password, if C{--auth} requires one. From the dispatcher.
+    @ivar prefer: the value of the header Prefer (RFC 7240).
     """
 
     method: str
@@ -82,8 +91,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     @property
     def headers(self) -> dict[str, str]:
         """
-        The headers by their name in lower case. A repeated one is joined with commas (RFC 9110, section 5.3);
-        cookies are joined with semicolons (RFC 9113, section 8.2.3).
+        The headers by name, in lower case. Repeated headers are joined with commas (RFC 9110, section 5.3),
+        and cookies with semicolons (RFC 9113, section 8.2.3).
         """
         found: dict[str, str] = {}
         for raw_name, raw_value in self.raw_headers:
@@ -94,13 +103,13 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def content_type(self) -> str:
-        """As in L{headers}; empty if there is none."""
+        """The Content-Type header, as in L{headers}; empty if there is none."""
         found = [value for name, value in self.raw_headers if name == b"content-type"]
         return b", ".join(found).decode("latin-1")
 
     @property
     def trace(self) -> dict[str, str]:
-        """The headers that let what this call asks of other services be seen as a part of it."""
+        """Headers for requests to other services, so that traces and logs show them as part of this call."""
         passed = {name: self.headers.get(name, "") for name in ("traceparent", "tracestate")}
         return {name: value for name, value in {**passed, "x-request-id": self.request_id}.items() if value}
 

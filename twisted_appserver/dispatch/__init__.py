@@ -5,5 +5,7 @@ A module may import only modules above it in this list:
   - retry_after: how long a rejected client should wait
   - time_limits: time limits of many calls with one timer
   - keep_alive: comments that keep a silent event stream open
+  - failures: replies to rejected calls, and log entries about functions that failed
+  - calls_in_flight: cancels calls, keeps their time limits, and counts them
   - dispatcher: guard, route, limit, submit, observe
 """

@@ -1,4 +1,4 @@
-"""The narrow waist: whatever wants a call made goes through L{Dispatcher.dispatch}. Knows no HTTP."""
+"""The one path that every call takes: check the client, route, submit, limit the time, report the reply."""
 
 from __future__ import annotations
 
@@ -9,23 +9,17 @@ from itertools import count
 from os import urandom
 from typing import Any
 
-import msgspec
-from msgspec.structs import force_setattr
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from twisted_appserver.access.request_guard import Guard
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.events import EVENTS
-from twisted_appserver.core.perform import problem
-from twisted_appserver.core.route_table import near
+from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.router import Router
-from twisted_appserver.dispatch.keep_alive import keep_alive
+from twisted_appserver.dispatch.calls_in_flight import CallsInFlight
+from twisted_appserver.dispatch.failures import Failures
 from twisted_appserver.dispatch.retry_after import Refusals
-from twisted_appserver.dispatch.time_limits import TimeLimit, TimeLimits
 from twisted_appserver.errors import ConfigurationError, HTTPError
-from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import Answer, IExecutor, PendingCall
 
 ASYNC = re.compile(r"(?:^|,)[ \t]*respond-async[ \t]*(?:[,;=]|$)", re.IGNORECASE)  # RFC 7240, section 4.1
@@ -33,23 +27,23 @@ ASYNC = re.compile(r"(?:^|,)[ \t]*respond-async[ \t]*(?:[,;=]|$)", re.IGNORECASE
 
 class Dispatcher:
     """
-    Routes each call and has it performed, within its time limit.
+    Routes each call and has it performed within its time limit.
 
     @param reactor: an C{IReactorTime}.
-    @param executors: by the names that a Route may give.
-    @param default: the name of the executor for routes that give none.
-    @param guard: refuses who may not ask; C{None} for nobody.
+    @param executors: by the names that a Route may use. An executor whose attribute C{reactor} is C{None}
+        gets this reactor.
+    @param default: the name of the executor for routes that name none.
+    @param guard: rejects clients that may not call; C{None} to accept every client.
     @param timeout: seconds for a call, counted from its arrival; 0 for no limit.
-    @param max_pending: how many calls may wait for one executor before further ones are refused.
-    @param display_tracebacks: whether a client sees the traceback of a function that failed.
-    @raise ConfigurationError: when a route names an executor that there is not.
-    @ivar admin: the table of what the service tells of itself, below C{/-/}; C{None} for none.
-    @ivar jobs: the L{jobs.registry.Jobs} that take calls whose clients do not wait; C{None} if none may.
-    @ivar faults: told each call whose function failed, and the reply with its traceback.
-    @ivar observers: told each call, and the reply that it got: 499 where nobody awaited it any more.
+    @param max_pending: how many calls may wait for one executor before further calls are rejected.
+    @param display_tracebacks: whether clients see the traceback of a function that failed.
+    @raise ConfigurationError: if a route names an unknown executor.
+    @ivar admin: the table of the server's own pages below C{/-/}; C{None} for none.
+    @ivar jobs: the L{jobs.registry.Jobs} for calls whose clients do not wait; C{None} if there are no jobs.
+    @ivar observers: each is called with every call and its reply, which has the status 499 if
+        nobody awaited it.
+    @ivar faults: each is called with every call whose function failed, and the reply with its traceback.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -64,306 +58,276 @@ class Dispatcher:
     ) -> None:
         self.reactor, self.router, self.guard = reactor, router, guard
         self.executors, self.default = executors, default
-        self.timeout, self.max_pending, self.display_tracebacks = timeout, max_pending, display_tracebacks
-        self.in_flight = 0
+        self.timeout, self.max_pending = timeout, max_pending
         self.admin: Router | None = None
         self.jobs: Any = None
         self.observers: list[Callable[[Call, Reply], None]] = []
-        self.faults: list[Callable[[Call, Reply], None]] = []
+        self._failures = Failures(display_tracebacks)
+        self.faults = self._failures.observers
         self._refusals = Refusals(reactor)
-        self._limits = TimeLimits(reactor, self._expired)
-        self._drained: list[Deferred[None]] = []
+        self._calls = CallsInFlight(reactor, self._over, self.marked, self._streamed)
         for executor in executors.values():
-            if isinstance(executor, InlineExecutor) and executor.reactor is None:
-                executor.reactor = reactor
+            if getattr(executor, "reactor", reactor) is None:
+                executor.reactor = reactor  # type: ignore[attr-defined]
         self._prefix, self._count = urandom(4).hex() + "-", count(1)
         self.check(router)
 
     def check(self, router: Router) -> None:
         """
-        Whether its table could be ours.
+        Check whether a table could be served here.
 
-        @raise ConfigurationError: when a route names an executor that there is not.
+        @raise ConfigurationError: if a route names an unknown executor.
         """
         for handler in router.handlers:
             if handler.executor is not None and handler.executor not in self.executors:
                 names = ", ".join(self.executors)
                 raise ConfigurationError(
-                    f"{handler.name}: there is no executor {handler.executor!r} here, only {names}"
+                    f"{handler.name}: unknown executor {handler.executor!r}; available: {names}"
                 )
+
+    # ---- ways in ----
 
     def dispatch(self, call: Call) -> Deferred[Reply]:
         """
         Have a call performed.
 
-        @return: fires with the reply, whatever happens, unless it is cancelled, as it should be when nobody
-            awaits the reply any more.
+        @return: fires with the reply and never fails, unless it is cancelled. Cancel it when nobody awaits
+            the reply any more.
         """
-        deferred: Deferred[Reply] = Deferred(lambda _: None if job is None else self.cancel(job))
-        job = self.begin(call, lambda _, reply: deferred.callback(reply))
+        deferred: Deferred[Reply] = Deferred(lambda _: None if pending is None else self.cancel(pending))
+        pending = self.begin(call, lambda _, reply: deferred.callback(reply))
         return deferred
 
     def begin(
         self, call: Call, answer: Answer, routed: Callable[[Call], None] | None = None
     ) -> PendingCall | None:
         """
-        As L{dispatch.dispatcher}, without the costs of a Deferred.
+        As L{dispatch}, without the cost of a Deferred.
 
-        @param answer: gets the call and its reply, perhaps before this returns; never after L{cancel}.
-        @param routed: gets what L{again} takes, before the call is performed.
-        @return: the call on its way; C{None} where it is over.
+        @param call: what arrived. The dispatcher makes another call of it, with what it adds.
+        @param answer: receives that call and its reply, perhaps before this returns; never after L{cancel}.
+        @param routed: receives the model for L{again} before the call is performed.
+        @return: the pending call; C{None} if it is over.
         """
-        self._arrived(call)
+        guard, arrived = self.guard, self.reactor.seconds()
+        user: str | Deferred[str] = ""
+        request_id = call.request_id or f"{self._prefix}{next(self._count)}"
+        if guard is not None and guard.proxies is not None:
+            call = guard.proxies.apply(call)
         try:
-            asked = None if self.guard is None else self.guard.check(call)
-            if asked is not None:
-                return self._ask(asked, call, answer)
-            self._route(call)
+            if guard is not None:
+                user = guard.check(call)
+            if not isinstance(user, str):
+                return self._await_user(user, call, arrived, request_id, answer)
+            call = self._route(call, user, arrived, request_id)
         except Exception as error:
-            answer(call, self._over(call, self._failed(call, error)))
+            call = replace(call, user=user, arrived=arrived, request_id=request_id)
+            answer(call, self._over(call, self._failures.rejected(error, call, self.router)))
             return None
         if routed is not None:
-            routed(msgspec.structs.replace(call, groups=dict(call.groups), request_id="", body=b""))
+            routed(replace(call, groups=dict(call.groups), request_id="", body=b""))
         return self._perform(call, answer)
 
-    def admit(self, call: Call) -> Deferred[None] | None:
+    def admit(
+        self, call: Call, rejected: Callable[[Exception, Call], None]
+    ) -> Call | Deferred[Call | None] | None:
         """
-        Check a call whose body is still to come: who sends it, and whether there is a function for it.
+        Check a call whose body is still to come: whether its client may call, and whether there is a
+        function.
 
-        @return: C{None} if it may come, or what fires when that is settled, or fails as this does.
-        @raise HTTPError: when it is refused. Then L{refuse} makes the reply.
+        @param rejected: receives the error and the call if not. L{refuse} makes the reply.
+        @return: the call for L{go_on}; C{None} if it was rejected; or a Deferred that will fire with either.
         """
-        self._arrived(call)
-        asked: Deferred[None] | None = None if self.guard is None else self.guard.check(call)
-        if asked is None:
-            self._route(call)
+        if self.guard is not None and self.guard.proxies is not None:
+            call = self.guard.proxies.apply(call)
+        call = replace(call, arrived=self.reactor.seconds(), request_id=call.request_id or self._new_id())
+        route = partial(self._admit, call, rejected)
+        try:
+            user: str | Deferred[str] = "" if self.guard is None else self.guard.check(call)
+        except Exception as error:
+            rejected(error, call)
             return None
-        asked.addCallback(lambda _: self._route(call))
-        if not asked.called or asked.paused:
-            return asked
-        failures: list[Failure] = []
-        asked.addErrback(failures.append)
-        for failure in failures:
-            failure.raiseException()
-        return None
+        if isinstance(user, str):
+            return route(user)
+        return user.addCallbacks(route, lambda why: rejected(why.value, call))
+
+    def _admit(self, call: Call, rejected: Callable[[Exception, Call], None], user: str) -> Call | None:
+        try:
+            return self._route(call, user, call.arrived, call.request_id)
+        except Exception as error:
+            rejected(error, replace(call, user=user))
+            return None
 
     def go_on(self, call: Call, answer: Answer) -> PendingCall | None:
-        """As L{begin}, for a call that L{admit} has let in and that has its body now."""
-        if call.handler.router not in (self.router, self.admin):  # the application was loaded again
+        """As L{begin}, for a call that L{admit} returned and that has its body now."""
+        handler = call.handler
+        if handler.router not in (self.router, self.admin):  # the application was reloaded
             return self.begin(call, answer)
-        self._arrived(call)
+        arrived = self.reactor.seconds()
+        call = replace(call, arrived=arrived, deadline=self._deadline(handler, arrived))
         return self._perform(call, answer)
 
     def knows(self, model: Call) -> bool:
-        """Whether L{again} may be called with a model that was given earlier."""
+        """Return whether L{again} accepts a model that was given earlier."""
         guard = self.guard
         return model.handler.router is self.router and (guard is None or guard.settled)
 
     def again(self, model: Call, body: bytes, client: str, answer: Answer) -> PendingCall | None:
         """
-        As L{begin}, for a request that equals an earlier one but for its body, when it came, and from whom.
+        As L{begin}, for a request that repeats an earlier one, perhaps with another body or from another
+        client.
 
         @param model: the earlier one, as L{begin} gave it.
         """
-        call: Call = model.__copy__()  # type: ignore[attr-defined]
+        handler, arrived = model.handler, self.reactor.seconds()
+        timeout = self.timeout if handler.timeout is None else handler.timeout
+        groups = model.groups
         if model.handler.call_name:  # the function could change them
-            force_setattr(call, "groups", dict(model.groups))
-        if body:
-            force_setattr(call, "body", body)
-        if call.client != client:
-            force_setattr(call, "client", client)
-        self._arrived(call)
+            groups = dict(groups)
+        # In the order of the fields: names would cost as much as the object.
+        call = Call(
+            model.method, model.path, model.query, model.raw_headers, body, client,
+            f"{self._prefix}{next(self._count)}", arrived + timeout if timeout else 0.0, arrived,
+            handler, groups,
+        )  # fmt: skip
         return self._perform(call, answer)
 
-    def _arrived(self, call: Call) -> None:
-        force_setattr(call, "arrived", self.reactor.seconds())
+    def refuse(self, error: BaseException, call: Call, answer: Answer) -> None:
+        """
+        Answer a call that is malformed, too large, or was not admitted.
+
+        @param answer: receives the call, which has an id then, and the reply.
+        """
         if not call.request_id:
-            force_setattr(call, "request_id", f"{self._prefix}{next(self._count)}")
+            call = replace(call, request_id=self._new_id())
+        answer(call, self._over(call, self._failures.rejected(error, call, self.router)))
 
-    def _failed(self, call: Call, error: BaseException) -> Reply:
-        """The reply to a call that is not performed."""
-        if not isinstance(error, HTTPError):
-            self.log.failure("an executor failed, {request_id}", Failure(error), request_id=call.request_id)
-            error = HTTPError(500, "the executor failed")
-        if error.status == 404 and self.display_tracebacks:
-            error = HTTPError(404, f"{error.detail}; {near(self.router, call.path)}")
-        if call.method == "OPTIONS" and (error.status == 405 or (error.status == 404 and call.path == "*")):
-            return Reply(b"", 204, error.headers)
-        return problem(error, call.request_id)
+    # ---- from a call to its executor ----
 
-    def _ask(self, asked: Deferred[None], call: Call, answer: Answer) -> PendingCall:
-        """Have a call wait until it is known who it is from."""
-        self.in_flight += 1
-        job = PendingCall(call, self._ended, answer)
-        job.executor = self.executors["inline"]  # should it be cancelled meanwhile, or be late
-        job.limit = self._limit(call)
-        if job.limit is not None:
-            job.limit.add(job)
-        asked.addCallback(self._let_in, job).addErrback(self._shut_out, job)
-        return job
+    def _new_id(self) -> str:
+        return f"{self._prefix}{next(self._count)}"
 
-    def _let_in(self, _: None, job: PendingCall) -> None:
-        if not job.called:
-            self._route(job.call)
-            self._perform(job.call, job.answer, job)
+    def _await_user(
+        self, user: Deferred[str], call: Call, arrived: float, request_id: str, answer: Answer
+    ) -> PendingCall:
+        """Let a call wait until its credentials have been checked."""
+        call = replace(call, arrived=arrived, request_id=request_id)
+        deadline = arrived + self.timeout if self.timeout else 0.0
+        pending = self._calls.begin(call, answer, None, self.timeout, deadline)
+        if pending.limit is not None:
+            pending.limit.add(pending)
+        user.addCallback(self._identified, pending)
+        user.addErrback(self._not_identified, pending)
+        return pending
 
-    def _shut_out(self, why: Any, job: PendingCall) -> None:
-        job.callback(self._failed(job.call, why.value))
+    def _identified(self, user: str, pending: PendingCall) -> None:
+        call = pending.call
+        if not pending.called:
+            pending.call = replace(call, user=user)  # should it not be routed
+            pending.call = self._route(call, user, call.arrived, call.request_id)
+            self._perform(pending.call, pending.answer, pending)
 
-    def _route(self, call: Call) -> None:
+    def _not_identified(self, why: Any, pending: PendingCall) -> None:
+        pending.callback(self._failures.rejected(why.value, pending.call, self.router))
+
+    def _route(self, call: Call, user: str, arrived: float, request_id: str) -> Call:
+        """
+        Return the call as the function sees it.
+
+        @raise HTTPError: if there is no function.
+        """
         router = self.router
         if self.admin is not None and call.path.startswith("/-/"):
             router = self.admin
         handler, groups = router.match(call.method, call.path)
-        force_setattr(call, "handler", handler)
-        force_setattr(call, "groups", groups)
+        timeout = self.timeout if handler.timeout is None else handler.timeout
+        return Call(
+            call.method, call.path, call.query, call.raw_headers, call.body, call.client,
+            request_id, arrived + timeout if timeout else 0.0, arrived, handler, groups, user, call.prefer,
+        )  # fmt: skip
 
-    def _perform(self, call: Call, answer: Answer, job: PendingCall | None = None) -> PendingCall | None:
-        """Have a call performed that has been routed. It may have a job already."""
+    def _deadline(self, handler: Handler, arrived: float) -> float:
+        timeout = self.timeout if handler.timeout is None else handler.timeout
+        return arrived + timeout if timeout else 0.0
+
+    def _perform(self, call: Call, answer: Answer, pending: PendingCall | None = None) -> PendingCall | None:
+        """Have a routed call performed. It may have become a pending call already."""
         handler = call.handler
         executor = self.executors[handler.executor or self.default]
-        submit: Any
-        if type(executor) is InlineExecutor and job is None and not call.prefer:
-            if handler.call_name:  # nobody else sees the deadline
-                self._limit(call)
-            outcome = executor.now(call)
+        submit: Any = executor.submit
+        now = getattr(executor, "now", None)
+        if now is not None and pending is None and not call.prefer:
+            outcome = now(call)
             if type(outcome) is Reply:
                 answer(call, self._over(call, outcome))
                 return None
             submit = outcome
+        timeout = self.timeout if handler.timeout is None else handler.timeout
+        if pending is None:
+            pending = self._calls.begin(call, answer, executor, timeout, call.deadline)
         else:
-            submit = executor.submit
-        limit = self._limit(call)
-        if job is None:
-            self.in_flight += 1
-            job = PendingCall(call, self._ended, answer)
-        elif job.limit is not None and job.limit is not limit:
-            job.limit.jobs.pop(job, None)
-        job.executor, job.limit = executor, limit
+            self._calls.hand_over(pending, executor, timeout)
         try:
-            self._submit(job, submit)
+            self._submit(pending, submit)
         except Exception as error:
-            job.callback(self._failed(call, error))
-        return job
+            pending.callback(self._failures.rejected(error, call, self.router))
+        return pending
 
-    def _limit(self, call: Call) -> TimeLimit | None:
-        """Tell a call when it must be over. Returns what sees to that."""
-        routed = call.handler is not None and call.handler.timeout is not None
-        timeout: float = call.handler.timeout if routed else self.timeout
-        force_setattr(call, "deadline", call.arrived + timeout if timeout else 0.0)
-        return self._limits[timeout] if timeout else None
-
-    def _submit(self, job: PendingCall, submit: Callable[[PendingCall], None]) -> None:
-        call, executor = job.call, job.executor
+    def _submit(self, pending: PendingCall, submit: Callable[[PendingCall], None]) -> None:
+        call, executor = pending.call, pending.executor
         if executor.pending >= self.max_pending:
             seconds = str(self._refusals.retry_after(executor))
             raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", seconds)])
         if call.prefer and self.jobs and call.handler.router is not self.admin and ASYNC.search(call.prefer):
-            self.jobs.take(job)
-        submit(job)
-        if job.limit is not None and not job.called:
-            job.limit.add(job)
+            self.jobs.take(pending)
+        submit(pending)
+        if pending.limit is not None and not pending.called:
+            pending.limit.add(pending)
 
-    def cancel(self, job: PendingCall) -> None:
-        """Nobody awaits the reply to this job, or reads it, any more."""
-        if job.stream is not None:
-            job.stream.stopProducing()
-            job.executor.cancel(job)
-        elif not job.called:
-            job.answer = lambda *_: None
-            self._abandon(job, Reply(b"", 499))
+    # ---- from a reply to the client ----
 
-    def _expired(self, job: PendingCall) -> None:
-        if job.stream is not None:
-            error = HTTPError(504, "no part came, or was read, within the time limit")
-            job.stream.cut(error.detail, problem(error, job.call.request_id))
-            job.executor.cancel(job)
-        else:
-            error = HTTPError(504, "the call took longer than its time limit")
-            self._abandon(job, problem(error, job.call.request_id))
+    def cancel(self, pending: PendingCall, kill: bool = False) -> None:
+        """
+        Give a pending call up, because nobody awaits or reads its reply any more.
 
-    def _abandon(self, job: PendingCall, reply: Reply) -> None:
-        job.called = True
-        job.executor.cancel(job)
-        self._ended(job, reply)
-
-    def refuse(self, error: BaseException, call: Call) -> Reply:
-        """The reply to a call that is malformed, too large, or was not admitted."""
-        if not call.request_id:
-            force_setattr(call, "request_id", self._prefix + str(next(self._count)))
-        return self._over(call, self._failed(call, error))
-
-    def marked(self, call: Call, reply: Reply) -> Reply:
-        """The reply, as pages of other origins may read it that are named."""
-        return reply if self.guard is None or not self.guard.cors else self.guard.mark(call, reply)
-
-    def _ended(self, job: PendingCall, reply: Reply) -> None:
-        call, stream = job.call, job.stream
-        if stream is None:
-            self._leave(job)
-            reply = self._over(call, reply)
-        else:  # each part has as long to be made, or taken, as the whole of another answer has
-            reply = self.marked(call, reply)
-            stream.ended = partial(self._streamed, job, reply)
-            if job.limit is not None:
-                job.limit.add(job)
-                stream.moved = partial(job.limit.prolong, job)
-        if stream is not None and reply.headers[: len(EVENTS)] == EVENTS:
-            keep_alive(self.reactor, stream)
-        job.answer(call, reply)
-
-    def _streamed(self, job: PendingCall, reply: Reply) -> None:
-        self._leave(job)
-        if job.stream.fault:
-            self._fault(Reply(b"", 500, traceback=job.stream.fault), job.call)
-        for observe in self.observers:
-            observe(job.call, reply)
-
-    def _leave(self, job: PendingCall) -> None:
-        """A job is not in flight any more."""
-        if job.limit is not None:
-            job.limit.jobs.pop(job, None)
-        self.in_flight -= 1
-        if self._drained and not self.in_flight:
-            self.reactor.callLater(0, self._tell)
+        @param kill: whether a worker process that runs it may be killed; see L{IExecutor.cancel}.
+        """
+        self._calls.cancel(pending, kill)
 
     def _over(self, call: Call, reply: Reply) -> Reply:
-        """Nothing is left to do for a call. Returns the reply as the client gets it."""
+        """Report the reply to a call that is over. Returns the reply for the client."""
         if reply.traceback:
-            reply = self._fault(reply, call)
-        reply = self.marked(call, reply)
+            reply = self._failures.report(reply, call)
+        if self.guard is not None and self.guard.cors:
+            reply = self.guard.mark(call, reply)
         for observe in self.observers:
             observe(call, reply)
         return reply
 
-    def _fault(self, reply: Reply, call: Call) -> Reply:
-        name, text = call.handler.name, reply.traceback
-        for tell in self.faults:
-            tell(call, reply)
-        self.log.error(
-            "{route} failed, {request_id}\n{text}",
-            route=name,
-            request_id=call.request_id,
-            text=text,
-            call=call,
-        )
-        if self.display_tracebacks:
-            return problem(HTTPError(reply.status, reply.traceback), call.request_id)
-        return reply
+    def _streamed(self, pending: PendingCall, reply: Reply) -> None:
+        """Report the end of a stream."""
+        if pending.stream.fault:
+            self._failures.report(Reply(b"", 500, traceback=pending.stream.fault), pending.call)
+        for observe in self.observers:
+            observe(pending.call, reply)
 
-    def _tell(self) -> None:
-        while self._drained and not self.in_flight:
-            self._drained.pop().callback(None)
+    def marked(self, call: Call, reply: Reply) -> Reply:
+        """Return the reply, readable by pages of other origins if the guard allows these."""
+        return reply if self.guard is None or not self.guard.cors else self.guard.mark(call, reply)
+
+    # ---- the end ----
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls have begun and have not been answered."""
+        return self._calls.count
 
     def drained(self) -> Deferred[None]:
         """
         @return: fires when no call is in flight and the last reply has been passed on.
         """
-        drained: Deferred[None] = Deferred(self._drained.remove)
-        self._drained.append(drained)
-        self._tell()
-        return drained
+        return self._calls.drained()
 
     def stop(self) -> None:
         """Stop the timers. Calls in flight have no time limit any more."""
-        self._limits.stop()
+        self._calls.stop()

@@ -1,15 +1,13 @@
-"""Time limits for many calls at once.
+"""Time limits of many calls with one timer.
 
-Strategy: a timer for each call would cost more than the call. Calls with the same time limit expire in
-the order in which they came, so they stand in one dict in that order, under one timer for the oldest.
+Strategy: a timer for each call would cost more than the call. Calls with the same time limit expire in the
+order in which they arrived, so they are kept in one dict in that order, and one timer waits for the oldest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-
-from msgspec.structs import force_setattr
 
 from twisted_appserver.executors.interface import PendingCall
 
@@ -18,27 +16,30 @@ class TimeLimit:
     """
     The calls in flight that share a time limit.
 
-    @param expired: told each that is not ended in time.
-    @ivar jobs: these, oldest first; whoever ends one takes it out.
+    @param seconds: the limit.
+    @param expired: called with each call that has not ended in time.
+    @ivar calls: the calls, oldest first. Whoever ends a call removes it.
     """
 
     def __init__(self, reactor: Any, seconds: float, expired: Callable[[PendingCall], None]) -> None:
         self._reactor, self.seconds, self._expired = reactor, seconds, expired
-        self.jobs: dict[PendingCall, None] = {}
+        self.calls: dict[PendingCall, None] = {}
         self._timer: Any = None
 
-    def add(self, job: PendingCall) -> None:
-        self.jobs[job] = None
+    def add(self, pending: PendingCall) -> None:
+        """Have a call expire at its deadline."""
+        self.calls[pending] = None
         if self._timer is None:
             self._set()
 
-    def prolong(self, job: PendingCall) -> None:
-        """It has shown that it lives: its time begins anew."""
-        if self.jobs.pop(job, self) is None:
-            force_setattr(job.call, "deadline", self._reactor.seconds() + self.seconds)
-            self.jobs[job] = None
+    def prolong(self, pending: PendingCall) -> None:
+        """Start the time of a call anew, because it has made progress."""
+        if self.calls.pop(pending, self) is None:
+            pending.deadline = self._reactor.seconds() + self.seconds
+            self.calls[pending] = None
 
     def stop(self) -> None:
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -46,21 +47,21 @@ class TimeLimit:
     def _expire(self) -> None:
         now = self._reactor.seconds()
         try:
-            while self.jobs and (job := next(iter(self.jobs))).call.deadline <= now:
-                del self.jobs[job]
-                self._expired(job)  # which may end others, and begin some
+            while self.calls and (pending := next(iter(self.calls))).deadline <= now:
+                del self.calls[pending]
+                self._expired(pending)  # which may end others, and begin some
         finally:
             self._timer = None
             self._set()
 
     def _set(self) -> None:
-        if self.jobs:
-            seconds = next(iter(self.jobs)).call.deadline - self._reactor.seconds()
+        if self.calls:
+            seconds = next(iter(self.calls)).deadline - self._reactor.seconds()
             self._timer = self._reactor.callLater(max(0.0, seconds), self._expire)
 
 
 class TimeLimits(dict[float, TimeLimit]):
-    """The calls in flight that have a time limit, by the limit."""
+    """The L{TimeLimit} for each number of seconds, made when it is first needed."""
 
     def __init__(self, reactor: Any, expired: Callable[[PendingCall], None]) -> None:
         super().__init__()
@@ -71,6 +72,6 @@ class TimeLimits(dict[float, TimeLimit]):
         return limit
 
     def stop(self) -> None:
-        """Stop the timers. What is in flight has no time limit any more."""
+        """Stop the timers. Calls in flight have no time limit any more."""
         for limit in self.values():
             limit.stop()

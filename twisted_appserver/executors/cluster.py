@@ -24,7 +24,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from msgspec.structs import force_setattr, replace
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -103,7 +103,7 @@ def work(where: tuple[str, str, str], data: bytes, key: str) -> bytes:
         if handler is None:
             reply = problem(HTTPError(503, OTHER), call.request_id)
         else:
-            force_setattr(call, "handler", handler)
+            call = replace(call, handler=handler)
             reply = _whole(perform(call), call)
         outcomes.append((reply, monotonic() - began))
     return _encoder.encode(outcomes)
@@ -174,6 +174,7 @@ class DaskExecutor:
 
     log = Logger()
     parked = 0  # answers in parts are sent as a whole
+    now = None
 
     def __init__(
         self,
@@ -424,7 +425,7 @@ class DaskExecutor:
             self.failed += 1
         job.callback(outcome) if isinstance(outcome, Reply) else job.errback(outcome)
 
-    def cancel(self, job: PendingCall) -> None:
+    def cancel(self, job: PendingCall, kill: bool = False) -> None:
         with suppress(ValueError):
             self._waiting.remove(job)
             return

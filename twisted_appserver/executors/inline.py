@@ -207,7 +207,7 @@ class InlineExecutor:
     def unready(self) -> str:
         return ""
 
-    def cancel(self, job: PendingCall) -> None:
+    def cancel(self, job: PendingCall, kill: bool = False) -> None:
         if job in self._awaited:
             self._awaited[job].cancel()
 

@@ -1,4 +1,4 @@
-"""What every executor promises."""
+"""What every executor promises, and a call on its way through one."""
 
 from __future__ import annotations
 
@@ -19,45 +19,50 @@ Answer = Callable[[Call, Reply], None]
 
 class PendingCall(msgspec.Struct, eq=False):
     """
-    A call on its way, that is not over at once. The dispatcher makes it, an executor takes it and calls it
-    back with the reply. What a Deferred would do for it costs more than most functions.
+    A call on its way through an executor, with everything that the server keeps about it meanwhile. The
+    dispatcher makes it, and the executor calls it back with the reply. A Deferred in its place would cost
+    more than most functions.
 
-    @param ended: told the job and its reply, once.
-    @param answer: what C{ended} hands the call and its reply on to.
-    @ivar called: whether it has its reply, or nobody awaits that any more; later ones are ignored.
-    @ivar executor: what took it; set by the dispatcher, like C{limit}, the L{TimeLimit} that it is under.
-    @ivar stream: the L{executors.stream.Stream} of an answer that comes in parts.
-    @ivar source: the L{executors.parked_generator.Source} of these parts, where they are made in threads.
-    @ivar cost: seconds that it is expected to take, where the executor keeps account of that.
+    @param ended: called once, with the pending call and the reply.
+    @param answer: receives the call and the reply in the end; C{ended} calls it.
+    @param executor: the executor that has the call; C{None} while credentials are checked.
+    @param limit: the L{TimeLimit} that applies to the call, if any.
+    @param deadline: when that limit is reached, in seconds since the epoch. Each part of a stream moves it.
+    @ivar called: whether the call has its reply or was cancelled. Later replies are ignored.
+    @ivar stream: the L{executors.stream.Stream} of a reply that comes in parts.
+    @ivar source: the L{executors.parked_generator.Source} of these parts, if threads make them.
+    @ivar cost: expected duration in seconds, in executors that plan with it.
     """
 
     call: Call
     ended: Callable[[PendingCall, Reply], None]
     answer: Answer
-    called: bool = False
     executor: Any = None
     limit: Any = None
+    deadline: float = 0.0
+    called: bool = False
     stream: Any = None
     source: Any = None
     cost: float = 0.0
 
     def callback(self, reply: Reply) -> None:
+        """Deliver the reply."""
         if not self.called:
             self.called = True
             self.ended(self, reply)
 
     def begin(self, reply: Reply) -> None:
-        """The reply begins, and its body is a L{executors.stream.Stream}."""
+        """Deliver the beginning of a reply whose body is a L{executors.stream.Stream}."""
         if self.called:
             reply.body.stopProducing()
         else:
             self.stream = reply.body
-            if self.call.body:  # which may be large, and the answer long
+            if self.call.body:  # It may be large, and the stream may last long.
                 self.call = replace(self.call, body=b"")
             self.callback(reply)
 
     def errback(self, error: HTTPError) -> None:
-        """The executor could not perform it, or not to its end."""
+        """Deliver an error of the executor. A stream that has begun is broken off."""
         if self.stream is not None:
             self.stream.cut(error.detail, problem(error, self.call.request_id))
         else:
@@ -68,50 +73,57 @@ class IExecutor(Interface):
     """
     A place where calls are performed.
 
-    Everything here is called in the reactor's thread, and every Deferred fires there. Calls begin in the
-    order in which they were submitted, as far as there are threads or workers. No call is performed twice.
+    All methods are called in the reactor's thread, and every Deferred fires there. Calls begin in the order
+    in which they were submitted, as soon as a thread or worker is free. No call is performed twice.
     """
 
-    size: int = Attribute("How many calls it performs at the same time; 0 if that has no bound.")
-    pending: int = Attribute("Calls submitted and not begun.")
+    size: int = Attribute("How many calls can run at the same time; 0 if there is no limit.")
+    pending: int = Attribute("Calls that were submitted and have not begun.")
     running: int = Attribute(
-        "Calls that occupy a thread or worker, also those whose answer nobody awaits any more. "
-        "A generator does not while its client does not read."
+        "Calls that occupy a thread or worker, abandoned ones included. "
+        "A generator does not occupy one while its client is not reading."
     )
-    parked: int = Attribute("Generators that wait for their clients to read.")
-    completed: int = Attribute("Calls ended by a reply with a status below 500.")
-    failed: int = Attribute("Calls ended in any other way.")
+    parked: int = Attribute("Generators that wait until their clients read.")
+    completed: int = Attribute("Calls that ended with a status below 500.")
+    failed: int = Attribute("Calls that ended in any other way.")
+    now: Any = Attribute(
+        "Optional: a function that performs a call without a L{PendingCall}, which would be wasted on a call "
+        "that is over at once. It returns the reply, or a function that continues the call as a pending call. "
+        "The dispatcher calls that function instead of C{submit}."
+    )
 
     def start() -> Deferred[None]:
         """
-        Begin to take calls; a call submitted earlier waits.
+        Start performing calls. Calls that were submitted earlier wait until then.
 
-        @return: fires when calls can be performed; fails with L{ConfigurationError} when they never can.
-        """
-
-    def submit(job: PendingCall) -> None:
-        """
-        Have a call performed, and the job called back in the reactor's thread with the reply, also where the
-        function raised; or L{PendingCall.errback} called where the executor itself could not perform it.
+        @return: fires when calls can be performed; fails with L{ConfigurationError} if they never can.
         """
 
-    def cancel(job: PendingCall) -> None:
+    def submit(pending: PendingCall) -> None:
         """
-        Nobody awaits the reply any more. A call that has not begun is dropped, but for one that a worker has
-        been given already behind quick ones. One that runs is abandoned: a
-        thread stays busy with it; a worker process is killed if the call's deadline has passed. A generator
-        that waits for its client is closed.
+        Perform a call. Then call L{PendingCall.callback} with the reply, even if the function raised an
+        exception, or L{PendingCall.errback} if the executor could not perform the call.
+        """
+
+    def cancel(pending: PendingCall, kill: bool = False) -> None:
+        """
+        Give a call up, because nobody awaits its reply any more. A call that has not begun is dropped, unless
+        a worker process has received it already behind quick calls. A running call is abandoned, and its
+        thread stays busy until the function returns. A generator that waits for its client is closed.
+
+        @param kill: whether a worker process that runs the call may be killed, because the deadline has
+            passed or somebody cancelled the call on purpose. A client that has gone away is no reason.
         """
 
     def calls() -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
-        """Those that run, and those that wait, in this order."""
+        """Return the calls that run and the calls that wait, in this order."""
 
     def unready() -> str:
-        """Why no call would begin now, however few wait; empty if one would."""
+        """Return why no call could begin now even if none waited; empty if one could."""
 
     def stop() -> Deferred[None]:
         """
-        Take no further calls, and give up those that run with a L{HTTPError} 503. Generators are closed.
+        Accept no further calls, and fail those in progress with an L{HTTPError} 503. Generators are closed.
 
-        @return: fires when no worker process is left; a thread stays with the call that it runs.
+        @return: fires when no worker process is left. A thread stays busy until its function returns.
         """

@@ -61,6 +61,7 @@ class ThreadExecutor:
     """
 
     log = Logger()
+    now = None
 
     def __init__(self, reactor: Any, size: int | None = None, pool: Any = None) -> None:
         self._reactor, self._pool, self._size = reactor, pool, size
@@ -125,7 +126,7 @@ class ThreadExecutor:
             self._kicked = True
             self._soon(self._kick)
 
-    def cancel(self, job: PendingCall) -> None:
+    def cancel(self, job: PendingCall, kill: bool = False) -> None:
         with suppress(ValueError):
             self._waiting.remove(job)
             return

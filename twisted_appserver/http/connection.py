@@ -19,7 +19,8 @@ from time import monotonic
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from msgspec.structs import force_setattr
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES  # a look into the module itself takes 1.5 us
@@ -302,28 +303,28 @@ class HTTPChannel(Counted):
         Check a message whose body is still to come. A client that is refused cannot make us keep a body, and
         one that waits for 100 Continue gets its answer at once.
         """
-        call = None
         try:
-            call = self._call = self._make_call(self._parser.get_method(), b"")
-            asked = application.dispatcher.admit(call)
+            call = self._make_call(self._parser.get_method(), b"")
         except Exception as error:
-            self._refuse(error, call)
+            self._refuse(error)
             return
-        if asked is None:
-            self._admitted()
-        else:
+        admitted = application.dispatcher.admit(call, self._refuse)
+        if isinstance(admitted, Deferred):
             self._checking = True
-            asked.addCallbacks(lambda _: self._resume(), lambda why: self._refuse(why.value, call))
+            admitted.addCallback(self._resume)
+        elif admitted is not None:
+            self._admitted(admitted)
 
-    def _admitted(self) -> None:
+    def _admitted(self, call: Call) -> None:
+        self._call = call
         if self._expects and not self._body:
             self._messages.append(self._send100Continue)
 
-    def _resume(self) -> None:
-        """The credentials were right: go on reading."""
+    def _resume(self, call: Call | None) -> None:
+        """Continue reading, unless the credentials were wrong."""
         self._checking = False
-        if not self._deaf:
-            self._admitted()
+        if call is not None and not self._deaf:
+            self._admitted(call)
             self._advance()
 
     def _fail(self, status: int, detail: str) -> None:
@@ -434,10 +435,7 @@ class HTTPChannel(Counted):
         self._open = False
         if self.application is not None:
             body, call = bytes(self._body), self._call
-            if call is None:
-                call = self._make_call(method, body)
-            else:
-                force_setattr(call, "body", body)
+            call = self._make_call(method, body) if call is None else replace(call, body=body)
             if self._plain:
                 self._know(call.raw_headers, len(body))
             self._messages.append(partial(self._begin_call, call, self._keep, self._old))
@@ -584,11 +582,10 @@ class HTTPChannel(Counted):
             self._closing = True
             self._respondToBadRequestAndDisconnect()
             return
-        reply = self.application.dispatcher.refuse(error, call)
         beginnings.refresh()
         self.persistent = self._tell = self._old_call = False
         self._refused = True
-        self.send_answer(call, reply)
+        self.application.dispatcher.refuse(error, call, self.send_answer)
 
     # ---- other resources ----
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from io import SEEK_END
 from typing import Any
 
-from msgspec.structs import force_setattr
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorFDSet
 from twisted.internet.task import deferLater
@@ -98,7 +98,7 @@ class AppResource(Resource):
             call = self._call(request)
         except HTTPError as error:
             call = Call("", "", raw_headers=raw_headers(request), client=_client(request))
-            _write(request, self.dispatcher.refuse(error, call), call)
+            self.dispatcher.refuse(error, call, lambda call, reply: _write(request, reply, call))
             return NOT_DONE_YET
         keep_half_closed(request.channel, self._hub)
         job = self.dispatcher.begin(call, lambda call, reply: _write(request, reply, call))
@@ -122,7 +122,7 @@ class AppResource(Resource):
         call = make_call(request.method, target, headers, request.content.read(), _client(request))
         if target[:1] == b"/":
             path = b"/" + b"/".join(request.postpath)
-            force_setattr(call, "path", path.decode("utf-8", "surrogateescape"))
+            return replace(call, path=path.decode("utf-8", "surrogateescape"))
         return call
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from twisted_appserver.core.call import Call
+from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.request_target import (
     check_host,
     make_call,
@@ -117,19 +118,15 @@ class StockChannel(Counted):
     def _check_head(self) -> None:
         """Check a request whose body is still to come."""
         call = make_call(self._command, self._path, self._headers, b"", self._client)
-        try:
-            asked = self.application.dispatcher.admit(call)
-        except Exception as error:
-            self._refuse(error, call)
-            return
-        if asked is None:
-            self._admitted()
-        else:
+        admitted = self.application.dispatcher.admit(call, self._refuse)
+        if isinstance(admitted, Deferred):
             self._networkProducer.pauseProducing()
-            asked.addCallbacks(lambda _: self._resume(), lambda why: self._refuse(why.value, call))
+            admitted.addCallback(self._resume)
+        elif admitted is not None:
+            self._admitted()
 
-    def _resume(self) -> None:
-        if not self._deaf:
+    def _resume(self, call: Call | None) -> None:
+        if call is not None and not self._deaf:
             self._networkProducer.resumeProducing()
             self._admitted()
 
@@ -157,7 +154,9 @@ class StockChannel(Counted):
     def _send_refusal(self, error: Any, call: Call | None) -> None:
         if call is None:
             call = Call("", "", raw_headers=self._headers, client=self._client)
-        reply = self.application.dispatcher.refuse(error, call)
+        self.application.dispatcher.refuse(error, call, self._send_reply)
+
+    def _send_reply(self, call: Call, reply: Reply) -> None:
         beginnings.refresh()
         begin = beginnings[reply.status, reply.headers, not reply.body]
         head = f"{begin}X-Request-ID: {call.request_id}\r\nConnection: close\r\n"

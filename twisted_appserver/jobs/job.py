@@ -8,7 +8,7 @@ from os import urandom
 from typing import Any
 
 import msgspec
-from msgspec.structs import force_setattr, replace
+from msgspec.structs import replace
 
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.perform import LINES, problem
@@ -117,9 +117,7 @@ class Job:
         """End it: a thread goes on to where its generator yields next, a worker process is killed."""
         performed, self._cancelled = self._performed, True
         assert performed is not None
-        # With a deadline that has passed, a worker process is killed.
-        force_setattr(performed.call, "deadline", self._dispatcher.reactor.seconds())
-        self._dispatcher.cancel(performed)
+        self._dispatcher.cancel(performed, kill=True)
         self._fail(410, "the job was cancelled")
 
     @property

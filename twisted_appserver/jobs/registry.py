@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec.structs import force_setattr, replace
+from msgspec.structs import replace
 
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.routes import Route
@@ -57,15 +57,15 @@ class Jobs:
             if over is None:
                 raise HTTPError(503, f"{self._most} jobs are at work already")
             self._forget(over.name)
-        call, limit = performed.call, performed.limit
+        call, limit, deadline = performed.call, performed.limit, performed.deadline
         if call.handler.timeout is None and limit is not None:  # that of the service is for clients that wait
-            limit.jobs.pop(performed, None)
-            performed.limit = None
-            force_setattr(call, "deadline", 0.0)
+            limit.calls.pop(performed, None)
+            performed.limit, deadline = None, 0.0
         headers = tuple(
             pair for pair in call.raw_headers if pair[0] != b"accept"
         )  # so that items are JSON lines
-        force_setattr(call, "raw_headers", headers)
+        performed.deadline = deadline
+        performed.call = call = replace(call, raw_headers=headers, deadline=deadline)
         job = Job(performed, self._dispatcher, self._keep, self._over)
         self._jobs[job.name] = job
         tell, performed.answer = performed.answer, job.answer

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec.structs import force_setattr
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
@@ -47,6 +47,8 @@ class ProcessExecutor:
     @param head_start: workers that have been started already.
     @param max_rss: bytes of resident memory above which it is; 0 for never.
     """
+
+    now = None
 
     def __init__(
         self,
@@ -126,10 +128,10 @@ class ProcessExecutor:
             self._kicked = True
             self._soon(self._assign)
 
-    def cancel(self, job: PendingCall) -> None:
+    def cancel(self, job: PendingCall, kill: bool = False) -> None:
         if job in self._waiting:
             self._waiting.remove(job)
-        elif 0 < job.call.deadline <= self.reactor.seconds():
+        elif kill:
             for worker in self._workers:
                 worker.abort(job)
 
@@ -219,8 +221,7 @@ class ProcessExecutor:
             except HTTPError as error:
                 self.ended(job, error)
                 return False
-            force_setattr(call, "handler", handler)
-            force_setattr(call, "groups", groups)
+            job.call = replace(call, handler=handler, groups=groups)
         return True
 
     def stop(self) -> Deferred[None]:

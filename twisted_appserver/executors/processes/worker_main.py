@@ -19,7 +19,7 @@ from io import TextIOWrapper
 from time import perf_counter
 from typing import Any, BinaryIO, TextIO
 
-from msgspec.structs import force_setattr, replace
+from msgspec.structs import replace
 
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import CURRENT, Call, Reply
@@ -177,7 +177,7 @@ class WorkerMain:
         self._number += 1
         reply, begun = None, perf_counter()
         if self._progress.begin(self._number):
-            force_setattr(call, "handler", self._handlers[call.handler])
+            call = replace(call, handler=self._handlers[call.handler])
             reply = perform(call)
             if type(reply.body) is Parts:
                 self._begin(reply, perf_counter() - begun)

@@ -1,0 +1,132 @@
+"""The calls that have begun and have not been answered: their number, time limits and cancellation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.events import EVENTS
+from twisted_appserver.core.perform import problem
+from twisted_appserver.dispatch.keep_alive import keep_alive
+from twisted_appserver.dispatch.time_limits import TimeLimits
+from twisted_appserver.errors import HTTPError
+from twisted_appserver.executors.interface import Answer, IExecutor, PendingCall
+
+ABANDONED = Reply(b"", 499)  # what observers get when nobody awaited the reply; nginx logs this status too
+
+
+class CallsInFlight:
+    """
+    @param reactor: an C{IReactorTime}.
+    @param replied: called with the call and the reply when a call is over. Returns the reply for the client.
+    @param stream_began: likewise when a stream begins.
+    @param stream_ended: called with the pending call and the reply when a stream has ended.
+    @ivar count: how many calls are in flight.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        replied: Callable[[Call, Reply], Reply],
+        stream_began: Callable[[Call, Reply], Reply],
+        stream_ended: Callable[[PendingCall, Reply], None],
+    ) -> None:
+        self._reactor = reactor
+        self._replied, self._stream_began, self._stream_ended = replied, stream_began, stream_ended
+        self.count = 0
+        self._limits = TimeLimits(reactor, self._expired)
+        self._drained: list[Deferred[None]] = []
+
+    def begin(
+        self, call: Call, answer: Answer, executor: IExecutor | None, timeout: float, deadline: float
+    ) -> PendingCall:
+        """
+        Make a pending call. Its time limit is kept from L{start_limit} on.
+
+        @param executor: C{None} if it is not known yet.
+        @param timeout: seconds; 0 for no limit.
+        """
+        self.count += 1
+        limit = self._limits[timeout] if timeout else None
+        return PendingCall(call, self._ended, answer, executor, limit, deadline)
+
+    def hand_over(self, pending: PendingCall, executor: IExecutor, timeout: float) -> None:
+        """Give a pending call to its executor, which is known now, under the time limit of its route."""
+        limit = self._limits[timeout] if timeout else None
+        if pending.limit is not None and pending.limit is not limit:
+            pending.limit.calls.pop(pending, None)
+        pending.executor, pending.limit, pending.deadline = executor, limit, pending.call.deadline
+
+    def cancel(self, pending: PendingCall, kill: bool) -> None:
+        """As L{Dispatcher.cancel}."""
+        if pending.stream is not None:
+            pending.stream.stopProducing()
+            pending.executor.cancel(pending, kill)
+        elif not pending.called:
+            pending.answer = lambda *_: None
+            self._abandon(pending, ABANDONED, kill)
+
+    def _expired(self, pending: PendingCall) -> None:
+        if pending.stream is not None:
+            error = HTTPError(504, "no part was produced or read within the time limit")
+            pending.stream.cut(error.detail, problem(error, pending.call.request_id))
+            pending.executor.cancel(pending, True)
+        else:
+            error = HTTPError(504, "the call took longer than its time limit")
+            self._abandon(pending, problem(error, pending.call.request_id), True)
+
+    def _abandon(self, pending: PendingCall, reply: Reply, kill: bool) -> None:
+        pending.called = True
+        if pending.executor is not None:
+            pending.executor.cancel(pending, kill)
+        self._ended(pending, reply)
+
+    def _ended(self, pending: PendingCall, reply: Reply) -> None:
+        """The reply is complete, or its stream begins."""
+        if pending.stream is None:
+            self._leave(pending)
+            reply = self._replied(pending.call, reply)
+        else:
+            reply = self._stream_began(pending.call, reply)
+            self._follow(pending, reply)
+        pending.answer(pending.call, reply)
+
+    def _follow(self, pending: PendingCall, reply: Reply) -> None:
+        """Keep the time limit of a stream. It applies to each part: to making it, and to reading it."""
+        stream, limit = pending.stream, pending.limit
+        stream.ended = partial(self._streamed, pending, reply)
+        if limit is not None:
+            limit.add(pending)
+            stream.moved = partial(limit.prolong, pending)
+        if reply.headers[: len(EVENTS)] == EVENTS:
+            keep_alive(self._reactor, stream)
+
+    def _streamed(self, pending: PendingCall, reply: Reply) -> None:
+        self._leave(pending)
+        self._stream_ended(pending, reply)
+
+    def _leave(self, pending: PendingCall) -> None:
+        if pending.limit is not None:
+            pending.limit.calls.pop(pending, None)
+        self.count -= 1
+        if self._drained and not self.count:
+            self._reactor.callLater(0, self._fire_drained)
+
+    def _fire_drained(self) -> None:
+        while self._drained and not self.count:
+            self._drained.pop().callback(None)
+
+    def drained(self) -> Deferred[None]:
+        """As L{Dispatcher.drained}."""
+        drained: Deferred[None] = Deferred(self._drained.remove)
+        self._drained.append(drained)
+        self._fire_drained()
+        return drained
+
+    def stop(self) -> None:
+        """Stop the timers. Calls in flight have no time limit any more."""
+        self._limits.stop()

@@ -1,0 +1,55 @@
+"""Replies to calls that were rejected, and log entries about functions that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.perform import problem
+from twisted_appserver.core.route_table import near
+from twisted_appserver.core.router import Router
+from twisted_appserver.errors import HTTPError
+
+
+class Failures:
+    """
+    @param display_tracebacks: whether clients see the traceback of a function that failed, and the patterns
+        that their path did not match.
+    @ivar observers: each is called with the call and the reply, which has a traceback, when a function
+        failed.
+    """
+
+    log = Logger()
+
+    def __init__(self, display_tracebacks: bool) -> None:
+        self.display_tracebacks = display_tracebacks
+        self.observers: list[Callable[[Call, Reply], None]] = []
+
+    def rejected(self, error: BaseException, call: Call, router: Router) -> Reply:
+        """Make the reply to a call that is not performed."""
+        if not isinstance(error, HTTPError):
+            self.log.failure("an executor failed, {request_id}", Failure(error), request_id=call.request_id)
+            error = HTTPError(500, "the executor failed")
+        if error.status == 404 and self.display_tracebacks:
+            error = HTTPError(404, f"{error.detail}; {near(router, call.path)}")
+        if call.method == "OPTIONS" and (error.status == 405 or (error.status == 404 and call.path == "*")):
+            return Reply(b"", 204, error.headers)  # RFC 9110, section 9.3.7
+        return problem(error, call.request_id)
+
+    def report(self, reply: Reply, call: Call) -> Reply:
+        """Log the traceback of a function that failed. Returns the reply that the client receives."""
+        for observe in self.observers:
+            observe(call, reply)
+        self.log.error(
+            "{route} failed, {request_id}\n{text}",
+            route=call.handler.name,
+            request_id=call.request_id,
+            text=reply.traceback,
+            call=call,
+        )
+        if self.display_tracebacks:
+            return problem(HTTPError(reply.status, reply.traceback), call.request_id)
+        return reply
