@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred
 
 from twisted_appserver.access.request_guard import Guard
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.calls_in_flight import CallsInFlight
 from twisted_appserver.dispatch.failures import Failures
@@ -122,7 +121,7 @@ class Dispatcher:
             call = self._route(call, user, arrived, request_id)
         except Exception as error:
             call = replace(call, user=user, arrived=arrived, request_id=request_id)
-            answer(call, self._over(call, self._failures.rejected(error, call, self.router)))
+            answer(call, self._over(call, self._rejected(error, call)))
             return None
         if routed is not None:
             routed(replace(call, groups=dict(call.groups), request_id="", body=b""))
@@ -164,7 +163,8 @@ class Dispatcher:
         if handler.router not in (self.router, self.admin):  # the application was reloaded
             return self.begin(call, answer)
         arrived = self.reactor.seconds()
-        call = replace(call, arrived=arrived, deadline=self._deadline(handler, arrived))
+        timeout = self.timeout if handler.timeout is None else handler.timeout
+        call = replace(call, arrived=arrived, deadline=arrived + timeout if timeout else 0.0)
         return self._perform(call, answer)
 
     def knows(self, model: Call) -> bool:
@@ -200,12 +200,15 @@ class Dispatcher:
         """
         if not call.request_id:
             call = replace(call, request_id=self._new_id())
-        answer(call, self._over(call, self._failures.rejected(error, call, self.router)))
+        answer(call, self._over(call, self._rejected(error, call)))
 
     # ---- from a call to its executor ----
 
     def _new_id(self) -> str:
         return f"{self._prefix}{next(self._count)}"
+
+    def _rejected(self, error: BaseException, call: Call) -> Reply:
+        return self._failures.rejected(error, call, self.router)
 
     def _await_user(
         self, user: Deferred[str], call: Call, arrived: float, request_id: str, answer: Answer
@@ -216,8 +219,8 @@ class Dispatcher:
         pending = self._calls.begin(call, answer, None, self.timeout, deadline)
         if pending.limit is not None:
             pending.limit.add(pending)
-        user.addCallback(self._identified, pending)
-        user.addErrback(self._not_identified, pending)
+        routed = user.addCallback(self._identified, pending)
+        routed.addErrback(lambda why: pending.callback(self._rejected(why.value, pending.call)))
         return pending
 
     def _identified(self, user: str, pending: PendingCall) -> None:
@@ -226,9 +229,6 @@ class Dispatcher:
             pending.call = replace(call, user=user)  # should it not be routed
             pending.call = self._route(call, user, call.arrived, call.request_id)
             self._perform(pending.call, pending.answer, pending)
-
-    def _not_identified(self, why: Any, pending: PendingCall) -> None:
-        pending.callback(self._failures.rejected(why.value, pending.call, self.router))
 
     def _route(self, call: Call, user: str, arrived: float, request_id: str) -> Call:
         """
@@ -245,10 +245,6 @@ class Dispatcher:
             call.method, call.path, call.query, call.raw_headers, call.body, call.client,
             request_id, arrived + timeout if timeout else 0.0, arrived, handler, groups, user, call.prefer,
         )  # fmt: skip
-
-    def _deadline(self, handler: Handler, arrived: float) -> float:
-        timeout = self.timeout if handler.timeout is None else handler.timeout
-        return arrived + timeout if timeout else 0.0
 
     def _perform(self, call: Call, answer: Answer, pending: PendingCall | None = None) -> PendingCall | None:
         """Have a routed call performed. It may have become a pending call already."""
@@ -270,7 +266,7 @@ class Dispatcher:
         try:
             self._submit(pending, submit)
         except Exception as error:
-            pending.callback(self._failures.rejected(error, call, self.router))
+            pending.callback(self._rejected(error, call))
         return pending
 
     def _submit(self, pending: PendingCall, submit: Callable[[PendingCall], None]) -> None:
@@ -298,8 +294,7 @@ class Dispatcher:
         """Report the reply to a call that is over. Returns the reply for the client."""
         if reply.traceback:
             reply = self._failures.report(reply, call)
-        if self.guard is not None and self.guard.cors:
-            reply = self.guard.mark(call, reply)
+        reply = self.marked(call, reply)
         for observe in self.observers:
             observe(call, reply)
         return reply
@@ -323,9 +318,7 @@ class Dispatcher:
         return self._calls.count
 
     def drained(self) -> Deferred[None]:
-        """
-        @return: fires when no call is in flight and the last reply has been passed on.
-        """
+        """Return what fires when no call is in flight and the last reply has been passed on."""
         return self._calls.drained()
 
     def stop(self) -> None:

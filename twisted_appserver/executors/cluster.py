@@ -173,8 +173,7 @@ class DaskExecutor:
     """
 
     log = Logger()
-    parked = 0  # answers in parts are sent as a whole
-    now = None
+    parked, now = 0, None  # answers in parts are sent as a whole
 
     def __init__(
         self,

@@ -68,14 +68,13 @@ class ThreadExecutor:
         self._soon = at_end_of_turn(reactor)
         self._added = 0  # threads that the reactor's pool has for us
         self.completed = self.failed = 0
-        self._stopped = False
         self._running: dict[PendingCall, int] = {}  # and the numbers of their threads
         self._waiting: deque[PendingCall] = deque()
         self._ended: deque[tuple[PendingCall, Reply]] = deque()
         self._streams: dict[PendingCall, Stream] = {}  # answers in parts, until their generators have ended
         self._resumed: deque[PendingCall] = deque()  # those of them that can go on
         self._stopping: list[Deferred[None]] = []
-        self._kicked = self._returning = False
+        self._stopped = self._kicked = self._returning = False
         self._awaited = False  # whether the reactor waits for replies to come back
         self._back: SimpleQueue[None] = SimpleQueue()
         # Until when functions count as slow, by their names: handlers would keep an old table in memory.
