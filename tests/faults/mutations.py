@@ -105,7 +105,7 @@ MUTATIONS = (
              "http.test_connection.AgainTests.test_new_table"),
     Mutation("dispatch/dispatcher.py", " and (guard is None or guard.settled)", "",
              "http.test_connection.AgainTests.test_credentials"),
-    Mutation("dispatch/dispatcher.py", "        if model.handler.call_name:", "        if False:",
+    Mutation("dispatch/dispatcher.py", "dict(model.groups) if handler.call_name else model.groups", "model.groups",
              "http.test_connection.AgainTests.test_spoilt"),
     Mutation("dispatch/dispatcher.py", "arrived + timeout if timeout else 0.0, arrived,\n", "0.0, arrived,\n",
              "http.test_connection.AgainTests.test_spoilt"),

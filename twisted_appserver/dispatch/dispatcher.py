@@ -181,9 +181,7 @@ class Dispatcher:
         """
         handler, arrived = model.handler, self.reactor.seconds()
         timeout = self.timeout if handler.timeout is None else handler.timeout
-        groups = model.groups
-        if model.handler.call_name:  # the function could change them
-            groups = dict(groups)
+        groups = dict(model.groups) if handler.call_name else model.groups  # the function could change them
         # In the order of the fields: names would cost as much as the object.
         call = Call(
             model.method, model.path, model.query, model.raw_headers, body, client,
@@ -219,16 +217,17 @@ class Dispatcher:
         pending = self._calls.begin(call, answer, None, self.timeout, deadline)
         if pending.limit is not None:
             pending.limit.add(pending)
-        routed = user.addCallback(self._identified, pending)
-        routed.addErrback(lambda why: pending.callback(self._rejected(why.value, pending.call)))
+        user.addCallback(self._identified, pending).addErrback(self._not_identified, pending)
         return pending
 
     def _identified(self, user: str, pending: PendingCall) -> None:
-        call = pending.call
         if not pending.called:
-            pending.call = replace(call, user=user)  # should it not be routed
+            pending.call = call = replace(pending.call, user=user)
             pending.call = self._route(call, user, call.arrived, call.request_id)
             self._perform(pending.call, pending.answer, pending)
+
+    def _not_identified(self, why: Any, pending: PendingCall) -> None:
+        pending.callback(self._rejected(why.value, pending.call))
 
     def _route(self, call: Call, user: str, arrived: float, request_id: str) -> Call:
         """
