@@ -147,6 +147,7 @@ class InheritanceTests(ChildrenTestCase):
         program.signal("KILL")
         for connection in (busy, idle):
             await connection.closed.addTimeout(10, reactor)
+        await program.exited  # not before have all of its threads released their descriptors
         while program.processes() != [child]:
             await deferLater(reactor, 0.02)
         with socket.socket() as again:

@@ -36,6 +36,7 @@ class Program(ProcessProtocol):
     @ivar output: what it wrote to standard output and standard error, as it came; C{out} and C{err} are
         the two apart.
     @ivar pid: its process id.
+    @ivar exited: fires when the process is gone, though its children may still hold its output.
     @ivar ended: fires with its exit status; with the negative number of the signal that killed it.
     """
 
@@ -45,6 +46,7 @@ class Program(ProcessProtocol):
         self.output = self.out = self.err = ""
         self.mark = uuid4().hex
         self.ended: Deferred[int] = Deferred()
+        self.exited: Deferred[None] = Deferred()
         self._gone: Deferred[None] = Deferred()  # the same, where ended was cancelled by a timeout
         self._status: int | None = None
         self._awaited: list[tuple[str, Deferred[re.Match[str]]]] = []
@@ -74,6 +76,9 @@ class Program(ProcessProtocol):
             elif self._status is not None:
                 self._awaited.remove(awaited)
                 deferred.errback(AssertionError(f"it ended before {pattern!r}: {self.output}"))
+
+    def processExited(self, reason: Failure) -> None:
+        self.exited.callback(None)
 
     def processEnded(self, reason: Failure) -> None:
         number = getattr(reason.value, "signal", None)
