@@ -22,7 +22,7 @@ from twisted_appserver.core.perform import perform
 from twisted_appserver.core.router import Router
 from twisted_appserver.executors import cluster
 from twisted_appserver.executors.parked_generator import UNIT, WINDOW
-from twisted_appserver.executors.processes import worker_process
+from twisted_appserver.executors.processes import worker_streams
 from twisted_appserver.executors.stream import Stream
 
 PIECE = 10_000  # bytes of a part
@@ -230,7 +230,7 @@ class WorkerTests(ParkingTestCase):
 
     async def test_finally_hangs(self) -> None:
         """A worker whose generator does not end when it is closed is replaced."""
-        self.patch(worker_process, "CLOSE_CHECK_INTERVAL", 0.1)
+        self.patch(worker_streams, "CLOSE_CHECK_INTERVAL", 0.1)
         executor, dispatcher = await self.place("processes", 1)
         path = self.path()
         reply = await dispatcher.dispatch(get("/lingers", path=path))

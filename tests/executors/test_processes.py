@@ -75,13 +75,13 @@ class ProcessTests(ExecutorTestCase):
         await self.until(lambda: sum("said by the child" in line for line in lines) == 4)
         self.assertTrue(any("said by the function" in line for line in lines), lines)
 
-    async def test_unasked(self) -> None:
-        """A worker that answers what it was not asked is replaced."""
+    async def test_worker_that_replies_without_a_call_is_replaced(self) -> None:
+        """A worker that sends a reply without a call is replaced."""
         executor, dispatcher = await self.processes(1)
         lines, (pid,) = self.logged(), executor.pids
         executor.pool.workers[0].outReceived(frame(Replies([Reply(b"{}")], [0.0])))
         self.assertNotEqual(said(await dispatcher.dispatch(get("/pid/"))), {"pid": pid})
-        self.assertTrue(any("was not asked" in line for line in lines), lines)
+        self.assertTrue(any("a reply without a call" in line for line in lines), lines)
 
     async def test_killed_from_outside(self) -> None:
         """After kill -9 in the middle of a call, it gets 502 within a second, and all others succeed."""

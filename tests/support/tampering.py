@@ -74,7 +74,7 @@ def empty_part(n: int) -> Any:
 
 def long(size: int) -> dict[str, Any]:
     """A result of this many bytes, where only a few may be sent."""
-    sys.modules["__main__"].LONGEST = 1000  # type: ignore[attr-defined]
+    sys.modules["__main__"].MAX_FRAME = 1000  # type: ignore[attr-defined]
     return {"text": "x" * size}
 
 

@@ -114,7 +114,7 @@ class Figures:
                 "pid": worker.pid,
                 "age": self._seconds() - worker.started,
                 "memory": worker.memory(),
-                "calls": worker.answered,
+                "calls": worker.assigned.answered,
                 "state": worker.state,
             }
             for worker in (pool.workers if pool is not None else ())

@@ -7,6 +7,11 @@ A module may import only modules above it in this list:
   - watchdog: ends a worker process whose server is gone
   - signal_state: undoes what a function has changed about signals
   - worker_main: the program of a worker process
+  - frame_writer: writes frames to a worker process
+  - worker_output: logs the output of a worker process
+  - assigned_calls: the calls that a worker process has been given and has not answered
+  - worker_streams: the replies that a worker process sends in parts
+  - worker_exit: how and when a worker process has ended
   - worker_process: a worker process, as the server sees it
   - head_start: workers that import the application while the server does
   - pool: starts, replaces and stops worker processes

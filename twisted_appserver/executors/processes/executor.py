@@ -77,20 +77,20 @@ class ProcessExecutor:
     def pending(self) -> int:
         count = len(self._waiting)
         for worker in self._workers:  # asked for at each call: a generator costs more
-            if worker.streams:
-                count += worker.queued
-            elif len(worker.calls) > 1:
-                count += len(worker.calls) - 1
+            if worker.streams.open:
+                count += worker.assigned.queued
+            elif len(worker.assigned.calls) > 1:
+                count += len(worker.assigned.calls) - 1
         return count
 
     @property
     def running(self) -> int:
-        return sum(bool(worker.calls or worker.streaming_call) for worker in self._workers)
+        return sum(worker.busy for worker in self._workers)
 
     @property
     def parked(self) -> int:
         """Generators that wait for their clients."""
-        return sum(stream.parked for worker in self._workers for _, stream in worker.streams.values())
+        return sum(worker.streams.parked for worker in self._workers)
 
     @property
     def pids(self) -> list[int]:
@@ -102,10 +102,8 @@ class ProcessExecutor:
         return self.pool.start()
 
     def calls(self) -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
-        given = [job for worker in self._workers for job in worker.calls]
-        running = [
-            job for worker in self._workers for job in (worker.running_call, worker.streaming_call) if job
-        ]
+        given = [job for worker in self._workers for job in worker.assigned.calls]
+        running = [job for worker in self._workers for job in worker.running_calls()]
         return running, [*(job for job in given if job not in running), *self._waiting]
 
     def unready(self) -> str:
@@ -138,29 +136,30 @@ class ProcessExecutor:
     def _assign(self) -> None:
         self._kicked = False
         waiting = self._waiting
-        free = [worker for worker in self._workers if worker.ready and not worker.paused]
+        free = [worker for worker in self._workers if worker.ready and not worker.assigned.paused]
         while waiting and free:
             cost = self._costs.get(waiting[0].call.handler.index, QUICK)
-            worker = min(free, key=_load)
-            if worker.calls and (cost >= QUICK or worker.load + cost > BUDGET or len(worker.calls) >= AHEAD):
-                between = [each for each in free if each.streams and not each.calls]
+            assigned = min(free, key=_load).assigned
+            calls = assigned.calls
+            if calls and (cost >= QUICK or assigned.load + cost > BUDGET or len(calls) >= AHEAD):
+                between = [each for each in free if each.streams.open and not each.assigned.calls]
                 if not between:
                     break
-                worker = between[0]
-            worker.assign(waiting.popleft(), cost if cost < QUICK else BUDGET)
+                assigned = between[0].assigned
+            assigned.add(waiting.popleft(), cost if cost < QUICK else BUDGET)
         for worker in free:
             worker.flush()
-        if self._watch is None and any(worker.calls for worker in free):
+        if self._watch is None and any(worker.assigned.calls for worker in free):
             self._watch = self.reactor.callLater(STUCK, self._look)
 
     def _look(self) -> None:
         """Take calls back from workers that one call keeps longer than expected, or that stand still."""
         self._watch = None
-        free = any(worker.ready and not (worker.calls or worker.streaming_call) for worker in self._workers)
+        free = any(worker.ready and not worker.busy for worker in self._workers)
         for worker in self._workers:
-            if worker.queued:
+            if worker.assigned.queued:
                 self.requeue(worker.reclaim(free))
-        if any(worker.queued for worker in self._workers):
+        if any(worker.assigned.queued for worker in self._workers):
             self._watch = self.reactor.callLater(STUCK, self._look)
 
     def requeue(self, jobs: list[PendingCall]) -> None:
@@ -188,8 +187,8 @@ class ProcessExecutor:
 
     def worker_ended(self, worker: WorkerProcess, how: str) -> None:
         """Fail the call that it was running; those that it had not begun wait again."""
-        running, rest = worker.unfinished()
-        lost = [*([running] if running else []), *(job for job, _ in worker.streams.values())]
+        running, rest = worker.assigned.unfinished()
+        lost = [*([running] if running else []), *worker.streams.calls()]
         if self._stopped:
             for job in [*lost, *rest]:
                 self.ended(job, HTTPError(503, "the server is stopping"))
@@ -197,8 +196,7 @@ class ProcessExecutor:
             for job in lost:
                 self.ended(job, HTTPError(502, f"the worker process {how}"))
             self.requeue(rest)
-        for _, stream in worker.streams.values():
-            stream.end()  # also where nobody wants it any more
+        worker.streams.end_all()
         self.pool.ended(worker, how)
 
     def renew(self, router: Router) -> Deferred[None]:
@@ -230,14 +228,14 @@ class ProcessExecutor:
             self._watch.cancel()
         while self._waiting:
             self.ended(self._waiting.popleft(), HTTPError(503, "the server is stopping"))
-        for job in [job for worker in self._workers for job, _ in worker.streams.values()]:
+        for job in [job for worker in self._workers for job in worker.streams.calls()]:
             job.errback(HTTPError(503, "the server is stopping"))
         return self.pool.stop()
 
 
 def _load(worker: WorkerProcess) -> int:
     """Its calls; one that is in the middle of a generator comes last, and one that has none first."""
-    jobs = 2 * len(worker.calls)
-    if not worker.streams:
+    jobs = 2 * len(worker.assigned.calls)
+    if not worker.streams.open:
         return jobs
-    return jobs + (1 if worker.streaming_call is None else 2 * AHEAD)
+    return jobs + (1 if worker.streams.running is None else 2 * AHEAD)

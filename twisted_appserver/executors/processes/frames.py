@@ -18,9 +18,7 @@ from twisted_appserver.core.headers import checked
 from twisted_appserver.core.router import Router
 
 LENGTH = 4
-LONGEST = (
-    1 << 30
-)  # bytes of a frame from a worker. A length is trusted before its frame is there, so it is limited.
+MAX_FRAME = 1 << 30  # bytes; a length is trusted before its frame is there, so it is limited
 EMPTY = (204, 205, 304)  # statuses of responses without a body (RFC 9110, section 15)
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -153,7 +151,7 @@ def encode(frame: Frame, longest: int = (1 << 32) - 1) -> bytes:
     return len(body).to_bytes(LENGTH, "big") + body
 
 
-def ready(router: Router) -> Ready:
+def ready_frame(router: Router) -> Ready:
     """What a worker says that has this table."""
     return Ready([(entry.regex, entry.handler.name) for entry in router.entries])
 

@@ -129,10 +129,12 @@ class WorkerPool:
             self._failures += 1
             self.start_error = f"a worker process {how}"
         pause = (
-            0.0 if worker.was_ready else self._backoff(MAX_BACKOFF if worker.faulty else MAX_BACKOFF_KILLED)
+            0.0
+            if worker.was_ready
+            else self._backoff(MAX_BACKOFF_KILLED if worker.killed_from_outside else MAX_BACKOFF)
         )
         if self._reload is not None and worker.router is self._reload[0]:
-            if not worker.was_ready and (worker.faulty or self._failures > MAX_KILLED):
+            if not worker.was_ready and (not worker.killed_from_outside or self._failures > MAX_KILLED):
                 self._fail_reload()
             else:  # killed from outside
                 self._schedule(pause, partial(self._respawn, worker.router))

@@ -31,7 +31,7 @@ from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.child_processes import ignore, protect
 from twisted_appserver.executors.parked_generator import Source
 from twisted_appserver.executors.processes.frames import (
-    LONGEST,
+    MAX_FRAME,
     Calls,
     Drop,
     End,
@@ -43,7 +43,7 @@ from twisted_appserver.executors.processes.frames import (
     Resume,
     Start,
     encode,
-    ready,
+    ready_frame,
 )
 from twisted_appserver.executors.processes.progress import Progress
 from twisted_appserver.executors.processes.signal_state import Signals
@@ -149,7 +149,7 @@ class WorkerMain:
             self._runnable.append(frame.number)
 
     def _send(self, frame: Frame) -> None:
-        data = memoryview(encode(frame, LONGEST))
+        data = memoryview(encode(frame, MAX_FRAME))
         while data:
             data = data[self._outbound.write(data) :]
 
@@ -171,7 +171,7 @@ class WorkerMain:
         self._progress = Progress(start.progress)
         self._signals = Signals()  # with the handlers that the application sets when imported
         gc.freeze()  # what is there now stays: no collection of garbage need look at it
-        self._send(ready(router))
+        self._send(ready_frame(router))
 
     def _perform(self, call: Call) -> None:
         self._number += 1
