@@ -39,7 +39,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.core.test_calls import FORM, JSON, call
 from tests.support.properties import given, st
 from twisted_appserver import Call
-from twisted_appserver.core.conversions.texts import loosen
+from twisted_appserver.core.conversions.lenient_text import normalize
 from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.perform import perform
 from twisted_appserver.errors import HTTPError
@@ -170,7 +170,7 @@ class TextTests(ConversionTestCase):
         """Text that almost is a number is refused in time proportional to its length."""
         for annotation in (int, float, bool, datetime.datetime, datetime.time):
             text = "0" * 300_000 + "x"
-            self.assertEqual(loosen(text, msgspec.inspect.type_info(annotation)), text)
+            self.assertEqual(normalize(text, msgspec.inspect.type_info(annotation)), text)
 
 
 class Address(msgspec.Struct):

@@ -259,7 +259,9 @@ class ErrorTests(SynchronousTestCase):
 
     def test_method_without_object(self) -> None:
         self.wrong(
-            ("/x/", Unbound.method), "Unbound.method is a method without an object", "Unbound().method"
+            ("/x/", Unbound.method),
+            "Unbound.method: this is a method without an object",
+            "write Unbound().method",
         )
         self.wrong(("/x/", wraps(Unbound.method)(lambda *args: {})), "Unbound.method")
         Router([("/x/", Unbound().method), ("/y/", Unbound.static), (r"/(?P<self>)/", Unbound.method)])

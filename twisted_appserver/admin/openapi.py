@@ -144,7 +144,7 @@ def _operation(
     made |= {"summary": summary or handler.name}
     if text.strip():
         made["description"] = text.strip()
-    fields = {each.name: (each, _schema(each, components)) for each in handler.parameters}
+    fields = {each.name: (each, _schema(each, components)) for each in handler.arguments.parameters}
     parameters = []
     for name, regex in groups.items():
         schema = dict(fields[name][1]) if name in fields else {"type": "string"}
@@ -155,7 +155,7 @@ def _operation(
         )
     rest = {name: field for name, field in fields.items() if name not in groups}
     if method in WITH_BODY:
-        if rest or handler.rest or handler.dict_name or handler.call_name:
+        if rest or handler.arguments.var_keyword or handler.arguments.dict_name or handler.call_name:
             made["requestBody"] = _body(handler, rest)
     else:
         for name, (each, schema) in rest.items():
@@ -182,7 +182,7 @@ def _body(handler: Handler, rest: dict[str, tuple[Parameter, dict[str, Any]]]) -
     if rest:
         body["properties"] = {name: schema for name, (_, schema) in rest.items()}
     required = [name for name, (each, _) in rest.items() if each.required]
-    whole = handler.whole
+    whole = handler.arguments.body_object
     if whole and whole.name in required:  # the body may also be this object itself
         required.remove(whole.name)
         body["anyOf"] = [{"required": [whole.name]}, rest[whole.name][1]]

@@ -9,7 +9,8 @@ A module may import only modules above it in this list:
   - call: L{call.Call} and L{call.Reply}
   - request_target: the request target and the Host header (RFC 9112, section 3.2)
   - conversions: from text and JSON to the annotated types of parameters
-  - handler: a function, and how variables become its arguments
+  - arguments: how variables become the arguments of a function
+  - handler: a function of the table, and how a call runs it
   - headers: response headers that functions return, checked and converted
   - statuses: titles of HTTP status codes
   - remedies: advice for failures that depend on where a function runs

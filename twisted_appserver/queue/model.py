@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 from twisted.logger import Logger
 
-from twisted_appserver.core.conversions.converters import Converter
+from twisted_appserver.core.conversions.converters import MsgspecConverter
 
 log = Logger()
 MARK = "\1"  # begins the keys that clients make, and none that a user chooses
@@ -82,14 +82,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 DEFAULT = Config()
-CONFIG = Converter(Config, finite=False)
+CONFIG = MsgspecConverter(Config, finite=False)
 
 
 def replace(config: Config, changes: dict[str, Any]) -> Config:
     """
     The options with some of them changed, given as JSON values or text.
 
-    @raise Unfit: when there is no such option, or its value is wrong.
+    @raise ConversionError: when there is no such option, or its value is wrong.
     """
     options = {**msgspec.structs.asdict(config), **changes}
     return CONFIG.convert(options, False)  # type: ignore[no-any-return]

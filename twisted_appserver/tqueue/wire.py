@@ -17,8 +17,8 @@ import msgspec
 from zope.interface import implementer
 
 from twisted_appserver import Call, HTTPError, Reply, Route
-from twisted_appserver.core.conversions.converters import Converter
-from twisted_appserver.core.conversions.unfit import Unfit
+from twisted_appserver.core.conversions.conversion_error import ConversionError
+from twisted_appserver.core.conversions.converters import MsgspecConverter
 from twisted_appserver.core.request_data import read_fields, read_query
 from twisted_appserver.queue.backends import Store, embedded_broker
 from twisted_appserver.queue.interface import (
@@ -104,7 +104,7 @@ class Renewal(msgspec.Struct, frozen=True):
 
 
 NOTHING = Query()
-QUERY = Converter(Query, finite=False)
+QUERY = MsgspecConverter(Query, finite=False)
 
 
 def _refuse(method: str, allowed: str) -> HTTPError:
@@ -119,7 +119,7 @@ def read_options(call: Call) -> Query:
         return NOTHING
     try:
         return QUERY.convert(read_query(call.query), False)  # type: ignore[no-any-return]
-    except Unfit as error:
+    except ConversionError as error:
         raise HTTPError(422, error.message("", "the query string")) from None
 
 
@@ -347,7 +347,7 @@ class Wire:
         else:
             try:
                 config = await self._ask(self._broker.change(worker, changes))
-            except Unfit as error:
+            except ConversionError as error:
                 raise HTTPError(422, error.message("", "the options")) from None
         return {"worker": worker, **_shown(config)}
 

@@ -1,10 +1,10 @@
 """
-Reading a function's signature and the parts of its annotations. Pure.
+Reads a function's signature and takes its annotations apart. Pure.
 
-Strategy: C{inspect.signature} finds the parameters below decorators and partials, but leaves references such
+Strategy: C{inspect.signature} finds the parameters behind decorators and partials, but leaves references such
 as C{list["Later"]} unresolved. C{typing.get_type_hints} resolves them, but does not know where a partial or
-an object with C{__call__} was defined. So the first one finds the annotations, and the second resolves each
-in the namespaces of the functions that the callable is made of.
+an object with C{__call__} was defined. So C{inspect.signature} finds the annotations, and C{get_type_hints}
+resolves each of them in the namespaces of the functions that the callable consists of.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ UNIONS = (Union, types.UnionType)
 WRAPPERS = (Annotated, Final, Required, NotRequired)
 
 
-def layers(function: Any) -> Iterator[Any]:
-    """A function and the functions that C{functools.wraps} put into it, outermost first, without partials."""
+def unwrap(function: Any) -> Iterator[Any]:
+    """Yield a function and those that it wraps (C{functools.wraps}), outermost first, without partials."""
     while function is not None:
         while isinstance(function, partial):
             function = function.func
@@ -33,9 +33,9 @@ def layers(function: Any) -> Iterator[Any]:
 
 
 def _namespaces(function: Any) -> Iterator[dict[str, Any]]:
-    """Where the names in its annotations may be defined, the most likely place first."""
+    """Yield the namespaces that may define the names in its annotations, the most likely one first."""
     owners = []
-    for layer in reversed(list(layers(function))):
+    for layer in reversed(list(unwrap(function))):
         if not hasattr(layer, "__globals__") and not isinstance(layer, type):
             owners.append(type(layer))
             layer = getattr(type(layer).__call__, "__wrapped__", type(layer).__call__)
@@ -43,26 +43,26 @@ def _namespaces(function: Any) -> Iterator[dict[str, Any]]:
             owners.append(type(layer.__self__))
         if isinstance(layer, type):
             owners.append(layer)
-        yield getattr(layer, "__globals__", None) or _module(layer)
+        yield getattr(layer, "__globals__", None) or _module_of(layer)
     for owner in owners:
         for base in owner.__mro__:
-            yield {**_module(base), **vars(base)}
+            yield {**_module_of(base), **vars(base)}
 
 
-def _module(thing: Any) -> dict[str, Any]:
-    """The names in the module where a class or function was defined."""
-    return vars(sys.modules.get(getattr(thing, "__module__", None) or "builtins", types))
+def _module_of(definition: Any) -> dict[str, Any]:
+    """Return the namespace of the module that defines a class or function."""
+    return vars(sys.modules.get(getattr(definition, "__module__", None) or "builtins", types))
 
 
 def _resolve(annotation: Any, namespace: dict[str, Any]) -> Any:
     while isinstance(annotation, str):
         annotation = eval(annotation, namespace)
 
-    def carrier() -> None: ...
+    def annotated() -> None: ...
 
-    carrier.__annotations__ = {"it": annotation}
-    found = hints_of(carrier, namespace, namespace, include_extras=True)["it"]
-    expanded = _expanded(found)
+    annotated.__annotations__ = {"it": annotation}
+    found = hints_of(annotated, namespace, namespace, include_extras=True)["it"]
+    expanded = _expand_aliases(found)
     if expanded is found:
         return annotation if annotation is None else found
     return _resolve(expanded, namespace)
@@ -70,8 +70,9 @@ def _resolve(annotation: Any, namespace: dict[str, Any]) -> Any:
 
 def _resolved(name: str, annotation: Any, namespaces: list[dict[str, Any]]) -> Any:
     """
-    An annotation without strings, forward references and aliases.
+    Return an annotation with its strings, forward references and type aliases resolved.
 
+    @param name: the name of the parameter, for the message.
     @raise TypeError: when it cannot be resolved.
     """
     if isinstance(annotation, type) and not get_args(annotation):
@@ -81,9 +82,7 @@ def _resolved(name: str, annotation: Any, namespaces: list[dict[str, Any]]) -> A
         try:
             return _resolve(annotation, dict(namespace))
         except NameError as error:
-            reason = (
-                reason or f"{error}; import it outside of `if TYPE_CHECKING:`, or define it in the module"
-            )
+            reason = reason or f"{error}; import it outside `if TYPE_CHECKING:` or define it at module level"
         except Exception as error:
             reason = reason or str(error) or type(error).__name__
     raise TypeError(f"the annotation of {name} cannot be read: {reason}")
@@ -91,9 +90,11 @@ def _resolved(name: str, annotation: Any, namespaces: list[dict[str, Any]]) -> A
 
 def signature(function: Callable[..., Any]) -> inspect.Signature:
     """
-    The signature of a callable. A return annotation that cannot be resolved stays as it is.
+    Return the signature of a callable with its annotations resolved.
 
-    @raise TypeError: when the callable has none, or the annotation of a parameter cannot be resolved.
+    A return annotation that cannot be resolved stays unresolved, because only documentation needs it.
+
+    @raise TypeError: when the callable has no signature, or the annotation of a parameter cannot be resolved.
     """
     try:
         found = inspect.signature(function)
@@ -102,36 +103,36 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
     namespaces = list(_namespaces(function))
     parameters = [
         each
-        if each.kind is each.VAR_POSITIONAL  # which stays empty
+        if each.kind is each.VAR_POSITIONAL  # *args stay empty
         else each.replace(annotation=_resolved(each.name, each.annotation, namespaces))
         for each in found.parameters.values()
     ]
     returns = found.return_annotation
-    with suppress(TypeError):  # only documentation uses it
+    with suppress(TypeError):
         returns = _resolved("return", returns, namespaces)
     return found.replace(parameters=parameters, return_annotation=returns)
 
 
 def _is_alias(annotation: Any) -> bool:
-    """Whether it was made by a C{type} statement (PEP 695)."""
+    """Return whether a C{type} statement made this annotation (PEP 695)."""
     return type(annotation).__name__ == "TypeAliasType"
 
 
-def _expanded(annotation: Any, within: tuple[Any, ...] = ()) -> Any:
-    """An annotation with the values of aliases instead of their names."""
+def _expand_aliases(annotation: Any, within: tuple[Any, ...] = ()) -> Any:
+    """Return an annotation with type aliases replaced by their values."""
     origin, args = get_origin(annotation), get_args(annotation)
     if _is_alias(annotation):
         if annotation in within:
-            raise TypeError(f"the alias {annotation} contains itself; use a Struct")
-        return _expanded(annotation.__value__, (*within, annotation))
+            raise TypeError(f"the alias {annotation} refers to itself; use a msgspec.Struct instead")
+        return _expand_aliases(annotation.__value__, (*within, annotation))
     if _is_alias(origin):
-        return _expanded(origin.__value__[args], (*within, origin))
+        return _expand_aliases(origin.__value__[args], (*within, origin))
     if origin is Annotated:
-        base = _expanded(args[0], within)
+        base = _expand_aliases(args[0], within)
         return annotation if base is args[0] else Annotated[(base, *annotation.__metadata__)]
     if origin is Literal or not args:
         return annotation
-    expanded = tuple([each if isinstance(each, list) else _expanded(each, within) for each in args])
+    expanded = tuple([each if isinstance(each, list) else _expand_aliases(each, within) for each in args])
     if all(new is old for new, old in zip(expanded, args, strict=True)):
         return annotation
     if origin in UNIONS:
@@ -141,8 +142,12 @@ def _expanded(annotation: Any, within: tuple[Any, ...] = ()) -> Any:
     return origin[expanded]
 
 
-def fields(cls: Any) -> dict[str, Any] | None:
-    """The fields of a Struct, dataclass, attrs class, TypedDict or NamedTuple; C{None} for other classes."""
+def class_fields(cls: Any) -> dict[str, Any] | None:
+    """
+    Return the annotations of a class by field name.
+
+    @return: C{None} unless the class is a Struct, dataclass, attrs class, TypedDict or NamedTuple.
+    """
     names: Any = getattr(cls, "__struct_fields__", None) or getattr(cls, "__dataclass_fields__", None)
     if names is None and hasattr(cls, "__attrs_attrs__"):
         names = [each.name for each in cls.__attrs_attrs__]
@@ -154,8 +159,8 @@ def fields(cls: Any) -> dict[str, Any] | None:
     return {name: hints[name] for name in hints if name in names or hasattr(cls, "__required_keys__")}
 
 
-def parts(annotation: Any, seen: set[Any] | None = None) -> Iterator[Any]:
-    """An annotation, its metadata, and whatever it is made of, including the fields of classes."""
+def walk(annotation: Any, seen: set[Any] | None = None) -> Iterator[Any]:
+    """Yield an annotation, its metadata and everything in it, including the fields of classes."""
     seen = set() if seen is None else seen
     yield annotation
     origin, args = get_origin(annotation), get_args(annotation)
@@ -167,21 +172,21 @@ def parts(annotation: Any, seen: set[Any] | None = None) -> Iterator[Any]:
     for cls in (annotation, origin):
         if isinstance(cls, type) and cls not in seen:
             seen.add(cls)
-            inside += (fields(cls) or {}).values()
+            inside += (class_fields(cls) or {}).values()
     for each in inside:
         if each is not None:
-            yield from parts(each, seen)
+            yield from walk(each, seen)
 
 
-def bare(annotation: Any) -> list[Any]:
-    """The types that a value may have, without metadata and None."""
+def plain_types(annotation: Any) -> list[Any]:
+    """Return the types that a value may have, without metadata and without None."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin in WRAPPERS:
-        return bare(args[0])
+        return plain_types(args[0])
     if origin in UNIONS:
-        return [kind for each in args if each is not types.NoneType for kind in bare(each)]
+        return [kind for each in args if each is not types.NoneType for kind in plain_types(each)]
     if hasattr(annotation, "__supertype__"):
-        return bare(annotation.__supertype__)
+        return plain_types(annotation.__supertype__)
     if isinstance(annotation, TypeVar) and annotation.__bound__ is not None:
-        return bare(annotation.__bound__)
+        return plain_types(annotation.__bound__)
     return [annotation]

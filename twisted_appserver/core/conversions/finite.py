@@ -1,4 +1,4 @@
-"""Whether a value contains NaN or infinity."""
+"""Finds NaN and infinity in converted values. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def is_finite(value: Any) -> bool:
-    """Whether a value has no NaN or infinity, which JSON does not have either (RFC 8259, section 6)."""
+    """Return whether a value is free of NaN and infinity, which JSON excludes (RFC 8259, section 6)."""
     if isinstance(value, dict):
         return is_finite([*value, *value.values()])
     if isinstance(value, list | tuple | set | frozenset):
@@ -17,11 +17,11 @@ def is_finite(value: Any) -> bool:
         return value.is_finite()
     if isinstance(value, float):
         return isfinite(value)
-    return all(is_finite(getattr(value, name, None)) for name in names(value))
+    return all(is_finite(getattr(value, name, None)) for name in field_names(value))
 
 
-def names(value: Any) -> list[str]:
-    """The fields of an object."""
+def field_names(value: Any) -> list[str]:
+    """Return the names of an object's fields; an empty list if its class declares none."""
     for attribute in ("__struct_fields__", "__dataclass_fields__", "__pydantic_fields__"):
         if hasattr(type(value), attribute):
             return list(getattr(type(value), attribute))

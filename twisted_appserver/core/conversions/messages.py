@@ -1,4 +1,4 @@
-"""msgspec's validation errors in plain words. Pure."""
+"""Explains msgspec's validation errors in plain words. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from typing import Any
 import msgspec
 from msgspec import inspect as types
 
-from twisted_appserver.core.conversions.places import Fails, find, member, wrong_key
-from twisted_appserver.core.conversions.texts import OBJECTS, SEQUENCES, choices, kinds
-from twisted_appserver.core.conversions.unfit import HIDDEN, Unfit, repeated, shown
+from twisted_appserver.core.conversions.conversion_error import (
+    HIDDEN,
+    ConversionError,
+    format_value,
+    repeated_field_error,
+)
+from twisted_appserver.core.conversions.error_paths import SameError, member_at, rejected_key, resolve_path
+from twisted_appserver.core.conversions.lenient_text import OBJECTS, SEQUENCES, literal_values, union_members
 
-ERROR = re.compile(r"(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?", re.DOTALL)
+ERROR = re.compile(r"(?P<message>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?", re.DOTALL)
 EXPECTED = re.compile(r"Expected `(?P<kinds>[^`]+)`(?P<limit>.*?)(?:, got .*)?", re.DOTALL)
 LENGTH = re.compile(r" of length (\d+)")
 LISTS = (*SEQUENCES, types.TupleType, types.NamedTupleType, types.AnyType)
 MISSING = re.compile(r"Object missing required field `(.+)`")
 UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
-# What msgspec calls a type, and how a client would.
+# The name of each type in messages, by its name in msgspec.
 NOUNS = {
     "int": "an integer",
     "float": "a number",
@@ -38,7 +43,8 @@ NOUNS = {
     "finite": "a finite number",
     "digits": "an integer of at most 4300 digits",
 }
-SENTENCES = {
+# The key in NOUNS for each message of msgspec that does not name the type.
+MESSAGES = {
     "Number out of range": "finite",
     "Integer value out of range": "digits",
     "Invalid decimal string": "decimal",
@@ -52,8 +58,8 @@ SENTENCES = {
 
 
 def _inner_types(info: types.Type, step: Any) -> Iterator[types.Type]:
-    """The types that a member of a value may have."""
-    for kind in kinds(info):
+    """Yield the types that a member of a value may have."""
+    for kind in union_members(info):
         if isinstance(kind, OBJECTS):
             yield from (each.type for each in kind.fields if each.encode_name == step)
         elif isinstance(kind, types.DictType):
@@ -64,25 +70,27 @@ def _inner_types(info: types.Type, step: Any) -> Iterator[types.Type]:
             yield kind.item_type
 
 
-def noun(found: list[types.Type]) -> str:
-    """What a value of one of these types is called; empty if it has no name."""
-    values = [each for kind in found for each in choices(kind)]
-    if values and all(choices(kind) or isinstance(kind, types.NoneType) for kind in found):
-        return f"one of {', '.join(map(shown, values))}" if len(values) > 1 else shown(values[0])
+def _list_values(found: list[types.Type]) -> str:
+    """List the values of Literals and enums; return empty text if other types are among these."""
+    values = [each for kind in found for each in literal_values(kind)]
+    if values and all(literal_values(kind) or isinstance(kind, types.NoneType) for kind in found):
+        return (
+            f"one of {', '.join(map(format_value, values))}" if len(values) > 1 else format_value(values[0])
+        )
     return ""
 
 
-def _expected(what: str, found: list[types.Type], texts: bool) -> str:
-    """What the value must be, or an empty string if the error is of another kind."""
-    if SENTENCES.get(what):
-        return NOUNS[SENTENCES[what]]
-    expected = EXPECTED.fullmatch(what)
-    if (expected or what.startswith("Invalid enum value")) and (named := noun(found)):
-        return named
+def _expected(message: str, found: list[types.Type], is_text: bool) -> str:
+    """Return what the value must be; empty text if msgspec's message is about something else."""
+    if MESSAGES.get(message):
+        return NOUNS[MESSAGES[message]]
+    expected = EXPECTED.fullmatch(message)
+    if (expected or message.startswith("Invalid enum value")) and (values := _list_values(found)):
+        return values
     if not expected:
         return ""
     names = expected["kinds"].split(" | ")
-    if texts and len(names) > 1:  # no text is null, except for an empty one
+    if is_text and len(names) > 1:  # only empty text means null
         names = [name for name in names if name != "null"]
     limit = expected["limit"]
     if names == ["array"]:
@@ -90,34 +98,52 @@ def _expected(what: str, found: list[types.Type], texts: bool) -> str:
     return " or ".join(NOUNS.get(name, name) for name in names) + limit
 
 
-def explain(error: msgspec.ValidationError, value: Any, info: types.Type, texts: bool, fails: Fails) -> Unfit:
+def explain(
+    error: msgspec.ValidationError, value: Any, info: types.Type, is_text: bool, same_error: SameError
+) -> ConversionError:
     """
-    @param value: what was converted.
-    @param info: of the type that it was converted to.
-    @param texts: whether it came as text.
-    @param fails: whether another value leads to the same error.
+    Return an error of msgspec with a message in plain words.
+
+    @param value: the value that could not be converted.
+    @param info: the type that it should have been converted to.
+    @param is_text: whether the value came as text rather than as JSON.
+    @param same_error: returns whether converting another value raises the same error.
     """
     parsed = ERROR.fullmatch(str(error))
     assert parsed is not None
-    what = parsed["what"]
-    steps, path = find(parsed["path"] or "", value, fails)
-    found = kinds(info)
+    message = parsed["message"]
+    steps, path = resolve_path(parsed["path"] or "", value, same_error)
+    found = union_members(info)
     for step in steps:
-        found = [each for kind in found for inner in _inner_types(kind, step) for each in kinds(inner)]
+        found = [
+            each for kind in found for inner in _inner_types(kind, step) for each in union_members(inner)
+        ]
     if parsed["key"]:
-        keys = [each for kind in found if isinstance(kind, types.DictType) for each in kinds(kind.key_type)]
-        must = _expected(what, keys, False)
-        why = f"has a key that must be {must}" if must else f"has a wrong key: {what}"
-        return Unfit(why, wrong_key(value, steps, fails) if must else HIDDEN, path)
-    if missing := MISSING.fullmatch(what):
-        return Unfit("is missing", HIDDEN, f"{path}.{missing[1]}")
-    if unknown := UNKNOWN.fullmatch(what):
-        return Unfit("is not a known field", HIDDEN, f"{path}.{unknown[1]}")
-    return _wrong(what, member(value, steps), path, found, texts)
+        keys = [
+            each
+            for kind in found
+            if isinstance(kind, types.DictType)
+            for each in union_members(kind.key_type)
+        ]
+        expected = _expected(message, keys, False)
+        if not expected:
+            return ConversionError(f"has an invalid key: {message}", HIDDEN, path)
+        return ConversionError(
+            f"has a key that must be {expected}", rejected_key(value, steps, same_error), path
+        )
+    if missing := MISSING.fullmatch(message):
+        return ConversionError("is missing", HIDDEN, f"{path}.{missing[1]}")
+    if unknown := UNKNOWN.fullmatch(message):
+        return ConversionError("is not a known field", HIDDEN, f"{path}.{unknown[1]}")
+    return _invalid_value(message, member_at(value, steps), path, found, is_text)
 
 
-def _wrong(what: str, value: Any, path: str, found: list[types.Type], texts: bool) -> Unfit:
-    if texts and isinstance(value, list) and not any(isinstance(kind, LISTS) for kind in found):
-        return repeated(value, path)
-    must = _expected(what, found, texts)
-    return Unfit(f"must be {must}", value, path) if must else Unfit(f": {what}", HIDDEN, path)
+def _invalid_value(
+    message: str, value: Any, path: str, found: list[types.Type], is_text: bool
+) -> ConversionError:
+    if is_text and isinstance(value, list) and not any(isinstance(kind, LISTS) for kind in found):
+        return repeated_field_error(value, path)
+    expected = _expected(message, found, is_text)
+    if expected:
+        return ConversionError(f"must be {expected}", value, path)
+    return ConversionError(f": {message}", HIDDEN, path)

@@ -10,47 +10,51 @@ from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
-from twisted_appserver.core.conversions.annotations import bare
+from twisted_appserver.core.conversions.annotations import plain_types
+from twisted_appserver.core.conversions.conversion_error import ConversionError
 from twisted_appserver.core.conversions.converters import converter_for
-from twisted_appserver.core.conversions.models import field_of, is_pydantic
-from twisted_appserver.core.conversions.unfit import Unfit
+from twisted_appserver.core.conversions.pydantic_models import is_pydantic, pydantic_field
 from twisted_appserver.errors import HTTPError
 
 MAPPINGS = (dict, Mapping, MutableMapping)
-# Types whose values are written out in a signature, and the ones that are common for other types.
-LITERALS = (str, bytes, int, float, bool, list, tuple, set, dict)
+# Defaults of these types are compared with the annotation.
+CHECKED_DEFAULTS = (str, bytes, int, float, bool, list, tuple, set, dict)
+# Other types that are accepted as the default for a type, such as 0 for a float.
 WIDER: dict[Any, tuple[type, ...]] = {float: (int,), complex: (int, float), Decimal: (int,), set: (tuple,)}
-# Defaults in a class, which are nothing but objects in a signature.
+# Calls of field(), which have a meaning in classes only.
 FIELDS = (dataclasses.Field, type(msgspec.field()))
 
 
 class Parameter:
     """
-    One parameter of a function: its type, if annotated, and how a variable becomes its value.
+    One parameter of a function, and how a variable is converted to its type.
 
-    @ivar default: its default value; C{inspect.Parameter.empty} if it has none.
-    @ivar make_default: makes the default, if that is not in the signature; C{None} otherwise.
-    @ivar fields: the names that a JSON object for it may have; C{None} if its values are no such objects.
-    @ivar textual: whether text may become its value.
-    @ivar exact: whether values from JSON must come undecoded, as C{msgspec.Raw}.
-    @raise TypeError: when no request can fill it.
+    @ivar type: the annotation; C{Any} if there is none.
+    @ivar default: the default value; C{inspect.Parameter.empty} if there is none.
+    @ivar make_default: returns the default if the signature does not contain it; otherwise C{None}.
+    @ivar fields: the names that a JSON object may have; C{None} if values are not objects with known names.
+    @ivar accepts_text: whether text can be converted to the type.
+    @ivar takes_raw_json: whether values from JSON must come undecoded, as C{msgspec.Raw}.
+    @raise TypeError: when no request can provide a value.
     """
 
     make_default: Callable[[], Any] | None = None
     fields: frozenset[str] | None = None
-    exact = False
-    textual = True
+    takes_raw_json = False
+    accepts_text = True
 
     def __init__(self, parameter: inspect.Parameter) -> None:
         self.name, self.default = parameter.name, parameter.default
         self.type: Any = parameter.annotation
         if self.type in (parameter.empty, object, Any):
             self.type = Any
-        field = field_of(self.type, self.default)
+        field = pydantic_field(self.type, self.default)
         if isinstance(self.default, FIELDS) or type(self.default).__name__ == "_CountingAttr":
-            raise TypeError(f"a field() as the default of {self.name} has a meaning in classes only")
+            raise TypeError(
+                f"the default of {self.name} is a field(), which works in classes only; write the value"
+            )
         if field is not None:
-            self._take(field)
+            self._use_pydantic_field(field)
         self.required = self.default is parameter.empty
         if self.type is Any and field is None:
             return
@@ -58,13 +62,13 @@ class Parameter:
             self.converter = converter_for(self.type, field)
         except TypeError as error:
             raise TypeError(f"the annotation of {self.name} cannot be used: {error}") from None
-        if self.required and self.converter.unfillable:
-            raise TypeError(f"no request can fill the parameter {parameter}")
-        self.fields, self.exact = self.converter.fields, self.converter.exact
-        self._convert, self.textual = self.converter.convert, self.converter.textual
+        if self.required and self.converter.needs_custom_class:
+            raise TypeError(f"no request can provide a value for the parameter {parameter}")
+        self.fields, self.takes_raw_json = self.converter.fields, self.converter.takes_raw_json
+        self._convert, self.accepts_text = self.converter.convert, self.converter.accepts_text
 
-    def _take(self, field: Any) -> None:
-        """Use the default of a C{pydantic.Field()}, and its limits."""
+    def _use_pydantic_field(self, field: Any) -> None:
+        """Use the default and the limits of a C{pydantic.Field()}."""
         if field is self.default:
             self.type = Annotated[self.type, field]
             self.default = inspect.Parameter.empty
@@ -74,38 +78,41 @@ class Parameter:
 
     @property
     def note(self) -> str:
-        """A line about a default of another type than the annotation; empty if it fits."""
-        if fits(self.default, self.type):
+        """A warning about a default that contradicts the annotation; empty if it does not."""
+        if default_matches(self.default, self.type):
             return ""
         return (
-            f"the default of {self.name} is {self.default!r}, which is not {kind_of(self.type)}; "
+            f"the default of {self.name} is {self.default!r}, which is not {type_name(self.type)}; "
             "change the default or the annotation"
         )
 
     def convert(self, value: Any, strict: bool, name: str | None = None) -> Any:
         """
+        Convert the value of a variable.
+
         @param strict: whether the value came as JSON.
-        @param name: of the variable, if it is not the parameter's; empty if the value is all of the body.
-        @raise HTTPError: 422 when it does not fit.
+        @param name: the name of the variable, if it differs from the parameter's; empty for the whole body.
+        @raise HTTPError: 422 when the value cannot be converted.
         """
         if self.type is Any or (self.type is str and type(value) is str):
             return value
         try:
-            if self.exact and type(value) is msgspec.Raw:
+            if self.takes_raw_json and type(value) is msgspec.Raw:
                 return self.converter.decode(value)
             return self._convert(value, strict)
-        except Unfit as error:
+        except ConversionError as error:
             raise HTTPError(422, error.message(self.name if name is None else name)) from None
 
 
-def fits(default: Any, annotation: Any) -> bool:
+def default_matches(default: Any, annotation: Any) -> bool:
     """
-    Whether a default is of the annotated type, as far as a simple look shows. None and objects that only
-    mark a missing value are common, and fit.
+    Return whether a default has the annotated type, as far as a simple comparison shows.
+
+    None and objects that mark a missing value are common defaults and match every type.
     """
-    if type(default) not in LITERALS:
+    if type(default) not in CHECKED_DEFAULTS:
         return True
-    return any(_may_be(default, get_origin(kind) or kind) for kind in bare(annotation))
+    return any(_may_be(default, get_origin(kind) or kind) for kind in plain_types(annotation))
 
 
 def _may_be(value: Any, kind: Any) -> bool:
@@ -117,15 +124,15 @@ def _may_be(value: Any, kind: Any) -> bool:
         return True
 
 
-def kind_of(annotation: Any) -> str:
+def type_name(annotation: Any) -> str:
     return annotation.__name__ if type(annotation) is type else str(annotation)
 
 
-def takes_all(parameter: inspect.Parameter) -> bool:
-    """Whether it is annotated to receive all variables: C{dict}, C{Mapping}, or C{dict[str, Any]}."""
+def takes_all_variables(parameter: inspect.Parameter) -> bool:
+    """Return whether a parameter is annotated to receive all variables, for example as C{dict}."""
     if parameter.default is not parameter.empty:
         return False
-    kinds = bare(parameter.annotation)
+    kinds = plain_types(parameter.annotation)
     if len(kinds) != 1:
         return False
     return (get_origin(kinds[0]) or kinds[0]) in MAPPINGS and get_args(kinds[0])[1:] in (

@@ -1,0 +1,235 @@
+"""
+How the variables of a call become the arguments of a function. Pure.
+
+Strategy: the signature and the groups of the pattern are examined once, when the table is loaded. The result
+is one L{Parameter} for each parameter, and a few flags for what a call may skip.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection
+from typing import Any, NotRequired, Required, Unpack, get_args, get_origin
+
+import msgspec
+
+from twisted_appserver.core.call import Call
+from twisted_appserver.core.conversions.annotations import class_fields, plain_types, walk
+from twisted_appserver.core.conversions.parameters import Parameter, takes_all_variables
+from twisted_appserver.core.request_data import decode, read_fields, read_query
+from twisted_appserver.errors import HTTPError
+
+NOTHING: dict[str, Any] = {}
+
+
+def _is_call(parameter: inspect.Parameter) -> bool:
+    """
+    Return whether a parameter receives the Call. Metadata and C{None} next to it are allowed.
+
+    @raise TypeError: when the Call is only a part of the annotation, which a request would have to fill.
+    """
+    if parameter.kind is parameter.VAR_POSITIONAL or not any(
+        each is Call for each in walk(parameter.annotation)
+    ):
+        return False
+    if plain_types(parameter.annotation) != [Call]:
+        raise TypeError(f"Call cannot be part of another type: {parameter}; annotate a parameter as Call")
+    return True
+
+
+class Arguments:
+    """
+    The parameters of a function, and how the variables of a call fill them.
+
+    @param signature: the function's signature, with its annotations resolved.
+    @param groups: the named groups of the pattern.
+    @ivar parameters: the parameters that variables fill by name.
+    @ivar positional: the names and defaults of positional-only parameters.
+    @ivar call_name: the name of the parameter that receives the Call; empty if there is none.
+    @ivar dict_name: the name of the parameter that receives all variables; empty if there is none.
+    @ivar var_keyword: the parameter C{**variables}; C{None} if there is none.
+    @ivar body_object: the parameter that the whole body is converted to; C{None} if there is none.
+    @ivar direct: whether the groups are all arguments and need no conversion.
+    @ivar reads_request: whether the function takes only groups and the Call, and so reads the query and the
+        body itself.
+    @ivar notes: warnings for the log at start-up.
+    @raise TypeError: when the function cannot receive the groups, or no request can fill a parameter.
+    """
+
+    def __init__(self, signature: inspect.Signature, groups: Collection[str]) -> None:
+        self.signature = signature
+        self.call_name = self.dict_name = ""
+        self.notes: list[str] = []
+        self._dict_by_name = False  # whether an object with the name of the dict parameter replaces it
+        self.var_keyword: Parameter | None = None
+        self.parameters = self._find_parameters(groups)
+        self.notes += [each.note for each in self.parameters if each.note]
+        self._names = frozenset(each.name for each in self.parameters)
+        self._check_groups(groups)
+        self.body_object = self._find_body_object(groups)
+        self._prepare(groups)
+
+    def _find_parameters(self, groups: Collection[str]) -> list[Parameter]:
+        parameters = list(self.signature.parameters.values())
+        self.positional = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_ONLY]
+        fillable = []
+        for parameter in parameters:
+            if _is_call(parameter):
+                self.call_name = parameter.name
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                fillable += self._take_var_keyword(parameter)
+            elif parameter.kind is not parameter.VAR_POSITIONAL:
+                fillable.append(parameter)
+        self._choose_dict(fillable, groups)
+        return [Parameter(each) for each in fillable if each.name != self.dict_name]
+
+    def _take_var_keyword(self, parameter: inspect.Parameter) -> list[inspect.Parameter]:
+        """Note C{**variables}. Return the keys of a TypedDict there as named parameters (PEP 692)."""
+        if get_origin(parameter.annotation) is not Unpack:
+            self.var_keyword = Parameter(parameter)
+            return []
+        (cls,) = get_args(parameter.annotation)
+        return [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=get_args(hint)[0] if get_origin(hint) in (Required, NotRequired) else hint,
+                default=inspect.Parameter.empty if name in cls.__required_keys__ else msgspec.UNSET,
+            )
+            for name, hint in (class_fields(cls) or {}).items()
+        ]
+
+    def _choose_dict(self, fillable: list[inspect.Parameter], groups: Collection[str]) -> None:
+        """Find the parameter that receives all variables, if there is one."""
+        mappings = [each for each in fillable if takes_all_variables(each)]
+        if len(mappings) == 1:
+            (only,) = mappings
+            self.dict_name = only.name
+            # A JSON object with the parameter's name is more likely meant for it than all variables are,
+            # unless the parameter is the only one and a plain dict.
+            self._dict_by_name = len(fillable) > 1 or bool(getattr(only.annotation, "__args__", ()))
+        elif len(fillable) == 1 and groups and not self.var_keyword:
+            (only,) = fillable
+            if only.annotation is only.default is only.empty and only.name not in groups:
+                self.dict_name = only.name
+                self.notes.append(
+                    f"{only.name} receives all variables as a dict, because no parameter has the name of "
+                    f"the group {min(groups)!r}; annotate it as dict, or name it after the group"
+                )
+
+    def _check_groups(self, groups: Collection[str]) -> None:
+        unknown = set(groups) - self._names
+        if unknown and not (self.var_keyword or self.dict_name):
+            raise TypeError(f"{self.signature} has no parameter for the group {min(unknown)!r}")
+        for each in self.parameters:
+            if each.name in groups and not each.accepts_text:
+                raise TypeError(
+                    f"the group {each.name!r} is text, and {self.signature} takes an object there; "
+                    "change the annotation"
+                )
+
+    def _find_body_object(self, groups: Collection[str]) -> Parameter | None:
+        """Return the parameter that the whole body is converted to: the only one that takes an object."""
+        objects = [each for each in self.parameters if each.fields is not None]
+        if len(objects) != 1 or objects[0].name in groups:
+            return None
+        others = {each.name for each in self.parameters} | set(groups)
+        self._not_in_body_object = others - (objects[0].fields or set())
+        return objects[0]
+
+    def _prepare(self, groups: Collection[str]) -> None:
+        """Find out what a call may skip."""
+        self._group_count = len(groups)
+        self._raw_names = frozenset(each.name for each in self.parameters if each.takes_raw_json)
+        var_keyword_raw = self.var_keyword is not None and self.var_keyword.takes_raw_json
+        self._keeps_raw_json = bool(self._raw_names) or var_keyword_raw
+        self._has_combined = self._keeps_raw_json or bool(self.body_object or self.dict_name)
+        required = {each.name for each in self.parameters if each.required}
+        untyped = not self.positional and all(each.type in (Any, str) for each in self.parameters)
+        typed = self.var_keyword and self.var_keyword.type is not Any
+        self.direct = untyped and not self.dict_name and not typed and required <= set(groups)
+        only_call = bool(self.call_name) and not self.var_keyword and not self.dict_name
+        self.reads_request = only_call and self._names == set(groups)
+
+    def values(self, call: Call, groups: dict[str, str]) -> dict[str, Any]:
+        """
+        Return the arguments of a call by name, except the Call.
+
+        @raise HTTPError: 400, 415 or 422 when the request cannot be read or a variable cannot be converted.
+        """
+        query, fields, is_json = NOTHING, NOTHING, False
+        if not (self.reads_request and len(groups) == self._group_count):
+            if call.query:
+                query = read_query(call.query)
+            if call.body:
+                fields, is_json = read_fields(
+                    call.body, call.raw_headers, bool(self.call_name), self._keeps_raw_json
+                )
+        variables = {**query, **fields, **groups}
+        typed: Collection[str] = fields if is_json else ()  # the names whose values came as JSON
+        if groups and is_json:
+            typed = fields.keys() - groups.keys()
+        values = self._combined(variables, fields or query, is_json) if self._has_combined else {}
+        for parameter in self.parameters:
+            name = parameter.name
+            if name in variables:
+                values[name] = parameter.convert(variables.pop(name), name in typed)
+            elif parameter.required and name not in values:
+                raise HTTPError(422, f"{name} is missing")
+            elif parameter.make_default and name not in values:
+                values[name] = parameter.make_default()
+        return self._with_rest(self.var_keyword, values, variables, typed) if self.var_keyword else values
+
+    def _combined(self, variables: dict[str, Any], fields: dict[str, Any], is_json: bool) -> dict[str, Any]:
+        """
+        Return the arguments that several variables are combined to.
+
+        If the JSON values came undecoded, decode those that no converter decodes itself.
+        """
+        values: dict[str, Any] = {}
+        if self.body_object and self.body_object.name not in variables:
+            self._fill_body_object(self.body_object, fields, is_json, values)
+        if self._keeps_raw_json and is_json:
+            self._decode(variables)
+        if self.dict_name:
+            values[self.dict_name] = self._all_variables(variables)
+        return values
+
+    def _fill_body_object(
+        self, target: Parameter, fields: dict[str, Any], is_json: bool, values: dict[str, Any]
+    ) -> None:
+        """Convert all fields to one object, except those that fill other parameters."""
+        found: Any = {name: each for name, each in fields.items() if name not in self._not_in_body_object}
+        if not target.required and found.keys().isdisjoint(target.fields or ()):
+            return
+        if self._keeps_raw_json and is_json:
+            raw = msgspec.Raw(msgspec.json.encode(found))
+            found = raw if target.takes_raw_json else decode(raw)
+        values[target.name] = target.convert(found, is_json, "")
+
+    def _decode(self, variables: dict[str, Any]) -> None:
+        """Decode the JSON values that no converter decodes itself."""
+        keep_rest = self.var_keyword is not None and self.var_keyword.takes_raw_json
+        for name, value in variables.items():
+            keep = name in self._raw_names or (keep_rest and name not in self._names)
+            if type(value) is msgspec.Raw and not keep:
+                variables[name] = decode(value, name)
+
+    def _all_variables(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """Return the dict for the parameter that receives all variables."""
+        found = {name: decode(v, name) if type(v) is msgspec.Raw else v for name, v in variables.items()}
+        named = found.get(self.dict_name) if self._dict_by_name else None
+        return named if isinstance(named, dict) else found
+
+    def _with_rest(
+        self, rest: Parameter, values: dict[str, Any], variables: dict[str, Any], typed: Collection[str]
+    ) -> dict[str, Any]:
+        """Add the variables that C{**variables} receives."""
+        if self.body_object and self.body_object.name in values:
+            used = self.body_object.fields or ()
+            variables = {name: value for name, value in variables.items() if name not in used}
+        if rest.type is Any:
+            return {**variables, **values}
+        for name, value in variables.items():
+            values.setdefault(name, rest.convert(value, name in typed, name))
+        return values
