@@ -25,7 +25,8 @@ class ConversionError(ValueError):
     @ivar reason: continues a sentence that starts with the path, such as C{must be an integer}. If it starts
         with a colon, it stands on its own.
     @ivar value: the offending value; L{HIDDEN} if the message does not show it.
-    @ivar path: the path to the offending value, such as C{.address.town} or C{[0]}; empty for the value itself.
+    @ivar path: the path to the offending value, such as C{.address.town} or C{[0]}; empty for the value
+        itself.
     @ivar others: more errors in the same value.
     """
 

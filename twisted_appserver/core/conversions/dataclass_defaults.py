@@ -3,8 +3,8 @@ Fills in the fields of dataclasses that a request leaves out. Pure.
 
 Strategy: if a field is missing in the request, msgspec relies on the default stored in the class. The
 instance then lacks the field, and so do its JSON, its C{vars()}, its copies and its pickles. The other
-fields are stored in the order of the request. A converter therefore keeps a template for each class that stores its
-fields in a C{__dict__}.
+fields are stored in the order of the request. A converter therefore keeps a template for each class that
+stores its fields in a C{__dict__}.
 """
 
 from __future__ import annotations
