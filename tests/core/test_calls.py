@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support import cases
 from twisted_appserver import Call, HTTPError, Reply
 from twisted_appserver.core.handler import Handler
-from twisted_appserver.core.perform import perform, problem
+from twisted_appserver.core.perform import perform, problem_reply
 
 JSON = {"content-type": "application/json"}
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -693,7 +693,7 @@ class FaultTests(CallTestCase):
 class ProblemTests(SynchronousTestCase):
     def test_fields(self) -> None:
         """A problem document has the five members of RFC 9457, section 3.1, and its media type."""
-        reply = problem(HTTPError(404, "no such thing", [("x-a", "b")]), "id-7")
+        reply = problem_reply(HTTPError(404, "no such thing", [("x-a", "b")]), "id-7")
         self.assertEqual(reply.status, 404)
         self.assertEqual(
             json.loads(reply.body),
@@ -704,7 +704,7 @@ class ProblemTests(SynchronousTestCase):
 
     def test_unknown_status(self) -> None:
         """A status that no registry knows has a title too."""
-        self.assertTrue(json.loads(problem(HTTPError(499)).body)["title"])
+        self.assertTrue(json.loads(problem_reply(HTTPError(499)).body)["title"])
 
 
 class HeadersTests(SynchronousTestCase):

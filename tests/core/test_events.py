@@ -20,23 +20,23 @@ from tests.support import eventing
 from tests.support.wire import Answer, Connection, connect, request
 from twisted_appserver import AppResource, Event, InlineExecutor, make_service
 from twisted_appserver.core.call import Call
-from twisted_appserver.core.events import END, event, line, wanted
+from twisted_appserver.core.events import END_ID, accepts_events, encode_event, encode_line
 from twisted_appserver.dispatch import keep_alive as keepalive
 from twisted_appserver.executors.stream import Stream
 
 ACCEPT = ("Accept", "text/event-stream")
-LAST = ("Last-Event-ID", END)
+LAST = ("Last-Event-ID", END_ID)
 
 
 class EventTests(SynchronousTestCase):
     def test_events(self) -> None:
         """Fields in their lines, data in one line, and an empty line at the end."""
-        self.assertEqual(b"".join(map(event, eventing.EVENTS)), eventing.SENT)
-        self.assertEqual(event(Event({}, id=0, event="ä")), "event: ä\nid: 0\ndata: {}\n\n".encode())
+        self.assertEqual(b"".join(map(encode_event, eventing.EVENTS)), eventing.SENT)
+        self.assertEqual(encode_event(Event({}, id=0, event="ä")), "event: ä\nid: 0\ndata: {}\n\n".encode())
 
     def test_lines(self) -> None:
         """JSON lines have the data alone."""
-        self.assertEqual(b"".join(map(line, eventing.EVENTS)), eventing.LINES)
+        self.assertEqual(b"".join(map(encode_line, eventing.EVENTS)), eventing.LINES)
 
     def test_wanted(self) -> None:
         """A client gets events if its Accept names them, in any case, and not with the weight 0."""
@@ -49,10 +49,10 @@ class EventTests(SynchronousTestCase):
             ("", False), ("text/html;a=text/event-stream", False),
         ):  # fmt: skip
             call = Call("GET", "/", raw_headers=((b"accept", accept.encode()),))
-            self.assertEqual(wanted(call), expected, accept)
+            self.assertEqual(accepts_events(call), expected, accept)
         lines = ((b"accept", b"text/html"), (b"accept", b"text/event-stream"))
-        self.assertTrue(wanted(Call("GET", "/", raw_headers=lines)))
-        self.assertFalse(wanted(Call("GET", "/")))
+        self.assertTrue(accepts_events(Call("GET", "/", raw_headers=lines)))
+        self.assertFalse(accepts_events(Call("GET", "/")))
 
     def test_wrong(self) -> None:
         """What would break the stream cannot be made."""
@@ -67,9 +67,9 @@ class EventTests(SynchronousTestCase):
             {"comment": b"x"},
         ):
             self.assertRaises(TypeError, Event, {}, **fields)
-        self.assertRaises(ValueError, event, Event(float("nan")))
-        self.assertRaises(TypeError, event, Event(object()))
-        self.assertRaises(ValueError, event, msgspec.structs.replace(Event({}), data={1: 1, "1": 1}))
+        self.assertRaises(ValueError, encode_event, Event(float("nan")))
+        self.assertRaises(TypeError, encode_event, Event(object()))
+        self.assertRaises(ValueError, encode_event, msgspec.structs.replace(Event({}), data={1: 1, "1": 1}))
 
 
 class KeepAliveTests(SynchronousTestCase):

@@ -80,7 +80,7 @@ class ExecutorTests(ExecutorTestCase):
         for name, shown in (
             ("none", "None (NoneType)"), ("text", "'text' (str)"), ("integer", "3 (int)"),
             ("tuple", "404) (tuple)"),
-            ("equal_keys", "two keys of an object are '1'"), ("object", "Opaque"),
+            ("equal_keys", "two keys of an object are both '1'"), ("object", "Opaque"),
             ("reply_inside", "a Reply is inside a result"), ("event", "yield it by itself"),
             ("event_inside", "an Event is inside a result"),
         ):  # fmt: skip

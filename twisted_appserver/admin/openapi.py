@@ -15,7 +15,7 @@ from twisted_appserver.core.call import Reply
 from twisted_appserver.core.conversions.converters import IConverter, converter_for
 from twisted_appserver.core.conversions.parameters import Parameter
 from twisted_appserver.core.handler import Handler
-from twisted_appserver.core.perform import LINES
+from twisted_appserver.core.perform import JSON_LINES
 from twisted_appserver.core.regex_graph import REPEATS, codes, parser
 
 TEMPLATE = "#/components/schemas/{name}"
@@ -280,7 +280,7 @@ def _result(handler: Handler, components: dict[str, Any]) -> dict[str, Any]:
     inner = inspect.unwrap(handler.function)
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         item = {} if kind in (inspect.Signature.empty, Any) else _item(kind, components)
-        return {LINES: {"schema": item}, "text/event-stream": {}}
+        return {JSON_LINES: {"schema": item}, "text/event-stream": {}}
     schema: dict[str, Any] = {"type": ["object", "array"]}
     # JSON Schema does not know every type, such as a Deferred.
     with suppress(TypeError, ValueError, NameError):

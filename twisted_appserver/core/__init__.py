@@ -13,8 +13,8 @@ A module may import only modules above it in this list:
   - handler: a function of the table, and how a call runs it
   - headers: response headers that functions return, checked and converted
   - statuses: titles of HTTP status codes
-  - remedies: advice for failures that depend on where a function runs
-  - forked: ends a forked child of a function where the function ends
+  - error_advice: advice for errors that depend on where a function runs
+  - forked_child: ends a process that a function forks where the function ends
   - json_encoding: JSON from what functions return
   - events: server-sent events
   - streaming: the parts that a generator yields

@@ -8,23 +8,23 @@ from typing import Any
 import msgspec
 
 
-class Alone(str):
+class NotJSON(str):
     """
     Text that marks an object which must not be part of a JSON document. msgspec passes subclasses of C{str}
-    to the C{enc_hook}, and there L{core.json_encoding.plain} rejects this one. So the check costs other
-    values nothing.
+    to the C{enc_hook}, and there L{core.json_encoding.to_encodable} rejects this one. So the check costs
+    nothing for other values.
 
-    @cvar why: the error message.
+    @cvar reason: the error message.
     """
 
-    why = ""
+    reason = ""
 
 
-class OfReply(Alone):
-    why = "a Reply is inside a result or was yielded; return it by itself, or yield its body"
+class _ReplyMarker(NotJSON):
+    reason = "a Reply is inside a result or was yielded; return it by itself, or yield its body"
 
 
-NO_TRACEBACK = OfReply()
+NO_TRACEBACK = _ReplyMarker()
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True):

@@ -1,4 +1,4 @@
-"""Headers of a response: what a function may give, checked and converted to pairs of C{str}. Pure."""
+"""Checks the response headers that a function returns, and converts them to pairs of C{str}. Pure."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?")
-OURS = frozenset(("connection", "content-length", "date", "transfer-encoding", "x-request-id"))
-ALLOWED = "give str, bytes or int, or a list of these for several headers of this name"
+SERVER_HEADERS = frozenset(("connection", "content-length", "date", "transfer-encoding", "x-request-id"))
+ALLOWED = "use str, bytes or int, or a list of these to send several headers with this name"
 
-KEPT = 1024  # characters of values up to which headers are remembered
+MAX_CACHED = 1024  # characters of all values; larger headers are not cached
 
 Headers = tuple[tuple[str, str], ...]
 
 
-def sendable(given: Any) -> Headers:
+def convert_headers(given: Any) -> Headers:
     """
-    The headers that a function gave, as pairs of lower-case names and values.
+    Convert headers to pairs of lower-case names and values, and check them.
 
     @param given: a mapping or pairs of names and values. A name is C{str} or C{bytes}. A value is C{str},
         C{bytes} or C{int}, or a list or tuple of these, which becomes one header for each item.
     @raise TypeError: when a name or value has another type.
-    @raise ValueError: when a header would break the response, or is one that the server sets.
+    @raise ValueError: when a header is malformed, or is one that the server sets itself.
     """
     if given is None or (type(given) is tuple and not given):
         return ()
@@ -40,11 +40,11 @@ def sendable(given: Any) -> Headers:
             pairs.append((name.lower(), value))
         else:
             pairs.extend(_converted(name, value))
-    return checked(tuple(pairs))
+    return check_headers(tuple(pairs))
 
 
 def _converted(name: Any, value: Any) -> Iterator[tuple[str, str]]:
-    """The pairs that a name and a value make that are not both C{str}."""
+    """Yield the pairs for a name and a value that are not both C{str}."""
     key = _text(name)
     if key is None:
         raise TypeError(f"the header name {name!r} is {type(name).__name__}, not str or bytes")
@@ -56,42 +56,44 @@ def _converted(name: Any, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: Any) -> str | None:
-    """Text or bytes as C{str}; C{None} for anything else."""
+    """Return text or bytes as C{str}; C{None} for anything else."""
     if isinstance(value, str):
-        return str.__str__(value)  # of a subclass such as an Enum str() may be anything
+        return str.__str__(value)  # a subclass such as an Enum may override str()
     return value.decode("latin-1") if isinstance(value, bytes) else None
 
 
-def checked(headers: Headers) -> Headers:
+def check_headers(headers: Headers) -> Headers:
     """
-    These headers, if they can be sent. The result is remembered, unless they are large.
+    Return these headers if they can be sent. The result is cached, unless the headers are large.
 
-    @raise ValueError: as L{sendable}.
+    @raise ValueError: see L{convert_headers}.
     """
-    if sum([len(value) for _, value in headers]) > KEPT:
-        return _checked.__wrapped__(headers)
-    return _checked(headers)
+    if sum([len(value) for _, value in headers]) > MAX_CACHED:
+        return _check_each.__wrapped__(headers)
+    return _check_each(headers)
 
 
 @lru_cache(1024)
-def _checked(headers: Headers) -> Headers:
+def _check_each(headers: Headers) -> Headers:
     for name, value in headers:
-        if name in OURS:
-            raise ValueError(f"the header {name!r}: {value!r} cannot be sent: the server sets {name} itself")
+        if name in SERVER_HEADERS:
+            raise ValueError(
+                f"the header {name!r}: {value!r} cannot be sent: the server sets {name} itself; remove it"
+            )
         if not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
-            raise ValueError(f"the header {name!r}: {value!r} cannot be sent: {_wrong(name, value)}")
+            raise ValueError(f"the header {name!r}: {value!r} cannot be sent: {_why_invalid(name, value)}")
     return headers
 
 
-def _wrong(name: str, value: str) -> str:
-    """Why a header is refused."""
+def _why_invalid(name: str, value: str) -> str:
+    """Return why a header is rejected."""
     for text in (name, value):
         if {"\r", "\n"} & set(text):
             return "line breaks are not allowed"
     if not TOKEN.fullmatch(name):
-        return "a name consists of letters, digits and any of !#$%&'*+-.^_`|~ (RFC 9110, section 5.6.2)"
+        return "a name may contain only letters, digits and !#$%&'*+-.^_`|~ (RFC 9110, section 5.6.2)"
     if value.strip(" \t") != value:
         return "a value must not begin or end with a space or tab"
     if other := re.search(r"[^\x00-\xff]", value):
-        return f"values must be Latin-1, which {other[0]!r} is not; percent-encode it, for example"
+        return f"values must be Latin-1 and {other[0]!r} is not; percent-encode it"
     return "control characters are not allowed"

@@ -1,8 +1,9 @@
-"""From a call to its reply.
+"""
+Runs the function of a call and returns its reply.
 
-Strategy: L{perform} is the one place where a function meets a request. It fills the parameters, runs
-the function, encodes the result and turns every exception into a problem document, so that threads,
-processes and clusters share each line of it, and the reactor only copies bytes.
+Strategy: L{perform} is the only place where a function meets a request. It fills the parameters, runs the
+function, encodes the result and turns every exception into a problem document. So threads, processes and
+clusters share all of this code, and the reactor only copies bytes.
 """
 
 from __future__ import annotations
@@ -15,142 +16,160 @@ from typing import Any
 
 import msgspec
 
-from twisted_appserver.core import events, forked
+from twisted_appserver.core import events, forked_child
 from twisted_appserver.core.call import CURRENT, Call, Reply
-from twisted_appserver.core.headers import Headers, sendable
-from twisted_appserver.core.json_encoding import encode as as_json
-from twisted_appserver.core.remedies import shown
+from twisted_appserver.core.error_advice import format_traceback
+from twisted_appserver.core.headers import Headers, convert_headers
+from twisted_appserver.core.json_encoding import encode as encode_json
 from twisted_appserver.core.statuses import title
-from twisted_appserver.core.streaming import Parts, raw
+from twisted_appserver.core.streaming import Parts, encode_raw
 from twisted_appserver.errors import HTTPError
 
-LINES = "application/x-ndjson"
+JSON_LINES = "application/x-ndjson"
 
 
-def problem(error: HTTPError, request_id: str = "") -> Reply:
-    """An error as a problem document (RFC 9457, section 3.1)."""
+def problem_reply(error: HTTPError, request_id: str = "") -> Reply:
+    """Return the problem document for an error (RFC 9457, section 3.1)."""
     status = error.status
     document = {"type": "about:blank", "title": title(status), "status": status, "detail": error.detail}
     body = msgspec.json.encode({**document, "instance": request_id})
     return Reply(body, status, (("content-type", "application/problem+json"), *error.headers), "")
 
 
-def _encode(result: Any, name: str) -> bytes:
-    """The JSON object or list that a result makes."""
-    unfit = isinstance(result, set | frozenset | Reply)
+def _encode_body(result: Any, name: str) -> bytes:
+    """
+    Encode a result as a JSON object or array.
+
+    @param name: the name of the function, for the message.
+    """
+    wrong_type = isinstance(result, set | frozenset | Reply)
     if isinstance(result, tuple) and not hasattr(result, "_fields"):
-        unfit = True
-    body = b"" if unfit else as_json(result)
+        wrong_type = True
+    body = b"" if wrong_type else encode_json(result)
     if body[:1] not in (b"{", b"["):
-        hint = "return a dict, a list, an object such as a dataclass, or a Reply(body, status, headers)"
-        raise TypeError(f"{name} returned {short(result)} ({type(result).__name__}); {hint}")
+        advice = "return a dict, a list, an object such as a dataclass, or a Reply(body, status, headers)"
+        raise TypeError(f"{name} returned {short(result)} ({type(result).__name__}); {advice}")
     return body
 
 
-def in_parts(call: Call) -> tuple[Callable[[Any], bytes], Reply]:
+def stream_format(call: Call) -> tuple[Callable[[Any], bytes], Reply]:
     """
-    How to send what a generator yields: as JSON lines, or as events to a client that accepts them.
+    Choose how to send what a generator yields: as server-sent events if the client accepts them, otherwise as
+    JSON lines.
 
-    @return: what encodes an item, and the reply without its body; L{events.FINISHED} to a client that has
-        read all events.
+    @return: the encoder for an item, and the reply without its body. The reply is L{events.NO_MORE_EVENTS} if
+        the client has already read all events.
     """
-    if not events.wanted(call):
-        return events.line, Reply(b"", 200, (("content-type", LINES), *events.NOT_STORED))
-    return events.event, events.FINISHED if events.finished(call) else Reply(b"", 200, events.EVENTS)
+    if not events.accepts_events(call):
+        return events.encode_line, Reply(b"", 200, (("content-type", JSON_LINES), *events.NO_CACHING))
+    reply = events.NO_MORE_EVENTS if events.has_read_all(call) else Reply(b"", 200, events.EVENT_HEADERS)
+    return events.encode_event, reply
 
 
-def _in_parts(items: Iterator[Any], call: Call) -> Reply:
-    """The reply that a generator makes."""
-    encoder, reply = in_parts(call)
-    if encoder is events.line:
+def _stream_reply(items: Iterator[Any], call: Call) -> Reply:
+    """Return the reply for a generator."""
+    encoder, reply = stream_format(call)
+    if encoder is events.encode_line:
         return msgspec.structs.replace(reply, body=Parts(items, encoder))
-    items = events.Ending(items)
-    if reply is events.FINISHED:
+    items = events.EventItems(items)
+    if reply is events.NO_MORE_EVENTS:
         items.close()
         return reply
     parts = Parts(items, encoder)
-    return events.FINISHED if items.empty else msgspec.structs.replace(reply, body=parts)
+    return events.NO_MORE_EVENTS if items.empty else msgspec.structs.replace(reply, body=parts)
 
 
-def _headers(given: Any, source: str) -> Headers:
-    """The headers that a function gave. C{source} names the function in the error."""
+def _convert_headers(given: Any, source: str) -> Headers:
+    """
+    Convert the headers that a function returned or raised.
+
+    @param source: what the function did, for the message.
+    """
     try:
-        return sendable(given)
+        return convert_headers(given)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{source}: {error}") from None
 
 
-def _finish(reply: Reply, name: str) -> Reply:
-    """Check and encode the Reply that a function made itself."""
+def _encode_reply(reply: Reply, name: str) -> Reply:
+    """Check and encode a Reply that a function returned."""
     status = reply.status
-    if not isinstance(status, int) or not 200 <= status <= 599:  # which no bool is
-        raise ValueError(f"{name} returned the status {status!r}, not 200 to 599")
-    headers = _headers(reply.headers, f"{name} returned a Reply")
-    body, kind = b"" if reply.body is None else reply.body, ""
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"{name} returned a Reply with the status {status!r}; use 200 to 599")
+    headers = _convert_headers(reply.headers, f"{name} returned a Reply")
+    body, content_type = b"" if reply.body is None else reply.body, ""
     if isinstance(body, bytearray | memoryview):
         body = bytes(body)
     if isinstance(body, bytes):
-        kind = "application/octet-stream" if body else ""
+        content_type = "application/octet-stream" if body else ""
     elif isinstance(body, str):
-        body, kind = body.encode(), "text/plain; charset=utf-8"
+        body, content_type = body.encode(), "text/plain; charset=utf-8"
     elif isinstance(body, Iterator):
-        body, kind = Parts(body, raw), "application/octet-stream"
+        body, content_type = Parts(body, encode_raw), "application/octet-stream"
     else:
-        body = _encode(body, name)
-    if kind and "content-type" not in [key for key, _ in headers]:
-        headers = (("content-type", kind), *headers)
+        body = _encode_body(body, name)
+    if content_type and "content-type" not in [key for key, _ in headers]:
+        headers = (("content-type", content_type), *headers)
     if body and status in (204, 205, 304):
         raise ValueError(
-            f"{name} returned a body with the status {status}, which has none; write Reply(None, {status})"
+            f"{name} returned a Reply with a body, but the status {status} allows none; "
+            f"write Reply(None, {status})"
         )
     return Reply(body, int(status), headers, "")
 
 
-def encode(result: Any, call: Call) -> Reply:
+def encode_result(result: Any, call: Call) -> Reply:
     """
-    The reply that a function's result makes.
+    Return the reply for the result of a function.
 
-    @raise Exception: when it is nothing that can be sent; a fault of the function.
+    @raise Exception: when the result cannot be sent, which is an error of the function.
     """
-    if call is forked.child_of:
-        forked.leave()
+    if call is forked_child.forked_by:
+        forked_child.exit_child()
     if type(result) is dict:
-        return Reply(as_json(result), 200, (), "")  # plain text, unlike the default, is quick in a frame
+        return Reply(
+            encode_json(result), 200, (), ""
+        )  # "", unlike the default, is quick to encode in a frame
     if isinstance(result, Reply):
-        return _finish(result, call.handler.name)
+        return _encode_reply(result, call.handler.name)
     if isinstance(result, Iterator):
-        return _in_parts(result, call)
+        return _stream_reply(result, call)
     if type(result) is CoroutineType:
         result.close()
-        raise TypeError(f"{call.handler.name} returned a coroutine; its Route must say executor='inline'")
-    return Reply(_encode(result, call.handler.name), 200, (), "")
+        raise TypeError(f"{call.handler.name} returned a coroutine; give its Route executor='inline'")
+    return Reply(_encode_body(result, call.handler.name), 200, (), "")
 
 
-def fault(error: BaseException, call: Call) -> Reply:
-    """The reply to a call whose function raised C{error}: what it said on purpose, or a 500."""
-    if call is forked.child_of:
-        forked.leave(error)
+def error_reply(error: BaseException, call: Call) -> Reply:
+    """
+    Return the reply for an exception that a function raised.
+
+    This is the only place where exceptions become problem documents: an L{HTTPError} with its own status, any
+    other exception with 500.
+    """
+    if call is forked_child.forked_by:
+        forked_child.exit_child(error)
     if isinstance(error, HTTPError):
         try:
             source = f"{call.handler.name} raised an HTTPError"
             if not isinstance(error.status, int) or not 400 <= error.status <= 599:
-                raise ValueError(f"{source} with the status {error.status!r}, not 400 to 599")
-            headers = _headers(error.headers, source)
-            return problem(HTTPError(int(error.status), str(error.detail), headers), call.request_id)
-        except BaseException as wrong:  # a class of the user's own may raise anything when it is read
+                raise ValueError(f"{source} with the status {error.status!r}; use 400 to 599")
+            headers = _convert_headers(error.headers, source)
+            return problem_reply(HTTPError(int(error.status), str(error.detail), headers), call.request_id)
+        except BaseException as wrong:  # reading an attribute of a user's class may raise anything
             error = wrong
-    reply = problem(
-        HTTPError(500, "the function failed; the log says why under this instance"), call.request_id
+    reply = problem_reply(
+        HTTPError(500, "the function failed; search the log for this instance"), call.request_id
     )
-    return msgspec.structs.replace(reply, traceback=shown(error))
+    return msgspec.structs.replace(reply, traceback=format_traceback(error))
 
 
 def perform(call: Call) -> Reply:
     """
-    Run the function of a call, here and now. It never raises: a fault becomes a reply too.
+    Run the function of a call in this thread, and return its reply. Nothing is raised: errors become replies.
 
-    Each call has an empty context of its own, so that no ContextVar, nor the decimal context, carries over to
-    the next call. A generator goes on in the context of its call, wherever it is resumed.
+    Each call has an empty context of its own, so that neither context variables nor the decimal context carry
+    over to the next call. A generator continues in the context of its call, wherever it is resumed.
     """
     context = Context()
     reply = context.run(_perform, call)
@@ -162,6 +181,6 @@ def perform(call: Call) -> Reply:
 def _perform(call: Call) -> Reply:
     CURRENT.set(call)
     try:
-        return encode(call.handler.run(call), call)
-    except BaseException as error:  # sys.exit() in a function must not end a thread or a worker
-        return fault(error, call)
+        return encode_result(call.handler.run(call), call)
+    except BaseException as error:  # sys.exit() in a function must not end a thread or a worker process
+        return error_reply(error, call)

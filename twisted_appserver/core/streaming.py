@@ -1,4 +1,4 @@
-"""Answers that come in parts: what a generator yields, where it runs. Pure."""
+"""The parts of a response body that a generator yields, made where the generator runs. Pure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
-from twisted_appserver.core import forked
+from twisted_appserver.core import forked_child
 from twisted_appserver.core.call import CURRENT
-from twisted_appserver.core.remedies import shown
+from twisted_appserver.core.error_advice import format_traceback
 
-EMPTY = 1000  # empty parts before the first that is not, as many as are waited for
+MAX_EMPTY = 1000  # empty parts to skip while looking for the first part with content
 
 
-def raw(item: Any) -> bytes:
-    """An item as it is, for a function that names the type of its answer itself."""
+def encode_raw(item: Any) -> bytes:
+    """Encode an item of a Reply whose function sets the content type itself."""
     if isinstance(item, str):
         return item.encode()
     if isinstance(item, bytes):
@@ -25,12 +25,14 @@ def raw(item: Any) -> bytes:
 
 class Parts:
     """
-    An iterator of the parts of a body. The first is made at once, so that what fails before it is answered
-    like the failure of any other function.
+    Iterate over the parts of a body.
 
-    @param items: what the function yields.
-    @param encode: an item to bytes. Empty ones must not be sent: an empty chunk is the end of a body.
-    @ivar context: of the call. All steps of the generator run in it.
+    The first part is made immediately, so that an error before it gets the same response as an error in any
+    other function.
+
+    @param items: the generator.
+    @param encode: encodes an item. Empty parts must not be sent: an empty chunk ends a body.
+    @ivar context: the context of the call, in which every step of the generator runs.
     """
 
     context: Context
@@ -38,73 +40,74 @@ class Parts:
 
     def __init__(self, items: Iterator[Any], encode: Callable[[Any], bytes]) -> None:
         self._items, self._encode = items, encode
-        self._ahead: list[bytes] = []
+        self._first: list[bytes] = []
         with suppress(StopIteration):
-            for _ in range(EMPTY):
+            for _ in range(MAX_EMPTY):
                 if data := next(self):
-                    self._ahead.append(data)
+                    self._first.append(data)
                     break
-        _leave_child()
+        _exit_forked_child()
 
     def __iter__(self) -> Parts:
         return self
 
     def __next__(self) -> bytes:
-        return self._ahead.pop() if self._ahead else self._encode(next(self._items))
+        return self._first.pop() if self._first else self._encode(next(self._items))
 
-    def make(self, may: Callable[[], bool], send: Callable[[bytes], object]) -> str | None:
+    def produce(self, may_continue: Callable[[], bool], send: Callable[[bytes], object]) -> str | None:
         """
-        Send parts while C{may()}. At the end, also where the generator fails, it is closed.
+        Send parts while C{may_continue()} is true. Close the generator when it ends or fails.
 
-        @return: C{None} if there may be more; else the traceback, which is empty if nothing failed.
+        @return: C{None} if there may be more parts; otherwise the traceback, empty if nothing failed.
         """
-        return self.context.run(self._make, may, send)
+        return self.context.run(self._produce, may_continue, send)
 
-    def _make(self, may: Callable[[], bool], send: Callable[[bytes], object]) -> str | None:
+    def _produce(self, may_continue: Callable[[], bool], send: Callable[[bytes], object]) -> str | None:
         try:
-            while may():
+            while may_continue():
                 data = next(self)
-                _leave_child()
+                _exit_forked_child()
                 if data:
                     send(data)
         except StopIteration:
-            _leave_child()
-            return self._closed("")
+            _exit_forked_child()
+            return self._close("")
         except BaseException as error:
-            _leave_child(error)
+            _exit_forked_child(error)
             self._error = error
-            return self._closed(shown(error))
+            return self._close(format_traceback(error))
         return None
 
     def close(self) -> str:
         """
         Close the generator before its end, in the context of its call.
 
-        @return: the traceback, if that failed.
+        @return: the traceback if closing failed; otherwise empty.
         """
-        return self.context.run(self._closed, "")
+        return self.context.run(self._close, "")
 
     def take_error(self) -> BaseException | None:
         """
-        The exception that the generator raised after its first part. It is not kept: its traceback refers to
-        these parts.
+        Return the exception that the generator raised after its first part, and forget it.
+
+        It is not kept, because its traceback refers to this object.
         """
         error, self._error = self._error, None
         return error
 
-    def _closed(self, failure: str) -> str:
+    def _close(self, failure: str) -> str:
         try:
-            self.stop()
+            self.close_generator()
         except BaseException as error:
-            return failure or shown(error)
+            return failure or format_traceback(error)
         return failure
 
-    def stop(self) -> None:
-        """Close the generator, in the current context."""
+    def close_generator(self) -> None:
+        """Close the generator in the current context."""
         getattr(self._items, "close", bool)()
 
 
-def _leave_child(error: BaseException | None = None) -> None:
+def _exit_forked_child(error: BaseException | None = None) -> None:
     """End this process if a step of the generator has forked it."""
-    if forked.child_of is not None and CURRENT.get() is forked.child_of:
-        forked.leave(error)
+    if forked_child.forked_by is not None and CURRENT.get() is forked_child.forked_by:
+        forked_child.exit_child(error)

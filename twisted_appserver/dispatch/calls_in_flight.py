@@ -9,8 +9,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.events import EVENTS
-from twisted_appserver.core.perform import problem
+from twisted_appserver.core.events import EVENT_HEADERS
+from twisted_appserver.core.perform import problem_reply
 from twisted_appserver.dispatch.keep_alive import keep_alive
 from twisted_appserver.dispatch.time_limits import TimeLimits
 from twisted_appserver.errors import HTTPError
@@ -73,11 +73,11 @@ class CallsInFlight:
     def _expired(self, pending: PendingCall) -> None:
         if pending.stream is not None:
             error = HTTPError(504, "no part was produced or read within the time limit")
-            pending.stream.cut(error.detail, problem(error, pending.call.request_id))
+            pending.stream.cut(error.detail, problem_reply(error, pending.call.request_id))
             pending.executor.cancel(pending, True)
         else:
             error = HTTPError(504, "the call took longer than its time limit")
-            self._abandon(pending, problem(error, pending.call.request_id), True)
+            self._abandon(pending, problem_reply(error, pending.call.request_id), True)
 
     def _abandon(self, pending: PendingCall, reply: Reply, kill: bool) -> None:
         pending.called = True
@@ -102,7 +102,7 @@ class CallsInFlight:
         if limit is not None:
             limit.add(pending)
             stream.moved = partial(limit.prolong, pending)
-        if reply.headers[: len(EVENTS)] == EVENTS:
+        if reply.headers[: len(EVENT_HEADERS)] == EVENT_HEADERS:
             keep_alive(self._reactor, stream)
 
     def _streamed(self, pending: PendingCall, reply: Reply) -> None:

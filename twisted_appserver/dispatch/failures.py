@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.perform import problem
+from twisted_appserver.core.perform import problem_reply
 from twisted_appserver.core.route_table import near
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import HTTPError
@@ -37,7 +37,7 @@ class Failures:
             error = HTTPError(404, f"{error.detail}; {near(router, call.path)}")
         if call.method == "OPTIONS" and (error.status == 405 or (error.status == 404 and call.path == "*")):
             return Reply(b"", 204, error.headers)  # RFC 9110, section 9.3.7
-        return problem(error, call.request_id)
+        return problem_reply(error, call.request_id)
 
     def report(self, reply: Reply, call: Call) -> Reply:
         """Log the traceback of a function that failed. Returns the reply that the client receives."""
@@ -51,5 +51,5 @@ class Failures:
             call=call,
         )
         if self.display_tracebacks:
-            return problem(HTTPError(reply.status, reply.traceback), call.request_id)
+            return problem_reply(HTTPError(reply.status, reply.traceback), call.request_id)
         return reply

@@ -32,7 +32,7 @@ from zope.interface import implementer
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.handler import Handler
-from twisted_appserver.core.perform import fault, perform, problem
+from twisted_appserver.core.perform import error_reply, perform, problem_reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import ConfigurationError, HTTPError
@@ -101,7 +101,7 @@ def work(where: tuple[str, str, str], data: bytes, key: str) -> bytes:
         began = monotonic()
         handler = table.get(call.handler)
         if handler is None:
-            reply = problem(HTTPError(503, OTHER), call.request_id)
+            reply = problem_reply(HTTPError(503, OTHER), call.request_id)
         else:
             call = replace(call, handler=handler)
             reply = _whole(perform(call), call)
@@ -114,16 +114,16 @@ def _whole(reply: Reply, call: Call) -> Reply:
     if type(reply.body) is not Parts:
         return reply
     whole = bytearray()
-    failure = reply.body.make(lambda: len(whole) <= WHOLE, whole.extend)
+    failure = reply.body.produce(lambda: len(whole) <= WHOLE, whole.extend)
     if failure is None:
         failure = reply.body.close() or f"on a cluster an answer in parts may have {WHOLE} bytes"
     if (error := reply.body.take_error()) is not None:
-        reply = fault(error, call)
+        reply = error_reply(error, call)
         error = None  # its traceback refers to this frame
         return reply
     if failure:
         why = HTTPError(500, "the function failed; the log says why under this instance")
-        return replace(problem(why, call.request_id), traceback=failure)
+        return replace(problem_reply(why, call.request_id), traceback=failure)
     return replace(reply, body=bytes(whole))
 
 

@@ -19,9 +19,9 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_appserver.core import events, forked
+from twisted_appserver.core import events, forked_child
 from twisted_appserver.core.call import CURRENT, Call, Reply
-from twisted_appserver.core.perform import encode, fault, in_parts, problem
+from twisted_appserver.core.perform import encode_result, error_reply, problem_reply, stream_format
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, PendingCall
@@ -103,15 +103,15 @@ class InlineExecutor:
         @return: the reply, where it is there at once, as most are; nobody needs a C{PendingCall} for these.
         """
         if self._stopped:
-            return problem(HTTPError(503, "the server is stopping"), call.request_id)
+            return problem_reply(HTTPError(503, "the server is stopping"), call.request_id)
         context = Context()
         try:
             result = context.run(_begin, call)
             if type(result) is not dict:
                 return self._other(result, call, context)
-            reply = encode(result, call)
+            reply = encode_result(result, call)
         except BaseException as error:
-            return self._ended(context.run(fault, error, call), context)
+            return self._ended(context.run(error_reply, error, call), context)
         self.completed += 1
         return reply
 
@@ -120,18 +120,18 @@ class InlineExecutor:
         if type(result) is _Waiting:
             return self._step(call, result.coroutine, context, _same, result.awaited)
         if type(result) is _Returned:
-            return self._ended(context.run(encode, result.value, call), context)
+            return self._ended(context.run(encode_result, result.value, call), context)
         if isawaitable(result):
             waiting = _wait_for(result)
             return self._step(call, waiting, context, waiting.send)
         if isinstance(result, AsyncIterator):
-            encoder, reply = in_parts(call)
-            if reply is events.FINISHED:
+            encoder, reply = stream_format(call)
+            if reply is events.NO_MORE_EVENTS:
                 return self._ended(reply, context)
-            if encoder is events.event:
-                result = events.ending(result)
+            if encoder is events.encode_event:
+                result = events.async_event_items(result)
             return partial(self._send, encoded(result, encoder), reply, context)
-        return self._ended(context.run(encode, result, call), context)
+        return self._ended(context.run(encode_result, result, call), context)
 
     def _step(
         self, call: Call, coroutine: _Coroutine, context: Context, go_on: Callable[..., Any], came: Any = None
@@ -141,16 +141,16 @@ class InlineExecutor:
             awaited = context.run(go_on, came)
             while not isinstance(awaited, Deferred):  # whatever else is yielded comes back, as in Twisted
                 awaited = context.run(coroutine.send, awaited)
-            if call is forked.child_of:
-                forked.leave()
+            if call is forked_child.forked_by:
+                forked_child.exit_child()
             return partial(self._await, awaited, coroutine, context)
         except StopIteration as end:
             try:
-                reply = context.run(encode, end.value, call)
+                reply = context.run(encode_result, end.value, call)
             except BaseException as error:
-                reply = context.run(fault, error, call)
+                reply = context.run(error_reply, error, call)
         except BaseException as error:
-            reply = context.run(fault, error, call)
+            reply = context.run(error_reply, error, call)
         return self._ended(reply, context)
 
     def _ended(self, reply: Reply, context: Context) -> Outcome:

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.perform import problem
+from twisted_appserver.core.perform import problem_reply
 from twisted_appserver.errors import HTTPError
 
 Answer = Callable[[Call, Reply], None]
@@ -64,9 +64,9 @@ class PendingCall(msgspec.Struct, eq=False):
     def errback(self, error: HTTPError) -> None:
         """Deliver an error of the executor. A stream that has begun is broken off."""
         if self.stream is not None:
-            self.stream.cut(error.detail, problem(error, self.call.request_id))
+            self.stream.cut(error.detail, problem_reply(error, self.call.request_id))
         else:
-            self.callback(problem(error, self.call.request_id))
+            self.callback(problem_reply(error, self.call.request_id))
 
 
 class IExecutor(Interface):

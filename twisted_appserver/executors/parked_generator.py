@@ -13,7 +13,7 @@ from threading import Lock
 from time import perf_counter
 
 from twisted_appserver.core.call import CURRENT, Reply
-from twisted_appserver.core.perform import fault
+from twisted_appserver.core.perform import error_reply
 from twisted_appserver.core.streaming import Parts
 
 WINDOW = 8  # credits of a generator: parts that may be on their way to its client
@@ -66,7 +66,7 @@ class Source:
         @return: C{None} if it is not over; else its traceback, empty if nothing failed.
         """
         self._begun = perf_counter()
-        failure = None if self.dropped else self._parts.make(self._may, self._send)
+        failure = None if self.dropped else self._parts.produce(self._may, self._send)
         if failure is None and self.dropped:
             failure = self._parts.close()
         self._note_error()
@@ -77,7 +77,7 @@ class Source:
         """Not in C{run}, whose frame the traceback refers to: it would refer to the exception in turn."""
         error, call = self._parts.take_error(), self._parts.context[CURRENT]
         if error is not None and call is not None:
-            self.error = fault(error, call)
+            self.error = error_reply(error, call)
 
     def _may(self) -> bool:
         if self._credits <= 0 or self.dropped or self._urgent():

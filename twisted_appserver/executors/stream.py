@@ -18,9 +18,9 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from twisted_appserver.core.call import Reply
-from twisted_appserver.core.events import EVENTS, FINISHED
-from twisted_appserver.core.perform import fault
-from twisted_appserver.core.remedies import shown
+from twisted_appserver.core.error_advice import format_traceback
+from twisted_appserver.core.events import EVENT_HEADERS, NO_MORE_EVENTS
+from twisted_appserver.core.perform import error_reply
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.executors.parked_generator import RETURN, WINDOW, cost
@@ -199,12 +199,12 @@ async def send_on_reactor(
     except BaseException as error:
         if stream is None:
             raise
-        stream.end(shown(error), fault(error, job.call))
+        stream.end(format_traceback(error), error_reply(error, job.call))
         return Reply(b"", 500)
     finally:
         await parts.aclose()
-    if stream is None and reply.headers is EVENTS:
-        return FINISHED
+    if stream is None and reply.headers is EVENT_HEADERS:
+        return NO_MORE_EVENTS
     if stream is None:
         stream = Stream(grant, bool)
         job.begin(replace(reply, body=stream))
@@ -228,4 +228,4 @@ async def each(parts: Parts) -> AsyncGenerator[bytes, None]:
         for data in parts:
             yield data
     finally:
-        parts.stop()
+        parts.close_generator()

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.perform import LINES, problem
+from twisted_appserver.core.perform import JSON_LINES, problem_reply
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import PendingCall
@@ -60,7 +60,7 @@ class Job:
         )
         reply = replace(reply, headers=headers)  # these are for whoever asks for it
         if isinstance(reply.body, Stream):
-            self.lines = ("content-type", LINES) in reply.headers
+            self.lines = ("content-type", JSON_LINES) in reply.headers
             reply.body.takes_error = True
             reply.body.begin(self._item, lambda failure: self._finish(reply, failure))
         else:
@@ -87,7 +87,7 @@ class Job:
             self._fail(500, "the function failed; the log says why under this instance")
         else:  # what a generator yielded last is its result, if that is not a Reply in parts
             body = self.progress if self.lines else b"".join(self._parts)
-            kinds = {LINES: JSON[0]}
+            kinds = {JSON_LINES: JSON[0]}
             headers = tuple((name, kinds.get(value, value)) for name, value in reply.headers)
             self._settle(Reply(body, reply.status, headers))
 
@@ -106,7 +106,7 @@ class Job:
     def _fail(self, status: int, detail: str) -> None:
         if self.reply is None:
             self._keep(self, len(self.progress) if self.lines else 0)
-            self._over(problem(HTTPError(status, detail), self._request_id))
+            self._over(problem_reply(HTTPError(status, detail), self._request_id))
 
     def _over(self, reply: Reply) -> None:
         self.reply, self._performed = reply, None
@@ -151,7 +151,7 @@ class Job:
             status, kind = self.reply.status, dict(self.reply.headers).get("content-type", JSON[0])
             if status >= 400 and kind != PROBLEM:  # an answer of the function's own
                 said = HTTPError(status, "the function says why in its answer, the result of this job")
-                shown["error"] = msgspec.Raw(problem(said, self._request_id).body)
+                shown["error"] = msgspec.Raw(problem_reply(said, self._request_id).body)
             elif kind in JSON:
                 shown["result" if status < 400 else "error"] = msgspec.Raw(self.reply.body or b"null")
         return shown

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.handler import Handler
-from twisted_appserver.core.headers import checked
+from twisted_appserver.core.headers import check_headers
 from twisted_appserver.core.router import Router
 
 LENGTH = 4
@@ -46,7 +46,7 @@ def check(reply: Reply) -> None:
     """
     @raise ValueError: when the reply would break the HTTP connection on which it is sent.
     """
-    checked(reply.headers)
+    check_headers(reply.headers)
     if reply.status in EMPTY and reply.body != b"":
         raise ValueError(f"a reply with the status {reply.status} has a body")
 

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import CURRENT, Call, Reply
 from twisted_appserver.core.handler import Handler
-from twisted_appserver.core.perform import fault, perform
+from twisted_appserver.core.perform import error_reply, perform
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import AppserverError
@@ -190,7 +190,7 @@ class WorkerMain:
         try:
             self._send(Replies([reply], [seconds]))
         except ValueError as error:  # it is too long
-            self._send(Replies([fault(error, call)], [seconds]))
+            self._send(Replies([error_reply(error, call)], [seconds]))
 
     def _restore(self) -> None:
         """Keep what the function has changed about signals from the next call."""

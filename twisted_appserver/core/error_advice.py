@@ -1,21 +1,21 @@
-"""What to do about failures that depend on where a function runs: thread, reactor or Dask. Pure."""
+"""Advice for errors that depend on where a function runs: in a thread, on the reactor or on Dask. Pure."""
 
 from __future__ import annotations
 
 import re
 import traceback
 
-REMEDIES: tuple[tuple[str, str, str], ...] = (  # the exception's class, a part of its message, what to do
+ADVICE: tuple[tuple[str, str, str], ...] = (  # the exception's class, a pattern in its message, the advice
     (
         "ProgrammingError",
         "can only be used in that same thread",
-        "functions run in several threads: open the connection with check_same_thread=False and use it under"
-        " a lock, or keep one for each thread in threading.local()",
+        "functions run in several threads: open the connection with check_same_thread=False and guard it with"
+        " a lock, or keep one connection per thread in threading.local()",
     ),
     (
         "ValueError",
         "signal only works in main thread",
-        "this function runs in a thread: use --type forked, which runs it in a worker's main thread",
+        "this function runs in a thread: use --type forked, which runs it in a worker process's main thread",
     ),
     (
         "RuntimeError",
@@ -30,7 +30,7 @@ REMEDIES: tuple[tuple[str, str, str], ...] = (  # the exception's class, a part 
     (
         "RuntimeError",
         "no running event loop|await wasn't used with future",
-        "Twisted's reactor runs this function: start the server with --reactor=asyncio and write await"
+        "this function runs on Twisted's reactor: start the server with --reactor=asyncio and write await"
         " Deferred.fromFuture(asyncio.ensure_future(...)), or write a plain def and use asyncio.run()",
     ),
     (
@@ -46,27 +46,27 @@ REMEDIES: tuple[tuple[str, str, str], ...] = (  # the exception's class, a part 
     (
         "HTTPError",
         "",
-        "the response had begun, so its status could not be changed: raise it before the first yield",
+        "the response had already started, so its status could not change: raise it before the first yield",
     ),
     ("TypeError", "DataFrame", 'convert it with frame.to_dict("records") or another orientation'),
 )
 
 
-def shown(error: BaseException) -> str:
-    """The traceback of an exception, with what to do about it where that is known."""
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback of an exception, with advice where there is any."""
     text = "".join(traceback.format_exception(error))
-    if advice := remedy(error):
+    if advice := advice_for(error):
         text = f"{text.rstrip()} ({advice})\n"
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def remedy(error: BaseException) -> str:
-    """What to do about an exception; empty if there is nothing to add to its message."""
+def advice_for(error: BaseException) -> str:
+    """Return what to do about an exception; empty text if there is nothing to add to its message."""
     try:
         message = str(error)
-    except BaseException:  # a class of the user's own may raise anything here
+    except BaseException:  # a user's exception class may raise anything here
         return ""
-    for name, pattern, text in REMEDIES:
+    for name, pattern, text in ADVICE:
         if type(error).__name__ == name and re.search(pattern, message):
             return text
     return ""

@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.core.remedies}."""
+"""Tests of L{twisted_appserver.core.error_advice}."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_appserver import Call, HTTPError
+from twisted_appserver.core.error_advice import ADVICE, advice_for
 from twisted_appserver.core.handler import Handler
-from twisted_appserver.core.remedies import REMEDIES, remedy
 from twisted_appserver.executors.inline import InlineExecutor
 
 
@@ -107,15 +107,15 @@ class RemedyTests(SynchronousTestCase):
         found = set()
         for make, said in CASES:
             error = make()
-            advice = remedy(error)
+            advice = advice_for(error)
             self.assertIn(said, advice, repr(error))
             found.add(advice)
-        self.assertEqual(found, {text for _, _, text in REMEDIES})
+        self.assertEqual(found, {text for _, _, text in ADVICE})
 
     def test_none(self) -> None:
         """Other exceptions get none."""
         for error in (RuntimeError("other"), TypeError("other"), ValueError(), KeyError("DataFrame")):
-            self.assertEqual(remedy(error), "")
+            self.assertEqual(advice_for(error), "")
 
     def test_asyncio_on_the_reactor(self) -> None:
         """A coroutine function that awaits what belongs to asyncio fails with advice in the log."""
