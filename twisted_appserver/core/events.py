@@ -38,11 +38,11 @@ class Event(_EventFields, frozen=True):
     """
     One event of a stream. A client that reads JSON lines receives only its data.
 
-    @param data: any value that JSON can represent; if it is left out, the event only sets the other fields.
-    @param event: the type, for C{addEventListener}; empty for C{"message"}.
-    @param id: the browser sends it as C{Last-Event-ID} when it reconnects.
-    @param retry: milliseconds until the browser reconnects.
-    @param comment: text that the browser ignores.
+    @ivar data: any value that JSON can represent; if it is left out, the event only sets the other fields.
+    @ivar event: the type, for C{addEventListener}; empty for C{"message"}.
+    @ivar id: the browser sends it as C{Last-Event-ID} when it reconnects.
+    @ivar retry: milliseconds until the browser reconnects.
+    @ivar comment: text that the browser ignores.
     @raise TypeError: when a field has another type.
     @raise ValueError: when the type or the id contains a line end or NUL, or C{retry} is negative.
     """
