@@ -18,7 +18,7 @@ from tests.serving.test_command import CommandTestCase
 from tests.serving.test_life import VERSION
 from tests.support.wire import connect, fetch, request
 from twisted_appserver import Call, ConfigurationError, HTTPError, PatternError, Reply, Route, Router
-from twisted_appserver.core.route_table import near, routes
+from twisted_appserver.core.route_table import format_table, suggest_patterns
 from twisted_appserver.serving.access_log import AccessLog
 from twisted_appserver.serving.tap import Options
 from twisted_appserver.settings import Settings, cli_name
@@ -103,7 +103,7 @@ class HintTests(SynchronousTestCase):
 
     def test_table(self) -> None:
         """A line for each entry says all that there is to it."""
-        head, price, order = routes(Router(self.TABLE)).splitlines()
+        head, price, order = format_table(Router(self.TABLE)).splitlines()
         self.assertIn("pattern", head)
         for word in ("/price/(?P<name>[a-z]+)/", "GET POST", "price", "5"):
             self.assertIn(word, price)
@@ -112,15 +112,15 @@ class HintTests(SynchronousTestCase):
 
     def test_near(self) -> None:
         """The nearest pattern is named, then all."""
-        said = near(Router(self.TABLE), "/prices/bolt/")
-        self.assertIn("the nearest is /price/", said)
+        said = suggest_patterns(Router(self.TABLE), "/prices/bolt/")
+        self.assertIn("the most similar pattern is /price/", said)
         self.assertIn("/order/", said)
 
     def test_not_found(self) -> None:
         """A developer is told in the answer; nobody else is."""
         shown = Client(self.TABLE, display_tracebacks=True).get("/prices/bolt/")
         self.assertEqual(shown.status, 404)
-        self.assertIn("the nearest is /price/", shown.json["detail"])
+        self.assertIn("the most similar pattern is /price/", shown.json["detail"])
         self.assertNotIn("nearest", Client(self.TABLE).get("/prices/bolt/").text)
 
 
@@ -211,7 +211,7 @@ class CommandTests(CommandTestCase):
         app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f)]"
         status, said = await self.ends("--check", app=app)
         self.assertEqual((status, said.count("\n")), (0, 2), said)
-        self.assertIn("url_patterns[0] '/f/(?P<n>)/': m receives all variables", said)
+        self.assertIn("url_patterns[0] '/f/(?P<n>)/': f: m receives all variables", said)
         self.assertTrue(said.endswith("1 route, 1 note\n"), said)
         _, said = await self.ends("--check", app="url_patterns = ()")
         self.assertIn("url_patterns is empty", said)

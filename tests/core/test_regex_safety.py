@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import cases
 from twisted_appserver.core import regex_safety
-from twisted_appserver.core.regex_safety import EXPONENTIAL, MINUTES, SECOND, UNKNOWN, components, slowness
+from twisted_appserver.core.regex_safety import EXPONENTIAL, MINUTES, SECOND, UNKNOWN, slowness
 from twisted_appserver.core.routes import flatten
+from twisted_appserver.core.strong_components import strong_components
 from twisted_appserver.tqueue import url_patterns as queues
 
 LENGTH = 8000  # of a path
@@ -220,5 +221,5 @@ class ComponentsTests(SynchronousTestCase):
     def test_components(self) -> None:
         """The strongly connected components, the last ones first."""
         graph = {1: [2], 2: [3, 4], 3: [1], 4: [5], 5: [4, 6], 6: [], 7: [1]}
-        found = [sorted(group) for group in components([1, 7], graph.__getitem__)]
+        found = [sorted(group) for group in strong_components([1, 7], graph.__getitem__)]
         self.assertEqual(found, [[6], [4, 5], [1, 2, 3], [7]])

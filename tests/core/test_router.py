@@ -183,9 +183,9 @@ class NoteTests(SynchronousTestCase):
 
     def test_same_pattern(self) -> None:
         (note,) = self.notes(("/a", target), ("/b", target), ("^/a$", target))
-        self.assertIn("url_patterns[2] '^/a$': never reached by GET, POST: url_patterns[0]", note)
+        self.assertIn("url_patterns[2] '^/a$': never called for GET, POST: url_patterns[0]", note)
         (note,) = self.notes(Route("/(?P<a>)", takes_a, ("GET",)), include("/", [("(?P<b>)", lambda b: {})]))
-        self.assertIn("url_patterns[1][0] '(?P<b>)': never reached by GET:", note)
+        self.assertIn("url_patterns[1][0] '(?P<b>)': never called for GET:", note)
         self.assertEqual(self.notes(Route("/a", target, ("GET",)), Route("/a", target, ("POST", "PUT"))), [])
 
     def test_unnamed_group(self) -> None:
@@ -194,7 +194,7 @@ class NoteTests(SynchronousTestCase):
         self.assertEqual(self.notes((r"/(?:a|b)", target), (r"/\(a\)", target), ("/x|/y", target)), [])
 
     def test_empty_table(self) -> None:
-        self.assertEqual(self.notes(), ["url_patterns is empty: every request is answered with 404"])
+        self.assertEqual(self.notes(), ["url_patterns is empty: every request gets 404"])
 
     def test_default_of_another_type(self) -> None:
         for annotation, default, note in (

@@ -16,7 +16,7 @@ from twisted_appserver.core.conversions.converters import IConverter, converter_
 from twisted_appserver.core.conversions.parameters import Parameter
 from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.perform import JSON_LINES
-from twisted_appserver.core.regex_graph import REPEATS, codes, parser
+from twisted_appserver.core.regex_syntax import REPEATS, codes, parser
 
 TEMPLATE = "#/components/schemas/{name}"
 RESERVED = "{}?#%\\"  # what does not stand for itself in a template, or in the address that it becomes

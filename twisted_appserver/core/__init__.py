@@ -19,7 +19,9 @@ A module may import only modules above it in this list:
   - events: server-sent events
   - streaming: the parts that a generator yields
   - perform: run the function of a call and return its reply
+  - regex_syntax: parsed regular expressions
   - regex_graph: a regular expression as an automaton
+  - strong_components: strongly connected components of a graph
   - regex_safety: finds patterns that are prone to catastrophic backtracking
   - pattern_compiler: compiles patterns with C{re} or RE2
   - routes: C{Route} and C{include}

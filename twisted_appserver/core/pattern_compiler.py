@@ -1,9 +1,10 @@
-"""Compiling patterns, and reporting those that a path can make very slow.
+"""
+Compiles patterns, and reports those that are prone to catastrophic backtracking.
 
-Google's RE2 (the extra C{re2}) takes time in proportion to the path, whatever the pattern. Where it is
-installed it matches all but two kinds of patterns: those with what it does not support, and those of fixed
-text with one simple group between two slashes, which Python matches in proportional time too, and twenty
-times faster than RE2's wrapper. L{core.regex_safety} checks what Python matches.
+Google's RE2 (the extra C{re2}) matches every pattern in linear time. If it is installed, it matches all
+patterns except two kinds: patterns that RE2 does not support, and patterns with at most one simple group
+between two slashes. Python also matches the latter in linear time, and twenty times faster than RE2's wrapper
+does. L{core.regex_safety} checks the patterns that Python matches.
 """
 
 from __future__ import annotations
@@ -14,25 +15,29 @@ from typing import Any
 
 from twisted_appserver.core.regex_safety import UNKNOWN, slowness
 
-# A named group that cannot match a slash, and text that stands for itself.
-VARYING = re.compile(r"\(\?P<\w+>(?:\[\^/\]|\\[dw]|\[[\w.-]+\])(?:[+*?]|\{\d+(?:,\d*)?\})?\)")
+# A named group that cannot match a slash.
+GROUP = re.compile(r"\(\?P<\w+>(?:\[\^/\]|\\[dw]|\[[\w.-]+\])(?:[+*?]|\{\d+(?:,\d*)?\})?\)")
+# Text that matches only itself.
 FIXED = re.compile(r"(?:[\w~@,;:=! -]|\\[^\w\s])*")
-# What the warning suggests.
-REMEDY = (
-    "write it so that each text can be divided in one way only: between two repetitions put a character that "
-    r"neither of them matches ([^/-]+-[^/-]+ instead of [^/]+-[^/]+), write [ab]+ instead of (a|b|ab)+, or "
-    r"make the inner repetition possessive (\w++)"
+ADVICE = (
+    "make it unambiguous: between two repetitions, put a character that neither of them matches "
+    r"([^/-]+-[^/-]+ instead of [^/]+-[^/]+), write [ab]+ instead of (a|b|ab)+, or make the inner repetition "
+    r"possessive (\w++)"
 )
 
 
 class BacktrackingWarning(UserWarning):
-    """Reports a pattern that a path can make very slow."""
+    """Reports a pattern that is prone to catastrophic backtracking."""
 
 
-def segments(regex: str) -> list[str | None] | None:
-    """The fixed text of each segment, C{None} for one that varies; C{None} if it is not of that form."""
+def fixed_segments(regex: str) -> list[str | None] | None:
+    """
+    Return the text of each segment that is fixed, and C{None} for each segment with groups.
+
+    @return: C{None} if the pattern has another form.
+    """
     found: list[str | None] = []
-    for segment in VARYING.sub("\0", regex).split("/"):
+    for segment in GROUP.sub("\0", regex).split("/"):
         if not all(map(FIXED.fullmatch, segment.split("\0"))):
             return None
         found.append(None if "\0" in segment else re.sub(r"\\(.)", r"\1", segment))
@@ -40,39 +45,40 @@ def segments(regex: str) -> list[str | None] | None:
 
 
 def _simple(regex: str) -> bool:
-    """Whether it has one group at most between two slashes, and nothing else that repeats."""
-    parts = VARYING.sub("\0", regex).split("/")
-    return segments(regex) is not None and all(part.count("\0") < 2 for part in parts)
+    """Return whether a pattern has at most one group between two slashes, and fixed text otherwise."""
+    parts = GROUP.sub("\0", regex).split("/")
+    return fixed_segments(regex) is not None and all(part.count("\0") < 2 for part in parts)
 
 
 def compile_pattern(regex: str, place: str) -> Any:
     """
-    A pattern that has C{fullmatch} and C{groupindex}.
+    Compile a pattern, and warn if it is prone to catastrophic backtracking.
 
-    @param place: names it in a warning.
-    @raise re.error: when it is none.
+    @param place: the position in the table, for the warning.
+    @return: an object with C{fullmatch} and C{groupindex}.
+    @raise re.error: when the regular expression is invalid.
     """
     compiled = re.compile(regex)
     if _simple(regex):
         return compiled
-    found = _by_re2(regex)
+    found = _compile_with_re2(regex)
     if found is not None:
         return found
     if how_long := slowness(regex):
-        shown = f"a path of 8 KiB can occupy the server {how_long}"
+        problem = f"a path of 8 KiB can block the server {how_long}"
         if how_long == UNKNOWN:
-            shown = "too complex to be checked; a path might occupy the server for long"
+            problem = "too complex to check; a path may block the server for a long time"
         warnings.warn(
-            f"{place} {regex!r}: {shown}; {REMEDY}, or install "
-            "twisted_appserver[re2], which supports no lookaround, backreference or possessive repetition",
+            f"{place} {regex!r}: {problem}; {ADVICE}, or install twisted_appserver[re2], "
+            "which supports no lookarounds, backreferences and possessive repetitions",
             BacktrackingWarning,
             stacklevel=2,
         )
     return compiled
 
 
-def _by_re2(regex: str) -> Any:
-    """The pattern compiled by RE2; C{None} if that is not installed or does not support it."""
+def _compile_with_re2(regex: str) -> Any:
+    """Compile a pattern with RE2; return C{None} if RE2 is not installed or does not support the pattern."""
     try:
         import re2
     except ImportError:
@@ -81,5 +87,5 @@ def _by_re2(regex: str) -> Any:
     options.log_errors = False
     try:
         return re2.compile(regex, options)
-    except re2.error:  # lookaround, backreferences
+    except re2.error:  # for example lookarounds and backreferences
         return None

@@ -1,76 +1,82 @@
-"""The automaton of a regular expression: which character can follow which, and in how many ways. Pure.
+"""
+The automaton of a regular expression: which characters can follow each other, and in how many ways. Pure.
 
-Strategy: Python's matcher walks through this automaton and tries every way until one fits. A node that
-reads stands for one set of characters in the expression, and edges lead from node to node without reading
-(Thompson's construction). Bounded repetitions are written out up to a limit and count as endless beyond it.
+Strategy: Python's matcher walks through this automaton and tries every way until one matches. A node that
+reads stands for one set of characters in the expression. Edges lead from node to node without reading
+(Thompson's construction). Bounded repetitions are written out up to a limit; beyond it they count as endless.
 Sets are bit masks over sample characters: every character that the expression names, its neighbours, and a
 selection of others.
 
-What this model ignores makes it larger than the truth, never smaller: lookarounds and boundaries always
-hold, and a backreference matches any text. An atomic group keeps its ways, but they are marked: it commits to
-its first match, so that no two of them are tried from one place.
+The model simplifies in one direction only, so it may contain more ways than the expression, never fewer:
+lookarounds and boundaries always match, and a backreference matches any text. The ways through an atomic
+group are kept but marked: the group commits to its first match, so the matcher never tries two of them from
+the same place.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from importlib import import_module
+from collections.abc import Callable, Iterable
 from typing import Any
 
-codes: Any = None
-parser: Any = None
-with suppress(ImportError):  # both are private, and a later Python may move them
-    codes, parser = import_module("re._constants"), import_module("re._parser")
-REPEATS: tuple[Any, ...] = () if codes is None else (codes.MAX_REPEAT, codes.MIN_REPEAT)
-LARGEST = 1500  # nodes that bounded repetitions are written out to
-STEPS = 20_000  # ways from one node to others that are tried before the expression counts as too complex
+from twisted_appserver.core.regex_syntax import (
+    REPEATS,
+    TooComplexError,
+    character_test,
+    codes,
+    matches_empty,
+    named_characters,
+    parser,
+    size_of,
+)
+
+MAX_WRITTEN_OUT = 1500  # nodes of a bounded repetition; larger ones count as endless
+MAX_NODES = 10 * MAX_WRITTEN_OUT  # of an expression
+MAX_STEPS = 20_000  # edges followed from one node; with more, the expression is too complex
 COMMON = [chr(code) for code in (*range(256), 0x391, 0x661, 0x3000, 0x4E2D, 0x1F600)]
 START = 0
-
-
-class TooComplexError(Exception):
-    """Raised when an expression is too large, or too unusual, to be checked."""
 
 
 class Graph:
     """
     The automaton of an expression.
 
-    @param regex: must be a valid one, or a part of a parsed one.
-    @param flags: of the expression that the part is from.
-    @ivar reads: for each node the mask of the characters that it reads; 0 if it reads none.
-    @ivar groups: for each node the number of the outermost atomic group around it; 0 if there is none.
-    @ivar atomic: the contents of atomic groups. A matcher tries their ways before it leaves them.
-    @ivar choices: how many places let the matcher choose, with repetitions written out.
-    @raise TooComplexError: when it has what cannot be modelled.
+    @param regex: a valid expression, or a part of a parsed one.
+    @param flags: the flags of the expression that the part belongs to.
+    @ivar reads: for each node, the mask of the characters that it reads; 0 if it reads none.
+    @ivar groups: for each node, the number of the outermost atomic group around it; 0 if there is none.
+    @ivar atomic: the contents of atomic groups with their flags. The matcher tries all ways through a group
+        before it leaves the group.
+    @ivar choices: the number of places where the matcher has a choice, with repetitions written out.
+    @raise TooComplexError: when the expression cannot be modelled.
     """
 
     def __init__(self, regex: Any, flags: int = 0) -> None:
         tree = parser.parse(regex) if isinstance(regex, str) else regex
-        self._samples = sorted({*COMMON, *_named(tree)})
+        self._samples = sorted({*COMMON, *named_characters(tree)})
         self._all = (1 << len(self._samples)) - 1
-        self._depth = 0  # endless repetitions around the current item
+        self._depth = 0  # number of endless repetitions around the current item
         self.reads: list[int] = []
         self.groups: list[int] = []
-        self._group_now = self._last_group = 0
+        self._current_group = self._last_group = 0
         self.atomic: list[tuple[Any, int]] = []
-        self._edges: list[list[tuple[int, int]]] = []  # to which nodes, and which characters may follow
-        self._loops: set[int] = set()  # where endless repetitions begin
+        self._edges: list[
+            list[tuple[int, int]]
+        ] = []  # for each node: the next nodes, and the characters that may follow
+        self._loops: set[int] = set()  # the nodes where endless repetitions begin
         self.choices = 0
-        self._build = self._table()
+        self._builders = self._builder_table()
         self._sequence(tree, self._node(), flags or tree.state.flags)
 
-    def _table(self) -> dict[Any, Any]:
-        """What builds each kind of item; C{None} for those that read one character."""
+    def _builder_table(self) -> dict[Any, Any]:
+        """Return the method that builds each kind of item; C{None} for an item that reads one character."""
         table: dict[Any, Any] = {
             codes.BRANCH: lambda value, node, flags: self._branch(value[1], node, flags),
             codes.GROUPREF_EXISTS: lambda value, node, flags: self._branch(
                 [value[1], value[2] or []], node, flags
             ),
-            codes.SUBPATTERN: self._group,
-            codes.ATOMIC_GROUP: self._commit,
+            codes.SUBPATTERN: self._subpattern,
+            codes.ATOMIC_GROUP: self._atomic_group,
             codes.POSSESSIVE_REPEAT: self._possessive,
             codes.AT: lambda value, node, flags: node,
             codes.FAILURE: lambda value, node, flags: self._node(),
@@ -83,9 +89,9 @@ class Graph:
 
     def _node(self, reads: int = 0) -> int:
         self.reads.append(reads)
-        self.groups.append(self._group_now)
+        self.groups.append(self._current_group)
         self._edges.append([])
-        if len(self.reads) > 10 * LARGEST:
+        if len(self.reads) > MAX_NODES:
             raise TooComplexError
         return len(self.reads) - 1
 
@@ -93,11 +99,11 @@ class Graph:
         self._edges[here].append((there, self._all if allowed is None else allowed))
 
     def _sequence(self, items: Any, node: int, flags: int) -> int:
-        """Add these items behind a node. Returns the last node."""
+        """Add items behind a node, and return the last node."""
         for code, value in items:
-            if code not in self._build:
+            if code not in self._builders:
                 raise TooComplexError
-            build = self._build[code]
+            build = self._builders[code]
             if build is None:
                 following = self._node(self._mask(code, value, flags))
                 self._edge(node, following)
@@ -115,35 +121,39 @@ class Graph:
             self._edge(self._sequence(branch, inside, flags), out)
         return out
 
-    def _commit(self, items: Any, node: int, flags: int) -> int:
-        """An atomic group."""
+    def _atomic_group(self, items: Any, node: int, flags: int) -> int:
         self.atomic.append((items, flags))
-        return self._within(node, lambda inside: self._sequence(items, inside, flags))
+        return self._in_atomic_group(node, lambda inside: self._sequence(items, inside, flags))
 
     def _possessive(self, value: Any, node: int, flags: int) -> int:
-        """Each iteration commits, and so does the whole."""
+        """A possessive repetition commits to each iteration and to the whole."""
         self.atomic.append((value[2], flags))
-        return self._within(node, lambda inside: self._repeat(value, inside, flags, True))
+        return self._in_atomic_group(node, lambda inside: self._repeat(value, inside, flags, True))
 
-    def _within(self, node: int, build: Callable[[int], int]) -> int:
-        outer = self._group_now
+    def _in_atomic_group(self, node: int, build: Callable[[int], int]) -> int:
+        """Build nodes that are marked as one atomic group, unless they already are inside another."""
+        outer = self._current_group
         if not outer:
             self._last_group += 1
-            self._group_now = self._last_group
+            self._current_group = self._last_group
         inside = self._node()
         self._edge(node, inside)
         end = build(inside)
-        self._group_now = outer
+        self._current_group = outer
         out = self._node()
         self._edge(end, out)
         return out
 
-    def _group(self, value: Any, node: int, flags: int) -> int:
+    def _subpattern(self, value: Any, node: int, flags: int) -> int:
         _, added, removed, items = value
         return self._sequence(items, node, (flags | added) & ~removed)
 
     def _assertion(self, value: Any, node: int, flags: int) -> int:
-        """A way to nowhere: what is read there is read again. Looking behind reads a fixed number."""
+        """
+        Add the contents as a dead end: the characters that an assertion reads are read again afterwards.
+
+        A lookbehind reads a fixed number of characters, so it needs no nodes.
+        """
         direction, items = value
         if direction > 0:
             inside = self._node()
@@ -158,10 +168,10 @@ class Graph:
 
     def _repeat(self, value: Any, node: int, flags: int, possessive: bool = False) -> int:
         least, most, body = value
-        size = _size(body)
+        size = size_of(body, MAX_WRITTEN_OUT)
         written = least if most is codes.MAXREPEAT else most
-        if written * size > LARGEST:  # about as many as without end
-            nullable = least > 1 and _nullable(body)
+        if written * size > MAX_WRITTEN_OUT:  # so many that it behaves like an endless repetition
+            nullable = least > 1 and matches_empty(body)
             return self._endless(body, node, flags, optional=least == 0, doubled=nullable)
         endless = most is codes.MAXREPEAT
         for _ in range(least - 1 if endless else least):
@@ -185,7 +195,13 @@ class Graph:
         doubled: bool = False,
         possessive: bool = False,
     ) -> int:
-        """A repetition without end: once at least, unless it is optional."""
+        """
+        An endless repetition.
+
+        @param optional: whether it may match nothing instead of at least one iteration.
+        @param doubled: whether each iteration can be followed by the next in two ways.
+        @param possessive: whether it keeps all characters that it can read.
+        """
         start, out = self._node(), self._node()
         self._loops.add(start)
         self._edge(node, start)
@@ -193,7 +209,7 @@ class Graph:
         end = self._sequence(body, start, flags)
         self._depth -= 1
         allowed = None
-        if possessive and end == start + 2:  # one set, which takes all that it can
+        if possessive and end == start + 2:  # a single set, which reads all that it can
             allowed = self._all & ~self.reads[end]
         for _ in range(1 + doubled):
             self._edge(end, start)
@@ -204,13 +220,14 @@ class Graph:
 
     def following(self, node: int) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
         """
-        Which nodes can read the next character after a node.
+        Find the nodes that can read the next character after a node.
 
-        @return: by these nodes, the characters with which they are reached; those with which they are
-            reached in more than one way; and those with which they are reached on ways that leave the atomic
-            group around the node, if there is one. Whether such a group is left is decided once, so only
-            ways that leave it count as more than one. Iterations that read nothing are not repeated, as in
-            C{re}.
+        Like C{re}, this does not repeat iterations that read nothing.
+
+        @return: three masks of characters for each of these nodes: the characters with which it is reached;
+            those with which it is reached in more than one way; and those with which it is reached by ways
+            that leave the atomic group around the start node. The matcher leaves such a group in one way
+            only, so only ways that leave it count as more than one.
         @raise TooComplexError: when there are too many ways.
         """
         found: dict[int, int] = {}
@@ -235,100 +252,12 @@ class Graph:
                 elif there not in seen:
                     after = seen | {there} if there in self._loops else seen
                     ways.append((there, both, after, leaves))
-            if steps > STEPS:
+            if steps > MAX_STEPS:
                 raise TooComplexError
         return found, twice, left
 
     def _mask(self, code: Any, value: Any, flags: int) -> int:
-        """The characters that one item matches."""
-        items = value if code is codes.IN else [(code, value)]
-        negated = bool(items) and items[0][0] is codes.NEGATE
-        test = _one_of(items[negated:], flags)
-        if flags & re.IGNORECASE:
-            plain = test
-            test = lambda each: any(map(plain, {each, *each.lower(), *each.upper()}))  # noqa: E731
-        mask = sum(1 << index for index, each in enumerate(self._samples) if test(each) is not negated)
-        return mask or (1 << len(self._samples))  # a set without any sample still is one
-
-
-def _one_of(items: Any, flags: int) -> Callable[[str], bool]:
-    """Whether one of a set's items matches a character."""
-    words: list[re.Pattern[str]] = []
-    ranges: list[tuple[int, int]] = []
-    for code, value in items:
-        if code is codes.LITERAL:
-            ranges.append((value, value))
-        elif code is codes.RANGE:
-            ranges.append(value)
-        elif code is codes.NOT_LITERAL:
-            ranges += [(0, value - 1), (value + 1, 0x10FFFF)]
-        elif code is codes.ANY:
-            ranges += [(0, 0x10FFFF)] if flags & re.DOTALL else [(0, 9), (11, 0x10FFFF)]
-        elif code is codes.CATEGORY:
-            words.append(_category(value, flags))
-        else:
-            raise TooComplexError
-    return lambda each: (
-        any(low <= ord(each) <= high for low, high in ranges) or any(word.match(each) for word in words)
-    )
-
-
-def _category(value: Any, flags: int) -> re.Pattern[str]:
-    """What C{\\d}, C{\\S} and the like match."""
-    name = str(value).rpartition("_")[2]
-    letter = name[0].lower()
-    return re.compile("\\" + (letter.upper() if "NOT" in str(value) else letter), flags & re.ASCII)
-
-
-def _named(items: Any) -> Iterator[str]:
-    """The characters that an expression names, and those beside them, in either case."""
-    for item in _walk(items):
-        code, value = item
-        ends = value if code is codes.RANGE else [value] if code in (codes.LITERAL, codes.NOT_LITERAL) else []
-        for end in ends:
-            for near in (end - 1, end, end + 1):
-                if 0 <= near <= 0x10FFFF:
-                    yield chr(near)
-                    yield from chr(near).swapcase()[:1]
-
-
-def _walk(items: Any) -> Iterator[tuple[Any, Any]]:
-    """Every item of an expression, however deep."""
-    for code, value in items:
-        yield code, value
-        for part in _parts(code, value):
-            yield from _walk(part)
-
-
-def _parts(code: Any, value: Any) -> list[Any]:
-    """The expressions of which an item is made."""
-    if code is codes.IN:
-        return [value]
-    if code is codes.BRANCH:
-        return list(value[1])
-    if code is codes.ATOMIC_GROUP:
-        return [value]
-    if code in (codes.SUBPATTERN, codes.ASSERT, codes.ASSERT_NOT):
-        return [value[-1]]
-    if code in (*REPEATS, codes.POSSESSIVE_REPEAT):
-        return [value[2]]
-    if code is codes.GROUPREF_EXISTS:
-        return [part for part in value[1:] if part]
-    return []
-
-
-def _size(items: Any) -> int:
-    """How many nodes an expression has, with bounded repetitions written out."""
-    total = 0
-    for code, value in items:
-        inside = 1 if code is codes.IN else sum(map(_size, _parts(code, value))) or 1
-        if code in (*REPEATS, codes.POSSESSIVE_REPEAT):
-            least, most, _ = value
-            inside *= max(1, least) if most is codes.MAXREPEAT else max(1, most)
-        total += min(inside, LARGEST + 1)
-    return total
-
-
-def _nullable(items: Any) -> bool:
-    """Whether an expression can match nothing."""
-    return bool(items.getwidth()[0] == 0)
+        """Return the mask of the characters that an item matches."""
+        matches = character_test(code, value, flags)
+        mask = sum(1 << index for index, each in enumerate(self._samples) if matches(each))
+        return mask or (1 << len(self._samples))  # a set without any sample is still a set

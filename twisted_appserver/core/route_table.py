@@ -1,4 +1,4 @@
-"""What a table looks like: for whoever writes it."""
+"""Shows a table of patterns: as text for C{--check}, and as advice in a 404."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from twisted_appserver.core.router import Router
 
 
-def routes(router: Router) -> str:
-    """The table as text, a line for each entry."""
+def format_table(router: Router) -> str:
+    """Return the table as text, one line for each entry."""
     rows = [("pattern", "methods", "function", "runs on", "timeout")]
     for entry in router.entries:
         handler = entry.handler
@@ -21,9 +21,9 @@ def routes(router: Router) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def near(router: Router, path: str) -> str:
-    """For a path that nothing matches: the pattern that is most like it, and all others."""
+def suggest_patterns(router: Router, path: str) -> str:
+    """Return the pattern that is most similar to a path, and all patterns of the table."""
     regexes = [entry.regex for entry in router.entries]
     nearest = get_close_matches(path, regexes, 1, 0.3)
-    said = f"the nearest is {nearest[0]}; " if nearest else ""
-    return f"{said}there are: {', '.join(regexes)}"
+    suggestion = f"the most similar pattern is {nearest[0]}; " if nearest else ""
+    return f"{suggestion}all patterns: {', '.join(regexes)}"

@@ -1,10 +1,11 @@
-"""The Router, which finds the function for a path. Pure.
+"""
+Finds the function for a path. Pure.
 
-Strategy: a table of one regular expression after the other costs more with every entry. Most patterns
-are segments between slashes, each of them either fixed text or one group. Such patterns are filed under
-their number of segments, which of them are fixed, and the fixed texts: a path looks up its few
-candidates there. Whatever is not of that form is always a candidate. The candidates are then tried in
-the order of the table, so that the first match wins, as if all had been tried.
+Strategy: trying one regular expression after the other would cost more with every entry. Most patterns
+consist of segments between slashes, and each segment is either fixed text or contains groups. Such patterns
+are indexed by the number of segments, by the positions of the fixed segments, and by their texts. So a path
+looks up a few candidates. Patterns of any other form are always candidates. The candidates are tried in the
+order of the table, so the first match wins, as if all patterns had been tried.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from twisted_appserver.core.handler import Handler
-from twisted_appserver.core.pattern_compiler import compile_pattern, segments
-from twisted_appserver.core.routes import Route, flatten, resolve, unnamed_groups
+from twisted_appserver.core.pattern_compiler import compile_pattern, fixed_segments
+from twisted_appserver.core.routes import Route, flatten, resolve_function, unnamed_group_warnings
 from twisted_appserver.errors import HTTPError, PatternError
 
 GROUP_NAME = re.compile(r"\(\?P<\w+>")
 INDEX = attrgetter("handler.index")
-NO_PATH = re.compile(r"\w(?![?*{])")  # what a pattern begins with that can match none
+NO_SLASH = re.compile(r"\w(?![?*{])")  # the start of a pattern that cannot match the slash of a path
 
 
 def _check(route: Route, regex: str) -> None:
     """
-    @param regex: the whole pattern.
-    @raise ValueError: when what the Route says makes no sense.
+    @param regex: the whole pattern, including the prefix of an include.
+    @raise ValueError: when an option of the Route is invalid.
     """
     methods, timeout, executor = route.methods, route.timeout, route.executor
     if (
@@ -35,34 +36,44 @@ def _check(route: Route, regex: str) -> None:
         or not (isinstance(methods, Collection) and methods)
         or not all(isinstance(each, str) and each.isalpha() and each.isupper() for each in methods)
     ):
-        raise ValueError("methods must be like ('GET', 'POST')")
+        raise ValueError(f"methods must be upper-case names such as ('GET', 'POST'), not {methods!r}")
     if not (timeout is None or (isinstance(timeout, int | float) and 0 <= timeout < float("inf"))):
-        raise ValueError(f"timeout must be 0 or more seconds, not {timeout!r}")
+        raise ValueError(f"timeout must be a number of seconds, 0 or more, not {timeout!r}")
     if not (executor is None or isinstance(executor, str)):
-        raise ValueError(f"executor must be a name, not {executor!r}")
-    if NO_PATH.match(regex):
-        raise ValueError("a pattern must begin with / to match a path")
+        raise ValueError(f"executor must be a name such as 'threads', not {executor!r}")
+    if NO_SLASH.match(regex):
+        raise ValueError(f"a pattern must begin with / to match a path: {regex!r}")
 
 
 class _Entry:
+    """
+    An entry of the table: a pattern with its function.
+
+    @param place: the position in url_patterns.
+    @param regex: the whole pattern.
+    @ivar match: matches a whole path.
+    @ivar notes: warnings for the log at start-up.
+    @raise PatternError: when the entry cannot be used.
+    """
+
     def __init__(self, place: str, regex: str, route: Route) -> None:
         try:
             _check(route, regex)
             pattern = compile_pattern(regex, place)
-            function = resolve(route.function)
+            function = resolve_function(route.function)
             self.handler = Handler(function, pattern.groupindex, route.name, route.executor, route.timeout)
             self.handler.idempotent = route.idempotent
         except Exception as error:  # an annotation may raise anything
-            why = " ".join(str(error).split()) or repr(error)
-            raise PatternError(f"{place} {route.regex!r}: {why}") from error
+            reason = " ".join(str(error).split()) or repr(error)
+            raise PatternError(f"{place} {route.regex!r}: {reason}") from error
         self.place = f"{place} {route.regex!r}"
-        self.notes = [*self.handler.notes, *unnamed_groups(regex)]
+        self.notes = [*self.handler.notes, *unnamed_group_warnings(regex)]
         self.match, self.regex = pattern.fullmatch, regex
         self.methods = frozenset(route.methods) | ({"HEAD"} if "GET" in route.methods else set())
 
 
-def _repeated(entries: Iterable[_Entry]) -> Iterator[str]:
-    """Lines about methods of entries that an earlier entry with the same pattern always answers."""
+def _unreachable(entries: Iterable[_Entry]) -> Iterator[str]:
+    """Yield warnings about methods that an earlier entry with the same pattern always handles."""
     seen: dict[tuple[str, str], _Entry] = {}
     for entry in entries:
         regex = GROUP_NAME.sub("(", entry.regex)
@@ -72,7 +83,7 @@ def _repeated(entries: Iterable[_Entry]) -> Iterator[str]:
             if first is not entry and not (method == "HEAD" and "GET" in entry.methods):
                 earlier.setdefault(first.place, []).append(method)
         for place, methods in earlier.items():
-            yield f"{entry.place}: never reached by {', '.join(methods)}: {place} has the same pattern"
+            yield f"{entry.place}: never called for {', '.join(methods)}: {place} has the same pattern"
 
 
 class Router:
@@ -80,20 +91,21 @@ class Router:
     A table of patterns.
 
     @param patterns: (regex, function) pairs, Routes and includes.
-    @ivar entries: the table: each with C{regex}, C{methods}, C{handler}.
-    @raise PatternError: when an entry cannot be used; names it and says why.
+    @ivar entries: the entries of the table, each with C{regex}, C{methods} and C{handler}.
+    @raise PatternError: when an entry cannot be used. The message names the entry and the reason.
     """
 
     def __init__(self, patterns: Sequence[Any]) -> None:
         self.entries = [_Entry(*entry) for entry in flatten(patterns)]
-        self._always: list[_Entry] = []
-        # By the number of segments, for each choice of fixed ones: what picks these, and the entries by them.
+        self._not_indexed: list[_Entry] = []
+        # By the number of segments and the positions of the fixed ones: a function that picks these segments
+        # of a path, and the entries by the texts of these segments.
         by_count: dict[int, dict[tuple[int, ...], tuple[Any, dict[Any, list[_Entry]]]]] = {}
         for index, entry in enumerate(self.entries):
             entry.handler.index, entry.handler.router = index, self
-            parts = segments(entry.regex)
+            parts = fixed_segments(entry.regex)
             if parts is None:
-                self._always.append(entry)
+                self._not_indexed.append(entry)
                 continue
             fixed = tuple(i for i, text in enumerate(parts) if text is not None)
             shapes = by_count.setdefault(len(parts), {})
@@ -103,24 +115,25 @@ class Router:
 
     @property
     def handlers(self) -> list[Handler]:
-        """Of every entry, in the order of the table."""
+        """The handler of every entry, in the order of the table."""
         return [entry.handler for entry in self.entries]
 
     @property
     def notes(self) -> list[str]:
-        """Lines about entries that work, but perhaps not as intended."""
+        """Warnings about entries that work, but perhaps not as intended."""
         if not self.entries:
-            return ["url_patterns is empty: every request is answered with 404"]
+            return ["url_patterns is empty: every request gets 404"]
         own = [f"{entry.place}: {note}" for entry in self.entries for note in entry.notes]
-        return own + list(_repeated(self.entries))
+        return own + list(_unreachable(self.entries))
 
     def match(self, method: str, path: str) -> tuple[Handler, dict[str, str]]:
         """
-        The handler of the first entry that matches, and its groups.
+        Find the first entry that matches.
 
-        @param path: percent-decoded; what was not UTF-8 in it as surrogate escapes.
-        @raise HTTPError: 400 when the path is not UTF-8, 404 when nothing matches, 405 (with Allow) when
-            something does, but not with this method.
+        @param path: the percent-decoded path, with surrogate escapes for bytes that are not UTF-8.
+        @return: its handler, and the named groups that took part in the match.
+        @raise HTTPError: 400 when the path is not UTF-8, 404 when no pattern matches, 405 (with Allow) when a
+            pattern matches but no entry handles the method.
         """
         if not path.isascii():
             try:
@@ -128,7 +141,7 @@ class Router:
             except UnicodeEncodeError:
                 raise HTTPError(400, "the path is not valid UTF-8") from None
         parts = path.split("/")
-        candidates = self._always
+        candidates = self._not_indexed
         for pick, table in self._tables.get(len(parts), ()):
             more = table.get(pick(parts))
             if more is not None:
@@ -147,4 +160,4 @@ class Router:
         if not allowed:
             raise HTTPError(404, f"no pattern matches {path}")
         names = ", ".join(sorted(allowed | {"OPTIONS"}))
-        raise HTTPError(405, f"{method} is not among {names}", [("allow", names)])
+        raise HTTPError(405, f"{method} is not allowed for {path}; use {names}", [("allow", names)])

@@ -1,4 +1,4 @@
-"""url_patterns as the user writes them. Pure."""
+"""The entries of C{url_patterns}, as users write them. Pure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ class Route:
     """
     One entry of url_patterns.
 
-    @ivar regex: matches the whole path; its named groups are passed to the function.
-    @ivar function: what to call, or its name as C{"package.module:name"}.
-    @ivar methods: the HTTP methods that it answers. HEAD comes with GET, OPTIONS is answered for it.
-    @ivar name: names it in logs and figures; the function's own name if C{None}.
-    @ivar executor: C{"inline"}, C{"threads"}, C{"processes"}, C{"cluster"}; C{None} for the service's choice.
-    @ivar timeout: seconds for one call, 0 for no limit; C{None} for the service's choice.
-    @ivar idempotent: whether a cluster may run a call again whose worker has died.
+    @ivar regex: the regular expression, which must match the whole path. Its named groups are passed to the
+        function.
+    @ivar function: the function to call, or its name as C{"package.module:name"}.
+    @ivar methods: the HTTP methods that the function handles. GET includes HEAD. The server answers OPTIONS.
+    @ivar name: the name for logs and figures; C{None} for the function's own name.
+    @ivar executor: C{"inline"}, C{"threads"}, C{"processes"} or C{"cluster"}; C{None} for the service's
+        default.
+    @ivar timeout: seconds for one call, 0 for no limit; C{None} for the service's default.
+    @ivar idempotent: whether a cluster may repeat a call whose worker has died.
     """
 
     regex: str
@@ -43,12 +45,17 @@ class _Include:
 
 
 def include(prefix: str, patterns: Sequence[Any]) -> Any:
-    """An entry of url_patterns that stands for all of C{patterns} below C{prefix}, a regular expression."""
+    """
+    Return an entry of url_patterns that stands for all C{patterns} below a prefix.
+
+    @param prefix: a regular expression.
+    @param patterns: entries like those of url_patterns.
+    """
     return _Include(prefix, patterns)
 
 
-def _whole(regex: str) -> str:
-    """The pattern without the anchors that mean nothing more, its empty groups filled."""
+def _normalize(regex: str) -> str:
+    """Remove redundant anchors from a pattern, and let empty groups match one segment."""
     regex = regex.removeprefix("^")
     if regex.endswith("$") and (len(regex) - len(regex[:-1].rstrip("\\"))) % 2:
         regex = regex[:-1]
@@ -57,35 +64,45 @@ def _whole(regex: str) -> str:
 
 
 def flatten(patterns: Any, prefix: str = "", place: str = "url_patterns") -> Iterator[tuple[str, str, Route]]:
-    """Each entry's place in the table, whole pattern and Route."""
+    """
+    Yield the entries of a table and of the tables included in it.
+
+    @return: for each entry its position, such as C{url_patterns[0][1]}, its whole pattern and its Route.
+    @raise PatternError: when an entry has the wrong form.
+    """
     if not isinstance(patterns, Iterable) or isinstance(patterns, str | bytes):
-        raise PatternError(f"{place} must be a sequence of (regex, function), not {patterns!r}")
+        raise PatternError(f"{place} must be a sequence of (regex, function) pairs, not {patterns!r}")
     for position, entry in enumerate(patterns):
         here = f"{place}[{position}]"
         if isinstance(entry, _Include) and isinstance(entry.prefix, str):
-            yield from flatten(entry.patterns, prefix + _whole(entry.prefix), here)
+            yield from flatten(entry.patterns, prefix + _normalize(entry.prefix), here)
             continue
         if isinstance(entry, tuple | list) and len(entry) == 2:
             entry = Route(*entry)
         if not isinstance(entry, Route) or not isinstance(entry.regex, str):
-            raise PatternError(f"{here} must be (regex, function), a Route or an include, not {entry!r}")
-        yield here, prefix + _whole(entry.regex), entry
+            raise PatternError(f"{here} must be (regex, function), Route(...) or include(...), not {entry!r}")
+        yield here, prefix + _normalize(entry.regex), entry
 
 
-def resolve(function: Callable[..., Any] | str) -> Callable[..., Any]:
+def resolve_function(function: Callable[..., Any] | str) -> Callable[..., Any]:
+    """
+    Return a function, and import it if its name is given.
+
+    @raise TypeError: when the name has the wrong form, or the object cannot be called.
+    """
     if isinstance(function, str):
         module, _, name = function.partition(":")
         if not (module and name):
-            raise TypeError(f"a function is named like 'package.module:name', not {function!r}")
+            raise TypeError(f"write the name of a function as 'package.module:name', not {function!r}")
         function = getattr(import_module(module), name)
     if not callable(function):
-        raise TypeError(f"{function!r} cannot be called")
+        raise TypeError(f"{function!r} cannot be called; give a function")
     return function
 
 
-def unnamed_groups(regex: str) -> list[str]:
-    """A line about groups of a pattern that no parameter receives; nothing if there are none."""
+def unnamed_group_warnings(regex: str) -> list[str]:
+    """Return a warning if a pattern has groups without a name; otherwise an empty list."""
     compiled = re.compile(regex)
     if compiled.groups == len(compiled.groupindex):
         return []
-    return ["a group without a name is passed to no parameter; write (?P<name>...) or (?:...)"]
+    return ["a group without a name is not passed to the function; write (?P<name>...) or (?:...)"]

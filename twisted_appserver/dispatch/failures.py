@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.perform import problem_reply
-from twisted_appserver.core.route_table import near
+from twisted_appserver.core.route_table import suggest_patterns
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import HTTPError
 
@@ -34,7 +34,7 @@ class Failures:
             self.log.failure("an executor failed, {request_id}", Failure(error), request_id=call.request_id)
             error = HTTPError(500, "the executor failed")
         if error.status == 404 and self.display_tracebacks:
-            error = HTTPError(404, f"{error.detail}; {near(router, call.path)}")
+            error = HTTPError(404, f"{error.detail}; {suggest_patterns(router, call.path)}")
         if call.method == "OPTIONS" and (error.status == 405 or (error.status == 404 and call.path == "*")):
             return Reply(b"", 204, error.headers)  # RFC 9110, section 9.3.7
         return problem_reply(error, call.request_id)

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
 from twisted_appserver.core.application import Application, refuse_while_loading
-from twisted_appserver.core.route_table import routes
+from twisted_appserver.core.route_table import format_table
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.processes.head_start import HeadStart
@@ -247,7 +247,7 @@ def makeService(options: Options) -> AppService:
         sys.exit(f"appserver: {error}")
     service.under(options.parent)
     if options["show-routes"]:
-        print(routes(router))
+        print(format_table(router))
     if options["check"]:
         print("\n".join([*router.notes, summary(router)]))
     if options["check"] or options["show-routes"]:
