@@ -178,7 +178,7 @@ class ScriptTests(CommandTestCase):
             program.transport.closeStdin()
             self.assertNotEqual(await program.ended, 0)
             self.assertEqual(program.err.count("\n"), 1, program.err)
-            self.assertIn("from a file, and there is none", program.err)
+            self.assertIn("need a file to import the application from", program.err)
 
     async def test_output(self) -> None:
         """What a function of a worker prints stands in the server's log with the worker's pid."""

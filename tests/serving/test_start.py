@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.serving.test_command import ARTICLE, CommandTestCase
 from tests.support.programs import PERSON
 from tests.support.wire import fetch
-from twisted_appserver.core.shadowed_modules import advice
+from twisted_appserver.core.shadowed_modules import shadowing_advice
 
 MEETS = """
 import os, sys, time
@@ -94,10 +94,10 @@ class AdviceTests(SynchronousTestCase):
         for name in ("random", "wave", "application"):
             os.makedirs(os.path.join(folder, name))
         Path(folder, "application.py").touch()
-        self.assertEqual(advice([folder, "/no/such/folder"]), "")
+        self.assertEqual(shadowing_advice([folder, "/no/such/folder"]), "")
         Path(folder, "wave", "__init__.py").touch()
-        self.assertIn(f"{folder}/wave hides the module wave", advice([folder]))
-        self.assertEqual(advice([folder], ValueError()), "")
+        self.assertIn(f"{folder}/wave hides the module wave", shadowing_advice([folder]))
+        self.assertEqual(shadowing_advice([folder], ValueError()), "")
 
 
 class HeadStartTests(CommandTestCase):

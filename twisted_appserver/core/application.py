@@ -1,4 +1,4 @@
-"""The user's application: a table of patterns that can be imported by name, here or in a worker."""
+"""The user's application: a table of patterns that can be imported by name, here and in worker processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from twisted_appserver.core.shadowed_modules import advice
+from twisted_appserver.core.shadowed_modules import shadowing_advice
 from twisted_appserver.errors import ConfigurationError
 
 DEFAULT = "twisted_appserver.example"
@@ -23,11 +23,11 @@ _loading: list[str] = []
 
 class Application(msgspec.Struct, frozen=True):
     """
-    Where a table of patterns is found.
+    The place of a table of patterns.
 
-    @ivar module: the name of its module, if that can be imported by name.
-    @ivar file: else the path of its file, if it has one.
-    @ivar name: of the table in it; empty if it has none.
+    @ivar module: the name of its module; empty if it cannot be imported by name.
+    @ivar file: the path of its file; empty if it has a module or no file.
+    @ivar name: the name of the variable that holds the table; empty if it has none.
     """
 
     module: str = ""
@@ -37,8 +37,11 @@ class Application(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, target: str | None) -> Application:
         """
-        What C{--app} names: C{module}, C{module:name}, C{file.py} or C{file.py:name}. Nothing means urls.py
-        or app.py of the current folder, or else the example that the package carries.
+        Parse the value of C{--app}.
+
+        @param target: C{module}, C{module:name}, C{file.py} or C{file.py:name}. If it is empty, the
+            application is urls.py or app.py in the current folder, or the example of this package.
+        @raise ConfigurationError: when the value has another form, or the file does not exist.
         """
         if not target:
             target = next(filter(os.path.isfile, ("urls.py", "app.py")), DEFAULT)
@@ -46,24 +49,27 @@ class Application(msgspec.Struct, frozen=True):
         if not colon or not name.isidentifier():
             place, name = target, "url_patterns"
         if not place:
-            raise ConfigurationError(f"an application is module, module:name or a .py file, not {target!r}")
+            raise ConfigurationError(
+                f"an application must be module, module:name or a .py file, not {target!r}"
+            )
         if not place.endswith(".py"):
             return cls(module=place, name=name)
         if not os.path.isfile(place):
-            raise ConfigurationError(f"there is no file {place}")
+            raise ConfigurationError(f"file not found: {place}")
         return cls(file=os.path.abspath(place), name=name)
 
     @classmethod
     def of(cls, module: dict[str, Any], patterns: Sequence[Any] | None) -> Application:
         """
-        Where the table of a running module is, as C{multiprocessing} finds what a script defines.
+        Find the place of a table in a running module, in the way that C{multiprocessing} finds definitions.
 
-        @param module: its globals.
-        @param patterns: the table; C{None} for its variable url_patterns.
+        @param module: the globals of the module.
+        @param patterns: the table; C{None} for the variable url_patterns.
+        @raise ConfigurationError: when C{patterns} is C{None} and the module has no such variable.
         """
         if patterns is None and "url_patterns" not in module:
             raise ConfigurationError(
-                f"{module['__name__']} has no variable url_patterns; define it or pass it"
+                f"{module['__name__']} has no variable url_patterns; define it or pass the table"
             )
         name = "url_patterns"
         if patterns is not None:
@@ -76,57 +82,60 @@ class Application(msgspec.Struct, frozen=True):
 
     def check(self) -> None:
         """
-        @raise ConfigurationError: when the table has no file or no name by which it could be imported.
+        @raise ConfigurationError: when the table cannot be imported, because it has no file or no name.
         """
         if not (self.module or self.file):
             raise ConfigurationError(
-                "worker processes and reloads import the application from a file, and there is none: "
-                "it came from standard input or the like"
+                "worker processes and reloads need a file to import the application from, and there is none; "
+                "save the program to a file"
             )
         if not self.name:
             place = self.module or self.file
-            raise ConfigurationError(f"the table must be a global variable of {place}, to be imported")
+            raise ConfigurationError(f"the table cannot be imported: make it a global variable of {place}")
 
     def load(self, fresh: bool = False) -> Sequence[Any]:
         """
-        Import it.
+        Import the application and return its table.
 
-        @param fresh: whether it is imported again, with whatever of its folder or package was before.
-
-        @raise ConfigurationError: when it cannot be imported, or has no such table.
+        @param fresh: whether to import it again, together with all modules of its folder or package.
+        @raise ConfigurationError: when it cannot be imported or has no such table.
         """
         self.check()
         place = self.module or self.file
-        if self.module and os.getcwd() not in sys.path:  # an installed script's path has its own folder there
+        if (
+            self.module and os.getcwd() not in sys.path
+        ):  # for an installed script, sys.path starts with the script's folder
             sys.path.insert(0, os.getcwd())
-        with _mark(place), self._without_modules() if fresh else nullcontext():
+        with _loading_from(place), self._forget_modules() if fresh else nullcontext():
             try:
                 module = import_module(self.module) if self.module else _import_file(self.file)
             except ConfigurationError:
                 raise
             except (Exception, SystemExit) as error:
                 folders = {os.getcwd(): None, os.path.dirname(self.file) or os.getcwd(): None}
-                what = f"{type(error).__name__}: {error}{advice(folders, error)}"
-                raise ConfigurationError(f"the application {place} cannot be imported: {what}") from error
+                reason = f"{type(error).__name__}: {error}{shadowing_advice(folders, error)}"
+                raise ConfigurationError(f"the application {place} cannot be imported: {reason}") from error
         try:
             return getattr(module, self.name)  # type: ignore[no-any-return]
         except AttributeError:
-            raise ConfigurationError(f"{place} has no variable {self.name}") from None
+            raise ConfigurationError(
+                f"{place} has no variable {self.name}; define it or name another"
+            ) from None
 
     @contextmanager
-    def _without_modules(self) -> Iterator[None]:
-        """Forget the modules that belong to it; if it cannot be imported then, they are what they were."""
+    def _forget_modules(self) -> Iterator[None]:
+        """Forget the modules of the application, and restore them if it cannot be imported again."""
         before = dict(sys.modules)
         top = self.module.partition(".")[0]
         root = os.path.dirname(os.path.abspath(self.file or getattr(before.get(top), "__file__", None) or ""))
-        whole = not os.path.isfile(os.path.join(root, "pyvenv.cfg"))  # whether all of its folder is its own
+        owns_folder = not os.path.isfile(os.path.join(root, "pyvenv.cfg"))  # it is no virtual environment
 
         def belongs(name: str, path: str) -> bool:
             if top == __package__ or name == "__main__" or f"{name}.".startswith(f"{__package__}."):
                 return False
             if name in (top, "__mp_main__") or name.startswith(f"{top}."):
                 return True
-            return whole and "site-packages" not in path and path.startswith(root + os.sep)
+            return owns_folder and "site-packages" not in path and path.startswith(root + os.sep)
 
         for name, module in before.items():
             path = os.path.abspath(getattr(module, "__file__", None) or "/")
@@ -141,7 +150,8 @@ class Application(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def _mark(place: str) -> Iterator[None]:
+def _loading_from(place: str) -> Iterator[None]:
+    """Mark an application as being imported."""
     _loading.append(place)
     try:
         yield
@@ -151,23 +161,24 @@ def _mark(place: str) -> Iterator[None]:
 
 def refuse_while_loading(what: str) -> None:
     """
-    Keep a script that is imported as an application from starting a server of its own.
+    Prevent a script that is imported as an application from starting a server of its own.
 
+    @param what: what the script calls, for the message.
     @raise ConfigurationError: when an application is being imported.
     """
     if _loading:
         raise ConfigurationError(
-            f"{_loading[-1]} calls {what} when imported; put it under if __name__ == '__main__':"
+            f"{_loading[-1]} calls {what} when it is imported; move this below if __name__ == '__main__':"
         )
 
 
 def _import_file(path: str) -> ModuleType:
-    """Import a script the way C{multiprocessing} does: as a module that is not __main__."""
+    """Import a script like C{multiprocessing} does, as a module that is not __main__."""
     name = os.path.splitext(os.path.basename(path))[0]
     if not name.isidentifier() or name in sys.modules or name in sys.stdlib_module_names:
         name = "__mp_main__"
     spec = spec_from_file_location(name, path)
-    if spec is None:  # its name does not tell that it is Python
+    if spec is None:  # its name does not end with .py
         spec = spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""Why JSON cannot be read, in words that help its sender. Pure."""
+"""Explains to the client why its JSON cannot be read. Pure."""
 
 from __future__ import annotations
 
@@ -10,49 +10,56 @@ from typing import Any
 
 import msgspec
 
-# The escapes in a text: a pair of surrogates, a lone one, or any other.
+# An escape in a JSON string: a pair of surrogates, a lone surrogate, or any other escape.
 ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
-# A JSON text, or an integer of more digits than msgspec reads.
+# A JSON string, or an integer with more digits than msgspec reads.
 LONG = re.compile(rb'("(?:[^"\\]|\\.)*")|(?<![\d.eE+])\d{4301,}(?![\d.eE])', re.DOTALL)
-LOOSE: Any = msgspec.json.Decoder(float_hook=float)
+# Reads a number that is too large for a float as infinity.
+LENIENT: Any = msgspec.json.Decoder(float_hook=float)
 BOM = b"\xef\xbb\xbf"
 
 
 def _lone_surrogate(body: bytes) -> str:
-    """The first escape that is half a character; empty if there is none."""
+    """Describe the first lone surrogate among the escapes; return empty text if there is none."""
     lone = (found for found in ESCAPE.finditer(body) if found["lone"])
     found = next(lone, None)
     return f"\\{found['lone'].decode()} at byte {found.start()}" if found else ""
 
 
-def _too_large(value: Any, path: str = "") -> Iterator[str]:
-    """The places of numbers that are not finite."""
+def _non_finite_paths(value: Any, path: str = "") -> Iterator[str]:
+    """Yield the paths of the numbers that are not finite."""
     if isinstance(value, float) and not isfinite(value):
         yield path
     elif isinstance(value, dict):
         for name, each in value.items():
-            yield from _too_large(each, f"{path}.{name}" if name.isidentifier() else f"{path}[{short(name)}]")
+            yield from _non_finite_paths(
+                each, f"{path}.{name}" if name.isidentifier() else f"{path}[{short(name)}]"
+            )
     elif isinstance(value, list):
         for index, each in enumerate(value):
-            yield from _too_large(each, f"{path}[{index}]")
+            yield from _non_finite_paths(each, f"{path}[{index}]")
 
 
 def _range_error(body: bytes, name: str) -> str:
-    """Where a number in JSON is out of range; empty if that cannot be found."""
+    """Return where a number is out of range; empty text if it cannot be found."""
     try:
-        value = LOOSE.decode(LONG.sub(lambda found: found[1] or b"1e999", body))
+        value = LENIENT.decode(LONG.sub(lambda found: found[1] or b"1e999", body))
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return ""
-    path = next(_too_large(value, name), "")
+    path = next(_non_finite_paths(value, name), "")
     return f" in {path.removeprefix('.')}" if path else ""
 
 
-def why_malformed(body: bytes, error: Exception, name: str = "") -> str:
+def explain_json_error(body: bytes, error: Exception, name: str = "") -> str:
     """
-    @param error: what msgspec raised. It calls many faults a truncated input.
-    @param name: of the variable, if this is not all of the body.
+    Return a message that says why JSON cannot be read.
+
+    msgspec reports many different errors as a truncated input, so the body is examined again.
+
+    @param error: the exception that msgspec raised.
+    @param name: the name of the variable; empty if the JSON is the whole body.
     """
     if isinstance(error, msgspec.ValidationError | RecursionError):
         reason = str(error).partition(" - at ")[0]

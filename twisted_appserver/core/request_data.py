@@ -1,4 +1,4 @@
-"""What a request carries: the variables in its query string and its body, and its id. Pure."""
+"""Reads the variables in the query string and the body of a request, and its id. Pure."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from urllib.parse import parse_qsl
 import msgspec
 import multipart
 
-from twisted_appserver.core.json_errors import why_malformed
+from twisted_appserver.core.json_errors import explain_json_error
 from twisted_appserver.errors import HTTPError
 
-MAX_DEPTH = 100  # of nested JSON arrays and objects
+MAX_DEPTH = 100  # nesting levels of JSON arrays and objects
 REQUEST_ID = re.compile(rb"[\w.:/+=@-]{1,128}")
-MAX_FIELDS = 1000  # of a query string or a form
+MAX_FIELDS = 1000  # fields of a query string or a form
 FILE_NAME = re.compile(r"""(?:^|;)\s*filename\*\s*=""", re.IGNORECASE)
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
-READ = re.compile(r"application/(?:[^/]*\+)?json|application/x-www-form-urlencoded|multipart/form-data")
+READABLE = re.compile(r"application/(?:[^/]*\+)?json|application/x-www-form-urlencoded|multipart/form-data")
 CHARSET = re.compile(r""";\s*charset\s*=\s*"?([^\s;"]*)""", re.IGNORECASE)
-UTF8 = ("utf-8", "utf8", "us-ascii", "ascii", "")  # ASCII is a part of it
+UTF8 = ("utf-8", "utf8", "us-ascii", "ascii", "")  # every ASCII text is UTF-8
 RAW: Any = msgspec.json.Decoder(dict[str, msgspec.Raw])
 ANY: Any = msgspec.json.Decoder(float_hook=float)  # a number that is too large for a float becomes infinity
 
 
-def _fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Query or form fields by name; a repeated one becomes a list."""
+def _group_by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return query or form fields by name. A repeated field becomes a list."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name not in found:
@@ -39,16 +39,26 @@ def _fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return found
 
 
-def _urlencoded(text: str, place: str) -> dict[str, Any]:
+def _urlencoded(text: str, source: str) -> dict[str, Any]:
+    """
+    Decode the fields of a query string or a form.
+
+    @param text: decoded as Latin-1.
+    @param source: what it is, for the message.
+    @raise HTTPError: 400 when it is malformed.
+    """
     try:
-        if not text.isascii():  # UTF-8 that is not percent-encoded
+        if not text.isascii():  # UTF-8 that the client did not percent-encode
             text = text.encode("latin-1").decode("utf-8")
-        return _fields(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS))
+        return _group_by_name(
+            parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+        )
     except ValueError as error:
-        raise HTTPError(400, f"the {place} cannot be read: {error}") from None
+        raise HTTPError(400, f"the {source} cannot be read: {error}") from None
 
 
 def _depth(value: Any) -> int:
+    """Return how deeply arrays and objects are nested."""
     if not isinstance(value, dict | list):
         return 0
     return 1 + max(map(_depth, value.values() if isinstance(value, dict) else value), default=0)
@@ -57,11 +67,11 @@ def _depth(value: Any) -> int:
 def _json(body: bytes, raw: bool) -> dict[str, Any]:
     try:
         value = ANY.decode(body) if raw else msgspec.json.decode(body)
-        # Counting brackets is cheap, so that only a suspicious body is walked.
+        # Counting brackets is cheap. Only a body with many of them is examined.
         if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-            raise RecursionError(f"nested deeper than {MAX_DEPTH}")
+            raise RecursionError(f"nested more than {MAX_DEPTH} levels deep")
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise HTTPError(400, why_malformed(body, error)) from None
+        raise HTTPError(400, explain_json_error(body, error)) from None
     if not isinstance(value, dict):
         raise HTTPError(400, f"the body must be a JSON object, not {type(value).__name__}")
     return RAW.decode(body) if raw else value
@@ -69,19 +79,23 @@ def _json(body: bytes, raw: bool) -> dict[str, Any]:
 
 def decode(raw: msgspec.Raw, name: str = "") -> Any:
     """
-    The value of JSON that L{read_body} left as it is.
+    Decode JSON that L{read_body} left undecoded.
 
-    @param name: of the variable, for messages.
-    @raise HTTPError: 400 when it is malformed, or a number in it is too large for a float.
+    @param name: the name of the variable, for the message.
+    @raise HTTPError: 400 when it is malformed or a number is too large for a float.
     """
     try:
         return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise HTTPError(400, why_malformed(bytes(raw), error, name)) from None
+        raise HTTPError(400, explain_json_error(bytes(raw), error, name)) from None
 
 
 def _is_file(part: Any) -> bool:
-    """Whether a part has the name of a file, which RFC 7578 (section 4.2) does not allow as C{filename*}."""
+    """
+    Return whether a part of a form is a file.
+
+    Some clients send the name as C{filename*}, although RFC 7578 (section 4.2) forbids it.
+    """
     disposition = dict(part.headerlist).get("Content-Disposition", "")
     return bool(part.filename) or bool(FILE_NAME.search(QUOTED.sub("", disposition)))
 
@@ -90,20 +104,24 @@ def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
     _, options = multipart.parse_options_header(content_type)
     boundary = options.get("boundary")
     if not boundary:
-        raise HTTPError(400, "the multipart body cannot be read: its Content-Type has no boundary")
+        raise HTTPError(400, "the multipart body cannot be read: its Content-Type header has no boundary")
     try:
         parts = list(multipart.MultipartParser(io.BytesIO(body), boundary, part_limit=MAX_FIELDS))
         if any(map(_is_file, parts)):
-            raise HTTPError(415, "files in multipart/form-data are not accepted")
+            raise HTTPError(415, "multipart/form-data with files is not accepted; send fields only")
         if not all(part.name for part in parts):
             raise HTTPError(400, "the multipart body cannot be read: a part has no name")
-        return _fields((part.name, part.raw.decode("utf-8")) for part in parts)
+        return _group_by_name((part.name, part.raw.decode("utf-8")) for part in parts)
     except (multipart.MultipartError, UnicodeDecodeError) as error:
         raise HTTPError(400, f"the multipart body cannot be read: {error}") from None
 
 
 def read_query(query: str) -> dict[str, Any]:
-    """The fields of a query string."""
+    """
+    Return the fields of a query string.
+
+    @raise HTTPError: 400 when it is malformed.
+    """
     return _urlencoded(query, "query string")
 
 
@@ -111,17 +129,17 @@ def read_body(
     body: bytes, content_type: str, any_type: bool = False, raw: bool = False
 ) -> tuple[dict[str, Any], bool]:
     """
-    The fields of a body, and whether they came as JSON, whose values have types.
+    Return the fields of a body, and whether they came as JSON.
 
-    @param any_type: whether a body of another type, or one that is labelled as a form and is none, is passed
-        over instead of refused.
-    @param raw: whether the values of JSON are left undecoded, as C{msgspec.Raw}.
-    @raise HTTPError: 400 when the body is malformed, 415 when its type is none that has fields.
+    @param any_type: whether to ignore a body of another type, or a body that is labelled as a form but is not
+        one, instead of raising an error.
+    @param raw: whether to leave the values of JSON undecoded, as C{msgspec.Raw}.
+    @raise HTTPError: 400 when the body is malformed, 415 when its type has no fields.
     """
     kind = content_type
     if kind != "application/json":
         kind = content_type.partition(";")[0].strip().lower()
-        if kind != content_type and READ.fullmatch(kind):
+        if kind != content_type and READABLE.fullmatch(kind):
             _check_charset(content_type)
     if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
         return _json(body, raw), True
@@ -129,7 +147,7 @@ def read_body(
         try:
             return _urlencoded(body.decode("latin-1"), "form"), False
         except HTTPError:
-            if not any_type:  # curl labels everything as a form
+            if not any_type:  # curl labels every body as a form
                 raise
             return {}, False
     if kind == "multipart/form-data":
@@ -137,16 +155,17 @@ def read_body(
     if any_type:
         return {}, False
     allowed = "application/json, application/x-www-form-urlencoded or multipart/form-data"
-    raise HTTPError(415, f"the body is {kind or 'of no type'}; send {allowed}")
+    raise HTTPError(415, f"the Content-Type is {kind or 'missing'}; send {allowed}")
 
 
 def read_fields(
     body: bytes, headers: Iterable[tuple[bytes, bytes]], any_type: bool = False, raw: bool = False
 ) -> tuple[dict[str, Any], bool]:
     """
-    As L{read_body}, for a request with these headers.
+    Return the fields of a body like L{read_body}, for a request with these headers.
 
-    @raise HTTPError: likewise, and 415 when the body has a content coding (RFC 9110, section 8.4).
+    @raise HTTPError: 400 or 415 like L{read_body}, and 415 when the body has a content coding (RFC 9110,
+        section 8.4).
     """
     content_type, coding = b"", b""
     for name, value in headers:
@@ -163,12 +182,12 @@ def read_fields(
 def _check_coding(coding: str, content_type: str, any_type: bool) -> None:
     codings = [each.strip() for each in coding.split(",") if each.strip().lower() not in ("", "identity")]
     kind = content_type.partition(";")[0].strip().lower()
-    if any_type and (not READ.fullmatch(kind) or kind == "application/x-www-form-urlencoded"):
-        return  # The function that receives the Call may read it. curl labels everything as a form.
+    if any_type and (not READABLE.fullmatch(kind) or kind == "application/x-www-form-urlencoded"):
+        return  # the function receives the Call and may decode the body; curl labels every body as a form
     if codings:
         raise HTTPError(
             415,
-            f"content codings are not accepted, and the body has {', '.join(codings)}; send it without",
+            f"the Content-Encoding {', '.join(codings)} is not accepted; send the body without it",
             [("accept-encoding", "identity")],
         )
 
@@ -179,13 +198,13 @@ def _check_charset(content_type: str) -> None:
         raise HTTPError(415, f"the charset {charset[1]} is not accepted; send UTF-8")
 
 
-def preference(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """What a client prefers (RFC 7240, section 2)."""
+def prefer_header(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the value of the Prefer headers (RFC 7240, section 2)."""
     return ",".join(value.decode("latin-1") for name, value in headers if name == b"prefer")
 
 
-def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The id that a client or a proxy gave to its request in X-Request-ID, if it is a sane one."""
+def client_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the X-Request-ID that a client or a proxy has sent; empty text if it is missing or invalid."""
     for name, value in headers:
         if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
             return value.decode("ascii")

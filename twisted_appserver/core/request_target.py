@@ -1,4 +1,4 @@
-"""Where a request is addressed: its target and its Host (RFC 9112, section 3.2), and the Call of it. Pure."""
+"""Checks the target and the Host of a request (RFC 9112, section 3.2), and makes its Call. Pure."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
 from twisted_appserver.core.call import Call
-from twisted_appserver.core.request_data import given_id, preference
+from twisted_appserver.core.request_data import client_request_id, prefer_header
 from twisted_appserver.errors import HTTPError
 
-# A name or an address, perhaps with a port up to 65535, which may be empty (RFC 3986, section 3.2.3).
+# A name or an address, optionally with a port up to 65535. The port may be empty (RFC 3986, section 3.2.3).
 HOST = re.compile(
     rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
     rb"(?::(?:[0-9]{0,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
 )
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
-# RFC 3986: no control characters, no fragment, and in the path a % only before two hexadecimal digits. Forms
-# are more lenient, so a query may contain any %. Characters beyond ASCII should be percent-encoded, but curl
-# and others send them as they are typed, so UTF-8 is accepted.
+# RFC 3986 excludes control characters and fragments, and in the path a % that no two hexadecimal digits
+# follow. Browsers encode forms less strictly, so a query may contain any %. Other characters than ASCII
+# should be percent-encoded, but curl and other clients send them unencoded, so UTF-8 is accepted.
 BAD_PATH = re.compile(rb"[\0-\x20\x7f#]|%(?![0-9A-Fa-f]{2})")
 BAD_QUERY = re.compile(rb"[\0-\x20\x7f#]")
 REST_OF_LINE = re.compile(rb"[^\n]*")
-REQUEST_LINE = re.compile(rb"[\r\n]*[^\n]*")  # with the empty lines that may stand before it
-RAW = re.compile(rb"[\x80-\xff]")
+REQUEST_LINE = re.compile(rb"[\r\n]*[^\n]*")  # including empty lines before it
+NOT_ASCII = re.compile(rb"[\x80-\xff]")
 QUOTED = re.compile(rb"%([89A-Fa-f][0-9A-Fa-f])")
 METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")}
 
@@ -42,13 +42,13 @@ def _is_utf8(data: bytes) -> bool:
 
 def quote_line(data: bytes, begun: bool) -> bytes:
     """
-    Percent-encode the bytes of a request line that are not ASCII, which llhttp refuses.
+    Percent-encode the bytes of a request line that are not ASCII, because llhttp rejects them.
 
-    @param begun: whether the line began in earlier data.
+    @param begun: whether the line started in earlier data.
     """
     found = (REST_OF_LINE if begun else REQUEST_LINE).match(data)
     line = found[0] if found else b""
-    return RAW.sub(lambda found: b"%%%02X" % found[0][0], line) + data[len(line) :]
+    return NOT_ASCII.sub(lambda found: b"%%%02X" % found[0][0], line) + data[len(line) :]
 
 
 def unquote_line(target: bytes) -> bytes:
@@ -58,8 +58,10 @@ def unquote_line(target: bytes) -> bytes:
 
 def check_host(host: bytes | None, required: bool) -> None:
     """
-    @param host: the value of the Host header; C{None} if there is none.
-    @param required: whether there must be one, as in HTTP/1.1.
+    Check a Host header.
+
+    @param host: the value of the header; C{None} if there is none.
+    @param required: whether the header is mandatory, as in HTTP/1.1.
     @raise HTTPError: 400 when it is missing, empty or malformed.
     """
     if host is None:
@@ -71,10 +73,12 @@ def check_host(host: bytes | None, required: bool) -> None:
 
 def split_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes, bytes]:
     """
-    The host that a target names, if it is in absolute form, its path as it was sent, and its query.
+    Split a request target.
 
-    @raise HTTPError: 400 when it has none of the four forms of RFC 9112, section 3.2, or contains a fragment,
-        a malformed percent-encoding, control characters or bytes that are not UTF-8.
+    @return: the host if the target is in absolute form, otherwise C{None}; the path as it was sent; the
+        query.
+    @raise HTTPError: 400 when the target has none of the four forms of RFC 9112, section 3.2, or contains a
+        fragment, a malformed percent-encoding, control characters or bytes that are not UTF-8.
     """
     host = None
     if target[:1] != b"/":
@@ -93,7 +97,7 @@ def split_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes, byt
     path, _, query = target.partition(b"?")
     if BAD_PATH.search(path) or BAD_QUERY.search(query) or not _is_utf8(target):
         raise HTTPError(
-            400, f"invalid request target: {_shown(target)}; percent-encode #, % and what is not UTF-8"
+            400, f"invalid request target: {_shown(target)}; percent-encode #, % and bytes that are not UTF-8"
         )
     return host, path, query
 
@@ -102,9 +106,10 @@ def make_call(
     method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes, client: str
 ) -> Call:
     """
-    The call of a request.
+    Make the Call of a request.
 
-    @param headers: their names in lower case. A host in the target replaces the Host header.
+    @param headers: pairs of names in lower case and values. A host in the target replaces the Host header.
+    @param client: the address of the client.
     @raise HTTPError: see L{split_target}.
     """
     host, path, query = split_target(method, target)
@@ -120,6 +125,6 @@ def make_call(
         tuple(headers),
         body,
         client,
-        given_id(headers),
-        prefer=preference(headers),
+        client_request_id(headers),
+        prefer=prefer_header(headers),
     )

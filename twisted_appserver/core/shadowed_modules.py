@@ -1,4 +1,4 @@
-"""Find files of an application that hide modules of the standard library."""
+"""Finds files of an application that hide modules of the standard library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _files(traceback: TracebackType | None) -> Iterator[str]:
 
 
 def _shadows(folder: str) -> dict[str, str]:
-    """The paths in a folder that are imported instead of modules of the standard library, by their names."""
+    """Return the files and packages in a folder that hide modules of the standard library, by module name."""
     try:
         found = sorted(os.listdir(folder or "."))
     except OSError:
@@ -26,12 +26,12 @@ def _shadows(folder: str) -> dict[str, str]:
     return {name: names[name] for name in (*modules, *packages) if name in sys.stdlib_module_names}
 
 
-def advice(folders: Iterable[str], error: BaseException | None = None) -> str:
+def shadowing_advice(folders: Iterable[str], error: BaseException | None = None) -> str:
     """
-    What to do about files that hide the standard library, as the end of a message; empty if there are none.
+    Return advice about files that hide the standard library, to append to a message; empty if there are none.
 
-    @param folders: where to look.
-    @param error: why an import failed. Only files that were imported, or in which it was raised, count.
+    @param folders: the folders to search.
+    @param error: the error of a failed import. Only files that were imported or raised the error count.
     """
     raised = set(_files(error.__traceback__)) if error is not None else set()
     for folder in folders:

@@ -1,9 +1,9 @@
 """
 The titles of HTTP status codes.
 
-They come from RFC 9110 (section 15) and the IANA registry of status codes, not from C{http.HTTPStatus}, whose
-titles differ between versions of Python. The registry lists 306 and 418 as unused; 418 keeps the title of
-RFC 2324.
+The titles come from RFC 9110 (section 15) and the IANA registry of status codes. The titles in
+C{http.HTTPStatus} differ between versions of Python. The registry lists 306 and 418 as unused; 418 keeps the
+title that RFC 2324 gives it.
 """
 
 from __future__ import annotations
@@ -77,5 +77,5 @@ TITLES = {
 
 
 def title(status: int) -> str:
-    """The title of a status code; the same text for all codes that the registry does not have."""
+    """Return the title of a status code; L{UNKNOWN} for codes that are not in the registry."""
     return TITLES.get(status, UNKNOWN)

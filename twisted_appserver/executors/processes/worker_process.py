@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import Reply
 from twisted_appserver.core.router import Router
-from twisted_appserver.core.shadowed_modules import advice
+from twisted_appserver.core.shadowed_modules import shadowing_advice
 from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.executors.processes.assigned_calls import AssignedCalls
 from twisted_appserver.executors.processes.frame_writer import FrameWriter
@@ -279,7 +279,7 @@ class WorkerProcess(ProcessProtocol):
         """Return what a worker that failed to start has printed last."""
         self._output.flush()
         if self._output.last and not self._exit.signal:
-            return self._output.last + advice(os.environ.get("PYTHONPATH", "").split(os.pathsep))
+            return self._output.last + shadowing_advice(os.environ.get("PYTHONPATH", "").split(os.pathsep))
         return ""
 
     # ---- for others to see ----
