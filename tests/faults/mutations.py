@@ -30,7 +30,7 @@ class Mutation(NamedTuple):
 MUTATIONS = (
     Mutation("core/json_errors.py", "    if lone := _lone_surrogate(body):", '    if lone := "":',
              "core.test_request_data.JSONTests.test_reasons"),
-    Mutation("core/request_data.py", "            if not any_type:  # curl labels everything as a form\n                raise\n",
+    Mutation("core/request_data.py", "            if not any_type:  # curl labels every body as a form\n                raise\n",
              "            raise\n", "core.test_conversions.RawBodyTests.test_binary"),
     Mutation("core/conversions/limits.py", "    raise TypeError(f\"{metadata!r} is not supported;", "    return None and (f\"{metadata!r} is",
              "core.test_conversions.LimitTests.test_unknown"),
