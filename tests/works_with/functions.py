@@ -1,8 +1,8 @@
 """
-Small functions that use what people really use: one for each library or habit.
+Small functions that use common libraries and idioms, one function for each.
 
-This module is an application: servers import its C{url_patterns}. Libraries that need not be
-installed are imported inside the functions, so that the other functions work without them.
+This module is an application: servers import its C{url_patterns}. Optional libraries are imported inside the
+functions, so that the other functions work without them.
 """
 
 from __future__ import annotations
@@ -41,16 +41,17 @@ BLOCKING = (THREADS, WORKERS, DASK)  # where a plain function may run
 
 class Use(NamedTuple):
     """
-    One thing that people use.
+    A library or an idiom, with a function that uses it.
 
-    @ivar group: the heading in the page.
-    @ivar title: its name in the page.
-    @ivar function: uses it.
-    @ivar expected: the JSON of the response; for a generator, its lines; bytes for a body that is not JSON.
-    @ivar needs: the modules that it imports and that need not be installed.
-    @ivar where: where it is tried.
-    @ivar fails: where it does not work, and a part of the message that tells what to do.
-    @ivar log: a part of what the server then must have logged.
+    @ivar group: the heading on the page.
+    @ivar title: its name on the page.
+    @ivar function: the function that uses it.
+    @ivar expected: the JSON of the response; a list of lines for a generator; bytes for a body that is not
+        JSON.
+    @ivar needs: the optional modules that the function imports.
+    @ivar where: the places where the function is called.
+    @ivar fails: the places where it fails, each with the part of the message that says what to do.
+    @ivar log: text that the server must have logged afterwards.
     """
 
     group: str
@@ -64,7 +65,7 @@ class Use(NamedTuple):
 
     @property
     def note(self) -> str:
-        """What the page says about it."""
+        """The note on the page."""
         return " ".join((self.function.__doc__ or "").split())
 
 
@@ -72,13 +73,13 @@ USES: list[Use] = []
 
 
 def use(group: str, title: str, expected: Any, *needs: str, **more: Any) -> Callable[[Any], Any]:
-    """Enter a function in the table."""
+    """Add a function to the table."""
 
-    def enter(function: Any) -> Any:
+    def add(function: Any) -> Any:
         USES.append(Use(group, title, function, expected, needs, **more))
         return function
 
-    return enter
+    return add
 
 
 # ---- processes and threads ----
@@ -98,19 +99,19 @@ def _pool(method: str) -> dict[str, Any]:
 
 @use(PROCESSES, "`multiprocessing.Pool`, started with fork", {"squares": [1, 4, 9]}, fails=DAEMONIC)
 def pool_fork() -> dict[str, Any]:
-    """Forking a process that has threads is a risk in any program; prefer `spawn`."""
+    """Forking a process that has threads is risky in any program; prefer `spawn`."""
     return _pool("fork")
 
 
 @use(PROCESSES, "`multiprocessing.Pool`, started with spawn", {"squares": [1, 4, 9]}, fails=DAEMONIC)
 def pool_spawn() -> dict[str, Any]:
-    """The functions given to the pool must be importable, as everywhere."""
+    """The functions passed to the pool must be importable, as in any program."""
     return _pool("spawn")
 
 
 @use(PROCESSES, "`multiprocessing.Pool`, started with forkserver", {"squares": [1, 4, 9]}, fails=DAEMONIC)
 def pool_forkserver() -> dict[str, Any]:
-    """The fork server process is started by the first call and stays for the next ones."""
+    """The first call starts the fork server process, and later calls reuse it."""
     return _pool("forkserver")
 
 
@@ -126,7 +127,7 @@ def process_terminated() -> dict[str, Any]:
 
 @use(PROCESSES, "`concurrent.futures.ProcessPoolExecutor`", {"squares": [1, 4, 9]}, fails=DAEMONIC)
 def process_pool_executor() -> dict[str, Any]:
-    """One per call, closed by `with`, or one at module level."""
+    """Use one per call, closed by `with`, or one at module level."""
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
         return {"squares": list(pool.map(square, [1, 2, 3]))}
 
@@ -138,20 +139,20 @@ def _kept_pool() -> concurrent.futures.ProcessPoolExecutor:
 
 @use(PROCESSES, "`ProcessPoolExecutor` kept for all calls", {"square": 49}, fails=DAEMONIC)
 def process_pool_kept() -> dict[str, Any]:
-    """Its processes end with the server, because functions registered with `atexit` run."""
+    """Its processes end with the server, because the server runs `atexit` functions."""
     return {"square": _kept_pool().submit(square, 7).result(30)}
 
 
 @use(PROCESSES, "`concurrent.futures.ThreadPoolExecutor`", {"squares": [1, 4, 9]})
 def thread_pool_executor() -> dict[str, Any]:
-    """Context variables do not follow into its threads unless you copy the context."""
+    """Its threads do not see context variables unless you copy the context."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         return {"squares": list(pool.map(square, [1, 2, 3]))}
 
 
 @use(PROCESSES, "`threading.Thread` and `queue.Queue`", {"got": 1})
 def thread_and_queue() -> dict[str, Any]:
-    """Threads of your own, joined before the function returns."""
+    """Join your own threads before the function returns."""
     line: queue.Queue[int] = queue.Queue()
     thread = threading.Thread(target=line.put, args=(1,))
     thread.start()
@@ -168,7 +169,7 @@ def subprocess_run() -> dict[str, Any]:
 
 @use(PROCESSES, "`subprocess.Popen`, interrupted", {"status": -2})
 def subprocess_interrupted() -> dict[str, Any]:
-    """Signals reach the program as if it had been started from a shell."""
+    """Signals reach the program as if a shell had started it."""
     program = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); print(flush=True); signal.pause()"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
@@ -179,7 +180,7 @@ def subprocess_interrupted() -> dict[str, Any]:
 
 @use(PROCESSES, "`os.fork`", {"status": 3})
 def forked() -> dict[str, Any]:
-    """A child that returns from the function, or raises, ends there; it never serves."""
+    """A child process that returns from the function or raises ends there; it never serves requests."""
     child = os.fork()
     if not child:
         os._exit(3)
@@ -188,7 +189,7 @@ def forked() -> dict[str, Any]:
 
 @use(PROCESSES, "`os.fork` in a generator", [{"n": 0}, {"n": 1, "status": 0}])
 def forked_in_generator() -> Iterator[dict[str, Any]]:
-    """The child ends at the next `yield`, or where the generator ends."""
+    """The child process ends at the next `yield` or at the end of the generator."""
     yield {"n": 0}
     child = os.fork()
     if not child:
@@ -198,7 +199,7 @@ def forked_in_generator() -> Iterator[dict[str, Any]]:
 
 @use(PROCESSES, "`os.fork` before the first item of a generator", [{"status": 0}])
 def forked_before_items() -> Iterator[dict[str, Any]]:
-    """Likewise."""
+    """The child process ends at the first `yield`."""
     child = os.fork()
     if not child:
         yield {"n": -1}
@@ -212,7 +213,7 @@ def forked_before_items() -> Iterator[dict[str, Any]]:
     fails={THREADS: "--type forked", DASK: "--type forked"},
 )
 def signal_handler() -> dict[str, Any]:
-    """Only in worker processes: Python allows it in main threads. The handler is reset after the call."""
+    """Works in worker processes only: Python requires the main thread. The call resets it at its end."""
     before = signal.signal(signal.SIGUSR1, lambda *_: None)
     return {"before": signal.Handlers(before).name if before in set(signal.Handlers) else repr(before)}
 
@@ -230,13 +231,13 @@ async def _both() -> list[int]:
 
 @use(ASYNCIO, "`asyncio.run` in a plain function", {"squares": [1, 4]})
 def asyncio_run() -> dict[str, Any]:
-    """`TaskGroup`, `timeout` and `to_thread` included; each call has an event loop of its own."""
+    """`TaskGroup`, `timeout` and `to_thread` work too. Each call has its own event loop."""
     return {"squares": asyncio.run(_both())}
 
 
 @use(ASYNCIO, "`async def` that awaits a coroutine", {"n": 4}, where=(REACTOR,))
 async def coroutine() -> dict[str, Any]:
-    """Runs on the reactor."""
+    """It runs on the reactor."""
 
     async def four() -> int:
         return square(2)
@@ -246,7 +247,7 @@ async def coroutine() -> dict[str, Any]:
 
 @use(ASYNCIO, "`async def` that awaits a Deferred", {"n": 4}, where=(REACTOR,))
 async def deferred() -> dict[str, Any]:
-    """Any API of Twisted."""
+    """Any Twisted API can be awaited."""
     from twisted.internet import reactor
     from twisted.internet.task import deferLater
 
@@ -255,7 +256,7 @@ async def deferred() -> dict[str, Any]:
 
 @use(ASYNCIO, "`asyncio.run` in an `async def`", {"n": 4}, where=(REACTOR,))
 async def asyncio_run_on_reactor() -> dict[str, Any]:
-    """It blocks every other call meanwhile: write a plain `def`, which runs in a thread."""
+    """It blocks all other calls until it ends; write a plain `def`, which runs in a thread."""
 
     async def four() -> int:
         return 4
@@ -276,7 +277,7 @@ def _fill(connection: sqlite3.Connection) -> list[int]:
 
 @use(DATABASES, "`sqlite3`, a connection for each call", {"numbers": [0, 1, 2]})
 def sqlite() -> dict[str, Any]:
-    """The simplest way, and quick: opening a database file takes some 50 microseconds."""
+    """The simplest way; opening a database file takes about 50 microseconds."""
     with sqlite3.connect(":memory:") as connection:
         numbers = _fill(connection)
     connection.close()
@@ -288,7 +289,7 @@ LOCAL = threading.local()
 
 @use(DATABASES, "`sqlite3`, a connection for each thread", {"one": 1})
 def sqlite_local() -> dict[str, Any]:
-    """In `threading.local()`; a worker process has one thread."""
+    """Keep it in `threading.local()`. A worker process has one thread."""
     if not hasattr(LOCAL, "connection"):
         LOCAL.connection = sqlite3.connect(":memory:")
     return {"one": LOCAL.connection.execute("SELECT 1").fetchone()[0]}
@@ -300,7 +301,7 @@ ANY_THREAD = dict.fromkeys((THREADS, DASK), "check_same_thread=False")
 
 @use(DATABASES, "`sqlite3`, one connection in a global", {"one": 1}, fails=ANY_THREAD)
 def sqlite_global() -> dict[str, Any]:
-    """Only in worker processes, unless it is opened with `check_same_thread=False` and used under a lock."""
+    """Works in worker processes only, unless you pass `check_same_thread=False` and use a lock."""
     return {"one": SHARED.execute("SELECT 1").fetchone()[0]}
 
 
@@ -314,7 +315,7 @@ LOCK = threading.Lock()
 
 @use(DATABASES, "`lru_cache` that holds a connection", {"one": 1})
 def cached_connection() -> dict[str, Any]:
-    """With `check_same_thread=False` and a lock, as threads share the cache."""
+    """Threads share the cache, so pass `check_same_thread=False` and use a lock."""
     with LOCK:
         return {"one": _cached(":memory:").execute("SELECT 1").fetchone()[0]}
 
@@ -322,8 +323,8 @@ def cached_connection() -> dict[str, Any]:
 @use(DATABASES, "`sqlite3` in a generator", [{"n": n} for n in range(50)])
 def sqlite_generator() -> Iterator[dict[str, int]]:
     """
-    Open it with `check_same_thread=False`: the steps of a generator may run in several threads, one after
-    the other.
+    Pass `check_same_thread=False`, because the steps of a generator may run in several threads, one after the
+    other.
     """
     connection = sqlite3.connect(":memory:", check_same_thread=False)
     try:
@@ -353,7 +354,7 @@ def sqlalchemy_core() -> dict[str, Any]:
 
 @use(DATABASES, "SQLAlchemy's ORM", {"names": ["ann", "bob"]}, "sqlalchemy")
 def sqlalchemy_orm() -> dict[str, Any]:
-    """A `Session` for each call."""
+    """Create a `Session` for each call."""
     from sqlalchemy import Integer, String, create_engine, select
     from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
     from sqlalchemy.pool import StaticPool
@@ -419,7 +420,7 @@ def django_orm() -> dict[str, Any]:
 
 @use(DATABASES, "psycopg", {"one": 1}, "psycopg", "postgresql")
 def psycopg_connection() -> dict[str, Any]:
-    """A connection for each call, or `psycopg_pool` at module level."""
+    """Open a connection for each call, or create a `psycopg_pool` at module level."""
     import psycopg
 
     with psycopg.connect(os.environ["WORKS_WITH_DATABASE"]) as connection:
@@ -443,7 +444,7 @@ def requests_get() -> dict[str, Any]:
 
 @use(HTTP, "httpx, synchronous", {"status": 200}, "httpx")
 def httpx_get() -> dict[str, Any]:
-    """A `Client` at module level may be shared by threads."""
+    """Threads may share a `Client` at module level."""
     import httpx
 
     return {"status": httpx.get(os.environ["WORKS_WITH_URL"], timeout=30).status_code}
@@ -451,7 +452,7 @@ def httpx_get() -> dict[str, Any]:
 
 @use(HTTP, "urllib", {"status": 200})
 def urllib_get() -> dict[str, Any]:
-    """Always with a timeout."""
+    """Always pass a timeout."""
     from urllib.request import urlopen
 
     with urlopen(os.environ["WORKS_WITH_URL"], timeout=30) as response:
@@ -474,7 +475,7 @@ def numpy_numbers() -> dict[str, Any]:
 
 @use(RESULTS, "NumPy arrays", {"values": [0, 1, 2]}, "numpy")
 def numpy_array() -> dict[str, Any]:
-    """Converted with `tolist()`."""
+    """They are converted with `tolist()`."""
     import numpy
 
     return {"values": numpy.arange(3).tolist()}
@@ -482,7 +483,7 @@ def numpy_array() -> dict[str, Any]:
 
 @use(RESULTS, "NumPy times", {"at": "2020-01-02T03:04:05.123456", "days": ["2020-01-02T00:00:00"]}, "numpy")
 def numpy_times() -> dict[str, Any]:
-    """With microseconds, as `datetime` has them; `NaT` is refused like NaN."""
+    """They are sent with microseconds, like `datetime`. `NaT` is rejected, like NaN."""
     import numpy
 
     at = numpy.datetime64("2020-01-02T03:04:05.123456789")
@@ -491,7 +492,7 @@ def numpy_times() -> dict[str, Any]:
 
 @use(RESULTS, "pandas", {"rows": [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]}, "pandas")
 def pandas_frame() -> dict[str, Any]:
-    """Converted with `to_dict("records")`; or `Reply(frame.to_json(orient="records"), headers=...)`."""
+    """Return `frame.to_dict("records")`, or `Reply(frame.to_json(orient="records"), headers=...)`."""
     import pandas
 
     frame = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]})
@@ -500,7 +501,7 @@ def pandas_frame() -> dict[str, Any]:
 
 @use(RESULTS, "pandas, a `DataFrame` as it is", None, "pandas", fails=dict.fromkeys(BLOCKING, "to_dict"))
 def pandas_raw() -> dict[str, Any]:
-    """Refused: choose `to_dict("records")` or another orientation."""
+    """It is rejected; use `to_dict("records")` or another orientation."""
     import pandas
 
     return {"rows": pandas.DataFrame({"a": [1, 2]})}
@@ -520,7 +521,7 @@ def pillow_image() -> Reply:
 
 @use(RESULTS, "pydantic models", {"n": 1, "inner": {"name": "x"}}, "pydantic")
 def pydantic_result() -> Any:
-    """As results, alone or inside others; as parameters too."""
+    """They work as results, also inside other results, and as parameters."""
     from pydantic import BaseModel
 
     class Inner(BaseModel):
@@ -535,7 +536,7 @@ def pydantic_result() -> Any:
 
 @use(RESULTS, "attrs", {"n": 1}, "attrs")
 def attrs_result() -> Any:
-    """As results and as parameters."""
+    """They work as results and as parameters."""
     import attrs
 
     return attrs.make_class("Point", ["n"])(1)
@@ -549,7 +550,7 @@ class Point:
 
 @use(RESULTS, "dataclasses", {"x": 1, "y": 2})
 def dataclass_result() -> Point:
-    """As results and as parameters."""
+    """They work as results and as parameters."""
     return Point(1, 2)
 
 
@@ -563,7 +564,7 @@ class Level(enum.IntEnum):
 
 @use(RESULTS, "enums", {"colour": "red", "level": 1})
 def enum_result() -> dict[str, Any]:
-    """Their values."""
+    """Their values are sent."""
     return {"colour": Colour.RED, "level": Level.LOW}
 
 
@@ -574,7 +575,7 @@ LOGGING = "Logging and warnings"
 
 @use(LOGGING, "`logging`, as it is", {"logged": True}, log="a warning of logging")
 def logging_plain() -> dict[str, Any]:
-    """Warnings and errors reach the server's log."""
+    """Warnings and errors appear in the server's log."""
     logging.getLogger("shop").warning("a warning of logging")
     return {"logged": True}
 
@@ -582,8 +583,8 @@ def logging_plain() -> dict[str, Any]:
 @use(LOGGING, "`logging.basicConfig`", {"logged": True}, log="an info of basicConfig")
 def logging_basic() -> dict[str, Any]:
     """
-    Writes to standard error: seen in the foreground and in the log of worker processes; a daemon has none, so
-    configure a file there.
+    It writes to standard error, which appears in the foreground and in the log of worker processes. A daemon
+    has no standard error, so configure a file there.
     """
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("shop.basic").info("an info of basicConfig")
@@ -600,7 +601,7 @@ CONFIGURATION = {
 
 @use(LOGGING, "`logging.config.dictConfig`", {"logged": True}, log="an info of dictConfig")
 def logging_dict() -> dict[str, Any]:
-    """As Django and many others do it."""
+    """Django and many other libraries configure logging like this."""
     logging.config.dictConfig(CONFIGURATION)
     logging.getLogger("shop.dict").info("an info of dictConfig")
     return {"logged": True}
@@ -615,7 +616,7 @@ def printed() -> dict[str, Any]:
 
 @use(LOGGING, "structlog", {"logged": True}, "structlog", log="logged by structlog")
 def structlog_logger() -> dict[str, Any]:
-    """Bind `call.request_id` to find a call's lines."""
+    """Bind `call.request_id` to find the lines of a call."""
     import structlog
 
     structlog.get_logger().info("logged by structlog")
@@ -624,14 +625,14 @@ def structlog_logger() -> dict[str, Any]:
 
 @use(LOGGING, "`warnings`", {"caught": 1})
 def warnings_caught() -> dict[str, Any]:
-    """`catch_warnings` changes the whole process for a moment, so threads may disturb each other."""
+    """`catch_warnings` affects the whole process while it is active, so threads may disturb each other."""
     with LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.warn("old", DeprecationWarning, stacklevel=1)
         return {"caught": len(caught)}
 
 
-# ---- what belongs to the context or the process ----
+# ---- state of the context and of the process ----
 
 STATE = "State of the context and of the process"
 USER: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
@@ -639,7 +640,7 @@ USER: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobo
 
 @use(STATE, "`contextvars`", {"before": "nobody"})
 def context_variable() -> dict[str, Any]:
-    """Each call begins with an empty context."""
+    """Each call starts with an empty context."""
     before = USER.get()
     USER.set("somebody")
     return {"before": before}
@@ -647,13 +648,13 @@ def context_variable() -> dict[str, Any]:
 
 @use(STATE, "`contextvars` in an `async def`", {"before": "nobody"}, where=(REACTOR,))
 async def context_variable_async() -> dict[str, Any]:
-    """Likewise."""
+    """Each call starts with an empty context."""
     return context_variable()
 
 
 @use(STATE, "`decimal.getcontext()`", {"before": 28})
 def decimal_context() -> dict[str, Any]:
-    """Each call begins with the default context."""
+    """Each call starts with the default context."""
     before = decimal.getcontext().prec
     decimal.getcontext().prec = 4
     return {"before": before}
@@ -661,14 +662,14 @@ def decimal_context() -> dict[str, Any]:
 
 @use(STATE, "`locale.setlocale`", {"point": "."})
 def locale_set() -> dict[str, Any]:
-    """It belongs to the process: set it when the module is imported, not in calls."""
+    """It applies to the whole process; set it when the module is imported, not in calls."""
     locale.setlocale(locale.LC_NUMERIC, "C")
     return {"point": locale.localeconv()["decimal_point"]}
 
 
 @use(STATE, "`os.chdir`", {"same": True})
 def changed_folder() -> dict[str, Any]:
-    """It belongs to the process, so it also moves other calls; prefer absolute paths."""
+    """It applies to the whole process and so to other calls; prefer absolute paths."""
     before = Path.cwd()
     os.chdir(before)
     return {"same": Path.cwd() == before}
@@ -676,14 +677,14 @@ def changed_folder() -> dict[str, Any]:
 
 @use(STATE, "`atexit`", {"registered": True})
 def at_exit() -> dict[str, Any]:
-    """Runs when the server or the worker process stops, in every type."""
+    """The functions run when the server or the worker process stops, with every `--type`."""
     atexit.register(str)
     return {"registered": True}
 
 
 @use(STATE, "open files and `tempfile`", {"text": "ä"})
 def open_file() -> dict[str, Any]:
-    """Name the encoding of text files: the default is the system's."""
+    """Pass the encoding of text files, because the default depends on the system."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "file.txt")
         path.write_text("ä", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Makes docs/works-with.md from the table: C{python -m tests.works_with.page}."""
+"""Generates docs/works-with.md from the table: C{python -m tests.works_with.page}."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ COLUMNS = {THREADS: "threads", WORKERS: "worker processes", REACTOR: "reactor", 
 HEAD = """\
 # What it works with
 
-Each row is a small function that is called in a real server, eight times and four at a time, whenever the
-tests run. *yes*: it works. *no*: it fails, with a message that contains the text in the note. A dash: it does
-not apply. Coroutine functions run on the reactor; all others run in threads (`--type threaded`), in worker
-processes (`--type forked`) or on Dask (`--type cluster`). The functions are in
-`tests/works_with/functions.py`, and `python -m tests.works_with.page` makes this page from them.
+Each row is a small function. The tests call it in a real server, eight times and four at a time. *yes* means
+that it works. *no* means that it fails with a message that contains the text in the note. A dash means that
+it does not apply. Coroutine functions run on the reactor. All other functions run in threads (`--type
+threaded`), in worker processes (`--type forked`) or on Dask (`--type cluster`). The functions are in
+`tests/works_with/functions.py`, and `python -m tests.works_with.page` generates this page from them.
 """
 
 
@@ -27,13 +27,13 @@ def _cell(use: Use, place: str) -> str:
 
 
 def _row(use: Use) -> str:
-    remedies = "".join(f" Message: `{text}`." for text in dict.fromkeys(use.fails.values()))
-    cells = (use.title, *(_cell(use, place) for place in COLUMNS), use.note + remedies)
+    messages = "".join(f" Message: `{text}`." for text in dict.fromkeys(use.fails.values()))
+    cells = (use.title, *(_cell(use, place) for place in COLUMNS), use.note + messages)
     return f"| {' | '.join(cells)} |\n"
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     parts = [HEAD]
     for group, uses in groupby(USES, lambda use: use.group):
         columns = ("", *COLUMNS.values(), "note")

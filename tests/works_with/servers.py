@@ -1,4 +1,8 @@
-"""Real servers, one of each type for all tests, started when first needed and ended with the test run."""
+"""
+Real servers, one of each type for all tests.
+
+A server starts when a test needs it, and stops with the test run.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ START, STOP = 90.0, 30.0  # seconds
 
 class Server:
     """
-    A server program with the functions of this package.
+    A server program that serves the functions of this package.
 
     @param place: where its plain functions run.
     """
@@ -55,7 +59,7 @@ class Server:
 
     @property
     def log(self) -> str:
-        """What it has logged so far."""
+        """The log so far."""
         return Path(self._log).read_text("utf-8", "replace")
 
     def _port(self) -> int:
@@ -72,7 +76,7 @@ class Server:
         return self.get("/-/ready", port)[0] == 200
 
     def get(self, path: str, port: int = 0) -> tuple[int, bytes]:
-        """The status and the body of the response to a GET."""
+        """Send a GET, and return the status and the body of the response."""
         connection = HTTPConnection("localhost", port or self.port, timeout=60)
         try:
             connection.request("GET", path)
@@ -82,26 +86,26 @@ class Server:
             connection.close()
 
     def stop(self) -> int:
-        """Stop it as an administrator does. Returns its exit status."""
+        """Stop the server with SIGTERM, and return its exit status."""
         self._program.send_signal(signal.SIGTERM)
         try:
             return self._program.wait(STOP)
         finally:
             self.kill()
 
-    def left(self) -> list[int]:
-        """The processes of its session that still run."""
+    def running_processes(self) -> list[int]:
+        """Return the processes of its session that still run."""
         found = []
         for path in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):  # it has ended meanwhile
+            with suppress(OSError):  # the process has just ended
                 fields = path.read_text().rpartition(")")[2].split()
                 if int(fields[3]) == self._program.pid and fields[0] != "Z":
                     found.append(int(path.parent.name))
         return found
 
     def kill(self) -> None:
-        """End what is left of it."""
-        for pid in self.left():
+        """Kill all of its processes."""
+        for pid in self.running_processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._program.wait()
@@ -109,7 +113,7 @@ class Server:
 
 @cache
 def shared(place: str) -> Server:
-    """The server for all tests of functions that run there."""
+    """Return the server for all tests of functions that run in this place."""
     if place == REACTOR:
         return shared(THREADS)
     server = Server(place)
@@ -118,7 +122,7 @@ def shared(place: str) -> Server:
 
 
 def database() -> dict[str, str]:
-    """The address of a PostgreSQL server, as a variable of the environment; none if it is not installed."""
+    """Return an environment variable with the URL of a PostgreSQL server; empty if it is not installed."""
     if postgres.folder_of_programs() is None:
         return {}
     return {"WORKS_WITH_DATABASE": postgres.shared().url()}
@@ -132,12 +136,12 @@ class _Page(BaseHTTPRequestHandler):
         self.wfile.write(b"{}")
 
     def log_message(self, *_: object) -> None:
-        """Requests are not logged."""
+        """Log no requests."""
 
 
 @cache
 def page() -> str:
-    """The address of a page for HTTP clients, served by this process."""
+    """Return the URL of a page for HTTP clients, served by this process."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
     Thread(target=server.serve_forever, daemon=True).start()
     atexit.register(server.server_close)

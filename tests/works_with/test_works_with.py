@@ -1,4 +1,4 @@
-"""Functions that use what people really use, called in real servers of every type."""
+"""Functions that use common libraries and idioms, called in real servers of every type."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.works_with.functions import DASK, THREADS, USES, WORKERS, Use
 from tests.works_with.page import PAGE, page
 from tests.works_with.servers import Server, shared
 
-TIMES, ABREAST = 8, 4  # calls of each function, and how many at the same time
+CALLS, CONCURRENT_CALLS = 8, 4  # of each function
 INSTALL = "pip install '.[works-with]'"
 
 
-def missing(use: Use, place: str) -> str:
-    """Why a function cannot be tried here; empty if it can."""
+def why_skipped(use: Use, place: str) -> str:
+    """Return why a function cannot be called here; empty text if it can."""
     needs = (*use.needs, "distributed") if place == DASK else use.needs
     for name in needs:
         if name == "postgresql":
@@ -33,8 +33,8 @@ def missing(use: Use, place: str) -> str:
     return ""
 
 
-def found(body: bytes, expected: Any) -> Any:
-    """A body, in the form of what is expected."""
+def decode_like(body: bytes, expected: Any) -> Any:
+    """Decode a body to the form of the expected value."""
     if isinstance(expected, bytes):
         return body[: len(expected)]
     if isinstance(expected, list):
@@ -43,22 +43,22 @@ def found(body: bytes, expected: Any) -> Any:
 
 
 class WorksWithTests(SynchronousTestCase):
-    """Each function, in each place where it may run: several times, and at the same time."""
+    """Each function works in each place where it may run, several times and concurrently."""
 
     timeout = 240
 
     def check(self, use: Use, place: str) -> None:
         server = shared(place)
         path = f"/{use.function.__name__}/"
-        with ThreadPoolExecutor(ABREAST) as pool:
-            answers = list(pool.map(lambda _: server.get(path), range(TIMES)))
-        for status, body in answers:
+        with ThreadPoolExecutor(CONCURRENT_CALLS) as pool:
+            responses = list(pool.map(lambda _: server.get(path), range(CALLS)))
+        for status, body in responses:
             if place in use.fails:
                 self.assertEqual(status, 500, body)
                 self.assertIn(use.fails[place], json.loads(body)["detail"])
             else:
                 self.assertEqual(status, 200, body.decode("utf-8", "replace"))
-                self.assertEqual(found(body, use.expected), use.expected)
+                self.assertEqual(decode_like(body, use.expected), use.expected)
         if use.log:
             self.assertIn(use.log, server.log)
 
@@ -68,8 +68,8 @@ def _test(use: Use, place: str) -> Callable[[WorksWithTests], None]:
         self.check(use, place)
 
     test.__doc__ = f"{use.title}, {place}."
-    if why := missing(use, place):
-        test.skip = why  # type: ignore[attr-defined]
+    if reason := why_skipped(use, place):
+        test.skip = reason  # type: ignore[attr-defined]
     return test
 
 
@@ -78,8 +78,8 @@ for each in USES:
         setattr(WorksWithTests, f"test_{each.function.__name__}_on_{where}", _test(each, where))
 
 
-class EndTests(SynchronousTestCase):
-    """A server stops after all of it."""
+class StopTests(SynchronousTestCase):
+    """A server stops cleanly after it has run all functions."""
 
     timeout = 240
 
@@ -87,18 +87,18 @@ class EndTests(SynchronousTestCase):
         server = Server(place)
         self.addCleanup(server.kill)
         for use in USES:
-            if place in use.where and not missing(use, place):
+            if place in use.where and not why_skipped(use, place):
                 server.get(f"/{use.function.__name__}/")
         self.assertIn(server.stop(), (0, -signal.SIGTERM), server.log)
-        self.assertEqual(server.left(), [], server.log)
+        self.assertEqual(server.running_processes(), [], server.log)
         self.assertIsNone(re.search("Traceback.*\n.*atexit", server.log))
 
     def test_threaded_server_leaves_nothing_behind(self) -> None:
-        """It ends with status 0 and leaves no process behind."""
+        """It exits with status 0, and no process of it still runs."""
         self.check(THREADS)
 
     def test_forked_server_leaves_nothing_behind(self) -> None:
-        """Likewise."""
+        """It exits with status 0, and no process of it still runs."""
         self.check(WORKERS)
 
 
@@ -106,5 +106,5 @@ class PageTests(SynchronousTestCase):
     """docs/works-with.md."""
 
     def test_page_is_current(self) -> None:
-        """It is what the table says."""
+        """The page is what C{python -m tests.works_with.page} generates."""
         self.assertEqual(PAGE.read_text("utf-8"), page(), "run python -m tests.works_with.page")
