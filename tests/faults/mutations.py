@@ -304,7 +304,7 @@ MUTATIONS = (
              "serving.test_embedded.StopTests.test_embedded_calls_finish"),
     Mutation("executors/processes/head_start.py", 'sys.executable, "-P", "-m"', 'sys.executable, "-m"',
              "serving.test_start.ShadowTests.test_unused_files_do_no_harm"),
-    Mutation("executors/processes/worker_process.py", "            return self._output.last + advice", '            return ""  #',
+    Mutation("executors/processes/worker_process.py", "            return self._output.last + shadowing_advice", '            return ""  #',
              "serving.test_start.ShadowTests.test_worker_that_cannot_even_start"),
     Mutation("executors/processes/head_start.py", "        atexit.register(self.stop)", "        pass",
              "serving.test_start.HeadStartTests.test_nothing_is_left_of_a_start_that_fails"),
