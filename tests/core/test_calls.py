@@ -82,8 +82,8 @@ def typed(a: int = 0) -> dict[str, Any]:
 class BindingTests(CallTestCase):
     """How variables reach parameters."""
 
-    def test_places(self) -> None:
-        """Path, query, form and JSON reach a function by name, by **variables, as one dict."""
+    def test_variables_come_from_path_query_form_and_json(self) -> None:
+        """They reach a function by name, as **variables and as one dict."""
         for function in (pair, everything, whole):
             self.ok({"a": "1", "b": "2"}, function, query="a=1&b=2")
             self.ok({"a": "1", "b": "2"}, function, body=b"a=1&b=2", headers=FORM)
@@ -92,8 +92,7 @@ class BindingTests(CallTestCase):
             self.ok({"a": "p", "b": "q"}, function, {"a": "p", "b": "q"})
             self.ok({"a": "p", "b": "q"}, function, {"a": "p"}, query="b=q")
 
-    def test_precedence(self) -> None:
-        """The path's groups win over the body's fields, which win over the query string."""
+    def test_path_wins_over_body_over_query(self) -> None:
         every = {"query": "a=query&b=query&c=query"}
         self.ok(
             {"a": "path", "b": "form", "c": "query"},
@@ -104,13 +103,13 @@ class BindingTests(CallTestCase):
             everything, {"a": "path"}, body=b'{"a": 1, "b": 1}', headers=JSON, **every,
         )  # fmt: skip
 
-    def test_missing(self) -> None:
-        """A missing required variable is answered 422 naming it; surplus ones are passed over."""
+    def test_missing_variable_gets_422(self) -> None:
+        """The message names it. Surplus variables are ignored."""
         self.refused(422, "b", pair, query="a=1")
         self.ok({"a": "1", "b": "2"}, pair, query="a=1&b=2&c=3")
 
-    def test_optional_group(self) -> None:
-        """A group that took no part in the match is a missing variable, or leaves the default."""
+    def test_group_outside_the_match_is_a_missing_variable(self) -> None:
+        """It leaves the default, if there is one."""
 
         def needs(a):  # type: ignore[no-untyped-def]
             return {"a": a}
@@ -121,10 +120,8 @@ class BindingTests(CallTestCase):
         self.refused(422, "a", needs, pattern=("a",))
         self.ok({"a": "default"}, has, pattern=("a",))
 
-    def test_single_dict(self) -> None:
-        """
-        A parameter that is annotated dict or Mapping gets all variables; others are filled by name.
-        """
+    def test_dict_parameter_receives_all_variables(self) -> None:
+        """Other parameters are filled by name."""
 
         def annotated(variables: dict) -> Any:  # type: ignore[type-arg]
             return variables
@@ -143,13 +140,13 @@ class BindingTests(CallTestCase):
 
         self.ok({"number": 4}, integer, query="number=4")
 
-    def test_empty_dict(self) -> None:
-        """The dict is empty, and the rest is, where there are no variables."""
+    def test_dict_parameter_may_be_empty(self) -> None:
+        """There are no variables."""
         self.ok({}, whole)
         self.ok({}, everything)
 
-    def test_call(self) -> None:
-        """A parameter annotated Call gets the frozen call; others beside it are filled as ever."""
+    def test_call_parameter_receives_the_frozen_call(self) -> None:
+        """Other parameters are filled as usual."""
 
         def shows(request: Call, a: int = 0) -> Any:
             return {
@@ -170,16 +167,15 @@ class BindingTests(CallTestCase):
 
         self.failed(changes, "immutable")
 
-    def test_call_and_rest(self) -> None:
-        """A variable cannot take the place of the Call."""
+    def test_variable_cannot_replace_the_call(self) -> None:
 
         def both(call: Call, **rest: Any) -> Any:
             return {"path": call.path, "rest": sorted(rest)}
 
         self.ok({"path": "/x/", "rest": ["a"]}, both, query="call=evil&a=1")
 
-    def test_call_or_none(self) -> None:
-        """Nor where the annotation says more of it, or that there may be none."""
+    def test_variable_cannot_replace_an_optional_call(self) -> None:
+        """The annotation has metadata, or allows None."""
 
         def optional(call: Call | None = None) -> Any:
             return {"path": call and call.path}
@@ -192,8 +188,8 @@ class BindingTests(CallTestCase):
             self.ok({"path": "/x/"}, function)
             self.ok({"path": "/x/"}, function, body=forged, headers=JSON)
 
-    def test_call_inside(self) -> None:
-        """A Call that is only a part of an annotation, which a request would fill, is an error at once."""
+    def test_call_inside_another_annotation_is_refused(self) -> None:
+        """A request would have to fill it, so it is an error when the handler is made."""
         for annotation in (list[Call], Call | str, dict[str, Call] | None, Annotated[tuple[Call, int], "x"]):
 
             def takes(calls: Any = None) -> Any: ...
@@ -201,16 +197,15 @@ class BindingTests(CallTestCase):
             takes.__annotations__["calls"] = annotation
             self.assertIn("calls", str(self.assertRaises(TypeError, Handler, takes)))
 
-    def test_call_and_dict(self) -> None:
-        """Call and the single dict go together."""
+    def test_call_and_dict_parameters_go_together(self) -> None:
 
         def both(call: Call, variables: dict) -> Any:  # type: ignore[type-arg]
             return {"path": call.path, **variables}
 
         self.ok({"path": "/x/", "a": "1"}, both, query="a=1")
 
-    def test_kinds(self) -> None:
-        """Keyword-only and positional-only parameters are filled by name as well; *args stays empty."""
+    def test_keyword_only_and_positional_only_parameters_are_filled(self) -> None:
+        """They are filled by name. *args stay empty."""
 
         def kinds(a, /, b, *args, c, d="default"):  # type: ignore[no-untyped-def]
             return {"a": a, "b": b, "c": c, "d": d, "args": args}
@@ -219,8 +214,8 @@ class BindingTests(CallTestCase):
         self.refused(422, "a", kinds, query="b=2&c=3")
         self.refused(422, "c", kinds, query="a=1&b=2")
 
-    def test_positional_defaults(self) -> None:
-        """A positional-only parameter that is left out keeps its default, also before one that is given."""
+    def test_positional_only_parameter_keeps_its_default(self) -> None:
+        """It does so even before one that is given."""
 
         def defaults(a=1, b=2, /, c=3):  # type: ignore[no-untyped-def]
             return {"a": a, "b": b, "c": c}
@@ -228,8 +223,7 @@ class BindingTests(CallTestCase):
         self.ok({"a": 1, "b": "5", "c": 3}, defaults, query="b=5")
         self.ok({"a": "5", "b": 2, "c": "6"}, defaults, query="a=5&c=6")
 
-    def test_positional_only_special(self) -> None:
-        """The Call and the single dict may be positional-only."""
+    def test_call_and_dict_may_be_positional_only(self) -> None:
 
         def takes_call(call: Call, /) -> Any:
             return {"path": call.path}
@@ -240,8 +234,8 @@ class BindingTests(CallTestCase):
         self.ok({"path": "/x/"}, takes_call)
         self.ok({"a": "1"}, takes_dict, query="a=1")
 
-    def test_callables(self) -> None:
-        """Methods, partials, instances with __call__ and classes are functions too."""
+    def test_any_callable_is_a_function(self) -> None:
+        """Methods, partials, instances with __call__ and classes work."""
 
         class Greeter:
             def greet(self, name: str) -> Any:
@@ -259,8 +253,8 @@ class BindingTests(CallTestCase):
         self.ok({"a": "1", "b": "x"}, functools.partial(pair, b="x"), {"a": "1"})
         self.ok({"name": "x"}, Made, {"name": "x"})
 
-    def test_self(self) -> None:
-        """A variable is refused that has the name of what a method with **variables has already."""
+    def test_variable_named_self_gets_422(self) -> None:
+        """The function is a method with **variables, so the name is in use."""
 
         class Methods:
             def method(self, **variables: Any) -> Any:
@@ -273,13 +267,13 @@ class BindingTests(CallTestCase):
             self.refused(422, "self", function, query="a=1&self=1")
         self.failed(lambda **variables: pair(1, a=2), "multiple values")
 
-    def test_function_cannot_take_group(self) -> None:
-        """A group for which a function has no parameter is an error when the handler is made."""
+    def test_group_without_a_parameter_is_refused(self) -> None:
+        """It is an error when the handler is made."""
         for function in (cases.pid, pair, typed):
             self.assertIn("other", str(self.assertRaises(TypeError, Handler, function, ("other",))))
 
-    def test_unfillable(self) -> None:
-        """A required parameter of a type that no request can carry is an error when the handler is made."""
+    def test_parameter_that_no_request_can_fill_is_refused(self) -> None:
+        """It is an error when the handler is made."""
 
         def takes_socket(socket: inspect.Signature) -> Any: ...
 
@@ -306,8 +300,8 @@ class ReactorTests(SynchronousTestCase):
         for function in functions:
             self.assertEqual(Handler(function, executor=route).executor, expected, function)
 
-    def test_on_reactor(self) -> None:
-        """Coroutine functions and what returns a Deferred do, whatever is around or said of them."""
+    def test_coroutine_functions_run_on_the_reactor(self) -> None:
+        """So do functions that return a Deferred, whatever wraps them and whatever their Route says."""
 
         class Methods:
             async def method(self) -> Any: ...
@@ -332,8 +326,8 @@ class ReactorTests(SynchronousTestCase):
         self.check("inline", *functions)
         self.check("inline", *functions, route="threads")
 
-    def test_decorated(self) -> None:
-        """What a decorator has made an ordinary function does not, though a coroutine may be in it."""
+    def test_decorated_coroutine_does_not_run_on_the_reactor(self) -> None:
+        """A decorator has made an ordinary function of it."""
 
         def parts() -> Any:
             yield {}
@@ -346,16 +340,15 @@ class ReactorTests(SynchronousTestCase):
             for name in ("inline", "threads"):
                 self.check(name, wrapped(function), route=name)
 
-    def test_handed_on(self) -> None:
-        """A decorator that hands a coroutine on, in a thread, is told what to do."""
+    def test_coroutine_returned_in_a_thread_gets_advice(self) -> None:
 
         async def coroutine() -> dict[str, Any]:
             return {}
 
         self.assertIn("executor='inline'", call(wrapped(coroutine)).traceback)
 
-    def test_decorated_deferred(self) -> None:
-        """What returns a Deferred still does under a decorator, unless the Route says where it runs."""
+    def test_decorated_deferred_runs_where_its_route_says(self) -> None:
+        """It runs on the reactor if the Route does not name an executor."""
         functions = [wrapped(cases.generator), wrapped(cases.deferred), wrapped(wrapped(cases.generator))]
         functions.append(functools.partial(functions[0], "x"))
         self.check("inline", *functions)
@@ -405,8 +398,8 @@ class ConversionTests(CallTestCase):
         self.refused(422, "size", constrained, query="size=0")
         self.refused(422, "kind", constrained, query="size=1&kind=z")
 
-    def test_lists(self) -> None:
-        """A parameter of a sequence type takes one field or several; its items are converted."""
+    def test_sequence_takes_one_field_or_several(self) -> None:
+        """The items are converted."""
 
         def takes(a: list[int], b: set[str] | None = None, c: tuple[int, ...] = ()) -> Any:
             return {"a": a, "b": sorted(b) if b else None, "c": c}
@@ -417,8 +410,8 @@ class ConversionTests(CallTestCase):
         self.refused(422, "a", takes, query="a=1&a=x")
         self.refused(422, "a", takes, body=b'{"a": 1}', headers=JSON)
 
-    def test_not_finite(self) -> None:
-        """NaN and infinity are no numbers, as in JSON; as a text they may be."""
+    def test_nan_and_infinity_are_refused_as_numbers(self) -> None:
+        """They may be text."""
 
         def takes(n: float = 0, many: tuple[float, ...] = (), text: str = "") -> Any:
             return {"n": n, "many": many, "text": text}
@@ -428,8 +421,8 @@ class ConversionTests(CallTestCase):
             self.refused(422, "n must", takes, query=f"n={number}")
             self.refused(422, "many must", takes, query=f"many=1&many={number}")
 
-    def test_keys(self) -> None:
-        """The keys of a JSON object, which are texts always, become of the type that they should have."""
+    def test_json_keys_are_converted(self) -> None:
+        """They are always text in JSON."""
 
         def takes(
             a: dict[int, str] | None = None,
@@ -447,8 +440,8 @@ class ConversionTests(CallTestCase):
         ):  # fmt: skip
             self.refused(422, f"{body[2:3].decode()}", takes, body=body, headers=JSON)
 
-    def test_decimals(self) -> None:
-        """Nor is a Decimal NaN or infinity, also from JSON, which has it as a text."""
+    def test_nan_and_infinity_are_refused_as_decimals(self) -> None:
+        """JSON may contain them as text."""
 
         def takes(
             n: Decimal = Decimal(0),
@@ -468,12 +461,11 @@ class ConversionTests(CallTestCase):
             for each in (f'"n": {text}', f'"many": [1, {text}]', f'"prices": {{"a": {text}}}'):
                 self.refused(422, "must be a finite", takes, body=f"{{{each}}}".encode(), headers=JSON)
 
-    def test_unannotated(self) -> None:
-        """An unannotated parameter gets the text, or the list of a repeated field, as it came."""
+    def test_unannotated_parameter_is_not_converted(self) -> None:
+        """It receives the text, or the list of a repeated field."""
         self.ok({"a": ["1", "2"], "b": "x"}, pair, query="a=1&a=2&b=x")
 
-    def test_objects(self) -> None:
-        """A dataclass or Struct is filled from a JSON object."""
+    def test_objects_are_filled_from_json(self) -> None:
 
         class Address(msgspec.Struct):
             town: str
@@ -493,8 +485,8 @@ class ConversionTests(CallTestCase):
         self.ok({"town": "Ulm"}, takes, body=body, headers=JSON)
         self.refused(422, "person", takes, body=b'{"person": {"name": "x"}}', headers=JSON)
 
-    def test_rest(self) -> None:
-        """Annotated **variables are converted each, and named when they cannot be."""
+    def test_variables_of_a_typed_rest_are_converted(self) -> None:
+        """The message names the variable."""
 
         def rest(**numbers: int) -> Any:
             return numbers
@@ -506,8 +498,8 @@ class ConversionTests(CallTestCase):
 class ResultTests(CallTestCase):
     """What a function may return."""
 
-    def test_objects(self) -> None:
-        """Dicts (in their order), dataclasses, attrs classes and Structs encode as JSON objects."""
+    def test_objects_become_json_objects(self) -> None:
+        """Dicts keep their order. Dataclasses, attrs classes and Structs work too."""
 
         @dataclasses.dataclass
         class Data:
@@ -527,27 +519,26 @@ class ResultTests(CallTestCase):
             self.ok({"b": 1, "a": "x"}, lambda made=made: made)
         self.assertEqual(call(lambda: {"b": 1, "a": "x"}).body, b'{"b":1,"a":"x"}')
 
-    def test_values(self) -> None:
-        """Nested values, dates, None and large integers are fine."""
+    def test_nested_values_are_encoded(self) -> None:
         value = {"a": [1, None, {"b": datetime.date(2026, 1, 2)}], "n": 2**60, "ä": "ö", 1: 2}
         self.ok({"a": [1, None, {"b": "2026-01-02"}], "n": 2**60, "ä": "ö", "1": 2}, lambda: value)
 
-    def test_not_a_dict(self) -> None:
-        """Anything that is no object or list is a fault of the function that names the type."""
+    def test_result_that_is_no_object_or_list_is_an_error(self) -> None:
+        """The message names its type."""
         for made in ({1, 2}, "text", None, 3, b"x", ("a",), True):
             self.failed(lambda made=made: made, type(made).__name__)
         self.failed(object, "object")
         self.assertEqual(call(lambda: [1, {}]).body, b"[1,{}]")
 
-    def test_unencodable(self) -> None:
-        """An object, a lone surrogate or a circle inside is a fault, not an exception of perform."""
+    def test_result_that_cannot_be_encoded_is_an_error(self) -> None:
+        """It contains an object, a lone surrogate or a circle."""
         circle: dict[str, Any] = {}
         circle["self"] = circle
         for made in ({"a": object()}, {"a": "\ud800"}, {"\ud800": 1}, circle, {(1, 2): 3}):
             self.failed(lambda made=made: made)
 
-    def test_not_finite(self) -> None:
-        """NaN and infinity are refused wherever they are, and never become null."""
+    def test_nan_and_infinity_in_results_are_errors(self) -> None:
+        """They never become null."""
 
         @dataclasses.dataclass
         class Data:
@@ -558,26 +549,25 @@ class ResultTests(CallTestCase):
                 self.failed(lambda made=made: made)
                 self.failed(lambda made=made: Reply(made))
 
-    def test_null_is_fine(self) -> None:
-        """The word null, and None, are no NaN."""
+    def test_null_is_not_nan(self) -> None:
+        """The word null, and None, are accepted."""
         self.ok({"a": None, "b": "null"}, lambda: {"a": None, "b": "null"})
 
-    def test_raw(self) -> None:
-        """JSON that is made already is sent as it is, with a null in it as well, and cannot hide a NaN."""
+    def test_raw_json_is_sent_unchanged(self) -> None:
+        """It may contain null, and cannot hide a NaN."""
         raw = msgspec.Raw(b'{"b":[1,null]}')
         self.ok({"a": {"b": [1, None]}}, lambda: {"a": raw})
         self.failed(lambda: {"a": raw, "b": float("nan")})
 
-    def test_large(self) -> None:
-        """10 MB of text is a result like any other."""
+    def test_result_may_be_large(self) -> None:
         self.assertEqual(len(call(lambda: {"a": "x" * 10_000_000}).body), 10_000_000 + 8)
 
 
 class ReplyTests(CallTestCase):
     """What a Reply may hold."""
 
-    def test_bodies(self) -> None:
-        """A dict is JSON; str and bytes get their own content type, unless one is named."""
+    def test_body_determines_the_content_type(self) -> None:
+        """A dict is JSON. Text and bytes have their own types, unless a header names one."""
         for body, sent, kind in (
             ({"a": 1}, b'{"a":1}', None),
             ("ä", "ä".encode(), "text/plain; charset=utf-8"),
@@ -591,21 +581,20 @@ class ReplyTests(CallTestCase):
         reply = call(lambda: Reply("<p>", headers={"Content-Type": "text/html"}))
         self.assertEqual(reply.headers, (("content-type", "text/html"),))
 
-    def test_status(self) -> None:
-        """A status may be an HTTPStatus or the like; it is sent as a number."""
+    def test_status_is_sent_as_a_number(self) -> None:
+        """It may be an HTTPStatus."""
         reply = call(lambda: Reply({}, HTTPStatus.CREATED))
         self.assertEqual((reply.status, type(reply.status)), (201, int), reply.traceback)
 
-    def test_headers(self) -> None:
-        """Headers are a mapping or pairs; pairs may repeat a name."""
+    def test_headers_are_a_mapping_or_pairs(self) -> None:
+        """Pairs may repeat a name."""
         self.assertEqual(call(lambda: Reply({}, 200, {"X-A": 1})).headers, (("x-a", "1"),))
         pairs = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
         self.assertEqual(
             call(lambda: Reply({}, 200, pairs)).headers, (("set-cookie", "a=1"), ("set-cookie", "b=2"))
         )
 
-    def test_bad_headers(self) -> None:
-        """Header injection, control characters, other scripts, the server's own and nonsense are faults."""
+    def test_invalid_headers_are_errors(self) -> None:
         for headers in (
             {"x": "a\r\nb: c"}, {"x": "a\nb"}, {"x\r\n": "a"}, {"": "a"}, {"x y": "a"}, {"x:": "a"},
             {"x": "\0"}, {"x": "\u20ac"}, {"x": "\ud800"}, {"ä": "a"}, {"x": " a"}, {"x": "a\t"},
@@ -614,8 +603,8 @@ class ReplyTests(CallTestCase):
         ):  # fmt: skip
             self.failed(lambda headers=headers: Reply({}, 200, headers))
 
-    def test_bad_status(self) -> None:
-        """A status that is no final one is a fault; so is a body where the status allows none."""
+    def test_invalid_status_is_an_error(self) -> None:
+        """So is a body with a status that allows none."""
         for status in (0, 99, 100, 101, 199, 600, "200", 200.0, True, None):
             self.failed(lambda status=status: Reply({}, status), repr(status))
         for status in (204, 205, 304):
@@ -630,8 +619,8 @@ class ReplyTests(CallTestCase):
 class FaultTests(CallTestCase):
     """What a function may raise. L{perform} itself never raises."""
 
-    def test_exceptions(self) -> None:
-        """Every exception, sys.exit() and KeyboardInterrupt among them, is a 500 with its traceback."""
+    def test_every_exception_gets_500(self) -> None:
+        """So do sys.exit() and KeyboardInterrupt. The traceback is kept for the log."""
 
         class Nasty(Exception):
             def __str__(self) -> str:
@@ -645,8 +634,8 @@ class FaultTests(CallTestCase):
             self.failed(fails, type(error).__name__)
         self.failed(sys.exit, "SystemExit")
 
-    def test_http_error(self) -> None:
-        """HTTPError is a problem document with its status, detail and headers; nothing for the log."""
+    def test_http_error_becomes_a_problem_document(self) -> None:
+        """It has the status, the detail and the headers. Nothing is logged."""
 
         def fails(said: str | None, headers: Any) -> Any:
             raise HTTPError(418, said, headers)
@@ -658,8 +647,7 @@ class FaultTests(CallTestCase):
                 self.assertEqual(json.loads(reply.body)["detail"], said or "")
                 self.assertIn(("x-pot", "tea"), reply.headers)
 
-    def test_bad_http_error(self) -> None:
-        """An HTTPError that cannot be sent is a fault of the function, not of the server."""
+    def test_http_error_that_cannot_be_sent_is_an_error_of_the_function(self) -> None:
         for error in (
             HTTPError(200, "fine"), HTTPError(999), HTTPError(404.0), HTTPError("404"),  # type: ignore[arg-type]
             HTTPError(404, object()), HTTPError(404, "", [("x", "a\r\nb: c")]),  # type: ignore[arg-type]
@@ -677,22 +665,19 @@ class FaultTests(CallTestCase):
                 self.assertNotIn("\n", name + value)
                 value.encode("latin-1")
 
-    def test_surrogate_in_traceback(self) -> None:
-        """A traceback can always be written to a log and a pipe, whatever the exception says."""
+    def test_traceback_can_always_be_encoded(self) -> None:
 
         def fails() -> Any:
             raise ValueError("\ud800")
 
         self.failed(fails).traceback.encode()
 
-    def test_type_error_inside(self) -> None:
-        """A TypeError of the function itself is its fault, not the client's."""
+    def test_type_error_in_the_function_is_not_the_clients(self) -> None:
         self.failed(lambda: len(5))  # type: ignore[arg-type]
 
 
 class ProblemTests(SynchronousTestCase):
-    def test_fields(self) -> None:
-        """A problem document has the five members of RFC 9457, section 3.1, and its media type."""
+    def test_problem_document_has_the_members_of_rfc_9457(self) -> None:
         reply = problem_reply(HTTPError(404, "no such thing", [("x-a", "b")]), "id-7")
         self.assertEqual(reply.status, 404)
         self.assertEqual(
@@ -702,20 +687,19 @@ class ProblemTests(SynchronousTestCase):
         )  # fmt: skip
         self.assertEqual(reply.headers, (("content-type", "application/problem+json"), ("x-a", "b")))
 
-    def test_unknown_status(self) -> None:
-        """A status that no registry knows has a title too."""
+    def test_unknown_status_has_a_title(self) -> None:
         self.assertTrue(json.loads(problem_reply(HTTPError(499)).body)["title"])
 
 
 class HeadersTests(SynchronousTestCase):
-    def test_repeated_headers_are_joined(self) -> None:
-        """With commas; cookies, which a proxy may have split, with semicolons."""
+    def test_cookies_are_joined_with_semicolons(self) -> None:
+        """A proxy may have split them."""
         pairs = ((b"cookie", b"a=1"), (b"accept", b"x"), (b"cookie", b"b=2"), (b"accept", b"y"))
         self.assertEqual(
             Call("GET", "/", raw_headers=pairs).headers, {"cookie": "a=1; b=2", "accept": "x, y"}
         )
 
-    def test_joined(self) -> None:
-        """Repeated headers are joined with commas (RFC 9110, section 5.3)."""
+    def test_repeated_headers_are_joined_with_commas(self) -> None:
+        """See RFC 9110, section 5.3."""
         made = Call("GET", "/", raw_headers=((b"a", b"1"), (b"b", b"\xe4"), (b"a", b"2")))
         self.assertEqual(made.headers, {"a": "1, 2", "b": "ä"})

@@ -55,8 +55,8 @@ class CallTests(ExecutorTestCase):
                         self.assertEqual(said(reply), CLEAN, f"{place}: {left}, then {found}")
                 self.assertIsNone(CURRENT.get())
 
-    async def test_generators(self) -> None:
-        """Each step of a generator finds what its own steps before it left, whoever else runs between."""
+    async def test_generator_steps_share_a_context(self) -> None:
+        """Each step of a generator sees what its earlier steps left, whatever runs between them."""
         expected = [CLEAN, {"user": "a0", "prec": 3}, {"user": "a1", "prec": 3}]
         async with self.places() as places:
             for dispatcher in places.values():
@@ -70,23 +70,21 @@ class CallTests(ExecutorTestCase):
                     reply = await dispatcher.dispatch(get(path, name="a"))
                     self.assertEqual(await self.whole(reply), b"Nonea0a1")
 
-    async def test_at_the_same_time(self) -> None:
-        """Coroutines that wait for each other's turns have contexts of their own."""
+    async def test_concurrent_coroutines_have_separate_contexts(self) -> None:
         async with self.places() as places:
             calls = [places["threads"].dispatch(get("/coroutine", name=f"n{n}")) for n in range(10)]
             self.assertEqual([said(reply) for reply in await gatherResults(calls)], [CLEAN] * 10)
 
 
 class ElsewhereTests(SynchronousTestCase):
-    def test_client(self) -> None:
-        """So it is in memory."""
+    def test_nothing_carries_over_in_the_test_client(self) -> None:
         client = Client(contexts.url_patterns)
         for path in ("/plain", "/items", "/deferred"):
             client.get(f"{path}?name=alice")
             self.assertEqual(client.get("/plain").json, CLEAN)
 
-    def test_tasks(self) -> None:
-        """The function of C{tqueue work} finds nothing of the task before."""
+    def test_nothing_carries_over_between_tasks(self) -> None:
+        """The function of C{tqueue work} finds nothing of the previous task."""
         found: list[Any] = []
         queue: Any = None
         work = Work(queue, lambda name: found.append(contexts.plain(name)), 0)

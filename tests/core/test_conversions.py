@@ -128,13 +128,13 @@ class ConversionTestCase(SynchronousTestCase):
 class TextTests(ConversionTestCase):
     """Text is read leniently, wherever it comes from."""
 
-    def test_lenient_in_path(self) -> None:
+    def test_text_in_the_path_is_read_leniently(self) -> None:
         for annotation, good, bad in TEXTS:
             target = taking(annotation)
             for text, expected in [*good.items(), *dict.fromkeys(bad, REFUSED).items()]:
                 self.gets(expected, target, groups={"p": text})
 
-    def test_lenient_in_form_and_query(self) -> None:
+    def test_text_in_forms_and_queries_is_read_leniently(self) -> None:
         for annotation, good, bad in TEXTS:
             target = taking(annotation)
             for text, expected in [*good.items(), *dict.fromkeys(bad, REFUSED).items()]:
@@ -146,7 +146,7 @@ class TextTests(ConversionTestCase):
         for annotation, text in ((int, "05"), (bool, "on"), (float, ".5"), (int | None, "")):
             self.gets(REFUSED, taking(annotation), body=json.dumps({"p": text}).encode(), headers=JSON)
 
-    def test_rest_is_lenient(self) -> None:
+    def test_variables_of_a_typed_rest_are_read_leniently(self) -> None:
         received: dict[str, Any] = {}
 
         def rest(**numbers: int) -> dict[str, Any]:
@@ -157,17 +157,17 @@ class TextTests(ConversionTestCase):
         self.assertEqual(received, {"a": 5, "b": 5})
         self.assertEqual(self.detail(rest, query="c=x"), "c must be an integer, not 'x'")
 
-    def test_plus_in_query(self) -> None:
-        """A plus that was not escaped arrives as a space."""
+    def test_plus_sign_that_was_not_encoded_is_accepted(self) -> None:
+        """It arrives as a space."""
         self.gets(5, taking(int), query="p=+5")
 
     @given(st.text(max_size=20))
-    def test_anything_converts_or_is_refused(self, text: str) -> None:
+    def test_any_text_is_converted_or_gets_422(self, text: str) -> None:
         for annotation, _, _ in TEXTS:
             self.assertIn(call(taking(annotation)[0], {"p": text}).status, (200, 422))
 
-    def test_long_text_takes_no_time(self) -> None:
-        """Text that almost is a number is refused in time proportional to its length."""
+    def test_long_text_is_refused_in_linear_time(self) -> None:
+        """It is almost a number."""
         for annotation in (int, float, bool, datetime.datetime, datetime.time):
             text = "0" * 300_000 + "x"
             self.assertEqual(normalize(text, msgspec.inspect.type_info(annotation)), text)
@@ -188,7 +188,7 @@ class Person(msgspec.Struct, forbid_unknown_fields=True):
 class MessageTests(ConversionTestCase):
     """A message names the place, shows the value and has no type names of Python."""
 
-    def test_text(self) -> None:
+    def test_message_about_text(self) -> None:
         for annotation, text, expected in (
             (int, "abc", "p must be an integer, not 'abc'"),
             (float, "abc", "p must be a number, not 'abc'"),
@@ -206,7 +206,7 @@ class MessageTests(ConversionTestCase):
                 text += "x"
             self.assertEqual(self.detail(taking(annotation)[0], groups={"p": text}), expected)
 
-    def test_json(self) -> None:
+    def test_message_about_json_names_the_place(self) -> None:
         for value, expected in (
             ({"name": 5}, "p.name must be text, not 5"),
             ({}, "p.name is missing"),
@@ -222,7 +222,7 @@ class MessageTests(ConversionTestCase):
             body = json.dumps({"p": value}).encode()
             self.assertEqual(self.detail(taking(Person)[0], body=body, headers=JSON), expected)
 
-    def test_keys_of_dicts_are_named(self) -> None:
+    def test_message_names_the_keys_of_dicts(self) -> None:
         many = {str(number): "5" for number in range(1000)}
         for annotation, value, expected in (
             (dict[str, int], {"a": 1, "b c": "v", "d": "w"}, "p['b c'] must be an integer, not 'v'"),
@@ -250,7 +250,7 @@ class MessageTests(ConversionTestCase):
             else:
                 self.assertIn("p['b'] must be", detail)
 
-    def test_repeated_field_for_one_value(self) -> None:
+    def test_message_about_a_repeated_field(self) -> None:
         for annotation in (int, str, date, int | None, Decimal, pydantic.PositiveInt, Literal["a"]):
             detail = self.detail(taking(annotation)[0], query="p=5&p=6")
             self.assertEqual(detail, "p is given twice; give it once", annotation)
@@ -259,7 +259,7 @@ class MessageTests(ConversionTestCase):
         detail = self.detail(taking(Model)[0], query=urlencode({"name": "x", "n": [1, 2]}, doseq=True))
         self.assertEqual(detail, "n is given twice; give it once")
 
-    def test_text_for_tuple(self) -> None:
+    def test_message_about_text_for_a_tuple(self) -> None:
         self.assertEqual(
             self.detail(taking(tuple[int, str])[0], query="p=5"), 'p must be a list of 2 items, not ["5"]'
         )
@@ -267,8 +267,7 @@ class MessageTests(ConversionTestCase):
         self.gets((5,), taking(tuple[int]), query="p=05")
         self.gets(5, taking(tuple[int, int] | int), query="p=5")
 
-    def test_own_validation(self) -> None:
-        """What a class itself raises is passed on."""
+    def test_message_of_the_class_is_passed_on(self) -> None:
 
         @dataclasses.dataclass
         class Even:
@@ -300,7 +299,7 @@ EXACT = Decimal(DIGITS)
 class DecimalTests(ConversionTestCase):
     """A Decimal has all the digits that JSON had."""
 
-    def test_all_digits(self) -> None:
+    def test_decimal_keeps_all_digits(self) -> None:
         for annotation, value, expected in (
             (Decimal, DIGITS, EXACT),
             (Decimal, "1.50", Decimal("1.50")),
@@ -321,11 +320,11 @@ class DecimalTests(ConversionTestCase):
             body = f'{{"other": 1.5, "p": {value}}}'.encode()
             self.gets(expected, taking(annotation), body=body, headers=JSON)
 
-    def test_whole_body(self) -> None:
+    def test_decimal_in_the_body_object_keeps_all_digits(self) -> None:
         target = taking(Price)
         self.gets(Price(EXACT), target, body=f'{{"amount": {DIGITS}}}'.encode(), headers=JSON)
 
-    def test_rest(self) -> None:
+    def test_decimal_in_the_rest_keeps_all_digits(self) -> None:
         found: dict[str, Any] = {}
 
         def rest(name: str, **prices: Decimal) -> dict[str, Any]:
@@ -335,7 +334,7 @@ class DecimalTests(ConversionTestCase):
         call(rest, body=f'{{"name": "x", "a": {DIGITS}}}'.encode(), headers=JSON)
         self.assertEqual(found, {"a": EXACT})
 
-    def test_others_stay_floats(self) -> None:
+    def test_other_parameters_receive_floats(self) -> None:
         def both(p: Decimal, q: float, r, everything: dict) -> dict[str, Any]:  # type: ignore[no-untyped-def,type-arg]
             return {"q": repr(q), "r": repr(r), "all": repr(everything["r"])}
 
@@ -343,8 +342,8 @@ class DecimalTests(ConversionTestCase):
         reply = call(both, body=body, headers=JSON)
         self.assertEqual(json.loads(reply.body), {"q": "2.0", "r": "[1.5]", "all": "[1.5]"})
 
-    def test_malformed(self) -> None:
-        """Malformed JSON gets the same 400 as everywhere, and nesting is limited."""
+    def test_malformed_json_gets_400(self) -> None:
+        """The message is the same as without decimals, and nesting is limited."""
         for body in (
             b"{", b'{"q": "\xff"}', b'{"q": "\\ud800"}', b'{"q": NaN}', b"[1]", b'{"q": 1e400}',
             b'{"q":' + b"[" * 200 + b"]" * 200 + b"}",
@@ -355,7 +354,7 @@ class DecimalTests(ConversionTestCase):
 
             self.detail(two, 400, body=body, headers=JSON)
 
-    def test_not_finite_in_objects(self) -> None:
+    def test_nan_in_objects_is_refused(self) -> None:
         for annotation in (Price, Money):
             body = b'{"p": {"amount": "NaN"}}'
             detail = self.detail(taking(annotation)[0], body=body, headers=JSON)
@@ -431,7 +430,7 @@ OBJECTS: dict[Any, Any] = {
 class WholeTests(ConversionTestCase):
     """A single parameter for an object may receive the whole body."""
 
-    def test_body_and_query(self) -> None:
+    def test_body_or_query_fills_the_only_object(self) -> None:
         for kind, make in OBJECTS.items():
             for annotation in (kind, kind | None, Annotated[kind, "of the order"]):
                 target = taking(annotation)
@@ -449,14 +448,14 @@ class WholeTests(ConversionTestCase):
             detail = self.detail(taking(kind)[0], body=b"{}", headers=JSON)
             self.assertEqual(detail, "name is missing")
 
-    def test_lists_in_forms(self) -> None:
+    def test_form_fields_fill_lists(self) -> None:
         for kind in (Struct, Model):
             make = OBJECTS[kind]
             for form, tags in ((b"name=x&tags=a", ["a"]), (b"name=x&tags=a&tags=b", ["a", "b"])):
                 self.gets(make(name="x", tags=tags), taking(kind), body=form, headers=FORM)
 
-    def test_beside_others(self) -> None:
-        """Other parameters and groups are not fields of the object, even if it forbids unknown ones."""
+    def test_fields_of_other_parameters_are_left_out(self) -> None:
+        """Groups are left out too, even if the object forbids unknown fields."""
 
         def put(number: int, item: Struct, note: str = "", **rest: Any) -> dict[str, Any]:
             return {"number": number, "item": item, "note": note, "rest": rest}
@@ -465,8 +464,8 @@ class WholeTests(ConversionTestCase):
         item = {"name": "x", "n": 1, "tags": []}
         self.assertEqual(json.loads(reply.body), {"number": 5, "item": item, "note": "y", "rest": {}})
 
-    def test_beside_exact(self) -> None:
-        """An object beside a Decimal, whichever of the two needs exact numbers."""
+    def test_object_and_decimal_go_together(self) -> None:
+        """Either of them may need exact numbers."""
 
         def first(item: Struct, price: Decimal) -> dict[str, Any]:
             return {"name": item.name, "price": str(price)}
@@ -482,8 +481,7 @@ class WholeTests(ConversionTestCase):
             reply = call(function, body=body.encode(), headers=JSON)
             self.assertEqual(json.loads(reply.body), {"name": "x", "price": DIGITS})
 
-    def test_default(self) -> None:
-        """A default is used if no field of the object was sent."""
+    def test_default_is_used_without_fields(self) -> None:
 
         def find(filter: Struct | None = None, page: int = 1) -> dict[str, Any]:
             return {"filter": filter and filter.name, "page": page}
@@ -491,8 +489,7 @@ class WholeTests(ConversionTestCase):
         for query, name, page in (("", None, 1), ("page=2", None, 2), ("name=x", "x", 1), ("utm=1", None, 1)):
             self.assertEqual(json.loads(call(find, query=query).body), {"filter": name, "page": page})
 
-    def test_two_objects(self) -> None:
-        """With two such parameters each is filled by its name."""
+    def test_two_objects_are_filled_by_name(self) -> None:
 
         def both(a: Data, b: Struct) -> dict[str, Any]:
             return {"a": a.name, "b": b.name}
@@ -576,7 +573,7 @@ class DefaultTests(ConversionTestCase):
         self.assertEqual(call(function, query="n=1&c=2").status, 200)
         self.assertEqual(vars(received[0]), {**WHOLE_DEFAULTED, "c": 2, "e": "e", "made": 3})
 
-    def test_nested(self) -> None:
+    def test_nested_instances_are_completed(self) -> None:
         one = b'{"n": "1"}'
         for annotation, sent, expected in (
             (list[Defaulted], b"[%s]" % one, [WHOLE_DEFAULTED]),
@@ -637,7 +634,7 @@ class LimitTests(ConversionTestCase):
         (NewType("Positive", Annotated[int, annotated_types.Gt(0)]), ["1"], ["0"]),  # type: ignore[valid-newtype]
     ]  # fmt: skip
 
-    def test_honoured(self) -> None:
+    def test_limits_are_checked(self) -> None:
         for annotation, good, bad in self.CASES:
             function, received = taking(annotation)
             for text in good:
@@ -647,13 +644,13 @@ class LimitTests(ConversionTestCase):
                 self.assertEqual(call(function, {"p": text}).status, 422, (annotation, text))
             self.assertEqual(received, [])
 
-    def test_message(self) -> None:
+    def test_message_shows_the_limit(self) -> None:
         function = taking(Annotated[int, annotated_types.Ge(100)])[0]
         self.assertEqual(self.detail(function, query="p=1"), "p must be at least 100, not 1")
         function = taking(Annotated[int, annotated_types.Predicate(positive)])[0]
         self.assertEqual(self.detail(function, query="p=0"), "p must satisfy positive, not 0")
 
-    def test_in_fields(self) -> None:
+    def test_limits_of_fields_are_checked(self) -> None:
         function = taking(Limited)[0]
         for body, expected in (
             (b'{"count": 0}', "count must be at least 1, not 0"),
@@ -665,11 +662,11 @@ class LimitTests(ConversionTestCase):
             call(function, body=b'{"count": 1, "inner": [{"count": 1}]}', headers=JSON).status, 200
         )
 
-    def test_renamed_fields(self) -> None:
+    def test_message_names_the_field_as_sent(self) -> None:
         detail = self.detail(taking(Renamed)[0], body=b'{"myName": "x"}', headers=JSON)
         self.assertEqual(detail, "myName must have a length of at least 2, not 'x'")
 
-    def test_in_mappings_and_tuples(self) -> None:
+    def test_limits_in_mappings_and_tuples_are_checked(self) -> None:
         small = Annotated[int, annotated_types.Lt(5)]
         for annotation, value, path in (
             (dict[str, small], {"a": 5}, "['a']"), (tuple[str, small], ["a", 5], "[1]"),
@@ -679,8 +676,8 @@ class LimitTests(ConversionTestCase):
             detail = self.detail(taking(annotation)[0], body=body, headers=JSON)
             self.assertEqual(detail, f"p{path} must be less than 5, not 5")
 
-    def test_unknown(self) -> None:
-        """What cannot be honoured is an error at start-up that names what to use."""
+    def test_unsupported_limit_is_refused_at_start_up(self) -> None:
+        """The message says what to use instead."""
         zone = Annotated[datetime.datetime, annotated_types.Timezone("UTC")]
         self.assertIn("msgspec.Meta", str(self.assertRaises(TypeError, Handler, taking(zone)[0])))
 
@@ -688,7 +685,7 @@ class LimitTests(ConversionTestCase):
 class PydanticTests(ConversionTestCase):
     """What comes from pydantic is validated by pydantic."""
 
-    def test_field(self) -> None:
+    def test_pydantic_field_in_an_annotation(self) -> None:
         target = taking(Annotated[int, pydantic.Field(ge=100)])
         self.gets(100, target, query="p=0100")
         self.gets(REFUSED, target, query="p=1")
@@ -697,7 +694,7 @@ class PydanticTests(ConversionTestCase):
             self.detail(target[0], query="p=1"), "p must be greater than or equal to 100, not '1'"
         )
 
-    def test_field_as_default(self) -> None:
+    def test_pydantic_field_as_default(self) -> None:
         target = taking(int, pydantic.Field(5, le=6))
         self.gets(5, target)
         self.gets(6, target, query="p=6")
@@ -706,7 +703,7 @@ class PydanticTests(ConversionTestCase):
         self.gets(REFUSED, taking(int, pydantic.Field(ge=1)))
         self.gets(5, taking(Annotated[int, pydantic.Field(5)]))
 
-    def test_models(self) -> None:
+    def test_pydantic_model_is_validated(self) -> None:
         model = Model(name="x", amount=EXACT)
         text = f'{{"name": "x", "amount": {DIGITS}}}'
         for annotation, value, expected in (
@@ -717,7 +714,7 @@ class PydanticTests(ConversionTestCase):
         self.gets(None, taking(Model | None, None), body=b'{"p": null}', headers=JSON)
         self.gets(None, taking(Model | None, None))
 
-    def test_all_faults(self) -> None:
+    def test_message_lists_all_faults(self) -> None:
         body = b'{"p": [{"name": 5, "n": 0}, {}]}'
         self.assertEqual(
             self.detail(taking(list[Model])[0], body=body, headers=JSON),
@@ -725,17 +722,17 @@ class PydanticTests(ConversionTestCase):
             "p[1].name is missing",
         )
 
-    def test_repeated_fields(self) -> None:
+    def test_repeated_field_for_one_value_gets_422(self) -> None:
         target = taking(Annotated[list[int], pydantic.Field(max_length=2)])
         self.gets([5], target, query="p=05")
         self.gets([1, 2], target, query="p=1&p=2")
         self.gets(REFUSED, target, query="p=1&p=2&p=3")
 
-    def test_not_finite(self) -> None:
+    def test_nan_is_refused(self) -> None:
         self.gets(REFUSED, taking(Annotated[float, pydantic.Field(ge=0)]), query="p=inf")
 
-    def test_strict_model(self) -> None:
-        """A strict model accepts what JSON cannot say otherwise, and numbers with many digits."""
+    def test_strict_model_accepts_json(self) -> None:
+        """It accepts text for types that JSON has not, and numbers with many digits."""
         good = f'{{"day": "2020-02-03", "amount": {DIGITS}, "ratio": 1.50}}'
         self.gets(
             Strict(day=DAY.date(), amount=EXACT, ratio=1.5), taking(Strict), body=good.encode(), headers=JSON
@@ -756,19 +753,17 @@ class PydanticTests(ConversionTestCase):
         self.gets(None, taking(pydantic.PositiveInt | None), query="p=")
         self.gets(REFUSED, taking(pydantic.PositiveInt), query="p=")
 
-    def test_own_types(self) -> None:
-        """Types of pydantic that msgspec does not know."""
+    def test_types_of_pydantic_are_converted(self) -> None:
+        """msgspec does not know them."""
         self.gets([1, 2], taking(pydantic.Json[list[int]]), query="p=[1,2]")
         self.gets(pydantic.SecretStr("x"), taking(pydantic.SecretStr), query="p=x")
         self.gets(REFUSED, taking(pydantic.HttpUrl), query="p=x")
 
-    def test_validators(self) -> None:
-        """What a validator of the model raises is passed on."""
+    def test_message_of_a_validator_is_passed_on(self) -> None:
         body = b'{"day": "2020-02-03", "ratio": 2}'
         self.assertEqual(self.detail(taking(Strict)[0], body=body, headers=JSON), "ratio: too large (2)")
 
-    def test_fields_in_dataclass(self) -> None:
-        """A dataclass of the standard library may have fields of pydantic."""
+    def test_dataclass_may_have_pydantic_fields(self) -> None:
         target = taking(Sized)
         self.gets(Sized(2, ["a"]), target, body=b"size=02&tags=a", headers=FORM)
         self.assertEqual(
@@ -776,7 +771,7 @@ class PydanticTests(ConversionTestCase):
             "size must be greater than or equal to 1, not 0",
         )
 
-    def test_dataclass(self) -> None:
+    def test_pydantic_dataclass_is_validated(self) -> None:
         @pydantic.dataclasses.dataclass
         class Point:
             x: int = pydantic.Field(ge=0)
@@ -784,8 +779,8 @@ class PydanticTests(ConversionTestCase):
         self.gets(Point(1), taking(Point), body=b'{"x": 1}', headers=JSON)
         self.gets(REFUSED, taking(Point), body=b'{"x": -1}', headers=JSON)
 
-    def test_cannot_be_honoured(self) -> None:
-        """A mixture is an error at start-up that names what to use."""
+    def test_mixture_with_msgspec_is_refused_at_start_up(self) -> None:
+        """The message says what to use instead."""
 
         class Mixed(msgspec.Struct):
             model: Model
@@ -797,8 +792,7 @@ class PydanticTests(ConversionTestCase):
             self.assertNotIn("\n", error)
         self.assertRaises(TypeError, Handler, taking(int, pydantic.Field(5, alias="q"))[0])
 
-    def test_other_fields(self) -> None:
-        """The field() of a class is no default for a parameter."""
+    def test_field_of_a_class_as_default_is_refused(self) -> None:
         for default in (msgspec.field(default=5), dataclasses.field(default=5), attrs.field(default=5)):
             self.assertIn("field()", str(self.assertRaises(TypeError, Handler, taking(int, default)[0])))
 
@@ -881,7 +875,7 @@ class ReferenceTests(ConversionTestCase):
 
     LIST = b'{"p": [{"x": 1, "children": [{"x": 2}]}]}'
 
-    def test_positions(self) -> None:
+    def test_forward_references_are_resolved_in_every_position(self) -> None:
         later = Later(1, [Later(2)])
         one = b'{"p": {"x": 1, "children": [{"x": 2}]}}'
         for function, body, expected in (
@@ -892,7 +886,7 @@ class ReferenceTests(ConversionTestCase):
             self.assertEqual(json.loads(reply.body), {"p": repr(expected)})
             self.assertEqual(call(function, body=b'{"p": {"x": "1"}}', headers=JSON).status, 422)
 
-    def test_callables(self) -> None:
+    def test_forward_references_of_callables_are_resolved(self) -> None:
         for function in (
             functools.partial(in_list), functools.partial(functools.partial(in_list)), decorated(in_list),
             decorated(decorated(in_list)), functools.partial(decorated(in_list)), Methods().method, Methods(),
@@ -901,17 +895,16 @@ class ReferenceTests(ConversionTestCase):
             reply = call(function, body=self.LIST, headers=JSON)
             self.assertEqual(json.loads(reply.body), {"p": repr([Later(1, [Later(2)])])}, function)
 
-    def test_in_class(self) -> None:
-        """The annotation of a method may name a class inside of its class."""
+    def test_annotation_may_name_a_class_in_its_class(self) -> None:
         reply = call(Methods().of_inner, body=b'{"p": [{"x": 1}]}', headers=JSON)
         self.assertEqual(reply.status, 200, reply)
 
-    def test_alias(self) -> None:
+    def test_aliases_are_resolved(self) -> None:
         for annotation in (Alias, Alias | None, Annotated[Alias, "x"], dict[str, Alias]):
             Handler(taking(annotation)[0])
         self.gets([Later(1)], taking(Alias), body=b'{"p": [{"x": 1}]}', headers=JSON)
 
-    def test_only_for_type_checkers(self) -> None:
+    def test_name_that_only_type_checkers_import_is_refused(self) -> None:
         error = str(self.assertRaises(TypeError, Handler, checking_only))
         self.assertIn("TYPE_CHECKING", error)
         self.assertIn("socket", error)
@@ -923,29 +916,29 @@ class ReferenceTests(ConversionTestCase):
 class DictTests(ConversionTestCase):
     """Which parameters receive all variables."""
 
-    def test_annotated(self) -> None:
+    def test_annotated_mapping_receives_all_variables(self) -> None:
         for annotation in (
             dict, Mapping, typing.Dict, dict[str, Any], Mapping[str, object], Annotated[dict, "x"],  # noqa: UP006
         ):  # fmt: skip
             self.gets({"a": "1", "p": "2"}, taking(annotation), query="a=1&p=2")
             self.gets({"p": 1, "b": "2"}, taking(annotation), body=b'{"p": 1}', headers=JSON, query="b=2")
 
-    def test_beside_others(self) -> None:
+    def test_dict_next_to_other_parameters_receives_all_variables(self) -> None:
         def function(a: int, everything: dict) -> dict[str, Any]:  # type: ignore[type-arg]
             return {"a": a, "all": everything}
 
         reply = call(function, {"a": "05"}, query="b=2")
         self.assertEqual(json.loads(reply.body), {"a": 5, "all": {"a": "05", "b": "2"}})
 
-    def test_by_name(self) -> None:
-        """A JSON object of its name goes to a dict with types, and to one beside other parameters."""
+    def test_json_object_with_its_name_replaces_all_variables(self) -> None:
+        """This applies to a dict with types, and to one next to other parameters."""
         self.gets({"a": 1}, taking(dict[str, int]), body=b'{"p": {"a": 1}}', headers=JSON)
         self.gets({"a": 1}, taking(dict[str, Any]), body=b'{"p": {"a": 1}}', headers=JSON)
         self.gets({"p": {"a": 1}}, taking(dict), body=b'{"p": {"a": 1}}', headers=JSON)
         self.gets(REFUSED, taking(dict[str, int]), query="a=1")
 
-    def test_only_unannotated(self) -> None:
-        """For the article: a single parameter without annotation, where a group has no other place to go."""
+    def test_only_unannotated_parameter_receives_all_variables(self) -> None:
+        """As in the article: a group has no other parameter."""
 
         def find(variables):  # type: ignore[no-untyped-def]
             return variables
@@ -957,7 +950,7 @@ class DictTests(ConversionTestCase):
         self.assertEqual(Handler(find).notes, [])
         self.assertEqual(self.detail(find, query="a=1"), "variables is missing")
 
-    def test_group_without_parameter(self) -> None:
+    def test_group_without_a_parameter_is_refused(self) -> None:
         def two(a, b=1):  # type: ignore[no-untyped-def]
             return {}
 
@@ -966,15 +959,14 @@ class DictTests(ConversionTestCase):
         for function in (two, typed):
             self.assertIn("'n'", str(self.assertRaises(TypeError, Handler, function, ("n",))))
 
-    def test_group_for_object(self) -> None:
-        """A group is text, which no object is made of."""
+    def test_group_for_an_object_is_refused(self) -> None:
+        """A group is text, and no object is made of text."""
         for annotation in (Struct, Data, dict[str, int], Struct | None):
             error = str(self.assertRaises(TypeError, Handler, taking(annotation)[0], ("p",)))
             self.assertIn("the group 'p' is text", error)
         self.gets({"p": "1"}, taking(dict), groups={"p": "1"})
 
-    def test_unpacked(self) -> None:
-        """**variables annotated with a TypedDict are parameters with names."""
+    def test_keys_of_an_unpacked_typed_dict_are_parameters(self) -> None:
 
         def function(**fields: Unpack[Dict]) -> dict[str, Any]:
             return {**fields}
@@ -986,7 +978,8 @@ class DictTests(ConversionTestCase):
 class RawBodyTests(ConversionTestCase):
     """A function that takes the Call receives a body without fields as it is."""
 
-    def test_binary(self) -> None:
+    def test_binary_body_labelled_as_a_form_reaches_the_function(self) -> None:
+        """The function takes the Call. Other functions get 400."""
         binary = b"\x89PNG\r\n\x1a\n\xff%zz&=&"
 
         def takes(call: Call, note: str = "none") -> dict[str, Any]:
@@ -1038,12 +1031,12 @@ class FaultTests(SynchronousTestCase):
         return {reply.status for reply in replies}
 
     @given(VALUES, st.booleans())
-    def test_json(self, value: Any, whole: bool) -> None:
+    def test_no_json_body_makes_the_conversion_fail(self, value: Any, whole: bool) -> None:
         body = json.dumps(value if whole else {"p": value}).encode("utf-8", "replace")
         self.assertLessEqual(self.statuses(b"application/json", body), {200, 400, 422})
 
     @given(st.dictionaries(st.sampled_from(["p", "name", "n", "tags", "amount"]), st.text(max_size=9)))
-    def test_forms(self, fields: dict[str, str]) -> None:
+    def test_no_form_makes_the_conversion_fail(self, fields: dict[str, str]) -> None:
         body = urlencode(fields).encode()
         self.assertLessEqual(self.statuses(b"application/x-www-form-urlencoded", body), {200, 422})
 
@@ -1051,7 +1044,7 @@ class FaultTests(SynchronousTestCase):
 class DescriptionTests(SynchronousTestCase):
     """The description knows these types."""
 
-    def test_schemas(self) -> None:
+    def test_description_has_the_schemas_of_these_types(self) -> None:
         from twisted_appserver.admin.openapi import describe
         from twisted_appserver.core.router import Router
 
@@ -1073,8 +1066,7 @@ class DescriptionTests(SynchronousTestCase):
         self.assertEqual((p["schema"]["minimum"], q["schema"]["maximum"], q["schema"]["default"]), (1, 6, 5))
         self.assertEqual((p["required"], q["required"]), (True, False))
 
-    def test_same_names(self) -> None:
-        """Two classes of the same name are described apart."""
+    def test_classes_of_the_same_name_are_described_apart(self) -> None:
         from twisted_appserver.admin.openapi import describe
         from twisted_appserver.core.router import Router
 
@@ -1097,8 +1089,7 @@ class DescriptionTests(SynchronousTestCase):
 
 
 class ClientTests(SynchronousTestCase):
-    def test_date_in_path(self) -> None:
-        """The year and month of an address are numbers."""
+    def test_date_in_the_path_is_converted(self) -> None:
 
         def archive(y: int, m: int) -> dict[str, int]:
             return {"y": y, "m": m}

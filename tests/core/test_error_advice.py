@@ -102,8 +102,8 @@ CASES: tuple[tuple[Callable[[], BaseException], str], ...] = (
 
 
 class RemedyTests(SynchronousTestCase):
-    def test_every_row(self) -> None:
-        """Each exception, raised by what really raises it where that is at hand, gets its advice."""
+    def test_every_advice_is_given(self) -> None:
+        """Each exception gets its advice. Most are raised by the library that raises them in practice."""
         found = set()
         for make, said in CASES:
             error = make()
@@ -112,13 +112,11 @@ class RemedyTests(SynchronousTestCase):
             found.add(advice)
         self.assertEqual(found, {text for _, _, text in ADVICE})
 
-    def test_none(self) -> None:
-        """Other exceptions get none."""
+    def test_other_exceptions_get_no_advice(self) -> None:
         for error in (RuntimeError("other"), TypeError("other"), ValueError(), KeyError("DataFrame")):
             self.assertEqual(advice_for(error), "")
 
-    def test_asyncio_on_the_reactor(self) -> None:
-        """A coroutine function that awaits what belongs to asyncio fails with advice in the log."""
+    def test_awaiting_asyncio_on_the_reactor_logs_advice(self) -> None:
 
         async def sleeps() -> Any:
             await asyncio.sleep(0.1)

@@ -29,17 +29,16 @@ LAST = ("Last-Event-ID", END_ID)
 
 
 class EventTests(SynchronousTestCase):
-    def test_events(self) -> None:
-        """Fields in their lines, data in one line, and an empty line at the end."""
+    def test_event_has_one_line_for_each_field(self) -> None:
+        """Each field has its line, data is on one line, and an empty line ends the event."""
         self.assertEqual(b"".join(map(encode_event, eventing.EVENTS)), eventing.SENT)
         self.assertEqual(encode_event(Event({}, id=0, event="ä")), "event: ä\nid: 0\ndata: {}\n\n".encode())
 
-    def test_lines(self) -> None:
-        """JSON lines have the data alone."""
+    def test_json_lines_contain_only_the_data(self) -> None:
         self.assertEqual(b"".join(map(encode_line, eventing.EVENTS)), eventing.LINES)
 
-    def test_wanted(self) -> None:
-        """A client gets events if its Accept names them, in any case, and not with the weight 0."""
+    def test_accept_header_selects_events(self) -> None:
+        """A client gets events if its Accept header names them, in any case, and not with the weight 0."""
         for accept, expected in (
             ("text/event-stream", True), ("Text/Event-Stream", True), ("text/html, text/event-stream", True),
             ("text/event-stream;q=0.1", True), ("text/event-stream ; charset=utf-8 ; Q=1.000", True),
@@ -54,8 +53,7 @@ class EventTests(SynchronousTestCase):
         self.assertTrue(accepts_events(Call("GET", "/", raw_headers=lines)))
         self.assertFalse(accepts_events(Call("GET", "/")))
 
-    def test_wrong(self) -> None:
-        """What would break the stream cannot be made."""
+    def test_event_that_would_break_the_stream_is_refused(self) -> None:
         for fields in ({"event": "a\nb"}, {"id": "a\r"}, {"id": "a\0"}, {"retry": -1}):
             self.assertRaises(ValueError, Event, {}, **fields)
         for fields in (
@@ -95,8 +93,8 @@ class KeepAliveTests(SynchronousTestCase):
     def beats(self) -> list[Any]:
         return [call for call in self.clock.getDelayedCalls() if call.getTime() - self.clock.seconds() <= 15]
 
-    def test_every(self) -> None:
-        """A comment is sent every 15 seconds, until the end."""
+    def test_comment_is_sent_every_15_seconds(self) -> None:
+        """A comment is sent every 15 seconds until the stream ends."""
         _, transport = self.connection()
         for number in range(3):
             self.assertEqual(transport.value().count(b":\n\n"), number)
@@ -107,15 +105,15 @@ class KeepAliveTests(SynchronousTestCase):
         self.assertEqual(transport.value().count(b":\n\n"), 3)
         self.assertEqual(self.app.dispatcher.in_flight, 0)
 
-    def test_not_read(self) -> None:
-        """No comments pile up for a client that does not read."""
+    def test_comments_do_not_pile_up(self) -> None:
+        """No comments are sent to a client that does not read."""
         _, transport = self.connection()
         transport.producer.pauseProducing()  # type: ignore[union-attr]
         self.clock.advance(15)
         self.assertNotIn(b":\n\n", transport.value())
 
-    def test_gone(self) -> None:
-        """When the client goes, or has sent HEAD, the comments end."""
+    def test_comments_end_when_the_client_disconnects(self) -> None:
+        """Comments also end after a HEAD request."""
         channel, _ = self.connection()
         channel.connectionLost(Failure(ConnectionDone()))
         self.waiting = Deferred()
@@ -123,8 +121,8 @@ class KeepAliveTests(SynchronousTestCase):
         self.clock.pump([15, 15])
         self.assertEqual(self.beats(), [])
 
-    def test_function_goes_on(self) -> None:
-        """They end too where the client goes and the function, in a thread, does not."""
+    def test_comments_end_although_the_function_goes_on(self) -> None:
+        """Comments end when the client disconnects, even if the function in its thread goes on."""
         stream, written = Stream(int, bool), list[bytes]()
         keepalive.keep_alive(self.clock, stream)
         stream.begin(written.append, str)
@@ -196,13 +194,13 @@ class ServerTests(TestCase):
         with open(path) as file:
             self.assertEqual(file.read(), "begun closed ")
 
-    async def test_threads(self) -> None:
+    async def test_events_from_threads(self) -> None:
         await self.check()
 
-    async def test_twisted_channel(self) -> None:
+    async def test_events_through_the_channel_of_twisted(self) -> None:
         await self.check(channel="twisted")
 
-    async def test_processes(self) -> None:
+    async def test_events_from_worker_processes(self) -> None:
         await self.check(server_type="forked", workers=1)
 
     async def check_kept_alive(self, **options: Any) -> None:
@@ -228,14 +226,14 @@ class ServerTests(TestCase):
             else:
                 self.assertIn(body, (b'{"n":0}\n{"n":1}\n', b"data: pie01ces\n\n"))
 
-    async def test_kept_alive_in_threads(self) -> None:
+    async def test_stream_from_threads_is_kept_alive(self) -> None:
         await self.check_kept_alive()
 
-    async def test_kept_alive_in_processes(self) -> None:
+    async def test_stream_from_worker_processes_is_kept_alive(self) -> None:
         await self.check_kept_alive(server_type="forked", workers=1, channel="twisted")
 
-    async def test_broken(self) -> None:
-        """A stream that breaks off has no closing id, so that the browser comes back."""
+    async def test_broken_stream_has_no_closing_id(self) -> None:
+        """A stream that breaks off has no closing id, so the browser reconnects."""
         connection = await connect(await self.serve())
         sent = connection.send(request("GET", "/broken", headers=(ACCEPT,)))
         await self.assertFailure(sent, ConnectionError)

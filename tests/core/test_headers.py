@@ -26,8 +26,8 @@ class Header(str, enum.Enum):  # noqa: UP042 - str() of a StrEnum is its value, 
 
 
 class SendableTests(SynchronousTestCase):
-    def test_large_headers_are_not_remembered(self) -> None:
-        """Headers of any size can be sent, but only small ones are kept in memory."""
+    def test_large_headers_are_not_cached(self) -> None:
+        """Headers of any size can be sent, but only small ones are cached."""
         made = Beginnings()
         made.refresh()
         before = headers._check_each.cache_info().currsize
@@ -39,8 +39,8 @@ class SendableTests(SynchronousTestCase):
         self.assertEqual(len(made), 0)
         self.assertRaises(ValueError, convert_headers, {"X-A": "a" * 5000 + "\n"})
 
-    def test_values(self) -> None:
-        """Names and values are str, bytes or int, of subclasses too; a list sends several headers."""
+    def test_names_and_values_are_converted_to_text(self) -> None:
+        """Names and values may be str, bytes or int, and subclasses. A list sends several headers."""
         for given, sent in (
             (None, ()),
             ((), ()),
@@ -63,8 +63,8 @@ class SendableTests(SynchronousTestCase):
             self.assertEqual(found, sent)
             self.assertLessEqual({type(text) for pair in found for text in pair}, {str})
 
-    def test_wrong_types(self) -> None:
-        """Any other value is refused, and the message has the name of the header and the value."""
+    def test_value_of_another_type_is_refused(self) -> None:
+        """The message contains the name of the header and the value."""
         for value in (
             None,
             True,
@@ -94,7 +94,7 @@ class SendableTests(SynchronousTestCase):
         ):
             self.assertRaises(TypeError, convert_headers, given)
 
-    def test_injection(self) -> None:
+    def test_line_breaks_cannot_be_injected(self) -> None:
         """Bytes and the items of a list are checked like any other text."""
         for given in (
             {b"X\r\n": b"a"},
@@ -107,8 +107,7 @@ class SendableTests(SynchronousTestCase):
         for name in ("Content-Length", b"date", "X-Request-ID"):
             self.assertIn("server sets", str(self.assertRaises(ValueError, convert_headers, {name: 1})))
 
-    def test_reasons(self) -> None:
-        """The message says what is wrong with the text."""
+    def test_message_says_what_is_wrong(self) -> None:
         for name, value, said in (
             ("X-A", "€", "values must be Latin-1 and '€' is not"),
             ("X-A", ["ok", "\ud800"], "values must be Latin-1"),
@@ -129,8 +128,8 @@ class SendableTests(SynchronousTestCase):
 
 
 class StatusTests(SynchronousTestCase):
-    def test_titles(self) -> None:
-        """The titles are those of RFC 9110 on every version of Python."""
+    def test_titles_are_those_of_rfc_9110(self) -> None:
+        """The titles are the same on every version of Python."""
         for status, expected in (
             (200, "OK"), (203, "Non-Authoritative Information"), (413, "Content Too Large"),
             (414, "URI Too Long"), (416, "Range Not Satisfiable"), (422, "Unprocessable Content"),
@@ -138,12 +137,10 @@ class StatusTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertEqual(title(status), expected)
 
-    def test_complete(self) -> None:
-        """Python has no status that is missing here."""
+    def test_every_status_of_python_has_a_title(self) -> None:
         self.assertLessEqual({int(status) for status in HTTPStatus}, TITLES.keys())
 
-    def test_first_line(self) -> None:
-        """The first line of a response has the same title as a problem document."""
+    def test_first_line_and_problem_document_have_the_same_title(self) -> None:
         beginnings.refresh()
         for status, text in TITLES.items():
             line = beginnings[status, (), True].partition("\r\n")[0]
@@ -151,8 +148,8 @@ class StatusTests(SynchronousTestCase):
 
 
 class NosniffTests(SynchronousTestCase):
-    def test_once(self) -> None:
-        """X-Content-Type-Options is in every head, once, and the function's own value wins."""
+    def test_nosniff_header_is_sent_once(self) -> None:
+        """X-Content-Type-Options is sent once with every response, and the function's own value wins."""
         name = "x-content-type-options"
         beginnings.refresh()
         given: tuple[Any, ...] = ((), ((name, "other"),), (("content-type", "text/html"),))

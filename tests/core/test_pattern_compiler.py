@@ -24,8 +24,8 @@ class TableTests(SynchronousTestCase):
         Router([(regex, function)])
         return [each["message"] for each in self.flushWarnings()]
 
-    def test_warning(self) -> None:
-        """Without RE2, a pattern that a path can make slow is reported with a remedy, and used."""
+    def test_slow_pattern_is_reported_with_advice(self) -> None:
+        """Without RE2, a slow pattern is reported with advice, and used."""
         with patch.dict(sys.modules, {"re2": None}):
             for regex, how_long in (
                 (r"/(?P<a>(?:x+)+)/", "for ever"),
@@ -37,43 +37,39 @@ class TableTests(SynchronousTestCase):
             self.assertIn("too complex", *self.warned(r"/(?P<a>(?:(\w)\2)+)"))
             self.assertEqual(self.warned(r"/(?P<a>x+)/"), [])
 
-    def test_remedy(self) -> None:
-        """What the warning suggests is not reported."""
+    def test_advice_leads_to_patterns_that_are_not_reported(self) -> None:
         with patch.dict(sys.modules, {"re2": None}):
             for regex in (r"/[^/-]+-[^/-]+", r"/[ab]+", r"/(?:\w++-?)+"):
                 self.assertEqual(self.warned(regex), [], regex)
 
-    def test_include(self) -> None:
-        """A prefix counts as a part of the pattern."""
+    def test_prefix_of_an_include_is_part_of_the_pattern(self) -> None:
         with patch.dict(sys.modules, {"re2": None}):
             Router([include(r"/(?:a|aa)+", [(r"/x", function)])])
         (warning,) = self.flushWarnings()
         self.assertIn("url_patterns[0][0]", warning["message"])
 
-    def test_re2(self) -> None:
-        """With RE2, matching takes time in proportion to the path, and there is nothing to warn of."""
+    def test_re2_matches_in_linear_time_without_a_warning(self) -> None:
         router = Router([(r"/(?P<a>(?:x+)+)/", function)])
         self.assertEqual(self.flushWarnings(), [])
         self.assertEqual(router.match("GET", "/xxx/")[1], {"a": "xxx"})
         self.assertFalse(isinstance(router.entries[0].match.__self__, re.Pattern))
         self.assertRaises(HTTPError, router.match, "GET", "/" + "x" * 5000)
 
-    def test_unknown_to_re2(self) -> None:
-        """What RE2 does not know is matched by Python."""
+    def test_python_matches_what_re2_does_not_support(self) -> None:
         router = Router([(r"/(?P<a>(?!y)\w+)/", function)])
         self.assertEqual(router.match("GET", "/xy/")[1], {"a": "xy"})
         self.assertIsInstance(router.entries[0].match.__self__, re.Pattern)
         self.assertEqual(self.flushWarnings(), [])
         self.assertIn("for ever", *self.warned(r"/(?P<a>(?!y)(?:x+)+)/"))
 
-    def test_simple(self) -> None:
-        """Nor has RE2 any use for the simplest patterns."""
+    def test_python_matches_the_simplest_patterns(self) -> None:
+        """RE2 would be slower for them."""
         for regex, simple in ((r"/(?P<a>)/x(?P<b>\d+)", True), (r"/(?P<a>\w+)(?P<b>\w+)", False)):
             router = Router([(regex, function)])
             self.assertEqual(isinstance(router.entries[0].match.__self__, re.Pattern), simple, regex)
 
-    def test_same(self) -> None:
-        """Every table of ours matches alike by both."""
+    def test_re2_and_python_match_alike(self) -> None:
+        """Every pattern of our tables matches alike in both."""
         ours = Router(cases.url_patterns)
         with patch.dict(sys.modules, {"re2": None}):
             plain = Router(cases.url_patterns)
@@ -82,5 +78,5 @@ class TableTests(SynchronousTestCase):
             one, two = entry.match(path), other.match(path)
             self.assertEqual(one and one.groupdict(), two and two.groupdict(), path)
 
-    def test_malformed(self) -> None:
+    def test_malformed_pattern_is_refused(self) -> None:
         self.assertRaises(PatternError, Router, [("(", function)])

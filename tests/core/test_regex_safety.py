@@ -171,22 +171,22 @@ def attacks(regex: str) -> list[str]:
 class SlownessTests(SynchronousTestCase):
     timeout = 120
 
-    def test_reported(self) -> None:
-        """Each expression that a text makes slow is reported, with about how long it takes."""
+    def test_slow_patterns_are_reported(self) -> None:
+        """Each expression that some text makes slow is reported, with about how long it takes."""
         for expected, regex, _ in SLOW:
             self.assertEqual(slowness(regex), expected, regex)
 
     @skipUnless(hasattr(__import__("signal"), "setitimer"), "a match cannot be interrupted here")
-    def test_reported_ones_are_slow(self) -> None:
-        """C{re} does take long with them."""
+    def test_reported_patterns_are_slow(self) -> None:
+        """C{re} does need long for each reported expression."""
         pairs = [
             (regex, pump * (LENGTH // len(pump) if len(pump) < 3 else 1) + "\n!/") for _, regex, pump in SLOW
         ]
         for (expected, regex, _), needed in zip(SLOW, times(pairs), strict=True):
             self.assertGreaterEqual(needed, QUICK if expected == SECOND else LIMIT, regex)
 
-    def test_ordinary(self) -> None:
-        """Expressions as people write them are not reported, nor is any of our own tables."""
+    def test_ordinary_patterns_are_not_reported(self) -> None:
+        """Neither common expressions nor those of our own tables are reported."""
         for regex in ORDINARY:
             self.assertEqual(slowness(regex), "", regex)
         for table in (cases.url_patterns, queues(reactor=object())):
@@ -194,21 +194,20 @@ class SlownessTests(SynchronousTestCase):
                 self.assertEqual(slowness(regex), "", regex)
 
     @skipUnless(hasattr(__import__("signal"), "setitimer"), "a match cannot be interrupted here")
-    def test_ordinary_ones_are_quick(self) -> None:
-        """C{re} is quick with them, whatever it gets."""
+    def test_patterns_that_are_not_reported_are_quick(self) -> None:
+        """C{re} is quick with each expression that is not reported, whatever the text."""
         pairs = [(regex, text) for regex in ORDINARY for text in attacks(regex)]
         for (regex, text), needed in zip(pairs, times(pairs), strict=True):
             self.assertLess(needed, QUICK, (regex, text[:9]))
 
-    def test_unknown(self) -> None:
-        """What cannot be checked is reported as that: too complex, or on a Python without the parser."""
+    def test_pattern_that_cannot_be_checked_is_reported_as_unknown(self) -> None:
+        """It is too complex, or this Python has no parser."""
         for regex in (r"(?:(\w)\1)+", r"(?:a*|b*|c*){16}d"):
             self.assertEqual(slowness(regex), UNKNOWN, regex)
         with patch.object(regex_safety, "parser", None):
             self.assertEqual(slowness(r"a"), UNKNOWN)
 
-    def test_large(self) -> None:
-        """A large expression is checked in bounded time."""
+    def test_large_patterns_are_checked_in_bounded_time(self) -> None:
         for regex in (
             r"(?:\w{1,60}-){1,900}",
             r"(?:\d{1,900}x?){1,900}",
@@ -218,8 +217,7 @@ class SlownessTests(SynchronousTestCase):
 
 
 class ComponentsTests(SynchronousTestCase):
-    def test_components(self) -> None:
-        """The strongly connected components, the last ones first."""
+    def test_components_are_returned_last_ones_first(self) -> None:
         graph = {1: [2], 2: [3, 4], 3: [1], 4: [5], 5: [4, 6], 6: [], 7: [1]}
         found = [sorted(group) for group in strong_components([1, 7], graph.__getitem__)]
         self.assertEqual(found, [[6], [4, 5], [1, 2, 3], [7]])

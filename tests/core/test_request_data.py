@@ -40,30 +40,29 @@ class Refusals(SynchronousTestCase):
 
 
 class QueryTests(Refusals):
-    def test_fields(self) -> None:
-        """Each field is a text; plus and percent escapes are decoded; a blank value is kept."""
+    def test_fields_are_decoded(self) -> None:
+        """Each field is text. Plus signs and percent escapes are decoded, and blank values are kept."""
         self.assertEqual(read_query("a=1&b=x+y&c=%C3%A4%26&d="), {"a": "1", "b": "x y", "c": "ä&", "d": ""})
 
-    def test_repeated(self) -> None:
-        """A repeated field becomes a list, in order."""
+    def test_repeated_field_becomes_a_list(self) -> None:
+        """The list keeps the order."""
         self.assertEqual(read_query("a=3&b=x&a=1&a=2"), {"a": ["3", "1", "2"], "b": "x"})
 
-    def test_not_utf8(self) -> None:
-        """Escapes that are not UTF-8 are refused with 400, not replaced."""
+    def test_escapes_that_are_not_utf8_get_400(self) -> None:
+        """They are not replaced."""
         self.refused(400, read_query, "a=%ff")
 
-    def test_raw_utf8(self) -> None:
-        """UTF-8 that was not percent-encoded (as curl sends it; latin-1 in L{Call.query}) is understood."""
+    def test_utf8_without_percent_encoding_is_accepted(self) -> None:
+        """curl sends it; it is Latin-1 in L{Call.query}."""
         self.assertEqual(read_query("a=ä".encode().decode("latin-1")), {"a": "ä"})
 
-    def test_too_many(self) -> None:
-        """More fields than the limit are refused with 400."""
+    def test_too_many_fields_get_400(self) -> None:
         read_query("&".join(["a=1"] * MAX_FIELDS))
         self.refused(400, read_query, "&".join(["a=1"] * (MAX_FIELDS + 1)))
 
     @given(st.text(st.characters(codec="latin-1"), max_size=60))
-    def test_anything(self, query: str) -> None:
-        """Whatever a client sends, there is a dict or a 400, never another exception."""
+    def test_any_query_is_decoded_or_gets_400(self, query: str) -> None:
+        """No query raises another exception."""
         try:
             self.assertIsInstance(read_query(query), dict)
         except HTTPError as error:
@@ -71,37 +70,35 @@ class QueryTests(Refusals):
 
 
 class FormTests(Refusals):
-    def test_form(self) -> None:
-        """A form's fields are texts, not JSON; the type's parameters and case do not matter."""
+    def test_form_fields_are_text(self) -> None:
+        """They are not parsed as JSON. Parameters and case of the type do not matter."""
         self.assertEqual(
             read_body(b"a=1&a=2&b=%C3%A4", FORM.upper() + "; charset=utf-8"),
             ({"a": ["1", "2"], "b": "ä"}, False),
         )
 
-    def test_raw_utf8(self) -> None:
-        """UTF-8 that was not percent-encoded (as C{curl -d} sends it) is understood."""
+    def test_utf8_without_percent_encoding_is_accepted(self) -> None:
+        """C{curl -d} sends it."""
         self.assertEqual(read_body("a=ä".encode(), FORM), ({"a": "ä"}, False))
 
-    def test_not_utf8(self) -> None:
-        """A form that is not UTF-8 is refused with 400."""
+    def test_form_that_is_not_utf8_gets_400(self) -> None:
         self.refused(400, read_body, b"a=%ff", FORM)
 
 
 class JSONTests(Refusals):
-    def test_types(self) -> None:
-        """JSON values keep their types, and are told apart from texts. C{+json} types count too."""
+    def test_json_values_keep_their_types(self) -> None:
+        """The result says that they came as JSON. C{+json} types count too."""
         for kind in ("application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json"):
             fields, is_json = read_body(b'{"a": 1, "b": [true, null], "c": {"d": 1.5}}', kind)
             self.assertEqual(fields, {"a": 1, "b": [True, None], "c": {"d": 1.5}})
             self.assertTrue(is_json)
 
-    def test_malformed(self) -> None:
-        """What is not JSON is refused with 400, NaN and lone surrogates among it."""
+    def test_malformed_json_gets_400(self) -> None:
+        """NaN and lone surrogates are malformed too."""
         for body in (b"{", b"{'a': 1}", b'{"a": NaN}', b'{"a": 1} x', b'{"a": "\\ud800"}', b'{"a": "\xff"}'):
             self.assertIn("JSON", self.refused(400, read_body, body, "application/json"), body)
 
-    def test_reasons(self) -> None:
-        """The detail names what is wrong, and where."""
+    def test_detail_says_what_is_wrong_and_where(self) -> None:
         for body, reason in (
             (b'{"a": "\\ud800"}', "lone surrogate, \\ud800 at byte 7"),
             (b'{"a": "\\udc00"}', "lone surrogate, \\udc00 at byte 7"),
@@ -126,7 +123,7 @@ class JSONTests(Refusals):
                 self.assertIn(reason, detail, body)
                 self.assertIn("JSON", detail)
 
-    def test_place_of_number_out_of_range(self) -> None:
+    def test_detail_names_the_place_of_a_number_out_of_range(self) -> None:
         digits = "9" * 5000
         for body, place in (
             ('{"i": 1e400}', "number out of range in i"),
@@ -137,30 +134,30 @@ class JSONTests(Refusals):
             detail = self.refused(400, read_body, body.encode(), "application/json")
             self.assertTrue(detail.endswith(place), detail)
 
-    def test_pairs_of_surrogates(self) -> None:
-        """A pair of escapes is one character, and an escaped backslash begins no escape."""
+    def test_pair_of_escaped_surrogates_is_one_character(self) -> None:
+        """An escaped backslash starts no escape."""
         fields, _ = read_body(b'{"a": "\\ud83d\\ude00", "b": "\\\\ud800"}', "application/json")
         self.assertEqual(fields, {"a": "\U0001f600", "b": "\\ud800"})
 
-    def test_repeated_key(self) -> None:
-        """The last of several equal keys counts, however the body is decoded."""
+    def test_last_of_equal_keys_wins(self) -> None:
+        """The body may be decoded completely or not."""
         self.assertEqual(read_body(b'{"a": 1, "a": 2}', "application/json")[0], {"a": 2})
         fields, _ = read_body(b'{"a": 1, "a": 2}', "application/json", raw=True)
         self.assertEqual(decode(fields["a"]), 2)
 
-    def test_raw(self) -> None:
-        """Values may be left undecoded; a number that no float can have is refused when it is decoded."""
+    def test_values_may_stay_undecoded(self) -> None:
+        """A number that is too large for a float is refused when it is decoded."""
         fields, is_json = read_body(b'{"a": 1.50, "b": 1e999}', "application/json", raw=True)
         self.assertTrue(is_json)
         self.assertEqual(bytes(fields["a"]), b"1.50")
         self.assertIn("out of range in b", self.refused(400, decode, fields["b"], "b"))
 
-    def test_no_object(self) -> None:
-        """A body that is JSON but no object is refused with 400, naming what it is."""
+    def test_json_that_is_no_object_gets_400(self) -> None:
+        """The message names the type."""
         self.assertIn("list", self.refused(400, read_body, b"[1]", "application/json"))
 
-    def test_depth(self) -> None:
-        """Nesting is allowed up to the limit, brackets in number are not nesting."""
+    def test_nesting_is_limited(self) -> None:
+        """Many brackets side by side are not nesting."""
         for depth, good in ((MAX_DEPTH, True), (MAX_DEPTH + 1, False), (100_000, False)):
             body = b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
             if good:
@@ -172,34 +169,32 @@ class JSONTests(Refusals):
 
 
 class MultipartTests(Refusals):
-    def test_fields(self) -> None:
-        """Fields are texts; a repeated one becomes a list."""
+    def test_multipart_fields_are_text(self) -> None:
+        """A repeated field becomes a list."""
         body = multipart(('name="a"', b"1"), ('name="b"', "ä\r\n".encode()), ('name="a"', b"2"))
         expected = {"a": ["1", "2"], "b": "ä\r\n"}
         self.assertEqual(read_body(body, "multipart/form-data; boundary=XX"), (expected, False))
 
-    def test_file(self) -> None:
-        """A file is refused with 415."""
+    def test_file_gets_415(self) -> None:
         for name in ('filename="x.txt"', "filename*=UTF-8''x.txt", "FileName* = utf-8''%e2%82%ac"):
             for head in (f'name="a"; {name}', name):
                 body = multipart((head, b"1"))
                 self.assertIn("file", self.refused(415, read_body, body, "multipart/form-data; boundary=XX"))
 
-    def test_no_file(self) -> None:
-        """A field whose name looks like that of a file is a field; so is a file that was not chosen."""
+    def test_field_that_looks_like_a_file_is_accepted(self) -> None:
+        """Its name looks like that of a file, or no file was chosen."""
         for head, name in (('name="a; filename*=x"', "a; filename*=x"), ('name="a"; filename=""', "a")):
             fields, _ = read_body(multipart((head, b"")), "multipart/form-data; boundary=XX")
             self.assertEqual(fields, {name: ""})
 
-    def test_no_name(self) -> None:
-        """A part without a name is refused with 400."""
+    def test_part_without_a_name_gets_400(self) -> None:
         for head in ("", "name", 'name=""', "x=1"):
             body = multipart(('name="a"', b"1"), (head, b"2"))
             detail = self.refused(400, read_body, body, "multipart/form-data; boundary=XX")
             self.assertIn("a part has no name", detail)
 
-    def test_malformed(self) -> None:
-        """No boundary, another boundary, a cut body, bytes not UTF-8: 400."""
+    def test_malformed_multipart_gets_400(self) -> None:
+        """The boundary is missing or another one, the body is cut off, or bytes are not UTF-8."""
         good, kind = multipart(('name="a"', b"1")), "multipart/form-data; boundary=XX"
         for body, content_type in (
             (good, "multipart/form-data"),
@@ -220,7 +215,7 @@ class CodingTests(Refusals):
             0
         ]
 
-    def test_content_codings_are_refused(self) -> None:
+    def test_content_coding_gets_415(self) -> None:
         for kind in ("application/json", "application/x+json", FORM, "multipart/form-data; boundary=XX"):
             for codings in (("gzip",), ("identity", "BR"), ("identity, deflate",)):
                 error = self.assertRaises(HTTPError, self.read, kind, *codings)
@@ -229,14 +224,14 @@ class CodingTests(Refusals):
         self.assertEqual(self.read("application/json", "identity"), {"a": 1})
         self.assertEqual(self.read(FORM, ""), {"a": "1"})
 
-    def test_body_of_another_type_may_be_coded(self) -> None:
-        """A function that receives the Call may read such a body itself."""
+    def test_coded_body_reaches_a_function_that_takes_the_call(self) -> None:
+        """The function may read such a body itself."""
         self.assertEqual(self.read("image/png", "gzip", any_type=True), {})
         headers = ((b"content-type", FORM.encode()), (b"content-encoding", b"gzip"))
         self.assertEqual(read_fields(b"\x1f\x8b\xff", headers, any_type=True), ({}, False))
         self.refused(415, self.read, "image/png", "gzip")
 
-    def test_charsets(self) -> None:
+    def test_charset_other_than_utf8_gets_415(self) -> None:
         for kind in ("application/json", "application/x+json", FORM):
             for charset in ("utf-16", "ISO-8859-1", '"utf-32"'):
                 detail = self.refused(415, self.read, f"{kind}; x=1; Charset={charset}")
@@ -246,17 +241,17 @@ class CodingTests(Refusals):
 
 
 class OtherTypeTests(Refusals):
-    def test_refused(self) -> None:
-        """A body of another type is refused with 415, naming the types that are accepted."""
+    def test_body_of_another_type_gets_415(self) -> None:
+        """The message lists the types that are accepted."""
         for kind in ("", "text/plain", "text/json"):
             self.assertIn("application/json", self.refused(415, read_body, b"x", kind))
 
-    def test_passed_over(self) -> None:
-        """A body of another type has no fields, where the function takes the Call itself."""
+    def test_body_of_another_type_reaches_a_function_that_takes_the_call(self) -> None:
+        """It has no fields."""
         self.assertEqual(read_body(b"x", "text/plain", any_type=True), ({}, False))
 
-    def test_mislabelled_form(self) -> None:
-        """So has one that is called a form and is none, as curl sends files."""
+    def test_mislabelled_form_reaches_a_function_that_takes_the_call(self) -> None:
+        """curl sends files with the type of a form."""
         for body in (b"\x89PNG\xff", b"a=%ff", b"&".join([b"a=1"] * (MAX_FIELDS + 1))):
             self.assertEqual(read_body(body, FORM, any_type=True), ({}, False))
             self.refused(400, read_body, body, FORM)

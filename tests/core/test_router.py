@@ -44,8 +44,8 @@ class Matching(SynchronousTestCase):
 
 
 class PatternTests(Matching):
-    def test_three_ways(self) -> None:
-        """An entry is (regex, function), a Route or an include; a function may be given by its name."""
+    def test_entry_is_a_pair_a_route_or_an_include(self) -> None:
+        """An entry is (regex, function), a Route or an include. A function may be given by its name."""
         router = Router([
             (r"/pair/", target),
             [r"/list/", target],
@@ -57,16 +57,16 @@ class PatternTests(Matching):
             self.assertIs(router.match("GET", path)[0].function, target)
         self.assertEqual(router.match("GET", "/route/")[0].name, "named")
 
-    def test_empty_group(self) -> None:
-        """An empty named group is one path segment: anything but a slash, at least one character."""
+    def test_empty_group_matches_one_segment(self) -> None:
+        """An empty named group matches one path segment: at least one character, and no slash."""
         router = Router([(r"/(?P<kind>)/get/(?P<id>)/", target)])
         self.matches(router, "/person/get/123/", {"kind": "person", "id": "123"})
         self.matches(router, "/pär son/get/a\nb/", {"kind": "pär son", "id": "a\nb"})
         for path in ("//get/1/", "/a/b/get/1/", "/a/get//", "/a/get/1", "/a/get/1/x", "x/a/get/1/"):
             self.matches(router, path, None)
 
-    def test_anchors(self) -> None:
-        """The whole path must match; anchors are allowed and mean nothing more."""
+    def test_anchors_are_redundant(self) -> None:
+        """A pattern must match the whole path, with or without anchors."""
         for regex in (r"/x/", r"^/x/", r"/x/$", r"^/x/$"):
             router = Router([(regex, target)])
             self.matches(router, "/x/", {})
@@ -75,7 +75,7 @@ class PatternTests(Matching):
         self.matches(Router([(r"/cost\$", target)]), "/cost$", {})
         self.matches(Router([(r"/back\\$", target)]), "/back\\", {})
 
-    def test_alternatives(self) -> None:
+    def test_alternatives_end_with_their_entry(self) -> None:
         """An alternative extends to the end of its own entry, not into the prefix or the next part."""
         router = Router([include("/p", [("/a|/b", target)]), include("/q|/r", [("/c", target)])])
         for path in ("/p/a", "/p/b", "/q/c", "/r/c"):
@@ -83,38 +83,38 @@ class PatternTests(Matching):
         for path in ("/b", "/q", "/p/a/c", "/p"):
             self.matches(router, path, None)
 
-    def test_include_groups(self) -> None:
-        """Groups of the prefix are passed as well; anchors in both parts mean nothing more."""
+    def test_groups_of_an_include_are_passed(self) -> None:
+        """Groups of the prefix are passed too. Anchors in both parts are redundant."""
         router = Router([include(r"^/(?P<tenant>)", [(r"^/(?P<id>\d+)/$", target)])])
         self.matches(router, "/acme/12/", {"tenant": "acme", "id": "12"})
 
-    def test_optional_group(self) -> None:
-        """A group that took no part is not passed, so that the function's default holds."""
+    def test_group_outside_the_match_is_not_passed(self) -> None:
+        """A group that took no part in the match is not passed, so the function's default applies."""
         router = Router([(r"/x(?:/(?P<page>\d+))?", target)])
         self.matches(router, "/x", {})
         self.matches(router, "/x/3", {"page": "3"})
 
-    def test_unnamed_groups(self) -> None:
+    def test_unnamed_groups_are_not_passed(self) -> None:
         """Only named groups are passed."""
         self.matches(Router([(r"/(a|b)/(?P<x>)/", target)]), "/a/1/", {"x": "1"})
 
-    def test_first_wins(self) -> None:
-        """The first match wins, whether the patterns are of one form or not."""
+    def test_first_matching_entry_wins(self) -> None:
+        """The first match wins, whether or not the patterns have the same form."""
         for first, second in product((r"/a/(?P<x>)/", r"/(?P<x>)/b/", r"/(?P<x>.*)/", r"/a/b/"), repeat=2):
             router = Router([(first, target), (second, other)])
             self.assertIs(router.match("GET", "/a/b/")[0].function, target)
 
-    def test_decoded(self) -> None:
-        """A path arrives percent-decoded: it is matched as it is, percent signs and all."""
+    def test_path_is_matched_percent_decoded(self) -> None:
+        """A path arrives percent-decoded and is matched as it is, including percent signs."""
         self.matches(Router([(r"/(?P<x>)/", target)]), "/a%2Fb ä%/", {"x": "a%2Fb ä%"})
 
-    def test_not_utf8(self) -> None:
-        """A path that was not UTF-8 (surrogate escapes) is answered 400, even where a pattern matches."""
+    def test_path_that_is_not_utf8_gets_400(self) -> None:
+        """A path that was not UTF-8 (surrogate escapes) gets 400, even if a pattern matches."""
         router = Router([(r"/(?P<x>.*)", target)])
         self.refused(400, router, "GET", b"/\xff".decode("utf-8", "surrogateescape"))
 
-    def test_large_table(self) -> None:
-        """In a table of 500 patterns each is found, and a path looks only at few of them."""
+    def test_path_is_compared_with_few_patterns_of_a_large_table(self) -> None:
+        """In a table of 500 patterns each one is found, and a path is compared with few of them."""
         router = Router([
             *((rf"/thing{n}/(?P<action>)/(?P<id>)/", target) for n in range(250)),
             *((rf"/(?P<id>)/action{n}/", other) for n in range(250)),
@@ -130,8 +130,8 @@ class PatternTests(Matching):
 
 
 class MethodTests(Matching):
-    def test_default(self) -> None:
-        """A pattern answers GET, POST and HEAD; others get 405 with Allow (RFC 9110, section 15.5.6)."""
+    def test_default_methods_are_get_and_post(self) -> None:
+        """A pattern handles GET, POST and HEAD. Others get 405 with Allow (RFC 9110, section 15.5.6)."""
         router = Router([("/x", target)])
         for method in ("GET", "POST", "HEAD"):
             router.match(method, "/x")
@@ -139,22 +139,22 @@ class MethodTests(Matching):
             error = self.refused(405, router, method, "/x")
             self.assertEqual(dict(error.headers), {"allow": "GET, HEAD, OPTIONS, POST"})
 
-    def test_own(self) -> None:
-        """A Route has its own methods; HEAD comes with GET only."""
+    def test_route_may_name_its_methods(self) -> None:
+        """A Route may name its methods. GET includes HEAD."""
         router = Router([Route("/x", target, methods=("PUT", "DELETE"))])
         error = self.refused(405, router, "HEAD", "/x")
         self.assertEqual(dict(error.headers), {"allow": "DELETE, OPTIONS, PUT"})
 
-    def test_several(self) -> None:
-        """Entries for other methods of one path stand side by side; Allow names all of them."""
+    def test_entries_with_the_same_path_share_allow(self) -> None:
+        """Several entries may handle different methods of one path. Allow lists all methods."""
         router = Router([Route("/x", target, ("GET",)), Route("/(?P<y>)", other, ("PUT",))])
         self.assertIs(router.match("GET", "/x")[0].function, target)
         self.assertIs(router.match("PUT", "/x")[0].function, other)
         error = self.refused(405, router, "POST", "/x")
         self.assertEqual(dict(error.headers), {"allow": "GET, HEAD, OPTIONS, PUT"})
 
-    def test_nothing(self) -> None:
-        """A path that no pattern matches is answered 404, whatever the method, also by an empty table."""
+    def test_path_without_a_pattern_gets_404(self) -> None:
+        """A path that no pattern matches gets 404 with every method, also if the table is empty."""
         for router in (Router([]), Router([("/x", target)])):
             for method in ("GET", "OPTIONS", "PUT"):
                 self.refused(404, router, method, "/y")
@@ -181,22 +181,22 @@ class NoteTests(SynchronousTestCase):
     def notes(self, *patterns: Any) -> list[str]:
         return Router(patterns).notes
 
-    def test_same_pattern(self) -> None:
+    def test_entry_that_is_never_called_is_noted(self) -> None:
         (note,) = self.notes(("/a", target), ("/b", target), ("^/a$", target))
         self.assertIn("url_patterns[2] '^/a$': never called for GET, POST: url_patterns[0]", note)
         (note,) = self.notes(Route("/(?P<a>)", takes_a, ("GET",)), include("/", [("(?P<b>)", lambda b: {})]))
         self.assertIn("url_patterns[1][0] '(?P<b>)': never called for GET:", note)
         self.assertEqual(self.notes(Route("/a", target, ("GET",)), Route("/a", target, ("POST", "PUT"))), [])
 
-    def test_unnamed_group(self) -> None:
+    def test_unnamed_group_is_noted(self) -> None:
         (note,) = self.notes((r"/(\w+)", target))
         self.assertIn("(?P<name>...) or (?:...)", note)
         self.assertEqual(self.notes((r"/(?:a|b)", target), (r"/\(a\)", target), ("/x|/y", target)), [])
 
-    def test_empty_table(self) -> None:
+    def test_empty_table_is_noted(self) -> None:
         self.assertEqual(self.notes(), ["url_patterns is empty: every request gets 404"])
 
-    def test_default_of_another_type(self) -> None:
+    def test_default_of_another_type_is_noted(self) -> None:
         for annotation, default, note in (
             (int, "x", "f: the default of a is 'x', which is not int"),
             (int | None, "", "which is not int | None"),
@@ -233,18 +233,16 @@ class ErrorTests(SynchronousTestCase):
                 self.assertIn(text, message)
             self.assertNotIn("\n", message)
 
-    def test_entries(self) -> None:
-        """What is no entry at all."""
+    def test_entry_of_another_form_is_refused(self) -> None:
         for entry in (5, "text", ("/x/",), ("/x/", target, "GET"), (target, "/x/"), (None, target)):
             self.wrong(entry)
 
-    def test_regex(self) -> None:
-        """A regular expression that does not compile, or repeats a group."""
+    def test_invalid_regex_is_refused(self) -> None:
+        """The regular expression does not compile, or a group occurs twice."""
         self.wrong(("/(x/", target), "/(x/", "unterminated")
         self.wrong(("/(?P<a>)/(?P<a>)/", target), "redefinition")
 
-    def test_function(self) -> None:
-        """A function that cannot be called or imported."""
+    def test_function_that_cannot_be_called_or_imported_is_refused(self) -> None:
         self.wrong(("/x/", 5), "5")
         self.wrong(("/x/", "tests.core.test_router:NOT_CALLABLE"), "5")
         self.wrong(("/x/", "tests.core.test_router"), "package.module:name")
@@ -253,11 +251,10 @@ class ErrorTests(SynchronousTestCase):
         self.wrong(("/x/", ":f"), "/x/")
         self.wrong(("/x/", "tests.core.test_router:"), "package.module:name")
 
-    def test_group(self) -> None:
-        """A group that the function has no parameter for."""
+    def test_group_without_a_parameter_is_refused(self) -> None:
         self.wrong((r"/(?P<a>)/(?P<other>)/", takes_a), "takes_a", "other")
 
-    def test_method_without_object(self) -> None:
+    def test_method_without_an_object_is_refused(self) -> None:
         self.wrong(
             ("/x/", Unbound.method),
             "Unbound.method: this is a method without an object",
@@ -267,28 +264,24 @@ class ErrorTests(SynchronousTestCase):
         Router([("/x/", Unbound().method), ("/y/", Unbound.static), (r"/(?P<self>)/", Unbound.method)])
         Router([("/z/", free_with_self)])
 
-    def test_annotation_that_is_no_type(self) -> None:
+    def test_annotation_that_is_no_type_is_refused(self) -> None:
         def odd(a): ...  # type: ignore[no-untyped-def]
 
         odd.__annotations__["a"] = object()
         self.wrong(("/x/", odd), "odd: the annotation of a cannot be used")
 
-    def test_methods(self) -> None:
-        """Methods that are none."""
+    def test_invalid_methods_are_refused(self) -> None:
         for methods in ("GET", ("get",), ("GE T",), ("",), (), None, 5, [1]):
             self.wrong(Route("/x/", target, methods=methods), "methods")
 
-    def test_timeout(self) -> None:
-        """A time limit that is none."""
+    def test_invalid_timeout_is_refused(self) -> None:
         for timeout in (-1, "x", float("nan"), float("inf")):
             self.wrong(Route("/x/", target, timeout=timeout), "timeout", repr(timeout))  # type: ignore[arg-type]
 
-    def test_executor(self) -> None:
-        """An executor that is no name."""
+    def test_executor_that_is_no_name_is_refused(self) -> None:
         self.wrong(Route("/x/", target, executor=["x"]), "executor", "['x']")  # type: ignore[arg-type]
 
-    def test_annotations(self) -> None:
-        """Annotations that cannot be read."""
+    def test_annotation_that_cannot_be_read_is_refused(self) -> None:
 
         def of(annotation: str) -> Any:
             function = lambda a: {}  # noqa: E731
@@ -307,12 +300,11 @@ class ErrorTests(SynchronousTestCase):
         ):
             self.wrong(("/x/", function), said)
 
-    def test_prefix(self) -> None:
-        """A prefix that is none."""
+    def test_prefix_that_is_no_text_is_refused(self) -> None:
         self.assertIn("[0]", str(self.assertRaises(PatternError, Router, [include(None, [("/", target)])])))  # type: ignore[arg-type]
 
-    def test_no_slash(self) -> None:
-        """A pattern that begins with fixed text other than a slash, as no path does."""
+    def test_pattern_without_a_leading_slash_is_refused(self) -> None:
+        """Fixed text other than a slash at the start matches no path."""
         for regex in ("price/(?P<k>)/", r"^x", "a/?", "a.b", "x+/"):
             message = str(self.assertRaises(PatternError, Router, [("/x", target), (regex, target)]))
             self.assertIn("url_patterns[1]", message)
@@ -339,13 +331,11 @@ class ErrorTests(SynchronousTestCase):
             ]
         )
 
-    def test_table(self) -> None:
-        """A table that is none."""
+    def test_table_that_is_no_iterable_is_refused(self) -> None:
         for patterns in (5, None, "text", {"a": 1}):
             self.assertIn("url_patterns", str(self.assertRaises(PatternError, Router, patterns)))
 
-    def test_generator(self) -> None:
-        """Any iterable will do."""
+    def test_table_may_be_any_iterable(self) -> None:
         self.assertEqual(len(Router(("/x", target) for _ in range(3)).handlers), 3)
 
 
@@ -370,8 +360,10 @@ paths = st.lists(
 
 class EquivalenceTests(SynchronousTestCase):
     @given(st.lists(regexes, max_size=8), st.lists(paths, min_size=1, max_size=5))
-    def test_as_if_in_order(self, table: list[str], wanted: list[str]) -> None:
-        """The router gives what trying every pattern in order gives: same entry, same groups."""
+    def test_router_matches_like_trying_every_pattern_in_order(
+        self, table: list[str], wanted: list[str]
+    ) -> None:
+        """The router returns the same entry and groups as trying every pattern in order."""
         router = Router([(regex, target) for regex in table])
         compiled = [re.compile(re.sub(r"\(\?P<(\w+)>\)", r"(?P<\1>[^/]+)", regex)) for regex in table]
         for path in wanted:

@@ -59,23 +59,22 @@ class ExecutorTests(ExecutorTestCase):
                 wrong.append(f"{name}: {reply.status} {reply.body[:100]!r}")
         self.assertEqual(wrong, [], "\n".join(wrong))
 
-    async def test_inline(self) -> None:
+    async def test_values_on_the_reactor(self) -> None:
         executor = InlineExecutor()
         await executor.start()
         await self.check(self.dispatcher(executor, "inline", PATTERNS), ("returns", "awaits"))
 
-    async def test_threads(self) -> None:
+    async def test_values_in_threads(self) -> None:
         _, dispatcher = await self.threads(2, patterns=PATTERNS)
         await self.check(dispatcher)
 
-    async def test_processes(self) -> None:
+    async def test_values_in_worker_processes(self) -> None:
         executor = ProcessExecutor(reactor, "tests.support.values", 1)
         self.addCleanup(executor.stop)
         await executor.start()
         await self.check(self.dispatcher(executor, "processes"))
 
-    async def test_log(self) -> None:
-        """The log names the function, and what it returned."""
+    async def test_log_names_the_function_and_its_result(self) -> None:
         _, dispatcher = await self.threads(1, patterns=PATTERNS)
         for name, shown in (
             ("none", "None (NoneType)"), ("text", "'text' (str)"), ("integer", "3 (int)"),
@@ -93,8 +92,8 @@ class ExecutorTests(ExecutorTestCase):
 
 class EncodeTests(SynchronousTestCase):
     @given(trees)
-    def test_like_the_model(self, value: Any) -> None:
-        """Any value is encoded as a slow model does it, or refused where that refuses it."""
+    def test_encoder_agrees_with_a_slow_model(self, value: Any) -> None:
+        """Any value is encoded like the model does it, or refused if the model refuses it."""
         try:
             expected = model(value)
         except ValueError:
@@ -103,8 +102,8 @@ class EncodeTests(SynchronousTestCase):
             self.assertEqual(json.loads(encode(value)), expected)
 
     @given(st.lists(st.dictionaries(texts, scalars, max_size=3), max_size=3), st.integers(0, 2000))
-    def test_large_like_the_model(self, rows: list[Any], place: int) -> None:
-        """So are rows in a large list, wherever they stand."""
+    def test_encoder_agrees_with_a_slow_model_for_large_lists(self, rows: list[Any], place: int) -> None:
+        """So are rows at any position of a large list."""
         value = [*values.ROWS, *values.ROWS]
         value[place:place] = rows
         try:
@@ -114,15 +113,14 @@ class EncodeTests(SynchronousTestCase):
         else:
             self.assertEqual(json.loads(encode(value)), expected)
 
-    def test_deep(self) -> None:
-        """A value may be as deep as msgspec allows, with something suspicious at its end."""
+    def test_deep_value_is_examined_completely(self) -> None:
+        """A value may be as deep as msgspec allows, and is examined down to its end."""
         value: Any = {1: None}
         for _ in range(300):
             value = [value]
         self.assertEqual(encode(value), b"[" * 300 + b'{"1":null}' + b"]" * 300)
 
-    def test_pydantic(self) -> None:
-        """Models of pydantic are encoded as they dump themselves for JSON."""
+    def test_pydantic_models_are_encoded_as_they_dump_themselves(self) -> None:
         try:
             import pydantic
         except ImportError:
@@ -145,8 +143,8 @@ class EncodeTests(SynchronousTestCase):
 
         self.assertRaises(ValueError, encode, Bare(value=values.NAN))
 
-    def test_numpy(self) -> None:
-        """Scalars and arrays of numpy are values, and its integers keys."""
+    def test_numpy_scalars_and_arrays_are_encoded(self) -> None:
+        """Integers of numpy may be keys too."""
         try:
             import numpy as np
         except ImportError:
@@ -161,8 +159,8 @@ class EncodeTests(SynchronousTestCase):
         for number in (np.float64("nan"), np.float32("inf"), np.array([1, np.nan])):
             self.assertRaises(ValueError, encode, {"a": number})
 
-    def test_hidden_by_raw(self) -> None:
-        """JSON that is made already is sent as it is, and hides nothing that stands beside it."""
+    def test_raw_json_is_sent_unchanged(self) -> None:
+        """It hides nothing that stands next to it."""
         raw = msgspec.Raw(b'{ "b": [null, NaN] }')
         self.assertEqual(encode({"a": raw}), b'{"a":{ "b": [null, NaN] }}')
         self.assertRaises(ValueError, encode, {"a": raw, "c": values.NAN})
