@@ -45,7 +45,7 @@ class CallsInFlight:
         self, call: Call, answer: Answer, executor: IExecutor | None, timeout: float, deadline: float
     ) -> PendingCall:
         """
-        Make a pending call. Its time limit is kept from L{start_limit} on.
+        Make a pending call. Its time limit is kept once the dispatcher has added the call to it.
 
         @param executor: C{None} if it is not known yet.
         @param timeout: seconds; 0 for no limit.
