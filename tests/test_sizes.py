@@ -15,7 +15,7 @@ FUNCTION_LINES = 40
 
 # What is still too large, with its number of lines. An entry may shrink, and goes when it fits.
 LARGE_MODULES = {
-    "executors.cluster": 463,
+    "executors.cluster": 459,
     "http.connection": 719,
     "queue.local.broker": 655,
     "queue.postgresql.session": 428,

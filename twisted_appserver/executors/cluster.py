@@ -36,6 +36,7 @@ from twisted_appserver.core.perform import error_reply, perform, problem_reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import ConfigurationError, HTTPError
+from twisted_appserver.executors.call_costs import CallCosts
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.processes.frames import Received, Seconds, check
 
@@ -192,7 +193,7 @@ class DaskExecutor:
         self._waiting: deque[PendingCall] = deque()
         self._given: dict[PendingCall, Any] = {}  # and the futures of their tasks
         self._tasks: dict[Any, list[PendingCall]] = {}  # what each of these carries
-        self._costs: dict[int, float] = {}  # seconds that a call takes, by its handler's index
+        self._costs = CallCosts()
         self._kicked: Any = None  # the timer that gives calls to Dask
         self._cluster: Any = None
         self._client: Any = None
@@ -376,10 +377,10 @@ class DaskExecutor:
         share = -(-(len(self._given) + len(self._waiting)) // (AHEAD * self.size))
         jobs = [self._waiting.popleft()]
         first = jobs[0].call.handler
-        seconds = self._costs.get(first.index, BUDGET)
+        seconds = self._costs.expected(first, BUDGET)
         while self._waiting and len(jobs) < min(PARCEL, share):
             handler = self._waiting[0].call.handler
-            seconds += self._costs.get(handler.index, BUDGET)
+            seconds += self._costs.expected(handler, BUDGET)
             if seconds > BUDGET or handler.idempotent != first.idempotent:
                 break
             jobs.append(self._waiting.popleft())
@@ -395,7 +396,7 @@ class DaskExecutor:
                     raise ValueError("a reply has no body")
             outcomes = [reply for reply, _ in replies]
             for job, (_, seconds) in zip(jobs, replies, strict=True):
-                self._learn(job.call.handler.index, seconds)
+                self._costs.learn(job.call.handler, seconds)
         except (asyncio.CancelledError, self._dask.client.FutureCancelledError):
             error = HTTPError(503, "the call was lost with the scheduler, whether it ran or not")
         except (self._dask.scheduler.KilledWorker, BegunError):
@@ -411,11 +412,6 @@ class DaskExecutor:
         for job, outcome in zip(jobs, outcomes or [error] * len(jobs), strict=True):
             self._ended(job, outcome)
         self._kick()
-
-    def _learn(self, index: int, seconds: float) -> None:
-        """What a call of a function takes rises at once, and falls slowly."""
-        cost = self._costs.get(index, 0.0)
-        self._costs[index] = seconds if seconds > cost else cost + (seconds - cost) * 0.05
 
     def _ended(self, job: PendingCall, outcome: Reply | HTTPError) -> None:
         if isinstance(outcome, Reply) and outcome.status < 500:

@@ -37,6 +37,7 @@ from twisted_appserver.core.call import Reply
 from twisted_appserver.core.perform import perform
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.executors.call_costs import SlowFunctions
 from twisted_appserver.executors.end_of_turn import at_end_of_turn
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.parked_generator import Source
@@ -46,7 +47,6 @@ from twisted_appserver.executors.wakeup import Bell
 PARK = 0.05  # seconds that an idle thread waits for calls before it goes back to its pool
 HOLD = 0.001  # seconds that a reply may wait for others to go back with, and the reactor for replies
 CLOSING = 0.5  # seconds that a stop waits for generators to be closed
-SLOW = 1.0  # seconds for which the reactor waits for no call of a function that took longer than that
 
 
 @implementer(IExecutor)
@@ -77,8 +77,7 @@ class ThreadExecutor:
         self._stopped = self._kicked = self._returning = False
         self._awaited = False  # whether the reactor waits for replies to come back
         self._back: SimpleQueue[None] = SimpleQueue()
-        # Until when functions count as slow, by their names: handlers would keep an old table in memory.
-        self._slow: dict[str, float] = {}
+        self._slow = SlowFunctions()
         self._lock = Lock()  # over the following
         self._threads = 0  # that are ours for the time being
         self._parked: list[Bell] = []  # of those of them that wait; who came last is woken first
@@ -154,7 +153,7 @@ class ThreadExecutor:
 
     def _kick(self) -> None:
         self._kicked = False
-        if self._running or self._resumed or not self._parked or self._any_slow():
+        if self._running or self._resumed or not self._parked or self._slow.any_of(self._waiting):
             self._wake()
             return
         self._awaited = True
@@ -165,16 +164,6 @@ class ThreadExecutor:
         if self._waiting:  # behind one that is slow after all
             self._wake()
         self._return()
-
-    def _any_slow(self) -> bool:
-        """Whether a call waits that may take long."""
-        if not self._slow:
-            return False
-        now = monotonic()
-        for name, until in list(self._slow.items()):  # a copy, since threads add to it
-            if until < now:
-                del self._slow[name]
-        return any(job.call.handler.name in self._slow for job in list(self._waiting))
 
     def _wake(self) -> bool:
         """Have one more thread awake if calls wait. Returns whether one comes."""
@@ -253,7 +242,7 @@ class ThreadExecutor:
                 del running[job]
             before, now = now, monotonic()
             if now - before > HOLD:
-                self._slow[job.call.handler.name] = now + SLOW
+                self._slow.add(job.call.handler, now)
             if now - since > HOLD:
                 self._hand_back()
                 since = now

@@ -22,6 +22,7 @@ from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import Reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.executors.call_costs import CallCosts
 from twisted_appserver.executors.end_of_turn import at_end_of_turn
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.processes.head_start import HeadStart
@@ -69,7 +70,7 @@ class ProcessExecutor:
         self._workers = self.pool.workers
         self.completed = self.failed = 0
         self._waiting: deque[PendingCall] = deque()
-        self._costs: dict[int, float] = {}  # seconds that a call takes, by its handler's index
+        self._costs = CallCosts()
         self._kicked = self._stopped = False
         self._watch: Any = None  # a timer, while a worker may have calls that it has not begun
 
@@ -138,7 +139,7 @@ class ProcessExecutor:
         waiting = self._waiting
         free = [worker for worker in self._workers if worker.ready and not worker.assigned.paused]
         while waiting and free:
-            cost = self._costs.get(waiting[0].call.handler.index, QUICK)
+            cost = self._costs.expected(waiting[0].call.handler, QUICK)
             assigned = min(free, key=_load).assigned
             calls = assigned.calls
             if calls and (cost >= QUICK or assigned.load + cost > BUDGET or len(calls) >= AHEAD):
@@ -169,10 +170,8 @@ class ProcessExecutor:
 
     def ended(self, job: PendingCall, outcome: Reply | HTTPError, seconds: float | None = None) -> None:
         """Hand a job's outcome to those who wait for it."""
-        if seconds is not None:  # it rises at once, and falls slowly
-            index = job.call.handler.index
-            cost = self._costs.get(index, 0.0)
-            self._costs[index] = seconds if seconds > cost else cost + (seconds - cost) * 0.05
+        if seconds is not None:
+            self._costs.learn(job.call.handler, seconds)
         if isinstance(outcome, Reply) and outcome.status < 500:
             self.completed += 1
         else:
