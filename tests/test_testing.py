@@ -195,9 +195,9 @@ class CommandTests(CommandTestCase):
     async def test_check(self) -> None:
         """--check imports everything and ends with 0, or says what is wrong."""
         status, said = await self.ends("--check", app=VERSION.format(1))
-        self.assertEqual((status, said), (0, "4 routes, nothing wrong\n"))
+        self.assertEqual((status, said), (0, "4 routes, no problems\n"))
         one = "def f():\n    return {}\n\nurl_patterns = [('/f', f)]"
-        self.assertEqual(await self.ends("--check", app=one), (0, "1 route, nothing wrong\n"))
+        self.assertEqual(await self.ends("--check", app=one), (0, "1 route, no problems\n"))
         for app, wrong in (
             ("import nowhere", "nowhere"),
             ("url_patterns = [('(', print)]", "url_patterns[0]"),
@@ -281,9 +281,9 @@ class CommandTests(CommandTestCase):
             with open(path, "w") as file:
                 file.write("def broken(:\n" if broken else VERSION.format(number))
             if broken:
-                await program.line("the old code goes on")
+                await program.line("still serving the previous code")
                 status = (await fetch(port, "/-/status.json")).json
-                self.assertIn("the old code goes on", status["unready"])
+                self.assertIn("still serving the previous code", status["unready"])
                 continue
             while (await fetch(port, "/version/")).json["version"] != number:
                 await deferLater(reactor, 0.01)

@@ -1,4 +1,6 @@
-"""The exceptions of this package."""
+"""
+The exceptions that the other packages share. Every exception of this package derives from L{AppserverError}.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,17 @@ from typing import Any
 
 
 class AppserverError(Exception):
-    """The base of every exception of this package."""
+    """Raised when something fails in this package; the base class of all its exceptions."""
 
 
 class HTTPError(AppserverError):
     """
-    Raised when a request is to be answered with an error status on purpose.
+    Raised when a request must be answered with an error status. Functions may raise it too.
 
     @param status: the HTTP status code, 400 to 599.
-    @param detail: what was wrong, for the client to read.
-    @param headers: further headers of the response: a mapping or pairs. A name is C{str} or C{bytes}; a value
-        is C{str}, C{bytes} or C{int}, or a list of these for several headers of the same name.
+    @param detail: what was wrong; the client receives this text.
+    @param headers: further headers of the response, as a mapping or as pairs. A name is C{str} or C{bytes}. A
+        value is C{str}, C{bytes} or C{int}, or a list of these for several headers with the same name.
     """
 
     def __init__(
@@ -33,8 +35,8 @@ class HTTPError(AppserverError):
 
 
 class PatternError(AppserverError):
-    """Raised when an entry of url_patterns cannot be used; says which and why."""
+    """Raised when an entry of C{url_patterns} cannot be used. The message names the entry and the reason."""
 
 
 class ConfigurationError(AppserverError):
-    """Raised when an application or an option cannot be used; one line that says what to do."""
+    """Raised when an application or an option cannot be used. The message is one line and says what to do."""

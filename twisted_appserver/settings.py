@@ -1,10 +1,12 @@
-"""One table of options: the command line and the keyword arguments are made from it."""
+"""
+The table of options. The command line, the environment variables and the keyword arguments are made from it.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, get_type_hints
 
 import msgspec
@@ -14,187 +16,213 @@ from twisted_appserver.errors import ConfigurationError
 THREADED_SERVER = "threaded"
 FORKED_SERVER = "forked"
 CLUSTER_SERVER = "cluster"
-TYPES = (THREADED_SERVER, FORKED_SERVER, CLUSTER_SERVER)
-FORMATS = ("", "text", "json")
 CHANNELS = ("llhttp", "twisted")
+CHOICES = {
+    "server_type": (THREADED_SERVER, FORKED_SERVER, CLUSTER_SERVER),
+    "log_format": ("", "text", "json"),
+    "channel": CHANNELS,
+}
+TYPE_NAMES = {
+    "int": "an integer",
+    "int | None": "an integer",
+    "float": "a number",
+    "str": "a string",
+    "str | None": "a string",
+    "bool": "True or False",
+    "tuple[str, ...]": "a tuple of strings",
+}
 
 
-def _option(default: Any, metavar: str, help: str) -> Any:
-    return field(default=default, metadata={"metavar": metavar, "help": help})
+def _option(default: Any, metavar: str, help: str, minimum: int | None = None) -> Any:
+    """
+    @param metavar: the name of the value in the output of C{--help}.
+    @param minimum: the smallest value that is allowed; C{None} for options that are not numbers.
+    """
+    return field(default=default, metadata={"metavar": metavar, "help": help, "minimum": minimum})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """
-    Every option of a service, by the name that it has as a keyword argument.
+    Hold the value of every option, under its name as a keyword argument.
 
-    The annotation is the type that a text from the command line is converted to; a tuple may be given
-    several times; a C{bool} takes no value.
+    The annotation is the type to which text from the command line is converted. An option whose type is a
+    tuple may be given several times; a C{bool} takes no value.
+
+    @raise ConfigurationError: when a value has the wrong type or is out of range.
     """
 
-    port: int = _option(8080, "N", "Listen on this TCP port of the loopback interface; 0 for any free one")
+    port: int = _option(
+        8080, "N", "Listen on this TCP port of the loopback interface; 0 picks a free port", 0
+    )
     listen: tuple[str, ...] = _option(
         (),
         "ENDPOINT",
-        "Listen on this Twisted endpoint instead, like tcp:8080 or unix:/run/app.sock; repeatable",
+        "Listen on this Twisted endpoint instead, such as tcp:8080 or unix:/run/app.sock; repeatable",
     )
     app: str | None = _option(
-        None, "TARGET", "The application: module, module:name or a .py file [urls.py, app.py, or an example]"
+        None,
+        "TARGET",
+        "The application: a module, module:name or a .py file [urls.py, app.py, or an example]",
     )
     server_type: str = _option(
         THREADED_SERVER,
         "TYPE",
         "Where functions run: threaded, forked (worker processes) or cluster (Dask)",
     )
-    threads: int = _option(10, "N", "How many threads, for the threaded type")
+    threads: int = _option(10, "N", "Number of threads that run functions", 1)
     workers: int | None = _option(
-        None,
-        "N",
-        "How many worker processes, also of a cluster of our own [one for each core]",
+        None, "N", "Number of worker processes, or of Dask workers on this machine [one for each core]", 1
     )
     scheduler: str = _option(
-        "", "ADDRESS", "Of the Dask cluster, like tcp://host:8786 [a cluster on this machine is started]"
+        "", "ADDRESS", "Address of the Dask scheduler, such as tcp://host:8786 [start one on this machine]"
     )
-    upload: bool = _option(False, "", "Send the application's file to the workers of the Dask cluster")
-    timeout: float = _option(60.0, "S", "Seconds for one call, counted from its arrival; 0 for no limit")
-    graceful_timeout: float = _option(30.0, "S", "Seconds that a stop waits for running calls")
-    max_pending: int = _option(1000, "N", "Calls that may wait for a thread or worker; further ones get 503")
-    max_body: int = _option(1024 * 1024, "BYTES", "The longest body of a request; a longer one gets 413")
+    upload: bool = _option(False, "", "Send the application's file to the Dask workers")
+    timeout: float = _option(
+        60.0, "S", "Time limit for a call in seconds, counted from its arrival; 0 for no limit", 0
+    )
+    graceful_timeout: float = _option(30.0, "S", "Seconds to wait for running calls when the server stops", 0)
+    max_pending: int = _option(
+        1000, "N", "Maximum number of calls waiting for a thread or worker; further calls get 503", 1
+    )
+    max_body: int = _option(1024 * 1024, "BYTES", "Maximum size of a request body; a larger one gets 413", 0)
     max_bodies: int = _option(
         256 * 1024 * 1024,
         "BYTES",
-        "Memory for all requests together that have not arrived completely; further ones get 503",
+        "Maximum memory for all incomplete requests together; further ones get 503",
+        0,
     )
-    max_connections: int = _option(10000, "N", "Connections open at the same time; no more are accepted")
+    max_connections: int = _option(
+        10000, "N", "Maximum number of open connections; further ones wait until one is closed", 1
+    )
     header_timeout: float = _option(
-        10.0, "S", "Seconds from the first byte of a request to the end of its headers"
+        10.0, "S", "Seconds to receive the headers of a request, counted from its first byte", 0
     )
     idle_timeout: float = _option(
-        60.0, "S", "Seconds that a connection may stay open without a request; 0 for no limit"
+        60.0, "S", "Close a connection after this many seconds without a request; 0 for never", 0
     )
-    max_requests: int = _option(
-        0, "N", "Replace a worker process after so many calls, a few more; 0 for never"
-    )
+    max_requests: int = _option(0, "N", "Replace a worker process after about N calls; 0 for never", 0)
     max_rss: int = _option(
-        0, "BYTES", "Replace a worker process whose resident memory has grown above this; 0 for never"
+        0, "BYTES", "Replace a worker process when its resident memory exceeds this; 0 for never", 0
     )
     allow_host: tuple[str, ...] = _option(
-        (), "NAME", "Answer to this host name too, besides loopback's; repeatable"
+        (), "NAME", "Accept requests for this host name, in addition to localhost; repeatable"
     )
-    allow_origin: tuple[str, ...] = _option((), "ORIGIN", "Let web pages of this origin call; repeatable")
+    allow_origin: tuple[str, ...] = _option(
+        (), "ORIGIN", "Allow web pages of this origin to call the service (CORS); repeatable"
+    )
     token_file: str | None = _option(
-        None, "FILE", "Ask every request for the token in this file: Authorization: Bearer TOKEN [ask nobody]"
+        None,
+        "FILE",
+        "Require the token in this file: Authorization: Bearer TOKEN [no token is required]",
     )
     auth: tuple[str, ...] = _option(
-        (), "CHECKER", "Ask for a name and password: hashed:FILE, or as twistd --help-auth says; repeatable"
+        (),
+        "CHECKER",
+        "Require a name and password: hashed:FILE, or a checker from twistd --help-auth; repeatable",
     )
-    insecure: bool = _option(False, "", "Let anybody call who can reach the server, also from other machines")
+    insecure: bool = _option(False, "", "Allow calls from other machines without authentication")
     proxied: tuple[str, ...] = _option(
-        (), "ADDRESS", "Believe the proxy at this address or network, or unix, about its clients; repeatable"
+        (),
+        "ADDRESS",
+        "Trust X-Forwarded-For and Forwarded from this proxy: an address, a network or unix; repeatable",
     )
-    max_jobs: int = _option(
-        1000,
-        "N",
-        "Calls that may be jobs at the same time (Prefer: respond-async), those that are over included",
-    )
+    max_jobs: int = _option(1000, "N", "Maximum number of jobs kept, finished ones included", 1)
     max_job_bytes: int = _option(
         64 * 1024 * 1024,
         "BYTES",
-        "Memory for the results of all jobs; the oldest make room, and a larger one fails",
+        "Maximum memory for the results of all jobs; the oldest make room, and a larger one fails",
+        0,
     )
-    job_age: float = _option(3600.0, "S", "Seconds for which a job that is over is kept")
-    no_admin: bool = _option(False, "", "Without the pages, probes and jobs under /-/")
-    channel: str = _option(
-        "llhttp", "NAME", "Who parses HTTP: llhttp, or twisted for twisted.web's own channel"
-    )
+    job_age: float = _option(3600.0, "S", "Seconds to keep a finished job", 0)
+    no_admin: bool = _option(False, "", "Serve no pages, probes and jobs under /-/")
+    channel: str = _option("llhttp", "NAME", "HTTP parser: llhttp, or twisted for the one of twisted.web")
     access_log: str | None = _option(
-        None, "FILE", "Write a line for each request, in the combined format, to this file; - for stdout"
+        None,
+        "FILE",
+        "Write one line per request to this file, in the combined log format; - for standard output",
     )
     log_format: str = _option(
-        "",
-        "FORMAT",
-        "How the log is written: text, or json for lines of JSON [text on a terminal, else json]",
+        "", "FORMAT", "Format of the log: text, or json for JSON lines [text on a terminal, otherwise json]"
     )
-    reload: bool = _option(False, "", "Serve code as soon as it is saved: for development only")
-    display_tracebacks: bool = _option(False, "", "Show the client the traceback of a function that failed")
+    reload: bool = _option(False, "", "Reload the application when a file is saved; for development only")
+    display_tracebacks: bool = _option(
+        False, "", "Send clients the traceback of a function that failed; for development only"
+    )
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.default == () and isinstance(value, str):
-                raise ConfigurationError(f"{each.name} must be a tuple like ({value!r},), not {value!r}")
+        for option in fields(self):
+            value = getattr(self, option.name)
             if isinstance(value, os.PathLike):
                 value = os.fspath(value)
-                object.__setattr__(self, each.name, value)
-            _convert(each.name, value)
-        if self.server_type not in TYPES:
-            raise ConfigurationError(f"the type must be {' or '.join(TYPES)}, not {self.server_type!r}")
-        if self.log_format not in FORMATS:
-            raise ConfigurationError(f"the log format must be text or json, not {self.log_format!r}")
-        if self.channel not in CHANNELS:
-            raise ConfigurationError(f"the channel must be {' or '.join(CHANNELS)}, not {self.channel!r}")
-        for name in ("threads", "workers", "max_pending", "max_connections", "max_jobs"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"{cli_name(name)} must be at least 1, not {value}")
-        for name in (
-            "timeout",
-            "graceful_timeout",
-            "max_body",
-            "max_bodies",
-            "port",
-            "header_timeout",
-            "idle_timeout",
-            "max_requests",
-            "max_rss",
-            "max_job_bytes",
-            "job_age",
-        ):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigurationError(f"{cli_name(name)} must be 0 or more, not {getattr(self, name)}")
-        if self.token_file == "":  # nobody would be asked
-            raise ConfigurationError("--token-file must name a file, or be left out")
+                object.__setattr__(self, option.name, value)
+            _check(option, value)
+        if self.token_file == "":  # an empty name would switch authentication off
+            raise ConfigurationError("--token-file must name a file; omit it if no token is required")
         if self.port > 65535:
             raise ConfigurationError(f"--port must be at most 65535, not {self.port}")
 
 
 def cli_name(name: str) -> str:
-    """How the command line calls an option."""
+    """Return the name of an option on the command line."""
     return "--" + {"server_type": "type"}.get(name, name).replace("_", "-")
 
 
-HINTS = get_type_hints(Settings)
+OPTION_TYPES = get_type_hints(Settings)
+
+
+def _check(option: Field[Any], value: Any) -> None:
+    """
+    @raise ConfigurationError: when the value has the wrong type, is not one of the choices, or is too small.
+    """
+    name = cli_name(option.name)
+    if option.default == () and isinstance(value, str):
+        raise ConfigurationError(f"{option.name} must be a tuple such as ({value!r},), not {value!r}")
+    _convert(option.name, value)
+    choices = CHOICES.get(option.name)
+    if choices is not None and value not in choices:
+        allowed = " or ".join(filter(None, choices))
+        raise ConfigurationError(f"{name} must be {allowed}, not {value!r}")
+    minimum = option.metadata["minimum"]
+    if minimum is None or value is None:
+        return
+    if not value < float("inf"):  # true for NaN too
+        raise ConfigurationError(f"{name} must be a finite number, not {value}")
+    if value < minimum:
+        raise ConfigurationError(f"{name} must be at least {minimum}, not {value}")
 
 
 def _convert(name: str, value: Any, strict: bool = True) -> Any:
     """
-    The value of an option, of its type.
+    Return the value of an option, converted to its type.
 
-    @raise ConfigurationError: when it has another.
+    @param strict: if false, text is converted to numbers and booleans too.
+    @raise ConfigurationError: when the value cannot be converted.
     """
     try:
-        return msgspec.convert(value, HINTS[name], strict=strict)
+        return msgspec.convert(value, OPTION_TYPES[name], strict=strict)
     except msgspec.ValidationError:
-        kind = Settings.__annotations__[name]
-        raise ConfigurationError(f"{cli_name(name)}: {value!r} is not a {kind}") from None
+        expected = TYPE_NAMES[Settings.__annotations__[name]]
+        raise ConfigurationError(f"{cli_name(name)} must be {expected}, not {value!r}") from None
 
 
-def settings_of(**options: Any) -> Settings:
+def settings_from_keywords(**options: Any) -> Settings:
     """
-    Settings from keyword arguments.
+    Make settings from keyword arguments.
 
-    @raise ConfigurationError: when there is no such option, or its value is wrong.
+    @raise ConfigurationError: when an option does not exist, or its value is wrong.
     """
-    for name in options.keys() - HINTS.keys():
-        meant = [f"; {cli_name(each)} is {each} here" for each in HINTS if cli_name(each) == f"--{name}"]
-        raise ConfigurationError(f"there is no option {name!r}{''.join(meant)}")
+    for name in options.keys() - OPTION_TYPES.keys():
+        keywords = [each for each in OPTION_TYPES if cli_name(each) == f"--{name}"]
+        hint = f"; use {keywords[0]}, the keyword argument for --{name}" if keywords else ""
+        raise ConfigurationError(f"unknown option {name!r}{hint}")
     return Settings(**options)
 
 
-def settings_from(texts: Mapping[str, Any]) -> Settings:
+def settings_from_texts(texts: Mapping[str, Any]) -> Settings:
     """
-    Settings from what the command line gave: texts, sequences of texts, or booleans.
+    Make settings from the values of a command line: texts, sequences of texts, or booleans.
 
-    @raise ConfigurationError: when a value is not of its option's type.
+    @raise ConfigurationError: when a value cannot be converted to the type of its option.
     """
     return Settings(**{name: _convert(name, text, strict=False) for name, text in texts.items()})

@@ -23,15 +23,14 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from twisted_appserver.access.credentials import credentials
+from twisted_appserver.access.credentials import load_credentials
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.http.resource import AppResource
 from twisted_appserver.http.site import AppSite
-from twisted_appserver.jobs.registry import Jobs
-from twisted_appserver.serving.service import make_dispatcher
-from twisted_appserver.settings import settings_of
+from twisted_appserver.serving.assembly import make_dispatcher, make_jobs
+from twisted_appserver.settings import settings_from_keywords
 
 NOT_ASCII = re.compile(r"[^\0-\x7f]+")
 
@@ -112,7 +111,7 @@ class Client:
     """
 
     def __init__(self, url_patterns: Sequence[Any], **options: Any) -> None:
-        settings = settings_of(**options)
+        settings = settings_from_keywords(**options)
         self.clock = Clock()
         executors = dict.fromkeys(("inline", "threads", "processes", "cluster"), InlineExecutor(self.clock))
         if any(each.startswith("hashed:") for each in settings.auth):
@@ -121,13 +120,10 @@ class Client:
             )
         router = Router(url_patterns)
         self.dispatcher, guard = make_dispatcher(self.clock, settings, router, executors, "threads")
-        if (asked := credentials(self.clock, settings)) is not None:
-            guard.ask(asked)
+        if (credentials := load_credentials(self.clock, settings)) is not None:
+            guard.require(credentials)
         if not settings.no_admin:
-            jobs = self.dispatcher.jobs = Jobs(
-                self.dispatcher, settings.max_jobs, settings.max_job_bytes, settings.job_age
-            )
-            self.dispatcher.admin = Router(jobs.url_patterns())
+            self.dispatcher.admin = Router(make_jobs(self.dispatcher, settings).url_patterns())
         resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self._site = AppSite(resource, self.clock, settings)
 

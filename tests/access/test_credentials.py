@@ -26,12 +26,12 @@ from tests.serving.test_command import CommandTestCase
 from tests.support.wire import Answer, exchange, fetch, request
 from twisted_appserver import Call, ConfigurationError, HTTPError, InlineExecutor, Reply, Route, Router
 from twisted_appserver.access import passwords
-from twisted_appserver.access.credentials import Credentials, checkers, read_token
+from twisted_appserver.access.credentials import Credentials, make_checkers, read_token
 from twisted_appserver.access.passwords import HashedPasswords
-from twisted_appserver.access.proxies import Proxies, network_of
-from twisted_appserver.access.request_guard import Guard
+from twisted_appserver.access.proxies import Proxies, client_network
+from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
-from twisted_appserver.serving.endpoints import Listening, _interface
+from twisted_appserver.serving.endpoints import Endpoints, _interface
 from twisted_appserver.settings import Settings
 from twisted_appserver.testing import Client
 
@@ -116,7 +116,9 @@ class CredentialsTests(SynchronousTestCase):
         self.credentials = Credentials(TOKEN, [database])
 
     def refused(self, authorization: bytes, credentials: Credentials | None = None) -> HTTPError:
-        failure = self.failureResultOf((credentials or self.credentials).check(authorization), HTTPError)
+        failure = self.failureResultOf(
+            (credentials or self.credentials).authenticate(authorization), HTTPError
+        )
         error = failure.value
         assert isinstance(error, HTTPError)
         self.assertEqual(error.status, 401)
@@ -125,14 +127,14 @@ class CredentialsTests(SynchronousTestCase):
     def test_token(self) -> None:
         """The right token passes, in any case of the scheme; whatever is a little different does not."""
         for right in (b"Bearer " + TOKEN, b"bearer   " + TOKEN + b" "):
-            self.assertEqual(self.successResultOf(self.credentials.check(right)), "")
+            self.assertEqual(self.successResultOf(self.credentials.authenticate(right)), "")
         for wrong in (b"", b"Bearer", b"Bearer ", TOKEN, b"Bearer " + TOKEN[:-1], b"Bearer " + TOKEN + b"x",
                       b"Bearer " + TOKEN.lower(), b"Token " + TOKEN, b"Basic " + TOKEN):  # fmt: skip
             self.refused(wrong)
 
     def test_password(self) -> None:
         """A right name and password pass, with their name."""
-        asked = self.credentials.check(basic("anna", "secret").encode())
+        asked = self.credentials.authenticate(basic("anna", "secret").encode())
         self.assertEqual(self.successResultOf(asked), "anna")
         for name, password in (("anna", "Secret"), ("anna", ""), ("", "secret"), ("bob", "secret")):
             self.refused(basic(name, password).encode())
@@ -173,14 +175,16 @@ class CredentialsTests(SynchronousTestCase):
     def test_equal_passwords_are_checked_once(self) -> None:
         """Many requests with the same name and password cause one check."""
         credentials, asked = self.slow()
-        same = [credentials.check(basic("anna", "secret").encode(), f"192.0.2.{n}") for n in range(30)]
+        same = [credentials.authenticate(basic("anna", "secret").encode(), f"192.0.2.{n}") for n in range(30)]
         self.assertEqual(len(asked), 1)
         asked[0][1].callback(b"anna")
         self.assertEqual([self.successResultOf(each) for each in same], ["anna"] * 30)
-        self.assertEqual(credentials.known(basic("anna", "secret").encode()), "anna")
+        self.assertEqual(credentials.remembered_user(basic("anna", "secret").encode()), "anna")
 
     def guesses(self, credentials: Credentials, client: str, number: int) -> list[Deferred[str]]:
-        return [credentials.check(basic("anna", f"{client} {n}").encode(), client) for n in range(number)]
+        return [
+            credentials.authenticate(basic("anna", f"{client} {n}").encode(), client) for n in range(number)
+        ]
 
     def test_guessing_client_does_not_lock_others_out(self) -> None:
         """A client may have eight passwords checked at a time; that leaves room for others, and ends."""
@@ -189,34 +193,36 @@ class CredentialsTests(SynchronousTestCase):
             waiting = self.guesses(credentials, guesser, 70)
             self.assertEqual(len(asked), 8)
             self.assertEqual(self.statuses(waiting[8:]), [429] * 62)
-            good = credentials.check(basic("bob", "secret").encode(), other)
+            good = credentials.authenticate(basic("bob", "secret").encode(), other)
             asked[8][1].callback(b"bob")
             self.assertEqual(self.successResultOf(good), "bob")
             for _, answer in asked[:8]:
                 answer.errback(UnauthorizedLogin())
             self.assertEqual(self.statuses(waiting[:8]), [401] * 8)
-            self.assertNoResult(credentials.check(basic("anna", "once more").encode(), guesser))
+            self.assertNoResult(credentials.authenticate(basic("anna", "once more").encode(), guesser))
 
     def test_one_network_is_one_client(self) -> None:
         """Whoever has a network of IPv6 cannot guess from each of its addresses."""
         credentials, asked = self.slow()
         for number in range(20):
-            credentials.check(basic("anna", str(number)).encode(), f"2001:db8::{number:x}").addErrback(str)
+            credentials.authenticate(basic("anna", str(number)).encode(), f"2001:db8::{number:x}").addErrback(
+                str
+            )
         self.assertEqual(len(asked), 8)
-        self.assertEqual(network_of("::ffff:192.0.2.1"), network_of("192.0.2.1"))
+        self.assertEqual(client_network("::ffff:192.0.2.1"), client_network("192.0.2.1"))
 
     def test_many_guessing_clients(self) -> None:
         """All clients together may have 64 passwords checked; known ones need none of that."""
         credentials, asked = self.slow()
         known = basic("bob", "secret").encode()
-        credentials.check(known, "192.0.2.200")
+        credentials.authenticate(known, "192.0.2.200")
         asked[0][1].callback(b"bob")
         for number in range(8):
             self.guesses(credentials, f"192.0.2.{number}", 8)
         (busy,) = self.guesses(credentials, "192.0.2.99", 1)
         error = self.failureResultOf(busy, HTTPError).value
         self.assertEqual((error.status, dict(error.headers)["retry-after"]), (503, "1"))
-        self.assertEqual(self.successResultOf(credentials.check(known, "192.0.2.1")), "bob")
+        self.assertEqual(self.successResultOf(credentials.authenticate(known, "192.0.2.1")), "bob")
 
     def test_known_password_is_renewed_while_in_use(self) -> None:
         """Its user never waits: it is checked again in time, and refused once it is wrong."""
@@ -224,27 +230,27 @@ class CredentialsTests(SynchronousTestCase):
         known = basic("bob", "secret").encode()
         with patch("twisted_appserver.access.credentials.monotonic", Clock().seconds) as seconds:
             clock = seconds.__self__
-            credentials.check(known)
+            credentials.authenticate(known)
             asked[0][1].callback(b"bob")
             for wait, checks in ((30, 1), (15, 2), (10, 2)):
                 clock.advance(wait)
-                self.assertEqual((credentials.known(known), len(asked)), ("bob", checks))
+                self.assertEqual((credentials.remembered_user(known), len(asked)), ("bob", checks))
             asked[1][1].callback(b"bob")
             clock.advance(30)
-            self.assertEqual((credentials.known(known), len(asked)), ("bob", 2))
+            self.assertEqual((credentials.remembered_user(known), len(asked)), ("bob", 2))
             clock.advance(15)
-            self.assertEqual((credentials.known(known), len(asked)), ("bob", 3))
+            self.assertEqual((credentials.remembered_user(known), len(asked)), ("bob", 3))
             asked[2][1].errback(UnauthorizedLogin())
-            self.assertIsNone(credentials.known(known))
+            self.assertIsNone(credentials.remembered_user(known))
 
     def test_remembered_passwords_are_bounded(self) -> None:
         """Of those that were right the oldest is forgotten."""
         checker = SimpleNamespace(requestAvatarId=lambda asked: asked.username)
         credentials = Credentials(None, [checker])
-        with patch("twisted_appserver.access.credentials.REMEMBERED", 3):
+        with patch("twisted_appserver.access.credentials.MAX_REMEMBERED", 3):
             for name in "abcd":
-                credentials.check(basic(name, "x").encode())
-        known = [credentials.known(basic(name, "x").encode()) for name in "abcd"]
+                credentials.authenticate(basic(name, "x").encode())
+        known = [credentials.remembered_user(basic(name, "x").encode()) for name in "abcd"]
         self.assertEqual(known, [None, "b", "c", "d"])
 
     def test_checker_fails(self) -> None:
@@ -267,9 +273,9 @@ class HashedTests(SynchronousTestCase):
 
     def test_right_and_wrong(self) -> None:
         """A password is known by its hash only, which is another one each time."""
-        lines = [passwords.line("anna", "päss:word"), passwords.line("bob", "x")]
+        lines = [passwords.password_line("anna", "päss:word"), passwords.password_line("bob", "x")]
         self.assertNotIn("word", lines[0])
-        self.assertNotEqual(lines[1], passwords.line("bob", "x"))
+        self.assertNotEqual(lines[1], passwords.password_line("bob", "x"))
         checker = self.checker(*lines)
         right = UsernamePassword(b"anna", "päss:word".encode())
         self.assertEqual(self.successResultOf(checker.requestAvatarId(right)), b"anna")
@@ -279,7 +285,7 @@ class HashedTests(SynchronousTestCase):
     def test_malformed(self) -> None:
         """A line that is none is named by its number."""
         for text in ("anna", "anna:secret", "anna:md5$1$1$1$YQ==$YQ==", "anna:scrypt$a$8$1$YQ==$YQ=="):
-            error = self.assertRaises(ValueError, self.checker, passwords.line("bob", "x"), text)
+            error = self.assertRaises(ValueError, self.checker, passwords.password_line("bob", "x"), text)
             self.assertIn("line 2", str(error))
             self.assertNotIn("secret", str(error))
 
@@ -300,19 +306,19 @@ class HashedTests(SynchronousTestCase):
 
     def test_named(self) -> None:
         """--auth takes hashed:FILE and Twisted's own checkers, and says what is wrong with any other."""
-        path = private(self.mktemp(), passwords.line("anna", "x"))
-        self.assertEqual(len(checkers(Now(), [f"hashed:{path}", f"file:{path}"])), 2)
+        path = private(self.mktemp(), passwords.password_line("anna", "x"))
+        self.assertEqual(len(make_checkers(Now(), [f"hashed:{path}", f"file:{path}"])), 2)
         for text in ("hashed:/nowhere", "nonsense:secret", "anonymous", "memory:secret"):
-            error = self.assertRaises(ConfigurationError, checkers, Now(), [text])
+            error = self.assertRaises(ConfigurationError, make_checkers, Now(), [text])
             self.assertIn(f"--auth {text.partition(':')[0]}", str(error))
             self.assertNotIn("secret", str(error))
         for kind in ("hashed", "file"):
             for mode in (0o640, 0o604, 0o620):
                 os.chmod(path, mode)
-                error = self.assertRaises(ConfigurationError, checkers, Now(), [f"{kind}:{path}"])
+                error = self.assertRaises(ConfigurationError, make_checkers, Now(), [f"{kind}:{path}"])
                 self.assertIn(f"--auth {kind}", str(error))
                 self.assertIn(f"chmod 600 {path}", str(error))
-        error = self.assertRaises(ConfigurationError, checkers, Now(), ["foo"])
+        error = self.assertRaises(ConfigurationError, make_checkers, Now(), ["foo"])
         self.assertIn("twistd --help-auth", str(error))
 
 
@@ -408,7 +414,7 @@ class GuardTests(SynchronousTestCase):
     """A guard that asks who is there, in a dispatcher."""
 
     def setUp(self) -> None:
-        self.guard = Guard(origins=["https://pages.example"])
+        self.guard = RequestGuard(origins=["https://pages.example"])
         self.waiting: list[Deferred[dict[str, Any]]] = []
         slow, endless = Route(r"/slow/", self.slow, timeout=20), Route(r"/endless/", self.slow, timeout=0)
         router, executors = Router([(r"/who/", self.who), slow, endless]), {"inline": InlineExecutor()}
@@ -441,7 +447,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_token(self) -> None:
         """Only who has the token gets as far as the patterns; what passed once passes again, alone."""
-        self.guard.ask(Credentials(TOKEN))
+        self.guard.require(Credentials(TOKEN))
         right = f"Bearer {TOKEN.decode()}"
         for _ in range(2):
             self.assertEqual(self.status(authorization=right), 200)
@@ -454,7 +460,7 @@ class GuardTests(SynchronousTestCase):
     def test_user(self) -> None:
         """The function learns the name, also where the head was seen before."""
         path = private(self.mktemp(), "anna:secret\n")
-        self.guard.ask(Credentials(None, checkers(Now(), [f"file:{path}"])))
+        self.guard.require(Credentials(None, make_checkers(Now(), [f"file:{path}"])))
         for _ in range(2):
             reply = self.successResultOf(self.ask(authorization=basic("anna", "secret")))
             self.assertEqual(reply.body, b'{"user":"anna"}')
@@ -472,7 +478,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_guesses_count_for_the_real_client(self) -> None:
         """Behind a proxy the clients are those that it names."""
-        self.dispatcher.guard = self.guard = Guard(proxies=Proxies(["unix"]))
+        self.dispatcher.guard = self.guard = RequestGuard(proxies=Proxies(["unix"]))
         answers = self.check_slowly()
         for number in range(20):
             self.ask(authorization=basic("anna", str(number)), x_forwarded_for="192.0.2.1")
@@ -484,7 +490,7 @@ class GuardTests(SynchronousTestCase):
         """When credentials are replaced, a password that is being checked must be right with the new ones."""
         answers = self.check_slowly()
         asked = self.ask(authorization=basic("anna", "x"))
-        self.guard.ask(Credentials(TOKEN))
+        self.guard.require(Credentials(TOKEN))
         answers[0].callback(b"")
         self.assertEqual(self.successResultOf(asked).status, 401)
         self.assertEqual(self.calls, [])
@@ -492,7 +498,7 @@ class GuardTests(SynchronousTestCase):
     def test_taken_back(self) -> None:
         """A name and password that were right are asked about again after a minute, a token never."""
         database = InMemoryUsernamePasswordDatabaseDontUse(anna=b"secret")
-        self.guard.ask(Credentials(TOKEN, [database]))
+        self.guard.require(Credentials(TOKEN, [database]))
         anna, token = basic("anna", "secret"), f"Bearer {TOKEN.decode()}"
         with patch("twisted_appserver.access.credentials.monotonic", Clock().seconds) as seconds:
             self.assertEqual([self.status(authorization=each) for each in (anna, token)], [200, 200])
@@ -504,7 +510,7 @@ class GuardTests(SynchronousTestCase):
     def test_new_token(self) -> None:
         """With a new token the old one is worth nothing, even in a request that was seen before."""
         for new, old in ((TOKEN, b"another" + TOKEN), (b"another" + TOKEN, TOKEN)):
-            self.guard.ask(Credentials(new))
+            self.guard.require(Credentials(new))
             self.assertEqual(self.status(authorization=f"Bearer {old.decode()}"), 401)
             self.assertEqual(self.status(authorization=f"Bearer {new.decode()}"), 200)
 
@@ -577,7 +583,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_preflight(self) -> None:
         """A browser that asks first is told what a page may send, without a token, and nothing is called."""
-        self.guard.ask(Credentials(TOKEN))
+        self.guard.require(Credentials(TOKEN))
         asked = {"access_control_request_method": "PUT", "access_control_request_headers": "authorization"}
         reply = self.successResultOf(self.ask("OPTIONS", origin="https://pages.example", **asked))
         headers = dict(reply.headers)
@@ -590,7 +596,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_no_cors(self) -> None:
         """Where no origin is named, answers are as they were."""
-        self.dispatcher.guard = Guard()
+        self.dispatcher.guard = RequestGuard()
         self.assertEqual(self.successResultOf(self.ask()).headers, ())
 
 
@@ -599,7 +605,7 @@ class ListeningTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.listening = Listening(self.reactor, Settings(port=0))
+        self.endpoints = Endpoints(self.reactor, Settings(port=0))
         self.stopped: list[str] = []
 
     def endpoint(self, host: str, late: bool = False) -> Any:
@@ -625,10 +631,10 @@ class ListeningTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """Where one endpoint is open to strangers, none listens."""
-        self.listening._endpoints = [self.endpoint(host) for host in ("127.0.0.1", "192.0.2.1", "127.0.0.2")]
-        self.assertRaises(ConfigurationError, self.listening.open, None)
+        self.endpoints._endpoints = [self.endpoint(host) for host in ("127.0.0.1", "192.0.2.1", "127.0.0.2")]
+        self.assertRaises(ConfigurationError, self.endpoints.open, None)
         self.assertEqual(sorted(self.stopped), ["127.0.0.1", "192.0.2.1"])
-        self.assertEqual(self.listening.ports, [])
+        self.assertEqual(self.endpoints.ports, [])
 
     def test_nothing_listens_where_the_address_shows_that_it_is_open(self) -> None:
         """An endpoint whose address is known is refused before anything listens, whatever wraps it."""
@@ -638,19 +644,19 @@ class ListeningTests(SynchronousTestCase):
         ):  # fmt: skip
             here = "tcp:8312:interface=127.0.0.1"
             memory = MemoryReactorClock()
-            listening = Listening(memory, Settings(listen=(here, listen)))
-            error = self.assertRaises(ConfigurationError, listening.open, None)
+            endpoints = Endpoints(memory, Settings(listen=(here, listen)))
+            error = self.assertRaises(ConfigurationError, endpoints.open, None)
             self.assertIn("--insecure", str(error))
-            self.assertEqual((memory.tcpServers, listening.ports), ([], []), listen)
-            guarded = Listening(memory, Settings(listen=(listen,), insecure=True))
+            self.assertEqual((memory.tcpServers, endpoints.ports), ([], []), listen)
+            guarded = Endpoints(memory, Settings(listen=(listen,), insecure=True))
             guarded.open(None)
             self.assertEqual(len(memory.tcpServers), 1, listen)
 
     def test_ssl(self) -> None:
         """So is one of ssl:."""
         memory = MemoryReactorClock()
-        self.listening._endpoints = [SSL4ServerEndpoint(memory, 8313, None)]
-        self.assertRaises(ConfigurationError, self.listening.open, None)
+        self.endpoints._endpoints = [SSL4ServerEndpoint(memory, 8313, None)]
+        self.assertRaises(ConfigurationError, self.endpoints.open, None)
         self.assertEqual(memory.sslServers, [])
 
     def test_loopback_and_names(self) -> None:
@@ -659,20 +665,20 @@ class ListeningTests(SynchronousTestCase):
             ("tcp:0:interface=127.0.0.1", "127.0.0.1"), (r"tcp6:0:interface=\:\:1", "::1"),
             ("tcp:0:interface=localhost", None), ("unix:here", None),
         ):  # fmt: skip
-            (endpoint,) = Listening(self.reactor, Settings(listen=(listen,)))._endpoints
+            (endpoint,) = Endpoints(self.reactor, Settings(listen=(listen,)))._endpoints
             self.assertEqual(_interface(endpoint), address)
-            self.listening._check(address)
+            self.endpoints._check(address)
 
     def test_late(self) -> None:
         """One that is ready later is refused too, and that is logged."""
         here, stranger = (self.endpoint(host, True) for host in ("127.0.0.1", "192.0.2.1"))
-        self.listening._endpoints = [here, stranger]
-        self.listening.open(None)
+        self.endpoints._endpoints = [here, stranger]
+        self.endpoints.open(None)
         here.ready()
         stranger.ready()
-        self.assertEqual((self.stopped, str(self.listening)), (["192.0.2.1"], "http://localhost:80/"))
+        self.assertEqual((self.stopped, str(self.endpoints)), (["192.0.2.1"], "http://localhost:80/"))
         del stranger
-        self.listening._endpoints.clear()
+        self.endpoints._endpoints.clear()
         gc.collect()
         self.assertEqual(len(self.flushLoggedErrors(ConfigurationError)), 1)
 
@@ -689,7 +695,7 @@ class CommandTests(CommandTestCase):
 
     async def test_both(self) -> None:
         """Token and password, with both front ends; no secret is in what the server writes."""
-        hashed = self.secret(passwords.line("anna", "secret4anna") + "\n")
+        hashed = self.secret(passwords.password_line("anna", "secret4anna") + "\n")
         token = self.secret(TOKEN.decode())
         folder = self.folder_of(app=APP)
         for channel in ("llhttp", "twisted"):

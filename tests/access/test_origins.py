@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_appserver import ConfigurationError, make_service
 from twisted_appserver.access.origins import read_host, read_origin
-from twisted_appserver.access.request_guard import Guard
+from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.serving.tap import Options, makeService
 from twisted_appserver.testing import Client
 from twisted_appserver.tqueue.tap import Options as QueueOptions
@@ -90,7 +90,7 @@ class WaysTests(SynchronousTestCase):
             self.assertRaises(ConfigurationError, make_service, (), **options)
             self.assertRaises(ConfigurationError, Client, (), **options)
         self.assertRaises(ConfigurationError, make_service, (), token_file="")
-        self.assertRaises(ConfigurationError, Guard, [""])
+        self.assertRaises(ConfigurationError, RequestGuard, [""])
 
     def test_command_line_and_environment(self) -> None:
         """One line, for both commands."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_appserver import Call, HTTPError
-from twisted_appserver.access.request_guard import Guard
+from twisted_appserver.access.request_guard import RequestGuard
 
-GUARD = Guard(["app.example", "Bücher.example"], ["https://pages.example", "HTTPS://Other.example:8443/"])
+GUARD = RequestGuard(
+    ["app.example", "Bücher.example"], ["https://pages.example", "HTTPS://Other.example:8443/"]
+)
 
 
 class GuardTestCase(SynchronousTestCase):
-    def status(self, guard: Guard = GUARD, **headers: str) -> int:
+    def status(self, guard: RequestGuard = GUARD, **headers: str) -> int:
         """200 if such a request may ask, or the status with which it is refused."""
         raw = tuple(
             (name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()
@@ -45,12 +47,12 @@ class HostTests(GuardTestCase):
 
     def test_any(self) -> None:
         """With "*", every name is ours."""
-        self.assertEqual(self.status(Guard(["*"]), host="evil.example"), 200)
+        self.assertEqual(self.status(RequestGuard(["*"]), host="evil.example"), 200)
 
     def test_default(self) -> None:
         """Without any name, loopback's are ours."""
-        self.assertEqual(self.status(Guard(), host="127.0.0.1:8080"), 200)
-        self.assertEqual(self.status(Guard(), host="app.example"), 421)
+        self.assertEqual(self.status(RequestGuard(), host="127.0.0.1:8080"), 200)
+        self.assertEqual(self.status(RequestGuard(), host="app.example"), 421)
 
 
 class OriginTests(GuardTestCase):

@@ -20,7 +20,7 @@ from tests.support.wire import exchange, request
 from twisted_appserver import ConfigurationError, make_service
 from twisted_appserver.access import passwords
 from twisted_appserver.access.private_files import check_private, read_private
-from twisted_appserver.serving.endpoints import Listening
+from twisted_appserver.serving.endpoints import Endpoints
 from twisted_appserver.settings import Settings
 
 OTHER = "fedcba9876543210"
@@ -67,23 +67,23 @@ class ReloadTests(ServiceTestCase):
     async def test_reload(self) -> None:
         """Both files are read again; what they contained before stops working at once."""
         token = private(self.mktemp(), TOKEN.decode())
-        hashed = private(self.mktemp(), passwords.line("anna", "x"))
+        hashed = private(self.mktemp(), passwords.password_line("anna", "x"))
         for channel in ("llhttp", "twisted"):
             service, port = await self.start(token_file=token, auth=(f"hashed:{hashed}",), channel=channel)
             for _ in range(2):
                 await self.expect(port, old=404, new=401, anna=404, bob=401)
             private(token, OTHER)
-            private(hashed, passwords.line("bob", "y"))
+            private(hashed, passwords.password_line("bob", "y"))
             await service.reload()
             await self.expect(port, old=401, new=404, anna=401, bob=404)
             private(token, TOKEN.decode())
-            private(hashed, passwords.line("anna", "x"))
+            private(hashed, passwords.password_line("anna", "x"))
             await service.stopService()
 
     async def test_broken(self) -> None:
         """Files that cannot be used change nothing; one line says why, and so does the status page."""
         token = private(self.mktemp(), TOKEN.decode())
-        hashed = private(self.mktemp(), passwords.line("anna", "x"))
+        hashed = private(self.mktemp(), passwords.password_line("anna", "x"))
         service, port = await self.start(token_file=token, auth=(f"hashed:{hashed}",))
         lines: list[str] = []
         globalLogPublisher.addObserver(observe := lambda event: lines.append(str(event.get("error", ""))))
@@ -96,7 +96,7 @@ class ReloadTests(ServiceTestCase):
                 await service.reload()
             self.assertNotIn(text, str(caught.exception))
             self.assertEqual(lines.count(str(caught.exception)), 1)
-            self.assertIn(str(caught.exception), service.trouble)
+            self.assertIn(str(caught.exception), service.reload_problem)
             await self.expect(port, old=404, new=401, anna=404)
             os.chmod(path, 0o600)
             private(path, before)
@@ -106,7 +106,7 @@ class ReloadTests(ServiceTestCase):
         await self.expect(port, old=404)
         private(token, OTHER)
         await service.reload()
-        self.assertEqual(service.trouble, "")
+        self.assertEqual(service.reload_problem, "")
         await self.expect(port, old=401, new=404)
 
     async def test_table_handed_in(self) -> None:
@@ -138,7 +138,7 @@ class SignalTests(CommandTestCase):
             self.assertEqual(await self.status(port, RIGHT), 404)
             private(token, OTHER)
             program.signal("HUP")
-            await program.line("the token and passwords have been read again")
+            await program.line("token and passwords reloaded")
             self.assertEqual([await self.status(port, each) for each in (RIGHT, NEW)], [401, 404])
             await self.stopped(program)
 
@@ -171,5 +171,5 @@ class KeyTests(SynchronousTestCase):
             place, _ = over_tls(path)
             os.chmod(path, mode)
             with patch("twisted_appserver.serving.endpoints.log") as log:
-                Listening(MemoryReactorClock(), Settings(listen=(place,)))
+                Endpoints(MemoryReactorClock(), Settings(listen=(place,)))
             self.assertEqual(log.warn.call_count, warnings, oct(mode))

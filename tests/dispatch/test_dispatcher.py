@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from tests.support.executing import get
 from twisted_appserver import Call, ConfigurationError, HTTPError, IExecutor, Reply, Route, Router
-from twisted_appserver.access.request_guard import Guard
+from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import PendingCall
@@ -137,7 +137,7 @@ class RouteTests(DispatchTestCase):
 
     def test_guard(self) -> None:
         """Who may not ask learns nothing about the routes."""
-        dispatcher = self.dispatcher(guard=Guard())
+        dispatcher = self.dispatcher(guard=RequestGuard())
         for path in ("/x/1/", "/nothing/"):
             for method in ("GET", "OPTIONS"):
                 call = Call(method, path, raw_headers=((b"host", b"evil.example"),))

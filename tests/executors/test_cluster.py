@@ -200,7 +200,7 @@ class ClusterTests(CommandTestCase):
         changed = changed.replace("url_patterns = (", 'url_patterns = ((r"/first", pid),')
         Path(folder, "app.py").write_text(changed)
         program.signal("HUP")
-        await program.line("has been loaded again")
+        await program.line("application reloaded")
         self.assertEqual((await fetch(port, "/sleeps?seconds=0")).json, {"slept": 0.0})
         self.assertIn("pid", (await fetch(port, "/pid")).json)
         answer = await fetch(port, "/first")
@@ -233,7 +233,7 @@ class ClusterTests(CommandTestCase):
         new = APP.replace("url_patterns = (", 'url_patterns = ((r"/new", pid),')
         Path(folder, "app.py").write_text(new)
         program.signal("HUP")
-        await program.line("has been loaded again")
+        await program.line("application reloaded")
         for each in (scheduler, worker):
             each.kill()
             await each.ended

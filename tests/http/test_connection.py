@@ -22,7 +22,7 @@ from tests.support.channel_memory import settle
 from tests.support.wire import request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, ThreadExecutor
 from twisted_appserver.access.credentials import Credentials
-from twisted_appserver.access.request_guard import Guard
+from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.http.connection import KNOWN, HTTPChannel
 from twisted_appserver.http.site import AppSite
@@ -263,7 +263,7 @@ class KnownTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.parsed = Clock(), 0
         inline = {"inline": InlineExecutor()}
-        dispatcher = Dispatcher(self.clock, Router(cases.url_patterns), inline, "inline", Guard(), 0)
+        dispatcher = Dispatcher(self.clock, Router(cases.url_patterns), inline, "inline", RequestGuard(), 0)
         settings = Settings(max_body=http_cases.MAX_BODY)
         self.site = AppSite(AppResource(dispatcher, max_body=settings.max_body), self.clock, settings)
         feed = HTTPChannel._feed
@@ -361,7 +361,7 @@ class AgainTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock, self.calls, self.matched = Clock(), list[Call](), 0
-        self.guard = Guard()
+        self.guard = RequestGuard()
         inline = {"inline": InlineExecutor()}
         self.dispatcher = Dispatcher(self.clock, self.router("old"), inline, "inline", self.guard, 5.0)
         self.dispatcher.observers.append(lambda call, _: self.calls.append(call))
@@ -448,7 +448,7 @@ class AgainTests(SynchronousTestCase):
         """Once everybody must show who he is, this one must too."""
         data = request("GET", "/note/a/")
         self.assertEqual([self.send(data).status for _ in range(4)], [200] * 4)
-        self.guard.ask(Credentials(b"secret"))
+        self.guard.require(Credentials(b"secret"))
         self.assertEqual([self.send(data).status for _ in range(2)], [401] * 2)
 
     def test_refused(self) -> None:

@@ -22,7 +22,7 @@ from zope.interface.verify import verifyObject
 from tests.support import cases, http_cases
 from tests.support.wire import Connection, connect, fetch, read, request
 from twisted_appserver import AppResource, InlineExecutor, Router, ThreadExecutor
-from twisted_appserver.access.request_guard import Guard
+from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 
 CASES = [case for case in http_cases.CASES if case.raw.isascii()]  # twisted.web itself refuses the others
@@ -32,7 +32,7 @@ def resource(**executors: Any) -> AppResource:
     """The application that L{support.http_cases} are for."""
     dispatcher = Dispatcher(
         Clock(), Router(cases.url_patterns), {"inline": InlineExecutor(), **executors},
-        next(iter(executors), "inline"), Guard(),
+        next(iter(executors), "inline"), RequestGuard(),
     )  # fmt: skip
     return AppResource(dispatcher, max_body=http_cases.MAX_BODY)
 

@@ -16,7 +16,7 @@ from tests.support.channel_memory import Transport, begin, settle
 from tests.support.wire import Answer, read, request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router
 from twisted_appserver.access.credentials import Credentials
-from twisted_appserver.access.request_guard import Guard
+from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.http import connection as channel
@@ -43,10 +43,10 @@ class Later:
     def __init__(self) -> None:
         self.asked: list[Deferred[str]] = []
 
-    def known(self, authorization: bytes) -> str | None:
+    def remembered_user(self, authorization: bytes) -> str | None:
         return None
 
-    def check(self, authorization: bytes, client: str) -> Deferred[str]:
+    def authenticate(self, authorization: bytes, client: str) -> Deferred[str]:
         self.asked.append(Deferred())
         return self.asked[-1]
 
@@ -67,7 +67,7 @@ def answers(data: bytes) -> list[Answer]:
 
 class UnfinishedTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock, self.guard = Clock(), Guard()
+        self.clock, self.guard = Clock(), RequestGuard()
         self.calls: list[Call] = []
         for module in (channel, site):
             self.patch(module, "monotonic", self.clock.seconds)
@@ -120,7 +120,7 @@ class HeadTests(UnfinishedTestCase):
 
     def test_without_a_token(self) -> None:
         """A client without the token cannot send a body; one that has it can."""
-        self.guard.ask(Credentials(TOKEN[1].partition(" ")[2].encode()))
+        self.guard.require(Credentials(TOKEN[1].partition(" ")[2].encode()))
         for name, connection, transport in self.connections():
             self.send(connection, request("POST", "/x", b"", (("Content-Length", "5"), EXPECT)))
             (answer,) = answers(transport.value())
@@ -200,7 +200,7 @@ class PasswordTests(UnfinishedTestCase):
 
     def begin_upload(self, name: str) -> tuple[Later, Any, Transport]:
         later = Later()
-        self.guard.ask(later)
+        self.guard.require(later)
         connection, transport = self.connect(name)
         data = request("POST", "/x", b"x" * 900_000)
         self.send(connection, data[:20_000])
@@ -293,7 +293,7 @@ class MemoryTests(UnfinishedTestCase):
             self.assertLess(self.memory(name, head(Content_Length="100000"), *one), 100_000, name)
         for name in CHANNELS:
             later = Later()
-            self.guard.ask(later)
+            self.guard.require(later)
             whole = request("POST", "/x", b"ab")
             self.assertLess(self.memory(name, whole, head(Content_Length="100000"), *one), 150_000, name)
 
@@ -341,7 +341,7 @@ class MemoryTests(UnfinishedTestCase):
         """What a client sends ahead of its answers counts too."""
         for name, connection, transport in self.connections(max_bodies=1_000, max_body=1_000):
             later = Later()
-            self.guard.ask(later)
+            self.guard.require(later)
             self.send(connection, request("POST", "/x", b"ab"), request("POST", "/x", b"x" * 900) * 3)
             later.asked[0].callback("alice")
             settle(self.clock)
@@ -356,7 +356,7 @@ class MemoryTests(UnfinishedTestCase):
         for name in CHANNELS:
             for one in (get, post, chunked, b"\r\n" + get, post[:-1].replace(b":1", b":9") + get):
                 later = Later()
-                self.guard.ask(later)
+                self.guard.require(later)
                 data = one * 3000
                 taken = self.memory(name, data[:65_536])
                 self.assertLess(taken, 82_000, (name, one))
@@ -365,7 +365,7 @@ class MemoryTests(UnfinishedTestCase):
         """They count as soon as they have arrived, and no longer when they are answered."""
         for name, connection, transport in self.connections(max_bodies=50_000, max_body=1_000):
             later = Later()
-            self.guard.ask(later)
+            self.guard.require(later)
             data = (request("POST", "/x", b"ab") + request("POST", "/x", b"abc")) * 1000
             self.send(connection, data[:40_000])
             held = connection.site.unfinished.held

@@ -145,8 +145,11 @@ class ScriptTests(CommandTestCase):
 
     async def test_wrong_option(self) -> None:
         """So is one whose option is of the wrong type, or is none."""
-        self.assertIn("--port: '0' is not a int", await self.refused("run_server((), port='0')"))
-        self.assertIn("--type is server_type", await self.refused("run_server((), type='forked')"))
+        self.assertIn("--port must be an integer, not '0'", await self.refused("run_server((), port='0')"))
+        self.assertIn(
+            "use server_type, the keyword argument for --type",
+            await self.refused("run_server((), type='forked')"),
+        )
 
     async def test_no_name(self) -> None:
         """A table without a name, which worker processes could not import, is refused at once."""
@@ -159,7 +162,7 @@ class ScriptTests(CommandTestCase):
         program = self.python(script)
         self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
         program.signal("HUP")
-        await program.line("the application has been loaded again")
+        await program.line("application reloaded")
         self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
         await self.stopped(program)
 
@@ -169,7 +172,7 @@ class ScriptTests(CommandTestCase):
         program = self.python("-c", text)
         self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
         program.signal("HUP")
-        await program.line("the old code goes on: .*there is none")
+        await program.line("still serving the previous code: .*there is none")
         await self.stopped(program)
         text = text.replace("THREADED_SERVER", "FORKED_SERVER")
         for words in (("-c", text), ("-",)):

@@ -404,7 +404,7 @@ class ServerTests(CommandTestCase):
             self.assertEqual(seen, sorted(seen))
         self.write(folder, "this is no Python\n")
         program.signal("HUP")
-        await program.line("not loaded again, the old code goes on")
+        await program.line("reload failed; still serving the previous code")
         self.assertEqual((await fetch(port, path)).json["version"], times + 1)
         await self.stopped(program)
 
@@ -428,7 +428,7 @@ class ServerTests(CommandTestCase):
         await fetch(port, "/queues/q/put/?key=a:1")
         waiting = Deferred.fromCoroutine(fetch(port, "/queues/empty/get/?timeout=20"))
         program.signal("HUP")
-        await program.line("has been loaded again")
+        await program.line("application reloaded")
         self.assertEqual((await fetch(port, "/queues/q/qsize/")).json, {"worker": "q", "qsize": 1})
         put = (await fetch(port, "/queues/empty/put/")).json
         self.assertEqual((await waiting).json["task_id"], put["task_id"])

@@ -18,7 +18,7 @@ from tests.serving.test_command import TWISTD, CommandTestCase
 from tests.support.wire import exchange, request
 from twisted_appserver import Call, Reply
 from twisted_appserver.client import AppClient
-from twisted_appserver.serving.logs import Requests, observer
+from twisted_appserver.serving.logs import RequestLog, make_observer
 
 TALKS = """\
 import logging
@@ -57,7 +57,7 @@ class FormatTests(SynchronousTestCase):
     def logged(self, kind: str, log: Any) -> str:
         """What an observer writes of what C{log} is given a Logger for."""
         file = io.StringIO()
-        log(Logger("name", observer=observer(file, kind)))
+        log(Logger("name", observer=make_observer(file, kind)))
         return file.getvalue()
 
     def test_json(self) -> None:
@@ -101,8 +101,8 @@ class FormatTests(SynchronousTestCase):
     def test_forged(self) -> None:
         """A path cannot make a line of its own, nor colours."""
         file = io.StringIO()
-        requests = Requests(reactor)
-        requests.log = Logger("name", observer=observer(file, "text"))  # type: ignore[misc]
+        requests = RequestLog(reactor)
+        requests.log = Logger("name", observer=make_observer(file, "text"))  # type: ignore[misc]
         requests(Call("GET", "/a\n13:00:00 b\x1b[31m"), Reply(b"", 404))
         self.assertEqual(file.getvalue().count("\n"), 1)
         self.assertNotIn("\x1b[31m", file.getvalue())

@@ -266,7 +266,7 @@ class StopTests(ServiceTestCase):
         service.startService()
         self.addCleanup(service.stopService)
         error = await self.assertFailure(service.reload(), ConfigurationError)
-        self.assertIn("handed in", str(error))
+        self.assertIn("passed as an argument", str(error))
         answer = await fetch(service.ports[0].getHost().port, "/x")
         self.assertEqual(answer.json, {"pid": os.getpid()})
 
@@ -333,18 +333,18 @@ class MakeTests(SynchronousTestCase):
             ("allow_host", ("ü..b",), "--allow-host 'ü..b'"),
             ("allow_origin", ("é",), "--allow-origin 'é'"),
             ("reload", True, "reload()"),
-            ("port", "8650", "--port: '8650' is not a int"),
-            ("port", 8650.5, "--port: 8650.5 is not a int"),
-            ("port", True, "--port: True is not a int"),
-            ("threads", "5", "--threads: '5' is not a int"),
-            ("threads", 2.5, "--threads: 2.5 is not a int"),
-            ("timeout", None, "--timeout: None is not a float"),
-            ("server_type", None, "--type: None is not a str"),
-            ("allow_host", None, "--allow-host: None is not a tuple[str, ...]"),
-            ("listen", (8080,), "--listen: (8080,) is not a tuple[str, ...]"),
-            ("no_admin", "no", "--no-admin: 'no' is not a bool"),
-            ("thread", 3, "no option 'thread'"),
-            ("type", "forked", "no option 'type'; --type is server_type here"),
+            ("port", "8650", "--port must be an integer, not '8650'"),
+            ("port", 8650.5, "--port must be an integer, not 8650.5"),
+            ("port", True, "--port must be an integer, not True"),
+            ("threads", "5", "--threads must be an integer, not '5'"),
+            ("threads", 2.5, "--threads must be an integer, not 2.5"),
+            ("timeout", None, "--timeout must be a number, not None"),
+            ("server_type", None, "--type must be a string, not None"),
+            ("allow_host", None, "--allow-host must be a tuple of strings, not None"),
+            ("listen", (8080,), "--listen must be a tuple of strings, not (8080,)"),
+            ("no_admin", "no", "--no-admin must be True or False, not 'no'"),
+            ("thread", 3, "unknown option 'thread'"),
+            ("type", "forked", "unknown option 'type'; use server_type"),
         ):
             options = {"app": "tests.support.cases", name: value}
             error = self.assertRaises(ConfigurationError, make_service, **options)  # type: ignore[arg-type]

@@ -115,7 +115,7 @@ class HeadStartTests(CommandTestCase):
         path = Path(folder, "app.py")
         path.write_text(MEETS.replace("VERSION", "'22'"))
         program.signal("HUP")
-        await program.line("has been loaded again")
+        await program.line("application reloaded")
         self.assertEqual((await fetch(port, "/version/")).json, {"version": "22"})
         path.write_text("this is no Python\n")
         program.signal("HUP")

@@ -1,7 +1,7 @@
 """Requests and the answers that every front end must give to them: data, and nothing else.
 
-They are for an application of L{cases.url_patterns} behind a L{Guard} without further names, with bodies of
-at most L{MAX_BODY} bytes. How a request is sent is up to who runs the table.
+They are for an application of L{cases.url_patterns} behind a L{RequestGuard} without further names, with
+bodies of at most L{MAX_BODY} bytes. How a request is sent is up to who runs the table.
 """
 
 from __future__ import annotations

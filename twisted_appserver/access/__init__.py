@@ -1,4 +1,5 @@
-"""Who may send a request. Everything is checked before a function is chosen.
+"""
+Authentication and request checks. They happen before a function is chosen.
 
 A module may import only modules above it in this list:
 

@@ -1,6 +1,7 @@
-"""Who makes a request: bearer tokens, and names with passwords that C{twisted.cred} checkers verify.
+"""
+Authentication of requests: bearer tokens, and names with passwords that C{twisted.cred} checkers verify.
 
-Secrets are compared by their digests in constant time, and never shown: errors name files, not contents.
+Secrets are compared by their digests in constant time. Messages name files, and never contain secrets.
 """
 
 from __future__ import annotations
@@ -23,26 +24,26 @@ from twisted.python.failure import Failure
 
 from twisted_appserver.access.passwords import HashedPasswords
 from twisted_appserver.access.private_files import read_private
-from twisted_appserver.access.proxies import network_of
+from twisted_appserver.access.proxies import client_network
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.settings import Settings
 
-SHORTEST = 16  # characters of a token
-MOST = 64  # passwords that are checked at the same time: each takes a while, on purpose
-EACH = (
-    8  # the same for one client: more than a browser's connections, and few enough to leave room for others
-)
-KEPT = 60.0  # seconds for which a password that was right is not checked again
-RENEWED = 40.0  # seconds after which one that is in use is checked again, so that its user never waits
-REMEMBERED = 1024  # passwords that were right
+MIN_TOKEN_LENGTH = 16  # characters
+MAX_CHECKS = 64  # passwords that are checked at the same time; a check is slow on purpose
+# The same for one client: more than the connections of a browser, and few enough to leave room for other
+# clients.
+MAX_CHECKS_PER_CLIENT = 8
+REMEMBER_TIME = 60.0  # seconds for which a correct password is not checked again
+RENEWAL_TIME = 40.0  # seconds after which a password in use is checked again, before it expires
+MAX_REMEMBERED = 1024  # correct passwords
 
 
 def read_token(path: str) -> bytes:
     """
-    The token in a file: its first line.
+    Read a token from the first line of a file.
 
-    @raise ConfigurationError: when the file cannot be read, other users can read or write it, or the token is
-        shorter than 16 characters.
+    @raise ConfigurationError: when the file cannot be read, other users can read or write it, or the token
+        has fewer than 16 characters.
     """
     try:
         token = read_private(path, 4096).split(b"\n")[0].strip()
@@ -50,47 +51,50 @@ def read_token(path: str) -> bytes:
         raise ConfigurationError(f"--token-file {path}: {error.strerror}") from None
     except ValueError as error:
         raise ConfigurationError(f"--token-file {error}") from None
-    if len(token) < SHORTEST:
-        raise ConfigurationError(f"--token-file {path}: a token needs at least {SHORTEST} characters")
+    if len(token) < MIN_TOKEN_LENGTH:
+        raise ConfigurationError(
+            f"--token-file {path}: the token must have at least {MIN_TOKEN_LENGTH} characters"
+        )
     return token
 
 
-def checkers(reactor: Any, texts: Iterable[str]) -> list[Any]:
+def make_checkers(reactor: Any, descriptions: Iterable[str]) -> list[Any]:
     """
-    The checkers that C{--auth} names: C{hashed:FILE}, or those that C{twistd --help-auth} lists.
+    Make the checkers for C{--auth}.
 
-    @raise ConfigurationError: when there is no such checker, it does not check passwords, or its file cannot
-        be used.
+    @param descriptions: C{hashed:FILE}, or the description of a checker that C{twistd --help-auth} lists.
+    @raise ConfigurationError: when a checker does not exist, does not check passwords, or cannot use its
+        file.
     """
-    found: list[Any] = []
-    for text in texts:
-        kind, _, rest = text.partition(":")
+    checkers: list[Any] = []
+    for description in descriptions:
+        kind, _, path = description.partition(":")
         try:
-            checker = HashedPasswords(rest, reactor) if kind == "hashed" else makeChecker(text)
+            checker = HashedPasswords(path, reactor) if kind == "hashed" else makeChecker(description)
             if isinstance(checker, FilePasswordDB):
                 read_private(checker.filename)
         except InvalidAuthType:
-            known = "use hashed:FILE or one that twistd --help-auth lists"
-            raise ConfigurationError(f"--auth {kind}: there is no such checker; {known}") from None
+            known = "use hashed:FILE or a checker that twistd --help-auth lists"
+            raise ConfigurationError(f"--auth {kind}: unknown checker; {known}") from None
         except (InvalidAuthArgumentString, OSError, ValueError) as error:
             raise ConfigurationError(f"--auth {kind}: {error}") from None
         if IUsernamePassword not in ICredentialsChecker(checker).credentialInterfaces:
-            raise ConfigurationError(f"--auth {kind}: it does not check names and passwords")
-        found.append(checker)
-    return found
+            raise ConfigurationError(f"--auth {kind}: this checker does not accept names and passwords")
+        checkers.append(checker)
+    return checkers
 
 
 class Credentials:
     """
-    What a request must carry in C{Authorization}: the token (RFC 6750, section 2.1), or a name and a password
-    (RFC 7617) that one of the checkers accepts.
+    Authenticate requests by their C{Authorization} header: by the token (RFC 6750, section 2.1), or by a name
+    and a password (RFC 7617) that one of the checkers accepts.
 
-    Strategy: checking a password is slow on purpose, so one that was right is remembered, by the digest of
-    what was sent, whatever else the request contains. While it is in use it is checked again before it
-    expires. Each client may have only a few others checked at a time, so that guessing does not lock other
-    clients out.
+    Strategy: a password check is slow on purpose, so a correct password is remembered by the digest of the
+    header's value. While it is in use, it is checked again before it expires, and requests do not wait for
+    that. Each client may have only a few passwords checked at a time, so that a client that guesses passwords
+    does not lock other clients out.
 
-    @param token: C{None} if there is none.
+    @param token: the token; C{None} if tokens are not accepted.
     """
 
     log = Logger()
@@ -98,65 +102,72 @@ class Credentials:
     def __init__(self, token: bytes | None = None, checkers: Sequence[Any] = ()) -> None:
         self._token = None if token is None else sha256(token).digest()
         self._checkers = checkers
-        self._asking: dict[bytes, list[Deferred[str]]] = {}  # waiting for the same name and password
-        self._busy: Counter[str] = Counter()  # checks that clients wait for
-        self._known: dict[bytes, tuple[str, float]] = {}  # names, and when they were checked, by digests
+        self._waiting: dict[bytes, list[Deferred[str]]] = {}  # requests by the digest that is being checked
+        self._checks: Counter[str] = Counter()  # running checks by client
+        self._remembered: dict[bytes, tuple[str, float]] = {}  # user and time of the check, by digest
         challenges = ['Bearer realm="appserver"'] if token is not None else []
         if checkers:
             challenges.append('Basic realm="appserver", charset="UTF-8"')
         self._challenge = (("www-authenticate", ", ".join(challenges)),)
 
-    def known(self, authorization: bytes) -> str | None:
+    def remembered_user(self, authorization: bytes) -> str | None:
         """
-        @return: the name of the user, empty for the bearer of the token; C{None} if that is wrong, or must be
-            checked first.
+        Authenticate a request without waiting.
+
+        @param authorization: the value of the C{Authorization} header.
+        @return: the name of the user; an empty string for the bearer of the token; C{None} if the value is
+            wrong or L{authenticate} must check it.
         """
         scheme, _, value = authorization.partition(b" ")
         scheme, digest = scheme.lower(), sha256(value.strip()).digest()
         if scheme == b"bearer" and self._token is not None:
             return "" if compare_digest(digest, self._token) else None
-        if scheme != b"basic" or digest not in self._known:
+        if scheme != b"basic" or digest not in self._remembered:
             return None
-        name, since = self._known[digest]
+        name, since = self._remembered[digest]
         age = monotonic() - since
-        if age > KEPT:
-            del self._known[digest]
+        if age > REMEMBER_TIME:
+            del self._remembered[digest]
             return None
-        if age > RENEWED and digest not in self._asking:
-            self._begin(digest, *self._read(value.strip()), [])
+        if age > RENEWAL_TIME and digest not in self._waiting:
+            self._start_check(digest, *self._decode_basic(value.strip()), [])
         return name
 
-    def check(self, authorization: bytes, client: str = "") -> Deferred[str]:
+    def authenticate(self, authorization: bytes, client: str = "") -> Deferred[str]:
         """
+        Authenticate a request. Checks the password if it is not remembered.
+
+        @param authorization: the value of the C{Authorization} header.
         @param client: the address of the client.
-        @return: fires with the name of the user, empty for the bearer of the token; fails with L{HTTPError}
-            401, or 429 or 503 when too many passwords are being checked, for this client or for all.
+        @return: fires with the name of the user, which is empty for the bearer of the token. Fails with
+            L{HTTPError}: 401 if the value is wrong, 429 if too many passwords of this client are being
+            checked, 503 if too many passwords of all clients are.
         """
-        name = self.known(authorization)
+        name = self.remembered_user(authorization)
         if name is not None:
             return succeed(name)
         scheme, _, value = authorization.partition(b" ")
         scheme, value = scheme.lower(), value.strip()
         if scheme == b"bearer" and self._token is not None:
-            return fail(self._refusal("wrong token"))
+            return fail(self._unauthorized("wrong token"))
         if scheme != b"basic" or not self._checkers:
-            return fail(self._refusal(self._required))
+            return fail(self._unauthorized(self._requirement))
         try:
-            name, password = self._read(value)
+            name, password = self._decode_basic(value)
         except ValueError:
-            return fail(self._refusal("malformed Authorization header"))
-        return self._asked(sha256(value).digest(), name, password, network_of(client))
+            return fail(self._unauthorized("malformed Authorization header"))
+        return self._check_password(sha256(value).digest(), name, password, client_network(client))
 
     @property
-    def _required(self) -> str:
+    def _requirement(self) -> str:
         ways = ["`Authorization: Bearer TOKEN`"] if self._token is not None else []
         if self._checkers:
             ways.append("a name and a password (HTTP Basic)")
         return f"authentication required: send {' or '.join(ways)}"
 
-    def _read(self, value: bytes) -> tuple[str, bytes]:
+    def _decode_basic(self, value: bytes) -> tuple[str, bytes]:
         """
-        The name and the password in a Basic C{Authorization}.
+        Return the name and the password from an C{Authorization} header with the scheme Basic.
 
         @raise ValueError: when it is malformed.
         """
@@ -165,41 +176,43 @@ class Credentials:
             raise ValueError("a name and a colon are required")
         return name.decode(), password
 
-    def _asked(self, digest: bytes, name: str, password: bytes, client: str) -> Deferred[str]:
-        """Have a password checked that is not known; of many equal ones, once."""
-        asked: Deferred[str] = Deferred()
-        later = [("retry-after", "1")]
-        if digest in self._asking:
-            self._asking[digest].append(asked)
-        elif self._busy[client] >= EACH:
-            return fail(HTTPError(429, "too many passwords from this address are being checked", later))
-        elif self._busy.total() >= MOST:
-            return fail(HTTPError(503, "too many passwords are being checked", later))
+    def _check_password(self, digest: bytes, name: str, password: bytes, client: str) -> Deferred[str]:
+        """
+        Check a password that is not remembered. Requests with the same name and password share one check.
+        """
+        checked: Deferred[str] = Deferred()
+        retry_after = [("retry-after", "1")]
+        if digest in self._waiting:
+            self._waiting[digest].append(checked)
+        elif self._checks[client] >= MAX_CHECKS_PER_CLIENT:
+            return fail(HTTPError(429, "too many passwords from this address are being checked", retry_after))
+        elif self._checks.total() >= MAX_CHECKS:
+            return fail(HTTPError(503, "too many passwords are being checked", retry_after))
         else:
-            self._busy[client] += 1
-            asked.addBoth(self._done, client)
-            self._begin(digest, name, password, [asked])
-        return asked
+            self._checks[client] += 1
+            checked.addBoth(self._count_finished, client)
+            self._start_check(digest, name, password, [checked])
+        return checked
 
-    def _done(self, result: Any, client: str) -> Any:
-        self._busy[client] -= 1
-        if not self._busy[client]:
-            del self._busy[client]
+    def _count_finished(self, result: Any, client: str) -> Any:
+        self._checks[client] -= 1
+        if not self._checks[client]:
+            del self._checks[client]
         return result
 
-    def _begin(self, digest: bytes, name: str, password: bytes, waiting: list[Deferred[str]]) -> None:
-        self._asking[digest] = waiting
+    def _start_check(self, digest: bytes, name: str, password: bytes, waiting: list[Deferred[str]]) -> None:
+        self._waiting[digest] = waiting
         verified = Deferred.fromCoroutine(self._verify(name, password))
-        verified.addBoth(self._tell, digest)
+        verified.addBoth(self._finish_check, digest)
 
-    def _tell(self, result: Any, digest: bytes) -> None:
-        self._known.pop(digest, None)
+    def _finish_check(self, result: Any, digest: bytes) -> None:
+        self._remembered.pop(digest, None)
         if isinstance(result, str):
-            if len(self._known) >= REMEMBERED:
-                del self._known[next(iter(self._known))]  # the oldest
-            self._known[digest] = (result, monotonic())
-        for asked in self._asking.pop(digest):
-            asked.callback(result)  # a Failure too
+            if len(self._remembered) >= MAX_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]  # the oldest
+            self._remembered[digest] = (result, monotonic())
+        for waiting in self._waiting.pop(digest):
+            waiting.callback(result)  # a Failure makes it fail
 
     async def _verify(self, name: str, password: bytes) -> str:
         for checker in self._checkers:
@@ -209,20 +222,20 @@ class Credentials:
             except LoginFailed:
                 continue
             except Exception:
-                self.log.error("a checker failed\n{trace}", trace=Failure().getBriefTraceback())
-        raise self._refusal("wrong name or password")
+                self.log.error("a password checker failed\n{trace}", trace=Failure().getBriefTraceback())
+        raise self._unauthorized("wrong name or password")
 
-    def _refusal(self, detail: str) -> HTTPError:
+    def _unauthorized(self, detail: str) -> HTTPError:
         return HTTPError(401, detail, self._challenge)
 
 
-def credentials(reactor: Any, settings: Settings) -> Credentials | None:
+def load_credentials(reactor: Any, settings: Settings) -> Credentials | None:
     """
-    What the settings require of every request; C{None} if nothing.
+    Make the credentials that the settings require of every request; C{None} if they require none.
 
-    @raise ConfigurationError: when secrets cannot be read.
+    @raise ConfigurationError: when the token or the passwords cannot be read.
     """
     if settings.token_file is None and not settings.auth:
         return None
     token = None if settings.token_file is None else read_token(settings.token_file)
-    return Credentials(token, checkers(reactor, settings.auth))
+    return Credentials(token, make_checkers(reactor, settings.auth))

@@ -1,4 +1,4 @@
-"""The hosts and origins that C{--allow-host} and C{--allow-origin} name, as requests will name them. Pure."""
+"""Parse the values of C{--allow-host} and C{--allow-origin} into the form that requests contain."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from twisted_appserver.errors import ConfigurationError
 NAME = re.compile(r"[a-z0-9._-]+")
 ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@:\[\]\s]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
 PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):(?!\d))?/*(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:\s]*)(?::(\d*))?")
-PORTS = {"http": "80", "https": "443"}  # which browsers leave out
+PORTS = {"http": "80", "https": "443"}  # default ports, which browsers omit
 
 
 def read_host(text: str) -> bytes:
     """
-    The host that a Host header names, without the port: a name, or an IPv6 address in brackets.
+    Return a host as it appears in Host headers, without the port: a name, or an IPv6 address in brackets.
 
-    @param text: as given to C{--allow-host}; C{"*"} stands for every host.
-    @raise ConfigurationError: when no request can name it.
+    @param text: a value of C{--allow-host}; C{"*"} means every host.
+    @raise ConfigurationError: when no Host header can contain it.
     """
     if text == "*":
         return b"*"
@@ -32,10 +32,11 @@ def read_host(text: str) -> bytes:
 
 def read_origin(text: str) -> bytes:
     """
-    An origin as browsers send it: scheme, host and, unless it is the default, port (RFC 6454, section 6.2).
+    Return an origin as browsers send it: scheme, host, and the port unless it is the default (RFC 6454,
+    section 6.2).
 
-    @param text: as given to C{--allow-origin}.
-    @raise ConfigurationError: when no page has it, or every sandboxed frame does.
+    @param text: a value of C{--allow-origin}.
+    @raise ConfigurationError: when no web page has this origin, or every sandboxed frame has it.
     """
     found = ORIGIN.fullmatch(text.lower().removesuffix("/"))
     host = _host(found[2]) if found else None
@@ -46,7 +47,7 @@ def read_origin(text: str) -> bytes:
 
 
 def _host(text: str) -> str | None:
-    """A host in the form in which it is sent; C{None} if it is none."""
+    """Return a host as it appears in Host headers; C{None} if it is invalid."""
     if text[:1] == "[" and text[-1:] == "]":
         return f"[{IPv6Address(text[1:-1])}]" if _ipv6(text[1:-1]) else None
     try:
@@ -64,7 +65,7 @@ def _ipv6(text: str) -> bool:
 
 
 def _hint(text: str) -> str:
-    """What to write instead, if that can be guessed."""
+    """Return the end of an error message: what to write instead, if that can be guessed."""
     if _ipv6(text):
         return f"; write [{text}]"
     if text.startswith("*."):

@@ -2,7 +2,7 @@
 Hashed passwords in a file, for C{--auth hashed:FILE}.
 
 C{python -m twisted_appserver.access.passwords NAME >> FILE} prompts for a password and prints a line for the
-file, which contains only a salted hash by scrypt (RFC 7914).
+file. The line contains only a salted hash, computed with scrypt (RFC 7914).
 """
 
 from __future__ import annotations
@@ -24,33 +24,28 @@ from zope.interface import implementer
 
 from twisted_appserver.access.private_files import read_private
 
-COST, BLOCK, PARALLEL = 2**14, 8, 1  # of scrypt: 16 MiB and about 50 ms
-TURNS = 2  # passwords at the same time, so that guessing leaves threads to others
+COMMAND = "python -m twisted_appserver.access.passwords NAME"
+COST, BLOCK, PARALLEL = 2**14, 8, 1  # parameters of scrypt: a hash takes 16 MiB and about 50 ms
+CONCURRENT_CHECKS = 2  # leaves threads to other work while somebody guesses passwords
 
 
-def line(name: str, password: str) -> str:
+def password_line(name: str, password: str) -> str:
     """
-    What stands in the file for a name.
+    Return the line of the file for a user.
 
-    @raise ValueError: when the name is empty or has a colon, which ends it; or the password is empty.
+    @raise ValueError: when the name is empty or contains a colon, or the password is empty.
     """
     if not name or ":" in name or not name.isprintable():
-        raise ValueError(f"a name must not be empty or have a colon: {name!r}")
+        raise ValueError(f"the name must be printable, not empty, and without a colon: {name!r}")
     if not password:
         raise ValueError("the password must not be empty")
     salt = urandom(16)
-    words = (
-        "scrypt",
-        str(COST),
-        str(BLOCK),
-        str(PARALLEL),
-        _text(salt),
-        _text(_hash(password.encode(), salt)),
-    )
-    return f"{name}:{'$'.join(words)}"
+    digest = _hash(password.encode(), salt)
+    fields = ("scrypt", str(COST), str(BLOCK), str(PARALLEL), _base64(salt), _base64(digest))
+    return f"{name}:{'$'.join(fields)}"
 
 
-def _text(data: bytes) -> str:
+def _base64(data: bytes) -> str:
     return b64encode(data).decode()
 
 
@@ -63,61 +58,64 @@ def _hash(
 @implementer(ICredentialsChecker)
 class HashedPasswords:
     """
-    Checks names and passwords against a file, in the reactor's threads.
+    Check names and passwords against a file, in the reactor's thread pool.
 
     @raise OSError: when the file cannot be read.
-    @raise ValueError: when a line of it is none of L{line}'s, or other users can read or write it.
+    @raise ValueError: when a line is malformed, or other users can read or write the file.
     """
 
     credentialInterfaces = (IUsernamePassword,)
 
     def __init__(self, path: str, reactor: Any) -> None:
-        self._reactor, self._turns = reactor, DeferredSemaphore(TURNS)
-        self._known: dict[bytes, tuple[bytes, bytes, int, int, int]] = {}
+        self._reactor, self._semaphore = reactor, DeferredSemaphore(CONCURRENT_CHECKS)
+        self._hashes: dict[bytes, tuple[bytes, bytes, int, int, int]] = {}
         lines = read_private(path).decode().splitlines()
-        for number, text in enumerate(lines, 1):
-            if text.strip():
-                name, _, rest = text.strip().partition(":")
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                name, _, rest = line.strip().partition(":")
                 try:
                     kind, cost, block, parallel, salt, digest = rest.split("$")
-                    known = (b64decode(salt), b64decode(digest), int(cost), int(block), int(parallel))
+                    parsed = (b64decode(salt), b64decode(digest), int(cost), int(block), int(parallel))
                     if kind != "scrypt":
                         raise ValueError(kind)
                 except ValueError:
-                    made = "python -m twisted_appserver.access.passwords NAME"
-                    raise ValueError(f"line {number} of {path} is none that `{made}` prints") from None
-                self._known[name.encode()] = known
-        # A name that there is not takes as long as one that there is.
-        self._nobody = (urandom(16), urandom(32), COST, BLOCK, PARALLEL)
+                    raise ValueError(
+                        f"line {number} of {path} is malformed; `{COMMAND}` prints lines"
+                    ) from None
+                self._hashes[name.encode()] = parsed
+        # Checking an unknown name takes as long as checking a known one.
+        self._unknown = (urandom(16), urandom(32), COST, BLOCK, PARALLEL)
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         pool = self._reactor.getThreadPool()
-        words = credentials.username, credentials.password
-        return self._turns.run(deferToThreadPool, self._reactor, pool, self._check, *words)
+        name, password = credentials.username, credentials.password
+        return self._semaphore.run(deferToThreadPool, self._reactor, pool, self._check, name, password)
 
     def _check(self, name: bytes, password: bytes) -> bytes:
-        salt, digest, *costs = self._known.get(name, self._nobody)
+        salt, digest, *costs = self._hashes.get(name, self._unknown)
         if not compare_digest(_hash(password, salt, *costs), digest):
-            raise UnauthorizedLogin("this name and password are not right")
+            raise UnauthorizedLogin("wrong name or password")
         return name
 
 
 def main(arguments: list[str]) -> int:
-    """Print the line for a name, whose password is asked for, or read from what is no terminal."""
+    """
+    Print the line for the name in C{arguments}. The password is read from the terminal, or from standard
+    input.
+
+    @return: the exit status.
+    """
     try:
         (name,) = arguments
         if name.startswith("-"):
-            raise ValueError(f"there is no option {name}")
-        password = (
-            getpass(f"Password for {name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-        )
-        if sys.stdin.isatty() and getpass("Once more: ") != password:
-            raise ValueError("these were two different ones")
-        print(line(name, password))
+            raise ValueError(f"unknown option {name}")
+        interactive = sys.stdin.isatty()
+        password = getpass(f"Password for {name}: ") if interactive else sys.stdin.readline().rstrip("\n")
+        if interactive and getpass("Repeat the password: ") != password:
+            raise ValueError("the passwords differ")
+        print(password_line(name, password))
     except ValueError as error:
-        print(
-            f"passwords: {error}; usage: python -m twisted_appserver.access.passwords NAME", file=sys.stderr
-        )
+        print(f"passwords: {error}; usage: {COMMAND}", file=sys.stderr)
         return 2
     return 0
 

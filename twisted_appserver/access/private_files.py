@@ -1,4 +1,4 @@
-"""Files that hold secrets: they are used only if no other user of the machine can read or change them."""
+"""Files with secrets. They are used only if no other user of the machine can read or change them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ OTHERS = stat.S_IROTH | stat.S_IWOTH
 
 def read_private(path: str, size: int = -1) -> bytes:
     """
-    What a file with secrets contains, at most C{size} bytes of it.
+    Read a file with secrets.
 
-    @raise OSError: when it cannot be read.
-    @raise ValueError: when others can read or write it.
+    @param size: the maximum number of bytes to read; negative for the whole file.
+    @raise OSError: when the file cannot be read.
+    @raise ValueError: when other users can read or write it.
     """
     with open(path, "rb") as file:
         check_private(path, os.fstat(file.fileno()))
@@ -23,13 +24,15 @@ def read_private(path: str, size: int = -1) -> bytes:
 
 def check_private(path: str, status: os.stat_result, group_may_read: bool = False) -> None:
     """
-    Check that nobody but its owner can read and write a file. Its group may read it if it belongs to another
-    user: then the group is our only way to it. Kubernetes mounts secrets so, with C{fsGroup}.
+    Check that only its owner can read and write a file.
 
-    @param group_may_read: accept that in any case.
-    @raise ValueError: when others can read or write it.
+    Its group may read the file if it belongs to another user, because then the group is the only way for this
+    process to read it. Kubernetes mounts secrets in this way, with C{fsGroup}.
+
+    @param group_may_read: allow the group to read the file in any case.
+    @raise ValueError: when other users can read or write it.
     """
-    if os.name != "posix":  # permissions are of another kind there
+    if os.name != "posix":  # Windows has permissions of another kind
         return
     mode = stat.S_IMODE(status.st_mode)
     if group_may_read or status.st_uid != os.geteuid():

@@ -1,4 +1,4 @@
-"""The proxies whose word on their clients is believed: X-Forwarded-For, X-Forwarded-Host and Forwarded."""
+"""Trusted proxies and their headers: X-Forwarded-For, X-Forwarded-Host and Forwarded."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from twisted_appserver.errors import ConfigurationError
 
 PAIR = re.compile(rb"""([\w!#$%&*+.^`|~-]+)=("[^"\\]*"|[^\s",;\\]+)""")
 FORWARDED = re.compile(rb"[\s,]*(?:%b(?:[\s,;]+|$))*" % PAIR.pattern)  # RFC 7239, section 4
-# With a port, or without; not with a zone (RFC 4007, section 11), which is any text behind a %.
+# An address with or without a port. Addresses with a zone (RFC 4007, section 11) are rejected: a zone may be
+# any text.
 ADDRESS = re.compile(r"\[([^\]%]+)\](?::\d+)?|([\d.]+):\d+|([^%]*)")
 
 
 class Proxies:
     """
-    Those whose word on their clients is taken: the address in X-Forwarded-For and the name in
-    X-Forwarded-Host, or both in Forwarded (RFC 7239). What anybody else says there is taken away.
+    Take the client's address and the host from the headers of trusted proxies.
 
-    @param names: addresses and networks, and C{"unix"} for whoever comes through a unix socket.
-    @raise ConfigurationError: when one of them is neither.
+    The address is in X-Forwarded-For and the host in X-Forwarded-Host, or both are in Forwarded (RFC 7239).
+    If any other client sends these headers, they are removed.
+
+    @param names: IP addresses and networks, and C{"unix"} for clients of a unix socket.
+    @raise ConfigurationError: when a name is none of these.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -31,7 +34,7 @@ class Proxies:
         self._unix = "unix" in given
         self._networks = [_network(name) for name in given if name != "unix"]
 
-    def _ours(self, text: str) -> bool:
+    def _is_trusted(self, text: str) -> bool:
         if not text:
             return self._unix
         address = _address(text)
@@ -39,30 +42,34 @@ class Proxies:
 
     def apply(self, call: Call) -> Call:
         """
-        Return the call with the client that a proxy names: the last in the chain that is none of our proxies.
-        What anybody else says about the client is removed.
+        Return the call with the client and the host from its forwarding headers, if a trusted proxy sent
+        them. Otherwise return it without these headers.
+
+        The client is the last address in the chain that is not a trusted proxy.
         """
-        heads = call.raw_headers
-        said = [each for each in heads if each[0] == b"forwarded" or each[0].startswith(b"x-forwarded-")]
-        if not said:
+        headers = call.raw_headers
+        forwarding = [
+            each for each in headers if each[0] == b"forwarded" or each[0].startswith(b"x-forwarded-")
+        ]
+        if not forwarding:
             return call
-        if not self._ours(call.client):
-            return replace(call, raw_headers=tuple(each for each in heads if each not in said))
-        clients, host = _told(said)
+        if not self._is_trusted(call.client):
+            return replace(call, raw_headers=tuple(each for each in headers if each not in forwarding))
+        clients, host = _parse_forwarding(forwarding)
         nearest = call.client
         for client in reversed(clients):
             address = _address(client)
-            if address is None:  # nobody can tell who; so it is who is known last
+            if address is None:  # the rest of the chain cannot be trusted; keep the last known address
                 break
             nearest = str(address)
-            if not self._ours(nearest):
+            if not self._is_trusted(nearest):
                 break
-        heads = tuple((name, host if host and name == b"host" else value) for name, value in heads)
-        return replace(call, raw_headers=heads, client=nearest)
+        headers = tuple((name, host if host and name == b"host" else value) for name, value in headers)
+        return replace(call, raw_headers=headers, client=nearest)
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
-    """A network as an option names it, in the form in which its addresses are compared."""
+    """Parse a value of C{--proxied}. IPv4 networks that are mapped to IPv6 become IPv4 networks."""
     try:
         network = ip_network(text)
     except ValueError:
@@ -73,7 +80,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 
 
 def _hint(text: str) -> str:
-    """What to write instead, if that can be guessed."""
+    """Return the end of an error message: what to write instead, if that can be guessed."""
     try:
         return f"; write {ip_network(text, strict=False)}"
     except ValueError:
@@ -81,8 +88,8 @@ def _hint(text: str) -> str:
         return f"; write {address}" if address else ""
 
 
-def network_of(client: str) -> str:
-    """Those addresses that are likely to be one client's: an IPv4 address, or a network of IPv6 (/64)."""
+def client_network(client: str) -> str:
+    """Return the addresses that probably belong to one client: an IPv4 address, or an IPv6 network (/64)."""
     address = _address(client)
     if isinstance(address, IPv6Address):
         return str(ip_network((int(address) >> 64 << 64, 64)))
@@ -90,7 +97,9 @@ def network_of(client: str) -> str:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address, perhaps with a port; one of IPv4 in the guise of IPv6 as what it is."""
+    """
+    Parse an IP address, with or without a port. IPv4 addresses that are mapped to IPv6 become IPv4 addresses.
+    """
     found = ADDRESS.fullmatch(text.strip())
     try:
         address = ip_address(next(filter(None, found.groups()), "")) if found else None
@@ -99,18 +108,22 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _told(said: Iterable[tuple[bytes, bytes]]) -> tuple[list[str], bytes]:
-    """The chain of clients, the nearest last, and the host; of two ways to tell it, the older one."""
+def _parse_forwarding(headers: Iterable[tuple[bytes, bytes]]) -> tuple[list[str], bytes]:
+    """
+    Return the chain of clients, the nearest last, and the host.
+
+    X-Forwarded headers take precedence over Forwarded.
+    """
     fields: dict[bytes, bytes] = {}
-    for name, value in said:
+    for name, value in headers:
         fields[name] = fields[name] + b"," + value if name in fields else value
     if b"x-forwarded-for" in fields or b"x-forwarded-host" in fields:
         chain = fields.get(b"x-forwarded-for", b"").split(b",")
         host = fields.get(b"x-forwarded-host", b"").rpartition(b",")[2].strip()
     else:
         value = fields.get(b"forwarded", b"")
-        # A client can open a quote that its proxy's words would close. Then nothing is believed.
+        # A client can open a quote that the text of its proxy would close. Then the header is ignored.
         pairs = PAIR.findall(value) if FORWARDED.fullmatch(value) else []
-        chain = [told.strip(b'"') for name, told in pairs if name.lower() == b"for"]
-        host = next((told.strip(b'"') for name, told in reversed(pairs) if name.lower() == b"host"), b"")
+        chain = [text.strip(b'"') for name, text in pairs if name.lower() == b"for"]
+        host = next((text.strip(b'"') for name, text in reversed(pairs) if name.lower() == b"host"), b"")
     return [each.decode("latin-1") for each in chain if each.strip()], host

@@ -1,9 +1,11 @@
-"""Who may ask: the names that a service answers to, and the web pages that may use it. Pure.
+"""
+Checks of requests before a function is chosen: Host, Origin and credentials.
 
-A service on loopback is within reach of every web page that its user opens. Two checks of a request's
-head shut these out: its Host must be a name of ours, which defeats DNS rebinding, and it must not come
-from a page of another origin (Fetch, section 3.1; Fetch Metadata, section 2.2), unless that is named; then
-the answer says so (Fetch, section 3.3). A third check, L{access.credentials}, authenticates the client.
+Every web page that a user opens can send requests to a service on loopback. Two checks of the request head
+prevent this. First, the Host header must name this service, which defeats DNS rebinding. Second, a request
+must not come from a web page of another origin (Fetch, section 3.1; Fetch Metadata, section 2.2), unless an
+option allows that origin; then the reply allows the page to read it (Fetch, section 3.3). A third check,
+L{access.credentials}, authenticates the client.
 """
 
 from __future__ import annotations
@@ -21,129 +23,140 @@ from twisted_appserver.core.request_target import HOST
 from twisted_appserver.errors import HTTPError
 
 LOOPBACK = (b"localhost", b"127.0.0.1", b"[::1]")
-PASSED = 1024  # heads that are remembered
-OURS = frozenset((b"same-origin", b"none"))  # Sec-Fetch-Site of our own pages, and of the address bar
+ALLOW_ORIGIN = "--allow-origin allows further origins"
+MAX_ACCEPTED = 1024  # request heads that are remembered
+OWN_SITES = frozenset((b"same-origin", b"none"))  # Sec-Fetch-Site from our own pages and from the address bar
 
 
-class Guard:
+class RequestGuard:
     """
-    @param hosts: the names, without port, that a request may be addressed to, besides loopback's; C{"*"}
-        for any.
-    @param origins: the origins, like C{https://example.org}, whose pages may call.
-    @param proxies: L{access.proxies.Proxies} whose word is taken.
-    @ivar credentials: the L{access.credentials.Credentials} that a request must have; C{None} if it need not.
-    @ivar settled: whether who equals one that was let in is let in too, whenever and from wherever it comes.
-    @ivar cors: whether pages of any other origin may call.
-    @raise ConfigurationError: when a name or an origin is none.
+    Decide if a request may be performed.
+
+    @param hosts: the host names, without port, that requests may name besides those of loopback; C{"*"} for
+        any.
+    @param origins: the origins, such as C{https://example.org}, whose pages may call the service.
+    @param proxies: the trusted L{access.proxies.Proxies}; C{None} if there are none.
+    @ivar credentials: the L{access.credentials.Credentials} that requests need; C{None} if they need none.
+    @ivar decisions_reusable: true if identical requests may reuse an earlier decision.
+    @ivar cors: true if pages of other origins may call the service.
+    @raise ConfigurationError: when a host name or an origin is invalid.
     """
 
     def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = (), proxies: Any = None) -> None:
         self.proxies = proxies
         self.credentials: Any = None
-        self.settled = proxies is None
+        self.decisions_reusable = proxies is None
         self._hosts = {*LOOPBACK, *map(read_host, hosts)}
         self._origins = set(map(read_origin, origins))
         self.cors = bool(self._origins)
-        self._passed: set[Any] = set()  # heads that need not be looked at again
+        self._accepted: set[Any] = set()  # request heads that were accepted; they are not checked again
+
+    def require(self, credentials: Any) -> None:
+        """Require these L{access.credentials.Credentials}, and no others, of every request from now on."""
+        self.credentials, self.decisions_reusable = credentials, False
+        self._accepted.clear()
 
     def check(self, call: Call) -> str | Deferred[str]:
         """
         Check a call, after L{access.proxies.Proxies.apply} if there are proxies.
 
-        @return: the name of the user, empty if there is none; or a Deferred that will fire with it, or fail
-            with L{HTTPError} 401 if the credentials are missing or wrong.
-        @raise HTTPError: 421 when the request is addressed to another host, 403 when it comes from a page
-            of another origin; 405 with the right headers when a browser asks first what it may.
+        @return: the name of the user, which is empty if there is none; or a Deferred that fires with it, or
+            fails with L{HTTPError} 401 if the credentials are missing or wrong.
+        @raise HTTPError: 421 when the request names another host, 403 when it comes from a page of another
+            origin, and 405, with the headers of the answer, for a CORS preflight request.
         """
-        if call.raw_headers in self._passed:
+        if call.raw_headers in self._accepted:
             return ""
         fields = dict(call.raw_headers)
-        self._check_head(fields)
-        if call.method == "OPTIONS" and self._allows(fields) and b"access-control-request-method" in fields:
-            raise HTTPError(405, "", _preflight(fields))
-        return self._identify(fields.get(b"authorization", b""), call)
+        self._check_host(fields)
+        self._check_origin(fields)
+        if (
+            call.method == "OPTIONS"
+            and self._has_allowed_origin(fields)
+            and b"access-control-request-method" in fields
+        ):
+            raise HTTPError(405, "", _preflight_headers(fields))
+        return self._authenticate(fields.get(b"authorization", b""), call)
 
-    def _identify(self, authorization: bytes, call: Call) -> str | Deferred[str]:
+    def _authenticate(self, authorization: bytes, call: Call) -> str | Deferred[str]:
         credentials = self.credentials
-        user = "" if credentials is None else credentials.known(authorization)
+        user = "" if credentials is None else credentials.remembered_user(authorization)
         if user is None:
-            asked = credentials.check(authorization, call.client)
-            return _settled(asked.addCallback(self._identified, authorization, call, credentials))
-        return self._pass(user, call)
+            authenticated = credentials.authenticate(authorization, call.client)
+            authenticated.addCallback(self._authenticated, authorization, call, credentials)
+            return _result_or_deferred(authenticated)
+        return self._accept(user, call)
 
-    def _identified(
+    def _authenticated(
         self, user: str, authorization: bytes, call: Call, credentials: Any
     ) -> str | Deferred[str]:
         if credentials is self.credentials:
-            return self._pass(user, call)
-        return self._identify(authorization, call)  # they were replaced meanwhile
+            return self._accept(user, call)
+        return self._authenticate(authorization, call)  # the credentials were replaced in the meantime
 
-    def _pass(self, user: str, call: Call) -> str:
+    def _accept(self, user: str, call: Call) -> str:
         if not user:
-            if len(self._passed) >= PASSED:
-                self._passed.clear()
-            self._passed.add(call.raw_headers)
+            if len(self._accepted) >= MAX_ACCEPTED:
+                self._accepted.clear()
+            self._accepted.add(call.raw_headers)
         return user
 
-    def ask(self, credentials: Any) -> None:
-        """Require these L{access.credentials.Credentials} of every request from now on, and no others."""
-        self.credentials, self.settled = credentials, False
-        self._passed.clear()
-
-    def _allows(self, fields: dict[bytes, bytes]) -> bool:
-        """Whether it comes from a page of an origin that is named."""
+    def _has_allowed_origin(self, fields: dict[bytes, bytes]) -> bool:
         return fields.get(b"origin", b"").lower() in self._origins
 
-    def mark(self, call: Call, reply: Reply) -> Reply:
-        """The reply, with what lets a page of an origin that is named read it (Fetch, section 3.3.3)."""
+    def with_cors(self, call: Call, reply: Reply) -> Reply:
+        """
+        Return the reply with the headers that let a page of an allowed origin read it (Fetch, section 3.3.3).
+        """
         headers = [*reply.headers, ("vary", "origin")]
         fields = dict(call.raw_headers)
-        if self._allows(fields):
+        if self._has_allowed_origin(fields):
             headers.append(("access-control-allow-origin", fields[b"origin"].decode("latin-1")))
             headers.append(("access-control-expose-headers", "x-request-id, location, retry-after"))
         return msgspec.structs.replace(reply, headers=tuple(headers))
 
-    def _check_head(self, fields: dict[bytes, bytes]) -> None:
-        host, origin = fields.get(b"host", b""), fields.get(b"origin", b"")
+    def _check_host(self, fields: dict[bytes, bytes]) -> None:
+        host = fields.get(b"host", b"")
+        if not host or b"*" in self._hosts:
+            return
+        found = HOST.fullmatch(host)
+        if found is None or found[1].lower().removesuffix(b".") not in self._hosts:
+            shown = host.decode("latin-1")
+            raise HTTPError(421, f"unknown host {shown!r}; --allow-host allows further host names")
+
+    def _check_origin(self, fields: dict[bytes, bytes]) -> None:
+        host, origin = fields.get(b"host", b"").lower(), fields.get(b"origin", b"").lower()
         site = fields.get(b"sec-fetch-site", b"")
-        if host and b"*" not in self._hosts:
-            found = HOST.fullmatch(host)
-            if found is None or found[1].lower().removesuffix(b".") not in self._hosts:
-                shown = host.decode("latin-1")
-                raise HTTPError(
-                    421, f"this service does not answer for {shown!r}; --allow-host names further hosts"
-                )
-        if (origin or site) and origin.lower() not in self._origins:
-            if origin and origin.lower() not in (b"http://" + host.lower(), b"https://" + host.lower()):
-                shown = origin.decode("latin-1")
-                raise HTTPError(403, f"pages of {shown!r} may not call; --allow-origin names those that may")
-            if site and site not in OURS:
-                raise HTTPError(
-                    403, "pages of other origins may not call; --allow-origin names those that may"
-                )
+        if not (origin or site) or origin in self._origins:
+            return
+        if origin and origin not in (b"http://" + host, b"https://" + host):
+            shown = fields[b"origin"].decode("latin-1")
+            raise HTTPError(403, f"web pages of {shown!r} may not call this service; {ALLOW_ORIGIN}")
+        if site and site not in OWN_SITES:
+            raise HTTPError(403, f"web pages of other origins may not call this service; {ALLOW_ORIGIN}")
 
 
-def _settled(asked: Deferred[str]) -> str | Deferred[str]:
+def _result_or_deferred(deferred: Deferred[str]) -> str | Deferred[str]:
     """
-    The result of a Deferred, if it has fired already; else the Deferred.
+    Return the result of a Deferred if it has fired already; otherwise the Deferred.
 
-    @raise Exception: what it has failed with.
+    @raise Exception: the error of the Deferred if it has failed already.
     """
-    if not asked.called or asked.paused:
-        return asked
-    users: list[str] = []
+    if not deferred.called or deferred.paused:
+        return deferred
+    results: list[str] = []
     failures: list[Failure] = []
-    asked.addCallbacks(users.append, failures.append)
+    deferred.addCallbacks(results.append, failures.append)
     for failure in failures:
         failure.raiseException()
-    return users[0]
+    return results[0]
 
 
-def _preflight(fields: dict[bytes, bytes]) -> tuple[tuple[str, str], ...]:
-    """What a browser is told that asks before a request of another origin (Fetch, section 3.3.3)."""
-    wanted = fields.get(b"access-control-request-headers", b"").decode("latin-1")
+def _preflight_headers(fields: dict[bytes, bytes]) -> tuple[tuple[str, str], ...]:
+    """Return the headers of the answer to a CORS preflight request (Fetch, section 3.3.3)."""
+    requested = fields.get(b"access-control-request-headers", b"").decode("latin-1")
     return (
         ("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
-        *([("access-control-allow-headers", wanted)] if wanted else []),
+        *([("access-control-allow-headers", requested)] if requested else []),
         ("access-control-max-age", "600"),
     )

@@ -103,7 +103,7 @@ class Pages:
         return {
             "title": service.title,
             "line": service.line(),
-            "unready": "; ".join(filter(None, (service.unready(), service.trouble))),
+            "unready": "; ".join(filter(None, (service.unready(), service.reload_problem))),
             "rate": sum(second[1] for second in last) / len(last) if last else 0.0,
             "running": figures.total("running"),
             "pending": figures.total("pending"),

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
-from twisted_appserver.access.request_guard import Guard
+from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.calls_in_flight import CallsInFlight
@@ -50,7 +50,7 @@ class Dispatcher:
         router: Router,
         executors: Mapping[str, IExecutor],
         default: str,
-        guard: Guard | None = None,
+        guard: RequestGuard | None = None,
         timeout: float = 60.0,
         max_pending: int = 1000,
         display_tracebacks: bool = False,
@@ -170,7 +170,7 @@ class Dispatcher:
     def knows(self, model: Call) -> bool:
         """Return whether L{again} accepts a model that was given earlier."""
         guard = self.guard
-        return model.handler.router is self.router and (guard is None or guard.settled)
+        return model.handler.router is self.router and (guard is None or guard.decisions_reusable)
 
     def again(self, model: Call, body: bytes, client: str, answer: Answer) -> PendingCall | None:
         """
@@ -307,7 +307,7 @@ class Dispatcher:
 
     def marked(self, call: Call, reply: Reply) -> Reply:
         """Return the reply, readable by pages of other origins if the guard allows these."""
-        return reply if self.guard is None or not self.guard.cors else self.guard.mark(call, reply)
+        return reply if self.guard is None or not self.guard.cors else self.guard.with_cors(call, reply)
 
     # ---- the end ----
 

@@ -1,4 +1,5 @@
-"""A server as a program: endpoints, start and end, logs.
+"""
+A server as a program: endpoints, start and end, logs.
 
 A module may import only modules above it in this list:
 
@@ -6,8 +7,10 @@ A module may import only modules above it in this list:
   - access_log: one line for each request
   - logs: text for terminals, JSON lines for machines
   - endpoints: addresses to listen on, and TLS
-  - service: builds, starts, drains and stops a server
-  - reloader: reloads code when files are saved
+  - assembly: makes the executors and the dispatcher from the settings
+  - reloader: replaces the application and the credentials
+  - service: starts, drains and stops a server
+  - file_watcher: notices when files are saved
   - process_exit: runs atexit functions and sets the exit status
   - process: signals and limits of a server process
   - daemon: reports to the shell whether a daemon has started

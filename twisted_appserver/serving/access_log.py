@@ -1,4 +1,4 @@
-"""A line for each request, in the combined format that Apache's and nginx's tools read."""
+"""The access log: one line per request in the combined log format of Apache and nginx."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from twisted.logger import Logger
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.errors import ConfigurationError
 
-SAFE = "/:@!$&'()*+,;=~-._"  # in a path, as it is (RFC 3986, section 3.3)
+SAFE = "/:@!$&'()*+,;=~-._"  # characters of a path that are not percent-encoded (RFC 3986, section 3.3)
 
 
-def _text(value: str) -> str:
-    """What a client sent, such that it cannot end its field or its line."""
-    shown = value.encode("unicode_escape").decode().replace('"', '\\"')
-    return shown or "-"
+def _escape(value: str) -> str:
+    """Escape text from a client, so that it cannot end its field or its line."""
+    return value.encode("unicode_escape").decode().replace('"', '\\"') or "-"
 
 
 class AccessLog:
     """
-    An observer of a L{Dispatcher}.
+    Write one line per request. An instance is an observer of a L{Dispatcher}.
 
-    @param path: of the file; C{-} for standard output. When it is moved away, a new one is begun.
-    @raise ConfigurationError: when it cannot be written.
+    @param path: the file; C{-} for standard output. When the file is moved away, a new one is created.
+    @raise ConfigurationError: when the file cannot be written.
     """
 
     log = Logger()
@@ -42,7 +41,7 @@ class AccessLog:
             )
         except OSError as error:
             raise ConfigurationError(f"--access-log {path}: {error.strerror}") from None
-        self._second, self._date = 0, ""
+        self._second, self._date = 0, ""  # the date is formatted once per second
 
     def __call__(self, call: Call, reply: Reply) -> None:
         second = int(time())
@@ -52,15 +51,17 @@ class AccessLog:
         line = "-"
         if call.method:
             path = quote(call.path.encode("utf-8", "surrogateescape"), safe=SAFE)
-            line = f"{_text(call.method)} {path}{'?' + _text(call.query) if call.query else ''} HTTP/1.1"
+            query = f"?{_escape(call.query)}" if call.query else ""
+            line = f"{_escape(call.method)} {path}{query} HTTP/1.1"
         size = len(reply.body) if reply.body and call.method != "HEAD" else "-"
-        agent, referer = _text(headers.get("user-agent", "")), _text(headers.get("referer", ""))
-        who = f"{call.client or '-'} - {_text(call.user).replace(' ', '_')}"
-        text = f'{who} [{self._date}] "{line}" {reply.status} {size} "{referer}" "{agent}"'
+        agent, referer = _escape(headers.get("user-agent", "")), _escape(headers.get("referer", ""))
+        client = f"{call.client or '-'} - {_escape(call.user).replace(' ', '_')}"
+        text = f'{client} [{self._date}] "{line}" {reply.status} {size} "{referer}" "{agent}"'
         try:
             self._handler.emit(logging.LogRecord("access", logging.INFO, "", 0, text, (), None))
-        except OSError as error:  # it was moved away, and no new one can be made
+        except OSError as error:  # the file was moved away, and no new one can be created
             self.log.error("--access-log: {e}", e=error)
 
     def close(self) -> None:
+        """Close the file."""
         self._handler.close()

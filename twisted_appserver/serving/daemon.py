@@ -1,9 +1,10 @@
-"""Report to the user's shell how the start of a daemon went.
+"""
+Report to the user's shell how the start of a daemon went.
 
-Strategy: twistd forks after the service has been made and before it is started. Its own report breaks off at
-100 bytes, and never comes if the daemon exits by itself. So the process that the user has started waits at
-the other end of a pipe, in a hook of its own fork. It goes on when the service has started, and otherwise
-prints one line and ends with status 1.
+Strategy: twistd forks after it has made the service and before it starts it. Twistd's own report is cut off
+at 100 bytes, and is missing if the daemon exits by itself. So the process that the user started waits at the
+other end of a pipe, in a hook of its own fork. When the service has started, that process continues.
+Otherwise it prints one line and exits with status 1.
 """
 
 from __future__ import annotations
@@ -15,59 +16,60 @@ from typing import Any
 
 TWISTD = "twisted.scripts._twistd_unix"
 STARTED = b"\0"
-LOST = "the daemon has ended before the service had started; its log may show why"
+NO_REASON = "the daemon exited before the service had started; its log may show the reason"
 
 
-class Report:
+class StartReport:
     """
-    Must be made by the process that will fork.
+    Send the result of a daemon's start to the process that the user started. Create it before the fork.
 
-    @param command: the beginning of the line that is printed.
-    @ivar problem: why the service cannot start; reported when the daemon ends.
+    @param command: the name of the command, with which the printed line begins.
+    @ivar problem: why the service cannot start; it is sent when the daemon exits.
     """
 
     def __init__(self, command: str) -> None:
         self.problem = ""
         self._command = command
         self._reader, self._writer = os.pipe()
-        self._first = os.getpid()
+        self._parent = os.getpid()
         os.register_at_fork(after_in_parent=self._wait)
-        atexit.register(self._send)
+        atexit.register(self._send_problem)
 
     def started(self) -> None:
-        """Let the process that the user has started end with status 0."""
+        """Report that the service has started; the process that the user started exits with status 0."""
         os.write(self._writer, STARTED)
         os.close(self._writer)
         self._writer = -1
 
-    def _send(self) -> None:
-        if self._writer >= 0 and os.getpid() != self._first:
+    def _send_problem(self) -> None:
+        if self._writer >= 0 and os.getpid() != self._parent:
             os.write(self._writer, self.problem.encode("utf-8", "backslashreplace"))
 
     def _wait(self) -> None:
-        """In the process that the user has started, right after twistd has forked."""
-        if os.getpid() != self._first or sys._getframe(1).f_globals.get("__name__") != TWISTD:
+        """Wait for the report. This runs in the process that the user started, when twistd has forked."""
+        if os.getpid() != self._parent or sys._getframe(1).f_globals.get("__name__") != TWISTD:
             return
         os.close(self._writer)
         data = b""
         while not data.endswith(STARTED) and (more := os.read(self._reader, 4096)):
             data += more
         if not data.endswith(STARTED):
-            print(f"{self._command}: {data.decode() or LOST}", file=sys.__stderr__, flush=True)
+            print(f"{self._command}: {data.decode() or NO_REASON}", file=sys.__stderr__, flush=True)
             os._exit(1)
 
 
-def report_for(command: str, twistd: Any) -> Report | None:
+def make_start_report(command: str, twistd: Any) -> StartReport | None:
     """
-    @param twistd: its options; C{None} outside of it.
-    @return: what reports to the user's shell, if twistd will fork.
+    Make a report if twistd will fork.
+
+    @param twistd: the options of twistd; C{None} if twistd does not run the service.
     """
-    daemon = twistd is not None and not twistd.get("nodaemon", True)
-    return Report(command) if daemon else None
+    forks = twistd is not None and not twistd.get("nodaemon", True)
+    return StartReport(command) if forks else None
 
 
 def remove_pidfile(twistd: Any) -> None:
-    """Remove the pidfile, which twistd leaves behind if the process exits during its start."""
+    """Remove this process's pidfile. Twistd leaves it behind if the process exits while it starts."""
     path = (twistd or {}).get("pidfile")
     if path and os.path.exists(path):
         with open(path) as file:

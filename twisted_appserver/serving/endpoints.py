@@ -1,4 +1,8 @@
-"""Where a server listens: its endpoints, and that they are not open to strangers by mistake."""
+"""
+The endpoints of a server: where it listens.
+
+An endpoint that other machines can reach is refused unless callers must authenticate.
+"""
 
 from __future__ import annotations
 
@@ -17,46 +21,50 @@ from twisted_appserver.access.private_files import check_private
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.settings import Settings
 
-SEPARATOR, EQUALS = re.compile(r"(?<!\\):"), re.compile(r"(?<!\\)=")  # of an endpoint's description
-MODE = 660  # of a unix socket; Twisted's own is 666, which lets every user of the machine call
-DEFAULT = "tcp:{}:interface=127.0.0.1:backlog=1024"  # the endpoint for a port
-
+SEPARATOR, EQUALS = re.compile(r"(?<!\\):"), re.compile(r"(?<!\\)=")  # in the description of an endpoint
+MODE = 660  # of a unix socket; with Twisted's default 666 every user of the machine could call
+DEFAULT = "tcp:{}:interface=127.0.0.1:backlog=1024"  # the endpoint for --port
 
 log = Logger()
 
 
-class Listening:
+class Endpoints:
     """
-    The endpoints that the settings name. Nothing is open before L{open}.
+    Listen on the endpoints from the settings. Nothing is open before L{open} is called.
 
-    @ivar ports: what listens.
-    @raise ConfigurationError: when there is no such endpoint.
+    @ivar ports: the ports that are listening, as C{IListeningPort}.
+    @raise ConfigurationError: when an endpoint cannot be used.
     """
 
     def __init__(self, reactor: Any, settings: Settings) -> None:
-        self._guarded = settings.insecure or bool(settings.token_file or settings.auth)
-        where = settings.listen or (DEFAULT.format(settings.port),)
+        self._may_be_public = settings.insecure or bool(settings.token_file or settings.auth)
+        descriptions = settings.listen or (DEFAULT.format(settings.port),)
         try:
-            self._endpoints: list[Any] = [serverFromString(reactor, _prepared(each)) for each in where]
-        except Exception as error:  # those of OpenSSL, which need not be installed, have no base of ours
-            raise ConfigurationError(f"--listen {' '.join(where)}: {error}") from None
+            self._endpoints: list[Any] = [
+                serverFromString(reactor, _complete(description)) for description in descriptions
+            ]
+        except Exception as error:  # OpenSSL, which need not be installed, raises exceptions of its own
+            raise ConfigurationError(f"--listen {' '.join(descriptions)}: {error}") from None
         self.ports: list[Any] = []
 
     def open(self, site: Any) -> None:
         """
-        @raise CannotListenError: when an address is taken; nothing is left open then.
-        @raise ConfigurationError: when others than this machine could call, and nobody asks who they are.
+        Listen on all endpoints.
+
+        @param site: the protocol factory.
+        @raise CannotListenError: when an address is in use. Nothing stays open then.
+        @raise ConfigurationError: when other machines could call without authentication.
         """
         for endpoint in self._endpoints:
             self._check(_interface(endpoint))
         for endpoint in self._endpoints:
             failures: list[Failure] = []
             opened = endpoint.listen(site).addCallback(self._opened)
-            if opened.called:  # as with all of Twisted's; what goes wrong later is logged
+            if opened.called:  # true for all endpoints of Twisted; later failures are logged
                 opened.addErrback(failures.append)
             if failures:
                 self.close()
-                if failures[0].check(OSError):  # such as a descriptor from systemd that is no socket
+                if failures[0].check(OSError):  # such as a descriptor from systemd that is not a socket
                     raise ConfigurationError(f"cannot listen: {failures[0].getErrorMessage()}")
                 failures[0].raiseException()
 
@@ -70,33 +78,37 @@ class Listening:
 
     def _check(self, host: str | None) -> None:
         """
-        @raise ConfigurationError: when other machines can reach this address, and callers need no password.
+        @raise ConfigurationError: when other machines can reach this address and call without authentication.
         """
-        if not (self._guarded or host is None or ip_address(host).is_loopback):
+        if not (self._may_be_public or host is None or ip_address(host).is_loopback):
             raise ConfigurationError(
                 f"{host} can be reached from other machines: authenticate callers with --token-file or "
-                "--auth, or give --insecure if a proxy in front does"
+                "--auth, or use --insecure if a proxy in front does this"
             )
 
     def close(self) -> Deferred[Any]:
         """
-        @return: fires when nothing listens any more.
+        Stop listening.
+
+        @return: a Deferred that fires when all ports are closed.
         """
         closed = DeferredList([maybeDeferred(port.stopListening) for port in self.ports], consumeErrors=True)
         self.ports.clear()
         return closed
 
     def __str__(self) -> str:
-        return " ".join(_place(port) for port in self.ports)
+        return " ".join(_url(port) for port in self.ports)
 
 
 def _interface(endpoint: Any) -> str | None:
     """
-    The address that an endpoint will listen on; C{None} where that is only known once it listens, as with a
-    socket from systemd or an interface that is given by name. Twisted has no public attribute for it.
+    Return the IP address on which an endpoint will listen.
+
+    C{None} if it is known only when the endpoint listens, as for a socket from systemd or an interface given
+    by name. Twisted has no public attribute for the address.
     """
     while inner := getattr(endpoint, "_wrappedEndpoint", None) or getattr(endpoint, "endpoint", None):
-        endpoint = inner  # of haproxy: and tls:
+        endpoint = inner  # haproxy: and tls: wrap another endpoint
     interface = getattr(endpoint, "_interface", None)
     if interface == "":
         return "::" if isinstance(endpoint, TCP6ServerEndpoint) else "0.0.0.0"
@@ -106,11 +118,12 @@ def _interface(endpoint: Any) -> str | None:
         return None
 
 
-def _prepared(text: str) -> str:
-    """An endpoint as it is opened: a unix socket is for its user and group unless a C{mode} is given."""
-    kind, *words = SEPARATOR.split(text)
-    named = dict(word.split("=", 1) for word in words if EQUALS.search(word))
-    if kind == "unix" and len(words) - len(named) < 2 and "mode" not in named:
+def _complete(text: str) -> str:
+    """Add our default mode to the description of a unix socket, and check the private key of C{ssl:}."""
+    kind, *arguments = SEPARATOR.split(text)
+    named = dict(argument.split("=", 1) for argument in arguments if EQUALS.search(argument))
+    has_mode = "mode" in named or len(arguments) - len(named) > 1  # the mode may be given by position
+    if kind == "unix" and not has_mode:
         return f"{text}:mode={MODE}"
     if kind == "ssl":
         _check_key(named.get("privateKey", "server.pem").replace("\\", ""))
@@ -118,15 +131,19 @@ def _prepared(text: str) -> str:
 
 
 def _check_key(path: str) -> None:
-    """Log a warning if other users can read a private key: containers have no others, so that is no error."""
+    """
+    Log a warning if other users can read a private key. In a container it does no harm, so it is not an
+    error.
+    """
     with suppress(OSError):  # Twisted reports it when it reads the key
         try:
             check_private(path, os.stat(path), group_may_read=True)
         except ValueError as error:
-            log.warn("the private key {error}", error=error)
+            log.warn("private key {error}", error=error)
 
 
-def _place(port: Any) -> str:
+def _url(port: Any) -> str:
+    """Return the URL of a listening port, or the path of a unix socket."""
     address = port.getHost()
     if not hasattr(address, "port"):
         return str(getattr(address, "name", address))

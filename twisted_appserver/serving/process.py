@@ -1,4 +1,4 @@
-"""A server that is a program of its own: its signals, its limit of open files, and its end."""
+"""A server that has a process of its own: its signals, its limit of open files, and its exit."""
 
 from __future__ import annotations
 
@@ -8,72 +8,80 @@ from typing import Any
 
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.serving.process_exit import HUNG, ending
-from twisted_appserver.serving.reloader import watch
+from twisted_appserver.serving.file_watcher import watch_files
+from twisted_appserver.serving.process_exit import HANGING_TIMEOUT, exit_handler
 from twisted_appserver.serving.service import AppService
 from twisted_appserver.settings import CLUSTER_SERVER, Settings
 
-SPARE = 64  # descriptors besides those of connections: for the log, workers, and what functions open
+SPARE_FILES = (
+    64  # descriptors for everything but connections: the log, workers, and files that functions open
+)
 
 
-def raise_files(settings: Settings) -> None:
-    """Allow as many open files as connections and threads need, as far as the system lets us."""
+def raise_file_limit(settings: Settings) -> None:
+    """Raise the limit of open files to what connections and threads need, as far as the system allows it."""
     try:
         import resource
-    except ImportError:  # Windows, where there is no such limit
+    except ImportError:  # Windows has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = settings.max_connections + 2 * settings.threads + SPARE
+    needed = settings.max_connections + 2 * settings.threads + SPARE_FILES
     if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        needed = min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def needs_asyncio(settings: Settings, router: Router) -> bool:
-    """Whether Twisted must run on asyncio, as Dask does."""
+    """Return true if Twisted must run on asyncio, because Dask does."""
     return settings.server_type == CLUSTER_SERVER or any(
         handler.executor == "cluster" for handler in router.handlers
     )
 
 
-def reload_when_asked(service: AppService, reactor: Any, settings: Settings) -> None:
+def install_reload_triggers(service: AppService, reactor: Any, settings: Settings) -> None:
     """
-    Load the application again at SIGHUP and, with C{--reload}, whenever a file of it is saved.
+    Reload the application on SIGHUP and, with C{--reload}, whenever one of its files is saved.
 
     @raise ConfigurationError: when files cannot be watched.
     """
 
-    def begin() -> None:
-        gc.unfreeze()  # so that the old code can go
+    def reload() -> None:
+        gc.unfreeze()  # otherwise the previous code would stay in memory
         reloading = service.reload()
-        reloading.addErrback(lambda failure: failure.trap(AppserverError) and None)  # which is logged
-        reloading.addCallback(lambda _: settle())
+        reloading.addErrback(
+            lambda failure: failure.trap(AppserverError) and None
+        )  # the service has logged it
+        reloading.addCallback(lambda _: freeze_garbage_collector())
 
     if settings.reload:
-        watch(service, reactor, begin)
+        watch_files(service.folder, reactor, reload)
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(begin))
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))
 
 
-def settle() -> None:
+def freeze_garbage_collector() -> None:
     """
-    Leave all that there is after the start, the modules, classes and tables, out of later collections of
-    garbage: a full one would look at each of these objects, and keep every call waiting for some 20 ms.
+    Exempt all objects that exist after the start from garbage collection (C{gc.freeze}).
+
+    These are modules, classes and tables. A full collection would visit each of them, which delays all calls
+    by about 20 ms.
     """
     gc.collect()
     gc.freeze()
 
 
-def leave(service: AppService, seconds: float = 0.0) -> None:
+def limit_exit_time(service: AppService, seconds: float = 0.0) -> None:
     """
-    End the program though functions hang in threads, which Python waits for. Their calls have been given up.
+    Make sure that the process exits. Python would wait forever for threads in which functions hang.
 
-    @param seconds: in which the program must end if no function hangs; 0 for no limit.
+    @param seconds: the time until the process must have exited if no function hangs; 0 for no limit.
     """
     threads = service.dispatcher.executors.get("threads")
     if threads is not None and threads.running:
-        service.log.warn("{n} functions hang in their threads; the program ends", n=threads.running)
-        seconds = HUNG
+        service.log.warn(
+            "{n} functions hang in their threads; the server exits without them", n=threads.running
+        )
+        seconds = HANGING_TIMEOUT
     if seconds:
-        ending.hasten(seconds)
+        exit_handler.exit_within(seconds)

@@ -1,10 +1,11 @@
-"""How the process of a server ends: with all atexit functions run, and with the right exit status.
+"""
+How a server process exits: it runs all atexit functions and has the right exit status.
 
-Strategy: twistd ends a process that received a signal by sending it the same signal again, which skips atexit
-functions, and it cannot end with a status other than 0. So the signal or the status is kept here and used by
-an atexit function that was registered before those of the application, and therefore runs after them. Python
-runs atexit functions only when no thread is left but daemons. If threads hang, another thread runs the
-functions instead and ends the process.
+Strategy: when twistd has received a signal, it ends its process by sending the same signal again. That skips
+atexit functions, and twistd cannot exit with a status other than 0. So L{ExitHandler} stores the signal or
+the status, and uses it in an atexit function. This function was registered before those of the application,
+and therefore runs after them. Python runs atexit functions only when no threads but daemon threads are left.
+If threads hang, another thread runs the functions and ends the process.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from threading import Event, Lock, Thread, get_ident
 from time import sleep
 from typing import Any
 
-HUNG = 0.5  # seconds that a process has to end if functions hang in its threads,
-LONGEST = 10.0  # and otherwise, with all threads and atexit functions of the application
+HANGING_TIMEOUT = 0.5  # seconds within which the process exits if functions hang in its threads
+EXIT_TIMEOUT = 10.0  # seconds for threads and atexit functions of the application otherwise
 
 
 def _stop_executors(forced: Event, stopped: Event) -> None:
-    """Stop those of C{concurrent.futures} first when the end is forced, as Python does."""
+    """When the exit is forced, first stop the executors of C{concurrent.futures}, as Python itself does."""
     forced.wait()
     try:
         for function in reversed(getattr(threading, "_threading_atexits", ())):
@@ -34,27 +35,31 @@ def _stop_executors(forced: Event, stopped: Event) -> None:
         stopped.set()
 
 
-class Ending:
+class ExitHandler:
     """
+    End the process with an exit status or by a signal.
+
     @ivar status: the exit status, unless it is 0.
-    @ivar signal: the signal that the process ends by; 0 for none.
+    @ivar signal: the signal by which the process ends; 0 for none.
     """
 
     def __init__(self) -> None:
         self.status = self.signal = 0
-        self._begun = Lock()  # by the thread that runs the atexit functions
+        self._begun = Lock()  # held by the thread that runs the atexit functions
         self._thread = 0
-        atexit.register(self._exit)
+        atexit.register(self._run_last)
 
     def take_signal(self, reactor: Any) -> None:
-        """End by the signal that has stopped a reactor, which twistd would otherwise end by too early."""
+        """
+        Take over the signal that has stopped a reactor. Twistd would send it before atexit functions ran.
+        """
         self.signal, reactor._exitSignal = getattr(reactor, "_exitSignal", None) or 0, None
 
-    def hasten(self, seconds: float) -> None:
-        """End the process after so many seconds if it has not ended by itself."""
-        atexit.register(self._begin)
+    def exit_within(self, seconds: float) -> None:
+        """Force the process to exit if it has not exited by itself after this many seconds."""
+        atexit.register(self._run_first)
         forced, stopped = Event(), Event()
-        # All of them start now: from 3.12 on Python starts no thread once it has begun to end.
+        # All threads start now: since 3.12, Python starts no thread once its shutdown has begun.
         for target, args in (
             (self._force, (seconds, forced, stopped)),
             (self._give_up, (forced,)),
@@ -62,41 +67,43 @@ class Ending:
         ):
             Thread(target=target, args=args, name="appserver-ending", daemon=True).start()
 
-    def _begin(self) -> None:
-        """Registered last, this runs before all other atexit functions."""
+    def _run_first(self) -> None:
+        """Let only one thread run the atexit functions. Registered last, this runs before all others."""
         if self._begun.acquire(blocking=False):
             self._thread = get_ident()
         elif self._thread != get_ident():
             Event().wait()  # until the thread that runs the functions ends the process
 
     def _force(self, seconds: float, forced: Event, stopped: Event) -> None:
+        """Run the atexit functions in this thread if Python has not begun to run them in time."""
         sleep(seconds)
         if self._begun.acquire(blocking=False):
             self._thread = get_ident()
             forced.set()
-            stopped.wait(LONGEST / 2)
+            stopped.wait(EXIT_TIMEOUT / 2)
             atexit._run_exitfuncs()
-        self._leave()
+        self._exit()
 
     def _give_up(self, forced: Event) -> None:
+        """Exit even if an atexit function hangs."""
         forced.wait()
-        sleep(LONGEST)
-        self._leave()
+        sleep(EXIT_TIMEOUT)
+        self._exit()
+
+    def _run_last(self) -> None:
+        if self.status or self.signal:
+            self._exit()
 
     def _exit(self) -> None:
-        if self.status or self.signal:
-            self._leave()
-
-    def _leave(self) -> None:
-        logging.shutdown()  # registered before us, so it has not run yet
+        logging.shutdown()  # its own atexit function was registered before ours, so it has not run yet
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # the application may have closed or replaced it
                 stream.flush()
         if self.signal:
-            with suppress(ValueError):  # this is not the main thread: the handler stays
+            with suppress(ValueError):  # only the main thread can reset the signal handler
                 signal.signal(self.signal, signal.SIG_DFL)
                 os.kill(os.getpid(), self.signal)
         os._exit(self.status)
 
 
-ending = Ending()
+exit_handler = ExitHandler()

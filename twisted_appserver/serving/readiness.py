@@ -1,18 +1,19 @@
-"""What a service needs besides its executor to be ready, such as a store."""
+"""The interface of what a service needs to be ready besides its executor, such as a store."""
 
 from __future__ import annotations
 
 from zope.interface import Interface
 
 
-class INeeded(Interface):
+class IDependency(Interface):
     """
-    Without it a service is not ready. An object that provides this and has methods in the table is found
-    there by the service.
+    Something without which a service is not ready.
+
+    The service finds it through its methods: C{url_patterns} contains at least one of them.
     """
 
     def unready() -> str:
-        """Why calls cannot be performed now, as far as is known; empty if they can. Does not wait."""
+        """Return why calls cannot be performed now, or an empty string. Does not wait."""
 
     async def check() -> None:
-        """Find out what L{unready} returns, unless it is known; takes a few seconds at most."""
+        """Update what L{unready} returns. Takes a few seconds at most."""

@@ -1,39 +1,128 @@
-"""C{--reload}: code that is saved is served."""
+"""Reload the application, the token and the passwords while the server runs."""
 
 from __future__ import annotations
 
-import os
-import sys
-from threading import Event, Thread
 from typing import Any
 
-from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.serving.service import AppService
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
 
-PAUSE = 100  # milliseconds in which further changes are waited for
+from twisted_appserver.access.credentials import load_credentials
+from twisted_appserver.access.request_guard import RequestGuard
+from twisted_appserver.core.application import Application
+from twisted_appserver.core.router import Router
+from twisted_appserver.dispatch.dispatcher import Dispatcher
+from twisted_appserver.errors import AppserverError, ConfigurationError
+from twisted_appserver.executors.cluster import DaskExecutor
+from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.processes.executor import ProcessExecutor
+from twisted_appserver.executors.processes.head_start import HeadStart
+from twisted_appserver.http.site import AppSite
+from twisted_appserver.settings import Settings
 
 
-def watch(service: AppService, reactor: Any, reload: Any) -> None:
+class Reloader:
     """
-    Call C{reload}, in the reactor's thread, whenever a Python file beside the application changes, until the
-    reactor stops.
+    Replace the application, the token and the passwords of a running server. Reloads never overlap.
 
-    @raise ConfigurationError: when the extra C{reload} is not installed.
+    @param application: C{None} if there is nothing to import, because the table was passed as an argument.
+    @param executor: the executor that runs calls by default.
+    @ivar problem: why the last reload failed; empty if it succeeded.
     """
-    try:
-        from watchfiles import PythonFilter, watch
-    except ImportError:
-        raise ConfigurationError("--reload needs: pip install 'twisted_appserver[reload]'") from None
-    # A file saved twice in a second may be as long as before: its bytecode would pass for the new one's.
-    sys.dont_write_bytecode = True
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    stop = Event()
 
-    def run() -> None:
-        for _ in watch(
-            service.folder, watch_filter=PythonFilter(), stop_event=stop, step=PAUSE // 2, debounce=PAUSE
-        ):
-            reactor.callFromThread(reload)
+    log = Logger(namespace="twisted_appserver")
 
-    reactor.addSystemEventTrigger("before", "shutdown", stop.set)
-    Thread(target=run, name="appserver-reload", daemon=True).start()
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        application: Application | None,
+        guard: RequestGuard,
+        dispatcher: Dispatcher,
+        executor: IExecutor,
+        site: AppSite,
+    ) -> None:
+        self._reactor, self._settings, self._application = reactor, settings, application
+        self._guard, self._dispatcher, self._executor, self._site = guard, dispatcher, executor, site
+        self._lock = DeferredLock()
+        self.problem = ""
+
+    def reload(self) -> Deferred[None]:
+        """
+        Read the token and the passwords again, and import the application again.
+
+        @return: a Deferred that fires when the new state is in use. It fails with L{AppserverError} when a
+            part cannot be reloaded; the previous state of that part stays in use.
+        """
+        return self._lock.run(lambda: Deferred.fromCoroutine(self._reload()))
+
+    def load_credentials(self) -> None:
+        """
+        Read the token and the passwords, and require them from now on.
+
+        @raise ConfigurationError: when they cannot be used. The previous ones stay in use.
+        """
+        loaded = load_credentials(self._reactor, self._settings)
+        if loaded is not None:
+            self._guard.require(loaded)
+
+    async def _reload(self) -> None:
+        error = self._reload_credentials()
+        if self._application is not None or self._guard.credentials is None:
+            await self._reload_application()
+        elif error is None:
+            self.problem = ""
+        if error is not None:
+            self.problem = f"the previous token and passwords stay in use: {error}"
+            raise error
+
+    def _reload_credentials(self) -> ConfigurationError | None:
+        """Read the token and the passwords again. Returns the error if they cannot be used."""
+        try:
+            self.load_credentials()
+        except ConfigurationError as error:
+            self.log.error(
+                "reload failed; the previous token and passwords stay in use: {error}", error=error
+            )
+            return error
+        if self._guard.credentials is not None:
+            self.log.info("token and passwords reloaded")
+        return None
+
+    async def _reload_application(self) -> None:
+        try:
+            if self._application is None:
+                raise ConfigurationError("the table was passed as an argument and cannot be imported again")
+            router = await self._load_router(self._application)
+        except AppserverError as error:
+            self.problem = f"reload failed; still serving the previous code: {error}"
+            self.log.error("{problem}", problem=self.problem)
+            raise
+        for executor in self._dispatcher.executors.values():
+            if isinstance(executor, DaskExecutor):
+                executor.adopt(router)
+        self._dispatcher.router, self.problem = router, ""
+        self._site.forget()
+        self.log.info("application reloaded")
+        log_notes(self.log, router)
+
+    async def _load_router(self, application: Application) -> Router:
+        """Import the application again. New worker processes import it at the same time."""
+        pool = self._executor if isinstance(self._executor, ProcessExecutor) else None
+        if pool is not None:
+            pool.head_start = HeadStart(self._reactor, application, pool.size)
+        try:
+            router = Router(application.load(fresh=True))
+            self._dispatcher.check(router)
+            if pool is not None:
+                await pool.renew(router)
+        finally:
+            if pool is not None and pool.head_start is not None:
+                pool.head_start.stop()
+        return router
+
+
+def log_notes(log: Logger, router: Router) -> None:
+    """Log a warning for each note about the table."""
+    for note in router.notes:
+        log.warn("{note}", note=note)

@@ -1,4 +1,4 @@
-"""run_server: a server in one call."""
+"""C{run_server}: start a server with one function call."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from twisted.python.failure import Failure
 from twisted_appserver.core.application import Application, refuse_while_loading
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.serving.logs import observer
-from twisted_appserver.serving.process import leave, needs_asyncio, raise_files, reload_when_asked, settle
+from twisted_appserver.serving.logs import make_observer
+from twisted_appserver.serving.process import (
+    freeze_garbage_collector,
+    install_reload_triggers,
+    limit_exit_time,
+    needs_asyncio,
+    raise_file_limit,
+)
 from twisted_appserver.serving.service import AppService
-from twisted_appserver.settings import THREADED_SERVER, Settings, settings_of
+from twisted_appserver.settings import THREADED_SERVER, Settings, settings_from_keywords
 
 
 def run_server(
@@ -27,18 +33,19 @@ def run_server(
     **options: Any,
 ) -> None:
     """
-    Serve until Ctrl-C or SIGTERM; running calls are first finished.
+    Serve until Ctrl-C or SIGTERM, then finish the running calls and return.
 
-    @param url_patterns: the table; C{None} for the variable of that name in the module that calls this.
-    @param port: TCP port on the loopback interface; 0 for any free one, which the first line tells.
+    @param url_patterns: the table; if C{None}, the calling module's variable C{url_patterns} is used.
+    @param port: the TCP port on the loopback interface; 0 picks a free port, which the first line of the log
+        shows.
     @param server_type: C{THREADED_SERVER}, C{FORKED_SERVER} or C{CLUSTER_SERVER}.
-    @param options: see L{Settings}.
-    @raise SystemExit: with one line that says why, when it cannot serve.
+    @param options: the other options; see L{Settings}.
+    @raise SystemExit: when the server cannot start, with one line that gives the reason.
     """
     module = sys._getframe(1).f_globals
     try:
         refuse_while_loading("run_server()")
-        settings = settings_of(port=port, server_type=server_type, **options)
+        settings = settings_from_keywords(port=port, server_type=server_type, **options)
         given = settings.app is not None
         application = Application.parse(settings.app) if given else Application.of(module, url_patterns)
         if url_patterns is None:
@@ -55,7 +62,9 @@ def _serve(settings: Settings, application: Application, router: Router) -> None
         asyncioreactor.install()
     from twisted.internet import reactor
 
-    globalLogBeginner.beginLoggingTo([observer(sys.stderr, settings.log_format)], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo(
+        [make_observer(sys.stderr, settings.log_format)], redirectStandardIO=False
+    )
     service = AppService(reactor, settings, application, router)
     failures: list[Failure] = []
 
@@ -65,12 +74,12 @@ def _serve(settings: Settings, application: Application, router: Router) -> None
             reactor.stop()
 
     def stop() -> Deferred[None]:
-        return service.stopService().addCallback(lambda _: leave(service))
+        return service.stopService().addCallback(lambda _: limit_exit_time(service))
 
-    raise_files(settings)
-    reload_when_asked(service, reactor, settings)
+    raise_file_limit(settings)
+    install_reload_triggers(service, reactor, settings)
     service.startService()
-    settle()
+    freeze_garbage_collector()
     service.started.addErrback(failed)
     reactor.addSystemEventTrigger("before", "shutdown", stop)
     reactor.run()

@@ -1,4 +1,4 @@
-"""twistd's view of options and service: C{twistd -n appserver}."""
+"""The C{twistd} command: C{twistd -n appserver}."""
 
 from __future__ import annotations
 
@@ -19,105 +19,119 @@ from twisted_appserver.core.route_table import format_table
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.processes.head_start import HeadStart
-from twisted_appserver.serving.daemon import Report, remove_pidfile, report_for
-from twisted_appserver.serving.logs import observer
-from twisted_appserver.serving.process import leave, raise_files, reload_when_asked, settle
-from twisted_appserver.serving.process_exit import LONGEST, ending
+from twisted_appserver.serving.daemon import StartReport, make_start_report, remove_pidfile
+from twisted_appserver.serving.logs import make_observer
+from twisted_appserver.serving.process import (
+    freeze_garbage_collector,
+    install_reload_triggers,
+    limit_exit_time,
+    raise_file_limit,
+)
+from twisted_appserver.serving.process_exit import EXIT_TIMEOUT, exit_handler
 from twisted_appserver.serving.service import AppService
-from twisted_appserver.settings import FORKED_SERVER, Settings, cli_name, settings_from
+from twisted_appserver.settings import FORKED_SERVER, Settings, cli_name, settings_from_texts
 
 YES, NO = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
-
-
-CHANGES = ("uid", "gid", "chroot", "umask")  # options of twistd, for its process
-LOG: dict[str, str] = {}  # where and how twistd shall write it: it knows no more of us than a function's name
+# The options with which twistd changes its process before it starts the service.
+PROCESS_OPTIONS = ("uid", "gid", "chroot", "umask")
+# Where and how twistd writes its log. It calls log_observer() without arguments, so they are kept here.
+TWISTD_LOG: dict[str, str] = {}
 
 
 def log_observer() -> Any:
-    """What writes the log, for twistd."""
-    return observer(LogFile.fromFullPath(LOG["name"]) if LOG["name"] else sys.stdout, LOG["kind"])
+    """Make the log observer that twistd installs."""
+    path = TWISTD_LOG["path"]
+    return make_observer(LogFile.fromFullPath(path) if path else sys.stdout, TWISTD_LOG["format"])
 
 
-def _repeatable(each: Field[Any]) -> Callable[[Any, str], None]:
+def _repeatable(option: Field[Any]) -> Callable[[Any, str], None]:
+    """Make the method that C{usage.Options} calls for each occurrence of a repeatable option."""
+
     def add(self: TableOptions, value: str) -> None:
-        self.many[each.name].append(value)
+        self.repeated[option.name].append(value)
 
-    add.__doc__ = each.metadata["help"]
+    add.__doc__ = option.metadata["help"]
     return add
 
 
 class TableOptions(usage.Options):
     """
-    A command line, made from the table of options.
+    A command line that is made from the table of options.
 
-    @cvar omitted: the names in L{Settings} of those that this command does not have.
-    @cvar presets: by name, those that are not the table's.
-    @cvar prefix: of the variables in the environment that stand for options which are not given.
+    @cvar omitted: the names in L{Settings} of the options that this command does not have.
+    @cvar own_defaults: the defaults that differ from those in the table, by name.
+    @cvar environment_prefix: the prefix of the environment variables from which options are read that the
+        command line does not contain.
     """
 
     synopsis = "[options]"
     omitted: tuple[str, ...] = ()
-    presets: Mapping[str, Any] = {}
-    prefix = "APPSERVER_"
+    own_defaults: Mapping[str, Any] = {}
+    environment_prefix = "APPSERVER_"
     table: Sequence[Field[Any]]
     optParameters: list[list[Any]] = []
     optFlags: list[list[Any]] = []
 
     def __init_subclass__(cls) -> None:
-        cls.table = [each for each in fields(Settings) if each.name not in cls.omitted]
+        cls.table = [option for option in fields(Settings) if option.name not in cls.omitted]
         cls.optParameters, cls.optFlags = list(cls.optParameters), list(cls.optFlags)
-        for each in cls.table:
-            name, text = cli_name(each.name)[2:], each.metadata["help"]
-            if each.default == ():
-                setattr(cls, "opt_" + name.replace("-", "_"), _repeatable(each))
-            elif each.type == "bool":
+        for option in cls.table:
+            name, text = cli_name(option.name)[2:], option.metadata["help"]
+            if option.default == ():
+                setattr(cls, "opt_" + name.replace("-", "_"), _repeatable(option))
+            elif option.type == "bool":
                 cls.optFlags.append([name, None, text])
             else:
-                cls.optParameters.append([name, None, cls.presets.get(each.name, each.default), text])
+                default = cls.own_defaults.get(option.name, option.default)
+                cls.optParameters.append([name, None, default, text])
 
     def __init__(self) -> None:
-        self.many: dict[str, list[str]] = {each.name: [] for each in self.table if each.default == ()}
+        self.repeated: dict[str, list[str]] = {
+            option.name: [] for option in self.table if option.default == ()
+        }
         super().__init__()
-        for each in self.table:  # as defaults, before the command line is read
-            text = os.environ.get(self.variable(each.name))
-            if text is not None and each.name not in self.many:
-                self[cli_name(each.name)[2:]] = text
+        # The environment provides defaults; the command line, which is parsed later, overrides them.
+        for option in self.table:
+            text = os.environ.get(self.variable(option.name))
+            if text is not None and option.name not in self.repeated:
+                self[cli_name(option.name)[2:]] = text
 
     def postOptions(self) -> None:
-        """Have twistd write the log as we do, where it writes to standard output, or when we are asked to."""
-        whole = self.parent
-        if whole is None or whole.get("logger") or whole.get("syslog"):
+        """Make twistd write our log format to standard output, and to files if a format was chosen."""
+        twistd = self.parent
+        if twistd is None or twistd.get("logger") or twistd.get("syslog"):
             return
-        name, kind = whole.get("logfile") or "", self[cli_name("log_format")[2:]]
-        if name in ("", "-") and whole.get("nodaemon"):
-            LOG.update(name="", kind=kind)
-        elif kind:
-            LOG.update(name=name or "twistd.log", kind=kind)
+        path, chosen = twistd.get("logfile") or "", self[cli_name("log_format")[2:]]
+        if path in ("", "-") and twistd.get("nodaemon"):
+            TWISTD_LOG.update(path="", format=chosen)
+        elif chosen:
+            TWISTD_LOG.update(path=path or "twistd.log", format=chosen)
         else:
             return
-        whole["logger"] = f"{__name__}.log_observer"
+        twistd["logger"] = f"{__name__}.log_observer"
 
     def settings(self) -> Settings:
         """
-        What was given.
+        Return the settings from the command line and the environment.
 
         @raise ConfigurationError: when a value is wrong.
         """
-        return settings_from({each.name: self._given(each) for each in self.table})
+        return settings_from_texts({option.name: self._value(option) for option in self.table})
 
     def variable(self, name: str) -> str:
-        """The name of the variable in the environment that stands for an option."""
-        return self.prefix + cli_name(name)[2:].replace("-", "_").upper()
+        """Return the name of an option's environment variable."""
+        return self.environment_prefix + cli_name(name)[2:].replace("-", "_").upper()
 
-    def _given(self, each: Field[Any]) -> Any:
-        """What the command line says of an option, or else the environment."""
-        if each.name in self.many:
-            return self.many[each.name] or os.environ.get(self.variable(each.name), "").split()
-        value = self[cli_name(each.name)[2:]]
-        if each.type != "bool" or not isinstance(value, str):
+    def _value(self, option: Field[Any]) -> Any:
+        """Return an option's value from the command line or, if it is not there, from the environment."""
+        variable = self.variable(option.name)
+        if option.name in self.repeated:
+            return self.repeated[option.name] or os.environ.get(variable, "").split()
+        value = self[cli_name(option.name)[2:]]
+        if option.type != "bool" or not isinstance(value, str):
             return value
         if value.lower() not in YES | NO:
-            raise ConfigurationError(f"{self.variable(each.name)} must be 1 or 0, not {value!r}")
+            raise ConfigurationError(f"{variable} must be 1 or 0, not {value!r}")
         return value.lower() in YES
 
 
@@ -125,68 +139,67 @@ class Options(TableOptions):
     """The command line of the application server."""
 
     longdesc = (
-        "Serves the functions that url_patterns lists: regular expressions with named groups, and the "
-        "functions that get them. Try it without any option, and then: curl localhost:8080/person/get/123/ "
-        "or open http://localhost:8080/-/docs. Every option can be given in the environment too, as "
-        "APPSERVER_PORT and so on."
+        "Serves the functions in url_patterns, a table of regular expressions and Python functions. Start it "
+        "without options to try it, then run: curl localhost:8080/person/get/123/ or open "
+        "http://localhost:8080/-/docs. Options may also be set in the environment, such as APPSERVER_PORT."
     )
     optFlags = [
-        ["check", None, "Import the application, build its table, say what is wrong, and end"],
-        ["show-routes", None, "Print the table of patterns, and end"],
+        ["check", None, "Import the application, check its table, report problems, and exit"],
+        ["show-routes", None, "Print the table of routes, and exit"],
     ]
 
 
 class CommandService(AppService):
     """
-    A service whose failure to start ends the command with one line on standard error.
+    A service that runs as a command. If it fails to start, the command ends with one line on standard error.
 
-    @cvar command: what the line begins with.
+    @cvar command: the name of the command, with which that line begins.
     """
 
     command = "appserver"
     _twistd: Any = None
-    _report: Report | None = None
+    _report: StartReport | None = None
 
-    def under(self, twistd: Any) -> None:
+    def attach_to_twistd(self, options: Any) -> None:
         """
-        Take part in how twistd starts and ends its process.
+        Take part in the start and the end of the twistd process.
 
-        @param twistd: its options; C{None} outside of it.
+        @param options: the options of twistd; C{None} if twistd does not run the service.
         """
-        self._twistd = twistd
-        self._report = report_for(self.command, twistd)
+        self._twistd = options
+        self._report = make_start_report(self.command, options)
 
     def startService(self) -> None:
-        raise_files(self._settings)
+        raise_file_limit(self._settings)
         try:
-            reload_when_asked(self, self._reactor, self._settings)
+            install_reload_triggers(self, self._reactor, self._settings)
             self.open()
         except (AppserverError, CannotListenError) as error:
-            self._say(error)
+            self._report_failure(error)
             remove_pidfile(self._twistd)
             sys.exit(1)
         except Exception as error:
             if self._report is not None:
                 self._report.problem = f"{type(error).__name__}: {error}"
             raise
-        settle()
-        if self._twistd is not None:  # the process is ours
-            self._reactor.addSystemEventTrigger("after", "shutdown", ending.take_signal, self._reactor)
+        freeze_garbage_collector()
+        if self._twistd is not None:  # the process runs nothing but this service
+            self._reactor.addSystemEventTrigger("after", "shutdown", exit_handler.take_signal, self._reactor)
         self.started.addCallbacks(self._succeeded, self._failed)
 
     def open(self) -> None:
         """
-        Start.
+        Start the service. Subclasses start their own parts first.
 
-        @raise AppserverError: when that cannot be.
-        @raise CannotListenError: when an address is taken.
+        @raise AppserverError: when the service cannot start.
+        @raise CannotListenError: when an address is in use.
         """
         super().startService()
 
     def stopService(self) -> Deferred[None]:
         stopped = super().stopService()
-        if self._twistd is not None:  # the process ends too
-            stopped.addCallback(lambda _: leave(self, LONGEST))
+        if self._twistd is not None:  # the process ends with the service
+            stopped.addCallback(lambda _: limit_exit_time(self, EXIT_TIMEOUT))
         return stopped
 
     def _succeeded(self, _: None) -> None:
@@ -195,12 +208,12 @@ class CommandService(AppService):
 
     def _failed(self, failure: Failure) -> None:
         if self.running:
-            self._say(failure.value)
-            ending.status = 1
+            self._report_failure(failure.value)
+            exit_handler.status = 1
             self._reactor.stop()
 
-    def _say(self, error: BaseException | None) -> None:
-        """To where standard error was before twistd made it part of its log, or to the shell and the log."""
+    def _report_failure(self, error: BaseException | None) -> None:
+        """Print why the start failed, even if twistd has redirected standard error. A daemon logs it too."""
         if self._report is None:
             print(f"{self.command}: {error}", file=sys.__stderr__, flush=True)
         else:
@@ -208,48 +221,49 @@ class CommandService(AppService):
             self.log.critical("{error}", error=error)
 
 
-def head_start(
+def start_workers_early(
     reactor: Any, options: Options, settings: Settings, application: Application
 ) -> HeadStart | None:
     """
-    Let worker processes import the application while this process does, if they will be needed and twistd
-    does not change the process before the service starts.
+    Start worker processes that import the application while this process imports it too.
+
+    @return: C{None} if no workers are needed, or if twistd changes its process before it starts the service:
+        workers that run already would not take part in that change.
     """
-    whole = options.parent or {"nodaemon": False}
-    changed = (
-        any(whole[name] is not None for name in CHANGES if name in whole) or whole.get("rundir", ".") != "."
-    )
+    twistd = options.parent or {"nodaemon": False}
+    changes_process = any(twistd.get(name) is not None for name in PROCESS_OPTIONS)
+    changes_process |= twistd.get("rundir", ".") != "." or not twistd.get("nodaemon", True)
     only_checks = options["check"] or options["show-routes"] or settings.reload
-    if settings.server_type != FORKED_SERVER or only_checks or changed or not whole.get("nodaemon", True):
+    if settings.server_type != FORKED_SERVER or only_checks or changes_process:
         return None
     return HeadStart(reactor, application, settings.workers or os.cpu_count() or 1)
 
 
-def summary(router: Router) -> str:
-    """The last line of C{--check}."""
+def check_summary(router: Router) -> str:
+    """Return the last line that C{--check} prints."""
     routes, notes = len(router.handlers), len(router.notes)
-    found = f"{notes} note{'s' * (notes != 1)}" if notes else "nothing wrong"
+    found = f"{notes} note{'s' * (notes != 1)}" if notes else "no problems"
     return f"{routes} route{'s' * (routes != 1)}, {found}"
 
 
 def makeService(options: Options) -> AppService:
-    """The service that the command line asks for."""
+    """Make the service that the command line describes. Ends the process if that is impossible."""
     from twisted.internet import reactor
 
     try:
         refuse_while_loading("twistd")
         settings = options.settings()
         application = Application.parse(settings.app)
-        early = head_start(reactor, options, settings, application)
+        early_workers = start_workers_early(reactor, options, settings, application)
         router = Router(application.load())
-        service = CommandService(reactor, settings, application, router, early)
+        service = CommandService(reactor, settings, application, router, early_workers)
     except AppserverError as error:
         sys.exit(f"appserver: {error}")
-    service.under(options.parent)
+    service.attach_to_twistd(options.parent)
     if options["show-routes"]:
         print(format_table(router))
     if options["check"]:
-        print("\n".join([*router.notes, summary(router)]))
+        print("\n".join([*router.notes, check_summary(router)]))
     if options["check"] or options["show-routes"]:
         sys.exit(0)
     return service

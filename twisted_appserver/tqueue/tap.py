@@ -40,8 +40,8 @@ class Options(TableOptions):
         "max_rss",
         "reload",
     )
-    presets = {"port": 8082}
-    prefix = "TQUEUESRV_"
+    own_defaults = {"port": 8082}
+    environment_prefix = "TQUEUESRV_"
     optParameters = [
         [
             "store",
@@ -56,12 +56,11 @@ class QueueService(CommandService):
     """A server with queues. When stopped it first sends those away who wait, then closes the store."""
 
     command = "tqueuesrv"
-    reloadable = False
 
     def __init__(self, reactor: Any, settings: Settings, broker: IBroker) -> None:
         self.broker = broker
         patterns = url_patterns(broker=broker, reactor=reactor, max_task=settings.max_body)
-        super().__init__(reactor, settings, Application(), Router(patterns))
+        super().__init__(reactor, settings, Application(), Router(patterns), reloadable=False)
 
     @property
     def title(self) -> str:
@@ -89,5 +88,5 @@ def makeService(options: Options) -> QueueService:
         )
     except AppserverError as error:
         sys.exit(f"tqueuesrv: {error}")
-    service.under(options.parent)
+    service.attach_to_twistd(options.parent)
     return service

@@ -31,7 +31,7 @@ from twisted_appserver.queue.interface import (
 )
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.model import MOST, Config, Task
-from twisted_appserver.serving.readiness import INeeded
+from twisted_appserver.serving.readiness import IDependency
 
 T = TypeVar("T")
 
@@ -156,7 +156,7 @@ def read_renewal(call: Call) -> list[Leased]:
         raise HTTPError(422, f"the body must be like {{'tasks': [{{'task_id': ...}}]}}: {error}") from None
 
 
-@implementer(INeeded)
+@implementer(IDependency)
 class Wire:
     """The requests: each method with C{worker} among its parameters is the function of a route."""
 
