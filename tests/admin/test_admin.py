@@ -29,7 +29,8 @@ from tests.support.wire import Answer, connect, exchange, fetch, request
 from twisted_appserver import Reply, Route, Router, include, make_service
 from twisted_appserver.admin import figures
 from twisted_appserver.admin.figures import BOUNDS, Durations, percentile
-from twisted_appserver.admin.openapi import describe, template
+from twisted_appserver.admin.openapi import make_document
+from twisted_appserver.admin.path_templates import path_template
 from twisted_appserver.core.application import Application
 from twisted_appserver.queue.backends import make_broker
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
@@ -96,13 +97,13 @@ class DescriptionTests(SynchronousTestCase):
                 tables.append(Application.parse(str(path)).load())
         self.assertGreater(len(tables), 3)
         for table in tables:
-            document = msgspec.to_builtins(describe(Router(table).entries, "x"))
+            document = msgspec.to_builtins(make_document(Router(table).entries, "x"))
             validate(document)
             self.assertTrue(document["paths"])
 
     def test_function(self) -> None:
         """A function is described by its signature, its annotations and its docstring."""
-        document = describe(Router(PATTERNS).entries, "shop")
+        document = make_document(Router(PATTERNS).entries, "shop")
         self.assertEqual(document["info"]["title"], "shop")
         item = document["paths"]["/order/{name}/"]
         self.assertEqual(
@@ -124,7 +125,7 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_defaults(self) -> None:
         """A default that JSON does not have is left out, and a type that it does not know is any."""
-        document = describe(Router([("/x", odd)]).entries, "x")
+        document = make_document(Router([("/x", odd)]).entries, "x")
         json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
         schemas = [each["schema"] for each in document["paths"]["/x"]["get"]["parameters"]]
         self.assertEqual(schemas, [{"type": "number"}, {}, {}, {"default": 1}])
@@ -135,7 +136,7 @@ class DescriptionTests(SynchronousTestCase):
             Route("/x/(?P<a>)", lambda a: {}, name=name, methods=[name]) for name in ("GET", "DELETE", "GET")
         ]
         routes.append(Route("/x/(?P<b>)", lambda b: {}, methods=["PUT"]))  # which OpenAPI cannot tell from it
-        paths = describe(Router(routes).entries, "x")["paths"]
+        paths = make_document(Router(routes).entries, "x")["paths"]
         self.assertEqual(list(paths), ["/x/{a}"])
         told = {method: paths["/x/{a}"][method]["operationId"] for method in ("get", "delete")}
         self.assertEqual(told, {"get": "GET-0-get", "delete": "DELETE-1-delete"})
@@ -153,7 +154,7 @@ class DescriptionTests(SynchronousTestCase):
             (r"/a[bc]*(?:/more)?/(?!d)(?P<e>[()]+)", "/a/{e}", "/a/("),
             (r"(?:/a/(?P<b>x|y)/)", "/a/{b}/", "/a/x/"),
         ):
-            told = template(regex)
+            told = path_template(regex)
             assert told is not None
             self.assertEqual(told[0], path)
             self.assertTrue(re.fullmatch(regex, filled), regex)
@@ -162,11 +163,11 @@ class DescriptionTests(SynchronousTestCase):
         """A pattern that cannot be told as a path is not in the document."""
         regexes = (r"/v\d+/x", r"/(?:en|de)/x", r"/[ab]/x", r"/x{2}", r"/what\?", r"/(?:a|(?P<name>))")
         routes = [(regex, order) for regex in regexes]
-        self.assertEqual(describe(Router(routes).entries, "x")["paths"], {})
+        self.assertEqual(make_document(Router(routes).entries, "x")["paths"], {})
 
     def test_groups(self) -> None:
         """What a name must match is told as the pattern has it."""
-        told = template(r"/(?P<a>[)(]\)(x|y))/(?:b(?P<c>))(?P<d>(?P=a))")
+        told = path_template(r"/(?P<a>[)(]\)(x|y))/(?:b(?P<c>))(?P<d>(?P=a))")
         assert told is not None
         self.assertEqual(told[1], {"a": r"[)(]\)(x|y)", "c": "", "d": ".*"})
 
@@ -174,7 +175,7 @@ class DescriptionTests(SynchronousTestCase):
 class GeneratorTests(SynchronousTestCase):
     def test_items(self) -> None:
         """What a generator yields is described, not that it is one."""
-        document = describe(Router(streaming.url_patterns).entries, "x")
+        document = make_document(Router(streaming.url_patterns).entries, "x")
         validate(msgspec.to_builtins(document))
         content = document["paths"]["/counts"]["get"]["responses"]["200"]["content"]
         self.assertEqual(content["application/x-ndjson"]["schema"]["type"], "object")
@@ -386,7 +387,7 @@ class ServiceTests(TestCase):
 
     async def test_nobody_looks(self) -> None:
         """Some time after the last look nothing is counted any more, and so nothing spent."""
-        self.patch(figures, "PATIENCE", -1.0)
+        self.patch(figures, "COUNTING_TIME", -1.0)
         service, port = await self.serve()
         await fetch(port, "/-/status.json")
         self.assertEqual(len(service.dispatcher.observers), 1)

@@ -1045,7 +1045,7 @@ class DescriptionTests(SynchronousTestCase):
     """The description knows these types."""
 
     def test_description_has_the_schemas_of_these_types(self) -> None:
-        from twisted_appserver.admin.openapi import describe
+        from twisted_appserver.admin.openapi import make_document
         from twisted_appserver.core.router import Router
 
         def create(item: Model) -> Model:
@@ -1056,7 +1056,7 @@ class DescriptionTests(SynchronousTestCase):
         def other(a: Struct, b: Model | None = None) -> Any: ...
 
         table = [(r"/create/", create), (r"/limited/", limited), (r"/other/", other)]
-        document = describe(Router(table).entries, "x")
+        document = make_document(Router(table).entries, "x")
         json.dumps(document)
         body = document["paths"]["/create/"]["post"]["requestBody"]["content"]["application/json"]["schema"]
         by_name, whole = body["anyOf"]
@@ -1067,7 +1067,7 @@ class DescriptionTests(SynchronousTestCase):
         self.assertEqual((p["required"], q["required"]), (True, False))
 
     def test_classes_of_the_same_name_are_described_apart(self) -> None:
-        from twisted_appserver.admin.openapi import describe
+        from twisted_appserver.admin.openapi import make_document
         from twisted_appserver.core.router import Router
 
         class Inner:
@@ -1078,7 +1078,7 @@ class DescriptionTests(SynchronousTestCase):
         def two(p: Any) -> Any: ...
 
         one.__annotations__["p"], two.__annotations__["p"] = Address, Inner.Address
-        document = describe(Router([(r"/one/", one), (r"/two/", two)]).entries, "x")
+        document = make_document(Router([(r"/one/", one), (r"/two/", two)]).entries, "x")
         found = [
             document["paths"][path]["get"]["parameters"][0]["schema"]["$ref"] for path in ("/one/", "/two/")
         ]

@@ -1,14 +1,16 @@
 """
-What a service reports about itself below C{/-/}: an ordinary table of patterns in front of the user's.
+The pages and probes of a service below C{/-/}: an ordinary table of patterns that precedes the user's table.
 
-All of it runs on the reactor, so it answers while every thread is busy. It goes through the dispatcher like
-any other call, so it works on every connection, below any prefix, and only for clients that may call.
+All functions run on the reactor, so they answer while every thread is busy. Their calls pass through the
+dispatcher like any others: they work on every connection, below any prefix, and need the same credentials.
 
 A module may import only modules above it in this list:
 
   - probes: liveness and readiness
   - figures: counts, durations and the calls that are running
   - metrics: the figures for Prometheus
+  - path_templates: patterns as paths with C{{names}}
+  - schemas: JSON schemas of parameters and results
   - openapi: the functions as an OpenAPI document
   - pages: the figures and functions as web pages
 """
@@ -19,7 +21,7 @@ from typing import Any
 
 from twisted_appserver.admin.figures import Figures
 from twisted_appserver.admin.metrics import Metrics
-from twisted_appserver.admin.openapi import Description
+from twisted_appserver.admin.openapi import OpenAPIDocument
 from twisted_appserver.admin.pages import Pages
 from twisted_appserver.admin.probes import Probes
 from twisted_appserver.core.routes import Route
@@ -28,17 +30,18 @@ from twisted_appserver.jobs.registry import Jobs
 
 def url_patterns(service: Any, figures: Figures, jobs: Jobs) -> tuple[Any, ...]:
     """
-    The table.
+    Make the table of the pages, probes and jobs.
 
     @param service: an L{AppService}.
-    @param figures: its own; whoever stops it stops them. C{jobs}: likewise.
+    @param figures: the figures of the service, which also stops them.
+    @param jobs: the jobs of the service, which also stops them.
     """
     probes, metrics, pages = Probes(service), Metrics(figures), Pages(figures)
     table: tuple[tuple[str, Any], ...] = (
         (r"/-/health", probes.health),
         (r"/-/ready", probes.ready),
         (r"/-/metrics", metrics.metrics),
-        (r"/-/openapi\.json", Description(service).openapi),
+        (r"/-/openapi\.json", OpenAPIDocument(service).openapi),
         (r"/-/status\.json", pages.figures),
         (r"/-/(?P<page>docs|status)", pages.page),
         (r"/-/swagger", pages.swagger),

@@ -1,8 +1,10 @@
-"""What a service does, in numbers.
+"""
+Counts, durations and running calls of a service.
 
-Strategy: nothing is counted while nobody looks. The first look at a page or at the metrics begins to
-observe the dispatcher; after fifteen minutes without one that ends. Durations go into buckets whose
-bounds double, found by the length of an integer. Faults are rare, and kept always.
+Strategy: counting starts when the status page or the metrics are first requested, and stops after fifteen
+minutes without a request for them; until then it costs nothing. Each duration is counted in a bucket. The
+bounds of the buckets double, so the length of an integer gives the bucket. Faults are rare, and are always
+kept.
 """
 
 from __future__ import annotations
@@ -15,16 +17,16 @@ from twisted.internet.task import LoopingCall
 
 from twisted_appserver.core.call import Call, Reply
 
-FINEST = 0.0005  # seconds, the bound of the first bucket
-BOUNDS: list[float] = [FINEST * 2**index for index in range(18)]  # up to 65 seconds
-HISTORY = 600  # seconds that are remembered one by one
-PATIENCE = 900.0  # seconds without a look after which nothing is counted any more
-ERRORS = 20  # faults that are remembered
-ADMIN = "admin"  # the name of the executor for the service's own pages, whose calls are not counted
+FIRST_BOUND = 0.0005  # seconds
+BOUNDS: list[float] = [FIRST_BOUND * 2**index for index in range(18)]  # up to 65 seconds
+HISTORY = 600  # seconds for which there is one entry each
+COUNTING_TIME = 900.0  # seconds without a request for the figures after which counting stops
+MAX_ERRORS = 20  # faults that are kept
+ADMIN = "admin"  # the executor of the service's own pages, whose calls are not counted
 
 
 class Durations:
-    """How many calls took how long."""
+    """Count calls by their duration."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS) + 1)
@@ -32,14 +34,18 @@ class Durations:
         self.number = 0
 
     def add(self, seconds: float) -> None:
-        index = int(seconds / FINEST).bit_length()
+        """Count a call."""
+        index = int(seconds / FIRST_BOUND).bit_length()
         self.counts[min(index, len(BOUNDS))] += 1
         self.total += seconds
         self.number += 1
 
 
 def percentile(counts: list[int], share: float) -> float:
-    """Seconds within which this share of the calls ended, as if those of a bucket were spread evenly."""
+    """
+    Return the seconds within which this share of the calls finished. Calls are assumed to be spread evenly
+    within a bucket.
+    """
     left = share * sum(counts)
     for index, count in enumerate(counts):
         if count and left <= count:
@@ -52,62 +58,64 @@ def percentile(counts: list[int], share: float) -> float:
 
 class Figures:
     """
+    Count the calls of a service.
+
     @param service: an L{AppService}.
-    @ivar calls: the durations of calls, by the name of the route and the status.
-    @ivar history: for each of the last seconds: when, calls, errors, their median and 99th percentile in
-        seconds, and how many ran and waited at its end.
-    @ivar errors: the last faults, each with the name of the user whose call it was.
+    @ivar calls: the durations of calls by the name of the route and the status.
+    @ivar history: for each of the last seconds: its time, calls, errors, the median and the 99th percentile
+        of the durations in seconds, and the numbers of running and waiting calls at its end.
+    @ivar errors: the last faults, each with the user who made the call.
     """
 
     def __init__(self, service: Any) -> None:
         self.service = service
         self.calls: dict[tuple[str, int], Durations] = {}
         self.history: deque[tuple[float, int, int, float, float, int, int]] = deque(maxlen=HISTORY)
-        self.errors: deque[tuple[str, dict[str, Any]]] = deque(maxlen=ERRORS)
+        self.errors: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MAX_ERRORS)
         self._seconds = service.dispatcher.reactor.seconds
-        self._looked = 0.0
-        self._second = Durations()  # of this second
+        self._requested = 0.0  # when the figures were last requested
+        self._second = Durations()  # of the current second
         self._failed = 0
         self._clock = LoopingCall(self._tick)
         self._clock.clock = service.dispatcher.reactor
         service.dispatcher.faults.append(self._fault)
 
-    def look(self) -> None:
-        """Somebody looks."""
-        self._looked = self._seconds()
+    def keep_counting(self) -> None:
+        """Count calls for the next fifteen minutes. Call this when the figures are requested."""
+        self._requested = self._seconds()
         if not self._clock.running:
             self.service.dispatcher.observers.append(self._observe)
             self._clock.start(1.0, now=False)
 
     def stop(self) -> None:
-        """Count no more."""
+        """Stop counting."""
         if self._clock.running:
             self._clock.stop()
             self.service.dispatcher.observers.remove(self._observe)
 
-    def total(self, what: str) -> int:
-        """A figure of all executors together: C{running}, C{parked} and so on."""
+    def total(self, attribute: str) -> int:
+        """Return the sum of an attribute of all executors, such as C{running} or C{parked}."""
         executors = self.service.dispatcher.executors
-        return sum(getattr(executor, what) for name, executor in executors.items() if name != ADMIN)
+        return sum(getattr(executor, attribute) for name, executor in executors.items() if name != ADMIN)
 
     @property
     def restarts(self) -> int:
-        """Of worker processes."""
+        """The number of worker processes that died and were replaced."""
         pool = getattr(self.service.executor, "pool", None)
         return pool.restarts if pool is not None else 0
 
-    def at_work(self) -> dict[str, dict[str, int]]:
-        """How many calls of each function run and wait."""
+    def active_calls(self) -> dict[str, dict[str, int]]:
+        """Return the numbers of running and waiting calls of each function."""
         found: dict[str, dict[str, int]] = {}
         for executor in self.service.dispatcher.executors.values():
-            for what, jobs in zip(("running", "pending"), executor.calls(), strict=True):
-                for job in jobs:
-                    work = found.setdefault(job.call.handler.name, {"running": 0, "pending": 0})
-                    work[what] += 1
+            for state, calls in zip(("running", "pending"), executor.calls(), strict=True):
+                for pending_call in calls:
+                    counts = found.setdefault(pending_call.call.handler.name, {"running": 0, "pending": 0})
+                    counts[state] += 1
         return found
 
     def workers(self) -> list[dict[str, Any]]:
-        """The worker processes: id, age in seconds, memory in bytes, calls served, and what they do."""
+        """Describe the worker processes: id, age in seconds, memory in bytes, finished calls, and state."""
         pool = getattr(self.service.executor, "pool", None)
         return [
             {
@@ -139,9 +147,11 @@ class Figures:
 
     def errors_for(self, user: str) -> list[dict[str, Any]]:
         """
-        The last faults, the newest first: those of the user's own calls, since what an exception says may be
-        about the data of a call. All of them for a client without a name: the bearer of the token, or
-        anybody where there are no users.
+        Return the last faults, the newest first.
+
+        A user gets only the faults of the user's own calls, because the message of an exception may contain
+        data of the call. A client without a name gets all faults: the bearer of the token, or any client if
+        no names are required.
         """
         return [error for name, error in reversed(self.errors) if user in ("", name)]
 
@@ -159,5 +169,5 @@ class Figures:
                 self.total("pending"),
             )
         )
-        if self._seconds() - self._looked > PATIENCE:
+        if self._seconds() - self._requested > COUNTING_TIME:
             self.stop()

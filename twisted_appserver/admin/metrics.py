@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them."""
+"""The metrics of a service for Prometheus."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ LABELS = ("route", "status")
 
 class Metrics:
     """
-    What C{prometheus_client} collects from. Calls are counted from the first scrape on.
+    Export the figures of a service. It is a collector of C{prometheus_client}. Counting starts with the first
+    request.
 
-    @param figures: of the service.
+    @param figures: the figures of the service.
     """
 
     def __init__(self, figures: Figures) -> None:
@@ -25,49 +26,66 @@ class Metrics:
         self._registry: Any = None
 
     async def metrics(self) -> Reply:
-        """Everything, in Prometheus' text format; 501 without the extra C{metrics}."""
-        try:  # on the reactor, so that a full thread pool does not hold it up
+        """
+        Return all metrics in the text format of Prometheus.
+
+        @raise HTTPError: 501 if the extra C{metrics} is not installed.
+        """
+        try:  # imported on the reactor, so that a full thread pool does not delay it
             from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
         except ImportError:
-            raise HTTPError(501, "this needs: pip install 'twisted_appserver[metrics]'") from None
+            raise HTTPError(501, "metrics need: pip install 'twisted_appserver[metrics]'") from None
         if self._registry is None:
             self._registry = CollectorRegistry()
             self._registry.register(self)
-        self._figures.look()
+        self._figures.keep_counting()
         return Reply(generate_latest(self._registry), 200, {"Content-Type": CONTENT_TYPE_LATEST})
 
     def collect(self) -> Iterator[Any]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+        """Yield the metric families; C{prometheus_client} calls this."""
+        yield self._durations()
+        yield from self._gauges_and_counters()
+        yield from self._queues()
 
-        service = self._figures.service
-        total = self._figures.total
+    def _durations(self) -> Any:
+        from prometheus_client.core import HistogramMetricFamily
+
         calls = HistogramMetricFamily(
-            "appserver_call_seconds", "Calls, from their arrival to their answer.", labels=LABELS
+            "appserver_call_seconds", "Duration of calls, from arrival to response.", labels=LABELS
         )
         for (name, status), durations in list(self._figures.calls.items()):
             counts = accumulate(durations.counts)
             bounds = (*map(str, BOUNDS), "+Inf")
             buckets = [(bound, count) for bound, count in zip(bounds, counts, strict=True)]
             calls.add_metric((name, str(status)), buckets, sum_value=durations.total)
-        yield calls
+        return calls
+
+    def _gauges_and_counters(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        service, total = self._figures.service, self._figures.total
         for name, text, value in (
-            ("pending", "Calls that wait for a thread or worker.", total("pending")),
-            ("running", "Calls that run.", total("running")),
-            ("parked", "Answers in parts that wait for their clients.", total("parked")),
-            ("size", "Threads or workers.", service.executor.size),
-            ("ready", "Whether a call can be taken.", int(not service.unready())),
+            ("pending", "Calls waiting for a thread or worker process.", total("pending")),
+            ("running", "Running calls.", total("running")),
+            ("parked", "Streams waiting for their clients to read.", total("parked")),
+            ("size", "Threads or worker processes.", service.executor.size),
+            ("ready", "1 if calls can be performed, otherwise 0.", int(not service.unready())),
             ("connections", "Open connections.", service.site.connections),
         ):
             yield GaugeMetricFamily(f"appserver_{name}", text, value=value)
         for name, text, value in (
-            ("completed", "Calls that ended with a status below 500.", total("completed")),
-            ("failed", "Calls that ended in any other way.", total("failed")),
-            ("restarts", "Worker processes that have ended unasked.", self._figures.restarts),
+            ("completed", "Calls answered with a status below 500.", total("completed")),
+            ("failed", "Calls that failed.", total("failed")),
+            ("restarts", "Worker processes that died and were replaced.", self._figures.restarts),
         ):
             yield CounterMetricFamily(f"appserver_{name}", text, value=value)
-        queues = GaugeMetricFamily("tqueue_tasks", "Tasks, by their place.", labels=("queue", "place"))
-        counted = CounterMetricFamily("tqueue_requests", "What became of tasks.", labels=("queue", "what"))
-        for name, figures in service.queues().items():
+
+    def _queues(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        queues = GaugeMetricFamily("tqueue_tasks", "Tasks by state.", labels=("queue", "place"))
+        counted = CounterMetricFamily("tqueue_requests", "Requests by kind.", labels=("queue", "what"))
+        for name, figures in self._figures.service.queues().items():
             for place in ("ready", "delayed", "leased", "buried"):
                 queues.add_metric((name, place), figures[place])
             for what in ("puts", "gets", "dones", "returned"):

@@ -1,4 +1,4 @@
-"""Pages for a person: the functions, each with a form, and what goes on. All they need comes from here."""
+"""Web pages: the functions, each with a form, and the status. They load nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from twisted_appserver.admin.figures import Figures, percentile
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.errors import HTTPError
 
-KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+CONTENT_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 HEADERS = (
     ("cache-control", "no-cache"),
     ("content-security-policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
     ("referrer-policy", "no-referrer"),
 )
-SPAN = 10  # seconds over which the rates at the top of the page are taken
+RATE_TIME = 10  # seconds over which the rate of requests is averaged
 
 
-def _swagger() -> Path | None:
-    """The folder of Swagger UI in the package that brings it, which need not be imported."""
+def _swagger_folder() -> Path | None:
+    """Return the folder of Swagger UI in the package that contains it, without importing that package."""
     found = find_spec("swagger_ui")
     return None if found is None or not found.origin else Path(found.origin).with_name("static")
 
 
-SWAGGER = _swagger()
-STYLED = {  # it has styles and pictures in its elements
+SWAGGER = _swagger_folder()
+SWAGGER_HEADERS = {  # Swagger UI has inline styles and images
     "content-security-policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "frame-ancestors 'none'; base-uri 'none'"
 }
 
 
 def _file(name: str) -> Reply:
-    """A file of this package."""
+    """Return a file of this package."""
     return _reply(files(__package__).joinpath("static", name), name)
 
 
@@ -45,61 +45,55 @@ def _reply(path: Any, name: str) -> Reply:
     try:
         body = path.read_bytes()
     except OSError:
-        raise HTTPError(404, f"there is no {name}") from None
-    kind = f"{KINDS[name.rpartition('.')[2]]}; charset=utf-8"
+        raise HTTPError(404, f"{name} does not exist") from None
+    kind = f"{CONTENT_TYPES[name.rpartition('.')[2]]}; charset=utf-8"
     return Reply(body, 200, (("content-type", kind), *HEADERS))
 
 
 class Pages:
     """
-    @param figures: of the service.
+    Serve the web pages of a service.
+
+    @param figures: the figures of the service.
     """
 
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
 
     async def index(self) -> Reply:
-        """To the page of functions."""
+        """Redirect to the page of functions."""
         return Reply(b"", 307, {"Location": "docs"})
 
     async def page(self, page: str) -> Reply:
-        """The functions, or the status."""
-        found = _file(f"{page}.html")
+        """Return the page of functions or the status page."""
+        reply = _file(f"{page}.html")
         if SWAGGER is None:
-            return found
-        return replace(found, body=found.body.replace(b"</nav>", b' <a href="swagger">Swagger UI</a></nav>'))
+            return reply
+        return replace(reply, body=reply.body.replace(b"</nav>", b' <a href="swagger">Swagger UI</a></nav>'))
 
     async def swagger(self, name: str = "") -> Reply:
-        """Swagger UI, from the package of the extra C{docs}; 404 without it."""
+        """
+        Return the page of Swagger UI or one of its files.
+
+        @raise HTTPError: 404 if the extra C{docs} is not installed.
+        """
         if SWAGGER is None:
-            raise HTTPError(
-                404, "Swagger UI comes with the extra docs: pip install 'twisted_appserver[docs]'"
-            )
+            raise HTTPError(404, "Swagger UI needs the extra docs: pip install 'twisted_appserver[docs]'")
         if name:
             return _reply(SWAGGER.joinpath(name), name)
-        found = _file("swagger.html")
-        headers = [(key, STYLED.get(key, value)) for key, value in found.headers]
-        return replace(found, headers=tuple(headers))
+        reply = _file("swagger.html")
+        headers = [(key, SWAGGER_HEADERS.get(key, value)) for key, value in reply.headers]
+        return replace(reply, headers=tuple(headers))
 
     async def asset(self, name: str) -> Reply:
-        """What a page needs besides."""
+        """Return a script, a style sheet or an image of a page."""
         return _file(name)
 
     async def figures(self, call: Call) -> dict[str, Any]:
-        """What the page of the status shows."""
+        """Return the data of the status page."""
         figures, service = self._figures, self._figures.service
-        figures.look()
-        routes: dict[str, dict[str, Any]] = {}
-        for (name, status), durations in figures.calls.items():
-            route = routes.setdefault(name or "(none)", {"calls": 0, "errors": 0, "counts": []})
-            route["calls"] += durations.number
-            route["errors"] += durations.number if status >= 500 else 0
-            pairs = zip(route["counts"] or [0] * len(durations.counts), durations.counts, strict=True)
-            route["counts"] = [one + other for one, other in pairs]
-        for route in routes.values():
-            counts = route.pop("counts")
-            route |= {"p50": percentile(counts, 0.5), "p99": percentile(counts, 0.99)}
-        last = [second for second in figures.history if second[0] > time() - SPAN]
+        figures.keep_counting()
+        last = [second for second in figures.history if second[0] > time() - RATE_TIME]
         return {
             "title": service.title,
             "line": service.line(),
@@ -112,10 +106,25 @@ class Pages:
             "failed": figures.total("failed"),
             "restarts": figures.restarts,
             "connections": service.site.connections,
-            "at_work": figures.at_work(),
+            "at_work": figures.active_calls(),
             "workers": figures.workers(),
-            "routes": routes,
+            "routes": _routes(figures),
             "errors": figures.errors_for(call.user),
             "history": [list(second) for second in figures.history],
             "queues": service.queues(),
         }
+
+
+def _routes(figures: Figures) -> dict[str, dict[str, Any]]:
+    """Return the numbers of calls and errors, and the durations in seconds, by the names of routes."""
+    routes: dict[str, dict[str, Any]] = {}
+    for (name, status), durations in figures.calls.items():
+        route = routes.setdefault(name or "(none)", {"calls": 0, "errors": 0, "counts": []})
+        route["calls"] += durations.number
+        route["errors"] += durations.number if status >= 500 else 0
+        pairs = zip(route["counts"] or [0] * len(durations.counts), durations.counts, strict=True)
+        route["counts"] = [one + other for one, other in pairs]
+    for route in routes.values():
+        counts = route.pop("counts")
+        route |= {"p50": percentile(counts, 0.5), "p99": percentile(counts, 0.99)}
+    return routes

@@ -1,4 +1,4 @@
-"""Whether a service lives, and whether it can take a call: for supervisors and load balancers."""
+"""The liveness and readiness probes, for supervisors and load balancers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from twisted_appserver.errors import HTTPError
 
 class Probes:
     """
+    Report if a service is alive and if it can perform calls.
+
     @param service: an L{AppService}.
     """
 
@@ -16,13 +18,17 @@ class Probes:
         self._service = service
 
     async def health(self) -> dict[str, Any]:
-        """The reactor turns."""
+        """Report that the reactor runs."""
         return {"healthy": True}
 
     async def ready(self) -> dict[str, Any]:
-        """A call can be performed: the pool can take it, and stores work; 503 says why not."""
+        """
+        Report if a call can be performed: the executor can take it, and the stores work.
+
+        @raise HTTPError: 503 with the reason if calls cannot be performed.
+        """
         await self._service.check()
-        why = self._service.unready()
-        if why:
-            raise HTTPError(503, why)
+        reason = self._service.unready()
+        if reason:
+            raise HTTPError(503, reason)
         return {"ready": True}
