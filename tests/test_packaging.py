@@ -76,6 +76,10 @@ class PackagingTests(ProgramTestCase):
         typed = Path(where.strip()).with_name("py.typed")
         self.assertTrue(typed.is_relative_to(self.folder / "venv"), typed)
         self.assertTrue(typed.is_file())
+        queue = "twisted_appserver.queue"  # whose modules read their files of SQL when they are imported
+        await self.run_program(
+            "python", "-c", f"import {queue}.local.sqlite_journal, {queue}.postgresql.broker"
+        )
         await self.check_removed()
 
     async def test_editable(self) -> None:

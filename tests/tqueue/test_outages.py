@@ -30,7 +30,7 @@ from twisted_appserver.queue.interface import EMPTY, SHUTDOWN, StoreError
 from twisted_appserver.queue.local.broker import Broker
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.model import GRACE, Task
-from twisted_appserver.queue.postgresql import poolers, schema
+from twisted_appserver.queue.postgresql import heartbeat, poolers, schema
 from twisted_appserver.queue.store_health import Health
 
 LEASE, OUTAGE = 1.0, 2.5  # seconds
@@ -333,11 +333,11 @@ class DatabaseTests(TestCase):
         """A process of the database that stands still is left for another one, and what was asked is done."""
         broker = self.broker(shared().database())
         await broker.put("q", Task(0, b"{}"))
-        pid = broker.store._connection.info.backend_pid
+        pid = broker.store.database.connection.info.backend_pid
         with frozen([pid]):
             found = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(3)])
             self.assertEqual(len({task.number for task in found}), 3)
-            self.assertNotEqual(broker.store._connection.info.backend_pid, pid)
+            self.assertNotEqual(broker.store.database.connection.info.backend_pid, pid)
         await deferLater(reactor, 0.5)
         self.assertEqual(await broker.qsizes("q"), {"q": 4})
 
@@ -346,14 +346,14 @@ class DatabaseTests(TestCase):
         url = shared().database()
         broker, other = self.broker(url), self.connect(url)
         await broker.put("q", Task(0, b"{}"))
-        pid = broker.store._connection.info.backend_pid
+        pid = broker.store.database.connection.info.backend_pid
         other.execute("SELECT pg_advisory_lock(%s::int, id) FROM tqueue.queues", (schema.QUEUE_LOCK,))
         waiting = begin(broker.put("q", Task(0, b"{}"), "", 20.0))
         await deferLater(reactor, 4.5)
         self.assertFalse(waiting.called)
         other.execute("SELECT pg_advisory_unlock_all()")
         await waiting
-        self.assertEqual(broker.store._connection.info.backend_pid, pid)
+        self.assertEqual(broker.store.database.connection.info.backend_pid, pid)
 
     async def test_forged_deletion(self) -> None:
         """Anybody may notify that a queue is gone; those who wait at it stay until it is deleted."""
@@ -362,7 +362,7 @@ class DatabaseTests(TestCase):
         await there.delete("q")
         await broker.stats("q")
         waiting = begin(broker.get("q", None, "", 60.0))
-        while ("q", "get") not in broker._lines:
+        while not broker.pending.count("q", "get"):
             await deferLater(reactor, 0.02)
         forger = self.connect(url)
         forger.execute("CREATE ROLE forger")
@@ -414,13 +414,13 @@ class DatabaseTests(TestCase):
         broker = self.broker(shared().database())
         (number, later) = [(await broker.put("q", Task(0, b"{}"))).number for _ in range(2)]
         await broker.get("q", LEASE)
-        patch = self.patch(schema, "mark", lambda connection: None)
+        patch = self.patch(heartbeat, "record_alive", lambda connection: None)
         await broker.put("q", Task(0, b"{}"), "", 0.0, LEASE)  # a delay ends all the same
         await deferLater(reactor, OUTAGE)
         self.assertEqual((await broker.get("q", 60.0)).number, later)
         self.assertEqual((await broker.stats("q"))["ready"], 1)
         patch.restore()
-        await deferLater(reactor, 2 * schema.MARK)
+        await deferLater(reactor, 2 * heartbeat.INTERVAL)
         self.assertEqual((await broker.done("q", number, 1)).number, number)
 
     async def test_one_of_two_servers_away(self) -> None:

@@ -3,7 +3,8 @@
 A module may import only modules above it in this list:
 
   - model: one queue with its tasks and leases, without I/O
-  - waiters: requests that wait for a task, in order
+  - waiters: requests that wait, in order of arrival
+  - sql_files: reads SQL from files
   - clock: a reactor clock that never jumps
   - store_health: whether a store works
   - gathering: collects changes for one commit

@@ -1,72 +1,113 @@
-"""Those who wait for something, in the order in which they came."""
+"""Requests that wait, in order of arrival."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 
+T = TypeVar("T")
 
-class Line:
+
+class WaitingLine(Generic[T]):
     """
-    People at a counter. A waiter costs a Deferred, and a timer if its patience has an end.
+    Items in order of arrival, each with a time limit.
 
     @param reactor: an C{IReactorTime}.
-    @ivar waiting: they, in order.
+    @param on_timeout: called with an item whose time is over. The item stays in the line.
     """
 
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self.waiting: OrderedDict[Deferred[str], tuple[Any, str]] = OrderedDict()
-        self._keys: dict[str, Deferred[str]] = {}
+    def __init__(self, reactor: Any, on_timeout: Callable[[T], object]) -> None:
+        self._reactor, self._on_timeout = reactor, on_timeout
+        self._timers: OrderedDict[T, Any] = OrderedDict()  # in which to remove the first item is quick
 
     def __len__(self) -> int:
-        return len(self.waiting)
+        return len(self._timers)
 
-    def wait(self, timeout: float, late: str, key: str = "") -> Deferred[str]:
-        """
-        Stand at the end.
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._timers)
 
-        @param timeout: seconds; infinity for ever.
-        @param late: what to fire with when that time is over.
-        @param key: of the request, see L{supersede}.
-        @return: fires with C{""} when it is this one's turn, in the midst of L{next}. Leaves when cancelled.
+    def __contains__(self, item: T) -> bool:
+        return item in self._timers
+
+    def add(self, item: T, timeout: float) -> None:
         """
-        self.supersede(key, late)
-        deferred: Deferred[str] = Deferred(self._leave)
+        Add an item at the end.
+
+        @param timeout: seconds; infinity for no time limit.
+        """
         timer = None
         if timeout < float("inf"):
-            timer = self._reactor.callLater(timeout, self._late, deferred, late)
-        self.waiting[deferred] = (timer, key)
+            timer = self._reactor.callLater(max(0.0, timeout), self._expire, item)
+        self._timers[item] = timer
+
+    def discard(self, item: T) -> None:
+        """Remove an item, if it is in the line."""
+        timer = self._timers.pop(item, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _expire(self, item: T) -> None:
+        self._timers[item] = None
+        self._on_timeout(item)
+
+
+class Waiters:
+    """
+    Deferreds that fire in order of arrival.
+
+    @param reactor: an C{IReactorTime}.
+    @param timeout_result: the result of a waiter whose time is over.
+    """
+
+    def __init__(self, reactor: Any, timeout_result: str) -> None:
+        self._timeout_result = timeout_result
+        self._line: WaitingLine[Deferred[str]] = WaitingLine(reactor, self._time_out)
+        self._by_key: dict[str, Deferred[str]] = {}
+        self._keys: dict[Deferred[str], str] = {}
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def wait(self, timeout: float, key: str = "") -> Deferred[str]:
+        """
+        Wait behind all others. The Deferred may be cancelled.
+
+        @param timeout: seconds; infinity for no time limit.
+        @param key: of the request, see L{supersede}.
+        @return: fires with C{""} inside L{serve_next}, or with the reason why the request cannot succeed.
+        """
+        self.supersede(key)
+        deferred: Deferred[str] = Deferred(self._leave)
+        self._line.add(deferred, timeout)
         if key:
-            self._keys[key] = deferred
+            self._by_key[key], self._keys[deferred] = deferred, key
         return deferred
 
-    def supersede(self, key: str, late: str) -> None:
-        """A waiter whose key another request has was given up by its client, and leaves the line."""
-        if key in self._keys:
-            self._late(self._keys[key], late)
+    def supersede(self, key: str) -> None:
+        """Dismiss the waiter with this key: its client has given it up and sent the request again."""
+        if key in self._by_key:
+            self._time_out(self._by_key[key])
 
-    def next(self, word: str = "") -> None:
-        """It is the first one's turn."""
-        deferred = next(iter(self.waiting))
+    def serve_next(self, result: str = "") -> None:
+        """Fire the first waiter. There must be one."""
+        deferred = next(iter(self._line))
         self._leave(deferred)
-        deferred.callback(word)
+        deferred.callback(result)
 
-    def dismiss(self, word: str) -> None:
-        """Send all away who stand here now."""
-        for _ in range(len(self.waiting)):
-            if self.waiting:
-                self.next(word)
+    def dismiss(self, result: str) -> None:
+        """Fire all that wait now with this result."""
+        for _ in range(len(self._line)):
+            if self._line:
+                self.serve_next(result)
 
-    def _late(self, deferred: Deferred[str], word: str) -> None:
+    def _time_out(self, deferred: Deferred[str]) -> None:
         self._leave(deferred)
-        deferred.callback(word)
+        deferred.callback(self._timeout_result)
 
     def _leave(self, deferred: Deferred[str]) -> None:
-        timer, key = self.waiting.pop(deferred)
-        if key:
-            del self._keys[key]
-        if timer is not None and timer.active():
-            timer.cancel()
+        self._line.discard(deferred)
+        if deferred in self._keys:
+            del self._by_key[self._keys.pop(deferred)]

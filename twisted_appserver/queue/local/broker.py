@@ -45,7 +45,7 @@ from twisted_appserver.queue.model import (
     replace,
 )
 from twisted_appserver.queue.store_health import Health
-from twisted_appserver.queue.waiters import Line
+from twisted_appserver.queue.waiters import Waiters
 
 T = TypeVar("T")
 
@@ -59,14 +59,15 @@ class _Place:
 
     def __init__(self, queue: Queue, reactor: Any) -> None:
         self.queue = queue
-        self.getters, self.putters, self.joiners = Line(reactor), Line(reactor), Line(reactor)
+        self.getters, self.putters = Waiters(reactor, EMPTY), Waiters(reactor, FULL)
+        self.joiners = Waiters(reactor, "late")
         self.timer: Any = None
         self.alarm = 0.0  # when the timer goes off
 
     @property
     def awaited(self) -> bool:
         """Whether anybody stands in a line."""
-        return bool(self.getters.waiting or self.putters.waiting or self.joiners.waiting)
+        return bool(self.getters or self.putters or self.joiners)
 
 
 def _shared(deferred: Deferred[T]) -> Deferred[T]:
@@ -235,10 +236,10 @@ class Broker:
             if storing is None:
                 break
             await _shared(storing)
-        if not queue.config.shutdown and (not queue.has_room or place.putters.waiting):
+        if not queue.config.shutdown and (not queue.has_room or place.putters):
             if timeout <= 0 or self._stopping:
                 return STOPPING if self._stopping else FULL
-            why = await place.putters.wait(timeout, FULL, key)
+            why = await place.putters.wait(timeout, key)
             if why:
                 return why
         if queue.config.shutdown:
@@ -313,7 +314,7 @@ class Broker:
         place = self._place(name)
         queue = place.queue
         self._expire(place)
-        place.getters.supersede(key, EMPTY)
+        place.getters.supersede(key)
         held = queue.holders.get(key) if key else None
         if held is not None:
             storing = self._storing.get(("get", name, key))
@@ -323,12 +324,12 @@ class Broker:
                 return await self.get(name, seconds, key, timeout)
             await self._leasing(held, self._extend(place, held, seconds))
             return held
-        if not queue.ready or place.getters.waiting:
+        if not queue.ready or place.getters:
             if self._drained(queue):
                 return SHUTDOWN
             if timeout <= 0 or self._stopping:
                 return STOPPING if self._stopping else EMPTY
-            why = await place.getters.wait(timeout, EMPTY, key)
+            why = await place.getters.wait(timeout, key)
             if why:
                 return why
         task = queue.take(self._reactor.seconds(), seconds or queue.config.lease, key)
@@ -392,7 +393,7 @@ class Broker:
     def _finished(self, _: None, place: _Place) -> None:
         place.queue.finishing -= 1
         place.queue.dones += 1
-        if place.joiners.waiting:
+        if place.joiners:
             self._settle(place)
         elif place.queue.bare:
             self._leave(place)
@@ -488,7 +489,7 @@ class Broker:
         if place is None:
             return 0, 0
         if place.queue.unfinished and timeout > 0 and not self._stopping:
-            await place.joiners.wait(timeout, "late")
+            await place.joiners.wait(timeout)
         if self._places.get(name) is not place:
             return 0, 0
         return place.queue.unfinished, len(place.queue.buried)
@@ -584,13 +585,13 @@ class Broker:
         queue = place.queue
         if place.awaited:
             while place.getters and queue.ready and not self._stopping:
-                place.getters.next()
+                place.getters.serve_next()
             if place.getters and self._drained(queue):
                 place.getters.dismiss(SHUTDOWN)
             if place.putters and queue.config.shutdown:
                 place.putters.dismiss(SHUTDOWN)
             while place.putters and queue.has_room and not self._stopping:
-                place.putters.next()
+                place.putters.serve_next()
             if place.joiners and not queue.unfinished:
                 place.joiners.dismiss("")
         if queue.bare:

@@ -19,6 +19,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from os import urandom
 from threading import Event, Thread
 from time import monotonic, time
@@ -35,51 +36,11 @@ from twisted_appserver.queue.interface import StoreError
 from twisted_appserver.queue.local.journal import CHECK, Change, IStore, Saved
 from twisted_appserver.queue.local.sqlite_file import APPLICATION, check_file
 from twisted_appserver.queue.model import Remembered, Task, read_config
+from twisted_appserver.queue.sql_files import read_migrations, read_statements
 
-VERSION = 2
-SCHEMA = """
-CREATE TABLE store (prefix TEXT NOT NULL);
-CREATE TABLE queues (name TEXT PRIMARY KEY, config TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE keys (
-    queue TEXT, lane TEXT, key TEXT NOT NULL, number INTEGER NOT NULL, until REAL NOT NULL,
-    PRIMARY KEY (queue, lane)
-) WITHOUT ROWID;
-CREATE TABLE tasks (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, -- so that no id is ever given twice
-    queue TEXT NOT NULL, body BLOB NOT NULL, priority REAL NOT NULL, "order" TEXT NOT NULL,
-    due REAL NOT NULL, lease REAL NOT NULL, deliveries INTEGER NOT NULL, holder TEXT NOT NULL,
-    buried INTEGER NOT NULL
-);
-"""
-# From the version before to the next: MIGRATIONS[1] makes a file of version 1 one of version 2.
-MIGRATIONS: dict[int, str] = {
-    0: SCHEMA,
-    # A lease has a length instead of an end. Only keys that clients make share a lane.
-    1: """
-    ALTER TABLE store ADD COLUMN secret BLOB;
-    UPDATE store SET secret = randomblob(32);
-    ALTER TABLE tasks RENAME COLUMN lease TO span;
-    UPDATE tasks SET span = max(60.0, min(604800.0, span - strftime('%s', 'now'))) WHERE span > 0;
-    ALTER TABLE keys RENAME TO old_keys;
-    CREATE TABLE keys (
-        queue TEXT, lane TEXT, key TEXT NOT NULL, number INTEGER NOT NULL, until REAL NOT NULL,
-        digest BLOB NOT NULL, PRIMARY KEY (queue, lane)
-    ) WITHOUT ROWID;
-    INSERT INTO keys SELECT queue, key, key, number, until, x'' FROM old_keys;
-    DROP TABLE old_keys;
-    """,
-}
-# Each is made for as many rows as there are; one row is what stands in the second text.
-PUT = "INSERT INTO tasks VALUES {}", "(?, ?, ?, ?, ?, ?, 0.0, 0, '', 0)"
-REMEMBER = "INSERT OR REPLACE INTO keys VALUES {}", "(?, ?, ?, ?, ?, ?)"
-UPDATE = (
-    "WITH fresh (due, span, deliveries, holder, buried, number) AS (VALUES {}) UPDATE tasks SET due ="
-    " fresh.due, span = fresh.span, deliveries = fresh.deliveries, holder = fresh.holder,"
-    " buried = fresh.buried FROM fresh WHERE tasks.number = fresh.number",
-    "(?, ?, ?, ?, ?, ?)",
-)
-DELETE = "DELETE FROM tasks WHERE number IN (VALUES {})", "(?)"
-FORGET = "DELETE FROM keys WHERE (queue, lane) IN (VALUES {})", "(?, ?)"
+SQL = read_statements(__package__, "journal.sql")
+MIGRATIONS = read_migrations(__package__)
+VERSION = len(MIGRATIONS)
 ROWS = 64  # in one statement
 RESERVE = 8 * 1024 * 1024  # bytes
 BATCH = 4096  # changes in one commit
@@ -158,23 +119,21 @@ class SQLiteStore:
                 f"PRAGMA application_id={APPLICATION}; COMMIT"
             )
         ask("BEGIN IMMEDIATE")
-        if ask("SELECT 1 FROM store").fetchone() is None:
-            ask("INSERT INTO store VALUES ('', ?)", (urandom(32),))
+        if ask(SQL["has_secret"]).fetchone() is None:
+            ask(SQL["insert_secret"], (urandom(32),))
         ask("COMMIT")
-        saved = Saved(ask("SELECT secret FROM store").fetchone()[0])
-        last = ask("SELECT seq FROM sqlite_sequence WHERE name = 'tasks'").fetchone()
+        saved = Saved(ask(SQL["secret"]).fetchone()[0])
+        last = ask(SQL["last_number"]).fetchone()
         saved.last = last[0] if last else 0
-        for name, config in ask("SELECT name, config FROM queues"):
+        for name, config in ask(SQL["options"]):
             try:
                 saved.configs[name] = read_config(name, config)
             except ValueError as error:
                 raise ConfigurationError(f"{self.path}: {error}") from None
         shift = self._shift()
-        for queue, lane, key, number, until, known in ask("SELECT * FROM keys"):
+        for queue, lane, key, number, until, known in ask(SQL["keys"]):
             saved.keys.append((queue, lane, Remembered(key, number, until - shift, known)))
-        for number, queue, body, priority, order, due, span, deliveries, holder, buried in ask(
-            "SELECT * FROM tasks"
-        ):
+        for number, queue, body, priority, order, due, span, deliveries, holder, buried in ask(SQL["tasks"]):
             task = Task(number, body, priority, order, due and due - shift, 0.0, deliveries, holder)
             task.buried, task.span = bool(buried), span
             saved.tasks.setdefault(queue, []).append(task)
@@ -284,34 +243,38 @@ class SQLiteStore:
         many, shift = self._many, self._shift()
         puts = [each for c in changes for each in c.puts]
         if any(change is CHECK for change in changes):
-            self._database.execute("UPDATE store SET prefix = prefix")
-        many(PUT, [(t.number, q, t.body, t.priority, t.order, t.due and t.due + shift) for q, t in puts])
-        many(FORGET, [lane for c in changes for lane in c.forgets])  # before those that are remembered anew
+            self._database.execute(SQL["write_nothing"])
+        many(
+            "put",
+            [
+                (t.number, q, t.body, t.priority, t.order, t.due and t.due + shift, 0.0, 0, "", 0)
+                for q, t in puts
+            ],
+        )
+        many("forget", [lane for c in changes for lane in c.forgets])  # before those that are remembered anew
         keys = {(q, lane): (q, lane, k) for c in changes for q, lane, k in c.keys}
         many(
-            REMEMBER,
+            "remember",
             [(q, lane, k.key, k.number, k.until + shift, k.digest) for q, lane, k in keys.values()],
         )
         updates = {row[-1]: row for c in changes for row in c.updates}  # the last counts
-        many(UPDATE, [(row[0] and row[0] + shift, *row[1:]) for row in updates.values()])
-        many(DELETE, [(number,) for c in changes for number in c.deletes])
+        many("update", [(row[0] and row[0] + shift, *row[1:]) for row in updates.values()])
+        many("delete", [(number,) for c in changes for number in c.deletes])
         for name, config in (each for c in changes for each in c.configs):
-            for table in (
-                "queues WHERE name",
-                *(() if config else ("tasks WHERE queue", "keys WHERE queue")),
-            ):
-                self._database.execute(f"DELETE FROM {table} = ?", (name,))
+            if config is None:
+                self._database.execute(SQL["delete_tasks_of_queue"], (name,))
+                self._database.execute(SQL["delete_keys_of_queue"], (name,))
+            self._database.execute(SQL["delete_options"], (name,))
             if config is not None:
                 text = msgspec.json.encode(config).decode()
-                self._database.execute("INSERT INTO queues VALUES (?, ?)", (name, text))
+                self._database.execute(SQL["insert_options"], (name, text))
 
-    def _many(self, statement: tuple[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Do the same with each of the rows. Their numbers are powers of two: so there are few statements."""
-        text, row = statement
+    def _many(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run a statement for rows. Their number is a power of two, so that there are few different texts."""
         while rows:
             count = ROWS if len(rows) >= ROWS else 1 << len(rows).bit_length() - 1
             values = [value for each in rows[:count] for value in each]
-            self._database.execute(text.format(", ".join([row] * count)), values)
+            self._database.execute(_text(name, count, len(rows[0])), values)
             rows = rows[count:]
 
     def _vacuum(self) -> None:
@@ -334,6 +297,13 @@ class SQLiteStore:
                 return "the disk is full"
             return f"the reserve file beside the database cannot be written: {error.strerror}"
         return ""
+
+
+@cache
+def _text(name: str, rows: int, columns: int) -> str:
+    """Return a statement for a number of rows."""
+    row = f"({', '.join('?' * columns)})"
+    return SQL[name].replace("{rows}", ", ".join([row] * rows))
 
 
 def _is_put(change: Change) -> bool:

@@ -1,9 +1,10 @@
-"""The broker of a server that shares its queues with others, by a database.
+"""The broker of a server that shares its queues with other servers through a database.
 
-Strategy: the database is the truth, and is asked for everything. What cannot succeed yet waits in a line
-here, and is asked for again when something has changed: by a request of this server, or by one of another,
-which the database tells; and once a second, for what the time brings and for tidings that were lost. Any
-role of the database can send tidings: they only cause another look, and a deletion is looked up.
+Strategy: the database holds everything, so every request goes there. A request that cannot succeed yet waits
+in L{pending_requests} and is tried again when something has changed: after a request of this server, after a
+notification of another server, and once a second for leases and delays that have ended and for notifications
+that were lost. Any role of the database can send notifications, so they only cause another try, and a
+deletion is looked up.
 """
 
 from __future__ import annotations
@@ -16,60 +17,56 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_appserver.queue.interface import EMPTY, FULL, SHUTDOWN, STOPPING, AwayError, IBroker, StoreError
+from twisted_appserver.queue.interface import SHUTDOWN, STOPPING, IBroker, StoreError
 from twisted_appserver.queue.model import Config, Task
+from twisted_appserver.queue.postgresql.locked_queue import Effects
+from twisted_appserver.queue.postgresql.pending_requests import AWAY, TIMEOUT_RESULTS, PendingRequests
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.postgresql.session import SPECIAL, PostgreSQLStore
 from twisted_appserver.queue.store_health import Health
 
-GRACE = 5.0  # seconds for which the database may be away before a request that need not wait fails
-POLL = 1.0  # seconds
-TIDY = 60.0  # seconds
-CHUNK = 64  # of those who wait, so many are asked for at once
-AWAY = "the database cannot be reached"
-DELETED = 10_000  # deletions of queues that are known, so that none is believed twice
-LEAVE = 10.0  # seconds for which the end waits for the database
-FRESH = 2.0  # seconds for which a snapshot is not taken again
-WORDS = {"get": EMPTY, "put": FULL, "join": "late"}
-VERBS = {"getters": "get", "putters": "put", "joiners": "join"}  # what waits in each line
+POLL_INTERVAL = 1.0  # seconds
+DELETE_INTERVAL = 60.0  # seconds between two deletions of what has expired
+MAX_DELETIONS = 10_000  # deletions of queues that are remembered, so that none is announced twice
+CLOSE_TIMEOUT = 10.0  # seconds that the end of the server waits for the database
+SNAPSHOT_AGE = 2.0  # seconds after which a new snapshot is taken
+VERBS = {"getters": "get", "putters": "put", "joiners": "join"}  # the requests that wait, by waiters
 COUNTED = {"put": "puts", "get": "gets", "done": "dones"}
-
-_Line = dict[Request, None]  # in the order in which they came
 
 
 @implementer(IBroker)
 class SharedBroker:
     """
-    Promises to many clients at once what the database does; those who wait here are served in order.
+    The broker of one server among several. Requests that wait at one server are served in order.
 
     @param reactor: an C{IReactorTime} and C{IReactorFromThreads}.
-    @param max_queues: how many queues there may be at the same time.
+    @param max_queues: the maximum number of queues.
     """
 
     log = Logger()
 
     def __init__(self, reactor: Any, store: PostgreSQLStore, max_queues: int = 10_000) -> None:
         self._reactor, self.store, self._max_queues = reactor, store, max_queues
-        self._lines: dict[tuple[str, str], _Line] = {}
-        self._keys: dict[tuple[str, str, str], Request] = {}
-        self._asked: dict[Request, None] = {}  # of the database
-        self._looked: set[Request] = set()  # those that are looked up, and whose turn it would be besides
+        self.pending = PendingRequests(reactor, self._ask, lambda: store.away)
         self._counts: Counter[tuple[str, str]] = Counter()
         self._timers: dict[str, Any] = {}
         self._snapshot: dict[str, dict[str, int]] = {}
-        self._taken = float("-inf")
-        self._deleted: dict[str, int] = {}  # numbers of deletions that are known, by the names of queues
-        self._health = Health(reactor, self._check)
+        self._snapshot_taken = float("-inf")
+        self._deletions: dict[str, int] = {}  # the number of the last known deletion, by queue
+        self._health = Health(reactor, self._write_nothing)
         self.secret = b""
-        self.started = self._stopping = False
+        self.started = False
+
+    def _ask(self, request: Request) -> None:
+        self.store.ask(request)
 
     def start(self) -> None:
         if self.started:
             return
-        self.secret = self.store.open(self._reactor, self._max_queues, self._answered, self._heard)
-        self.started, self._stopping = True, False
-        self._every(POLL, self._poll)
-        self._every(TIDY, self._tidy)
+        self.secret = self.store.open(self._reactor, self._max_queues, self._answered, self._notified)
+        self.started, self.pending.stopping = True, False
+        self._every(POLL_INTERVAL, self._poll)
+        self._every(DELETE_INTERVAL, self._delete_expired)
 
     def unready(self) -> str:
         return AWAY if self.store.away else self._health.trouble
@@ -77,7 +74,7 @@ class SharedBroker:
     async def check(self) -> None:
         await self._health.check()
 
-    def _check(self) -> Deferred[None]:
+    def _write_nothing(self) -> Deferred[None]:
         request = Request("check", "")
         request.deferred = Deferred()
         self.store.ask(request)
@@ -91,10 +88,7 @@ class SharedBroker:
         self._timers[function.__name__] = self._reactor.callLater(seconds, call)
 
     def stop_waiting(self) -> None:
-        self._stopping = True
-        for line in list(self._lines.values()):
-            for request in [each for each in line if each not in self._asked]:
-                self._finish(request, STOPPING)
+        self.pending.stop_waiting()
 
     def stop(self) -> Deferred[None]:
         self.stop_waiting()
@@ -102,57 +96,59 @@ class SharedBroker:
             timer.cancel()
         self._timers.clear()
         self.started = False
-        closed = self.store.close().addTimeout(LEAVE, self._reactor)
-        return closed.addErrback(lambda _: self.log.warn("the database does not answer: it is left alone"))
+        closed = self.store.close().addTimeout(CLOSE_TIMEOUT, self._reactor)
+        return closed.addErrback(
+            lambda _: self.log.warn("the database does not answer: not waiting for it any longer")
+        )
 
-    # What clients ask for.
+    # Requests of clients.
 
     async def put(
         self, name: str, task: Task, key: str = "", timeout: float = 0.0, delay: float = 0.0
     ) -> Task | str:
-        asked = self._ask(Request("put", name, task=task, key=key, delay=delay), timeout)
-        self._serve(name, "get", 1)  # in the same transaction
-        return await asked  # type: ignore[no-any-return]
+        submitted = self.pending.submit(Request("put", name, task=task, key=key, delay=delay), timeout)
+        self.pending.retry(name, "get", 1)  # in the same transaction
+        return await submitted  # type: ignore[no-any-return]
 
     async def get(
         self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0
     ) -> Task | str:
-        return await self._ask(Request("get", name, seconds=seconds, key=key), timeout)  # type: ignore[no-any-return]
+        return await self.pending.submit(Request("get", name, seconds=seconds, key=key), timeout)  # type: ignore[no-any-return]
 
     async def done(self, name: str, number: int, delivery: int = 0) -> Task | None:
-        return await self._ask(Request("done", name, number=number, delivery=delivery))  # type: ignore[no-any-return]
+        return await self.pending.submit(Request("done", name, number=number, delivery=delivery))  # type: ignore[no-any-return]
 
     async def extend(
         self, name: str, number: int, seconds: float | None = None, delivery: int = 0
     ) -> Task | None:
         request = Request("extend", name, number=number, delivery=delivery, seconds=seconds)
-        return await self._ask(request)  # type: ignore[no-any-return]
+        return await self.pending.submit(request)  # type: ignore[no-any-return]
 
     async def renew(
         self, name: str, tasks: list[tuple[int, int]], seconds: float | None = None
     ) -> list[bool]:
-        asked = [
-            self._ask(Request("extend", name, number=number, delivery=delivery, seconds=seconds))
+        submitted = [
+            self.pending.submit(Request("extend", name, number=number, delivery=delivery, seconds=seconds))
             for number, delivery in tasks
         ]
         try:
-            answers = await gatherResults(asked, consumeErrors=True)
+            tasks_or_none = await gatherResults(submitted, consumeErrors=True)
         except FirstError as error:
             raise error.subFailure.value from None  # type: ignore[misc]
-        return [task is not None for task in answers]
+        return [task is not None for task in tasks_or_none]
 
     async def release(self, name: str, number: int, delay: float = 0.0, delivery: int = 0) -> Task | None:
         request = Request("release", name, number=number, delivery=delivery, delay=delay)
-        return await self._ask(request)  # type: ignore[no-any-return]
+        return await self.pending.submit(request)  # type: ignore[no-any-return]
 
     async def bury(self, name: str, number: int, delivery: int = 0) -> Task | None:
-        return await self._ask(Request("bury", name, number=number, delivery=delivery))  # type: ignore[no-any-return]
+        return await self.pending.submit(Request("bury", name, number=number, delivery=delivery))  # type: ignore[no-any-return]
 
     async def kick(self, name: str, count: int, key: str = "") -> int:
-        return await self._ask(Request("kick", name, count=count, key=key))  # type: ignore[no-any-return]
+        return await self.pending.submit(Request("kick", name, count=count, key=key))  # type: ignore[no-any-return]
 
     async def join(self, name: str, timeout: float = 0.0) -> tuple[int, int]:
-        found = await self._ask(Request("join", name), timeout)
+        found = await self.pending.submit(Request("join", name), timeout)
         if isinstance(found, tuple):
             return found
         if found == STOPPING:
@@ -161,34 +157,34 @@ class SharedBroker:
         return stats["unfinished"], stats["buried"]
 
     async def change(self, name: str, changes: dict[str, Any]) -> Config:
-        return await self._ask(Request("change", name, changes=changes))  # type: ignore[no-any-return]
+        return await self.pending.submit(Request("change", name, changes=changes))  # type: ignore[no-any-return]
 
     async def purge(self, name: str, key: str = "") -> int:
-        return await self._ask(Request("purge", name, key=key))  # type: ignore[no-any-return]
+        return await self.pending.submit(Request("purge", name, key=key))  # type: ignore[no-any-return]
 
     async def delete(self, name: str) -> None:
-        await self._ask(Request("delete", name))
+        await self.pending.submit(Request("delete", name))
 
     async def config(self, name: str) -> Config:
-        return await self._ask(Request("config", name))  # type: ignore[no-any-return]
+        return await self.pending.submit(Request("config", name))  # type: ignore[no-any-return]
 
     async def peek(self, name: str, count: int, state: str) -> list[Task]:
-        return await self._ask(Request("peek", name, count=count, state=state))  # type: ignore[no-any-return]
+        return await self.pending.submit(Request("peek", name, count=count, state=state))  # type: ignore[no-any-return]
 
     async def stats(self, name: str) -> dict[str, int]:
-        places = await self._ask(Request("stats", name))
+        by_state = await self.pending.submit(Request("stats", name))
         counts = {what: self._counts[name, what] for what in ("puts", "gets", "dones", "returned")}
-        waiting = {line: len(self._lines.get((name, verb), ())) for line, verb in VERBS.items()}
-        unfinished = sum(places.values()) - places["buried"]
-        return {**places, "unfinished": unfinished, **counts, **waiting}
+        waiting = {waiters: self.pending.count(name, verb) for waiters, verb in VERBS.items()}
+        unfinished = sum(by_state.values()) - by_state["buried"]
+        return {**by_state, "unfinished": unfinished, **counts, **waiting}
 
     async def qsizes(self, name: str | None = None) -> dict[str, int]:
-        return await self._ask(Request("qsizes", name or ""))  # type: ignore[no-any-return]
+        return await self.pending.submit(Request("qsizes", name or ""))  # type: ignore[no-any-return]
 
     def snapshot(self) -> dict[str, dict[str, int]]:
         now = self._reactor.seconds()
-        if self.started and not self._stopping and now > self._taken + FRESH:
-            self._taken = now
+        if self.started and not self.pending.stopping and now > self._snapshot_taken + SNAPSHOT_AGE:
+            self._snapshot_taken = now
             Deferred.fromCoroutine(self._take_snapshot()).addErrback(
                 lambda failure: self.log.debug("no snapshot: {e}", e=failure.value)
             )
@@ -197,203 +193,105 @@ class SharedBroker:
     async def _take_snapshot(self) -> None:
         self._snapshot = {name: await self.stats(name) for name in await self.qsizes()}
 
-    # How.
+    # Results of the store.
 
-    def _ask(self, request: Request, timeout: float = 0.0) -> Deferred[Any]:
-        """
-        @return: fires with what was asked for, or why not.
-        """
-        request.deferred = Deferred(lambda _: self._leave(request))
-        now = self._reactor.seconds()
-        request.waits = timeout > 0 and not self._stopping
-        request.deadline = now + timeout if request.waits else now
-        self._supersede(request)
-        line = self._lines.get((request.name, request.verb))
-        if line and request.waits:
-            self._line_up(request)  # behind those who came before
-        if not line or request.key:
-            request.look = bool(line)
-            self._send(request)
-        elif not request.waits:
-            self._finish(request, STOPPING if self._stopping else WORDS[request.verb])
-        return request.deferred  # type: ignore[no-any-return]
-
-    def _send(self, request: Request) -> None:
-        self._asked[request] = None
-        self.store.ask(request)
-
-    def _line_up(self, request: Request) -> None:
-        line = self._lines.setdefault((request.name, request.verb), {})
-        if request not in line:
-            line[request] = None
-            if request.deadline < float("inf"):
-                seconds = max(0.0, request.deadline - self._reactor.seconds())
-                request.timer = self._reactor.callLater(seconds, self._late, request)
-
-    def _supersede(self, request: Request) -> None:
-        """One that has the key of another, which waits, comes from the same client: it gave the first up."""
-        if request.key and request.verb == "get":
-            before = self._keys.get((request.verb, request.name, request.key))
-            if before is not None:
-                self._finish(before, WORDS[before.verb])
-            self._keys[request.verb, request.name, request.key] = request
-
-    def _late(self, request: Request) -> None:
-        """The time is over; but the answer of the database is waited for, unless it is away."""
-        request.timer = None
-        if self.store.away:
-            self._finish(request, AwayError(AWAY))
-        elif request not in self._asked:
-            self._finish(request, WORDS[request.verb])
-
-    def _leave(self, request: Request) -> None:
-        """Nobody wants the answer any more."""
-        request.over = True
-        self._asked.pop(request, None)
-        self._looked.discard(request)
-        if request.timer is not None:
-            request.timer.cancel()
-            request.timer = None
-        whose = (request.verb, request.name, request.key)
-        if self._keys.get(whose) is request:
-            del self._keys[whose]
-        place = (request.name, request.verb)
-        line = self._lines.get(place)
-        if line is not None and request in line:
-            del line[request]
-            if not line:
-                del self._lines[place]
-
-    def _finish(self, request: Request, answer: Any) -> None:
-        self._leave(request)
-        if isinstance(answer, Exception):
-            request.deferred.errback(answer)
-        else:
-            request.deferred.callback(answer)
-
-    def _serve(self, name: str, verb: str, count: int = CHUNK) -> None:
-        """Ask again for the first of those in a line."""
-        for request in list(self._lines.get((name, verb), ()))[:count]:
-            if request not in self._asked:
-                self._send(request)
-            elif request.look:  # that does not serve it
-                self._looked.add(request)
-
-    def _answered(
-        self, requests: Iterable[Request], signals: set[tuple[str, str]], returned: dict[str, int]
-    ) -> None:
+    def _answered(self, requests: Iterable[Request], effects: Effects) -> None:
         served = set()
         for request in requests:
-            self._asked.pop(request, None)
+            self.pending.performed(request)
             if request.verb in SPECIAL:
                 getattr(self, f"_after_{request.verb}")(request)
-                continue
-            if request.unserved:
-                self._unserved(request)
-            elif request.over:
-                self._unwanted(request)
+            elif request.pending:
+                self.pending.still_pending(request)
+            elif request.abandoned:
+                self._give_back(request)
             else:
-                if request.verb == "put" and isinstance(request.answer, Task | StoreError):
-                    self._health.note("" if isinstance(request.answer, Task) else request.answer)
-                self._count(request)
+                self._note_result(request)
                 served.add((request.name, request.verb))
-                self._finish(request, request.answer)
-        for name, number in returned.items():
+                self.pending.finish(request, request.result)
+        for name, number in effects.returned.items():
             self._counts[name, "returned"] += number
-        for name, line in signals:
-            self._changed(name, line)
+        for name, waiters in effects.changed:
+            self._changed(name, waiters)
         for name, verb in served:
-            self._serve(name, verb)
+            self.pending.retry(name, verb)
 
-    def _unserved(self, request: Request) -> None:
-        if request.over:
-            return
-        if request.look:
-            request.look = False
-            if request in self._looked:
-                self._looked.discard(request)
-                self._send(request)
-                return
-        if self._stopping or request.deadline <= self._reactor.seconds():
-            self._finish(request, STOPPING if self._stopping else WORDS[request.verb])
-        else:
-            self._line_up(request)
-
-    def _unwanted(self, request: Request) -> None:
-        """
-        A client that is gone has not had the task that it was to get: the next one may. That was a delivery
-        nevertheless, since others may have got meanwhile what was put later.
-        """
-        task = request.answer
-        fresh = request.verb == "get" and not request.again
-        if fresh and isinstance(task, Task) and not self._stopping:
-            number, delivery = task.number, task.deliveries
-            back = Request("release", request.name, number=number, delivery=delivery, lease=task.lease)
-            self._ask(back).addErrback(lambda failure: self.log.warn("not given back: {e}", e=failure.value))
-
-    def _count(self, request: Request) -> None:
-        repeated = request.verb == "put" and request.answer is not request.task
-        if request.verb in COUNTED and isinstance(request.answer, Task) and not repeated:
+    def _note_result(self, request: Request) -> None:
+        result = request.result
+        if request.verb == "put" and isinstance(result, Task | StoreError):
+            self._health.note("" if isinstance(result, Task) else result)
+        repeated = request.verb == "put" and result is not request.task
+        if request.verb in COUNTED and isinstance(result, Task) and not repeated:
             self._counts[request.name, COUNTED[request.verb]] += 1
 
-    def _changed(self, name: str, line: str) -> None:
-        if line in VERBS:
-            self._serve(name, VERBS[line])
+    def _give_back(self, request: Request) -> None:
+        """
+        Release the task of a get whose client is gone.
+
+        It still counts as a delivery, because others may have got tasks meanwhile that were put later.
+        """
+        task = request.result
+        new = request.verb == "get" and not request.found_again
+        if new and isinstance(task, Task) and not self.pending.stopping:
+            number, delivery = task.number, task.deliveries
+            back = Request("release", request.name, number=number, delivery=delivery, lease=task.lease)
+            self.pending.submit(back).addErrback(
+                lambda failure: self.log.warn("a task was not given back: {e}", e=failure.value)
+            )
+
+    def _changed(self, name: str, waiters: str) -> None:
+        """Try waiting requests again. C{waiters} is as in L{Effects.changed}."""
+        if waiters in VERBS:
+            self.pending.retry(name, VERBS[waiters])
             return
-        if line == "gone":
+        if waiters == "gone":
             for what in (*COUNTED.values(), "returned"):
                 del self._counts[name, what]
-        for verb in WORDS:
-            if line == "gone":
-                for request in list(self._lines.get((name, verb), ())):
-                    self._finish(request, (0, 0) if verb == "join" else SHUTDOWN)
-            self._serve(name, verb)
+        for verb in TIMEOUT_RESULTS:
+            if waiters == "gone":
+                self.pending.finish_all(name, verb, (0, 0) if verb == "join" else SHUTDOWN)
+            self.pending.retry(name, verb)
 
-    def _heard(self, tidings: tuple[str, str] | None) -> None:
-        if tidings is not None:
-            line, name = tidings
-            if line == "gone":
-                self.store.ask(Request("gone", name))
-            else:
-                self._changed(name, line)
+    def _notified(self, notification: tuple[str, str] | None) -> None:
+        if notification is None:
+            self.pending.retry_all()
             return
-        for name, verb in list(self._lines):
-            self._serve(name, verb)
+        waiters, name = notification
+        if waiters == "gone":
+            self.store.ask(Request("last_deletion", name))
+        else:
+            self._changed(name, waiters)
 
-    def _after_gone(self, request: Request) -> None:
-        """A queue is said to be deleted: believe it if it was deleted since the last time."""
-        number, name = request.answer or 0, request.name
-        if number > self._deleted.get(name, self.store.deletions):
-            self._deleted[name] = number
-            if len(self._deleted) > DELETED:
-                del self._deleted[next(iter(self._deleted))]
+    def _after_last_deletion(self, request: Request) -> None:
+        """After a notification of a deletion: believe it if the queue was deleted since the last one."""
+        number, name = request.result or 0, request.name
+        if number > self._deletions.get(name, self.store.database.last_deletion):
+            self._deletions[name] = number
+            if len(self._deletions) > MAX_DELETIONS:
+                del self._deletions[next(iter(self._deletions))]
             self._changed(name, "gone")
 
     def _after_check(self, request: Request) -> None:
-        answer = request.answer
-        if isinstance(answer, Exception):
-            request.deferred.errback(answer)
+        if isinstance(request.result, Exception):
+            request.deferred.errback(request.result)
         else:
             request.deferred.callback(None)
 
-    def _poll(self) -> None:
-        if self.store.watch.cut_if_late():
-            self.log.warn("the database does not answer: its connection is cut")
-        now = self._reactor.seconds()
-        for request in list(self._asked):
-            grace = 0.0 if self.store.away and request.waits else GRACE
-            if request.deadline + grace < now:
-                self._finish(request, AwayError(AWAY))
-        for name, verb in list(self._lines):
-            self._serve(name, verb, 1)
-
-    def _after_tidy(self, request: Request) -> None:
-        """Count no more what happens in queues that are not there any more, and are used by nobody here."""
-        names: set[str] | None = request.answer
+    def _after_delete_expired(self, request: Request) -> None:
+        """Drop the counts of queues that do not exist any more and have no requests here."""
+        names: set[str] | None = request.result
         if names is not None:
-            used = names.union(name for name, _ in self._lines).union(each.name for each in self._asked)
+            used = names.union(self.pending.queues())
             self._counts = Counter({key: count for key, count in self._counts.items() if key[0] in used})
 
-    def _tidy(self) -> None:
+    # Timers.
+
+    def _poll(self) -> None:
+        if self.store.watchdog.abort_if_late():
+            self.log.warn("the database does not answer: the connection was aborted")
+        self.pending.fail_late()
+        self.pending.retry_all(1)
+
+    def _delete_expired(self) -> None:
         if not self.store.away:
-            self.store.ask(Request("tidy", ""))
+            self.store.ask(Request("delete_expired", ""))

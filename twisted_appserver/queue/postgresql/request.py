@@ -1,4 +1,4 @@
-"""A request that a broker passes to its store."""
+"""A request that the broker passes to its store, and its result."""
 
 from __future__ import annotations
 
@@ -7,20 +7,28 @@ from typing import Any
 
 class Request:
     """
-    What somebody asks of the store, and what came of it.
+    One request of a client, or of the broker itself.
 
-    @ivar unserved: whether it cannot succeed yet.
-    @ivar answer: else what it gets.
-    @ivar over: whether nobody wants the answer any more.
-    @ivar waits: whether it may wait, until C{deadline}, in seconds of the reactor; else that is when it came.
-    @ivar again: of a get: whether its task had been handed out to its key before.
-    @ivar look: of a get or put behind others who wait: whether it is only to be looked up by its key.
-    @ivar lease: of a release that holds only if nobody has extended the lease: when that was to end, else 0.
+    Only C{verb} and C{name} are set for every request; the other arguments depend on the verb.
+
+    @ivar verb: what to do, such as C{put}.
+    @ivar name: the name of the queue.
+    @ivar pending: whether it cannot succeed yet, so that it has no result.
+    @ivar result: the value for the caller, or an exception.
+    @ivar abandoned: whether nobody wants the result any more.
+    @ivar may_wait: whether the request may wait until C{deadline}.
+    @ivar deadline: in seconds of the reactor; if it may not wait, the time when it arrived.
+    @ivar lookup_only: of a put or get that others wait in front of: whether it may only find out what the
+        same request has done before.
+    @ivar found_again: of a get: whether its task was leased to the same key before.
+    @ivar lease: of a release that must have no effect if the lease was extended: when the lease ends, in
+        seconds since the epoch; else 0.
     """
 
     __slots__ = (
-        "again", "answer", "changes", "count", "deadline", "deferred", "delay", "delivery", "key", "lease",
-        "look", "name", "number", "over", "seconds", "state", "task", "timer", "unserved", "verb", "waits",
+        "abandoned", "changes", "count", "deadline", "deferred", "delay", "delivery", "found_again", "key",
+        "lease", "lookup_only", "may_wait", "name", "number", "pending", "result", "seconds", "state", "task",
+        "verb",
     )  # fmt: skip
     deferred: Any
     deadline: float
@@ -43,10 +51,10 @@ class Request:
         self.verb, self.name, self.task, self.key, self.delay = verb, name, task, key, delay
         self.seconds, self.number, self.delivery, self.count = seconds, number, delivery, count
         self.changes, self.state, self.lease = changes or {}, state, lease
-        self.answer: Any = None
-        self.timer: Any = None
-        self.unserved = True
-        self.over = self.waits = self.look = self.again = False
+        self.result: Any = None
+        self.pending = True
+        self.abandoned = self.may_wait = self.lookup_only = self.found_again = False
 
-    def reply(self, answer: Any) -> None:
-        self.unserved, self.answer = False, answer
+    def resolve(self, result: Any) -> None:
+        """Set the result, which may be an exception."""
+        self.pending, self.result = False, result

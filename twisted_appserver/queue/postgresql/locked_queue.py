@@ -1,0 +1,93 @@
+"""One queue in a transaction that holds its lock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted_appserver.queue.interface import ReusedError
+from twisted_appserver.queue.model import Task, digest
+from twisted_appserver.queue.postgresql.request import Request
+from twisted_appserver.queue.sql_files import read_statements
+
+SQL = read_statements(__package__, "transaction.sql")
+
+
+class QueueBounds:
+    """
+    What is known of a queue, so that deleted rows need not be read again.
+
+    @ivar lowest_number: no task has a lower number.
+    @ivar no_expiry_before: no lease and no delay ends before this time of the database, in seconds since the
+        epoch.
+    """
+
+    __slots__ = "lowest_number", "no_expiry_before", "queue_id"
+
+    def __init__(self, queue_id: int) -> None:
+        self.queue_id, self.lowest_number, self.no_expiry_before = queue_id, 0, 0.0
+
+
+class Effects:
+    """
+    What a transaction has changed for others.
+
+    @ivar changed: names of queues, each with the waiters that may succeed now: C{getters}, C{putters},
+        C{joiners} or C{all}. C{gone} means that the queue was deleted.
+    @ivar returned: how many leases have ended, by queue.
+    """
+
+    def __init__(self) -> None:
+        self.changed: set[tuple[str, str]] = set()
+        self.returned: Counter[str] = Counter()
+
+
+class LockedQueue:
+    """
+    A queue and the statements for it.
+
+    @param execute: runs a statement and returns its rows.
+    """
+
+    def __init__(
+        self, name: str, bounds: QueueBounds, effects: Effects, execute: Callable[..., list[Any]]
+    ) -> None:
+        self.name, self.bounds, self.effects, self._execute = name, bounds, effects, execute
+
+    def execute(self, statement: str, **values: Any) -> list[Any]:
+        """
+        Run a statement of C{transaction.sql}.
+
+        @param statement: its name.
+        @param values: its parameters, without C{queue}.
+        @return: the rows.
+        """
+        return self._execute(SQL[statement], queue=self.bounds.queue_id, **values)
+
+    def changed(self, waiters: str) -> None:
+        """Note that something has changed for these waiters, see L{Effects}."""
+        self.effects.changed.add((self.name, waiters))
+
+
+def to_task(row: Sequence[Any]) -> Task:
+    """Make a task of the first seven columns of a row."""
+    number, body, priority, order, deliveries, holder, at = row[:7]
+    return Task(number, body, priority, order, lease=at, deliveries=deliveries, holder=holder)
+
+
+def repeated_put(request: Request, number: int, first_digest: bytes) -> Task | ReusedError:
+    """
+    Return the result of a put whose key was used before.
+
+    @param number: of the task that the first put has added.
+    @param first_digest: of the body of the first put; empty if it is unknown.
+    """
+    if first_digest and first_digest != digest(request.task.body):
+        return key_reused(request)
+    return Task(number, b"")
+
+
+def key_reused(request: Request) -> ReusedError:
+    """Return the error for a request whose key was used for a different one."""
+    return ReusedError(f"the key {request.key!r} was used for a request with another body")

@@ -1,0 +1,191 @@
+"""Performs all requests but done, put and get: each has statements of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from twisted_appserver.queue.interface import StoreError
+from twisted_appserver.queue.model import Config, Task, digest, lane, lane_of, read_config, replace
+from twisted_appserver.queue.postgresql.locked_queue import LockedQueue, key_reused, repeated_put, to_task
+from twisted_appserver.queue.postgresql.request import Request
+from twisted_appserver.queue.postgresql.schema import BURIED, READY, STATES
+
+# What makes room, or makes tasks available, is performed first, and what deletes the queue last.
+ORDER = (
+    "look_up", "change", "extend", "release", "bury", "kick", "purge", "join", "config", "peek", "stats",
+    "qsizes", "delete",
+)  # fmt: skip
+
+
+def absent_queue(name: str, requests: Sequence[Request]) -> None:
+    """Resolve requests for a queue that does not exist, as if it were empty. A get stays pending."""
+    results: dict[str, Any] = {
+        "kick": 0, "join": (0, 0), "purge": 0, "config": Config(), "peek": [], "qsizes": {name: 0},
+        "stats": dict.fromkeys(STATES, 0),
+    }  # fmt: skip
+    for request in requests:
+        if request.verb != "get":
+            request.resolve(results.get(request.verb))
+
+
+class OtherRequests:
+    """
+    The requests of one queue. Each method performs the requests of the verb with its name.
+
+    @raise StoreError: when the stored options of the queue cannot be used.
+    """
+
+    def __init__(self, queue: LockedQueue) -> None:
+        self._queue, self._execute = queue, queue.execute
+        (text,) = self._execute("options")[0]
+        try:
+            self._config = read_config(queue.name, text)
+        except ValueError as error:
+            raise StoreError(str(error)) from None
+
+    def perform(self, by_verb: Mapping[str, Sequence[Request]]) -> None:
+        """Perform requests, given by verb."""
+        for verb in sorted(by_verb, key=ORDER.index):
+            getattr(self, verb)(by_verb[verb])
+
+    # Leased tasks.
+
+    def extend(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            self._update(request, "extend", seconds=self._lease_of(request))
+
+    def release(self, requests: Sequence[Request]) -> None:
+        config = self._config
+        for request in requests:
+            self._update(
+                request, "release", kind=config.kind, max_deliveries=config.max_deliveries,
+                delay=request.delay, lease=request.lease,
+            )  # fmt: skip
+
+    def bury(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            self._update(request, "bury")
+
+    def _update(self, request: Request, statement: str, **values: Any) -> None:
+        """Change a leased task. The result is C{None} if it is not leased in the delivery of the request."""
+        rows = self._execute(statement, number=request.number, delivery=request.delivery, **values)
+        state = rows[0][7] if rows else None
+        if state in (READY, BURIED):
+            self._queue.changed("getters" if state == READY else "joiners")
+        request.resolve(to_task(rows[0]) if rows else None)
+
+    def _lease_of(self, request: Request) -> float:
+        """Return the length of the lease, in seconds."""
+        return self._config.lease if request.seconds is None else request.seconds
+
+    # Keys.
+
+    def look_up(self, requests: Sequence[Request]) -> None:
+        """Resolve puts and gets that were performed before, and leave the others pending."""
+        for request in requests:
+            if request.verb == "get":
+                rows = self._execute("renew_held_task", seconds=self._lease_of(request), holder=request.key)
+                if rows:
+                    request.found_again = True
+                    request.resolve(to_task(rows[0]))
+                continue
+            rows = self._execute("remembered_key", lane=lane(request.key), key=request.key)
+            if rows:
+                request.resolve(repeated_put(request, *rows[0]))
+
+    def _was_performed(self, request: Request, body: bytes) -> bool:
+        """Resolve a request that was performed before with the same key, and return whether it was."""
+        if not request.key:
+            return False
+        rows = self._execute("remembered_key", lane=lane_of(request.verb, request.key), key=request.key)
+        for number, first_digest in rows:
+            request.resolve(number if first_digest == digest(body) else key_reused(request))
+        return bool(rows)
+
+    def _remember(self, request: Request, number: int, body: bytes) -> None:
+        """Resolve a request with a number, and remember its key."""
+        if request.key:
+            self._execute(
+                "remember_key", lane=lane_of(request.verb, request.key), key=request.key, number=number,
+                seconds=self._config.remember, digest=digest(body),
+            )  # fmt: skip
+        request.resolve(number)
+
+    # Tasks that wait.
+
+    def kick(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            body = b"%d" % request.count
+            if self._was_performed(request, body):
+                continue
+            numbers = [number for (number,) in self._execute("oldest_buried", count=request.count)]
+            self._execute("kick", numbers=numbers)
+            self._execute("update_positions", kind=self._config.kind)
+            self._queue.changed("getters")
+            self._remember(request, len(numbers), body)
+
+    def purge(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            if not self._was_performed(request, b""):
+                self._remember(request, len(self._execute("purge")), b"")
+        self._queue.changed("all")
+
+    def join(self, requests: Sequence[Request]) -> None:
+        if not self._execute("any_unfinished", lowest_number=self._queue.bounds.lowest_number):
+            (buried,) = self._execute("count_buried")[0]
+            for request in requests:
+                request.resolve((0, buried))
+
+    def peek(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            tasks = [to_task(row) for row in self._execute(f"peek_{request.state}", count=request.count)]
+            for task in tasks:
+                self._set_times(task, request.state)
+            request.resolve(tasks)
+
+    def _set_times(self, task: Task, state: str) -> None:
+        """One column has the end of a lease or delay; L{to_task} reads it as a lease."""
+        at = task.lease
+        task.due, task.lease = at * (state == "delayed"), at * (state == "leased")
+
+    # The whole queue.
+
+    def config(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            request.resolve(self._config)
+
+    def change(self, requests: Sequence[Request]) -> None:
+        kind = self._config.kind
+        for request in requests:
+            try:
+                self._config = replace(self._config, request.changes)
+                request.resolve(self._config)
+            except ValueError as error:
+                request.resolve(error)
+        if self._config.shutdown == "immediate":
+            self._execute("purge")
+        self._execute("set_options", options=msgspec.json.encode(self._config).decode())
+        if self._config.kind != kind:
+            self._execute("update_positions", kind=self._config.kind)
+        self._queue.changed("all")
+
+    def delete(self, requests: Sequence[Request]) -> None:
+        for statement in ("delete_tasks", "delete_keys", "delete_queue"):
+            self._execute(statement)
+        self._execute("record_deletion", name=self._queue.name)
+        self._queue.changed("gone")
+        for request in requests:
+            request.resolve(None)
+
+    def stats(self, requests: Sequence[Request]) -> None:
+        counts = dict(self._execute("count_by_state"))
+        for request in requests:
+            request.resolve({name: counts.get(state, 0) for name, state in STATES.items()})
+
+    def qsizes(self, requests: Sequence[Request]) -> None:
+        (size,) = self._execute("size")[0]
+        for request in requests:
+            request.resolve({self._queue.name: size})
