@@ -14,20 +14,12 @@ from zope.interface.verify import verifyObject
 
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.backends import open_store
-from twisted_appserver.queue.interface import StoreError
-from twisted_appserver.queue.local.broker import (
-    EMPTY,
-    FULL,
-    SHUTDOWN,
-    STOPPING,
-    Broker,
-    LimitError,
-    replace,
-)
+from twisted_appserver.queue.interface import EMPTY, FULL, SHUTDOWN, STOPPING, LimitError, StoreError
+from twisted_appserver.queue.local.broker import Broker
 from twisted_appserver.queue.local.journal import Change, IStore, Saved
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
-from twisted_appserver.queue.model import Task
+from twisted_appserver.queue.model import Task, replace
 
 INF = float("inf")
 
@@ -125,7 +117,7 @@ class WaitingTests(BrokerCase):
         self.assertNoResult(waiting)
         self.clock.advance(0.2)
         self.assertEqual(self.successResultOf(waiting), EMPTY)
-        self.assertEqual(self.broker.waiting("q")["getters"], 0)
+        self.assertEqual(self.broker.figures("q")["getters"], 0)
 
     def test_cancelled(self) -> None:
         """A client that goes away while it waits gets no task: the next in line does."""

@@ -182,7 +182,7 @@ class TroubleTests(FileCase):
         """What goes wrong in the database is described without SQL and without data."""
         broker = self.begin()
         await self.put(broker)
-        broker._last = 0  # the number of a task comes a second time
+        broker._puts.last_number = 0  # the number of a task comes a second time
         error = await self.assertFailure(self.put(broker, b'{"secret": 1}'), StoreError)
         for word in ("INSERT", "tasks", "UNIQUE", "secret", self.path):
             self.assertNotIn(word, str(error))

@@ -149,10 +149,10 @@ class GraceTests(SynchronousTestCase):
             self.now(self.broker.get(name + "x"))
         waiting = begin(self.broker.get("waits", None, "", 1000.0))
         self.clock.pump([5.0, 5.1])
-        self.assertEqual(list(self.broker._places), ["waits"])
+        self.assertEqual([local.queue.name for local in self.broker.table.all()], ["waits"])
         self.assertEqual(self.now(self.broker.put("q7", Task(0, b"{}"), "k")).body, b"")
         self.clock.pump([60.0] * 6)
-        self.assertEqual((self.broker._kept, self.broker.names()), ({}, []))
+        self.assertEqual((self.broker.table._keys, self.broker.names()), ({}, []))
         self.now(self.broker.put("waits", Task(0, b"{}")))
         self.assertIsInstance(self.successResultOf(waiting), Task)
 

@@ -79,3 +79,8 @@ class IStore(Interface):
         """
         @return: fires when everything written is stored, and the store may be opened by somebody else.
         """
+
+
+def to_update(task: Task) -> tuple[Any, ...]:
+    """Return the fields of a task that change, as L{Change.updates} has them."""
+    return (task.due, task.span, task.deliveries, task.holder, task.buried, task.number)

@@ -1,0 +1,186 @@
+"""Leases tasks to clients, and ends leases.
+
+A task is leased in memory at once, so that no other get receives it while the lease is being stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_appserver.queue.interface import EMPTY, SHUTDOWN, STOPPING, StoreError
+from twisted_appserver.queue.local.journal import Change, IStore, to_update
+from twisted_appserver.queue.local.local_queue import LocalQueue
+from twisted_appserver.queue.local.queue_table import QueueTable
+from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
+from twisted_appserver.queue.local.storing import follow, log_if_not_stored, until_stored
+from twisted_appserver.queue.local.upkeep import Upkeep
+from twisted_appserver.queue.model import Queue, Task
+
+
+class Leases:
+    """
+    @param reactor: an C{IReactorTime}.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, reactor: Any, store: IStore, table: QueueTable, upkeep: Upkeep, repeated: RepeatedRequests
+    ) -> None:
+        self._reactor, self._store, self._table = reactor, store, table
+        self._upkeep, self._repeated = upkeep, repeated
+
+    async def get(self, name: str, seconds: float | None, key: str, timeout: float) -> Task | str:
+        """Lease a task, as L{IBroker.get} describes."""
+        if self._table.find(name) is None and timeout <= 0:
+            return STOPPING if self._upkeep.stopping else EMPTY
+        local = self._table.find_or_make(name)
+        queue = local.queue
+        self._upkeep.expire(local)
+        local.getters.supersede(key)
+        held = queue.holders.get(key) if key else None
+        if held is not None:
+            written = self._repeated.write_of("get", name, key)
+            if written is not None:
+                await follow(written)
+            if queue.holders.get(key) is not held:  # the first request has been cancelled meanwhile
+                return await self.get(name, seconds, key, timeout)
+            await self._until_lease_stored(held, self._write(self._extend(local, held, seconds)))
+            return held
+        if not queue.ready or local.getters:
+            if local.drained:
+                return SHUTDOWN
+            if timeout <= 0 or self._upkeep.stopping:
+                return STOPPING if self._upkeep.stopping else EMPTY
+            reason = await local.getters.wait(timeout, key)
+            if reason:
+                return reason
+        task = queue.take(self._reactor.seconds(), seconds or queue.config.lease, key)
+        if task is None:
+            return EMPTY
+        self._upkeep.after_change(local)
+        return await self._store_lease(local, task, key)
+
+    async def _store_lease(self, local: LocalQueue, task: Task, key: str) -> Task:
+        queue, delivery = local.queue, task.deliveries
+        written = self._store.write(Change(updates=[to_update(task)]))
+        if written is None:
+            return task
+        if key:
+            self._repeated.track("get", queue.name, key, written)
+        try:
+            await self._until_lease_stored(task, written)
+        except CancelledError:  # the client was gone before it received the task
+            if queue.find(task.number, delivery) is task:
+                log_if_not_stored(Deferred.fromCoroutine(self._take_back(local, task)))
+            raise
+        return task
+
+    async def _until_lease_stored(self, task: Task, written: Deferred[None] | None) -> None:
+        """
+        Wait until a lease is stored.
+
+        A lease that cannot be stored is valid too, so that work goes on when the disk is full. If the server
+        ends before the task is done, the task is handed out again.
+        """
+        try:
+            await until_stored(written)
+        except StoreError as error:
+            self.log.warn("the lease of task {n} was not stored: {e}", n=task.number, e=error)
+
+    def _extend(self, local: LocalQueue, task: Task, seconds: float | None) -> list[tuple[Any, ...]]:
+        """Extend a lease, and return what must be stored: nothing if its length has not changed."""
+        before = task.span
+        local.queue.extend(task, self._reactor.seconds(), seconds or local.queue.config.lease)
+        self._upkeep.set_timer(local)
+        return [] if task.span == before else [to_update(task)]
+
+    def _write(self, updates: list[tuple[Any, ...]]) -> Deferred[None] | None:
+        return self._store.write(Change(updates=updates)) if updates else None
+
+    def _find(self, name: str, number: int, delivery: int) -> tuple[LocalQueue, Task | None]:
+        """Find a leased task."""
+        local = self._table.find(name)
+        if local is None:
+            return LocalQueue(Queue(name), self._reactor), None
+        self._upkeep.expire(local)
+        return local, local.queue.find(number, delivery)
+
+    async def done(self, name: str, number: int, delivery: int) -> Task | None:
+        """Finish a task. If this cannot be stored, it stays leased."""
+        local, task = self._find(name, number, delivery)
+        if task is None:
+            return None
+        queue, lease, span, holder = local.queue, task.lease, task.span, task.holder
+        queue.unlease(task)
+        queue.finishing += 1
+        written = self._store.write(Change(deletes=[number]))
+        if written is None:
+            self._finished(None, local)
+            return task
+        written.addCallbacks(
+            self._finished, self._not_finished, (local,), errbackArgs=(local, task, lease, span, holder)
+        )
+        await follow(written)
+        return task
+
+    def _finished(self, _: None, local: LocalQueue) -> None:
+        local.queue.finishing -= 1
+        local.queue.dones += 1
+        if local.joiners:
+            self._upkeep.after_change(local)
+        elif local.queue.bare:
+            self._table.note_bare(local)
+
+    def _not_finished(
+        self, failure: Failure, local: LocalQueue, task: Task, lease: float, span: float, holder: str
+    ) -> Failure:
+        local.queue.finishing -= 1
+        task.lease, task.span, task.holder = lease, span, holder
+        local.queue.place(task, self._reactor.seconds())
+        self._upkeep.after_change(local)
+        return failure
+
+    async def extend(self, name: str, number: int, seconds: float | None, delivery: int) -> Task | None:
+        """Make a lease end C{seconds} from now."""
+        local, task = self._find(name, number, delivery)
+        if task is not None:
+            await until_stored(self._write(self._extend(local, task, seconds)))
+        return task
+
+    async def renew(self, name: str, tasks: list[tuple[int, int]], seconds: float | None) -> list[bool]:
+        """Make many leases end C{seconds} from now, with one write."""
+        found, changed = [], list[tuple[Any, ...]]()
+        for number, delivery in tasks:
+            local, task = self._find(name, number, delivery)
+            found.append(task is not None)
+            if task is not None:
+                changed += self._extend(local, task, seconds)
+        await until_stored(self._write(changed))
+        return found
+
+    async def release(self, name: str, number: int, delay: float, delivery: int) -> Task | None:
+        """Give a task back, so that it is ready after C{delay} seconds."""
+        local, task = self._find(name, number, delivery)
+        if task is not None:
+            task.due = self._reactor.seconds() + delay if delay > 0 else 0.0
+            await self._take_back(local, task)
+        return task
+
+    async def bury(self, name: str, number: int, delivery: int) -> Task | None:
+        """Put a leased task aside until it is kicked."""
+        local, task = self._find(name, number, delivery)
+        if task is not None:
+            task.buried = True
+            await self._take_back(local, task)
+        return task
+
+    async def _take_back(self, local: LocalQueue, task: Task) -> None:
+        local.queue.take_back(task, self._reactor.seconds())
+        written = self._store.write(Change(updates=[to_update(task)]))  # before the next get receives it
+        self._upkeep.after_change(local)
+        await until_stored(written)
