@@ -1,4 +1,4 @@
-"""Tests of L{core.call} and L{core.handler}: arguments in, replies out."""
+"""Tests of L{core.arguments}, L{core.handler} and L{core.perform}: from a call to its reply."""
 
 from __future__ import annotations
 
@@ -32,7 +32,12 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 def call(
     function: Any, groups: dict[str, str] | None = None, *, pattern: tuple[str, ...] = (), **parts: Any
 ) -> Reply:
-    """Perform a call of C{function}, whose pattern has C{groups} (and C{pattern}, which did not match)."""
+    """
+    Perform a call of a function.
+
+    @param groups: the groups of its pattern, with their values.
+    @param pattern: more groups of its pattern, which took no part in the match.
+    """
     handler = Handler(function, (*(groups or ()), *pattern))
     headers = tuple((k.encode(), v.encode()) for k, v in parts.pop("headers", {}).items())
     parts = {"method": "GET", "path": "/x/", "request_id": "id-1", **parts}
@@ -41,19 +46,19 @@ def call(
 
 class CallTestCase(SynchronousTestCase):
     def ok(self, expected: dict[str, Any], *args: Any, **parts: Any) -> None:
-        """The call is answered 200 with C{expected}."""
+        """Assert that the reply is 200 with the JSON C{expected}."""
         reply = call(*args, **parts)
         self.assertEqual((reply.status, json.loads(reply.body)), (200, expected), reply.traceback)
 
     def refused(self, status: int, named: str, *args: Any, **parts: Any) -> None:
-        """The call is answered with a problem whose detail names C{named}; no fault of the function."""
+        """Assert that the reply is a problem document whose detail contains C{named}, without a traceback."""
         reply = call(*args, **parts)
         self.assertEqual(reply.status, status, reply)
         self.assertIn(named, json.loads(reply.body)["detail"])
         self.assertEqual(reply.traceback, "")
 
     def failed(self, function: Any, said: str = "") -> Reply:
-        """The call is answered 500: a fault, with C{said} in the traceback and not in the answer."""
+        """Assert that the reply is 500, with C{said} in the traceback only."""
         reply = call(function)
         self.assertEqual(reply.status, 500, reply)
         self.assertIn(said, reply.traceback)
@@ -80,7 +85,7 @@ def typed(a: int = 0) -> dict[str, Any]:
 
 
 class BindingTests(CallTestCase):
-    """How variables reach parameters."""
+    """Variables fill parameters."""
 
     def test_variables_come_from_path_query_form_and_json(self) -> None:
         """They reach a function by name, as **variables and as one dict."""
@@ -284,7 +289,7 @@ class BindingTests(CallTestCase):
 
 
 def wrapped(function: Any) -> Any:
-    """What an ordinary decorator makes of a function."""
+    """Wrap a function like an ordinary decorator does."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -294,7 +299,7 @@ def wrapped(function: Any) -> Any:
 
 
 class ReactorTests(SynchronousTestCase):
-    """Which functions run on the reactor."""
+    """Some functions run on the reactor."""
 
     def check(self, expected: str | None, *functions: Any, route: str | None = None) -> None:
         for function in functions:
@@ -478,7 +483,7 @@ class ConversionTests(CallTestCase):
         def takes(person: Person, note: str = "") -> Any:
             return {"town": person.address.town}
 
-        # eval_str needs the names where annotations are texts
+        # string annotations cannot name local classes
         takes.__annotations__["person"] = Person
         Person.__annotations__["address"] = Address
         body = b'{"person": {"name": "x", "address": {"town": "Ulm"}}}'
@@ -496,7 +501,7 @@ class ConversionTests(CallTestCase):
 
 
 class ResultTests(CallTestCase):
-    """What a function may return."""
+    """Results of functions are encoded, or are errors."""
 
     def test_objects_become_json_objects(self) -> None:
         """Dicts keep their order. Dataclasses, attrs classes and Structs work too."""
@@ -564,7 +569,7 @@ class ResultTests(CallTestCase):
 
 
 class ReplyTests(CallTestCase):
-    """What a Reply may hold."""
+    """A function may return a Reply."""
 
     def test_body_determines_the_content_type(self) -> None:
         """A dict is JSON. Text and bytes have their own types, unless a header names one."""
@@ -617,7 +622,7 @@ class ReplyTests(CallTestCase):
 
 
 class FaultTests(CallTestCase):
-    """What a function may raise. L{perform} itself never raises."""
+    """A function may raise anything. L{perform} itself never raises."""
 
     def test_every_exception_gets_500(self) -> None:
         """So do sys.exit() and KeyboardInterrupt. The traceback is kept for the log."""

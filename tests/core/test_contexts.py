@@ -1,4 +1,4 @@
-"""Tests of the contexts of calls: nothing carries over from one to the next."""
+"""Tests of the contexts of calls: nothing carries over from one call to the next."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INLINE = tuple(f"/inline/{function.__name__}" for function in contexts.HERE)
 
 
 class CallTests(ExecutorTestCase):
-    """One thread or one worker for all calls, so that they follow each other in the same place."""
+    """One thread or one worker process runs all calls, one after the other."""
 
     @asynccontextmanager
     async def places(self) -> AsyncIterator[dict[str, Dispatcher]]:
@@ -36,8 +36,8 @@ class CallTests(ExecutorTestCase):
         await pool.start()
         yield {"threads": dispatcher, "processes": self.dispatcher(pool, "processes")}
 
-    async def whole(self, reply: Reply) -> bytes:
-        """The body of a reply, also of one that comes in parts."""
+    async def whole_body(self, reply: Reply) -> bytes:
+        """Return the body of a reply, which may be a stream."""
         if not isinstance(reply.body, Stream):
             return bytes(reply.body)
         reader = Reader(reply.body)
@@ -45,11 +45,11 @@ class CallTests(ExecutorTestCase):
         return b"".join(reader.parts)
 
     async def test_nothing_carries_over(self) -> None:
-        """Whatever a call leaves in its context, neither the next call nor anybody else finds it."""
+        """The next call finds nothing that a call leaves in its context."""
         async with self.places() as places:
             for place, dispatcher in places.items():
                 for left in (*PATHS, *INLINE):
-                    await self.whole(await dispatcher.dispatch(get(left, name="alice")))
+                    await self.whole_body(await dispatcher.dispatch(get(left, name="alice")))
                     for found in ("/plain", "/inline/plain", "/coroutine", "/callbacks", "/deferred"):
                         reply = await dispatcher.dispatch(get(found))
                         self.assertEqual(said(reply), CLEAN, f"{place}: {left}, then {found}")
@@ -64,11 +64,11 @@ class CallTests(ExecutorTestCase):
                     first, second = await gatherResults(
                         [dispatcher.dispatch(get(path, name=name)) for name in "ab"]
                     )
-                    self.assertEqual(lines(await self.whole(first)), expected)
-                    self.assertEqual(lines(await self.whole(second))[1]["user"], "b0")
+                    self.assertEqual(lines(await self.whole_body(first)), expected)
+                    self.assertEqual(lines(await self.whole_body(second))[1]["user"], "b0")
                 for path in ("/text", "/inline/text"):
                     reply = await dispatcher.dispatch(get(path, name="a"))
-                    self.assertEqual(await self.whole(reply), b"Nonea0a1")
+                    self.assertEqual(await self.whole_body(reply), b"Nonea0a1")
 
     async def test_concurrent_coroutines_have_separate_contexts(self) -> None:
         async with self.places() as places:

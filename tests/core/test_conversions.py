@@ -46,11 +46,11 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.testing import Client
 
 T = TypeVar("T")
-REFUSED = object()  # stands for a call that is answered with 422
+REFUSED = object()  # stands for a reply with 422
 
 
 def taking(annotation: Any, *default: Any) -> tuple[Any, list[Any]]:
-    """A function with one parameter C{p} of this type, and the list to which it appends what it receives."""
+    """Return a function with a parameter C{p} of this type, and the list of the arguments it receives."""
     received: list[Any] = []
 
     def function(p: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Kind(enum.Enum):
 UserId = NewType("UserId", int)
 DAY = datetime.datetime(2020, 2, 3, 4, 5)
 EAST = DAY.replace(tzinfo=timezone(timedelta(hours=1)))
-# For each type the texts that it accepts, with what they mean, and texts that do not fit.
+# For each type: accepted texts with their values, and texts that are refused.
 TEXTS: list[tuple[Any, dict[str, Any], list[str]]] = [
     (int, {"05": 5, "+5": 5, "-05": -5, "5.": 5, "0": 0, " 5": 5}, ["", ".", "x", "5x"]),
     (int, {"9" * 30: int("9" * 30)}, ["9" * 5000]),
@@ -109,7 +109,7 @@ TEXTS: list[tuple[Any, dict[str, Any], list[str]]] = [
 
 class ConversionTestCase(SynchronousTestCase):
     def gets(self, expected: Any, function_and_received: tuple[Any, list[Any]], **parts: Any) -> None:
-        """The function receives C{expected}, or is not called because of a 422."""
+        """Assert that the function receives C{expected}, or that the reply is 422."""
         function, received = function_and_received
         del received[:]
         reply = call(function, **parts)
@@ -126,7 +126,7 @@ class ConversionTestCase(SynchronousTestCase):
 
 
 class TextTests(ConversionTestCase):
-    """Text is read leniently, wherever it comes from."""
+    """Text is read leniently."""
 
     def test_text_in_the_path_is_read_leniently(self) -> None:
         for annotation, good, bad in TEXTS:
@@ -186,7 +186,7 @@ class Person(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class MessageTests(ConversionTestCase):
-    """A message names the place, shows the value and has no type names of Python."""
+    """A message names the place, shows the value and contains no type names of Python."""
 
     def test_message_about_text(self) -> None:
         for annotation, text, expected in (
@@ -297,7 +297,7 @@ EXACT = Decimal(DIGITS)
 
 
 class DecimalTests(ConversionTestCase):
-    """A Decimal has all the digits that JSON had."""
+    """A Decimal keeps all digits of JSON."""
 
     def test_decimal_keeps_all_digits(self) -> None:
         for annotation, value, expected in (
@@ -427,8 +427,8 @@ OBJECTS: dict[Any, Any] = {
 }
 
 
-class WholeTests(ConversionTestCase):
-    """A single parameter for an object may receive the whole body."""
+class BodyObjectTests(ConversionTestCase):
+    """The only parameter that takes an object may receive the whole body."""
 
     def test_body_or_query_fills_the_only_object(self) -> None:
         for kind, make in OBJECTS.items():
@@ -541,10 +541,10 @@ WHOLE_DEFAULTED = {"n": "1", "c": 5, "d": None, "listed": [], "fixed": 7}
 
 
 class DefaultTests(ConversionTestCase):
-    """Dataclasses with defaults for fields that were not sent."""
+    """Fields of dataclasses that were not sent have their defaults."""
 
     def returned(self, annotation: Any, **parts: Any) -> Any:
-        """What a function returns to the client that returns its only argument."""
+        """Return the reply of a function that returns its only argument."""
 
         def function(p: Any) -> Any:
             return {"p": p}
@@ -592,7 +592,7 @@ class DefaultTests(ConversionTestCase):
 
 
 class Group(annotated_types.GroupedMetadata):
-    """Limits that somebody has put together."""
+    """A group of limits."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -610,7 +610,7 @@ class Limited(msgspec.Struct):
 
 
 class LimitTests(ConversionTestCase):
-    """The metadata of annotated_types is honoured."""
+    """The metadata of annotated_types is checked."""
 
     CASES: list[tuple[Any, list[str], list[str]]] = [
         (Annotated[int, annotated_types.Ge(100)], ["100", "0100"], ["1"]),
@@ -683,7 +683,7 @@ class LimitTests(ConversionTestCase):
 
 
 class PydanticTests(ConversionTestCase):
-    """What comes from pydantic is validated by pydantic."""
+    """Types of pydantic are validated by pydantic."""
 
     def test_pydantic_field_in_an_annotation(self) -> None:
         target = taking(Annotated[int, pydantic.Field(ge=100)])
@@ -871,7 +871,7 @@ def checking_only_deferred() -> "defer.Deferred[dict[str, Any]]":  # noqa: UP037
 
 
 class ReferenceTests(ConversionTestCase):
-    """References to what is defined later are resolved in every position."""
+    """Forward references are resolved."""
 
     LIST = b'{"p": [{"x": 1, "children": [{"x": 2}]}]}'
 
@@ -914,7 +914,7 @@ class ReferenceTests(ConversionTestCase):
 
 
 class DictTests(ConversionTestCase):
-    """Which parameters receive all variables."""
+    """Some parameters receive all variables."""
 
     def test_annotated_mapping_receives_all_variables(self) -> None:
         for annotation in (
@@ -976,7 +976,7 @@ class DictTests(ConversionTestCase):
 
 
 class RawBodyTests(ConversionTestCase):
-    """A function that takes the Call receives a body without fields as it is."""
+    """A function that takes the Call receives a body without fields unchanged."""
 
     def test_binary_body_labelled_as_a_form_reaches_the_function(self) -> None:
         """The function takes the Call. Other functions get 400."""
@@ -1015,7 +1015,7 @@ VALUES = st.recursive(
 
 
 class FaultTests(SynchronousTestCase):
-    """No request makes the conversion itself fail."""
+    """No request causes an error in the conversion itself."""
 
     def setUp(self) -> None:
         annotations = [row[0] for row in (*TEXTS, *LimitTests.CASES)]
@@ -1042,7 +1042,7 @@ class FaultTests(SynchronousTestCase):
 
 
 class DescriptionTests(SynchronousTestCase):
-    """The description knows these types."""
+    """The OpenAPI description contains these types."""
 
     def test_description_has_the_schemas_of_these_types(self) -> None:
         from twisted_appserver.admin.openapi import make_document

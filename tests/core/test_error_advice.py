@@ -18,15 +18,15 @@ from twisted_appserver.executors.inline import InlineExecutor
 
 
 class SynchronousOnlyOperation(Exception):
-    """As Django's."""
+    """Like the one in Django."""
 
 
 class DataFrame:
-    """As that of pandas."""
+    """Like the one in pandas."""
 
 
 def in_thread(function: Callable[[], object]) -> BaseException:
-    """What a function raises in a thread."""
+    """Return the exception that a function raises in a thread."""
     raised: list[BaseException] = []
 
     def run() -> None:
@@ -101,7 +101,7 @@ CASES: tuple[tuple[Callable[[], BaseException], str], ...] = (
 )
 
 
-class RemedyTests(SynchronousTestCase):
+class AdviceTests(SynchronousTestCase):
     def test_every_advice_is_given(self) -> None:
         """Each exception gets its advice. Most are raised by the library that raises them in practice."""
         found = set()

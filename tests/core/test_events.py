@@ -71,7 +71,7 @@ class EventTests(SynchronousTestCase):
 
 
 class KeepAliveTests(SynchronousTestCase):
-    """In memory, with a clock."""
+    """Streams are kept alive; in memory, with a clock."""
 
     def setUp(self) -> None:
         self.clock, self.waiting = Clock(), Deferred[dict[str, int]]()
@@ -133,7 +133,7 @@ class KeepAliveTests(SynchronousTestCase):
 
 
 class ServerTests(TestCase):
-    """Real servers, of both types and channels."""
+    """Events from real servers of both types, through both channels."""
 
     timeout = 60
 
@@ -165,7 +165,7 @@ class ServerTests(TestCase):
             await connection.close()
 
     async def check_finite(self, connection: Connection, target: str) -> None:
-        """Without ids the end has one; a client that has it gets 204, unless it reads JSON lines."""
+        """A stream without ids ends with one. A client that sends it gets 204, unless it reads JSON lines."""
         answer = await self.get(connection, target, ACCEPT)
         self.assertEqual((answer.status, answer.body), (200, eventing.SENT + eventing.CLOSED), target)
         self.assertEqual(answer.headers["content-type"], "text/event-stream")
@@ -178,7 +178,7 @@ class ServerTests(TestCase):
         self.assertEqual((lines.status, lines.body), (200, eventing.LINES), target)
 
     async def check_numbered(self, connection: Connection, target: str) -> None:
-        """With ids the function goes on where the client was, and ends by yielding nothing."""
+        """With ids, the function continues where the client was, and ends by yielding nothing."""
         events = [b'id: %d\ndata: {"n":%d}\n\n' % (number, number) for number in range(3)]
         for last, sent in ((), events), ((("Last-Event-ID", "0"),), events[1:]):
             answer = await self.get(connection, target, ACCEPT, *last)
@@ -187,7 +187,7 @@ class ServerTests(TestCase):
         self.assertEqual((answer.status, answer.body), (204, b""), target)
 
     async def check_not_called(self, connection: Connection) -> None:
-        """A function whose stream is finished is not called again."""
+        """The function of a finished stream is not called again."""
         path = os.path.abspath(self.mktemp())
         await self.get(connection, f"/noted?path={path}", ACCEPT)
         await self.get(connection, f"/noted?path={path}", ACCEPT, LAST)
@@ -204,7 +204,7 @@ class ServerTests(TestCase):
         await self.check(server_type="forked", workers=1)
 
     async def check_kept_alive(self, **options: Any) -> None:
-        """Comments come between the events of a slow function, and neither in lines nor in its own text."""
+        """Comments are sent between the events of a slow function, but not in JSON lines or other text."""
         self.patch(keepalive, "EVERY", 0.02)
         port = await self.serve(**options)
         for target, headers, comments in (("/slow", (ACCEPT,), 3), ("/slow", (), 0), ("/own", (ACCEPT,), 0)):

@@ -15,13 +15,13 @@ from twisted_appserver.http.response_head import Beginnings, beginnings
 
 
 class Name(str):
-    """A text with an opinion of its own about how it looks."""
+    """Text whose C{str()} differs."""
 
     def __str__(self) -> str:
         return "wrong"
 
 
-class Header(str, enum.Enum):  # noqa: UP042 - str() of a StrEnum is its value, of this it is not
+class Header(str, enum.Enum):  # noqa: UP042 - str() of a StrEnum is its value; here it is not
     AGE = "Age"
 
 

@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.core.pattern_compiler}: patterns that take for ever, and those that do not."""
+"""Tests of L{twisted_appserver.core.pattern_compiler}: slow patterns are reported, or matched by RE2."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def function(**groups: Any) -> dict[str, Any]:
 
 
 class TableTests(SynchronousTestCase):
-    """Warnings, and RE2, when a table is built."""
+    """Patterns are compiled when a table is built."""
 
     def warned(self, regex: str) -> list[str]:
         Router([(regex, function)])

@@ -1,4 +1,4 @@
-"""Tests of L{core.regex_safety}: what it reports takes long in C{re}, and nothing else does."""
+"""Tests of L{core.regex_safety}: it reports the expressions for which C{re} takes long, and no others."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from twisted_appserver.core.strong_components import strong_components
 from twisted_appserver.tqueue import url_patterns as queues
 
 LENGTH = 8000  # of a path
-LIMIT = 0.12  # seconds of processor time that one match gets
-QUICK = 0.03  # seconds that none of the others may need
+LIMIT = 0.12  # seconds of processor time for one match
+QUICK = 0.03  # seconds; an expression that is not reported must not need more
 
-# Expressions, and what is repeated in the text that makes them slow, before a character that does not fit.
+# Slow expressions, each with the text that makes it slow if it is repeated before a character that does not
+# match.
 SLOW = (
     (EXPONENTIAL, r"(?:a|aa)+", "a"),
     (EXPONENTIAL, r"(?:a?a)+", "a"),
@@ -74,7 +75,7 @@ SLOW = (
     (SECOND, r"\w+(?=.*x)y", "a"),
 )
 
-# Expressions as people write them.
+# Common expressions.
 ORDINARY = (
     r"(?P<a>[^/]+)/get/(?P<b>\d+)/",
     r"articles/(?P<year>[0-9]{4})/(?P<month>[0-9]{2})/(?P<slug>[-a-zA-Z0-9_]+)/",
@@ -147,7 +148,7 @@ print(json.dumps(times))
 
 
 def times(pairs: list[tuple[str, str]]) -> list[float]:
-    """Seconds of processor time that C{re} needs for texts, at most L{LIMIT} for each."""
+    """Return the seconds of processor time that C{re} needs for each text, at most L{LIMIT}."""
     done = subprocess.run(
         [sys.executable, "-c", MATCH],
         input=json.dumps([LIMIT, pairs]),
@@ -160,7 +161,7 @@ def times(pairs: list[tuple[str, str]]) -> list[float]:
 
 
 def attacks(regex: str) -> list[str]:
-    """Long texts of one or two of the expression's characters, ended by one that it does not name."""
+    """Return long texts of one or two characters of an expression, followed by another character."""
     letters = sorted(
         {*"a1-./ ,é"} | {each for each in regex if each in string.ascii_letters + string.punctuation}
     )

@@ -21,7 +21,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def multipart(*parts: tuple[str, bytes]) -> bytes:
-    """A multipart/form-data body with the boundary C{XX}."""
+    """Return a multipart/form-data body with the boundary C{XX}."""
     made = [
         b"--XX\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (head.encode(), body)
         for head, body in parts
@@ -30,10 +30,10 @@ def multipart(*parts: tuple[str, bytes]) -> bytes:
 
 
 class Refusals(SynchronousTestCase):
-    """Assertions for what is refused."""
+    """Assertions about refused requests."""
 
     def refused(self, status: int, function: Any, *args: Any) -> str:
-        """C{function(*args)} is refused with C{status}; returns the detail."""
+        """Assert that C{function(*args)} raises an HTTPError with C{status}; return its detail."""
         error = self.assertRaises(HTTPError, function, *args)
         self.assertEqual(error.status, status)
         return error.detail

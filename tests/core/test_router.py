@@ -30,7 +30,7 @@ NOT_CALLABLE = 5
 
 class Matching(SynchronousTestCase):
     def matches(self, router: Router, path: str, groups: dict[str, str] | None) -> None:
-        """C{path} matches with these groups; with C{None}, it does not."""
+        """Assert that C{path} matches with these groups, or not at all if they are C{None}."""
         if groups is None:
             error = self.assertRaises(HTTPError, router.match, "GET", path)
             self.assertEqual(error.status, 404, path)
@@ -176,7 +176,7 @@ def free_with_self(self): ...  # type: ignore[no-untyped-def]
 
 
 class NoteTests(SynchronousTestCase):
-    """Entries that work, but perhaps not as intended, have lines in the notes."""
+    """Entries that work, but perhaps not as intended, are noted."""
 
     def notes(self, *patterns: Any) -> list[str]:
         return Router(patterns).notes
@@ -346,7 +346,7 @@ PIECES = [
 
 
 def joined(segments: list[list[str]]) -> str:
-    """A pattern of these segments, each group with a name of its own."""
+    """Return a pattern of these segments, with a different name for each group."""
     numbers = count()
     text = "/" + "/".join(map("".join, segments))
     return re.sub("<G>", lambda _: f"<g{next(numbers)}>", text)

@@ -1,4 +1,4 @@
-"""Tests of what functions may return: L{support.values}, in every executor; and of L{core.json_encoding}."""
+"""Tests of the results of functions (L{support.values}) in every executor, and of L{core.json_encoding}."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ trees = st.recursive(
 
 
 def model(value: Any) -> Any:
-    """A value as JSON has it, made the slow way; raises ValueError if JSON has not."""
+    """Convert a value to JSON in a slow, simple way; raise ValueError if JSON cannot represent it."""
     if isinstance(value, dict):
         pairs = [
             (key if isinstance(key, str) else json.dumps(key), model(each)) for key, each in value.items()
@@ -46,7 +46,7 @@ def model(value: Any) -> Any:
 
 class ExecutorTests(ExecutorTestCase):
     async def check(self, dispatcher: Dispatcher, folders: tuple[str, ...] = ("returns",)) -> None:
-        """The whole table."""
+        """Every value of the table is sent or refused as the table says."""
         wrong = []
         for folder in folders:
             for name, (_, expected) in values.SENT.items():

@@ -1,6 +1,7 @@
-"""Functions, and calls of them that every executor must answer alike: one table for all.
+"""
+Functions, and a table of calls to which every executor must give the same reply.
 
-It is an application too: worker processes import its C{url_patterns} by name.
+This module is also an application: worker processes import its C{url_patterns} by name.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def raises_http() -> dict[str, Any]:
 
 
 class NotFound(HTTPError):
-    def __init__(self, what: str) -> None:  # the mistake is that it does not call that of HTTPError
+    def __init__(self, what: str) -> None:  # a common mistake: it does not call HTTPError.__init__
         self.what = what
 
 
@@ -157,7 +158,7 @@ def prints(text: str = "no newline") -> dict[str, Any]:
 
 
 def writes() -> dict[str, Any]:
-    """Write to descriptor 1, and let a child process do so."""
+    """Write to descriptor 1, and let a child process write to it."""
     os.write(1, b"\x00\x00\x00\x02to descriptor 1\n")
     child = subprocess.run([sys.executable, "-S", "-c", "print('of a child')"], check=True)
     return {"status": child.returncode}
@@ -187,7 +188,7 @@ async def coroutine_raises() -> dict[str, Any]:
 
 
 async def coroutine_cancelled() -> dict[str, Any]:
-    """Await what the function itself cancels: its own business, not that of who called."""
+    """Await a Deferred that the function itself cancels. The call was not cancelled."""
     waiting: Deferred[None] = Deferred()
     waiting.cancel()
     await waiting
@@ -199,7 +200,11 @@ def pid() -> dict[str, Any]:
 
 
 def meets(place: str, count: int) -> dict[str, Any]:
-    """Return once C{count} calls of this function run at the same time; they meet in the folder C{place}."""
+    """
+    Return when C{count} calls of this function run at the same time.
+
+    @param place: a folder where each call creates a file.
+    """
     with open(os.path.join(place, f"{os.getpid()}-{time.monotonic_ns()}"), "x"):
         pass
     for _ in range(1500):
@@ -210,7 +215,7 @@ def meets(place: str, count: int) -> dict[str, Any]:
 
 
 def holds(path: str) -> dict[str, Any]:
-    """Make the file C{path} with the process id in it, and run until somebody removes it."""
+    """Write the process id to the file C{path}, and run until the file is removed."""
     with open(path + ".new", "w") as made:
         made.write(str(os.getpid()))
     os.rename(path + ".new", path)
@@ -227,16 +232,17 @@ def segfaults() -> dict[str, Any]:
 
 
 def leaves_thread() -> dict[str, Any]:
-    """Starts a thread that Python waits for at the end of the process, and that never ends."""
+    """Start a thread that never ends, although Python waits for it at the end of the process."""
     threading.Thread(target=threading.Event().wait).start()
     return {"pid": os.getpid()}
 
 
 def forks(path: str) -> None:
     """
-    Dies, and leaves a process behind that has all its descriptors, since C forks it without Python's hooks.
+    Leave a child process behind that keeps all descriptors, and die. C forks the child, without Python's
+    hooks.
 
-    @param path: of a file that names the process.
+    @param path: a file to which the id of the child is written.
     """
     child = ctypes.PyDLL(None).fork()
     if not child:
@@ -249,7 +255,7 @@ def forks(path: str) -> None:
 
 
 def parts(how: str) -> dict[str, Any]:
-    """Forks; the child ends like any function, and its parent tells the status of the child's process."""
+    """Fork a child that ends like any function. Its parent returns the exit status of the child."""
     if child := os.fork():
         return {"status": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}
     print("said by the child")
@@ -314,11 +320,12 @@ JSON = ((b"content-type", b"application/json"),)
 
 class Case(NamedTuple):
     """
-    One call and its answer.
+    A call and its reply.
 
-    @ivar answer: members of the JSON answer; of a problem document, texts that its C{detail} contains.
-    @ivar where: the executors that it is for.
-    @ivar headers_sent: headers of the response, repeated ones joined with commas; C{None} if absent.
+    @ivar answer: members of the JSON in the reply. The member C{detail} is text that a problem document's
+        C{detail} contains.
+    @ivar where: the executors that run this case.
+    @ivar headers_sent: headers of the reply, repeated ones joined with commas; C{None} for a missing header.
     """
 
     path: str
@@ -367,7 +374,7 @@ CASES = (
     ),
     Case("/echo/", 400, {"detail": "JSON"}, body=b"{", headers=JSON),
     Case("/echo/", 415, {}, body=b"x"),
-    # Faults of the function.
+    # Errors of the function.
     Case("/raises/", 500, FAULT),
     Case("/raises_surrogate/", 500, FAULT),
     Case("/exits/", 500, FAULT),
@@ -391,7 +398,7 @@ CASES = (
     Case("/returns/bool_header/", 500, FAULT),
     Case("/returns/float_header/", 500, FAULT),
     Case("/returns/no_pairs/", 500, FAULT),
-    # Answers on purpose.
+    # Replies and errors that the function chooses.
     Case("/raises_http/", 418, {"detail": "short and stout"}),
     Case("/raises_headers/", 429, {"title": "Too Many Requests"}, headers_sent=SENT),
     Case("/returns/headers/", 200, {}, headers_sent=SENT),
@@ -404,7 +411,7 @@ CASES = (
     Case("/prints/", 200, {"printed": "ä\n\n"}, query="text=%C3%A4%0A%0A"),
     Case("/writes/", 200, {"status": 0}, where=("processes",)),
     Case("/reads/", 200, {"read": ""}, where=("processes",)),
-    # On the reactor, wherever the others are.
+    # Functions that run on the reactor with every executor.
     Case("/coroutine/", 200, {"a": "y"}, query="a=y"),
     Case("/generator/", 200, {"a": "y"}, query="a=y"),
     Case("/deferred/", 200, {"a": "x"}),

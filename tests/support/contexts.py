@@ -1,4 +1,8 @@
-"""Functions that leave something behind in their context, and functions that look for it: an application."""
+"""
+Functions that change their context, and functions that look for such changes.
+
+This module is also an application.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from twisted_appserver import Reply, Route
 
 USER: ContextVar[str | None] = ContextVar("user", default=None)
 CLEAN = {"user": None, "prec": 28}
-if "twisted.trial" not in sys.modules:  # in a worker process: its calls must not see this either
+if "twisted.trial" not in sys.modules:  # in a worker process, whose calls must not see this
     USER.set("the import")
     decimal.getcontext().prec = 5
 
@@ -32,7 +36,7 @@ def _seen() -> dict[str, Any]:
 
 
 def plain(name: str = "") -> dict[str, Any]:
-    """What the call found. With a name it leaves that behind."""
+    """Return what the call finds in its context. If there is a name, leave it there."""
     found = _seen()
     if name:
         _leave(name)
@@ -45,7 +49,7 @@ def fails(name: str = "") -> dict[str, Any]:
 
 
 def items(name: str = "", n: int = 3) -> Iterator[dict[str, Any]]:
-    """What each step finds. Each leaves a name behind, and the last one does so when it is closed."""
+    """Yield what each step finds. Each step leaves a name in the context, and so does closing."""
     try:
         for number in range(n):
             yield _seen()
@@ -64,7 +68,7 @@ async def coroutine(name: str = "") -> dict[str, Any]:
         _leave(name)
     await deferLater(reactor, 0)
     if name and USER.get() != name:
-        raise ValueError("what a call left is gone in its next step")
+        raise ValueError("the next step of the call does not see what the call left")
     return found
 
 

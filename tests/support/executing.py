@@ -1,4 +1,4 @@
-"""What the tests of executors share: dispatchers over each, stopped after the test."""
+"""The base class for tests of executors, with a dispatcher for each executor."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ APPLICATION = "tests.support.cases"
 
 
 def get(path: str, /, **variables: Any) -> Call:
-    """A GET of C{path}."""
+    """Return a GET of C{path} with these variables in the query."""
     return Call("GET", path, "&".join(f"{name}={value}" for name, value in variables.items()))
 
 
 def said(reply: Reply) -> Any:
-    """What stands in the JSON of a reply."""
+    """Return the JSON of a reply."""
     return json.loads(reply.body)
 
 
 class ExecutorTestCase(TestCase):
-    """Makes executors with a dispatcher over them; both are stopped after the test."""
+    """Makes executors and their dispatchers, and stops them after the test."""
 
     timeout = 30
 
@@ -60,19 +60,19 @@ class ExecutorTestCase(TestCase):
         return executor, self.dispatcher(executor, "processes", **options)
 
     async def until(self, condition: Any) -> Any:
-        """The first true value of C{condition()}, looked at in every turn of the reactor."""
+        """Call C{condition()} until it returns a true value, and return this value."""
         while not (value := condition()):
             await deferLater(reactor, 0.002)
         return value
 
     async def holder(self, path: str) -> int:
-        """The id of the process whose L{support.cases.holds} holds C{path}."""
+        """Return the id of the process whose call of L{support.cases.holds} holds C{path}."""
         await self.until(lambda: os.path.exists(path))
         with open(path) as made:
             return int(made.read())
 
     def logged(self) -> list[str]:
-        """What is logged from now on."""
+        """Return a list to which every message that is logged from now on is appended."""
         lines: list[str] = []
 
         def observe(event: dict[str, Any]) -> None:

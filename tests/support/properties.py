@@ -1,4 +1,4 @@
-"""Hypothesis, set so that the property tests take about a second each and never fail for a slow machine."""
+"""Hypothesis, configured so that a property test takes about a second and a slow machine never fails it."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,4 +1,8 @@
-"""What functions may return, and what is sent: one table for every executor. An application too."""
+"""
+A table of results and the JSON that is sent for them, the same for every executor.
+
+This module is also an application.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ from twisted_appserver import Event, Reply
 
 
 class Name(str):
-    """Text that looks different when it is converted, as C{markupsafe.Markup} may."""
+    """Text whose C{str()} differs, like C{markupsafe.Markup}."""
 
     def __str__(self) -> str:
         return "wrong"
@@ -124,14 +128,14 @@ ROWS = [{"id": number, "name": f"name {number}", "price": number / 4} for number
 
 
 def row(**fields: Any) -> dict[str, Any]:
-    """A large result, one row of which has other fields."""
+    """Return a large result in which one row has other fields."""
     rows: list[dict[str, Any]] = [*ROWS, *ROWS]
     rows[len(ROWS) - 1] = fields
     return {"rows": rows}
 
 
 def inside(value: Any) -> dict[str, Any]:
-    """A value in a dict in a list in a dict."""
+    """Return a value in a dict in a list in a dict."""
     return {"a": [{"b": value}]}
 
 
