@@ -15,7 +15,7 @@ from tests.support.executing import ExecutorTestCase, get, said
 from twisted_appserver import Route, ThreadExecutor
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors import threads
-from twisted_appserver.executors.wakeup import Bell
+from twisted_appserver.executors.wakeup import Wakeup
 
 
 class Gate:
@@ -88,7 +88,7 @@ class ThreadTests(ExecutorTestCase):
         gate, executor, dispatcher = await self.gate(2)
         gate.open.set()
         await dispatcher.dispatch(get("/hold/quick/"))
-        await self.until(lambda: len(executor._parked) == 1)  # so that the reactor will wait for it
+        await self.until(lambda: len(executor._idle) == 1)  # so that the reactor will wait for it
         gate.open.clear()
         held, fast = (dispatcher.dispatch(get(path)) for path in ("/hold/slow/", "/fast/x/"))
         self.assertEqual(said(await fast), {"name": "x"})
@@ -102,7 +102,7 @@ class ThreadTests(ExecutorTestCase):
         def none_left(_: float) -> None:
             raise OSError(errno.EMFILE, "Too many open files")
 
-        self.patch(threads, "Bell", none_left)
+        self.patch(threads, "Wakeup", none_left)
         _, executor, dispatcher = await self.gate(2)
         for size in (1, 20, 1):
             replies = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(size)]
@@ -113,20 +113,20 @@ class ThreadTests(ExecutorTestCase):
 
     async def test_leaving(self) -> None:
         """A thread that had nothing to do for a while goes back to its pool, and closes its descriptors."""
-        bells: list[Bell] = []
+        wakeups: list[Wakeup] = []
 
-        def made(patience: float) -> Bell:
-            bells.append(Bell(patience))
-            return bells[-1]
+        def made(timeout: float) -> Wakeup:
+            wakeups.append(Wakeup(timeout))
+            return wakeups[-1]
 
-        self.patch(threads, "Bell", made)
+        self.patch(threads, "Wakeup", made)
         gate, executor, dispatcher = await self.gate(3)
         held = [dispatcher.dispatch(get(f"/hold/{n}/")) for n in range(3)]
         await self.until(lambda: len(gate.begun) == 3)
         gate.open.set()
         await gatherResults(held)
-        await self.until(lambda: executor._threads == 0 and executor._parked == [])
-        await self.until(lambda: [bell._sound.fileno() for bell in bells] == [-1] * 3)
+        await self.until(lambda: executor._threads == 0 and executor._idle == [])
+        await self.until(lambda: [wakeup._reader.fileno() for wakeup in wakeups] == [-1] * 3)
         self.assertEqual((await dispatcher.dispatch(get("/fast/x/"))).status, 200)
 
     async def test_batches(self) -> None:
@@ -227,23 +227,23 @@ class ThreadTests(ExecutorTestCase):
         self.assertEqual((executor.pending, gate.begun), (0, ["first"]))
 
 
-class BellTests(TestCase):
+class WakeupTests(TestCase):
     def test_before(self) -> None:
-        """One that was rung before it is listened to is heard, once."""
-        bell = Bell(0.01)
-        self.addCleanup(bell.close)
-        self.assertFalse(bell.heard())
-        bell.ring()
-        self.assertEqual((bell.heard(), bell.heard()), (True, False))
+        """A thread that was woken before it waits does not wait, once."""
+        wakeup = Wakeup(0.01)
+        self.addCleanup(wakeup.close)
+        self.assertFalse(wakeup.wait())
+        wakeup.wake()
+        self.assertEqual((wakeup.wait(), wakeup.wait()), (True, False))
 
     def test_meanwhile(self) -> None:
-        """One that is rung while it is listened to is heard at once."""
-        bell = Bell(20.0)
-        self.addCleanup(bell.close)
-        listener = threading.Thread(target=bell.heard, daemon=True)
+        """A thread that is woken while it waits continues at once."""
+        wakeup = Wakeup(20.0)
+        self.addCleanup(wakeup.close)
+        listener = threading.Thread(target=wakeup.wait, daemon=True)
         listener.start()
         listener.join(0.01)
         self.assertTrue(listener.is_alive())
-        bell.ring()
+        wakeup.wake()
         listener.join(10)
         self.assertFalse(listener.is_alive())

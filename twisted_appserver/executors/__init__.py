@@ -6,7 +6,7 @@ A module may import only modules above it in this list:
   - call_costs: how long calls are expected to take
   - child_processes: protects processes that functions fork from the server's signal handlers and sockets
   - end_of_turn: collects work until all readable sockets have been read
-  - wakeup: what an idle thread waits for
+  - wakeup: a socket on which an idle thread waits
   - parked_generator: a generator that runs a slice at a time in any thread
   - stream: a reply in parts, between the generator and the client
   - inline: on the reactor, for coroutines and functions that return Deferreds

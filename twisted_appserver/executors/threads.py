@@ -1,18 +1,20 @@
 """Calls performed in threads.
 
-Strategy: handing each call to a thread and back one at a time costs more than the call. So calls wait in
-one deque, and a thread that is awake takes call after call from it. Threads are first woken at the end of
-a reactor turn, when the reactor has no more use for the interpreter lock. Whoever takes a call and leaves
-others behind has one more thread woken before it runs the function: if that blocks, the next thread gets
-the interpreter lock and goes on at once; if not, the next finds nothing left to do. So quick calls cost
-hardly a switch, and none waits behind a slow one while a thread is idle. Replies go back the same way, all
-that there are at one wake-up of the reactor, at the latest when a thread might block. Where nothing runs,
-and no call waits whose function is known to be slow, the reactor does not go back to its poller but waits a
-little for the replies: to be woken there takes longer than most calls do.
+Strategy: to hand each call to a thread and its reply back one at a time would cost more than the call. So
+calls wait in one deque, and a thread that is awake takes call after call from it. The reactor wakes the first
+thread when it has read everything that is readable, and does not need the interpreter lock itself. A thread
+that takes a call and leaves others behind wakes one more thread before it runs the function. If the function
+blocks, the next thread gets the interpreter lock and continues at once. If it does not, the next thread finds
+nothing left to do. So quick calls cost hardly a thread switch, and no call waits behind a slow one while a
+thread is idle.
 
-A generator is run a slice at a time. While its client does not read, it is parked and has no thread. When it
-can go on it stands in a line of its own, and threads take one from each line in turn, so that neither calls
-nor generators wait for all of the others.
+Replies travel back in the same way: one wake-up of the reactor returns all of them, at the latest before a
+thread might block. If nothing runs and no waiting call is of a slow function, the reactor does not return to
+its poller, but waits briefly for the replies. To be woken in the poller takes longer than most calls do.
+
+A generator runs a slice at a time. While its client does not read, it is parked and occupies no thread. When
+it can continue, it waits in a deque of its own. Threads take one item from each deque alternately, so neither
+calls nor generators wait for all of the others.
 """
 
 from __future__ import annotations
@@ -42,11 +44,11 @@ from twisted_appserver.executors.end_of_turn import at_end_of_turn
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.parked_generator import Source
 from twisted_appserver.executors.stream import Stream
-from twisted_appserver.executors.wakeup import Bell
+from twisted_appserver.executors.wakeup import Wakeup
 
-PARK = 0.05  # seconds that an idle thread waits for calls before it goes back to its pool
-HOLD = 0.001  # seconds that a reply may wait for others to go back with, and the reactor for replies
-CLOSING = 0.5  # seconds that a stop waits for generators to be closed
+IDLE = 0.05  # seconds that an idle thread waits for calls before it returns to its pool
+HOLD = 0.001  # seconds that the reactor waits for replies, and a reply for others to travel with it
+CLOSING = 0.5  # seconds that stop() waits until generators are closed
 
 
 @implementer(IExecutor)
@@ -54,10 +56,10 @@ class ThreadExecutor:
     """
     Performs calls in threads of a pool.
 
-    @param reactor: an C{IReactorThreads} and C{IReactorTime}; its thread pool is used if none is given, and
-        from start to stop it is larger by C{size}, so that what it had is left to others.
-    @param size: how many threads at most; as many as the pool has if C{None}.
-    @param pool: a C{twisted.python.threadpool.ThreadPool}, started and stopped by its owner.
+    @param reactor: an C{IReactorThreads} and C{IReactorTime}. Its thread pool is used if C{pool} is C{None}.
+        From start to stop that pool is larger by C{size}, so other users of the pool never wait for calls.
+    @param size: the maximum number of threads; C{None} for as many as the pool has.
+    @param pool: a C{twisted.python.threadpool.ThreadPool} that its owner starts and stops.
     """
 
     log = Logger()
@@ -65,23 +67,23 @@ class ThreadExecutor:
 
     def __init__(self, reactor: Any, size: int | None = None, pool: Any = None) -> None:
         self._reactor, self._pool, self._size = reactor, pool, size
-        self._soon = at_end_of_turn(reactor)
-        self._added = 0  # threads that the reactor's pool has for us
+        self._at_end_of_turn = at_end_of_turn(reactor)
+        self._added_threads = 0  # by which the reactor's pool has grown
         self.completed = self.failed = 0
-        self._running: dict[PendingCall, int] = {}  # and the numbers of their threads
+        self._running: dict[PendingCall, int] = {}  # with the identifiers of their threads
         self._waiting: deque[PendingCall] = deque()
-        self._ended: deque[tuple[PendingCall, Reply]] = deque()
-        self._streams: dict[PendingCall, Stream] = {}  # answers in parts, until their generators have ended
-        self._resumed: deque[PendingCall] = deque()  # those of them that can go on
+        self._finished: deque[tuple[PendingCall, Reply]] = deque()
+        self._streams: dict[PendingCall, Stream] = {}  # until their generators have ended
+        self._resumable: deque[PendingCall] = deque()  # calls whose generators can continue
         self._stopping: list[Deferred[None]] = []
-        self._stopped = self._kicked = self._returning = False
-        self._awaited = False  # whether the reactor waits for replies to come back
-        self._back: SimpleQueue[None] = SimpleQueue()
+        self._stopped = self._start_scheduled = self._return_scheduled = False
+        self._reactor_waits = False  # whether the reactor waits for replies outside of its poller
+        self._came_back: SimpleQueue[None] = SimpleQueue()
         self._slow = SlowFunctions()
-        self._lock = Lock()  # over the following
-        self._threads = 0  # that are ours for the time being
-        self._parked: list[Bell] = []  # of those of them that wait; who came last is woken first
-        self._coming = False  # whether a thread has been woken that has not begun yet
+        self._lock = Lock()  # protects the following attributes
+        self._threads = 0  # threads of the pool that work here now
+        self._idle: list[Wakeup] = []  # of the threads that wait; the last one is woken first
+        self._waking = False  # whether a thread has been woken and has not begun yet
 
     @property
     def size(self) -> int:
@@ -97,243 +99,253 @@ class ThreadExecutor:
 
     @property
     def parked(self) -> int:
-        """Generators that wait for their clients."""
+        """Generators that wait until their clients read."""
         return sum(stream.parked for stream in self._streams.values())
 
     def start(self) -> Deferred[None]:
         self._stopped = False
-        if self._pool is None and not self._added:  # one that was handed in is its owner's
-            self._size = self._added = self.size
-            self._grow(self._added)
+        if self._pool is None and not self._added_threads:  # a pool that was passed in belongs to its owner
+            self._size = self._added_threads = self.size
+            self._grow(self._added_threads)
         return succeed(None)
 
     def _grow(self, threads: int) -> None:
-        """Change the reactor's pool by our threads, so that who else needs it never waits for our calls."""
+        """Add threads to the reactor's pool, or remove them, so that its other users never wait for calls."""
         pool = self._reactor.getThreadPool()
         pool.adjustPoolsize(maxthreads=max(pool.min, pool.max + threads))
 
-    def submit(self, job: PendingCall) -> None:
+    def submit(self, pending: PendingCall) -> None:
         if self._stopped:
-            job.errback(HTTPError(503, "the server is stopping"))
+            pending.errback(HTTPError(503, "the server is stopping"))
             return
-        self._waiting.append(job)
-        self._kick_soon()
+        self._waiting.append(pending)
+        self._start_soon()
 
-    def _kick_soon(self) -> None:
-        if not self._kicked:
-            self._kicked = True
-            self._soon(self._kick)
+    def _start_soon(self) -> None:
+        if not self._start_scheduled:
+            self._start_scheduled = True
+            self._at_end_of_turn(self._start)
 
-    def cancel(self, job: PendingCall, kill: bool = False) -> None:
+    def cancel(self, pending: PendingCall, kill: bool = False) -> None:
         with suppress(ValueError):
-            self._waiting.remove(job)
+            self._waiting.remove(pending)
             return
-        if self._running and self.unready():  # its thread is left to it
-            self.log.error("{why}\n{where}", why=self.unready(), where=self._where())
+        if self._running and self.unready():  # Its thread cannot be stopped.
+            self.log.error("{why}\n{where}", why=self.unready(), where=self._stacks())
 
     def calls(self) -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
         return list(self._running), list(self._waiting)
 
     def unready(self) -> str:
-        lost = [job for job in list(self._running) if job.called and (job.stream is None or job.stream.over)]
+        lost = [
+            each for each in list(self._running) if each.called and (each.stream is None or each.stream.over)
+        ]
         if len(lost) < self.size:
             return ""
-        names = ", ".join(sorted({job.call.handler.name for job in lost}))
+        names = ", ".join(sorted({each.call.handler.name for each in lost}))
         return f"all {self.size} threads are lost to calls that nobody awaits any more: {names}"
 
-    def _where(self) -> str:
-        """Where each of them stands."""
+    def _stacks(self) -> str:
+        """Return what each running call is doing, as the last lines of its stack."""
         frames, shown = sys._current_frames(), []
-        del frames[get_ident()]  # this frame, which refers to them
-        for job, ident in list(self._running.items()):
+        del frames[get_ident()]  # this frame, which would refer to itself
+        for pending, ident in list(self._running.items()):
             if ident in frames:
                 stack = "".join(traceback.format_stack(frames[ident])[-3:])
-                shown.append(f"{job.call.handler.name}, {job.call.request_id}:\n{stack}")
+                shown.append(f"{pending.call.handler.name}, {pending.call.request_id}:\n{stack}")
         return "".join(shown)
 
-    def _kick(self) -> None:
-        self._kicked = False
-        if self._running or self._resumed or not self._parked or self._slow.any_of(self._waiting):
+    def _start(self) -> None:
+        """Wake a thread. If all waiting calls are likely to be quick, wait for their replies."""
+        self._start_scheduled = False
+        if self._running or self._resumable or not self._idle or self._slow.any_of(self._waiting):
             self._wake()
             return
-        self._awaited = True
+        self._reactor_waits = True
         self._wake()
         with suppress(Empty):
-            self._back.get(timeout=HOLD)
-        self._awaited = False
-        if self._waiting:  # behind one that is slow after all
+            self._came_back.get(timeout=HOLD)
+        self._reactor_waits = False
+        if self._waiting:  # behind a call that is slow after all
             self._wake()
-        self._return()
+        self._return_replies()
 
     def _wake(self) -> bool:
-        """Have one more thread awake if calls wait. Returns whether one comes."""
-        if self._coming:
+        """Wake one more thread if calls wait. Returns whether a thread is coming."""
+        if self._waking:
             return True
         with self._lock:
-            if self._coming or not (self._waiting or self._resumed):
-                return self._coming
-            bell = self._parked.pop() if self._parked else None
-            if bell is None:
+            if self._waking or not (self._waiting or self._resumable):
+                return self._waking
+            wakeup = self._idle.pop() if self._idle else None
+            if wakeup is None:
                 if self._threads >= self.size:
                     return False
                 self._threads += 1
-            self._coming = True
-        if bell is None:
+            self._waking = True
+        if wakeup is None:
             (self._pool or self._reactor.getThreadPool()).callInThread(self._work)
         else:
-            bell.ring()
+            wakeup.wake()
         return True
 
     def _work(self) -> None:
-        """In a thread: perform calls, until none has come for a while."""
-        bell = None
-        with suppress(OSError):  # where no descriptors are left it does not wait for more
-            bell = Bell(PARK)
+        """In a thread: perform calls until none has arrived for a while."""
+        wakeup = None
+        with suppress(OSError):  # Without descriptors the thread does not wait for more calls.
+            wakeup = Wakeup(IDLE)
         while True:
-            self._coming = False
-            if self._ended:
-                self._hand_back()  # for a thread that blocks
+            self._waking = False
+            if self._finished:
+                self._hand_back()  # on behalf of a thread that blocks
             self._drain()
-            if not self._waits(bell):
+            if not self._wait(wakeup):
                 break
-        if bell is not None:
-            bell.close()
+        if wakeup is not None:
+            wakeup.close()
 
-    def _waits(self, bell: Bell | None) -> bool:
-        """In a thread: wait for calls. Returns whether there are any; if not, the thread must end."""
+    def _wait(self, wakeup: Wakeup | None) -> bool:
+        """In a thread: wait for calls. Returns C{False} if none came; then the thread must end."""
         with self._lock:
-            if self._waiting or self._resumed:
+            if self._waiting or self._resumable:
                 return True
-            if bell is None:
+            if wakeup is None:
                 self._threads -= 1
                 return False
-            self._parked.append(bell)
-        while not bell.heard():
+            self._idle.append(wakeup)
+        while not wakeup.wait():
             with self._lock:
-                if bell in self._parked:
-                    self._parked.remove(bell)
+                if wakeup in self._idle:
+                    self._idle.remove(wakeup)
                     self._threads -= 1
                     return False
         return True
 
     def _drain(self) -> None:
-        """In a thread: perform the calls that wait, and go on with generators."""
-        waiting, ended, running, me = self._waiting, self._ended, self._running, get_ident()
-        resumed = self._resumed
+        """In a thread: perform waiting calls and continue generators, until none are left."""
+        waiting, running, finished, me = self._waiting, self._running, self._finished, get_ident()
+        resumable = self._resumable
         since = now = monotonic()
         while True:
-            if resumed:
+            if resumable:
                 self._resume(me)
                 now = monotonic()
             try:
-                job = waiting.popleft()
+                pending = waiting.popleft()
             except IndexError:
-                if resumed:
+                if resumable:
                     continue
                 break
-            running[job] = me
-            if not self._awaited and not ((waiting or resumed) and (self._coming or self._wake())) and ended:
-                self._hand_back()
-            reply = perform(job.call)
+            running[pending] = me
+            # While the reactor waits for quick calls, another thread would only compete with this one.
+            if not self._reactor_waits:
+                helped = (waiting or resumable) and (self._waking or self._wake())
+                if finished and not helped:
+                    self._hand_back()
+            reply = perform(pending.call)
             if type(reply.body) is Parts:
-                self._begin(job, reply)
+                self._begin(pending, reply)
             else:
-                ended.append((job, reply))
-                del running[job]
+                finished.append((pending, reply))
+                del running[pending]
             before, now = now, monotonic()
             if now - before > HOLD:
-                self._slow.add(job.call.handler, now)
+                self._slow.add(pending.call.handler, now)
             if now - since > HOLD:
                 self._hand_back()
                 since = now
         self._hand_back()
 
     def _hand_back(self) -> None:
-        if self._awaited:
-            self._awaited = False
-            self._back.put(None)
-        elif self._ended and not self._returning:
-            self._returning = True
-            self._reactor.callFromThread(self._return)
+        """In a thread: let the reactor return the replies that are there."""
+        if self._reactor_waits:
+            self._reactor_waits = False
+            self._came_back.put(None)
+        elif self._finished and not self._return_scheduled:
+            self._return_scheduled = True
+            self._reactor.callFromThread(self._return_replies)
 
-    # ---- answers in parts ----
+    # ---- streams ----
 
-    def _begin(self, job: PendingCall, reply: Reply) -> None:
-        """In the thread that has made the first part: begin the answer."""
-        stream = Stream(partial(self._grant, job), partial(self._drop, job))
+    def _begin(self, pending: PendingCall, reply: Reply) -> None:
+        """In the thread that has made the first part: begin the stream."""
+        stream = Stream(partial(self._grant, pending), partial(self._drop, pending))
         send = partial(self._reactor.callFromThread, stream.part)
-        job.source = Source(reply.body, send, self._waits_for_thread)
-        self._reactor.callFromThread(self._begun, job, replace(reply, body=stream))
+        pending.source = Source(reply.body, send, self._others_wait)
+        self._reactor.callFromThread(self._begun, pending, replace(reply, body=stream))
         self._hand_back()
-        self._go_on(job)
+        self._go_on(pending)
 
-    def _waits_for_thread(self) -> bool:
-        return bool(self._waiting or self._resumed)
+    def _others_wait(self) -> bool:
+        return bool(self._waiting or self._resumable)
 
-    def _begun(self, job: PendingCall, reply: Reply) -> None:
-        self._streams[job] = reply.body
+    def _begun(self, pending: PendingCall, reply: Reply) -> None:
+        self._streams[pending] = reply.body
         if self._stopped:
-            job.errback(HTTPError(503, "the server is stopping"))
-        job.begin(reply)
+            pending.errback(HTTPError(503, "the server is stopping"))
+        pending.begin(reply)
 
     def _resume(self, me: int) -> None:
-        """In a thread: run a slice of a generator that can go on."""
+        """In a thread: run a slice of a generator that can continue."""
         try:
-            job = self._resumed.popleft()
+            pending = self._resumable.popleft()
         except IndexError:
             return
-        self._running[job] = me
-        if self._waiting or self._resumed:
+        self._running[pending] = me
+        if self._waiting or self._resumable:
             self._wake()
         self._hand_back()
-        self._go_on(job)
+        self._go_on(pending)
 
-    def _go_on(self, job: PendingCall) -> None:
-        failure = job.source.run()
-        del self._running[job]  # first: when it is parked, another thread may run it at once
+    def _go_on(self, pending: PendingCall) -> None:
+        failure = pending.source.run()
+        del self._running[pending]  # before it is parked, because then another thread may run it at once
         if failure is not None:
-            self._reactor.callFromThread(self._streamed, job, failure)
-        elif not job.source.park():
-            self._resumed.append(job)
+            self._reactor.callFromThread(self._streamed, pending, failure)
+        elif not pending.source.park():
+            self._resumable.append(pending)
 
-    def _grant(self, job: PendingCall, credits: int) -> None:
-        if job.source.grant(credits):
-            self._resumed.append(job)
-            self._kick_soon()
+    def _grant(self, pending: PendingCall, credits: int) -> None:
+        if pending.source.grant(credits):
+            self._resumable.append(pending)
+            self._start_soon()
 
-    def _drop(self, job: PendingCall) -> None:
-        if job.source.drop():
-            self._resumed.append(job)
-            self._kick_soon()
+    def _drop(self, pending: PendingCall) -> None:
+        if pending.source.drop():
+            self._resumable.append(pending)
+            self._start_soon()
 
-    def _streamed(self, job: PendingCall, failure: str) -> None:
+    def _streamed(self, pending: PendingCall, failure: str) -> None:
         self.completed += not failure
         self.failed += bool(failure)
-        self._streams.pop(job).end(failure, job.source.error)
+        self._streams.pop(pending).end(failure, pending.source.error)
         while self._stopping and not self._streams:
             self._stopping.pop().callback(None)
 
-    def _return(self) -> None:
-        """Hand all replies that there are to those who wait for them. Each fails alone."""
-        self._returning = False  # first, so that a thread that comes too late for this batch wakes the next
-        ended = self._ended
-        while ended:
-            job, reply = ended.popleft()
+    def _return_replies(self) -> None:
+        """Return all replies to the dispatcher."""
+        self._return_scheduled = (
+            False  # first, so that a thread that is late for this batch wakes the reactor again
+        )
+        finished = self._finished
+        while finished:
+            pending, reply = finished.popleft()
             if reply.status < 500:
                 self.completed += 1
             else:
                 self.failed += 1
-            job.callback(reply)
+            pending.callback(reply)
 
     def stop(self) -> Deferred[None]:
         self._stopped = True
-        given_up = [*self._waiting, *self._running, *self._streams, *(job for job, _ in list(self._ended))]
+        finished = [pending for pending, _ in list(self._finished)]
+        abandoned = [*self._waiting, *self._running, *self._streams, *finished]
         self._waiting.clear()
-        for job in given_up:
-            job.errback(HTTPError(503, "the server is stopping"))
-        if self._added:
-            self._grow(-self._added)
-            self._added = 0
+        for pending in abandoned:
+            pending.errback(HTTPError(503, "the server is stopping"))
+        if self._added_threads:
+            self._grow(-self._added_threads)
+            self._added_threads = 0
         if not self._streams:
             return succeed(None)
         closed: Deferred[None] = Deferred(self._stopping.remove)

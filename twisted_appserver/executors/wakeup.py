@@ -1,7 +1,9 @@
-"""What a thread waits at until another one wakes it.
+"""
+A socket on which an idle thread waits until another thread wakes it.
 
-Strategy: who releases a lock or puts into a queue has the interpreter lock meanwhile, so that the thread that
-wakes must at once wait again, for that. Who writes to a socket has let it go, and the other begins.
+Strategy: a thread that releases a lock or puts an item into a queue holds the interpreter lock meanwhile, so
+the thread that wakes up must wait again at once. A thread that writes to a socket has released the
+interpreter lock, and the other thread starts without waiting.
 """
 
 from __future__ import annotations
@@ -9,31 +11,31 @@ from __future__ import annotations
 from socket import socketpair
 
 
-class Bell:
+class Wakeup:
     """
-    Belongs to one thread, and is rung by others.
+    Belongs to one thread that waits. Other threads wake it.
 
-    @param patience: seconds that L{heard} waits.
-    @raise OSError: when no descriptors are left.
+    @param timeout: seconds that L{wait} waits.
+    @raise OSError: if no descriptors are left.
     """
 
-    def __init__(self, patience: float) -> None:
-        self._rope, self._sound = socketpair()
-        self._sound.settimeout(patience)
+    def __init__(self, timeout: float) -> None:
+        self._writer, self._reader = socketpair()
+        self._reader.settimeout(timeout)
 
-    def ring(self) -> None:
-        """Wake its thread, or the next time that it would wait."""
-        self._rope.send(b"!")
+    def wake(self) -> None:
+        """Wake the thread now, or as soon as it waits."""
+        self._writer.send(b"!")
 
-    def heard(self) -> bool:
-        """Wait. Returns whether it has been rung."""
+    def wait(self) -> bool:
+        """Wait for L{wake}. Returns C{False} after the timeout."""
         try:
-            self._sound.recv(1)
+            self._reader.recv(1)
         except TimeoutError:
             return False
         return True
 
     def close(self) -> None:
-        """Nobody rings or waits any more."""
-        self._rope.close()
-        self._sound.close()
+        """Close both sockets. Nobody may wait or wake any more."""
+        self._writer.close()
+        self._reader.close()
