@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.programs import ROOT, ProgramTestCase
 from twisted_appserver.core import request_data as variables
 from twisted_appserver.core.router import Router
-from twisted_appserver.http.connection import HTTPChannel
+from twisted_appserver.http.request_parser import MAX_HEAD, MAX_HEADERS, MAX_TARGET
 from twisted_appserver.serving import service
 from twisted_appserver.settings import Settings, cli_name
 from twisted_appserver.testing import Client
@@ -149,8 +149,8 @@ class GuideTests(SynchronousTestCase):
             f"`--max-body` bytes ({defaults.max_body >> 20} MiB)",
             f"its JSON {variables.MAX_DEPTH} levels",
             f"a query string or form {variables.MAX_FIELDS} fields",
-            f"may have {HTTPChannel.totalHeadersSize >> 10} KiB and be {HTTPChannel.maxHeaders}",
-            f"its target may have {HTTPChannel.max_path >> 10} KiB",
+            f"may have {MAX_HEAD >> 10} KiB and be {MAX_HEADERS}",
+            f"its target may have {MAX_TARGET >> 10} KiB",
             f"`--max-bodies` ({defaults.max_bodies >> 20} MiB",
             f"`--header-timeout` seconds ({defaults.header_timeout:.0f})",
             f"`--max-connections` ({defaults.max_connections})",

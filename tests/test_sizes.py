@@ -16,12 +16,10 @@ FUNCTION_LINES = 40
 # What is still too large, with its number of lines. An entry may shrink, and goes when it fits.
 LARGE_MODULES = {
     "executors.cluster": 459,
-    "http.connection": 719,
     "tqueue.client.queue": 517,
     "tqueue.wire": 410,
 }
 LARGE_CLASSES = {
-    "http.connection.HTTPChannel": 658,
     "tqueue.client.queue.Queue": 364,
 }
 LARGE_FUNCTIONS = {

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_appserver.core import headers
 from twisted_appserver.core.headers import convert_headers
 from twisted_appserver.core.statuses import TITLES, title
-from twisted_appserver.http.response_head import Beginnings, beginnings
+from twisted_appserver.http.response_head import ResponseHeads, response_heads
 
 
 class Name(str):
@@ -28,7 +28,7 @@ class Header(str, enum.Enum):  # noqa: UP042 - str() of a StrEnum is its value; 
 class SendableTests(SynchronousTestCase):
     def test_large_headers_are_not_cached(self) -> None:
         """Headers of any size can be sent, but only small ones are cached."""
-        made = Beginnings()
+        made = ResponseHeads()
         made.refresh()
         before = headers._check_each.cache_info().currsize
         for number in range(10):
@@ -141,9 +141,9 @@ class StatusTests(SynchronousTestCase):
         self.assertLessEqual({int(status) for status in HTTPStatus}, TITLES.keys())
 
     def test_first_line_and_problem_document_have_the_same_title(self) -> None:
-        beginnings.refresh()
+        response_heads.refresh()
         for status, text in TITLES.items():
-            line = beginnings[status, (), True].partition("\r\n")[0]
+            line = response_heads[status, (), True].partition("\r\n")[0]
             self.assertEqual(line, f"HTTP/1.1 {status} {text}")
 
 
@@ -151,10 +151,10 @@ class NosniffTests(SynchronousTestCase):
     def test_nosniff_header_is_sent_once(self) -> None:
         """X-Content-Type-Options is sent once with every response, and the function's own value wins."""
         name = "x-content-type-options"
-        beginnings.refresh()
+        response_heads.refresh()
         given: tuple[Any, ...] = ((), ((name, "other"),), (("content-type", "text/html"),))
         for each in given:
             for empty in (True, False):
-                head = beginnings[200, each, empty]
+                head = response_heads[200, each, empty]
                 self.assertEqual(head.lower().count(name), 1)
                 self.assertIn("other" if dict(each).get(name) else "nosniff", head)

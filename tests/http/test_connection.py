@@ -15,7 +15,6 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from twisted.web.resource import Resource
 
 from tests.support import cases, http_cases, wire
 from tests.support.channel_memory import settle
@@ -24,7 +23,8 @@ from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, 
 from twisted_appserver.access.credentials import Credentials
 from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
-from twisted_appserver.http.connection import KNOWN, HTTPChannel
+from twisted_appserver.http.connection import HTTPConnection
+from twisted_appserver.http.known_requests import CAPACITY
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import Settings
 
@@ -266,13 +266,13 @@ class KnownTests(SynchronousTestCase):
         dispatcher = Dispatcher(self.clock, Router(cases.url_patterns), inline, "inline", RequestGuard(), 0)
         settings = Settings(max_body=http_cases.MAX_BODY)
         self.site = AppSite(AppResource(dispatcher, max_body=settings.max_body), self.clock, settings)
-        feed = HTTPChannel._feed
+        feed = HTTPConnection._feed
 
-        def counted(channel: HTTPChannel, data: bytes, begin: int = 0) -> None:
+        def counted(channel: HTTPConnection, data: bytes, begin: int = 0) -> None:
             self.parsed += 1
             feed(channel, data, begin)
 
-        self.patch(HTTPChannel, "_feed", counted)
+        self.patch(HTTPConnection, "_feed", counted)
 
     def send(self, *pieces: bytes) -> list[Any]:
         channel, transport = self.site.buildProtocol(None), MemoryTransport()
@@ -294,7 +294,7 @@ class KnownTests(SynchronousTestCase):
         """Each gets the answer that it got when it was parsed, whatever came in between."""
         first = []
         for case in http_cases.CASES:
-            self.site.known.clear()
+            self.site.known_requests.headers.clear()
             first.append(self.send(case.data))
         self.assertEqual(self.parsed, len(first))
         for _ in range(2):
@@ -336,17 +336,17 @@ class KnownTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """No more than so many are remembered, and no large ones."""
-        for number in range(KNOWN + 10):
+        for number in range(CAPACITY + 10):
             for _ in range(3):
                 self.send(request("GET", "/echo/1/", headers=(("X-Number", str(number)),)))
-            self.assertLessEqual(len(self.site.known), KNOWN)
-            self.assertLessEqual(len(self.site.models), KNOWN)
-        self.assertGreater(len(self.site.models), 0)
-        self.site.known.clear()
-        self.site.models.clear()
+            self.assertLessEqual(len(self.site.known_requests.headers), CAPACITY)
+            self.assertLessEqual(len(self.site.known_requests.calls), CAPACITY)
+        self.assertGreater(len(self.site.known_requests.calls), 0)
+        self.site.known_requests.headers.clear()
+        self.site.known_requests.calls.clear()
         for _ in range(2):
-            self.send(request("GET", "/echo/1/", headers=(("X-Long", "x" * KNOWN),)))
-        self.assertEqual((self.site.known, self.site.models), ({}, {}))
+            self.send(request("GET", "/echo/1/", headers=(("X-Long", "x" * CAPACITY),)))
+        self.assertEqual((self.site.known_requests.headers, self.site.known_requests.calls), ({}, {}))
 
 
 class Full(InlineExecutor):
@@ -539,38 +539,3 @@ def _counting(begun: list[int], now: Any) -> Any:
         return now(self, call)
 
     return counted
-
-
-class Slow(Resource):
-    """An ordinary resource that answers in parts."""
-
-    isLeaf = True
-
-    def render_POST(self, request: Any) -> int:
-        from twisted.web.server import NOT_DONE_YET
-
-        body = request.content.read()
-        request.write(b"%d " % len(body))
-        reactor.callLater(0, lambda: (request.write(b"end"), request.finish()))  # type: ignore[attr-defined]
-        return NOT_DONE_YET
-
-
-class OtherResourceTests(TestCase):
-    """Resources that know nothing of us work as under any Site."""
-
-    timeout = 30
-
-    async def test_parts(self) -> None:
-        """An upload of megabytes arrives whole; an answer without a length leaves in chunks."""
-        root = Resource()
-        root.putChild(b"slow", Slow())
-        site = AppSite(root, reactor, Settings(max_body=10_000_000))
-        port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
-        self.addCleanup(port.stopListening)
-        connection = await wire.connect(port.getHost().port)
-        connection.transport.write(wire.request("POST", "/slow", b"x" * 5_000_000))
-        while not connection.unread.endswith(b"0\r\n\r\n"):
-            await deferLater(reactor, 0.01, lambda: None)
-        self.assertIn(b"transfer-encoding: chunked", connection.unread.lower())
-        self.assertIn(b"5000000 ", connection.unread)
-        await connection.close()

@@ -10,8 +10,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
 from tests.http.test_connection_transports import over_tls
 from tests.support.channel_memory import begin, everything, settle, talk
@@ -124,15 +122,6 @@ class TimerTests(MemoryTestCase):
             self.wait(3)
             self.assertIn(b" 408 ", transport.value())
 
-    def test_head_for_others(self) -> None:
-        """It holds for other resources too."""
-        connection, transport = self.begin(Resource(), idle_timeout=60, header_timeout=10)
-        connection.dataReceived(GET[:-2])
-        for _ in range(10):
-            self.wait(3)
-            connection.dataReceived(b"A: b\r\n")
-        self.assertTrue(transport.disconnecting)
-
 
 class KeptTests(MemoryTestCase):
     def test_not_read(self) -> None:
@@ -183,57 +172,13 @@ class KeptTests(MemoryTestCase):
     def test_asterisk(self) -> None:
         """C{OPTIONS *} asks about the server as a whole (RFC 9110, section 9.3.7)."""
         clock = Clock()
-        app = AppResource([("/x", Waiting)], clock, InlineExecutor())
+        app = AppResource([("/x", tcp)], clock, InlineExecutor())
         self.addCleanup(app.dispatcher.stop)
         connection, transport = begin(app, clock)
         connection.dataReceived(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
         settle(clock)
         connection.setTimeout(None)
         self.assertTrue(transport.value().startswith(b"HTTP/1.1 204 "), transport.value())
-
-
-class Waiting(Resource):
-    """Answers when it is told to, with the length of the body."""
-
-    isLeaf = True
-
-    def render_GET(self, request: Any) -> int:
-        self.request = request
-        return NOT_DONE_YET
-
-    def render_POST(self, request: Any) -> bytes:
-        return b"%d" % len(request.content.read())
-
-
-class OtherResourceTests(MemoryTestCase):
-    def test_continue(self) -> None:
-        """A body that comes with its head is not lost where the client expected 100 Continue."""
-        for cut in (0, 1, 3, 5):
-            connection, transport = self.begin(Waiting())
-            data = POST + b"Expect: 100-continue\r\n\r\nhello"
-            connection.dataReceived(data[: len(data) - cut])
-            if cut:
-                connection.dataReceived(data[len(data) - cut :])
-            settle(self.clock)
-            self.assertTrue(transport.value().endswith(b"\r\n\r\n5"), (cut, transport.value()))
-
-    def test_finish(self) -> None:
-        """When the site is finished, the connection is closed after the answer."""
-        root = Waiting()
-        connection, transport = self.begin(root)
-        connection.dataReceived(GET)
-        connection.site.finish()
-        self.assertFalse(transport.disconnecting)
-        root.request.finish()
-        self.assertTrue(transport.disconnecting)
-
-    def test_close(self) -> None:
-        """However a client says that it closes, the connection is closed after the answer."""
-        for value in (b"close", b"close,x", b"x,close", b"x, close", b"Close"):
-            connection, transport = self.begin(Waiting())
-            connection.dataReceived(POST + b"Connection: " + value + b"\r\n\r\nhello")
-            settle(self.clock)
-            self.assertTrue(transport.disconnecting, value)
 
 
 def tcp(port: int) -> Any:

@@ -14,8 +14,8 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.wire import Connection, connect, request
 from twisted_appserver.core.routes import Route
-from twisted_appserver.http import epoll_reader as hub
-from twisted_appserver.http.epoll_reader import Hub
+from twisted_appserver.http import epoll_reader
+from twisted_appserver.http.epoll_reader import EpollReader
 from twisted_appserver.http.resource import AppResource
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import Settings
@@ -27,7 +27,7 @@ class Server(Protocol):
     def connectionMade(self) -> None:
         self.heard = b""
         self.lost: Deferred[str] = Deferred()  # how
-        self.factory.hub.adopt(self.transport)  # type: ignore[union-attr]
+        self.factory.reader.adopt(self.transport)  # type: ignore[union-attr]
         self.factory.servers.append(self)  # type: ignore[union-attr]
 
     def dataReceived(self, data: bytes) -> None:
@@ -40,14 +40,14 @@ class Server(Protocol):
         self.lost.callback(reason.getErrorMessage())
 
 
-class HubTests(TestCase):
+class EpollReaderTests(TestCase):
     timeout = 20
 
     def setUp(self) -> None:
         if not hasattr(select, "epoll"):
-            self.skipTest("this system has no epoll, and the hub does nothing")
+            self.skipTest("this system has no epoll, and the reader does nothing")
         self.factory: Any = Factory.forProtocol(Server)
-        self.factory.hub, self.factory.servers = Hub(reactor), []
+        self.factory.reader, self.factory.servers = EpollReader(reactor), []
         self.port = reactor.listenTCP(0, self.factory, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(self.port.stopListening)
 
@@ -68,10 +68,10 @@ class HubTests(TestCase):
             await deferLater(reactor, 0.001, lambda: None)
 
     def reads(self, server: Server) -> bool:
-        """Whether the hub reads for it, and the reactor does not itself."""
+        """Whether the reader reads for it, and the reactor does not itself."""
         read: list[Any] = reactor.getReaders()  # type: ignore[attr-defined]
         self.assertNotIn(server.transport, read)
-        return self.factory.hub in read
+        return self.factory.reader in read
 
     async def test_read(self) -> None:
         """Each connection gets what was sent to it, in one turn of the reactor or in many."""
@@ -93,8 +93,8 @@ class HubTests(TestCase):
             client.transport.loseConnection()
             self.assertIn("closed cleanly", await server.lost)
             await client.closed
-        self.assertNotIn(self.factory.hub, reactor.getReaders())  # type: ignore[attr-defined]
-        self.assertEqual(self.factory.hub.fileno(), -1)
+        self.assertNotIn(self.factory.reader, reactor.getReaders())  # type: ignore[attr-defined]
+        self.assertEqual(self.factory.reader.fileno(), -1)
 
     async def test_reset(self) -> None:
         """A connection that is reset ends, and takes no other along."""
@@ -149,13 +149,13 @@ class HubTests(TestCase):
 
         def first() -> None:
             done.append("first")
-            self.factory.hub.soon(lambda: done.append("second"))
+            self.factory.reader.soon(lambda: done.append("second"))
             raise ZeroDivisionError
 
         def read(data: bytes) -> None:
             done.append("read")
-            self.factory.hub.soon(first)
-            self.factory.hub.soon(lambda: done.append("beside"))
+            self.factory.reader.soon(first)
+            self.factory.reader.soon(lambda: done.append("beside"))
 
         for client, server in pairs:
             server.dataReceived = read  # type: ignore[method-assign]
@@ -168,21 +168,21 @@ class HubTests(TestCase):
         await self.until(lambda: len(done) == 12)
         self.assertEqual(done, ["read"] * 3 + ["first", "beside"] * 3 + ["second"] * 3)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
-        self.factory.hub.soon(lambda: done.append("outside"))
+        self.factory.reader.soon(lambda: done.append("outside"))
         await self.until(lambda: done[-1] == "outside")
         await self.close(*pairs)
 
     def awake(self) -> bool:
         """Whether the reactor is kept from sleeping."""
         calls: list[Any] = reactor.getDelayedCalls()  # type: ignore[attr-defined]
-        return self.factory.hub._stay in [call.func for call in calls]
+        return self.factory.reader._stay in [call.func for call in calls]
 
     async def test_stay_awake(self) -> None:
         """The reactor is kept from sleeping for a moment; after one that was in vain, not for some times."""
-        self.patch(hub, "RESTS", 2)
+        self.patch(epoll_reader, "RESTS", 2)
         pair, kept = await self.pair(), []
         for _ in range(5):
-            self.factory.hub.stay_awake()
+            self.factory.reader.stay_awake()
             kept.append(self.awake())
             await self.until(lambda: not self.awake())
         self.assertEqual(kept, [True, False, False, True, False])
@@ -190,28 +190,28 @@ class HubTests(TestCase):
 
     async def test_stay_awake_longer(self) -> None:
         """A moment begins anew with each answer, and ends with the last connection."""
-        self.patch(hub, "MOMENT", 60.0)
+        self.patch(epoll_reader, "MOMENT", 60.0)
         pairs = [await self.pair() for _ in range(2)]
         for _ in range(3):
-            self.factory.hub.stay_awake()
+            self.factory.reader.stay_awake()
             await deferLater(reactor, 0.001, lambda: None)
             self.assertTrue(self.awake())
         await self.close(pairs[0])
         self.assertTrue(self.awake())
         await self.close(pairs[1])
         self.assertFalse(self.awake())
-        self.factory.hub.stay_awake()
+        self.factory.reader.stay_awake()
         self.assertFalse(self.awake())
 
     async def test_all_answered(self) -> None:
         """More is expected soon where all has been answered, and not while a call is under way."""
-        self.patch(hub, "MOMENT", 60.0)
+        self.patch(epoll_reader, "MOMENT", 60.0)
         slow: Deferred[dict[str, Any]] = Deferred()
         table = ((r"/slow", lambda: slow), (r"/quick", lambda: {"a": 1}))
         resource = AppResource(tuple(Route(*each, executor="inline") for each in table), reactor)
         self.addCleanup(resource.dispatcher.stop)
         site = AppSite(resource, reactor, Settings())
-        self.factory.hub = site.hub
+        self.factory.reader = site.reader
         port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         first, second = [await connect(port.getHost().port) for _ in range(2)]
@@ -229,13 +229,13 @@ class HubTests(TestCase):
     async def test_reactor_stops(self) -> None:
         """Where the reactor lets go of all that it reads, the connections are lost."""
         client, server = await self.pair()
-        self.factory.hub.connectionLost(Failure(ConnectionError("the end")))
+        self.factory.reader.connectionLost(Failure(ConnectionError("the end")))
         self.assertEqual(await server.lost, "the end")
         await client.closed
 
     async def test_without(self) -> None:
         """With a reactor that watches no descriptors, connections are left as they are."""
-        self.factory.hub = Hub(Clock())
+        self.factory.reader = EpollReader(Clock())
         client, server = await self.pair()
         self.assertIn(server.transport, reactor.getReaders())  # type: ignore[attr-defined]
         await self.close((client, server))

@@ -211,7 +211,7 @@ class GoneTests(HalfCloseTestCase):
         """The system is asked to find out whether a half-closed client of TCP still exists."""
         service, tcp, _ = await self.serve(THREADED_SERVER, "llhttp")
         client, _ = await self.begin(tcp, "/forever/")
-        (channel,) = service.site._channels
+        (channel,) = service.site._connections
         server = channel.transport.socket
         await self.until(lambda: bool(server.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)))
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

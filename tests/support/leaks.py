@@ -25,11 +25,12 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.executors.stream import Stream
-from twisted_appserver.http.connection import Counted, HTTPChannel
-from twisted_appserver.http.response_head import beginnings
+from twisted_appserver.http.base_connection import BaseConnection
+from twisted_appserver.http.connection import HTTPConnection
+from twisted_appserver.http.response_head import response_heads
 from twisted_appserver.jobs.registry import Job
 
-KINDS = {Call, Reply, Stream, Parts, PendingCall, Job, Counted, HTTPChannel, Request, Router}
+KINDS = {Call, Reply, Stream, Parts, PendingCall, Job, BaseConnection, HTTPConnection, Request, Router}
 
 
 def census() -> Counter[str]:
@@ -42,7 +43,7 @@ def census() -> Counter[str]:
 
 def blocks() -> int:
     """How many small objects there are, tracked or not, when all garbage is collected."""
-    beginnings.clear()
+    response_heads.clear()
     gc.collect()
     return sys.getallocatedblocks()
 

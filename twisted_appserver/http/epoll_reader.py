@@ -42,7 +42,7 @@ PROBES = (
 )  # seconds, seconds, unanswered ones
 
 
-class Hub:
+class EpollReader:
     """
     Stands in for the reactor of a transport, whose sockets it reads.
 
@@ -154,7 +154,7 @@ class Hub:
         return [self.fileno(), *self._transports, *descriptors_of(self._reactor)]
 
     def logPrefix(self) -> str:
-        return "Hub"
+        return "EpollReader"
 
     def doRead(self) -> None:
         self._reading = True
@@ -217,7 +217,7 @@ def _keep_alive(client: Any) -> None:
 
 
 def _hand_over(transport: Any, reactor: Any) -> None:
-    """Have a transport read by a reactor, or a L{Hub}, from now on."""
+    """Have a transport read by a reactor, or a L{EpollReader}, from now on."""
     transport.stopReading()
     transport.reactor = reactor
     transport.startReading()

@@ -12,10 +12,10 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.tcp import Connection
 from zope.interface import alsoProvides
 
-from twisted_appserver.http.epoll_reader import Hub
+from twisted_appserver.http.epoll_reader import EpollReader
 
 
-def keep_half_closed(channel: Any, hub: Hub) -> None:
+def keep_half_closed(channel: Any, reader: EpollReader) -> None:
     """
     Have a connection answer what it has received when its client sends nothing more.
 
@@ -38,7 +38,7 @@ def keep_half_closed(channel: Any, hub: Hub) -> None:
                 channel.loseConnection()
 
         channel.requestDone = request_done
-        hub.watch(transport)
+        reader.watch(transport)
 
     target: Any = protocol
     target.readConnectionLost, target.writeConnectionLost = read_connection_lost, bool

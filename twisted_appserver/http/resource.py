@@ -27,7 +27,7 @@ from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
-from twisted_appserver.http.epoll_reader import Hub
+from twisted_appserver.http.epoll_reader import EpollReader
 from twisted_appserver.http.half_close import keep_half_closed
 
 FLUSH = 0.5  # seconds that a stop waits for clients to read the last responses,
@@ -62,12 +62,12 @@ class AppResource(Resource):
         graceful_timeout: float = 30.0,
     ) -> None:
         super().__init__()
-        self._hub = Hub(patterns.reactor if isinstance(patterns, Dispatcher) else reactor)
+        self._reader = EpollReader(patterns.reactor if isinstance(patterns, Dispatcher) else reactor)
         if not isinstance(patterns, Dispatcher):
             router = patterns if isinstance(patterns, Router) else Router(patterns)
             executors = {"inline": InlineExecutor(reactor), "threads": executor or ThreadExecutor(reactor)}
             patterns = Dispatcher(reactor, router, executors, "threads")
-            protect(reactor, self._hub.descriptors)
+            protect(reactor, self._reader.descriptors)
             if IReactorCore.providedBy(reactor):
                 reactor.addSystemEventTrigger("before", "shutdown", self.finish)
         self.dispatcher, self._max_body, self._grace = patterns, max_body, graceful_timeout
@@ -100,7 +100,7 @@ class AppResource(Resource):
             call = Call("", "", raw_headers=raw_headers(request), client=_client(request))
             self.dispatcher.refuse(error, call, lambda call, reply: _write(request, reply, call))
             return NOT_DONE_YET
-        keep_half_closed(request.channel, self._hub)
+        keep_half_closed(request.channel, self._reader)
         job = self.dispatcher.begin(call, lambda call, reply: _write(request, reply, call))
         if job is not None and not request.finished:
             request.notifyFinish().addErrback(lambda _: self.dispatcher.cancel(job))

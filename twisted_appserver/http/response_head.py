@@ -14,7 +14,7 @@ NOSNIFF = ("x-content-type-options", "nosniff")  # in every response (Fetch, sec
 Key = tuple[int, tuple[tuple[str, str], ...], bool]  # status and headers of a reply, and whether it is empty
 
 
-class Beginnings(dict[Key, str]):
+class ResponseHeads(dict[Key, str]):
     """
     The beginnings of answers, by what they depend on. Text, to be encoded as latin-1 when it is complete.
     Whoever is going to send some has them refreshed first: the Date is that of the last time.
@@ -48,4 +48,4 @@ class Beginnings(dict[Key, str]):
         return made
 
 
-beginnings = Beginnings()
+response_heads = ResponseHeads()

@@ -1,4 +1,4 @@
-"""AppSite: the connections of a server, and what they share."""
+"""The connections of a server, and what they share."""
 
 from __future__ import annotations
 
@@ -10,141 +10,133 @@ from twisted.logger import Logger
 from twisted.web.server import Site
 
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.http.connection import KNOWN, HTTPChannel
-from twisted_appserver.http.counted import Counted, Unfinished
-from twisted_appserver.http.epoll_reader import Hub
+from twisted_appserver.http.base_connection import BaseConnection, UnfinishedRequests
+from twisted_appserver.http.connection import HTTPConnection
+from twisted_appserver.http.epoll_reader import EpollReader
+from twisted_appserver.http.known_requests import KnownRequests
 from twisted_appserver.http.resource import AppResource
-from twisted_appserver.http.response_head import beginnings
-from twisted_appserver.http.stock_connection import StockChannel
+from twisted_appserver.http.response_head import response_heads
+from twisted_appserver.http.stock_connection import StockConnection
 from twisted_appserver.settings import Settings
 
 
 class AppSite(Site):
     """
-    Serves an application, and knows its connections.
+    Serves an application, and counts its connections.
 
-    @param resource: the application, or any other resource.
-    @param settings: its limits, and C{channel}: C{"llhttp"} for L{HTTPChannel}, C{"twisted"} for
-        C{twisted.web}'s own. A few connections more than its limit may be open, that were accepted at once.
+    @param resource: the application.
+    @param reactor: the embedder's, or an L{EpollReader} on it.
+    @param settings: limits, and C{channel}: C{"llhttp"} for L{HTTPConnection}, C{"twisted"} for
+        L{StockConnection}. The limit of connections may be exceeded slightly by those accepted at once.
+    @raise TypeError: when C{resource} is another resource. C{twisted.web.server.Site} serves any.
     @ivar ports: what listens for it.
+    @ivar unfinished: the memory of all unfinished requests.
     """
 
     _log = Logger(namespace="twisted_appserver")
     noisy = False
     displayTracebacks = False
 
-    def __init__(self, resource: Any, reactor: Any, settings: Settings) -> None:
+    def __init__(self, resource: AppResource, reactor: Any, settings: Settings) -> None:
+        if not isinstance(resource, AppResource):
+            raise TypeError(
+                f"AppSite serves an AppResource, not {resource!r}; "
+                "list other resources in the table, or serve them with twisted.web.server.Site"
+            )
         super().__init__(resource, timeout=settings.idle_timeout or None, reactor=reactor)
-        self.protocol: Any = HTTPChannel if settings.channel == "llhttp" else StockChannel
-        self._application = resource if isinstance(resource, AppResource) else None
+        self.protocol: Any = HTTPConnection if settings.channel == "llhttp" else StockConnection
+        self._application = resource
         self._settings = settings
-        self._answers = list[tuple[HTTPChannel, Call, Reply]]()
-        self._channels: set[Counted] = set()
-        self.known: dict[bytes, tuple[tuple[tuple[bytes, bytes], ...], int]] = {}  # headers by their bytes
-        self.models: dict[bytes, tuple[Call, int]] = {}  # calls by their heads, and how long their bodies are
-        self._seen: set[bytes] = set()  # heads
-        self.hub = reactor if isinstance(reactor, Hub) else Hub(reactor)
-        self.unfinished = Unfinished(max(settings.max_bodies, settings.max_body))
+        self._answers = list[tuple[HTTPConnection, Call, Reply]]()
+        self._connections: set[BaseConnection] = set()
+        self.known_requests = KnownRequests()
+        self.reader = reactor if isinstance(reactor, EpollReader) else EpollReader(reactor)
+        self.unfinished = UnfinishedRequests(max(settings.max_bodies, settings.max_body))
         self._full = False
         self._finished: Deferred[None] | None = None
         self.ports: list[Any] = []
 
     def buildProtocol(self, addr: Any) -> Any:
-        channel: Any = super().buildProtocol(addr)
-        channel.channels = self._channels
-        channel.application, channel.max_body = self._application, self._settings.max_body
-        if isinstance(channel, HTTPChannel):
-            channel.header_timeout = self._settings.header_timeout
-        if len(self._channels) + 1 >= self._settings.max_connections and not self._full:
+        connection: Any = super().buildProtocol(addr)
+        connection.application, connection.max_body = self._application, self._settings.max_body
+        if isinstance(connection, HTTPConnection):
+            connection.header_timeout = self._settings.header_timeout
+        if len(self._connections) + 1 >= self._settings.max_connections and not self._full:
             self._full = True
             for port in self.ports:
                 port.stopReading()
-        return channel
-
-    def comes_again(self, head: bytes) -> bool:
-        """Whether this head of a message was seen before, and is worth remembering: most paths never are."""
-        if head in self._seen:
-            return True
-        if len(head) <= KNOWN:
-            if len(self._seen) >= KNOWN:
-                self._seen.clear()
-            self._seen.add(head)
-        return False
-
-    def remember(self, head: bytes, length: int, model: Call) -> None:
-        """Have a call begun like this one where the same head comes again, before a body of that length."""
-        if len(self.models) >= KNOWN:
-            self.models.clear()
-        self.models[head] = (model, length)
+        return connection
 
     def forget(self) -> None:
-        """Forget all known requests: they would keep an application in memory that was loaded again."""
-        self.known.clear()
-        self.models.clear()
-        self._seen.clear()
+        """Forget all known requests. Otherwise a reloaded application would be kept in memory."""
+        self.known_requests.forget()
 
     @property
     def connections(self) -> int:
-        """How many are open."""
-        return len(self._channels)
+        """The number of open connections."""
+        return len(self._connections)
 
     def descriptors(self) -> list[int]:
-        """Those of its ports and connections, and all that its reactor watches."""
-        transports = [channel.transport for channel in self._channels]
+        """All file descriptors of its ports and connections, and those that its reactor watches."""
+        transports = [connection.transport for connection in self._connections]
         opened = [each.fileno() for each in (*self.ports, *transports) if hasattr(each, "fileno")]
-        return opened + self.hub.descriptors()
+        return opened + self.reader.descriptors()
 
-    def answer(self, channel: HTTPChannel, call: Call, reply: Reply) -> None:
+    def answer(self, connection: HTTPConnection, call: Call, reply: Reply) -> None:
         """
-        Have an answer sent with all others at the end of this reactor turn. A client that is woken by each
-        answer alone costs more than the answer.
+        Send a response, together with all others, when all readable sockets have been read. Waking a client
+        for each response alone would cost more than the response.
         """
         if not self._answers:
-            self.hub.soon(self._answer)
-        self._answers.append((channel, call, reply))
+            self.reader.soon(self._send_answers)
+        self._answers.append((connection, call, reply))
 
-    def _answer(self) -> None:
+    def _send_answers(self) -> None:
         answers, self._answers = self._answers, []
-        beginnings.refresh()
+        response_heads.refresh()
         now = monotonic()
-        for channel, call, reply in answers:
-            channel.last = now
+        for connection, call, reply in answers:
+            connection.last_activity = now
             try:
-                channel.send_answer(call, reply)
-            except Exception:  # each fails alone
-                self._log.failure("an answer could not be sent")
-                channel.transport.abortConnection()
-        if self._application is not None and not self._application.dispatcher.in_flight:
-            self.hub.stay_awake()
+                connection.responses.send(call, reply)
+            except Exception:  # one failure must not affect the others
+                self._log.failure("a response could not be sent")
+                connection.transport.abortConnection()
+        if not self._application.dispatcher.in_flight:
+            self.reader.stay_awake()
 
-    def left(self) -> None:
-        """A connection has been closed."""
-        if self._full and len(self._channels) < self._settings.max_connections:
+    def connection_opened(self, connection: BaseConnection) -> None:
+        self._connections.add(connection)
+        self.reader.adopt(connection.transport)
+
+    def connection_closed(self, connection: BaseConnection) -> None:
+        self._connections.discard(connection)
+        if self._full and len(self._connections) < self._settings.max_connections:
             self._full = False
             for port in self.ports:
                 port.startReading()
-        if self._finished is not None and not self._channels:
+        if self._finished is not None and not self._connections:
             finished, self._finished = self._finished, None
             finished.callback(None)
 
     def finish(self) -> Deferred[None]:
         """
-        Close every connection, after the answers to what has been received; nothing listens any more.
+        Close every connection after the responses to what has been received. Nothing listens any more.
 
-        @return: fires when none is left. When cancelled, those that are left are cut.
+        @return: fires when no connection is left. When cancelled, the remaining connections are cut.
         """
         self.ports.clear()
-        for channel in list(self._channels):
-            channel.finish()
-        if not self._channels:
+        for connection in list(self._connections):
+            connection.finish()
+        if not self._connections:
             return succeed(None)
         self._finished = Deferred(self._cut)
         return self._finished
 
     def _cut(self, _: Deferred[None]) -> None:
         self._finished = None
-        for channel in list(self._channels):
-            channel.transport.abortConnection()
+        for connection in list(self._connections):
+            connection.transport.abortConnection()
 
     def log(self, request: Any) -> None:
-        """No line for each request."""
+        """Write nothing: Twisted calls this for each request, and it would log a line."""

@@ -1,4 +1,4 @@
-"""twisted.web's own channel, with the limits and checks of ours. It is several times slower."""
+"""C{twisted.web}'s own connection, with the same limits and checks. It is several times slower."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from twisted_appserver.core.call import Call, Reply
@@ -18,23 +17,25 @@ from twisted_appserver.core.request_target import (
     unquote_line,
 )
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.http.counted import HEADER, Counted
+from twisted_appserver.http.base_connection import BaseConnection
+from twisted_appserver.http.request_parser import HEADER_MEMORY
 from twisted_appserver.http.resource import raw_headers
-from twisted_appserver.http.response_head import beginnings
+from twisted_appserver.http.response_head import response_heads
 
 
-class StockChannel(Counted):
+class StockConnection(BaseConnection):
     """
-    One connection, whose messages C{twisted.web} parses.
+    One connection, whose requests C{twisted.web} parses.
 
-    Strategy: a request that has arrived completely is rendered like any other, and its L{AppResource} checks
-    it. One whose body is still to come is checked here, so that a refused client cannot make us keep a body.
+    Strategy: a request that has arrived completely is rendered as usual, and its L{AppResource} checks it.
+    One whose body is still to come is checked here, so that a refused client cannot make the server keep a
+    body.
     """
 
     log = Logger(namespace="twisted_appserver")
     _expects = False  # whether the client waits for 100 Continue
-    _refusal: Callable[[], None] | None = None  # that is sent after the answer to the request before
-    _checked = False  # whether the head of the request that arrives was checked
+    _refusal: Callable[[], None] | None = None  # sends a refusal after the response to the request before
+    _checked = False  # whether the head of the request that is arriving was checked
 
     def dataReceived(self, data: bytes) -> None:
         if self._deaf:
@@ -44,7 +45,7 @@ class StockChannel(Counted):
 
     def _account(self) -> None:
         """Count what has arrived of unfinished requests, and check one whose body is still to come."""
-        if self.application is None or self._deaf:
+        if self._deaf:
             return
         if self._dataBuffer:
             self._coalesce()
@@ -55,26 +56,28 @@ class StockChannel(Counted):
             self._hold(kept)
 
     def _arrived(self) -> int:
-        """Check the request that is arriving. Returns the bytes that it takes."""
+        """Check the request that is arriving, and return the bytes that it takes."""
         if self.line_mode:
-            return int(self._receivedHeaderSize + HEADER * self._receivedHeaderCount + len(self._buffer))
+            return int(
+                self._receivedHeaderSize + HEADER_MEMORY * self._receivedHeaderCount + len(self._buffer)
+            )
         size = int(self.requests[-1].content.tell())
         if self.max_body is not None and size > self.max_body:
             self._refuse(HTTPError(413, f"the body is longer than {self.max_body} bytes"))
             return 0
         if not self._checked:
             self._checked = True
-            self._check_head()
+            call = make_call(self._command, self._path, self._headers, b"", self._client)
+            self._check_head(call)
         return 0 if self._deaf else size
 
     def lineReceived(self, line: bytes) -> None:
         if self._deaf:
             return
-        quoted = (
-            line if self.requests or line.isascii() else quote_line(line, True)
-        )  # of the request line only
+        in_headers = bool(self.requests)
+        quoted = line if in_headers or line.isascii() else quote_line(line, True)
         super().lineReceived(quoted)
-        if quoted is not line and self.application is not None and not self._deaf:
+        if quoted is not line and not self._deaf:
             self._path = unquote_line(self._path)
 
     def rawDataReceived(self, data: bytes) -> None:
@@ -83,12 +86,11 @@ class StockChannel(Counted):
 
     def allHeadersReceived(self) -> None:
         self._expects = self._checked = False
-        if self.application is not None:
-            try:
-                self._check_message()
-            except HTTPError as error:
-                self._refuse(error)
-                return
+        try:
+            self._check_message()
+        except HTTPError as error:
+            self._refuse(error)
+            return
         super().allHeadersReceived()
 
     def _check_message(self) -> None:
@@ -103,8 +105,7 @@ class StockChannel(Counted):
             super().allContentReceived()
 
     def _send100Continue(self) -> None:
-        if self.application is None:
-            super()._send100Continue()
+        """Only take note of it: the head is checked first."""
         self._expects = True
 
     @property
@@ -115,32 +116,22 @@ class StockChannel(Counted):
     def _client(self) -> str:
         return getattr(self.transport.getPeer(), "host", None) or ""
 
-    def _check_head(self) -> None:
-        """Check a request whose body is still to come."""
-        call = make_call(self._command, self._path, self._headers, b"", self._client)
-        admitted = self.application.dispatcher.admit(call, self._refuse)
-        if isinstance(admitted, Deferred):
-            self._networkProducer.pauseProducing()
-            admitted.addCallback(self._resume)
-        elif admitted is not None:
-            self._admitted()
+    def _wait_for_credentials(self) -> None:
+        self._networkProducer.pauseProducing()
 
     def _resume(self, call: Call | None) -> None:
         if call is not None and not self._deaf:
             self._networkProducer.resumeProducing()
-            self._admitted()
+            self._admitted(call)
 
-    def _admitted(self) -> None:
+    def _admitted(self, call: Call) -> None:
         if self._expects and not self.requests[-1].content.tell():
             super()._send100Continue()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        if self.application is None:
-            super()._respondToBadRequestAndDisconnect()
-        else:
-            self._refuse(HTTPError(400, "this is not an HTTP/1.1 request"))
+        self._refuse(HTTPError(400, "invalid HTTP/1.1 request"))
 
-    def _refuse(self, error: Any, call: Call | None = None) -> None:
+    def _refuse(self, error: BaseException, call: Call | None = None) -> None:
         if self._deaf:
             return
         self._deaf = True
@@ -151,14 +142,14 @@ class StockChannel(Counted):
         else:
             self._send_refusal(error, call)
 
-    def _send_refusal(self, error: Any, call: Call | None) -> None:
+    def _send_refusal(self, error: BaseException, call: Call | None) -> None:
         if call is None:
             call = Call("", "", raw_headers=self._headers, client=self._client)
         self.application.dispatcher.refuse(error, call, self._send_reply)
 
     def _send_reply(self, call: Call, reply: Reply) -> None:
-        beginnings.refresh()
-        begin = beginnings[reply.status, reply.headers, not reply.body]
+        response_heads.refresh()
+        begin = response_heads[reply.status, reply.headers, not reply.body]
         head = f"{begin}X-Request-ID: {call.request_id}\r\nConnection: close\r\n"
         head += f"Content-Length: {len(reply.body)}\r\n\r\n"
         self.transport.write(head.encode("latin-1") + (b"" if call.method == "HEAD" else reply.body))
@@ -167,8 +158,8 @@ class StockChannel(Counted):
     def timeoutConnection(self) -> None:
         if self._deaf:
             self.transport.abortConnection()
-        elif self.application is not None and self.requests and not self._handlingRequest:
-            self._refuse(HTTPError(408, f"no more of the request came within {self.timeOut} seconds"))
+        elif self.requests and not self._handlingRequest:
+            self._refuse(HTTPError(408, f"nothing more of the request arrived within {self.timeOut} seconds"))
         else:
             super().timeoutConnection()
 
@@ -180,7 +171,7 @@ class StockChannel(Counted):
         super().requestDone(request)
         if self._refusal is not None:
             self._refusal()
-        elif self._finishing and not self._handlingRequest:
+        elif self.finishing and not self._handlingRequest:
             self.loseConnection()
         else:
             self._account()

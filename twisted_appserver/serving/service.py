@@ -25,7 +25,7 @@ from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.executors.child_processes import protect, unprotect
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes.head_start import HeadStart
-from twisted_appserver.http.epoll_reader import Hub
+from twisted_appserver.http.epoll_reader import EpollReader
 from twisted_appserver.http.resource import AppResource
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.serving.access_log import AccessLog
@@ -66,8 +66,8 @@ class AppService(Service):
         self._application, self._reloadable = application, reloadable
         self._access_log: AccessLog | None = None
         self._request_log = RequestLog(reactor)
-        hub = Hub(reactor)
-        executors, default = make_executors(hub, settings, application, router, head_start)
+        reader = EpollReader(reactor)
+        executors, default = make_executors(reader, settings, application, router, head_start)
         self.executor: IExecutor = executors[default]
         self.dispatcher, guard = make_dispatcher(reactor, settings, router, executors, default)
         self._figures = Figures(self)
@@ -77,7 +77,7 @@ class AppService(Service):
             for handler in self.dispatcher.admin.handlers:
                 handler.executor = ADMIN
         self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
-        self.site = AppSite(self.resource, hub, settings)
+        self.site = AppSite(self.resource, reader, settings)
         self._endpoints = Endpoints(reactor, settings)
         self._reloader = Reloader(
             reactor,
