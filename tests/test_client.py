@@ -89,4 +89,4 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(Deferred.fromCoroutine(items("/lines"))), [{"n": 1}, {"n": 2}])
         for path in ("/text", "/bytes"):
             error = self.failureResultOf(Deferred.fromCoroutine(items(path)), Problem).value
-            self.assertEqual((error.status, error.title), (200, "the answer is no stream of JSON"))
+            self.assertEqual((error.status, error.title), (200, "the response is not a stream of JSON"))

@@ -1,4 +1,4 @@
-"""A client for services built with this package, over treq."""
+"""A client for services that are built with this package. It uses treq."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from twisted.web.client import ResponseDone
 from twisted_appserver.core.call import CURRENT
 from twisted_appserver.errors import AppserverError
 
-AHEAD = 16  # lines of a stream that are read before they are asked for
+READ_AHEAD = 16  # lines of a stream that are kept before the caller asks for them
 
 
 class Problem(AppserverError):
     """
-    Raised when the service answers with an error; holds its problem document (RFC 9457, section 3.1).
+    Raised when the service answers with an error. It contains the problem document (RFC 9457, section 3.1).
 
     @ivar status: the HTTP status code.
     @ivar title: the kind of error.
     @ivar detail: what was wrong.
-    @ivar instance: the id under which the service's log knows it.
+    @ivar instance: the request id, which the log of the service contains too.
     """
 
     def __init__(self, status: int, title: str = "", detail: str = "", instance: str = "") -> None:
@@ -38,12 +38,12 @@ class Problem(AppserverError):
 
 class AppClient:
     """
-    Calls the functions of a service.
+    Call the functions of a service.
 
-    @param base_url: of the service, like C{http://localhost:8080}.
-    @param treq_client: a C{treq.client.HTTPClient}, or a C{treq.testing.StubTreq}; treq itself if C{None}.
-    @param timeout: seconds until an answer must be there.
-    @param token: of C{--token-file}.
+    @param base_url: the URL of the service, such as C{http://localhost:8080}.
+    @param treq_client: a C{treq.client.HTTPClient} or a C{treq.testing.StubTreq}; if C{None}, treq itself.
+    @param timeout: the time limit for a response, in seconds.
+    @param token: the token in the service's C{--token-file}; empty if it requires none.
     """
 
     def __init__(
@@ -54,22 +54,23 @@ class AppClient:
 
     async def call(self, path: str, /, **variables: Any) -> Any:
         """
-        Call a function: with GET, or with its variables as JSON in a POST.
+        Call a function: with GET, or with POST if there are variables, which are sent as JSON.
 
-        @param path: of the function, with a slash at its beginning.
+        @param path: the path of the function, which begins with a slash.
         @return: the dict or list that the function returned.
-        @raise Problem: when the service answers with an error, or with anything but a JSON object or list.
+        @raise Problem: when the service answers with an error, or with something else than a JSON object or
+            list.
         """
-        return await _document(await self._ask(path, variables))
+        return await _document(await self._request(path, variables))
 
     async def stream(self, path: str, /, **variables: Any) -> AsyncIterator[Any]:
         """
-        Call a function that is a generator: its items, each as soon as it is made. The server makes no more
-        of them than are asked for here, but for some.
+        Call a generator function, and yield its items as soon as they arrive. The server produces only a few
+        items more than the caller has taken.
 
-        @raise Problem: as L{call}; also when the answer breaks off, or a line of it is no JSON.
+        @raise Problem: as L{call}; also when the response is incomplete, or a line of it is not JSON.
         """
-        response = await self._ask(path, variables, unbuffered=True)
+        response = await self._request(path, variables, unbuffered=True)
         if response.code >= 400:
             await _document(response)
         lines = _Lines()
@@ -79,30 +80,32 @@ class AppClient:
                 try:
                     item = msgspec.json.decode(line)
                 except ValueError as error:
-                    raise Problem(response.code, "the answer is no stream of JSON", str(error)) from None
+                    raise Problem(response.code, "the response is not a stream of JSON", str(error)) from None
                 yield item
         finally:
             lines.stop()
 
     async def job(self, path: str, /, **variables: Any) -> RemoteJob:
         """
-        Have a function called as a job, which goes on when nobody waits (RFC 7240, section 4.1).
+        Call a function in the background (RFC 7240, section 4.1).
+
+        @return: the job, which continues even if nobody waits for it.
 
         @raise Problem: as L{call}.
         """
-        response = await self._ask(path, variables, {"prefer": "respond-async"})
+        response = await self._request(path, variables, {"prefer": "respond-async"})
         await _document(response)
         if response.code != 202:
-            raise Problem(response.code, "the service has no jobs")
-        (place,) = response.headers.getRawHeaders("location")
-        return RemoteJob(self, urljoin(self._base + path, place).removeprefix(self._base))
+            raise Problem(response.code, "the service does not support jobs")
+        (location,) = response.headers.getRawHeaders("location")
+        return RemoteJob(self, urljoin(self._base + path, location).removeprefix(self._base))
 
-    async def _ask(
+    async def _request(
         self, path: str, variables: dict[str, Any], headers: dict[str, str] | None = None, **options: Any
     ) -> Any:
         call = CURRENT.get()
-        passed = call.trace if call is not None else {}  # so that what we ask for is seen as a part of it
-        options |= {"headers": {**passed, **self._headers, **(headers or {})}, "timeout": self._timeout}
+        trace = call.trace if call is not None else {}  # the request belongs to the trace of the current call
+        options |= {"headers": {**trace, **self._headers, **(headers or {})}, "timeout": self._timeout}
         if variables:
             return await self._treq.post(self._base + path, json=variables, **options)
         return await self._treq.get(self._base + path, **options)
@@ -122,18 +125,18 @@ async def _document(response: Any) -> Any:
         return document
     if not isinstance(document, dict):
         document = {"title": "the response is not a JSON object or list"}
-    raise Problem(response.code, **_words(document))
+    raise Problem(response.code, **_texts(document))
 
 
-def _words(document: dict[str, Any]) -> dict[str, str]:
+def _texts(document: dict[str, Any]) -> dict[str, str]:
     return {key: str(document.get(key, "")) for key in ("title", "detail", "instance")}
 
 
 class RemoteJob:
     """
-    A call that goes on by itself.
+    A job: a call that runs in the background.
 
-    @ivar path: where the service tells of it.
+    @ivar path: the path of the job on the service.
     """
 
     def __init__(self, client: AppClient, path: str) -> None:
@@ -141,10 +144,10 @@ class RemoteJob:
 
     async def look(self) -> dict[str, Any]:
         """
-        What is known of it: C{state} (waiting, running, done, failed or cancelled), C{items} and C{progress},
-        how many a generator has yielded and the last of them, and in the end C{result} or C{error}.
+        Return the status of the job: C{state} (waiting, running, done, failed or cancelled); for a generator,
+        the number of yielded C{items} and the last one as C{progress}; in the end C{result} or C{error}.
 
-        @raise Problem: when it is not known any more.
+        @raise Problem: when the job does not exist any more.
         """
         found: dict[str, Any] = await self._client.call(self.path)
         return found
@@ -153,30 +156,31 @@ class RemoteJob:
         self, reactor: Any, progress: Callable[[dict[str, Any]], object] = bool, every: float = 0.5
     ) -> Any:
         """
-        Wait until it is over.
+        Wait until the job has finished.
 
         @param reactor: an C{IReactorTime}.
-        @param progress: told what L{look} says, C{every} so many seconds.
-        @return: its result.
-        @raise Problem: when it failed or was cancelled.
+        @param progress: a function that is called with each status.
+        @param every: the time between two requests for the status, in seconds.
+        @return: the result of the job.
+        @raise Problem: when the job failed or was cancelled.
         """
         while True:
-            seen = await self.look()
-            progress(seen)
-            if seen["state"] == "done":
-                return seen.get("result")
-            if seen["state"] in ("failed", "cancelled"):
-                raise Problem(seen["error"]["status"], **_words(seen["error"]))
+            status = await self.look()
+            progress(status)
+            if status["state"] == "done":
+                return status.get("result")
+            if status["state"] in ("failed", "cancelled"):
+                raise Problem(status["error"]["status"], **_texts(status["error"]))
             await deferLater(reactor, every)
 
     async def cancel(self) -> dict[str, Any]:
-        """End it, or have the service forget it if it is over."""
+        """Cancel the job; if it has finished, delete it. Returns its status."""
         found: dict[str, Any] = await self._client._delete(self.path)
         return found
 
 
 class _Lines(Protocol):
-    """The lines of a body, one when it is asked for."""
+    """Receive a body and return it line by line, with back-pressure."""
 
     transport: Any
 
@@ -184,41 +188,41 @@ class _Lines(Protocol):
         self._unread = b""
         self._lines: deque[bytes] = deque()
         self._failure: Failure | None = None
-        self._over = False
-        self._awaited: Deferred[None] | None = None
+        self._ended = False
+        self._waiting: Deferred[None] | None = None
 
     def dataReceived(self, data: bytes) -> None:
         *lines, self._unread = (self._unread + data).split(b"\n")
         self._lines.extend(lines)
-        if len(self._lines) > AHEAD:
+        if len(self._lines) > READ_AHEAD:
             self.transport.pauseProducing()
-        self._tell()
+        self._wake()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._over = True
+        self._ended = True
         self._failure = None if reason.check(ResponseDone) else reason
-        if self._unread and self._failure is None:  # the last line need not have an end
+        if self._unread and self._failure is None:  # the last line need not end with a newline
             self._lines.append(self._unread)
-        self._tell()
+        self._wake()
 
-    def _tell(self) -> None:
-        if self._awaited is not None:
-            awaited, self._awaited = self._awaited, None
-            awaited.callback(None)
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            waiting.callback(None)
 
     async def next(self) -> bytes | None:
-        """The next line; C{None} at the end."""
+        """Return the next line; C{None} at the end."""
         while not self._lines:
             if self._failure is not None:
-                raise Problem(200, "the answer broke off", self._failure.getErrorMessage())
-            if self._over:
+                raise Problem(200, "the response is incomplete", self._failure.getErrorMessage())
+            if self._ended:
                 return None
             self.transport.resumeProducing()
-            self._awaited = Deferred()
-            await self._awaited
+            self._waiting = Deferred()
+            await self._waiting
         return self._lines.popleft()
 
     def stop(self) -> None:
-        """Read no more."""
-        if not self._over:
+        """Stop reading."""
+        if not self._ended:
             self.transport.stopProducing()

@@ -1,4 +1,4 @@
-"""The application that a server serves which is given none: it answers /person/get/123/."""
+"""The example that a server serves if no application is given. It answers C{/person/get/123/}."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def get_object(object_type: str, object_id: str) -> dict[str, Any]:
-    """Get an object by its type and id."""
+    """Return an object by its type and id."""
     return {"object_type": object_type, "object_id": object_id}
 
 

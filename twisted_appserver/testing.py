@@ -1,11 +1,11 @@
 """
-Call the functions of a table through all that a server does with a request, in memory: for tests.
+A client for tests. It processes requests in memory, in the same way as a server.
 
-No port, no thread, and no reactor: from C{trial}, C{pytest} or C{unittest}::
+It needs no port, no thread and no reactor, and works with C{trial}, C{pytest} and C{unittest}::
 
     client = Client(url_patterns)
-    answer = client.get("/person/get/123/")
-    assert (answer.status, answer.json["object_id"]) == (200, "123")
+    response = client.get("/person/get/123/")
+    assert (response.status, response.json["object_id"]) == (200, "123")
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ NOT_ASCII = re.compile(r"[^\0-\x7f]+")
 
 
 class NoAnswer(AppserverError):
-    """Raised when a function waits for what does not come while time stands still."""
+    """Raised when a function waits for something, such as time to pass, so that there is no response yet."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True):
     """
-    What a client would get.
+    The response to a request.
 
-    @ivar headers: by their names in lower case.
+    @ivar status: the HTTP status code.
+    @ivar headers: the headers by their names in lower case.
+    @ivar body: the body, in bytes.
     """
 
     status: int
@@ -52,19 +54,21 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def json(self) -> Any:
-        """The body, decoded."""
+        """The body, decoded from JSON."""
         return json.loads(self.body)
 
     @property
     def text(self) -> str:
+        """The body, decoded from UTF-8."""
         return self.body.decode()
 
 
 def read_head(data: bytes) -> tuple[int, dict[str, str], bytes] | None:
     """
-    The status and the headers of an answer, by their names in lower case, and what follows them.
+    Parse the head of a response.
 
-    @return: C{None} while they are not complete.
+    @return: the status, the headers by their names in lower case, and the rest of the data; C{None} while the
+        head is incomplete.
     """
     head, end, rest = data.partition(b"\r\n\r\n")
     if not end:
@@ -80,9 +84,9 @@ def read_head(data: bytes) -> tuple[int, dict[str, str], bytes] | None:
 
 def read_body(headers: Mapping[str, str], data: bytes) -> tuple[bytes, bytes] | None:
     """
-    The body of an answer with these headers, and what follows it (RFC 9112, section 6).
+    Parse the body of a response with these headers (RFC 9112, section 6).
 
-    @return: C{None} while it is not complete.
+    @return: the body, and the rest of the data; C{None} while the body is incomplete.
     """
     if headers.get("transfer-encoding") != "chunked":
         length = int(headers.get("content-length", "0"))
@@ -101,13 +105,13 @@ def read_body(headers: Mapping[str, str], data: bytes) -> tuple[bytes, bytes] | 
 
 class Client:
     """
-    A client with a server of its own, in memory. Every function runs at once, in the thread that asks.
+    Send requests to a table of functions. Each function runs at once, in the calling thread.
 
     @param url_patterns: the table.
-    @param options: of L{Settings}, as far as they concern requests.
-    @ivar clock: the time; C{client.clock.advance(5)} lets five seconds pass for what waits on the reactor.
+    @param options: options from L{Settings}; those that do not concern requests have no effect.
+    @ivar clock: the clock of the reactor; C{client.clock.advance(5)} lets five seconds pass.
     @raise PatternError: when an entry of the table cannot be used.
-    @raise ConfigurationError: when an option is wrong, or is C{auth} with hashed passwords.
+    @raise ConfigurationError: when an option is wrong, or C{auth} names hashed passwords.
     """
 
     def __init__(self, url_patterns: Sequence[Any], **options: Any) -> None:
@@ -116,7 +120,7 @@ class Client:
         executors = dict.fromkeys(("inline", "threads", "processes", "cluster"), InlineExecutor(self.clock))
         if any(each.startswith("hashed:") for each in settings.auth):
             raise ConfigurationError(
-                "--auth hashed: needs threads, which there are none of in memory; use file: here"
+                "--auth hashed: needs threads, which this client does not have; use file: instead"
             )
         router = Router(url_patterns)
         self.dispatcher, guard = make_dispatcher(self.clock, settings, router, executors, "threads")
@@ -127,8 +131,8 @@ class Client:
         resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self._site = AppSite(resource, self.clock, settings)
 
-    def get(self, target: str, headers: Mapping[str, str] | None = None) -> Answer:
-        """GET a path, with its query string if it has one."""
+    def get(self, target: str, headers: Mapping[str, str] | None = None) -> Response:
+        """Send a GET request. The target is a path, with or without a query string."""
         return self.request("GET", target, headers)
 
     def post(
@@ -137,8 +141,8 @@ class Client:
         json: Any = None,
         form: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """POST fields, as JSON or as a form."""
+    ) -> Response:
+        """Send a POST request with a body of JSON or with the fields of a form."""
         if form is not None:
             body, kind = urlencode(form, doseq=True).encode(), "application/x-www-form-urlencoded"
         else:
@@ -147,11 +151,11 @@ class Client:
 
     def request(
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b""
-    ) -> Answer:
+    ) -> Response:
         """
-        Any request.
+        Send a request.
 
-        @raise NoAnswer: when its function waits for something.
+        @raise NoAnswer: when the function waits for something.
         """
         fields = {
             "host": "localhost",
@@ -167,23 +171,21 @@ class Client:
         while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
             self.clock.advance(0)
         channel.setTimeout(None)
-        answer = _read(transport.value(), f"{method} {target}")
+        response = _parse(transport.value(), f"{method} {target}")
         channel.connectionLost(Failure(ConnectionDone()))
-        return answer
+        return response
 
 
 def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
     return {name.lower(): value for name, value in (headers or {}).items()}
 
 
-def _read(data: bytes, what: str) -> Answer:
+def _parse(data: bytes, request: str) -> Response:
     found = read_head(data)
     if found is None:
-        raise NoAnswer(
-            f"{what}: its function waits for something; let the clock advance, or use a real server"
-        )
+        raise NoAnswer(f"{request}: the function waits for something; advance the clock or use a real server")
     status, headers, rest = found
-    body = read_body({} if what.startswith("HEAD ") else headers, rest)
+    body = read_body({} if request.startswith("HEAD ") else headers, rest)
     if body is None:
-        raise NoAnswer(f"{what}: its generator waits for something, or has failed")
-    return Answer(status, headers, body[0])
+        raise NoAnswer(f"{request}: the generator waits for something, or has failed")
+    return Response(status, headers, body[0])

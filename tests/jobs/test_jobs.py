@@ -18,7 +18,7 @@ from tests.support import streaming
 from tests.support.wire import exchange, fetch, request
 from twisted_appserver import Call, HTTPError, Reply, Route
 from twisted_appserver.client import AppClient, Problem
-from twisted_appserver.testing import Answer, Client, NoAnswer
+from twisted_appserver.testing import Client, NoAnswer, Response
 
 LATER = {"Prefer": "respond-async"}
 AWAITED: list[Deferred[dict[str, Any]]] = []
@@ -100,7 +100,7 @@ class MemoryTests(SynchronousTestCase):
         found: dict[str, Any] = answer.json
         return found
 
-    def refused(self, answer: Answer, status: int) -> None:
+    def refused(self, answer: Response, status: int) -> None:
         self.assertEqual(answer.status, status, answer.text)
 
     def test_prefer(self) -> None:
@@ -451,7 +451,7 @@ class ServerTests(CommandTestCase):
             with self.assertRaises(Problem) as raised:
                 async for item in client.stream("/late"):
                     items.append(item)
-            self.assertEqual((len(items), raised.exception.title), (1, "the answer broke off"))
+            self.assertEqual((len(items), raised.exception.title), (1, "the response is incomplete"))
             path = os.path.abspath(self.mktemp())
             stream = client.stream("/endless", path=path)
             async for _ in stream:

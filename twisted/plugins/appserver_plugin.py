@@ -1,10 +1,10 @@
-"""Shows L{twisted_appserver.serving.tap} to twistd."""
+"""The twistd plugin for L{twisted_appserver.serving.tap}."""
 
 from twisted.application.service import ServiceMaker
 
 appserver = ServiceMaker(
     "twisted_appserver",
     "twisted_appserver.serving.tap",
-    "A JSON network service of plain Python functions, in threads or processes.",
+    "An application server: calls Python functions over HTTP, in threads or processes.",
     "appserver",
 )

@@ -1,10 +1,10 @@
-"""Shows L{twisted_appserver.tqueue.tap} to twistd."""
+"""The twistd plugin for L{twisted_appserver.tqueue.tap}."""
 
 from twisted.application.service import ServiceMaker
 
 tqueuesrv = ServiceMaker(
     "tqueuesrv",
     "twisted_appserver.tqueue.tap",
-    "Network task queues: the functions of queue.Queue over HTTP, for workers on several hosts.",
+    "Task queues over HTTP, like queue.Queue, for workers on several hosts.",
     "tqueuesrv",
 )

@@ -12,6 +12,8 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from twisted_appserver.errors import AppserverError
+
 codes: Any = None
 parser: Any = None
 with suppress(ImportError):  # both modules are private, so a later version of Python may move them
@@ -20,7 +22,7 @@ REPEATS: tuple[Any, ...] = () if codes is None else (codes.MAX_REPEAT, codes.MIN
 MAX_CODE_POINT = 0x10FFFF
 
 
-class TooComplexError(Exception):
+class TooComplexError(AppserverError):
     """Raised when an expression is too large or too unusual to be checked."""
 
 

@@ -35,7 +35,7 @@ from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.perform import error_reply, perform, problem_reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.streaming import Parts
-from twisted_appserver.errors import ConfigurationError, HTTPError
+from twisted_appserver.errors import AppserverError, ConfigurationError, HTTPError
 from twisted_appserver.executors.call_costs import CallCosts
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.processes.frames import Received, Seconds, check
@@ -128,8 +128,8 @@ def _whole(reply: Reply, call: Call) -> Reply:
     return replace(reply, body=bytes(whole))
 
 
-class BegunError(Exception):
-    """Raised where a task was begun before: by a worker that died, before or after it had the result."""
+class BegunError(AppserverError):
+    """Raised when a task was begun before: by a worker that died, before or after it had the result."""
 
 
 def _begin(key: str) -> bool:

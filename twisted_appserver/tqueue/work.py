@@ -14,6 +14,7 @@ from contextvars import Context
 from importlib import import_module
 from typing import Any, TextIO
 
+from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.child_processes import protect
 
 from .client.forks import leave
@@ -43,7 +44,7 @@ def function_named(target: str) -> Callable[[Any], Any]:
     return function  # type: ignore[no-any-return]
 
 
-class TaskFailed(Exception):
+class TaskFailed(AppserverError):
     """Raised when the function raised, whatever it was."""
 
 
