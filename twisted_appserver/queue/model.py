@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 from twisted.logger import Logger
 
-from twisted_appserver.core.conversions.converters import MsgspecConverter
+from twisted_appserver.core.conversions.msgspec_converter import MsgspecConverter
 
 log = Logger()
 MARK = "\1"  # begins the keys that clients make, and none that a user chooses

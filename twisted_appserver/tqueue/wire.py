@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from twisted_appserver import Call, HTTPError, Reply, Route
 from twisted_appserver.core.conversions.conversion_error import ConversionError
-from twisted_appserver.core.conversions.converters import MsgspecConverter
+from twisted_appserver.core.conversions.msgspec_converter import MsgspecConverter
 from twisted_appserver.core.request_data import read_fields, read_query
 from twisted_appserver.queue.backends import Store, embedded_broker
 from twisted_appserver.queue.interface import (

@@ -12,6 +12,7 @@ A module may import only modules above it in this list:
   - dataclass_defaults: fills in the fields of dataclasses that a request leaves out
   - limits: checks the metadata of annotated_types
   - pydantic_models: converts with pydantic
-  - converters: converts with msgspec, and chooses the converter for an annotation
+  - msgspec_converter: converts with msgspec
+  - converters: the interface of converters, and the converter for an annotation
   - parameters: the parameters of a function, each with its converter
 """

@@ -119,23 +119,20 @@ def explain(
             each for kind in found for inner in _inner_types(kind, step) for each in union_members(inner)
         ]
     if parsed["key"]:
-        keys = [
-            each
-            for kind in found
-            if isinstance(kind, types.DictType)
-            for each in union_members(kind.key_type)
-        ]
-        expected = _expected(message, keys, False)
-        if not expected:
-            return ConversionError(f"has an invalid key: {message}", HIDDEN, path)
-        return ConversionError(
-            f"has a key that must be {expected}", rejected_key(value, steps, same_error), path
-        )
+        return _invalid_key(message, rejected_key(value, steps, same_error), path, found)
     if missing := MISSING.fullmatch(message):
         return ConversionError("is missing", HIDDEN, f"{path}.{missing[1]}")
     if unknown := UNKNOWN.fullmatch(message):
         return ConversionError("is not a known field", HIDDEN, f"{path}.{unknown[1]}")
     return _invalid_value(message, member_at(value, steps), path, found, is_text)
+
+
+def _invalid_key(message: str, key: Any, path: str, found: list[types.Type]) -> ConversionError:
+    dicts = [kind for kind in found if isinstance(kind, types.DictType)]
+    expected = _expected(message, [each for kind in dicts for each in union_members(kind.key_type)], False)
+    if expected:
+        return ConversionError(f"has a key that must be {expected}", key, path)
+    return ConversionError(f"has an invalid key: {message}", HIDDEN, path)
 
 
 def _invalid_value(
