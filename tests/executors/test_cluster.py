@@ -22,7 +22,10 @@ from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.perform import perform
 from twisted_appserver.core.router import Router
-from twisted_appserver.executors.cluster import DaskExecutor, Once, _encoder, _whole
+from twisted_appserver.executors.cluster.executor import DaskExecutor
+from twisted_appserver.executors.cluster.run_once import RunOnce
+from twisted_appserver.executors.cluster.task import whole_reply
+from twisted_appserver.executors.cluster.wire import encode_outcomes
 from twisted_appserver.executors.interface import PendingCall
 
 DASK = [sys.executable, "-c", "from dask.__main__ import main; main()"]
@@ -94,7 +97,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 
 from twisted_appserver.core.application import Application
-from twisted_appserver.executors.cluster import DaskExecutor
+from twisted_appserver.executors.cluster.executor import DaskExecutor
 from twisted_appserver.core.router import Router
 
 application = Application("app")
@@ -299,17 +302,17 @@ class ClusterTests(CommandTestCase):
         """A generator is sent as a whole, so its HTTPError can be sent after any item."""
         for function in (streaming.refused_late, streaming.refused_table):
             call = Call("GET", "/", handler=Handler(function))
-            reply = _whole(perform(call), call)
+            reply = whole_reply(perform(call), call)
             self.assertEqual((reply.status, reply.traceback), (409, ""))
             self.assertIn(b"after the first", reply.body)
         call = Call("GET", "/", handler=Handler(streaming.late))
-        reply = _whole(perform(call), call)
+        reply = whole_reply(perform(call), call)
         self.assertEqual(reply.status, 500)
         self.assertIn("ValueError: after the first item", reply.traceback)
 
     def test_once(self) -> None:
         """A task begins once, and not when it has been forgotten; what is known of it is forgotten too."""
-        once, scheduler = Once(), SimpleNamespace(tasks={"a": 1, "b": 2}, handlers={})
+        once, scheduler = RunOnce(), SimpleNamespace(tasks={"a": 1, "b": 2}, handlers={})
         once.start(scheduler)
         begin = scheduler.handlers["appserver_begin"]
         self.assertEqual([begin(key) for key in "aabc"], [True, False, True, False])
@@ -321,17 +324,17 @@ class ClusterTests(CommandTestCase):
     async def test_cancelled_by_answer(self) -> None:
         """An answer may give up a call that travelled with it, which has its own."""
         executor = DaskExecutor(Clock(), Application(), Router([(r"/pid", os.getpid)]))
-        executor._client = SimpleNamespace(status="running")
-        call = Call("GET", "/pid", handler=executor._router.handlers[0])
+        executor.connection.client = SimpleNamespace(status="running")
+        call = Call("GET", "/pid", handler=executor.connection.router.handlers[0])
         answers: list[int] = []
         jobs = [
             PendingCall(call, lambda *_: executor.cancel(jobs[1]), id),
             PendingCall(call, lambda _, reply: answers.append(reply.status), id),
         ]
-        future = succeed(_encoder.encode([(Reply(b""), 0.0)] * 2))
+        future = succeed(encode_outcomes([(Reply(b""), 0.0)] * 2))
         executor._tasks[future] = jobs
-        executor._given.update(dict.fromkeys(jobs, future))
-        await executor._await(jobs, future)
+        executor._submitted.update(dict.fromkeys(jobs, future))
+        await executor._await_task(jobs, future)
         self.assertEqual((answers, executor.completed, executor.running, executor.pending), ([200], 2, 0, 0))
 
     async def test_stopped(self) -> None:

@@ -20,7 +20,7 @@ from tests.support.executing import ExecutorTestCase, get, said
 from twisted_appserver import InlineExecutor, ProcessExecutor, Reply, ThreadExecutor
 from twisted_appserver.core.perform import perform
 from twisted_appserver.core.router import Router
-from twisted_appserver.executors import cluster
+from twisted_appserver.executors.cluster import task
 from twisted_appserver.executors.parked_generator import UNIT, WINDOW
 from twisted_appserver.executors.processes import worker_streams
 from twisted_appserver.executors.stream import Stream
@@ -299,7 +299,7 @@ class ClusterTests(SynchronousTestCase):
         call = get(target, **query)
         handler, groups = Router(streaming.url_patterns).match("GET", target)
         call = replace(call, handler=handler, groups=groups)
-        return cluster._whole(perform(call), call)
+        return task.whole_reply(perform(call), call)
 
     def test_whole(self) -> None:
         """All items are the answer; where the generator fails or they are too many, it is 500."""
@@ -307,7 +307,7 @@ class ClusterTests(SynchronousTestCase):
         reply = self.whole("/late")
         self.assertEqual((reply.status, said(reply)["status"]), (500, 500))
         self.assertIn("after the first item", reply.traceback)
-        self.patch(cluster, "WHOLE", 10 * PIECE)
+        self.patch(task, "MAX_WHOLE", 10 * PIECE)
         path = os.path.abspath(self.mktemp())
         reply = self.whole("/pieces", path=path, size=PIECE)
         self.assertEqual(reply.status, 500)

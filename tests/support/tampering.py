@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from twisted_appserver import Reply
-from twisted_appserver.executors import cluster
+from twisted_appserver.executors.cluster import task
 from twisted_appserver.executors.processes.frames import End, Part, Replies, encode
 
 REPLIES: dict[str, Reply] = {
@@ -44,7 +44,7 @@ def _once(kind: str, module: Any) -> Any:
 
 def tampers(kind: str) -> dict[str, Any]:
     """Have the next call in this worker answered with one of these, and those after it as usual."""
-    for module in (sys.modules["__main__"], cluster):
+    for module in (sys.modules["__main__"], task):
         if hasattr(module, "perform"):
             module.perform = _once(kind, module)  # type: ignore[attr-defined]
     return {}

@@ -11,7 +11,7 @@ from twisted_appserver.admin.figures import ADMIN
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.dispatcher import Dispatcher
-from twisted_appserver.executors.cluster import DaskExecutor
+from twisted_appserver.executors.cluster.executor import DaskExecutor
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes.executor import ProcessExecutor

@@ -13,7 +13,7 @@ from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import AppserverError, ConfigurationError
-from twisted_appserver.executors.cluster import DaskExecutor
+from twisted_appserver.executors.cluster.executor import DaskExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes.executor import ProcessExecutor
 from twisted_appserver.executors.processes.head_start import HeadStart

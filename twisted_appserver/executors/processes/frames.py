@@ -24,10 +24,10 @@ EMPTY = (204, 205, 304)  # statuses of responses without a body (RFC 9110, secti
 Seconds = Annotated[float, Meta(ge=0)]
 
 
-class Received(Reply, frozen=True, array_like=True):
+class ReceivedReply(Reply, frozen=True, array_like=True):
     """
     A reply as it comes from another process. Functions run there, so it is not trusted: the types are checked
-    when it is decoded, the rest by L{check}. The body is C{None} if it comes in parts.
+    when it is decoded, the rest by L{check_reply}. The body is C{None} if it comes in parts.
     """
 
     body: bytes | None
@@ -37,12 +37,12 @@ class Received(Reply, frozen=True, array_like=True):
 
 
 if TYPE_CHECKING:
-    Answer = Reply  # what is sent
+    ReplyOnWire = Reply
 else:
-    Answer = Received  # what it is decoded to
+    ReplyOnWire = ReceivedReply
 
 
-def check(reply: Reply) -> None:
+def check_reply(reply: Reply) -> None:
     """
     @raise ValueError: when the reply would break the HTTP connection on which it is sent.
     """
@@ -83,7 +83,7 @@ class Replies(msgspec.Struct, array_like=True, tag=3):
     not let begin, and the seconds that each took.
     """
 
-    replies: list[Answer | None]
+    replies: list[ReplyOnWire | None]
     seconds: list[Seconds]
 
 
@@ -109,7 +109,7 @@ class End(msgspec.Struct, array_like=True, tag=6):
     number: int
     failure: str
     seconds: Seconds
-    error: Answer | None = None
+    error: ReplyOnWire | None = None
 
 
 class Resume(msgspec.Struct, array_like=True, tag=8):
@@ -161,13 +161,13 @@ def _check(frame: Replies) -> None:
         raise ValueError("a frame has as many replies as durations")
     for reply in frame.replies:
         if reply is not None and (reply.headers or reply.status != 200):
-            check(reply)
+            check_reply(reply)
 
 
 def _check_error(error: Reply) -> None:
     if error.body is None or error.status < 400:
         raise ValueError(f"a reply with the status {error.status} is not an error")
-    check(error)
+    check_reply(error)
 
 
 class FrameReader:
