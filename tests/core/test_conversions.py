@@ -36,7 +36,7 @@ import pydantic
 import typing_extensions
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.core.test_calls import FORM, JSON, call
+from tests.support.calling import FORM, JSON, call
 from tests.support.properties import given, st
 from twisted_appserver import Call
 from twisted_appserver.core.conversions.lenient_text import normalize
