@@ -1,7 +1,7 @@
 """The documentation as a site: C{sphinx-build -W docs site}.
 
-Pages are Markdown (MyST), so that they are readable in the repository too. pydoctor makes the reference from the
-docstrings, as it does for Twisted itself.
+Pages are Markdown (MyST), so they can be read in the repository too. pydoctor makes the reference from the
+docstrings.
 """
 
 from pathlib import Path

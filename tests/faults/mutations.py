@@ -334,7 +334,7 @@ MUTATIONS = (
 def passes(folder: Path, test: str) -> bool:
     """Whether a test passes in a copy."""
     command = [sys.executable, "-c", "from twisted.scripts.trial import run; run()", f"tests.{test}"]
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "SLOW_TESTS": "1"}
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, timeout=SECONDS, check=False
