@@ -31,7 +31,7 @@ class _EventMarker(NotJSON):
 class _EventFields(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """Gives L{Event} a last field that cannot be encoded as JSON."""
 
-    marker: str = _EventMarker()
+    _marker: str = _EventMarker()
 
 
 class Event(_EventFields, frozen=True):

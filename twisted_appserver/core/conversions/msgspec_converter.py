@@ -82,11 +82,12 @@ class MsgspecConverter:
         self._takes_several = tuples or any(isinstance(kind, SEQUENCES) for kind in found)
         self.takes_raw_json = any(isinstance(each, type) and issubclass(each, Decimal) for each in inner)
         floats = any(isinstance(each, type) and issubclass(each, float) for each in inner)
-        # NaN and infinity can only come from these; other values need no check.
-        self._text_numbers = finite and (self.takes_raw_json or floats)
-        self._json_numbers = finite and (self.takes_raw_json or any(map(_has_number_keys, inner)))
+        # Whether text, or JSON, can become NaN or infinity, so that numbers must be checked.
+        self._check_text_numbers = finite and (self.takes_raw_json or floats)
+        self._check_json_numbers = finite and (self.takes_raw_json or any(map(_has_number_keys, inner)))
         self._templates = templates_for(inner)
-        self._is_complete = not (self._checks or self._text_numbers or self._json_numbers or self._templates)
+        numbers = self._check_text_numbers or self._check_json_numbers
+        self._is_complete = not (self._checks or numbers or self._templates)  # after msgspec has converted it
         self.fields = _field_names(found)
         objects = (*OBJECTS, types.DictType, types.NoneType)
         self.accepts_text = not all(isinstance(kind, objects) for kind in found)
@@ -104,7 +105,7 @@ class MsgspecConverter:
             found = self._convert_normalized(error, value, strict)
         if self._is_complete:
             return found
-        return self._checked(found, value, self._json_numbers if strict else self._text_numbers)
+        return self._checked(found, value, self._check_json_numbers if strict else self._check_text_numbers)
 
     def _convert_normalized(self, error: msgspec.ValidationError, value: Any, strict: bool) -> Any:
         """Convert a value that msgspec has rejected, rewritten into the form that msgspec reads."""
@@ -133,14 +134,14 @@ class MsgspecConverter:
 
     def decode(self, raw: msgspec.Raw) -> Any:
         try:
-            return self._checked(self._decoder.decode(raw), None, self._json_numbers)
+            return self._checked(self._decoder.decode(raw), None, self._check_json_numbers)
         except msgspec.ValidationError as error:
             first = error
         try:
             found = self._decoder.decode(_integers_in_json(bytes(raw)))
         except msgspec.ValidationError as error:
             raise self._explain(error or first, LENIENT_DECODER.decode(raw), True) from None
-        return self._checked(found, None, self._json_numbers)
+        return self._checked(found, None, self._check_json_numbers)
 
     def _checked(self, found: Any, value: Any, numbers: bool) -> Any:
         if numbers and not is_finite(found):
