@@ -1,13 +1,13 @@
-"""Processes that functions fork: they start with default signal handlers and without our connections.
+"""Processes that functions fork start with default signal handlers and without the server's connections.
 
-Strategy: a forked child inherits the Python signal handlers of its parent. Ours stop a reactor or do nothing,
-so C{Process.terminate()} would have no effect in a child. A signal may arrive before the child has reset its
-handlers; therefore the signals that we handle are blocked before the fork and unblocked when the handlers
-have been reset. Descriptors that only the parent may use are replaced by C{/dev/null} in the child. Their
-numbers stay in use, so that objects which refer to them can still be closed. Programs that are started with
-exec need none of this: exec resets handlers, and our descriptors are closed on exec.
+Strategy: a forked child inherits the Python signal handlers of its parent. The server's handlers stop a
+reactor or do nothing, so C{Process.terminate()} would have no effect in a child. A signal may arrive before
+the child has reset its handlers. Therefore these signals are blocked before the fork, and unblocked when the
+handlers have been reset. Descriptors that only the parent may use are replaced by C{/dev/null} in the child.
+Their numbers stay in use, so that objects which refer to them can still be closed. Programs that are started
+with exec need none of this: exec resets handlers, and the server's descriptors are closed on exec.
 
-The hooks are installed when a server or a worker starts. They cannot be removed, but they change only
+The hooks are installed when a server or a worker process starts. They cannot be removed, but they change only
 handlers that Twisted, asyncio or this package has set.
 """
 
@@ -21,12 +21,12 @@ from contextlib import suppress
 from threading import local
 from typing import Any
 
-DEVICES = 2  # standard input, output and error, which children share
-EXECUTORS = ("subprocess", "twisted.internet.process")  # modules that call exec right after they have forked
-OURS = ("twisted.", "twisted_appserver.", "asyncio.")  # modules whose handlers mean nothing in a child
+DEVICES = 2  # the highest of standard input, output and error, which children share
+CALL_EXEC = ("subprocess", "twisted.internet.process")  # modules that call exec right after the fork
+SERVER_MODULES = ("twisted.", "twisted_appserver.", "asyncio.")  # their handlers are useless in a child
 
-_sources: dict[Any, Callable[[], Iterable[int]]] = {}  # by their owners
-_forking = local()  # the thread that forks keeps here what it has blocked
+_sources: dict[Any, Callable[[], Iterable[int]]] = {}  # by owner
+_forking = local()  # the signals that the forking thread has blocked
 _installed = False
 
 
@@ -38,7 +38,7 @@ def protect(owner: Any, descriptors: Callable[[], Iterable[int]]) -> None:
     """
     Give children that are forked from now on default signal handlers, and keep descriptors from them.
 
-    @param owner: has only one such function.
+    @param owner: a second call with the same owner replaces the first.
     @param descriptors: called in each forked child; returns the descriptors that only the parent may use.
     """
     global _installed
@@ -54,12 +54,12 @@ def unprotect(owner: Any) -> None:
 
 
 def _handled() -> list[signal.Signals]:
-    """The signals that have a handler of ours."""
+    """Return the signals that the server handles."""
     handlers = ((number, signal.getsignal(number)) for number in signal.valid_signals())
     return [
         signal.Signals(number)
         for number, handler in handlers
-        if callable(handler) and f"{getattr(handler, '__module__', '')}.".startswith(OURS)
+        if callable(handler) and f"{getattr(handler, '__module__', '')}.".startswith(SERVER_MODULES)
     ]
 
 
@@ -78,11 +78,11 @@ def _reset() -> None:
     if _forking.handled:
         signal.set_wakeup_fd(-1)
     try:
-        if sys._getframe(1).f_globals.get("__name__") not in EXECUTORS:
+        if sys._getframe(1).f_globals.get("__name__") not in CALL_EXEC:
             _replace([number for descriptors in _sources.values() for number in descriptors()])
     finally:
         _unblock()
-        if signal.SIGINT in _forking.handled:  # only now: a KeyboardInterrupt raised in here would be lost
+        if signal.SIGINT in _forking.handled:  # last, because a KeyboardInterrupt in here would be lost
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -91,6 +91,6 @@ def _replace(numbers: list[int]) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for number in numbers:
         if number > DEVICES:
-            with suppress(OSError):  # it was closed
+            with suppress(OSError):  # The descriptor was closed.
                 os.dup2(null, number, inheritable=False)
     os.close(null)

@@ -1,8 +1,8 @@
 """Calls performed on the reactor: coroutine functions, and functions that return Deferreds.
 
-Strategy: a coroutine is run up to the first Deferred that it must wait for, and gone on with when that
-fires. Most need not wait, or wait once: C{Deferred.fromCoroutine} would cost more than they do. All steps of
-a call run in a context of its own, which is empty when the call begins.
+Strategy: a coroutine runs up to the first Deferred that it must wait for, and continues when that fires. Most
+coroutines wait once or not at all, and C{Deferred.fromCoroutine} would cost more than they do. All steps of a
+call run in a context of its own, which is empty when the call begins.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.stream import each, encoded, send_on_reactor
 
-Outcome = (
-    Reply | Callable[[PendingCall], None]
-)  # of a call: what it was, or what needs a PendingCall to go on with
+Outcome = Reply | Callable[[PendingCall], None]  # the reply, or what continues the call as a pending call
 _Coroutine = Coroutine[Any, Any, Any]
 
 
@@ -37,27 +35,27 @@ async def _wait_for(result: Awaitable[Any]) -> Any:
     return await result
 
 
-def _parked(job: PendingCall) -> bool:
-    return job.stream is not None and bool(job.stream.parked)
+def _parked(pending: PendingCall) -> bool:
+    return pending.stream is not None and bool(pending.stream.parked)
 
 
 class _Waiting(NamedTuple):
-    """A coroutine, and what it waits for."""
+    """A coroutine, and the object that it awaits."""
 
     coroutine: _Coroutine
     awaited: Any
 
 
 class _Returned(NamedTuple):
-    """What a coroutine has returned."""
+    """The value that a coroutine has returned."""
 
     value: Any
 
 
 def _begin(call: Call) -> Any:
     """
-    Run a function, and a coroutine up to what it first waits for: all in one step, since each step in a
-    context costs as much as many a function.
+    Run a function, and a coroutine up to its first await, in one step. Each step in a context costs as much
+    as a small function.
     """
     CURRENT.set(call)
     result = call.handler.run(call)
@@ -69,16 +67,16 @@ def _begin(call: Call) -> Any:
         return end.value if type(end.value) is dict else _Returned(end.value)
 
 
-def _same(value: Any) -> Any:
+def _identity(value: Any) -> Any:
     return value
 
 
 @implementer(IExecutor)
 class InlineExecutor:
     """
-    Performs every call at once, in the reactor's thread. Nothing is ever pending.
+    Performs every call at once, in the reactor's thread. No call ever waits for a thread or worker.
 
-    @param reactor: an C{IReactorTime}; that of its dispatcher if C{None}.
+    @param reactor: an C{IReactorTime}; C{None} for the reactor of the dispatcher.
     """
 
     size = pending = 0
@@ -93,14 +91,14 @@ class InlineExecutor:
         self._stopped = False
         return succeed(None)
 
-    def submit(self, job: PendingCall) -> None:
-        self._go_on(job, self.now(job.call))
+    def submit(self, pending: PendingCall) -> None:
+        self._go_on(pending, self.now(pending.call))
 
     def now(self, call: Call) -> Outcome:
         """
         As L{core.perform.perform}, for a function whose result may have to be awaited.
 
-        @return: the reply, where it is there at once, as most are; nobody needs a C{PendingCall} for these.
+        @return: the reply, if it is there at once, which is the usual case; else what continues the call.
         """
         if self._stopped:
             return problem_reply(HTTPError(503, "the server is stopping"), call.request_id)
@@ -116,9 +114,9 @@ class InlineExecutor:
         return reply
 
     def _other(self, result: Any, call: Call, context: Context) -> Outcome:
-        """What becomes of a result that may have to be awaited."""
+        """Await a result, or send it in parts, or encode it."""
         if type(result) is _Waiting:
-            return self._step(call, result.coroutine, context, _same, result.awaited)
+            return self._step(call, result.coroutine, context, _identity, result.awaited)
         if type(result) is _Returned:
             return self._ended(context.run(encode_result, result.value, call), context)
         if isawaitable(result):
@@ -134,12 +132,19 @@ class InlineExecutor:
         return self._ended(context.run(encode_result, result, call), context)
 
     def _step(
-        self, call: Call, coroutine: _Coroutine, context: Context, go_on: Callable[..., Any], came: Any = None
+        self,
+        call: Call,
+        coroutine: _Coroutine,
+        context: Context,
+        go_on: Callable[..., Any],
+        value: Any = None,
     ) -> Outcome:
         """Run a coroutine until it waits for a Deferred, or ends."""
         try:
-            awaited = context.run(go_on, came)
-            while not isinstance(awaited, Deferred):  # whatever else is yielded comes back, as in Twisted
+            awaited = context.run(go_on, value)
+            while not isinstance(
+                awaited, Deferred
+            ):  # As in Twisted, other values that are yielded come back.
                 awaited = context.run(coroutine.send, awaited)
             if call is forked_child.forked_by:
                 forked_child.exit_child()
@@ -154,7 +159,7 @@ class InlineExecutor:
         return self._ended(reply, context)
 
     def _ended(self, reply: Reply, context: Context) -> Outcome:
-        """Count a reply, unless it is one whose parts are still to be made."""
+        """Count a reply, unless its parts are still to be made."""
         if type(reply.body) is Parts:
             return partial(self._send, each(reply.body), reply, context)
         if reply.status < 500:
@@ -163,34 +168,34 @@ class InlineExecutor:
             self.failed += 1
         return reply
 
-    def _go_on(self, job: PendingCall, outcome: Outcome) -> None:
+    def _go_on(self, pending: PendingCall, outcome: Outcome) -> None:
         if isinstance(outcome, Reply):
-            job.callback(outcome)
+            pending.callback(outcome)
         else:
-            outcome(job)
+            outcome(pending)
 
     def _await(
-        self, awaited: Deferred[Any], coroutine: _Coroutine, context: Context, job: PendingCall
+        self, awaited: Deferred[Any], coroutine: _Coroutine, context: Context, pending: PendingCall
     ) -> None:
-        self._awaited[job] = awaited
-        arguments = (job, coroutine, context)
-        awaited.addCallbacks(self._came, self._came, arguments, errbackArgs=arguments)
+        self._awaited[pending] = awaited
+        arguments = (pending, coroutine, context)
+        awaited.addCallbacks(self._resumed, self._resumed, arguments, errbackArgs=arguments)
 
-    def _came(self, result: Any, job: PendingCall, coroutine: _Coroutine, context: Context) -> None:
-        del self._awaited[job]
+    def _resumed(self, result: Any, pending: PendingCall, coroutine: _Coroutine, context: Context) -> None:
+        del self._awaited[pending]
         go_on: Any = coroutine.send
         if isinstance(result, Failure):
             go_on, result = result.throwExceptionIntoGenerator, coroutine
-        self._go_on(job, self._step(job.call, coroutine, context, go_on, result))
+        self._go_on(pending, self._step(pending.call, coroutine, context, go_on, result))
 
     def _send(
-        self, parts: AsyncGenerator[bytes, None], reply: Reply, context: Context, job: PendingCall
+        self, parts: AsyncGenerator[bytes, None], reply: Reply, context: Context, pending: PendingCall
     ) -> None:
-        sending = send_on_reactor(job, parts, reply, self._pause)
-        self._go_on(job, self._step(job.call, sending, context, sending.send))
+        sending = send_on_reactor(pending, parts, reply, self._pause)
+        self._go_on(pending, self._step(pending.call, sending, context, sending.send))
 
     def _pause(self) -> Deferred[None]:
-        """Fires when the reactor has done what else there is to do."""
+        """Return what fires after the reactor has done other work."""
         return deferLater(self.reactor, 0)
 
     @property
@@ -202,18 +207,18 @@ class InlineExecutor:
         return sum(map(_parked, self._awaited))
 
     def calls(self) -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
-        return [job for job in self._awaited if not _parked(job)], ()
+        return [pending for pending in self._awaited if not _parked(pending)], ()
 
     def unready(self) -> str:
         return ""
 
-    def cancel(self, job: PendingCall, kill: bool = False) -> None:
-        if job in self._awaited:
-            self._awaited[job].cancel()
+    def cancel(self, pending: PendingCall, kill: bool = False) -> None:
+        if pending in self._awaited:
+            self._awaited[pending].cancel()
 
     def stop(self) -> Deferred[None]:
         self._stopped = True
-        for job in list(self._awaited):
-            job.errback(HTTPError(503, "the server is stopping"))
-            self.cancel(job)
+        for pending in list(self._awaited):
+            pending.errback(HTTPError(503, "the server is stopping"))
+            self.cancel(pending)
         return succeed(None)

@@ -1,9 +1,9 @@
 """
-A generator that is run a slice at a time, by whichever thread is free. Knows no reactor.
+A generator that runs a slice at a time, in any thread that is free. Independent of reactors.
 
-Strategy: parts that were made and not yet taken by the client use up credits, at most a L{WINDOW} of them.
-Without credits the generator is parked: it occupies no thread and costs nothing until the client takes some
-parts, which gives credits back, or goes. Where others wait, a slice ends after a few milliseconds too.
+Strategy: each part that the client has not read yet uses up credits, of which there are L{WINDOW}. A
+generator without credits is parked: it occupies no thread and costs nothing until the client reads parts,
+which returns credits, or disconnects. If other work waits, a slice also ends after a few milliseconds.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from twisted_appserver.core.perform import error_reply
 from twisted_appserver.core.streaming import Parts
 
 WINDOW = 8  # credits of a generator: parts that may be on their way to its client
-UNIT = 65536  # bytes that one credit is enough for; a larger part costs several
-RETURN = 4  # credits that are given back at once, so that a generator is not resumed for each part
-SLICE = 0.005  # seconds after which a generator lets others go first
+UNIT = 65536  # bytes that one credit pays for; a larger part costs several
+RETURN = 4  # credits that are returned together, so that a generator is not resumed for each part
+SLICE = 0.005  # seconds after which a generator yields to other work
 
 
 def cost(data: bytes) -> int:
-    """The credits that a part costs. One part may cost more than the window has, and is then the only one."""
+    """Return the credits that a part costs. A part that costs more than the window travels alone."""
     return 1 + len(data) // UNIT
 
 
 class Source:
     """
-    What makes the parts of one answer.
+    Runs the generator of one stream.
 
-    One thread at a time may L{run} it. When that returns C{None}, the thread calls L{park}; if this returns
-    false, or if L{grant} or L{drop} return true later, it must be run again.
+    One thread at a time may call L{run}. If that returns C{None}, the thread calls L{park}. If C{park}
+    returns C{False}, or if L{grant} or L{drop} returns C{True} later, L{run} must be called again.
 
     @param send: called with each part.
     @param waits: returns whether other work waits, which goes first after L{SLICE} seconds.
     @param urgent: returns whether the slice must end at once.
-    @ivar parked: whether it waits for its client.
+    @ivar parked: whether the generator waits for its client.
     @ivar dropped: whether nobody wants more parts.
-    @ivar seconds: how long it has run.
-    @ivar error: the reply that the call would have had if it had failed in this way before its first part.
+    @ivar seconds: how long the generator has run.
+    @ivar error: the reply that the call would have had, if the generator had failed before its first part.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class Source:
         self.parked = self.dropped = False
         self.seconds = 0.0
         self.error: Reply | None = None
-        self._begun = 0.0  # the slice
-        self._lock = Lock()  # over the following, parked and dropped
+        self._begun = 0.0  # when the slice began
+        self._lock = Lock()  # protects the credits, parked and dropped
         self._credits = WINDOW
 
     def run(self) -> str | None:
         """
-        Make parts until the window is full, others wait, nobody wants more, or the generator ends.
+        Make parts until the window is full, other work waits, nobody wants more, or the generator ends.
 
-        @return: C{None} if it is not over; else its traceback, empty if nothing failed.
+        @return: C{None} if the generator has not ended; else its traceback, empty if it did not fail.
         """
         self._begun = perf_counter()
         failure = None if self.dropped else self._parts.produce(self._may, self._send)
@@ -74,7 +74,7 @@ class Source:
         return failure
 
     def _note_error(self) -> None:
-        """Not in C{run}, whose frame the traceback refers to: it would refer to the exception in turn."""
+        """Keep the error as a reply. If C{run} did it, its frame and the traceback would refer to each other."""
         error, call = self._parts.take_error(), self._parts.context[CURRENT]
         if error is not None and call is not None:
             self.error = error_reply(error, call)
@@ -90,13 +90,13 @@ class Source:
         self._out(data)
 
     def park(self) -> bool:
-        """Park it if it has no credits. Returns whether it is parked."""
+        """Park the generator if it has no credits. Returns whether it is parked."""
         with self._lock:
             self.parked = self._credits <= 0 and not self.dropped
             return self.parked
 
     def grant(self, credits: int) -> bool:
-        """Give credits back. Returns whether it must be run again."""
+        """Return credits. Returns whether the generator must be run again."""
         with self._lock:
             self._credits += credits
             resumed = self.parked and self._credits > 0
@@ -104,7 +104,7 @@ class Source:
             return resumed
 
     def drop(self) -> bool:
-        """Nobody wants more: close it. Returns whether it must be run for that."""
+        """Close the generator when it next runs. Returns whether it must be run for that."""
         with self._lock:
             self.dropped = True
             resumed, self.parked = self.parked, False

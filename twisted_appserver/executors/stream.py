@@ -1,8 +1,8 @@
-"""An answer that comes in parts, in the reactor's thread: between what makes them and who reads them.
+"""A reply that comes in parts, in the reactor's thread, between the generator and the client.
 
-Strategy: the client's transport pauses a stream whose client does not read. What makes the parts gets credits
-back for those that the client has taken, so that a client that stops reading stops the generator, on the
-reactor, in a thread and in a worker process alike.
+Strategy: the transport pauses the stream of a client that does not read. The generator gets credits back for
+the parts that the client has read. So a client that stops reading stops the generator, whether that runs on
+the reactor, in a thread or in a worker process.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ class Stream:
     """
     The body of a L{Reply} that comes in parts.
 
-    @param grant: called with the credits of the parts that the client has taken.
-    @param drop: called when no more are wanted.
-    @ivar moved: called whenever a part has been made or taken.
-    @ivar ended: called when there are no more, however that came.
-    @ivar over: whether that is so. C{dropped}: whether nobody wants any.
-    @ivar failure: why it broke off, if it did.
-    @ivar error: the reply that the call would have had if it had failed in this way before its first part.
-    @ivar takes_error: whether its reader can still send C{error}, as a job can.
+    @param grant: called with the credits of the parts that the client has read.
+    @param drop: called when nobody wants more parts.
+    @ivar moved: called whenever a part has been made or read.
+    @ivar ended: called when no more parts will come, for whatever reason.
+    @ivar over: whether no more parts will come.
+    @ivar dropped: whether nobody wants more parts.
+    @ivar failure: why the stream broke off; empty if it did not.
+    @ivar error: the reply that the call would have had, if the generator had failed before its first part.
+    @ivar takes_error: whether the reader can still send C{error}, as a job can.
     """
 
     def __init__(self, grant: Callable[[int], object], drop: Callable[[], object]) -> None:
@@ -48,8 +49,8 @@ class Stream:
         self._kept: deque[bytes] = deque()
         self._paused = False
         self._size = 0
-        self._credits = WINDOW  # that its source has,
-        self._taken = 0  # and those that have not been given back yet
+        self._credits = WINDOW  # credits of the generator
+        self._taken = 0  # credits of parts that were read, not returned yet
         self._write: Callable[[bytes], object] | None = None
         self._finish: Callable[[str], object] | None = None
         self.moved: Callable[[], object] = bool
@@ -59,17 +60,18 @@ class Stream:
         self.takes_error = False
 
     def __len__(self) -> int:
-        """Bytes that were made."""
+        """Return the number of bytes that have been made."""
         return self._size
 
     @property
     def parked(self) -> bool:
-        """Whether its source waits for the client."""
+        """Whether the generator waits for the client."""
         return self._credits <= 0 and not (self.over or self.dropped)
 
-    # ---- what makes them ----
+    # ---- for the generator ----
 
     def part(self, data: bytes) -> None:
+        """Add a part."""
         if not (self.over or self.dropped):
             self._size += len(data)
             self._kept.append(data)
@@ -78,14 +80,14 @@ class Stream:
             self._pass_on()
 
     def end(self, failure: str = "", error: Reply | None = None) -> None:
-        """There are no more. Where that is a failure, who reads must not take it for the end."""
+        """End the stream. With a failure, the reader must not take this for a complete body."""
         self._drop = bool
         self._end(failure, error)
         self._pass_on()
 
     @property
     def fault(self) -> str:
-        """The failure, for the log; empty where the reader sends an error that was raised on purpose."""
+        """The failure, for the log; empty if the reader sends an error that was raised on purpose."""
         if self.error is not None and (self.takes_error or self.error.traceback):
             return self.error.traceback
         return self.failure
@@ -95,23 +97,23 @@ class Stream:
             self.over = True
             self.failure, self.error = ("", None) if self.dropped else (failure, error)
             self.ended()
-            # All of these refer to the job, which refers to this stream.
+            # These refer to the pending call, which refers to this stream.
             self.moved = self.ended = self._grant = bool
 
-    # ---- who reads them ----
+    # ---- for the reader ----
 
     def begin(self, write: Callable[[bytes], object], finish: Callable[[str], object]) -> None:
         """
-        Read.
+        Start reading.
 
-        @param write: gets each part.
-        @param finish: told the end, once, and the failure.
+        @param write: called with each part.
+        @param finish: called once at the end, with the failure or an empty text.
         """
         self._write, self._finish = write, finish
         self._pass_on()
 
     def aside(self, data: bytes) -> None:
-        """Send what is no part, such as a comment, if the client reads and nothing else waits."""
+        """Send data beside the parts, such as a comment, if the client reads and nothing else waits."""
         if self._write is not None and not (self._paused or self._kept or self.over):
             self._write(data)
 
@@ -142,12 +144,12 @@ class Stream:
         self._pass_on()
 
     def stopProducing(self) -> None:
-        """Nobody reads any more."""
+        """Stop reading: nobody wants more parts."""
         self._write = self._finish = None
         self._no_more()
 
     def cut(self, why: str, error: Reply | None = None) -> None:
-        """Break off, without what has not been read yet."""
+        """Break the stream off, and discard the parts that have not been read yet."""
         self._end(why, error)
         self._no_more()
         self._pass_on()
@@ -161,14 +163,17 @@ class Stream:
 
 
 async def send_on_reactor(
-    job: PendingCall, parts: AsyncGenerator[bytes, None], reply: Reply, pause: Callable[[], Deferred[None]]
+    pending: PendingCall,
+    parts: AsyncGenerator[bytes, None],
+    reply: Reply,
+    pause: Callable[[], Deferred[None]],
 ) -> Reply:
     """
-    On the reactor: send an answer part after part.
+    On the reactor: send a reply part after part.
 
-    @param reply: its beginning.
-    @param pause: returns what fires when other work has had its turn.
-    @return: what counts as the outcome.
+    @param reply: the beginning of the reply.
+    @param pause: returns what fires after other work has been done.
+    @return: the reply that counts as the outcome of the call.
     """
     credits, waiting = WINDOW, Deferred[None]()
     stream: Stream | None = None
@@ -188,7 +193,7 @@ async def send_on_reactor(
                 since = perf_counter()
             if stream is None and data:
                 stream = Stream(grant, lambda: grant(0))
-                job.begin(replace(reply, body=stream))
+                pending.begin(replace(reply, body=stream))
             while credits <= 0 and stream is not None and not stream.dropped:
                 await waiting
             if stream is not None and stream.dropped:
@@ -199,7 +204,7 @@ async def send_on_reactor(
     except BaseException as error:
         if stream is None:
             raise
-        stream.end(format_traceback(error), error_reply(error, job.call))
+        stream.end(format_traceback(error), error_reply(error, pending.call))
         return Reply(b"", 500)
     finally:
         await parts.aclose()
@@ -207,13 +212,13 @@ async def send_on_reactor(
         return NO_MORE_EVENTS
     if stream is None:
         stream = Stream(grant, bool)
-        job.begin(replace(reply, body=stream))
+        pending.begin(replace(reply, body=stream))
     stream.end()
     return Reply(b"", 200)
 
 
 async def encoded(items: AsyncIterator[Any], encode: Callable[[Any], bytes]) -> AsyncGenerator[bytes, None]:
-    """The parts that an asynchronous iterator yields."""
+    """Encode the items of an asynchronous iterator."""
     try:
         async for item in items:
             yield encode(item)
@@ -223,7 +228,7 @@ async def encoded(items: AsyncIterator[Any], encode: Callable[[Any], bytes]) -> 
 
 
 async def each(parts: Parts) -> AsyncGenerator[bytes, None]:
-    """These parts, one after the other."""
+    """Yield these parts from an asynchronous generator."""
     try:
         for data in parts:
             yield data
