@@ -26,7 +26,7 @@ LARGE_FUNCTIONS = {
     "tqueue.command._parser": 59,
 }
 # Names that several classes still share, with the number of these classes.
-SHARED_NAMES = {"Progress": 2, "Queue": 3, "Task": 2}
+SHARED_NAMES = {"Progress": 2, "Task": 2}
 SHARED_NAMES |= {"Options": 2}  # for good: twistd looks for this name in the module of each plugin
 # Modules that still change objects that are declared frozen.
 FORCING: set[str] = set()

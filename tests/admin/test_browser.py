@@ -22,7 +22,7 @@ from twisted.web.server import Site
 from tests.serving.test_command import TWISTD, CommandTestCase
 from tests.support.wire import exchange, fetch, request
 from twisted_appserver import make_service
-from twisted_appserver.queue.local.broker import Broker
+from twisted_appserver.queue.local.broker import LocalBroker
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.settings import Settings
 from twisted_appserver.tqueue.tap import QueueService
@@ -357,7 +357,7 @@ class PageTests(BrowserTestCase):
 
     async def test_queues_prefix(self) -> None:
         """The same in the dark, on a phone, below a prefix of a stock Site."""
-        service = QueueService(reactor, Settings(port=0), Broker(reactor, MemoryStore()))
+        service = QueueService(reactor, Settings(port=0), LocalBroker(reactor, MemoryStore()))
         await self.queues(
             await self.mounted(service), "queues-prefix-narrow-dark", "--window-size=500,900", *DARK
         )

@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.backends import open_store
 from twisted_appserver.queue.interface import EMPTY, FULL, SHUTDOWN, STOPPING, LimitError, StoreError
-from twisted_appserver.queue.local.broker import Broker
+from twisted_appserver.queue.local.broker import LocalBroker
 from twisted_appserver.queue.local.journal import Change, IStore, Saved
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
@@ -81,8 +81,8 @@ class BrokerCase(SynchronousTestCase):
         self.store: Any = MemoryStore()
         self.broker = self.begin()
 
-    def begin(self) -> Broker:
-        broker = Broker(self.clock, self.store, max_queues=5)
+    def begin(self) -> LocalBroker:
+        broker = LocalBroker(self.clock, self.store, max_queues=5)
         broker.start()
         self.addCleanup(broker.stop)
         return broker
@@ -404,8 +404,8 @@ class SQLiteTests(BrokerCase):
         self.store = SQLiteStore(self.path, self.clock.seconds)
         self.broker = self.begin()
 
-    def begin(self) -> Broker:
-        broker = Broker(self.clock, self.store)
+    def begin(self) -> LocalBroker:
+        broker = LocalBroker(self.clock, self.store)
         broker.start()
         self.addCleanup(self.end)
         return broker
@@ -513,7 +513,7 @@ class SQLiteTests(BrokerCase):
 
     def test_one_process(self) -> None:
         """While it is open nobody else can open the file."""
-        other = Broker(self.clock, SQLiteStore(self.path))
+        other = LocalBroker(self.clock, SQLiteStore(self.path))
         self.assertIn("another process", str(self.assertRaises(ConfigurationError, other.start)))
 
     def test_newer(self) -> None:
@@ -524,7 +524,7 @@ class SQLiteTests(BrokerCase):
         error = self.assertRaises(ConfigurationError, store.open, self.clock)
         store._database.close()
         self.assertIn("version 99", str(error))
-        self.broker = Broker(self.clock, MemoryStore())
+        self.broker = LocalBroker(self.clock, MemoryStore())
 
     def test_shrinks(self) -> None:
         """When many tasks are done, the file gives their space back."""

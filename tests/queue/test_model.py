@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_appserver.queue.model import MARK, Config, Queue, Remembered, Task, forget, lane, lane_of
+from tests.support.properties import given, st
+from twisted_appserver.queue.model import Config, Task, TaskQueue
+from twisted_appserver.queue.request_keys import MARK, Remembered, forget, lane, lane_of
 
 
-def filled(kind: str = "fifo", count: int = 3, **options: object) -> Queue:
-    queue = Queue("painter", Config(kind=kind, **options))  # type: ignore[arg-type]
+def filled(kind: str = "fifo", count: int = 3, **options: object) -> TaskQueue:
+    queue = TaskQueue("painter", Config(kind=kind, **options))  # type: ignore[arg-type]
     for number in range(1, count + 1):
         queue.place(Task(number, b"{}", priority=-number % 3), 0.0)
     return queue
 
 
-def taken(queue: Queue, now: float = 0.0, seconds: float = 10.0) -> list[int]:
+def taken(queue: TaskQueue, now: float = 0.0, seconds: float = 10.0) -> list[int]:
     """The numbers of all tasks, in the order in which they are handed out."""
     numbers = []
     while task := queue.take(now, seconds):
@@ -39,7 +39,7 @@ class OrderTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """Tasks of the same priority are sorted by their further order."""
-        queue = Queue("q", Config(kind="priority"))
+        queue = TaskQueue("q", Config(kind="priority"))
         for number, order in enumerate("bca", 1):
             queue.place(Task(number, b"{}", order=order), 0.0)
         self.assertEqual(taken(queue), [3, 1, 2])
@@ -64,7 +64,7 @@ class OrderTests(SynchronousTestCase):
     @given(st.lists(st.integers(1, 1000), unique=True), st.sampled_from(["fifo", "lifo", "priority"]))
     def test_fill(self, numbers: list[int], kind: str) -> None:
         """A queue that is filled from a store hands out in the same order as before."""
-        one, other = Queue("a", Config(kind=kind)), Queue("b", Config(kind=kind))  # type: ignore[arg-type]
+        one, other = TaskQueue("a", Config(kind=kind)), TaskQueue("b", Config(kind=kind))  # type: ignore[arg-type]
         for number in sorted(numbers):
             one.place(Task(number, b"{}", number % 7), 0.0)
         other.fill([Task(number, b"{}", number % 7) for number in numbers], 0.0)
@@ -113,7 +113,7 @@ class LeaseTests(SynchronousTestCase):
 
     def test_alarms_are_few(self) -> None:
         """Tasks that were done leave no alarm behind for long: memory does not grow with the past."""
-        queue = Queue("q")
+        queue = TaskQueue("q")
         for number in range(1, 5000):
             queue.place(Task(number, b"{}"), 0.0)
             task = queue.take(0.0, 60.0)
@@ -123,7 +123,7 @@ class LeaseTests(SynchronousTestCase):
 
     def test_delayed(self) -> None:
         """A delayed task is handed out when it is due, in the place of its arrival."""
-        queue = Queue("q")
+        queue = TaskQueue("q")
         queue.place(Task(1, b"{}", due=5.0), 0.0)
         queue.place(Task(2, b"{}"), 0.0)
         self.assertEqual((len(queue.ready), len(queue.delayed), queue.unfinished), (1, 1, 2))
@@ -134,7 +134,7 @@ class LeaseTests(SynchronousTestCase):
 class RoomTests(SynchronousTestCase):
     def test_room(self) -> None:
         """What waits, is delayed, or is about to be stored takes room; what is leased does not."""
-        queue = Queue("q", Config(maxsize=3))
+        queue = TaskQueue("q", Config(maxsize=3))
         queue.place(Task(1, b"{}"), 0.0)
         queue.place(Task(2, b"{}", due=9.0), 0.0)
         self.assertTrue(queue.has_room)

@@ -1,9 +1,11 @@
 """Hypothesis, configured so that a property test takes about a second and a slow machine never fails it."""
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-settings.register_profile("trial", deadline=None, max_examples=60, database=None)
+settings.register_profile(
+    "trial", deadline=None, max_examples=60, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("trial")
 
 __all__ = ["given", "st"]

@@ -16,7 +16,7 @@ from tests.support.queue_server import Server
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.interface import StoreError
 from twisted_appserver.queue.local import sqlite_journal as sqlite
-from twisted_appserver.queue.local.broker import Broker
+from twisted_appserver.queue.local.broker import LocalBroker
 from twisted_appserver.queue.local.sqlite_journal import MIGRATIONS, SQLiteStore
 from twisted_appserver.queue.model import Config, Task
 
@@ -45,7 +45,7 @@ class FileCase(TestCase):
                 database.execute(statement)
 
     def begin(self) -> Any:
-        broker = Broker(reactor, SQLiteStore(self.path))
+        broker = LocalBroker(reactor, SQLiteStore(self.path))
         broker.start()
         self.addCleanup(lambda: broker.stop() if broker.started else None)
         return broker

@@ -27,11 +27,11 @@ from tests.support.queue_server import Server, wait_for
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import EMPTY, SHUTDOWN, StoreError
-from twisted_appserver.queue.local.broker import Broker
+from twisted_appserver.queue.local.broker import LocalBroker
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.model import GRACE, Task
 from twisted_appserver.queue.postgresql import heartbeat, poolers, schema
-from twisted_appserver.queue.store_health import Health
+from twisted_appserver.queue.store_health import StoreHealth
 
 LEASE, OUTAGE = 1.0, 2.5  # seconds
 WITHOUT_POSTGRESQL = skipIf(
@@ -93,7 +93,7 @@ class GraceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000.0)
-        self.broker: Any = Broker(self.clock, MemoryStore(), wall=lambda: self.clock.seconds() + 3600.0)
+        self.broker: Any = LocalBroker(self.clock, MemoryStore(), wall=lambda: self.clock.seconds() + 3600.0)
         self.broker.start()
         self.addCleanup(self.broker.stop)
 
@@ -160,7 +160,7 @@ class GraceTests(SynchronousTestCase):
 class HealthTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.writes = Clock(), list[Deferred[None]]()
-        self.health = Health(self.clock, self.write)
+        self.health = StoreHealth(self.clock, self.write)
 
     def write(self) -> Deferred[None]:
         self.writes.append(Deferred())

@@ -1,4 +1,4 @@
-"""Opens the store of an option, and makes the broker for a store."""
+"""Makes the store that an option names, and the broker for a store."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.queue.clock import steady
+from twisted_appserver.queue.clock import use_monotonic_clock
 from twisted_appserver.queue.interface import IBroker
-from twisted_appserver.queue.local.broker import Broker
+from twisted_appserver.queue.local.broker import LocalBroker
 from twisted_appserver.queue.local.journal import IStore
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
-from twisted_appserver.queue.postgresql.broker import SharedBroker
+from twisted_appserver.queue.postgresql.broker import PostgreSQLBroker
 from twisted_appserver.queue.postgresql.session import PostgreSQLStore
 
 Store = IStore | PostgreSQLStore
@@ -21,10 +21,10 @@ _embedded: WeakValueDictionary[tuple[Any, str], IBroker] = WeakValueDictionary()
 
 def open_store(text: str) -> IStore | PostgreSQLStore:
     """
-    The store that the command line names; nothing is opened yet.
+    Return the store that an option names. Nothing is opened yet.
 
-    @param text: C{memory:}, C{sqlite:PATH} or C{postgresql://...}, as libpq has it.
-    @raise ConfigurationError: when there is no such kind.
+    @param text: C{memory:}, C{sqlite:PATH}, or a URL that libpq accepts, C{postgresql://...}.
+    @raise ConfigurationError: when there is no such kind of store.
     """
     if text == "memory:":
         return MemoryStore()
@@ -38,20 +38,22 @@ def open_store(text: str) -> IStore | PostgreSQLStore:
 
 def make_broker(reactor: Any, store: Store, max_queues: int = 10_000) -> IBroker:
     """
-    A L{SharedBroker} for a store that several servers share, else a L{Broker}.
+    Return the broker for a store.
 
-    @param reactor: gets a clock that does not jump, see L{queue.clock.steady}.
+    @param reactor: its clock is made monotonic, see L{queue.clock.use_monotonic_clock}.
     """
-    steady(reactor)
+    use_monotonic_clock(reactor)
     if isinstance(store, PostgreSQLStore):
-        return SharedBroker(reactor, store, max_queues)
-    return Broker(reactor, store, max_queues)
+        return PostgreSQLBroker(reactor, store, max_queues)
+    return LocalBroker(reactor, store, max_queues)
 
 
 def embedded_broker(reactor: Any, store: Store, max_queues: int = 10_000) -> IBroker:
     """
-    The broker of an application's table. When that is imported again, it gets the one that has the file or
-    the database open already, as that is; tasks in memory have no such place, and end with their table.
+    Return the broker for the table of an application.
+
+    If the table is imported again, it gets the broker that has the file or database open already. Tasks in
+    memory end with their table.
     """
     if not isinstance(store, SQLiteStore | PostgreSQLStore):
         return make_broker(reactor, store, max_queues)

@@ -1,4 +1,4 @@
-"""A reactor's clock that does not jump."""
+"""Makes the clock of a reactor monotonic."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import Any
 from twisted.internet.base import ReactorBase
 
 
-def steady(reactor: Any) -> None:
+def use_monotonic_clock(reactor: Any) -> None:
     """
-    Have a reactor measure time by the monotonic clock. Its seconds still begin at the epoch, but do not
-    follow when the wall clock is set: no timer of the process ends early or late then.
+    Make a reactor measure time with the monotonic clock.
 
-    @param reactor: left alone if it is not a real one, or is steady already.
+    C{reactor.seconds()} still counts from the epoch, but does not follow when the wall clock is set. So no
+    timer of the process ends early or late.
+
+    @param reactor: left alone if it is not a real reactor, or is monotonic already.
     """
-    if not isinstance(reactor, ReactorBase) or hasattr(reactor.seconds, "steady"):
+    if not isinstance(reactor, ReactorBase) or hasattr(reactor.seconds, "monotonic"):
         return
     offset = reactor.seconds() - monotonic()
 
     def seconds() -> float:
         return offset + monotonic()
 
-    seconds.steady = True  # type: ignore[attr-defined]
+    seconds.monotonic = True  # type: ignore[attr-defined]
     reactor.seconds = seconds

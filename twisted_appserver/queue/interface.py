@@ -1,4 +1,4 @@
-"""What every broker promises, and the words and errors with which it says no."""
+"""What every broker promises, and the reasons and errors of requests that do not succeed."""
 
 from __future__ import annotations
 
@@ -18,128 +18,140 @@ class StoreError(AppserverError):
 
 
 class LimitError(AppserverError):
-    """Raised when there are as many queues as there may be."""
+    """Raised when there are too many queues."""
 
 
 class AwayError(AppserverError):
-    """Raised when the database did not come back in the time that a request had."""
+    """Raised when the database could not be reached in the time limit of a request."""
 
 
 class ReusedError(AppserverError):
-    """Raised when a key was used before, for another request."""
+    """Raised when a key was used before, for a different request."""
 
 
 class IBroker(Interface):
     """
-    The queues of a service, and those who wait at them.
+    The queues of a service, and the requests that wait for them.
 
-    Whatever waits is given up when it is cancelled, before it has an effect. Each method returns what it was
-    asked for, or the word that says why not; all may raise L{StoreError} when a change
-    could not be stored, L{LimitError}, and L{AwayError}. The text of each is fit for clients: it contains
-    neither SQL nor what was stored.
+    All methods must be called in the reactor's thread. A request that waits can be cancelled, and then has
+    no effect. Each method returns its result, or the reason why the request does not succeed: L{EMPTY},
+    L{FULL}, L{SHUTDOWN} or L{STOPPING}. All may raise L{StoreError}, L{LimitError} and L{AwayError}, whose
+    messages are fit for clients: they contain neither SQL nor data.
     """
 
-    started: bool = Attribute("Whether it can be asked.")
-    secret: bytes = Attribute("With this the ids of tasks are signed; it is kept in the store.")
+    started: bool = Attribute("Whether it accepts requests.")
+    secret: bytes = Attribute("Signs the ids of tasks; kept in the store.")
 
     def start() -> None:
         """
-        Open the store.
+        Open the store. Does nothing if it is open.
 
-        @raise ConfigurationError: when it cannot be used.
+        @raise ConfigurationError: when the store cannot be used.
         """
 
     def stop_waiting() -> None:
-        """Let nobody wait any more: waiters are told that the server is stopping."""
+        """Finish all requests that wait with L{STOPPING}. From now on, none waits."""
 
     def stop() -> Deferred[None]:
         """
-        @return: fires when the store is closed, and no timer is left.
+        Close the store.
+
+        @return: fires when it is closed, and no timer is left.
         """
 
     def unready() -> str:
-        """Why nothing can be put, as far as is known; empty if it can."""
+        """Return why nothing can be put; empty if it can, as far as is known."""
 
     async def check() -> None:
-        """Find out what L{unready} returns, unless it was found out a moment ago; takes seconds at most."""
+        """Update what L{unready} returns, unless that was done a moment ago. Takes seconds at most."""
 
     async def put(name: str, task: Task, key: str, timeout: float, delay: float) -> Task | str:
         """
-        @param timeout: seconds to wait for room.
-        @param key: a put with the same key, within the time that the queue remembers it, adds nothing.
-        @param delay: seconds until the task may be got.
-        @return: the task; one with an empty body if it was put before, with the same key.
-        @raise ReusedError: when the key was used for another body.
+        Add a task.
+
+        @param timeout: seconds to wait for room in a full queue.
+        @param key: another put with this key adds nothing while the queue remembers the key. Empty for none.
+        @param delay: seconds until the task becomes ready.
+        @return: the task. Its body is empty if the key was used before.
+        @raise ReusedError: when the key was used for a different body.
         """
 
     async def get(name: str, seconds: float | None, key: str, timeout: float) -> Task | str:
         """
-        @param seconds: of the lease; the queue's own if C{None}.
-        @param key: a get with the same key, while the task that the first one got is leased to it, gets the
-            same task: its answer was lost.
+        Lease a task.
+
+        @param seconds: the length of the lease; C{None} for the option of the queue.
+        @param key: another get with this key returns the same task while that is leased, because the first
+            response was lost. Empty for none.
         @param timeout: seconds to wait for a task.
         """
 
     async def done(name: str, number: int, delivery: int) -> Task | None:
-        """A task is done with. C{delivery}: that which is meant, 0 for any; so also below."""
+        """
+        Delete a leased task.
+
+        @param delivery: the delivery that must hold the task; 0 for any.
+        @return: the task; C{None} if it is not leased, or in another delivery.
+        """
 
     async def extend(name: str, number: int, seconds: float | None, delivery: int) -> Task | None:
-        """Have a lease run out so many seconds from now."""
+        """Make a lease end C{seconds} from now. Arguments and result are as for L{get} and L{done}."""
 
     async def renew(name: str, tasks: list[tuple[int, int]], seconds: float | None) -> list[bool]:
         """
-        Have many leases run out so many seconds from now.
+        Make many leases end C{seconds} from now.
 
         @param tasks: numbers and deliveries.
-        @return: for each, whether it is leased.
+        @return: for each task, whether it is leased in that delivery.
         """
 
     async def release(name: str, number: int, delay: float, delivery: int) -> Task | None:
-        """Give a leased task back."""
+        """Give a leased task back. It becomes ready after C{delay} seconds."""
 
     async def bury(name: str, number: int, delivery: int) -> Task | None:
-        """Put a leased task aside."""
+        """Put a leased task aside until it is kicked."""
 
     async def kick(name: str, count: int, key: str) -> int:
-        """Bring buried tasks back to life. Returns how many. C{key}: as of C{put}."""
+        """Make up to C{count} buried tasks ready. Returns how many. C{key} is as for L{put}."""
 
     async def join(name: str, timeout: float) -> tuple[int, int]:
         """
-        Wait until every task is done or buried: what is buried is not handed out before it is kicked.
+        Wait until every task is done or buried.
 
-        @return: how many are left to be done, and how many are buried.
+        @return: how many tasks are not, and how many are buried.
         """
 
     async def purge(name: str, key: str) -> int:
         """
-        Throw away what waits; what is leased or buried stays. Returns how many tasks are gone. C{key}: as of
-        C{put}.
+        Delete all ready and delayed tasks. Returns how many. C{key} is as for L{put}.
         """
 
     async def delete(name: str) -> None:
-        """Forget a queue with all its tasks."""
+        """Delete a queue with all its tasks, keys and options."""
 
     async def config(name: str) -> Config:
-        """The options of a queue."""
+        """Return the options of a queue."""
 
     async def change(name: str, changes: dict[str, Any]) -> Config:
         """
-        Set some options of a queue.
+        Change options of a queue.
 
-        @raise ValueError: when there is no such option, or its value is wrong.
+        @param changes: JSON values or text, by name.
+        @raise ValueError: when an option does not exist, or its value is wrong.
         """
 
     async def peek(name: str, count: int, state: str) -> list[Task]:
         """
-        The first tasks that are C{ready}, C{delayed}, C{leased} or C{buried}. Their times are in seconds
-        since the epoch.
+        Return the first tasks that are C{ready}, C{delayed}, C{leased} or C{buried}.
+
+        Their times are in seconds since the epoch.
         """
 
     async def stats(name: str) -> dict[str, int]:
-        """How many tasks are where in a queue, what became of others, and who waits."""
+        """Return how many tasks are in each state, how many were put and done, and how many requests wait."""
 
     async def qsizes(name: str | None) -> dict[str, int]:
-        """How many tasks are ready in a queue, or in each that there is."""
+        """Return how many tasks are ready, by queue. C{None} for all queues."""
 
     def snapshot() -> dict[str, dict[str, int]]:
-        """The L{stats} of all queues, perhaps some seconds old."""
+        """Return the L{stats} of all queues, which may be some seconds old."""

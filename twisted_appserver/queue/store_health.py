@@ -1,4 +1,4 @@
-"""Whether a store works, for readiness probes: known from the last write, or else from one of its own."""
+"""Checks for readiness probes that a store works: by its last write, or else by one that stores nothing."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
 
-FRESH = 1.0  # seconds for which the outcome of a write is believed; so there is at most one check a second
-PATIENCE = 2.0  # seconds that a probe waits for a check
+MAX_AGE = 1.0  # seconds after which the result of a write is too old; so there is one check a second at most
+CHECK_TIMEOUT = 2.0  # seconds that a probe waits for a check
 
 
-class Health:
+class StoreHealth:
     """
+    The state of a store.
+
     @param reactor: an C{IReactorTime}.
-    @param write: stores something; fires when that is done, fails with an error fit for clients. C{None} if
-        it is done already.
-    @ivar trouble: why the store does not work, as far as is known; empty if it does.
+    @param write: writes nothing durably. Returns C{None}, or what fires when that is done, and fails with an
+        error that is fit for clients.
+    @ivar trouble: why the store does not work; empty if it works, as far as is known.
     """
 
     def __init__(self, reactor: Any, write: Callable[[], Deferred[None] | None]) -> None:
@@ -27,16 +29,16 @@ class Health:
         self.trouble = ""
 
     def note(self, error: object = "") -> None:
-        """Something was stored, or was not, for this reason."""
+        """Note the result of a write: an error, or nothing."""
         self._noted, self.trouble = self._reactor.seconds(), str(error)
 
     async def check(self) -> None:
-        """Bring L{trouble} up to date. Never fails, and takes L{PATIENCE} at most."""
-        if self._reactor.seconds() - self._noted < FRESH:
+        """Update L{trouble}. Never fails, and takes L{CHECK_TIMEOUT} at most."""
+        if self._reactor.seconds() - self._noted < MAX_AGE:
             return
         if not self._checking:
             self._begin()
-        left = self._begun + PATIENCE - self._reactor.seconds()
+        left = self._begun + CHECK_TIMEOUT - self._reactor.seconds()
         if self._checking and left > 0:
             waiting: Deferred[None] = Deferred()
             self._waiting.append(waiting)

@@ -23,18 +23,19 @@ from twisted_appserver.queue.local.queue_table import SWEEP_INTERVAL, QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.storing import log_if_not_stored, until_stored
 from twisted_appserver.queue.local.upkeep import Upkeep
-from twisted_appserver.queue.model import Config, Queue, Task, lane_of, replace
-from twisted_appserver.queue.store_health import Health
+from twisted_appserver.queue.model import Config, Task, TaskQueue, replace
+from twisted_appserver.queue.request_keys import lane_of
+from twisted_appserver.queue.store_health import StoreHealth
 
 TIDY_INTERVAL = 60.0  # seconds between two searches for expired keys and unused space in the store
 
 
 @implementer(IBroker)
-class Broker:
+class LocalBroker:
     """
     The queues of one server.
 
-    @param reactor: an C{IReactorTime}, whose clock should not jump, see L{queue.clock.steady}.
+    @param reactor: an C{IReactorTime}, whose clock should not jump, see L{queue.clock.use_monotonic_clock}.
     @param max_queues: the maximum number of queues.
     @param wall: returns the seconds since the epoch.
     """
@@ -43,7 +44,7 @@ class Broker:
         self, reactor: Any, store: IStore, max_queues: int = 10_000, wall: Callable[[], float] = time
     ) -> None:
         self._reactor, self.store, self._wall = reactor, store, wall
-        self._health = Health(reactor, lambda: self.store.write(CHECK))
+        self._health = StoreHealth(reactor, lambda: self.store.write(CHECK))
         self._repeated = RepeatedRequests(reactor)
         self.table = QueueTable(reactor, max_queues)
         self._upkeep = Upkeep(reactor, store, self.table)
@@ -91,7 +92,7 @@ class Broker:
         """Return the names of all queues, sorted."""
         return self.table.names()
 
-    def look(self, name: str) -> Queue:
+    def look(self, name: str) -> TaskQueue:
         """Return a queue, to read it; an empty one if there is none."""
         return self._current(name).queue
 
@@ -103,7 +104,7 @@ class Broker:
         """Return a queue, after the leases and delays that are due have ended."""
         local = self.table.find(name)
         if local is None:
-            return LocalQueue(Queue(name), self._reactor)
+            return LocalQueue(TaskQueue(name), self._reactor)
         self._upkeep.expire(local)
         return local
 
@@ -161,21 +162,21 @@ class Broker:
         return await self._leases.bury(name, number, delivery)
 
     async def kick(self, name: str, count: int, key: str = "") -> int:
-        def kick_tasks(queue: Queue) -> tuple[int, Change]:
+        def kick_tasks(queue: TaskQueue) -> tuple[int, Change]:
             tasks = queue.kick(count, self._reactor.seconds())
             return len(tasks), Change(updates=[to_update(task) for task in tasks])
 
         return await self._once("kick", name, key, b"%d" % count, kick_tasks)
 
     async def purge(self, name: str, key: str = "") -> int:
-        def drain(queue: Queue) -> tuple[int, Change]:
+        def drain(queue: TaskQueue) -> tuple[int, Change]:
             gone = queue.drain()
             return len(gone), Change(deletes=[task.number for task in gone])
 
         return await self._once("purge", name, key, b"", drain)
 
     async def _once(
-        self, verb: str, name: str, key: str, body: bytes, act: Callable[[Queue], tuple[int, Change]]
+        self, verb: str, name: str, key: str, body: bytes, act: Callable[[TaskQueue], tuple[int, Change]]
     ) -> int:
         """
         Change a queue, unless the same request has done that before.

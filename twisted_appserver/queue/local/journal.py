@@ -1,4 +1,4 @@
-"""What every store promises."""
+"""What every store of a local broker promises."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from twisted_appserver.queue.model import Config, Remembered, Task
+from twisted_appserver.queue.model import Config, Task
+from twisted_appserver.queue.request_keys import Remembered
 
 
 class Change(msgspec.Struct, frozen=True):
     """
-    What is to be stored, as one.
+    A change that is stored as a whole or not at all.
 
     @ivar puts: new tasks, with the names of their queues.
-    @ivar keys: what to remember of requests: queue, lane, and what.
-    @ivar updates: (due, span, deliveries, holder, buried, number) of tasks that have changed.
-    @ivar deletes: the numbers of tasks that are gone.
-    @ivar configs: the options of queues by name; C{None} for a queue that is gone with all it had.
-    @ivar forgets: queue and lane of what need not be remembered any more.
+    @ivar keys: requests to remember, with their queues and lanes.
+    @ivar updates: of tasks that have changed, what L{to_update} returns.
+    @ivar deletes: the numbers of tasks to delete.
+    @ivar configs: the options of queues by name; C{None} to delete the queue with its tasks and keys.
+    @ivar forgets: the queues and lanes of requests to forget.
     """
 
     puts: Sequence[tuple[str, Task]] = ()
@@ -32,15 +33,17 @@ class Change(msgspec.Struct, frozen=True):
     forgets: Sequence[tuple[str, str]] = ()
 
 
-CHECK = Change()  # stores nothing, but can be stored only if a put can
+CHECK = Change()  # stores nothing, but fails if a put would fail
 
 
 class Saved(msgspec.Struct):
     """
-    What a store held when it was opened. Times are those of the reactor; leases have a length and no end.
+    What a store contains when it is opened.
 
-    @ivar secret: with this the ids of tasks are signed; differs between stores.
-    @ivar last: the highest number that was ever given to a task.
+    Times are in seconds of the reactor. Leases have a length but no end.
+
+    @ivar secret: signs the ids of tasks; differs between stores.
+    @ivar last: the highest number that a task has ever had.
     """
 
     secret: bytes
@@ -52,14 +55,14 @@ class Saved(msgspec.Struct):
 
 class IStore(Interface):
     """
-    Keeps what a broker knows. It is told of each change, and asked once, at the start.
+    Keeps the queues of a broker. It is read once, at the start, and then receives each change.
 
-    Everything here is called in the reactor's thread, and every Deferred fires there.
+    All methods must be called in the reactor's thread. Every Deferred fires there.
     """
 
     def open(reactor: Any) -> Saved:
         """
-        Take possession of it and read it.
+        Open the store for this process only, and read it.
 
         @raise ConfigurationError: when it cannot be used, or another process uses it.
         """
@@ -73,11 +76,13 @@ class IStore(Interface):
         """
 
     def tidy() -> None:
-        """Give back space that is not needed any more; called every minute or so."""
+        """Give unused space back. The broker calls this about once a minute."""
 
     def close() -> Deferred[None]:
         """
-        @return: fires when everything written is stored, and the store may be opened by somebody else.
+        Close the store.
+
+        @return: fires when all changes are stored, and another process may open the store.
         """
 
 

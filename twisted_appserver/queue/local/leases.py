@@ -18,7 +18,7 @@ from twisted_appserver.queue.local.queue_table import QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.storing import follow, log_if_not_stored, until_stored
 from twisted_appserver.queue.local.upkeep import Upkeep
-from twisted_appserver.queue.model import Queue, Task
+from twisted_appserver.queue.model import Task, TaskQueue
 
 
 class Leases:
@@ -106,7 +106,7 @@ class Leases:
         """Find a leased task."""
         local = self._table.find(name)
         if local is None:
-            return LocalQueue(Queue(name), self._reactor), None
+            return LocalQueue(TaskQueue(name), self._reactor), None
         self._upkeep.expire(local)
         return local, local.queue.find(number, delivery)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted_appserver.queue.interface import EMPTY, FULL, SHUTDOWN
-from twisted_appserver.queue.model import Queue
+from twisted_appserver.queue.model import TaskQueue
 from twisted_appserver.queue.waiters import Waiters
 
 
@@ -16,7 +16,7 @@ class LocalQueue:
     @ivar timer_due: when the timer calls, in seconds of the reactor.
     """
 
-    def __init__(self, queue: Queue, reactor: Any) -> None:
+    def __init__(self, queue: TaskQueue, reactor: Any) -> None:
         self.queue = queue
         self.getters, self.putters = Waiters(reactor, EMPTY), Waiters(reactor, FULL)
         self.joiners = Waiters(reactor, "late")

@@ -1,4 +1,4 @@
-"""A store that keeps nothing: tasks live in the server's memory and end with it."""
+"""A store that keeps nothing: tasks are lost when the server ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted_appserver.queue.local.journal import Change, IStore, Saved
 
 @implementer(IStore)
 class MemoryStore:
-    """Survives nothing, and costs nothing."""
+    """Keeps nothing, and costs nothing."""
 
     def open(self, reactor: Any) -> Saved:
         return Saved(urandom(32))

@@ -18,8 +18,9 @@ from twisted_appserver.queue.local.queue_table import QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.storing import follow, log_if_not_stored
 from twisted_appserver.queue.local.upkeep import Upkeep
-from twisted_appserver.queue.model import Remembered, Task, lane
-from twisted_appserver.queue.store_health import Health
+from twisted_appserver.queue.model import Task
+from twisted_appserver.queue.request_keys import Remembered, lane
+from twisted_appserver.queue.store_health import StoreHealth
 
 
 class Puts:
@@ -35,7 +36,7 @@ class Puts:
         table: QueueTable,
         upkeep: Upkeep,
         repeated: RepeatedRequests,
-        health: Health,
+        health: StoreHealth,
     ) -> None:
         self._reactor, self._store, self._table, self._upkeep = reactor, store, table, upkeep
         self._repeated, self._health = repeated, health

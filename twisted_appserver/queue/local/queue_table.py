@@ -12,7 +12,8 @@ from typing import Any
 from twisted_appserver.queue.interface import LimitError
 from twisted_appserver.queue.local.journal import Saved
 from twisted_appserver.queue.local.local_queue import LocalQueue
-from twisted_appserver.queue.model import Config, Queue, Remembered, forget
+from twisted_appserver.queue.model import Config, TaskQueue
+from twisted_appserver.queue.request_keys import Remembered, forget
 
 SWEEP_INTERVAL = 5.0  # seconds after which an empty queue is forgotten, and between two searches for them
 
@@ -33,7 +34,7 @@ class QueueTable:
         """Add what a store has kept."""
         now = self._reactor.seconds()
         for name in saved.configs.keys() | saved.tasks.keys():
-            queue = Queue(name, saved.configs.get(name, Config()))
+            queue = TaskQueue(name, saved.configs.get(name, Config()))
             queue.fill(saved.tasks.get(name, []), now)
             self._queues[name] = LocalQueue(queue, self._reactor)
         for name, lane, remembered in saved.keys:
@@ -57,7 +58,7 @@ class QueueTable:
         """Return a queue. A new one does not count yet."""
         local = self._queues.get(name)
         if local is None:
-            local = self._queues[name] = LocalQueue(Queue(name), self._reactor)
+            local = self._queues[name] = LocalQueue(TaskQueue(name), self._reactor)
             local.queue.keys = self._keys.pop(name, {})
             self.note_bare(local)
         return local

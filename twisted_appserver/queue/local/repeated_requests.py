@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 
 from twisted_appserver.queue.interface import ReusedError
-from twisted_appserver.queue.model import Queue, Remembered, digest
+from twisted_appserver.queue.model import TaskQueue
+from twisted_appserver.queue.request_keys import Remembered, digest
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ class RepeatedRequests:
         # The writes of requests that have a key, by verb, queue and key.
         self._writes: dict[tuple[str, str, str], Deferred[Any]] = {}
 
-    def find(self, queue: Queue, lane: str, key: str, body: bytes) -> Remembered | None:
+    def find(self, queue: TaskQueue, lane: str, key: str, body: bytes) -> Remembered | None:
         """
         Return what the same request did before.
 
@@ -35,7 +36,7 @@ class RepeatedRequests:
             raise ReusedError(f"the key {key!r} was used for a request with another body")
         return found
 
-    def new(self, queue: Queue, key: str, number: int, body: bytes) -> Remembered:
+    def new(self, queue: TaskQueue, key: str, number: int, body: bytes) -> Remembered:
         """Return what to remember of a request."""
         until = self._reactor.seconds() + queue.config.remember
         return Remembered(key, number, until, digest(body))

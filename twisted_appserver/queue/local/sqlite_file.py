@@ -1,4 +1,4 @@
-"""Whose a file is: a store must not touch the database of another application."""
+"""Refuses files that are not stores, so that the database of another application is not changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TABLES = {"store", "queues", "keys", "tasks"}
 
 def check_file(path: str) -> None:
     """
-    Check that a file may be used as a store: there is none yet, it is empty, or it is one. It is only read.
+    Check that a file does not exist, is empty, or is a store. It is only read.
 
     @raise ConfigurationError: when it is something else.
     """
@@ -31,10 +31,10 @@ def check_file(path: str) -> None:
     if not header or _application(header) == APPLICATION:
         return
     if len(header) < HEADER or not header.startswith(MAGIC):
-        raise ConfigurationError(f"{path} is not a database of SQLite; give another file to --store")
-    if not _is_store(path):  # of a version that had no mark, or not even tables yet
+        raise ConfigurationError(f"{path} is not a database of SQLite; use another file for --store")
+    if not _is_store(path):  # the first version had no application id
         raise ConfigurationError(
-            f"{path} is the database of another application; give another file to --store"
+            f"{path} is the database of another application; use another file for --store"
         )
 
 
@@ -43,8 +43,8 @@ def _application(header: bytes) -> int:
 
 
 def _is_store(path: str) -> bool:
-    """Whether it has the tables of a store, or none at all. What the log (WAL) has counts too."""
-    # Without a log nothing else need be read, and no file is made beside this one.
+    """Return whether a database has the tables of a store, or no tables. The log (WAL) is read too."""
+    # Without a log, SQLite need not read or create other files.
     mode = "mode=ro" if os.path.exists(path + "-wal") else "mode=ro&immutable=1"
     with closing(sqlite3.connect(f"{Path(path).as_uri()}?{mode}", uri=True, timeout=1.0)) as database:
         names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")

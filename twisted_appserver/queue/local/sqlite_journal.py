@@ -1,14 +1,16 @@
 """A store in a file of SQLite.
 
-Strategy: one thread owns the database. Whatever waits when it looks is written in one transaction and
-one commit, synced to the disk, and the answers go back to the reactor in one call: the more clients there
-are, the more of them share a commit. A statement takes many rows, since each one, and each step of
-C{executemany}, lets go of Python's lock and must get it back from a busy reactor.
+Strategy: one thread owns the database. It writes all waiting changes in one transaction with one sync to
+the disk, and reports their results to the reactor in one call. The more clients there are, the more of them
+share a commit. A statement writes many rows, because each statement (and each step of C{executemany})
+releases the interpreter lock and must get it back from a busy reactor.
 
-The file has times of the wall clock, which outlast the machine; in the server they are those of the reactor.
+The file contains times of the wall clock, which are valid after a restart of the machine. The server uses
+times of the reactor.
 
-A full disk must not stop the work that makes room. A reserve is kept beside the database: it is deleted
-when the disk is full, and while it is, new tasks are refused, but what is got and done is still written.
+When the disk is full, workers must still be able to finish tasks, which makes room. So there is a reserve
+file beside the database. It is deleted when the disk is full. Then new tasks are refused, but gets and
+dones are still written.
 """
 
 from __future__ import annotations
@@ -31,29 +33,30 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.queue.gathering import Gathering
+from twisted_appserver.queue.batching import Batcher
 from twisted_appserver.queue.interface import StoreError
 from twisted_appserver.queue.local.journal import CHECK, Change, IStore, Saved
 from twisted_appserver.queue.local.sqlite_file import APPLICATION, check_file
-from twisted_appserver.queue.model import Remembered, Task, read_config
+from twisted_appserver.queue.model import Task, read_config
+from twisted_appserver.queue.request_keys import Remembered
 from twisted_appserver.queue.sql_files import read_migrations, read_statements
 
 SQL = read_statements(__package__, "journal.sql")
 MIGRATIONS = read_migrations(__package__)
 VERSION = len(MIGRATIONS)
-ROWS = 64  # in one statement
+MAX_ROWS = 64  # in one statement
 RESERVE = 8 * 1024 * 1024  # bytes
-BATCH = 4096  # changes in one commit
-RETRY = 1.0  # seconds between two looks whether a full disk has space again
-TIDY = Change()  # stands for the wish to give space back
-TIDY_PAGES = 10_000  # at most so many at once
-REASONS = {  # why a change could not be stored, as clients see it
+MAX_CHANGES = 4096  # in one commit
+RETRY = 1.0  # seconds between two checks whether a full disk has space again
+TIDY = Change()  # makes the thread give unused space back
+TIDY_PAGES = 10_000  # at most, at once
+REASONS = {  # why a change could not be stored, for clients
     "SQLITE_FULL": "the disk is full",
     "SQLITE_READONLY": "the database file is read-only",
-    "SQLITE_IOERR": "the disk fails",
+    "SQLITE_IOERR": "the disk reported an error",
     "SQLITE_CORRUPT": "the database file is damaged",
 }
-FAULT = "a fault in the store; the log of the server has the details"
+INTERNAL_ERROR = "internal error in the store; see the log of the server"
 
 _Waiting = tuple[Change, Deferred[None]]
 
@@ -61,10 +64,11 @@ _Waiting = tuple[Change, Deferred[None]]
 @implementer(IStore)
 class SQLiteStore:
     """
-    Survives the end of the process at any moment, and that of the machine as far as its disk keeps what it
-    has been told to sync (WAL, synchronous FULL). One process at a time may use the file.
+    Keeps changes after a crash of the process, and after a loss of power if the disk does (WAL, synchronous
+    FULL). One process at a time may use the file.
 
-    @param path: of the database; it is made if there is none. Beside it stand C{-wal} and C{-reserve}.
+    @param path: of the database, which is created if it does not exist. Files with C{-wal} and C{-reserve}
+        appended to the name are created beside it.
     @param wall: returns the seconds since the epoch.
     """
 
@@ -72,13 +76,13 @@ class SQLiteStore:
 
     def __init__(self, path: str, wall: Callable[[], float] = time) -> None:
         self.path, self._wall = os.path.abspath(path), wall
-        self._given: deque[_Waiting] = deque()  # to the thread
+        self._queued: deque[_Waiting] = deque()  # for the thread
         self._wake, self._closing = Event(), False
-        self._refusal, self._look_again = "", 0.0  # why new tasks are refused, and until when
+        self._refusal, self._look_again = "", 0.0  # why new tasks are refused, and when to check again
 
     def open(self, reactor: Any) -> Saved:
         self._reactor = reactor
-        self._gathering = Gathering(reactor, self._hand_over)
+        self._batcher = Batcher(reactor, self._hand_over)
         database: Any = None
         try:
             check_file(self.path)
@@ -103,16 +107,19 @@ class SQLiteStore:
 
     def _read(self) -> Saved:
         ask = self._database.execute
-        # Exclusive: the lock is taken at the first transaction, and kept.
+        # The first transaction takes the lock of the file and keeps it.
         ask("PRAGMA locking_mode=EXCLUSIVE")
-        if ask("PRAGMA page_count").fetchone()[0] == 0:  # a new file; else it would write, for which a disk
-            ask("PRAGMA auto_vacuum=INCREMENTAL")  # that is full may have no room
+        if ask("PRAGMA page_count").fetchone()[0] == 0:  # a new file
+            # Not for an existing one: this writes, and a full disk may have no room.
+            ask("PRAGMA auto_vacuum=INCREMENTAL")
             ask(f"PRAGMA application_id={APPLICATION}")
         ask("PRAGMA journal_mode=WAL")
         ask("PRAGMA synchronous=FULL")
         version = ask("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
-            raise ConfigurationError(f"{self.path} is of version {version}; this program knows {VERSION}")
+            raise ConfigurationError(
+                f"{self.path} has version {version}; this program supports versions up to {VERSION}"
+            )
         for step in range(version, VERSION):
             self._database.executescript(
                 f"BEGIN IMMEDIATE; {MIGRATIONS[step]}; PRAGMA user_version={step + 1};"
@@ -140,7 +147,7 @@ class SQLiteStore:
         return saved
 
     def _shift(self) -> float:
-        """What is added to the reactor's time to make it the wall clock's."""
+        """Return the difference of the wall clock and the clock of the reactor."""
         return self._wall() - self._reactor.seconds()  # type: ignore[no-any-return]
 
     def write(self, change: Change) -> Deferred[None] | None:
@@ -148,40 +155,42 @@ class SQLiteStore:
 
     def _enqueue(self, change: Change) -> Deferred[None]:
         deferred: Deferred[None] = Deferred()
-        self._gathering.add((change, deferred))
+        self._batcher.add((change, deferred))
         return deferred
 
     def _hand_over(self, changes: list[_Waiting]) -> None:
-        self._given.extend(changes)
+        self._queued.extend(changes)
         self._wake.set()
 
     def tidy(self) -> None:
-        self._enqueue(TIDY).addErrback(lambda failure: self.log.warn("not tidied: {e}", e=failure.value))
+        self._enqueue(TIDY).addErrback(
+            lambda failure: self.log.warn("unused space was not given back: {e}", e=failure.value)
+        )
 
     def close(self) -> Deferred[None]:
         self._closing = True
         closed = self._enqueue(Change())
         return closed.addCallback(lambda _: self._thread.join())
 
-    # In the thread.
+    # Everything below runs in the thread.
 
     def _run(self) -> None:
         last = False
         while not last:
             self._wake.wait()
             self._wake.clear()
-            while self._given:
-                batch = [self._given.popleft() for _ in range(min(len(self._given), BATCH))]
+            while self._queued:
+                batch = [self._queued.popleft() for _ in range(min(len(self._queued), MAX_CHANGES))]
                 answers = self._commit(batch)
                 if any(change is TIDY for change, _ in batch):
                     self._vacuum()
-                last = self._closing and not (self._given or self._gathering)
+                last = self._closing and not (self._queued or self._batcher)
                 if last:
                     self._database.close()
                 self._reactor.callFromThread(_answer, answers)
 
     def _commit(self, batch: Sequence[_Waiting]) -> list[tuple[Deferred[None], StoreError | None]]:
-        """Write what waits, as one. If that fails, write it without the new tasks."""
+        """Write changes in one transaction. If that fails, write them without the new tasks."""
         if self._refusal and monotonic() > self._look_again:
             self._refuse(self._take_reserve())
         if not self._refusal:
@@ -198,7 +207,7 @@ class SQLiteStore:
         return [(deferred, refusal if _is_put(change) else error) for change, deferred in batch]
 
     def _refuse(self, why: str) -> None:
-        """Refuse new tasks from now on, for this reason; accept them if there is none."""
+        """Refuse new tasks for this reason from now on; accept them if it is empty."""
         if why and why != self._refusal:
             self.log.error("{path}: new tasks are refused: {why}", path=self.path, why=why)
         elif self._refusal and not why:
@@ -206,21 +215,23 @@ class SQLiteStore:
         self._refusal = why
 
     def _try(self, batch: Sequence[_Waiting]) -> StoreError | None:
-        """One transaction."""
+        """Write changes in one transaction, and return the error if that fails."""
         try:
             self._database.execute("BEGIN IMMEDIATE")
             self._apply([change for change, _ in batch])
             self._database.execute("COMMIT")
         except Exception as error:
-            why = FAULT
+            why = INTERNAL_ERROR
             if isinstance(error, sqlite3.Error):
                 name = getattr(error, "sqlite_errorname", "") or "unknown"
-                why = next((REASONS[each] for each in REASONS if name.startswith(each)), f"{FAULT} ({name})")
-                self.log.warn(
-                    "{path}: {n} changes are not stored: {e}", path=self.path, n=len(batch), e=error
+                why = next(
+                    (REASONS[each] for each in REASONS if name.startswith(each)), f"{INTERNAL_ERROR} ({name})"
                 )
-            else:  # of ours: whoever asked is told, and the store goes on
-                self.log.failure("a fault in the store")
+                self.log.warn(
+                    "{path}: {n} changes were not stored: {e}", path=self.path, n=len(batch), e=error
+                )
+            else:  # a bug of this program: only these changes fail
+                self.log.failure("internal error in the store")
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             return StoreError(why)
@@ -228,8 +239,10 @@ class SQLiteStore:
 
     def _apply(self, changes: Sequence[Change]) -> None:
         """
-        A task's number is never given again: so all puts may go before all updates, and so on. But a queue
-        that is deleted may be put to again: what came before it is done first.
+        Write changes, grouped by kind.
+
+        The number of a task is never used again, so all puts may be written before all updates, and so on.
+        But a queue may be used again after it was deleted, so what came before is written first.
         """
         begin = 0
         for place, change in enumerate(changes, 1):
@@ -239,7 +252,7 @@ class SQLiteStore:
         self._apply_some(changes[begin:])
 
     def _apply_some(self, changes: Sequence[Change]) -> None:
-        """Those until a queue is deleted."""
+        """Write changes, of which only the last may delete a queue."""
         many, shift = self._many, self._shift()
         puts = [each for c in changes for each in c.puts]
         if any(change is CHECK for change in changes):
@@ -251,13 +264,13 @@ class SQLiteStore:
                 for q, t in puts
             ],
         )
-        many("forget", [lane for c in changes for lane in c.forgets])  # before those that are remembered anew
+        many("forget", [lane for c in changes for lane in c.forgets])  # before lanes that are used again
         keys = {(q, lane): (q, lane, k) for c in changes for q, lane, k in c.keys}
         many(
             "remember",
             [(q, lane, k.key, k.number, k.until + shift, k.digest) for q, lane, k in keys.values()],
         )
-        updates = {row[-1]: row for c in changes for row in c.updates}  # the last counts
+        updates = {row[-1]: row for c in changes for row in c.updates}  # the last one of a task is valid
         many("update", [(row[0] and row[0] + shift, *row[1:]) for row in updates.values()])
         many("delete", [(number,) for c in changes for number in c.deletes])
         for name, config in (each for c in changes for each in c.configs):
@@ -272,17 +285,17 @@ class SQLiteStore:
     def _many(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement for rows. Their number is a power of two, so that there are few different texts."""
         while rows:
-            count = ROWS if len(rows) >= ROWS else 1 << len(rows).bit_length() - 1
+            count = MAX_ROWS if len(rows) >= MAX_ROWS else 1 << len(rows).bit_length() - 1
             values = [value for each in rows[:count] for value in each]
             self._database.execute(_text(name, count, len(rows[0])), values)
             rows = rows[count:]
 
     def _vacuum(self) -> None:
-        with suppress(sqlite3.Error):  # as a script, since execute() would stop after the first page
+        with suppress(sqlite3.Error):  # execute() would stop after the first page
             self._database.executescript(f"PRAGMA incremental_vacuum({TIDY_PAGES})")
 
     def _take_reserve(self) -> str:
-        """Have the space that is to be given up when the disk is full. Return why there is not so much."""
+        """Create the reserve file. Return why that fails; empty if it succeeds."""
         path = self.path + "-reserve"
         try:
             with open(path, "ab") as file:
@@ -307,7 +320,7 @@ def _text(name: str, rows: int, columns: int) -> str:
 
 
 def _is_put(change: Change) -> bool:
-    """Whether it is refused when the disk is full."""
+    """Return whether a change is refused when the disk is full."""
     return bool(change.puts) or change is CHECK
 
 

@@ -23,7 +23,7 @@ from twisted_appserver.queue.postgresql.locked_queue import Effects
 from twisted_appserver.queue.postgresql.pending_requests import AWAY, TIMEOUT_RESULTS, PendingRequests
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.postgresql.session import SPECIAL, PostgreSQLStore
-from twisted_appserver.queue.store_health import Health
+from twisted_appserver.queue.store_health import StoreHealth
 
 POLL_INTERVAL = 1.0  # seconds
 DELETE_INTERVAL = 60.0  # seconds between two deletions of what has expired
@@ -35,7 +35,7 @@ COUNTED = {"put": "puts", "get": "gets", "done": "dones"}
 
 
 @implementer(IBroker)
-class SharedBroker:
+class PostgreSQLBroker:
     """
     The broker of one server among several. Requests that wait at one server are served in order.
 
@@ -53,7 +53,7 @@ class SharedBroker:
         self._snapshot: dict[str, dict[str, int]] = {}
         self._snapshot_taken = float("-inf")
         self._deletions: dict[str, int] = {}  # the number of the last known deletion, by queue
-        self._health = Health(reactor, self._write_nothing)
+        self._health = StoreHealth(reactor, self._write_nothing)
         self.secret = b""
         self.started = False
 

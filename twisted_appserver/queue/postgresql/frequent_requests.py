@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted_appserver.queue.interface import SHUTDOWN
-from twisted_appserver.queue.model import Task, digest, lane
+from twisted_appserver.queue.model import Task
 from twisted_appserver.queue.postgresql.heartbeat import MAX_SILENCE
 from twisted_appserver.queue.postgresql.locked_queue import LockedQueue, repeated_put, to_task
 from twisted_appserver.queue.postgresql.request import Request
+from twisted_appserver.queue.request_keys import digest, lane
 
 
 class FrequentRequests:

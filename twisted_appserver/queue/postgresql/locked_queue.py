@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted_appserver.queue.interface import ReusedError
-from twisted_appserver.queue.model import Task, digest
+from twisted_appserver.queue.model import Task
 from twisted_appserver.queue.postgresql.request import Request
+from twisted_appserver.queue.request_keys import digest
 from twisted_appserver.queue.sql_files import read_statements
 
 SQL = read_statements(__package__, "transaction.sql")

@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from twisted_appserver.queue.interface import StoreError
-from twisted_appserver.queue.model import Config, Task, digest, lane, lane_of, read_config, replace
+from twisted_appserver.queue.model import Config, Task, read_config, replace
 from twisted_appserver.queue.postgresql.locked_queue import LockedQueue, key_reused, repeated_put, to_task
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.postgresql.schema import BURIED, READY, STATES
+from twisted_appserver.queue.request_keys import digest, lane, lane_of
 
 # What makes room, or makes tasks available, is performed first, and what deletes the queue last.
 ORDER = (

@@ -1,12 +1,12 @@
-"""Recognizes connection poolers that give one connection of the database to several clients in turn.
+"""Refuses connection poolers that share one connection to the database between clients.
 
-Settings, notifications, prepared statements and temporary functions belong to a connection. With PgBouncer's
-C{pool_mode=transaction} or C{statement} they would reach other applications, or get lost. A pooler that keeps
-a connection for each client (C{pool_mode=session}) is fine.
+Settings, notifications, prepared statements and temporary functions belong to a connection. With
+PgBouncer's C{pool_mode=transaction} or C{statement}, they would affect other applications or get lost. A
+pooler that keeps a connection for each client (C{pool_mode=session}) works.
 
-Strategy: a pooler sends a process id of its own when a client connects. If that is not the id of the database
-process, a second connection begins a transaction. If it gets the process of the first one, or takes it away
-from there, the two share it.
+Strategy: when a client connects, a pooler sends a process id of its own. If that is not the id of the
+database process, a second connection begins a transaction. If it is served by the same process as the first
+connection, or the first one is then served by another process, the pooler shares connections.
 """
 
 from __future__ import annotations
@@ -17,28 +17,30 @@ from typing import Any
 
 from twisted_appserver.errors import ConfigurationError
 
-PROBES = 5  # that all must fail to find a shared process, since other clients may take it meanwhile
-PATIENCE = 3.0  # seconds for an answer; a second connection may have to wait for a process of its own
+ATTEMPTS = 5  # to find a shared process, which other clients may use at the moment
+PATIENCE = 3.0  # seconds to wait for an answer; the pooler may have no process left for a second connection
 ADVICE = (
     "a connection pooler shares connections between clients (pool_mode=transaction or statement): "
-    "give the address of PostgreSQL itself, or use pool_mode=session"
+    "use the address of PostgreSQL itself, or pool_mode=session"
 )
 
 
 def refuse_shared(connection: Any, connect: Callable[[], Any]) -> None:
     """
-    @param connection: to be checked; nothing is set on it.
-    @param connect: makes another connection like it.
-    @raise ConfigurationError: when it is shared with other clients.
+    Check that a connection is not shared with other clients.
+
+    @param connection: the connection; nothing is changed on it.
+    @param connect: opens another connection to the same database.
+    @raise ConfigurationError: when it is shared.
     """
     process = _process(connection)
     if process in (None, connection.info.backend_pid):
         return
     other = connect()
     try:
-        for _ in range(PROBES):
+        for _ in range(ATTEMPTS):
             others = _process(other, b"BEGIN; ")
-            if others is None:  # there is no process left for it: each client has one of its own
+            if others is None:  # no process is left, so each client has its own
                 return
             if process in (others, -1) or others == -1 or _process(connection) != process:
                 raise ConfigurationError(ADVICE)
@@ -48,7 +50,7 @@ def refuse_shared(connection: Any, connect: Callable[[], Any]) -> None:
 
 
 def _process(connection: Any, before: bytes = b"") -> int | None:
-    """The id of the database process that answers; C{None} if none answers in time, -1 if it is an error."""
+    """Return the id of the database process that answers; C{None} if none does in time, -1 after an error."""
     pgconn, process = connection.pgconn, -1
     pgconn.send_query(before + b"SELECT pg_backend_pid()")
     with selectors.DefaultSelector() as selector:

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.queue.gathering import Gathering
+from twisted_appserver.queue.batching import Batcher
 from twisted_appserver.queue.interface import AwayError, StoreError
 from twisted_appserver.queue.postgresql import schema
 from twisted_appserver.queue.postgresql.connection import one_line
@@ -88,7 +88,7 @@ class PostgreSQLStore:
         self._closing = False
         self._known, self._generation = {}, 0
         self._reactor, self._max_queues, self._answered = reactor, max_queues, answered
-        self._gathering = Gathering(reactor, self._queue_requests)
+        self._batcher = Batcher(reactor, self._queue_requests)
         self._database = database = Database(
             self.url, self.server, self.watchdog, lambda found: reactor.callFromThread(notified, found)
         )
@@ -103,7 +103,7 @@ class PostgreSQLStore:
 
     def ask(self, request: Request) -> None:
         """Perform a request, together with all others that arrive while the reactor reads."""
-        self._gathering.add(request)
+        self._batcher.add(request)
 
     def _queue_requests(self, requests: list[Request]) -> None:
         self._queued.extend(requests)
@@ -117,7 +117,7 @@ class PostgreSQLStore:
         """
         closed: Deferred[None] = Deferred()
         self._closed = closed
-        self._gathering.flush()  # first, because the thread ends when no request is left
+        self._batcher.flush()  # first, because the thread ends when no request is left
         self._closing = True
         self.database.stop_reconnecting()
         self.database.wake()

@@ -1,0 +1,56 @@
+"""The keys of requests, by which a repeated request is recognized.
+
+A client sends a request again, with the same key, if it has not received the response. A key belongs to a
+lane. Only the last key of a lane is remembered. The keys that client programs generate, such as C{MARK +
+"name:17"}, differ in the number at the end and share a lane: the client sends one after the other, so
+memory is needed for each client and not for each request. Any other key is a lane of its own.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import msgspec
+
+MARK = "\1"  # the first character of the keys that client programs generate; users cannot choose it
+
+
+class Remembered(msgspec.Struct, frozen=True, gc=False):
+    """
+    The last request of a lane.
+
+    @ivar number: the number of the task that it has put, or how many tasks it has kicked or purged.
+    @ivar until: when to forget it.
+    @ivar digest: of the body; empty if it is unknown.
+    """
+
+    key: str
+    number: int
+    until: float
+    digest: bytes = b""
+
+
+def digest(body: bytes) -> bytes:
+    """Return what recognizes the body of a request."""
+    return blake2b(body, digest_size=12).digest()
+
+
+def lane(key: str) -> str:
+    """Return the lane of the key of a put."""
+    if not key.startswith(MARK):
+        return key
+    head, colon, tail = key.rpartition(":")
+    return head if colon and tail.isdigit() else key
+
+
+def lane_of(verb: str, key: str) -> str:
+    """Return the lane of the key of another request. It never equals the lane of a put."""
+    return f"{MARK}{verb} {lane(key)}"
+
+
+def forget(keys: dict[str, Remembered], now: float) -> list[str]:
+    """Remove the keys that have expired, and return their lanes."""
+    lanes = [lane for lane, remembered in keys.items() if remembered.until <= now]
+    for name in lanes:
+        del keys[name]
+    return lanes
