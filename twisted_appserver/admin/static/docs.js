@@ -23,13 +23,13 @@ function fields(operation, all) {
   return found;
 }
 
-// A schema, and those that it chooses from.
+// A schema and its alternatives.
 function choices(schema, all) {
   const found = resolve(schema, all);
   return [found, ...(found.anyOf || found.oneOf || []).flatMap(each => choices(each, all))];
 }
 
-// What was typed, as JSON: as it stands, to the last digit, where it is JSON and meant as such, else as text.
+// Convert the text of a field to JSON. Valid JSON is kept unchanged, to the last digit, unless the field takes text.
 function typed(text, schema, all) {
   const found = choices(schema, all), kinds = found.flatMap(each => each.type || []);
   const inParts = /^\s*[[{]/.test(text) && (kinds.includes("array") || kinds.includes("object"));
@@ -40,12 +40,12 @@ function typed(text, schema, all) {
 
 const wait = seconds => new Promise(done => setTimeout(done, seconds * 1000));
 
-// What is no JSON is shown as it is.
+// Format JSON; leave other text unchanged.
 function pretty(text) {
   try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text; }
 }
 
-// How far a job has come, from 0 to 1, if what it yields says so: {"done": 3, "total": 10}, or {"progress": 0.3}.
+// The progress of a job from 0 to 1, if its items contain it: {"done": 3, "total": 10} or {"progress": 0.3}.
 function share(progress) {
   if (!progress || typeof progress !== "object") return null;
   if (progress.total > 0 && progress.done >= 0) return progress.done / progress.total;
@@ -74,7 +74,7 @@ async function follow(place, shown) {
   }
 }
 
-// Each part is shown as soon as it is there.
+// Show each part of a stream as soon as it arrives.
 async function read(answer, place) {
   const reader = answer.body.getReader(), decoder = new TextDecoder();
   for (let part; !(part = await reader.read()).done;) place.append(decoder.decode(part.value, { stream: true }));
@@ -106,15 +106,15 @@ async function call(method, path, inputs, all, shown, asJob) {
       return;
     }
     const head = element("p", { class: answer.ok ? "good" : "bad" }), body = element("pre");
-    const say = () => {
+    const showStatus = () => {
       head.textContent = `${answer.status} ${answer.statusText}, ${(performance.now() - began).toFixed(1)} ms`;
     };
-    say();
+    showStatus();
     shown.replaceChildren(head, body);
     if (/json\b/.test((answer.headers.get("Content-Type") || "").replace("x-ndjson", "")))
       body.append(pretty(await answer.text()));
     else await read(answer, body);
-    say();
+    showStatus();
   } catch (error) {
     shown.replaceChildren(element("p", { class: "bad" }, String(error)));
   }
@@ -162,9 +162,9 @@ async function show() {
         place.append(details);
       }
     }
-    if (!place.children.length) place.append(element("p", {}, "There are no functions."));
+    if (!place.children.length) place.append(element("p", {}, "This service has no functions."));
   } catch (error) {
-    place.replaceChildren(element("p", { class: "bad" }, `The functions cannot be shown: ${error}`));
+    place.replaceChildren(element("p", { class: "bad" }, `Cannot load the functions: ${error}`));
   }
 }
 

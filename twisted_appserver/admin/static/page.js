@@ -1,6 +1,6 @@
 "use strict";
 
-// Every text goes into the page as text, never as markup.
+// Create an element. Strings become text nodes, never markup.
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);

@@ -32,16 +32,16 @@ function table(title, columns, rows) {
   return element("section", {}, element("h2", {}, title), element("div", { class: "scroll" }, made));
 }
 
-async function ask(name, what) {
-  const answer = await fetch(`../${encodeURIComponent(name)}/${what}`, { method: "POST" });
+async function post(name, action) {
+  const answer = await fetch(`../${encodeURIComponent(name)}/${action}`, { method: "POST" });
   if (!answer.ok) throw new Error(await answer.text());
   return answer.json();
 }
 
-// Only what is leased can be buried.
+// A task must be leased before it can be buried.
 async function bury(name) {
-  const first = await ask(name, "get?lease=10");
-  if (first.task_id) await ask(name, `bury/${encodeURIComponent(first.task_id)}`);
+  const first = await post(name, "get?lease=10");
+  if (first.task_id) await post(name, `bury/${encodeURIComponent(first.task_id)}`);
 }
 
 function act(word, question, name, doIt) {
@@ -70,10 +70,10 @@ function draw(now) {
   const queues = Object.entries(now.queues).map(([name, queue]) => {
     const cells = ["ready", "leased", "delayed", "buried", "puts", "gets", "dones", "getters"].map(key => whole(queue[key]));
     const acts = element("span", {},
-      act("Kick", `Bring all buried tasks of ${name} back?`, name, () => ask(name, "kick?n=1000000")), " ",
-      act("Bury", `Put the first task of ${name} aside?`, name, () => bury(name)), " ",
-      act("Purge", `Throw away all tasks that wait in ${name}?`, name, () => ask(name, "purge")), " ",
-      act("Delete", `Delete ${name} with all its tasks, its options, and those who wait?`, name, () => ask(name, "delete")));
+      act("Kick", `Make all buried tasks of ${name} available again?`, name, () => post(name, "kick?n=1000000")), " ",
+      act("Bury", `Bury the first task of ${name}?`, name, () => bury(name)), " ",
+      act("Purge", `Delete all waiting tasks of ${name}?`, name, () => post(name, "purge")), " ",
+      act("Delete", `Delete ${name} with its tasks and options, and end all waiting requests?`, name, () => post(name, "delete")));
     return [name, ...cells, acts];
   });
   document.getElementById("tables").replaceChildren(
@@ -81,7 +81,7 @@ function draw(now) {
     table("Functions", ["function", "calls", "errors", "median", "99th percentile"],
       Object.entries(now.routes).map(([name, route]) =>
         [name, whole(route.calls), whole(route.errors), time(route.p50), time(route.p99)])),
-    table("At work", ["function", "running", "waiting"],
+    table("Active calls", ["function", "running", "waiting"],
       Object.entries(now.at_work).map(([name, work]) => [name, whole(work.running), whole(work.pending)])),
     table("Workers", ["process", "age", "memory", "calls", ""],
       now.workers.map(each => [String(each.pid), time(each.age), memory(each.memory), whole(each.calls), each.state])),
@@ -95,7 +95,7 @@ async function show() {
     if (!answer.ok) throw new Error(await answer.text());
     draw(await answer.json());
   } catch (error) {
-    document.getElementById("unready").textContent = `The server does not answer: ${error.message}`;
+    document.getElementById("unready").textContent = `Cannot load the status: ${error.message}`;
   }
 }
 
