@@ -54,17 +54,17 @@ class ClientTests(SynchronousTestCase):
         self.assertIsInstance(error, AppserverError)
         return error
 
-    def test_get(self) -> None:
+    def test_call_without_variables_is_a_get(self) -> None:
         """Without variables it is a GET."""
         self.assertEqual(self.call("/call/")["method"], "GET")
         self.assertEqual(self.call("/echo/x%20y/"), {"a": "x y"})
 
-    def test_variables(self) -> None:
+    def test_variables_arrive_with_their_types(self) -> None:
         """Variables arrive with their types, whatever their names."""
         variables = {"a": 1, "b": [1.5, None], "path": "p", "self": "s", "timeout": 3, "c": {"ä": "ö"}}
         self.assertEqual(self.call("/echo/", **variables), variables)
 
-    def test_problem(self) -> None:
+    def test_error_raises_its_problem_document(self) -> None:
         """An error raises its problem document."""
         error = self.problem(self.client, "/raises_http/")
         self.assertEqual((error.status, error.title, error.detail), (418, "I'm a Teapot", "short and stout"))
@@ -73,14 +73,14 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(self.problem(self.client, "/nothing/").status, 404)
         self.assertEqual(self.problem(self.client, "/raises/").status, 500)
 
-    def test_no_object(self) -> None:
+    def test_response_that_is_no_object_or_list_raises_problem(self) -> None:
         """A response that is no JSON object or list, from whatever answers there, raises a Problem too."""
         for path in ("/text", "/number"):
             self.assertEqual(self.problem(self.other, path).status, 200)
         self.assertEqual(self.successResultOf(Deferred.fromCoroutine(self.other.call("/list"))), [1])
         self.assertEqual(self.problem(self.other, "/nothing").status, 404)
 
-    def test_stream(self) -> None:
+    def test_stream_yields_every_line_and_raises_problem_for_invalid_json(self) -> None:
         """The last line of a stream need not have an end; one that is no JSON raises a Problem."""
 
         async def items(path: str) -> list[Any]:

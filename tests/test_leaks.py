@@ -209,24 +209,24 @@ class LeakTests(TestCase):
                 return left
             await deferLater(reactor, 0.05)
 
-    async def test_threads(self) -> None:
+    async def test_finished_calls_leave_nothing_in_threads(self) -> None:
         """In threads and on the reactor, over our channel."""
         service = await self.service()
         await self.check(service, service.ports[0].getHost().port, {**ALIKE, **JOBS})
         await self.check(service, service.ports[0].getHost().port, {"late": ask("/hangs", 504)}, FEW)
 
-    async def test_processes(self) -> None:
+    async def test_finished_calls_leave_nothing_with_workers(self) -> None:
         """In worker processes."""
         service = await self.service(server_type="forked")
         await self.check(service, service.ports[0].getHost().port, {**ALIKE, **JOBS})
         await self.check(service, service.ports[0].getHost().port, {"late": ask("/hangs", 504)}, FEW)
 
-    async def test_twisted_channel(self) -> None:
+    async def test_finished_calls_leave_nothing_with_the_channel_of_twisted(self) -> None:
         """Over the channel of twisted.web."""
         service = await self.service(channel="twisted")
         await self.check(service, service.ports[0].getHost().port, ALIKE)
 
-    async def test_resource(self) -> None:
+    async def test_finished_calls_leave_nothing_in_a_resource(self) -> None:
         """As a resource of a stock Site."""
         service = await self.service()
         site = Site(service.resource)
@@ -236,7 +236,7 @@ class LeakTests(TestCase):
         self.addCleanup(port.stopListening)
         await self.check(service, port.getHost().port, ALIKE)
 
-    async def test_reload(self) -> None:
+    async def test_reload_leaves_nothing(self) -> None:
         """A table that was loaded anew goes, though its functions keep their calls and clients come again."""
         file = os.path.abspath(self.mktemp()) + ".py"
         with open(file, "w") as made:

@@ -55,7 +55,7 @@ class OptionTests(SynchronousTestCase):
             kind = str if kind == str | None else int
         return CHOSEN.get(name, SAMPLES[kind])
 
-    def test_all(self) -> None:
+    def test_every_option_works_on_the_command_line_and_in_the_environment(self) -> None:
         """Each option of the table, from the command line and from the environment, for both commands."""
         for command in (Options, QueueOptions):
             table = [each for each in fields(Settings) if each.name not in command.omitted]
@@ -71,7 +71,7 @@ class OptionTests(SynchronousTestCase):
                 found = self.parse(kind=command, **{variable: text})
                 self.assertEqual(getattr(found, each.name), value, variable)
 
-    def test_wins(self) -> None:
+    def test_command_line_overrides_the_environment(self) -> None:
         """An option that is given wins over the environment."""
         self.assertEqual(self.parse("--port", "81", APPSERVER_PORT="82").port, 81)
         self.assertEqual(self.parse("--allow-host", "a", APPSERVER_ALLOW_HOST="b c").allow_host, ("a",))
@@ -81,7 +81,7 @@ class OptionTests(SynchronousTestCase):
         self.assertEqual(self.parse("--port", default, APPSERVER_PORT="82").port, Settings().port)
         self.assertTrue(self.parse("--insecure", APPSERVER_INSECURE="no").insecure)
 
-    def test_wrong(self) -> None:
+    def test_wrong_environment_variable_is_refused(self) -> None:
         """What is wrong there is refused as on the command line."""
         for name, text in (
             ("APPSERVER_PORT", "x"),
@@ -101,7 +101,7 @@ class HintTests(SynchronousTestCase):
         Route(r"/order/", nothing, methods=["POST"], executor="inline", name="order"),
     )
 
-    def test_table(self) -> None:
+    def test_route_table_has_a_line_for_each_entry(self) -> None:
         """A line for each entry says all that there is to it."""
         head, price, order = format_table(Router(self.TABLE)).splitlines()
         self.assertIn("pattern", head)
@@ -110,13 +110,13 @@ class HintTests(SynchronousTestCase):
         for word in ("/order/", "POST", "inline"):
             self.assertIn(word, order)
 
-    def test_near(self) -> None:
+    def test_nearest_pattern_is_named_first(self) -> None:
         """The nearest pattern is named, then all."""
         said = suggest_patterns(Router(self.TABLE), "/prices/bolt/")
         self.assertIn("the most similar pattern is /price/", said)
         self.assertIn("/order/", said)
 
-    def test_not_found(self) -> None:
+    def test_404_names_the_nearest_pattern_for_developers_only(self) -> None:
         """A developer is told in the answer; nobody else is."""
         shown = Client(self.TABLE, display_tracebacks=True).get("/prices/bolt/")
         self.assertEqual(shown.status, 404)
@@ -134,7 +134,7 @@ class AccessLogTests(SynchronousTestCase):
         with open(path) as file:
             return file.read().splitlines()
 
-    def test_line(self) -> None:
+    def test_line_has_the_combined_format(self) -> None:
         """A line has the fields of the combined format."""
         headers = ((b"user-agent", b"curl/8"), (b"referer", b"http://localhost/"))
         call = Call("GET", "/a b/\u00e4", "c=d", headers, client="192.0.2.1", user="anna")
@@ -146,7 +146,7 @@ class AccessLogTests(SynchronousTestCase):
         )
         self.assertTrue(found, line)
 
-    def test_forged(self) -> None:
+    def test_client_cannot_forge_a_line(self) -> None:
         """Nothing that a client sends ends a field or a line."""
         headers = ((b"user-agent", b'x" 200 1\n6.6.6.6 - - ["'),)
         call = Call("GET", '/a\n"b', 'c"d\n', headers, client="192.0.2.1")
@@ -154,7 +154,7 @@ class AccessLogTests(SynchronousTestCase):
         self.assertEqual(len(lines), 1)
         self.assertEqual(re.sub(r"\\.", "", lines[0]).count('"'), 6)
 
-    def test_moved(self) -> None:
+    def test_moved_file_is_replaced_by_a_new_one(self) -> None:
         """When the file is moved away, as log rotation does, the next line goes to a new one."""
         path = self.mktemp()
         log = AccessLog(path)
@@ -166,10 +166,10 @@ class AccessLogTests(SynchronousTestCase):
             with open(name) as file:
                 self.assertIn(f"GET {word} ", file.read())
 
-    def test_cannot(self) -> None:
+    def test_file_that_cannot_be_written_is_refused(self) -> None:
         self.assertRaises(ConfigurationError, AccessLog, "/nowhere/log")
 
-    def test_folder_moved(self) -> None:
+    def test_missing_folder_fails_no_call(self) -> None:
         """Where no new file can be made, no call fails for it; it goes on when one can."""
         folder = self.mktemp()
         os.mkdir(folder)
@@ -192,7 +192,7 @@ class CommandTests(CommandTestCase):
         program = self.twistd(*words, folder=self.folder_of(app=app))
         return await program.ended, program.output
 
-    async def test_check(self) -> None:
+    async def test_check_imports_everything_and_reports_problems(self) -> None:
         """--check imports everything and ends with 0, or says what is wrong."""
         status, said = await self.ends("--check", app=VERSION.format(1))
         self.assertEqual((status, said), (0, "4 routes, no problems\n"))
@@ -206,7 +206,7 @@ class CommandTests(CommandTestCase):
             self.assertEqual((status, said.count("\n")), (1, 1), said)
             self.assertIn(wrong, said)
 
-    async def test_check_notes(self) -> None:
+    async def test_check_prints_notes(self) -> None:
         """--check prints a line about a function that receives all variables only for compatibility."""
         app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f)]"
         status, said = await self.ends("--check", app=app)
@@ -220,7 +220,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual((status, said.count("\n")), (1, 1), said)
         self.assertIn("'n'", said)
 
-    async def test_notes_in_log(self) -> None:
+    async def test_notes_are_logged_once(self) -> None:
         """The same line is in the log, once."""
         app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f), (r'/g/', f)]"
         for server_type in ("threaded", "forked"):
@@ -232,13 +232,13 @@ class CommandTests(CommandTestCase):
             await self.stopped(program)
             self.assertEqual(program.output.count("m receives all variables"), 1)
 
-    async def test_show_routes(self) -> None:
+    async def test_show_routes_prints_the_table(self) -> None:
         """--show-routes prints the table."""
         status, said = await self.ends("--show-routes", app=VERSION.format(1))
         self.assertEqual(status, 0)
         self.assertIn("/version/", said)
 
-    async def test_access_log(self) -> None:
+    async def test_access_log_has_a_line_for_each_request(self) -> None:
         """Each request has its line, in both front ends, also one that is refused before it is a call."""
         for channel in ("llhttp", "twisted"):
             folder = self.folder_of(app=VERSION.format(1))
@@ -292,11 +292,11 @@ class CommandTests(CommandTestCase):
             self.assertGreater(await loaded, edits)
         await self.stopped(program)
 
-    async def test_reload_threaded(self) -> None:
+    async def test_saved_code_is_served_under_load(self) -> None:
         """Saved code is served, under load; a syntax error is shown, and the old code stays."""
         await self.saved("threaded", 8)
 
-    async def test_reload_forked(self) -> None:
+    async def test_saved_code_is_served_by_workers_under_load(self) -> None:
         """The same with worker processes."""
         await self.saved("forked", 4)
 
@@ -330,7 +330,7 @@ class TestingTests(SynchronousTestCase):
         )
         self.client = Client(table)
 
-    def test_answers(self) -> None:
+    def test_client_gets_what_a_server_would_answer(self) -> None:
         """Requests get what a server would answer."""
         self.assertEqual(self.client.get("/double/4").json, {"double": 8})
         self.assertEqual(self.client.get("/double/?n=4").json, {"double": 8})
@@ -346,7 +346,7 @@ class TestingTests(SynchronousTestCase):
         self.assertEqual(self.client.get("/double/4", {"Host": "evil.example"}).status, 421)
         self.assertEqual(self.client._site.connections, 0)
 
-    def test_options(self) -> None:
+    def test_options_for_requests_apply(self) -> None:
         """Options that concern requests are those of a server."""
         path = self.mktemp()
         with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
@@ -365,16 +365,16 @@ class TestingTests(SynchronousTestCase):
         self.assertEqual(Client(table, no_admin=True).get("/-/jobs").json["user"], "")
         self.assertRaises(ConfigurationError, Client, table, auth=("hashed:file",))
 
-    def test_messages(self) -> None:
+    def test_given_headers_take_precedence_and_targets_may_have_any_characters(self) -> None:
         """A header that is given goes before ours, in whatever case; a target may have any characters."""
         self.assertEqual(self.client.post("/double/", headers={"content-type": "text/plain"}).status, 415)
         self.assertEqual(self.client.get("/double/4", {"host": "127.0.0.1"}).status, 200)
         answer = Client([("/(?P<a>)", lambda a, q: {a: q})]).get("/日%25?q=é")
         self.assertEqual(answer.json, {"日%": "é"})
 
-    def test_waits(self) -> None:
+    def test_function_that_waits_has_no_answer(self) -> None:
         """A function that waits has no answer, which is said."""
         self.assertIn("/waits/", str(self.assertRaises(NoAnswer, self.client.get, "/waits/")))
 
-    def test_wrong_table(self) -> None:
+    def test_invalid_table_is_refused(self) -> None:
         self.assertRaises(PatternError, Client, [("(", double)])

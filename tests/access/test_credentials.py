@@ -87,11 +87,11 @@ class TokenFileTests(SynchronousTestCase):
         os.chmod(path, mode)
         return path
 
-    def test_read(self) -> None:
+    def test_token_is_the_first_line(self) -> None:
         """The token is the file's first line."""
         self.assertEqual(read_token(self.made(TOKEN + b"\nanything\n")), TOKEN)
 
-    def test_refused(self) -> None:
+    def test_unusable_token_file_is_refused(self) -> None:
         """A file that is missing, empty, too short, or open to every user is refused."""
         for path, said in (
             (self.mktemp(), "No such file"),
@@ -124,7 +124,7 @@ class CredentialsTests(SynchronousTestCase):
         self.assertEqual(error.status, 401)
         return error
 
-    def test_token(self) -> None:
+    def test_only_the_exact_token_is_accepted(self) -> None:
         """The right token passes, in any case of the scheme; whatever is a little different does not."""
         for right in (b"Bearer " + TOKEN, b"bearer   " + TOKEN + b" "):
             self.assertEqual(self.successResultOf(self.credentials.authenticate(right)), "")
@@ -132,7 +132,7 @@ class CredentialsTests(SynchronousTestCase):
                       b"Bearer " + TOKEN.lower(), b"Token " + TOKEN, b"Basic " + TOKEN):  # fmt: skip
             self.refused(wrong)
 
-    def test_password(self) -> None:
+    def test_correct_password_gives_the_name(self) -> None:
         """A right name and password pass, with their name."""
         asked = self.credentials.authenticate(basic("anna", "secret").encode())
         self.assertEqual(self.successResultOf(asked), "anna")
@@ -141,7 +141,7 @@ class CredentialsTests(SynchronousTestCase):
         self.refused(b"Basic " + b64encode(b"\xff:x"))
         self.refused(b"Basic " + b64encode(b"anna"))
 
-    def test_challenge(self) -> None:
+    def test_refusal_has_a_challenge_and_no_secret(self) -> None:
         """A refusal tells what is asked for (RFC 9110, section 11.6.1), and nothing of what was sent."""
         error = self.refused(basic("anna", "hunter2").encode())
         self.assertEqual(dict(error.headers)["www-authenticate"].count("realm"), 2)
@@ -149,7 +149,7 @@ class CredentialsTests(SynchronousTestCase):
         only = self.refused(basic("anna", "secret").encode(), Credentials(TOKEN))
         self.assertEqual(dict(only.headers)["www-authenticate"], 'Bearer realm="appserver"')
 
-    def test_constant_time(self) -> None:
+    def test_tokens_are_compared_in_constant_time(self) -> None:
         """Tokens are compared by their digests in constant time: never by bytes that they share."""
         compared = []
         with patch(
@@ -211,7 +211,7 @@ class CredentialsTests(SynchronousTestCase):
         self.assertEqual(len(asked), 8)
         self.assertEqual(client_network("::ffff:192.0.2.1"), client_network("192.0.2.1"))
 
-    def test_many_guessing_clients(self) -> None:
+    def test_all_clients_together_have_a_limit_of_checks(self) -> None:
         """All clients together may have 64 passwords checked; known ones need none of that."""
         credentials, asked = self.slow()
         known = basic("bob", "secret").encode()
@@ -253,7 +253,7 @@ class CredentialsTests(SynchronousTestCase):
         known = [credentials.remembered_user(basic(name, "x").encode()) for name in "abcd"]
         self.assertEqual(known, [None, "b", "c", "d"])
 
-    def test_checker_fails(self) -> None:
+    def test_checker_that_raises_accepts_nobody(self) -> None:
         """A checker that raises lets nobody in, and is logged."""
 
         class Broken:
@@ -271,7 +271,7 @@ class HashedTests(SynchronousTestCase):
     def checker(self, *lines: str) -> HashedPasswords:
         return HashedPasswords(private(self.mktemp(), "\n".join(lines) + "\n"), Now())
 
-    def test_right_and_wrong(self) -> None:
+    def test_only_the_correct_password_is_accepted(self) -> None:
         """A password is known by its hash only, which is another one each time."""
         lines = [passwords.password_line("anna", "päss:word"), passwords.password_line("bob", "x")]
         self.assertNotIn("word", lines[0])
@@ -282,14 +282,14 @@ class HashedTests(SynchronousTestCase):
         for name, password in ((b"anna", b"x"), (b"bob", b""), (b"carl", b"x"), (b"", b"")):
             self.failureResultOf(checker.requestAvatarId(UsernamePassword(name, password)))
 
-    def test_malformed(self) -> None:
+    def test_malformed_line_is_named_by_its_number(self) -> None:
         """A line that is none is named by its number."""
         for text in ("anna", "anna:secret", "anna:md5$1$1$1$YQ==$YQ==", "anna:scrypt$a$8$1$YQ==$YQ=="):
             error = self.assertRaises(ValueError, self.checker, passwords.password_line("bob", "x"), text)
             self.assertIn("line 2", str(error))
             self.assertNotIn("secret", str(error))
 
-    def test_command(self) -> None:
+    def test_command_prints_a_line(self) -> None:
         """The command prints a line for the password that it reads."""
         command = [sys.executable, "-m", "twisted_appserver.access.passwords"]
         made = subprocess.run(
@@ -304,7 +304,7 @@ class HashedTests(SynchronousTestCase):
         self.assertIn("password must not be empty", said.getvalue())
         self.assertIn("colon", said.getvalue())
 
-    def test_named(self) -> None:
+    def test_unusable_checkers_are_refused(self) -> None:
         """--auth takes hashed:FILE and Twisted's own checkers, and says what is wrong with any other."""
         path = private(self.mktemp(), passwords.password_line("anna", "x"))
         self.assertEqual(len(make_checkers(Now(), [f"hashed:{path}", f"file:{path}"])), 2)
@@ -330,7 +330,7 @@ class ProxiesTests(SynchronousTestCase):
         call = proxies.apply(call)
         return call.client, dict(call.raw_headers)
 
-    def test_word(self) -> None:
+    def test_client_is_the_last_address_that_is_no_proxy(self) -> None:
         """The client is the last one in the chain that is none of the proxies; others are not believed."""
         proxies = Proxies(["10.0.0.0/8", "::1", "unix"])
         said = (b"x-forwarded-for", b"6.6.6.6, 192.0.2.1, 10.1.1.1")
@@ -343,13 +343,13 @@ class ProxiesTests(SynchronousTestCase):
         self.assertEqual(self.client(proxies, "10.0.0.1")[0], "10.0.0.1")
         self.assertEqual(self.client(Proxies(["10.0.0.1"]), "", said)[0], "")
 
-    def test_host(self) -> None:
+    def test_host_is_taken_from_a_trusted_proxy(self) -> None:
         """A proxy may say by which name it was asked."""
         said = (b"x-forwarded-host", b"evil.example, app.example")
         self.assertEqual(self.client(Proxies(["unix"]), "", said)[1][b"host"], b"app.example")
         self.assertEqual(self.client(Proxies(["unix"]), "192.0.2.9", said)[1][b"host"], b"localhost")
 
-    def test_forwarded(self) -> None:
+    def test_forwarded_header_is_parsed_in_all_its_forms(self) -> None:
         """The chain may stand in Forwarded too, each address in any of its forms (RFC 7239, section 6)."""
         proxies = Proxies(["10.0.0.0/8"])
         for value, client, host in (
@@ -370,7 +370,7 @@ class ProxiesTests(SynchronousTestCase):
         both = ((b"forwarded", b"for=6.6.6.6"), (b"x-forwarded-for", b"192.0.2.1"))
         self.assertEqual(self.client(proxies, "10.0.0.1", *both)[0], "192.0.2.1")
 
-    def test_addresses(self) -> None:
+    def test_addresses_with_ports_and_mapped_addresses_are_parsed(self) -> None:
         """Ports and IPv4 in the guise of IPv6 are understood; what is no address is nobody's."""
         proxies = Proxies(["10.0.0.0/8"])
         for peer, said, expected in (
@@ -385,14 +385,14 @@ class ProxiesTests(SynchronousTestCase):
         ):
             self.assertEqual(self.client(proxies, peer, (b"x-forwarded-for", said))[0], expected, said)
 
-    def test_taken_away(self) -> None:
+    def test_headers_of_other_clients_are_removed(self) -> None:
         """A function can believe what it finds in these headers: only what a proxy says gets that far."""
         said = (b"x-forwarded-proto", b"https"), (b"forwarded", b"for=6.6.6.6")
         for peer, expected in (("10.0.0.1", set(said)), ("192.0.2.9", set())):
             _, headers = self.client(Proxies(["10.0.0.1"]), peer, *said)
             self.assertEqual(set(headers.items()), {(b"host", b"localhost")} | expected)
 
-    def test_wrong_options(self) -> None:
+    def test_invalid_addresses_are_refused_with_a_hint(self) -> None:
         """What is no address is refused, with what to write instead."""
         for text, hint in (
             ("10.0.0.0/33", ""), ("", ""), ("proxy.example", ""), ("unix:/run/x", ""), ("*", ""),
@@ -403,7 +403,7 @@ class ProxiesTests(SynchronousTestCase):
             self.assertIn(f"--proxied {text!r}: must be an IP address", error)
             self.assertTrue(error.endswith(hint or "or unix"), error)
 
-    def test_mapped_option(self) -> None:
+    def test_mapped_network_is_the_same_proxy(self) -> None:
         """A proxy that is named as IPv4 in IPv6 is the same one."""
         said = (b"x-forwarded-for", b"192.0.2.1")
         for name in ("::ffff:10.0.0.1", "::ffff:10.0.0.0/104"):
@@ -445,7 +445,7 @@ class GuardTests(SynchronousTestCase):
     def status(self, **headers: str) -> int:
         return self.successResultOf(self.ask(**headers)).status
 
-    def test_token(self) -> None:
+    def test_only_the_token_leads_to_the_patterns(self) -> None:
         """Only who has the token gets as far as the patterns; what passed once passes again, alone."""
         self.guard.require(Credentials(TOKEN))
         right = f"Bearer {TOKEN.decode()}"
@@ -457,7 +457,7 @@ class GuardTests(SynchronousTestCase):
             self.assertEqual(self.status(path="/nowhere/", authorization=right), 404)
         self.assertEqual(self.calls, ["", ""])
 
-    def test_user(self) -> None:
+    def test_function_receives_the_name_of_the_user(self) -> None:
         """The function learns the name, also where the head was seen before."""
         path = private(self.mktemp(), "anna:secret\n")
         self.guard.require(Credentials(None, make_checkers(Now(), [f"file:{path}"])))
@@ -486,7 +486,7 @@ class GuardTests(SynchronousTestCase):
         self.ask(authorization=basic("bob", "x"), x_forwarded_for="192.0.2.2")
         self.assertEqual(len(answers), 9)
 
-    def test_replaced_while_checked(self) -> None:
+    def test_password_checked_during_a_replacement_must_match_the_new_ones(self) -> None:
         """When credentials are replaced, a password that is being checked must be right with the new ones."""
         answers = self.check_slowly()
         asked = self.ask(authorization=basic("anna", "x"))
@@ -495,7 +495,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(asked).status, 401)
         self.assertEqual(self.calls, [])
 
-    def test_taken_back(self) -> None:
+    def test_revoked_password_stops_working_after_a_minute(self) -> None:
         """A name and password that were right are asked about again after a minute, a token never."""
         database = InMemoryUsernamePasswordDatabaseDontUse(anna=b"secret")
         self.guard.require(Credentials(TOKEN, [database]))
@@ -507,14 +507,14 @@ class GuardTests(SynchronousTestCase):
             seconds.__self__.advance(61)
             self.assertEqual([self.status(authorization=each) for each in (anna, token)], [401, 200])
 
-    def test_new_token(self) -> None:
+    def test_old_token_stops_working_at_once(self) -> None:
         """With a new token the old one is worth nothing, even in a request that was seen before."""
         for new, old in ((TOKEN, b"another" + TOKEN), (b"another" + TOKEN, TOKEN)):
             self.guard.require(Credentials(new))
             self.assertEqual(self.status(authorization=f"Bearer {old.decode()}"), 401)
             self.assertEqual(self.status(authorization=f"Bearer {new.decode()}"), 200)
 
-    def test_late(self) -> None:
+    def test_client_that_left_during_a_check_is_not_called_for(self) -> None:
         """A checker may take its time; whoever went away meanwhile is not called for."""
         answers = self.check_slowly()
         here, gone = (self.ask(authorization=basic(name, "x")) for name in ("anna", "bob"))
@@ -526,7 +526,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(here).status, 200)
         self.assertEqual((self.calls, self.dispatcher.in_flight), (["anna"], 0))
 
-    def test_too_late(self) -> None:
+    def test_time_limit_includes_the_check_of_the_password(self) -> None:
         """What a checker takes is of the time that the call has, also where it never answers."""
         answers = self.check_slowly()
         asked = self.ask(authorization=basic("anna", "x"))
@@ -541,7 +541,7 @@ class GuardTests(SynchronousTestCase):
         answers[1].callback(b"")
         self.assertEqual((self.calls, self.dispatcher.in_flight), (["bob"], 0))
 
-    def test_other_limit(self) -> None:
+    def test_limit_of_the_route_applies_after_the_check(self) -> None:
         """Once it is known who asks, the limit of the Route holds, counted from the arrival."""
         answers = self.check_slowly()
         paths = ("/endless/", "/slow/", "/who/")
@@ -559,7 +559,7 @@ class GuardTests(SynchronousTestCase):
         self.waiting[0].callback({})
         self.assertEqual((self.successResultOf(endless).status, self.dispatcher.in_flight), (200, 0))
 
-    def test_cors(self) -> None:
+    def test_allowed_origin_may_read_answers_and_errors(self) -> None:
         """A page of an origin that is named may read the answers, errors too; others may not."""
         for path, status in (("/who/", 200), ("/nowhere/", 404)):
             reply = self.successResultOf(self.ask(path=path, origin="https://pages.example"))
@@ -571,7 +571,7 @@ class GuardTests(SynchronousTestCase):
             self.assertNotIn("access-control-allow-origin", dict(reply.headers))
             self.assertEqual(dict(reply.headers)["vary"], "origin")
 
-    def test_cors_refused(self) -> None:
+    def test_allowed_origin_may_read_refusals(self) -> None:
         """It may read why its request was too large for a call, too."""
         for channel in ("llhttp", "twisted"):
             client = Client(
@@ -581,7 +581,7 @@ class GuardTests(SynchronousTestCase):
             self.assertEqual(answer.status, 413)
             self.assertEqual(answer.headers["access-control-allow-origin"], "https://pages.example")
 
-    def test_preflight(self) -> None:
+    def test_preflight_is_answered_without_a_token(self) -> None:
         """A browser that asks first is told what a page may send, without a token, and nothing is called."""
         self.guard.require(Credentials(TOKEN))
         asked = {"access_control_request_method": "PUT", "access_control_request_headers": "authorization"}
@@ -594,7 +594,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.ask("OPTIONS", origin="null", **asked)).status, 403)
         self.assertEqual(self.calls, [])
 
-    def test_no_cors(self) -> None:
+    def test_answers_are_unchanged_without_allowed_origins(self) -> None:
         """Where no origin is named, answers are as they were."""
         self.dispatcher.guard = RequestGuard()
         self.assertEqual(self.successResultOf(self.ask()).headers, ())
@@ -629,7 +629,7 @@ class ListeningTests(SynchronousTestCase):
 
         return Endpoint()
 
-    def test_refused(self) -> None:
+    def test_public_endpoint_keeps_all_endpoints_closed(self) -> None:
         """Where one endpoint is open to strangers, none listens."""
         self.endpoints._endpoints = [self.endpoint(host) for host in ("127.0.0.1", "192.0.2.1", "127.0.0.2")]
         self.assertRaises(ConfigurationError, self.endpoints.open, None)
@@ -652,14 +652,14 @@ class ListeningTests(SynchronousTestCase):
             guarded.open(None)
             self.assertEqual(len(memory.tcpServers), 1, listen)
 
-    def test_ssl(self) -> None:
+    def test_public_ssl_endpoint_is_refused_before_it_listens(self) -> None:
         """So is one of ssl:."""
         memory = MemoryReactorClock()
         self.endpoints._endpoints = [SSL4ServerEndpoint(memory, 8313, None)]
         self.assertRaises(ConfigurationError, self.endpoints.open, None)
         self.assertEqual(memory.sslServers, [])
 
-    def test_loopback_and_names(self) -> None:
+    def test_loopback_is_accepted_and_names_are_checked_later(self) -> None:
         """Loopback addresses are for this machine only; a name is checked when the endpoint listens."""
         for listen, address in (
             ("tcp:0:interface=127.0.0.1", "127.0.0.1"), (r"tcp6:0:interface=\:\:1", "::1"),
@@ -669,7 +669,7 @@ class ListeningTests(SynchronousTestCase):
             self.assertEqual(_interface(endpoint), address)
             self.endpoints._check(address)
 
-    def test_late(self) -> None:
+    def test_public_endpoint_that_listens_late_is_closed_and_logged(self) -> None:
         """One that is ready later is refused too, and that is logged."""
         here, stranger = (self.endpoint(host, True) for host in ("127.0.0.1", "192.0.2.1"))
         self.endpoints._endpoints = [here, stranger]
@@ -693,7 +693,7 @@ class CommandTests(CommandTestCase):
         sent = (("Authorization", authorization), *headers) if authorization else headers
         return await exchange(port, request("GET", "/who/", headers=sent))
 
-    async def test_both(self) -> None:
+    async def test_token_and_password_work_and_no_secret_is_logged(self) -> None:
         """Token and password, with both front ends; no secret is in what the server writes."""
         hashed = self.secret(passwords.password_line("anna", "secret4anna") + "\n")
         token = self.secret(TOKEN.decode())
@@ -718,7 +718,7 @@ class CommandTests(CommandTestCase):
             for secret in (TOKEN.decode(), "secret4anna", "guess4anna", basic("anna", "secret4anna")[6:]):
                 self.assertNotIn(secret, program.output)
 
-    async def test_cors(self) -> None:
+    async def test_all_answers_have_cors_headers_in_both_types(self) -> None:
         """Answers with headers of their own are marked in both types, over both front ends."""
         folder = self.folder_of(app=APP)
         for words in (("--type", "forked"), ("--type", "forked", "--channel", "twisted"), ()):
@@ -733,7 +733,7 @@ class CommandTests(CommandTestCase):
                 self.assertEqual(answer.headers["access-control-allow-origin"], "https://pages.example")
             await self.stopped(program)
 
-    async def test_open(self) -> None:
+    async def test_public_endpoint_needs_authentication_or_insecure(self) -> None:
         """Listening beyond this machine needs somebody who asks who is there, or a word that it is meant."""
         folder = self.folder_of(app=APP)
         for listen in ("tcp:0", "tcp:0:interface=0.0.0.0", "tcp6:0"):
@@ -749,7 +749,7 @@ class CommandTests(CommandTestCase):
             self.assertEqual((await fetch(port, "/who/")).status, expected)
             await self.stopped(program)
 
-    async def test_proxied(self) -> None:
+    async def test_only_a_trusted_proxy_may_name_its_client(self) -> None:
         """Only a proxy that is named may say who its client is."""
         folder = self.folder_of(app=APP)
         for words, expected in (([], "127.0.0.1"), (["--proxied", "127.0.0.0/8"], "192.0.2.1")):

@@ -17,7 +17,7 @@ from twisted_appserver.tqueue.tap import makeService as makeQueues
 
 
 class HostTests(SynchronousTestCase):
-    def test_read(self) -> None:
+    def test_host_is_read_as_requests_contain_it(self) -> None:
         """A host is used in the form in which a request names it."""
         for text, expected in (
             ("App.Example", b"app.example"), ("B\u00fccher.example", b"xn--bcher-kva.example"), ("*", b"*"),
@@ -25,7 +25,7 @@ class HostTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertEqual(read_host(text), expected, text)
 
-    def test_refused(self) -> None:
+    def test_invalid_host_is_refused_with_a_hint(self) -> None:
         """What is no host is refused, with what to write instead."""
         example = ", such as app.example.org"
         for text, hint in (
@@ -42,7 +42,7 @@ class HostTests(SynchronousTestCase):
 
 
 class OriginTests(SynchronousTestCase):
-    def test_read(self) -> None:
+    def test_origin_is_read_as_browsers_send_it(self) -> None:
         """An origin is used in the form in which browsers send it."""
         for text, expected in (
             ("https://x", b"https://x"), ("HTTPS://X.example:8443/", b"https://x.example:8443"),
@@ -52,7 +52,7 @@ class OriginTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertEqual(read_origin(text), expected, text)
 
-    def test_refused(self) -> None:
+    def test_invalid_origin_is_refused_with_a_hint(self) -> None:
         """What no page has as its origin is refused, with what to write instead."""
         for text, hint in (
             ("null", "every sandboxed frame"), ("NULL", "every sandboxed frame"),
@@ -84,7 +84,7 @@ class OriginTests(SynchronousTestCase):
 class WaysTests(SynchronousTestCase):
     """Whichever way an option is given."""
 
-    def test_keyword_arguments(self) -> None:
+    def test_keyword_arguments_are_checked(self) -> None:
         """One of C{make_service}, or of the client for tests."""
         for options in ({"allow_host": ("a:80",)}, {"allow_origin": ("null",)}, {"proxied": ("",)}):
             self.assertRaises(ConfigurationError, make_service, (), **options)
@@ -92,7 +92,7 @@ class WaysTests(SynchronousTestCase):
         self.assertRaises(ConfigurationError, make_service, (), token_file="")
         self.assertRaises(ConfigurationError, RequestGuard, [""])
 
-    def test_command_line_and_environment(self) -> None:
+    def test_command_line_and_environment_are_checked(self) -> None:
         """One line, for both commands."""
         for command, made, make in (
             ("appserver", Options, makeService),

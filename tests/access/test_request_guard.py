@@ -27,7 +27,7 @@ class GuardTestCase(SynchronousTestCase):
 
 
 class HostTests(GuardTestCase):
-    def test_ours(self) -> None:
+    def test_loopback_and_allowed_hosts_are_accepted(self) -> None:
         """Loopback's names, and those that were allowed, are ours, with any port and in any case."""
         for host in (
             "localhost", "localhost:8080", "LocalHost", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080",
@@ -35,7 +35,7 @@ class HostTests(GuardTestCase):
         ):  # fmt: skip
             self.assertEqual(self.status(host=host), 200, host)
 
-    def test_others(self) -> None:
+    def test_other_hosts_get_421(self) -> None:
         """Any other name is refused with 421, above all one that merely looks like ours."""
         for host in (
             "evil.example", "localhost.evil.example", "evil-localhost", "app.example.evil.example",
@@ -45,22 +45,22 @@ class HostTests(GuardTestCase):
         ):  # fmt: skip
             self.assertEqual(self.status(host=host), 421, host)
 
-    def test_any(self) -> None:
+    def test_star_accepts_every_host(self) -> None:
         """With "*", every name is ours."""
         self.assertEqual(self.status(RequestGuard(["*"]), host="evil.example"), 200)
 
-    def test_default(self) -> None:
+    def test_default_accepts_loopback_only(self) -> None:
         """Without any name, loopback's are ours."""
         self.assertEqual(self.status(RequestGuard(), host="127.0.0.1:8080"), 200)
         self.assertEqual(self.status(RequestGuard(), host="app.example"), 421)
 
 
 class OriginTests(GuardTestCase):
-    def test_none(self) -> None:
+    def test_request_without_origin_is_accepted(self) -> None:
         """A request that is not from a page has no Origin, and may ask."""
         self.assertEqual(self.status(host="localhost:8080"), 200)
 
-    def test_same(self) -> None:
+    def test_own_pages_are_accepted(self) -> None:
         """Pages that we served ourselves may ask."""
         for origin in ("http://localhost:8080", "https://localhost:8080"):
             self.assertEqual(self.status(host="localhost:8080", origin=origin), 200)
@@ -68,12 +68,12 @@ class OriginTests(GuardTestCase):
                 self.status(host="LOCALHOST:8080", origin=origin, sec_fetch_site="same-origin"), 200
             )
 
-    def test_allowed(self) -> None:
+    def test_allowed_origins_are_accepted(self) -> None:
         """Pages of an origin that was allowed may ask, from another site too."""
         for origin in ("https://pages.example", "https://PAGES.example", "https://other.example:8443"):
             self.assertEqual(self.status(host="localhost", origin=origin, sec_fetch_site="cross-site"), 200)
 
-    def test_foreign(self) -> None:
+    def test_other_origins_get_403(self) -> None:
         """Pages of any other origin are refused with 403, also those on another port or without a name."""
         for origin in (
             "http://evil.example", "http://localhost", "http://localhost:8081", "null", "http://pages.example",
@@ -81,18 +81,18 @@ class OriginTests(GuardTestCase):
         ):  # fmt: skip
             self.assertEqual(self.status(host="localhost:8080", origin=origin), 403, origin)
 
-    def test_host_first(self) -> None:
+    def test_rebound_host_gets_421_before_the_origin_is_checked(self) -> None:
         """A page of our own address under a foreign name (DNS rebinding) is refused by the name."""
         self.assertEqual(self.status(host="evil.example", origin="http://evil.example"), 421)
 
 
 class FetchSiteTests(GuardTestCase):
-    def test_ours(self) -> None:
+    def test_address_bar_and_own_pages_are_accepted(self) -> None:
         """The address bar and pages of our own may ask."""
         for site in ("none", "same-origin"):
             self.assertEqual(self.status(host="localhost", sec_fetch_site=site), 200)
 
-    def test_others(self) -> None:
+    def test_other_sites_get_403(self) -> None:
         """An image or script of a page elsewhere, which sends no Origin, is refused with 403."""
         for site in ("cross-site", "same-site", "anything"):
             self.assertEqual(self.status(host="localhost", sec_fetch_site=site), 403)

@@ -28,12 +28,12 @@ RIGHT, NEW = f"Bearer {TOKEN.decode()}", f"Bearer {OTHER}"
 
 
 class PrivateFilesTests(SynchronousTestCase):
-    def test_content(self) -> None:
+    def test_private_file_is_read(self) -> None:
         """What a private file contains, or the beginning of it."""
         path = private(self.mktemp(), "secret")
         self.assertEqual((read_private(path), read_private(path, 3)), (b"secret", b"sec"))
 
-    def test_modes(self) -> None:
+    def test_group_may_read_only_files_of_another_user(self) -> None:
         """The group may read a file only if it belongs to another user, as Kubernetes mounts secrets."""
         ours, theirs = os.geteuid(), os.geteuid() + 1
         for mode, owner, accepted in (
@@ -64,7 +64,7 @@ class ReloadTests(ServiceTestCase):
         found = {name: await self.status(port, sent[name]) for name in expected}
         self.assertEqual(found, expected)
 
-    async def test_reload(self) -> None:
+    async def test_reload_replaces_token_and_passwords_at_once(self) -> None:
         """Both files are read again; what they contained before stops working at once."""
         token = private(self.mktemp(), TOKEN.decode())
         hashed = private(self.mktemp(), passwords.password_line("anna", "x"))
@@ -80,7 +80,7 @@ class ReloadTests(ServiceTestCase):
             private(hashed, passwords.password_line("anna", "x"))
             await service.stopService()
 
-    async def test_broken(self) -> None:
+    async def test_unusable_files_change_nothing_and_are_reported(self) -> None:
         """Files that cannot be used change nothing; one line says why, and so does the status page."""
         token = private(self.mktemp(), TOKEN.decode())
         hashed = private(self.mktemp(), passwords.password_line("anna", "x"))
@@ -109,7 +109,7 @@ class ReloadTests(ServiceTestCase):
         self.assertEqual(service.reload_problem, "")
         await self.expect(port, old=401, new=404)
 
-    async def test_table_handed_in(self) -> None:
+    async def test_secrets_are_reloaded_though_the_table_was_passed(self) -> None:
         """Where there is no application to import, the secrets are read again all the same."""
         token = private(self.mktemp(), TOKEN.decode())
         service, port = await self.start(app=None, url_patterns=[("/x", print)], token_file=token)
@@ -121,7 +121,7 @@ class ReloadTests(ServiceTestCase):
 class SignalTests(CommandTestCase):
     """SIGHUP"""
 
-    async def test_signal(self) -> None:
+    async def test_sighup_reloads_secrets_of_both_commands(self) -> None:
         """Each command reads its secrets again; a broken file changes nothing and is reported in one line."""
         folder = self.folder_of(urls=APP)
         token = private(os.path.join(folder, "token"), TOKEN.decode())
@@ -148,7 +148,7 @@ class SignalTests(CommandTestCase):
 
 
 class SocketTests(ServiceTestCase):
-    async def test_mode(self) -> None:
+    async def test_unix_socket_is_for_its_user_and_group(self) -> None:
         """A unix socket is for its user and group, unless a mode is given in one of the two ways."""
         folder = tempfile.TemporaryDirectory()  # whose path is short enough for a socket
         self.addCleanup(folder.cleanup)
@@ -164,7 +164,7 @@ class SocketTests(ServiceTestCase):
 
 
 class KeyTests(SynchronousTestCase):
-    def test_key(self) -> None:
+    def test_private_key_that_others_can_read_is_warned_about(self) -> None:
         """A private key that every user can read is used, and a warning is logged; not so for its group."""
         for mode, warnings in ((0o644, 1), (0o660, 1), (0o640, 0), (0o600, 0)):
             path = self.mktemp()

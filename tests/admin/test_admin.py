@@ -89,7 +89,7 @@ PATTERNS = (
 class DescriptionTests(SynchronousTestCase):
     """The OpenAPI document."""
 
-    def test_valid(self) -> None:
+    def test_document_is_valid_openapi(self) -> None:
         """It is valid for the table of cases, and for every example."""
         tables = [PATTERNS, cases.url_patterns]
         for path in sorted((ROOT / "examples").glob("*.py")):
@@ -101,7 +101,7 @@ class DescriptionTests(SynchronousTestCase):
             validate(document)
             self.assertTrue(document["paths"])
 
-    def test_function(self) -> None:
+    def test_function_is_described_by_signature_and_docstring(self) -> None:
         """A function is described by its signature, its annotations and its docstring."""
         document = make_document(Router(PATTERNS).entries, "shop")
         self.assertEqual(document["info"]["title"], "shop")
@@ -123,14 +123,14 @@ class DescriptionTests(SynchronousTestCase):
             document["components"]["schemas"][result["$ref"].rpartition("/")[2]]["title"], "Item"
         )
 
-    def test_defaults(self) -> None:
+    def test_defaults_that_are_not_json_are_omitted(self) -> None:
         """A default that JSON does not have is left out, and a type that it does not know is any."""
         document = make_document(Router([("/x", odd)]).entries, "x")
         json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
         schemas = [each["schema"] for each in document["paths"]["/x"]["get"]["parameters"]]
         self.assertEqual(schemas, [{"type": "number"}, {}, {}, {"default": 1}])
 
-    def test_methods(self) -> None:
+    def test_first_entry_of_a_path_and_method_is_described(self) -> None:
         """Entries for other methods of one path are in one item; of two for one method the first is told."""
         routes = [
             Route("/x/(?P<a>)", lambda a: {}, name=name, methods=[name]) for name in ("GET", "DELETE", "GET")
@@ -141,7 +141,7 @@ class DescriptionTests(SynchronousTestCase):
         told = {method: paths["/x/{a}"][method]["operationId"] for method in ("get", "delete")}
         self.assertEqual(told, {"get": "GET-0-get", "delete": "DELETE-1-delete"})
 
-    def test_template(self) -> None:
+    def test_patterns_become_path_templates(self) -> None:
         """Groups become names, what is escaped stands for itself, what is optional and has no name goes."""
         for regex, path, filled in (
             (r"/a/(?P<b>[^/]+)/", "/a/{b}/", "/a/x/"),
@@ -159,13 +159,13 @@ class DescriptionTests(SynchronousTestCase):
             self.assertEqual(told[0], path)
             self.assertTrue(re.fullmatch(regex, filled), regex)
 
-    def test_no_template(self) -> None:
+    def test_pattern_that_is_no_path_is_omitted(self) -> None:
         """A pattern that cannot be told as a path is not in the document."""
         regexes = (r"/v\d+/x", r"/(?:en|de)/x", r"/[ab]/x", r"/x{2}", r"/what\?", r"/(?:a|(?P<name>))")
         routes = [(regex, order) for regex in regexes]
         self.assertEqual(make_document(Router(routes).entries, "x")["paths"], {})
 
-    def test_groups(self) -> None:
+    def test_regular_expressions_of_groups_are_kept(self) -> None:
         """What a name must match is told as the pattern has it."""
         told = path_template(r"/(?P<a>[)(]\)(x|y))/(?:b(?P<c>))(?P<d>(?P=a))")
         assert told is not None
@@ -173,7 +173,7 @@ class DescriptionTests(SynchronousTestCase):
 
 
 class GeneratorTests(SynchronousTestCase):
-    def test_items(self) -> None:
+    def test_items_of_a_generator_are_described(self) -> None:
         """What a generator yields is described, not that it is one."""
         document = make_document(Router(streaming.url_patterns).entries, "x")
         validate(msgspec.to_builtins(document))
@@ -182,7 +182,7 @@ class GeneratorTests(SynchronousTestCase):
 
 
 class DurationTests(SynchronousTestCase):
-    def test_buckets(self) -> None:
+    def test_duration_is_counted_in_its_bucket(self) -> None:
         """A duration is counted in the first bucket whose bound is above it."""
         for index, bound in enumerate(BOUNDS):
             durations = Durations()
@@ -192,7 +192,7 @@ class DurationTests(SynchronousTestCase):
         durations.add(10**9)
         self.assertEqual((durations.counts[-1], durations.number), (2, 3))
 
-    def test_percentile(self) -> None:
+    def test_percentile_is_estimated_within_a_bucket(self) -> None:
         """Percentiles are right to the bucket."""
         durations = Durations()
         self.assertEqual(percentile(durations.counts, 0.5), 0.0)
@@ -248,7 +248,7 @@ class ServiceTests(TestCase):
         self.assertEqual((await fetch(port, f"{prefix}/-/nothing")).status, 404)
         self.assertEqual((await fetch(port, f"{prefix}/order/bolt/?count=2")).status, 200)
 
-    async def test_channels(self) -> None:
+    async def test_pages_and_probes_answer_on_every_channel(self) -> None:
         """They are served under both channels, and below a prefix of any other Site."""
         for channel in ("llhttp", "twisted"):
             service, port = await self.serve(channel=channel)
@@ -260,7 +260,7 @@ class ServiceTests(TestCase):
             self.addCleanup(other.stopListening)
             await self.check(other.getHost().port, "/some/where")
 
-    async def test_executors_together(self) -> None:
+    async def test_metrics_add_up_all_executors(self) -> None:
         """What functions do on the reactor counts like what they do in threads; the pages do not count."""
         _, port = await self.serve(
             (r"/there", answers), (r"/here", answers_on_reactor), (r"/odd", fails_on_reactor)
@@ -275,7 +275,7 @@ class ServiceTests(TestCase):
         self.assertEqual(metrics["appserver_completed_total", ""], 3)
         self.assertEqual(metrics["appserver_failed_total", ""], 1)
 
-    async def test_needed(self) -> None:
+    async def test_readiness_checks_the_stores(self) -> None:
         """A service is not ready while the store of its own table is not."""
         store = SQLiteStore(os.path.abspath(self.mktemp()))
         os.mkdir(store.path + "-reserve")
@@ -287,13 +287,13 @@ class ServiceTests(TestCase):
         self.assertEqual((answer.status, b"reserve" in answer.body), (503, True))
         await broker.stop()
 
-    async def test_none(self) -> None:
+    async def test_no_admin_leaves_the_paths_to_the_application(self) -> None:
         """Without them, their paths are the user's own."""
         _, port = await self.serve((r"/-/docs", order), no_admin=True)
         self.assertEqual((await fetch(port, "/-/docs")).status, 422)
         self.assertEqual((await fetch(port, "/-/health")).status, 404)
 
-    async def test_guarded(self) -> None:
+    async def test_pages_are_guarded_like_the_application(self) -> None:
         """They are for nobody who may not call."""
         path = self.mktemp()
         with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
@@ -304,7 +304,7 @@ class ServiceTests(TestCase):
         sent = request("GET", "/-/health", host="evil.example")
         self.assertEqual((await exchange(port, sent)).status, 421)
 
-    async def test_stuck(self) -> None:
+    async def test_probes_answer_while_every_thread_hangs(self) -> None:
         """While every thread hangs, all of it is answered, and the service is not ready."""
         hold = threading.Event()
         self.addCleanup(hold.set)
@@ -327,7 +327,7 @@ class ServiceTests(TestCase):
             await deferLater(reactor, 0.005)
         self.assertEqual((await fetch(port, "/-/ready")).status, 200)
 
-    async def test_counted(self) -> None:
+    async def test_calls_are_counted_by_route_and_status(self) -> None:
         """From the first look on, every call is counted by its route and status."""
 
         def fails() -> dict[str, Any]:
@@ -352,7 +352,7 @@ class ServiceTests(TestCase):
             (error["id"], error["error"]), (fault.json["instance"], "ZeroDivisionError: said by the function")
         )
 
-    async def test_errors_of_others(self) -> None:
+    async def test_users_see_only_their_own_errors(self) -> None:
         """A user sees the errors of their own calls; the bearer of the token sees all, in each type."""
 
         def fails(what: str) -> dict[str, Any]:
@@ -385,7 +385,7 @@ class ServiceTests(TestCase):
                 self.assertEqual({each["error"].rpartition("-")[2] for each in errors}, seen)
                 self.assertEqual(len(errors), {"anna": 2, "bob": 3, "token": 7}[name])
 
-    async def test_nobody_looks(self) -> None:
+    async def test_counting_stops_when_nobody_requests_the_figures(self) -> None:
         """Some time after the last look nothing is counted any more, and so nothing spent."""
         self.patch(figures, "COUNTING_TIME", -1.0)
         service, port = await self.serve()
@@ -394,7 +394,7 @@ class ServiceTests(TestCase):
         while service.dispatcher.observers:
             await deferLater(reactor, 0.05)
 
-    async def test_workers(self) -> None:
+    async def test_status_lists_the_workers(self) -> None:
         """Worker processes are shown, with what they are doing."""
         service = make_service(port=0, app="tests.support.cases", server_type="forked", workers=2)
         service.startService()
@@ -414,7 +414,7 @@ class ServiceTests(TestCase):
 
 
 class QueueTests(CommandTestCase):
-    async def test_queues(self) -> None:
+    async def test_figures_of_queues_are_shown(self) -> None:
         """The figures of a TQueueSrv's queues are among them."""
         program = self.python(TWISTD, "-n", "--pidfile=", "tqueuesrv", "--port", "0")
         port = await program.port()

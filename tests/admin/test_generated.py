@@ -23,7 +23,7 @@ class GeneratedTests(CommandTestCase):
 
     timeout = 300
 
-    async def test_schemathesis(self) -> None:
+    async def test_what_fits_the_document_is_accepted_and_nothing_fails(self) -> None:
         """What fits the description is accepted, what does not is refused, nothing fails."""
         program = self.twistd("--app", TYPED, "--port", "0")
         base = f"http://localhost:{await program.port()}"
@@ -39,7 +39,7 @@ class GeneratedTests(CommandTestCase):
 
 
 class TypedTests(SynchronousTestCase):
-    def test_typed(self) -> None:
+    def test_examples_of_the_document_work(self) -> None:
         """The examples in the description's own words work."""
         client = Client(Application.parse(TYPED).load())
         for target, expected in (
@@ -53,7 +53,7 @@ class TypedTests(SynchronousTestCase):
         self.assertEqual(client.post("/distance/", points).json, {"distance": 5.0})
         self.assertEqual(client.post("/order/", {"order": {"name": "bolt"}}).json["count"], 1)
 
-    def test_whole(self) -> None:
+    def test_whole_numbers_may_have_a_decimal_point(self) -> None:
         """In JSON 2.0 is a whole number as 2 is, wherever it stands; 2.5 is not, and neither is "2"."""
         client = Client(Application.parse(TYPED).load())
         self.assertEqual(client.post("/sort/", {"numbers": [2.0, 1]}).json, {"numbers": [1, 2]})

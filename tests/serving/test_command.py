@@ -71,21 +71,21 @@ class ScriptTests(CommandTestCase):
         self.assertEqual(answer.headers["content-type"], "application/json")
         await self.stopped(program)
 
-    async def test_threaded(self) -> None:
+    async def test_article_example_runs_with_threads(self) -> None:
         """The example of the design, with threads."""
         await self.check("threaded", "threads")
 
-    async def test_forked(self) -> None:
+    async def test_article_example_runs_with_worker_processes(self) -> None:
         """The example of the design, with worker processes, which import the script by its path."""
         await self.check("forked", "workers")
 
-    async def test_interrupt(self) -> None:
+    async def test_ctrl_c_ends_the_server(self) -> None:
         """Ctrl-C ends it as well."""
         program = self.python(self.article("forked"))
         await fetch(await program.port(), "/person/get/123/")
         await self.stopped(program, "INT")
 
-    async def test_finishes(self) -> None:
+    async def test_sigterm_finishes_and_answers_running_calls(self) -> None:
         """At SIGTERM running calls are first finished and answered, in both types."""
         script = """
             import os, time
@@ -122,7 +122,7 @@ class ScriptTests(CommandTestCase):
             self.assertEqual(await program.ended, 0, program.err)
             await connection.close()
 
-    async def test_no_guard(self) -> None:
+    async def test_missing_main_guard_is_a_clear_error(self) -> None:
         """Without C{if __name__ == "__main__":} worker processes would start servers: a clear error."""
         text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", "FORKED_SERVER")
         text = text.replace('if __name__ == "__main__":\n    ', "")
@@ -139,11 +139,11 @@ class ScriptTests(CommandTestCase):
         self.assertEqual(program.err.count("\n"), 1, program.err)
         return str(program.err)
 
-    async def test_no_table(self) -> None:
+    async def test_script_without_url_patterns_gets_one_line(self) -> None:
         """A script without url_patterns is told so in one line."""
         self.assertIn("url_patterns", await self.refused("run_server(port=0)"))
 
-    async def test_wrong_option(self) -> None:
+    async def test_wrong_option_gets_one_line(self) -> None:
         """So is one whose option is of the wrong type, or is none."""
         self.assertIn("--port must be an integer, not '0'", await self.refused("run_server((), port='0')"))
         self.assertIn(
@@ -151,11 +151,11 @@ class ScriptTests(CommandTestCase):
             await self.refused("run_server((), type='forked')"),
         )
 
-    async def test_no_name(self) -> None:
+    async def test_table_without_a_name_is_refused_for_workers(self) -> None:
         """A table without a name, which worker processes could not import, is refused at once."""
         self.assertIn("global variable", await self.refused("run_server((('/', print),), 0, 'forked')"))
 
-    async def test_any_name(self) -> None:
+    async def test_script_may_have_any_name(self) -> None:
         """A script may have any name, for worker processes and for SIGHUP too."""
         script = self.article("forked")[: -len(".py")]
         os.rename(script + ".py", script)
@@ -166,7 +166,7 @@ class ScriptTests(CommandTestCase):
         self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
         await self.stopped(program)
 
-    async def test_no_file(self) -> None:
+    async def test_code_from_no_file_is_served_by_threads_only(self) -> None:
         """What comes from no file can be served, but not by worker processes, nor again: one line says so."""
         text = ARTICLE.replace("8081", "0")
         program = self.python("-c", text)
@@ -183,7 +183,7 @@ class ScriptTests(CommandTestCase):
             self.assertEqual(program.err.count("\n"), 1, program.err)
             self.assertIn("need a file to import the application from", program.err)
 
-    async def test_output(self) -> None:
+    async def test_what_a_worker_prints_is_logged_with_its_pid(self) -> None:
         """What a function of a worker prints stands in the server's log with the worker's pid."""
         text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", "FORKED_SERVER")
         text = text.replace("    return", "    import os\n    print('printed by', os.getpid())\n    return")
@@ -197,7 +197,7 @@ class ScriptTests(CommandTestCase):
 class TwistdTests(CommandTestCase):
     """C{twistd -n appserver}, C{appserver} and C{python -m twisted_appserver}"""
 
-    async def test_file(self) -> None:
+    async def test_file_is_served_in_both_types(self) -> None:
         """A file as the application, in both types."""
         folder = self.folder_of(article=ARTICLE)
         for server_type in TYPES:
@@ -209,7 +209,7 @@ class TwistdTests(CommandTestCase):
             self.assertEqual((answer.status, answer.body), (200, PERSON))
             await self.stopped(program)
 
-    async def test_current_folder(self) -> None:
+    async def test_urls_py_in_the_current_folder_is_the_default(self) -> None:
         """Without --app, urls.py of the current folder, with modules beside it; a module by its name."""
         folder = self.folder_of(urls=ARTICLE.replace("object_id}", "object_id, **other.extra}").replace(
             "import", "import other\nimport", 1), other="extra = {'from': 'urls'}")  # fmt: skip
@@ -222,7 +222,7 @@ class TwistdTests(CommandTestCase):
             self.assertEqual(answer.json["from"], "urls")
         await gatherResults([Deferred.fromCoroutine(self.stopped(program)) for program in started])
 
-    async def test_example(self) -> None:
+    async def test_example_is_served_without_any_application(self) -> None:
         """Without anything, the example that the package carries; C{python -m} is the same command."""
         folder = self.folder_of()
         program = self.python("-m", "twisted_appserver", "--port", "0", "--threads", "3", folder=folder)
@@ -231,14 +231,14 @@ class TwistdTests(CommandTestCase):
         await self.stopped(program)
         self.assertEqual(os.listdir(folder), [])
 
-    async def test_listen(self) -> None:
+    async def test_listen_takes_several_endpoints(self) -> None:
         """--listen takes endpoints, several of them."""
         listen = ("--listen", "tcp:0:interface=127.0.0.1") * 2
         program = self.twistd(*listen, folder=self.folder_of())
         self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
         await self.stopped(program)
 
-    async def test_help(self) -> None:
+    async def test_help_explains_every_option(self) -> None:
         """--help explains every option; twistd lists the plugin."""
         program = self.python("-m", "twisted_appserver", "--help", folder=self.folder_of())
         plugins = self.python(TWISTD, "--help")
@@ -260,7 +260,7 @@ class OneLineTests(CommandTestCase):
         self.assertIn(said, lines[0])
         self.assertNotIn("Traceback", program.out)
 
-    async def test_busy(self) -> None:
+    async def test_busy_port_gets_one_line(self) -> None:
         """A busy port."""
         program = self.twistd("--port", "0", folder=self.folder_of())
         port = str(await program.port())
@@ -268,7 +268,7 @@ class OneLineTests(CommandTestCase):
         await self.wrong("--port", port, "--type", "forked", said=port)
         await self.stopped(program)
 
-    async def test_busy_in_script(self) -> None:
+    async def test_busy_port_gets_one_line_from_run_server(self) -> None:
         """A busy port, from run_server()."""
         program = self.twistd("--port", "0", folder=self.folder_of())
         port = str(await program.port())
@@ -279,7 +279,7 @@ class OneLineTests(CommandTestCase):
         self.assertIn(port, second.err)
         await self.stopped(program)
 
-    async def test_application(self) -> None:
+    async def test_missing_or_broken_application_gets_one_line(self) -> None:
         """A module or file that is missing, broken, or has no table."""
         await self.wrong("--app", "no_such_module", said="no_such_module")
         await self.wrong("--app", "no_such_file.py", said="no_such_file.py")
@@ -288,18 +288,18 @@ class OneLineTests(CommandTestCase):
         await self.wrong(said="SyntaxError", urls="def")
         await self.wrong(said="ZeroDivisionError", app="1 / 0")
 
-    async def test_pattern(self) -> None:
+    async def test_invalid_pattern_gets_one_line(self) -> None:
         """A pattern that is none."""
         await self.wrong(said="url_patterns[0]", urls="url_patterns = [('/(', print)]")
 
-    async def test_options(self) -> None:
+    async def test_invalid_options_get_one_line(self) -> None:
         """Options that are none."""
         await self.wrong("--type", "sideways", said="sideways")
         await self.wrong("--port", "many", said="many")
         await self.wrong("--threads", "0", said="--threads")
         await self.wrong("--listen", "nonsense:1", said="nonsense")
 
-    async def test_unimportable_in_workers(self) -> None:
+    async def test_application_that_workers_cannot_import_gets_one_line(self) -> None:
         """An application that can be imported here, but not in the workers."""
         urls = """
             import os, sys

@@ -79,15 +79,15 @@ class StopTests(CommandTestCase):
         self.assertEqual((await answer).status, 200)
         self.assertEqual(await program.ended, 0, program.output)
 
-    async def test_embedded_calls_finish(self) -> None:
+    async def test_sigterm_finishes_calls_of_an_embedded_resource(self) -> None:
         """At SIGTERM calls of an embedded AppResource are answered; further ones get 503."""
         await self.check("threaded")
 
-    async def test_embedded_calls_in_workers_finish(self) -> None:
+    async def test_sigterm_finishes_calls_in_workers_of_an_embedded_resource(self) -> None:
         """The same with an executor of the embedder's, which is stopped afterwards."""
         await self.check("forked")
 
-    async def test_embedded_pools_end(self) -> None:
+    async def test_pools_of_functions_in_an_embedded_resource_end(self) -> None:
         """Pools that functions of an embedded application open do not hang."""
         program = self.python("script.py", "threaded", "30", folder=self.folder_of(script=SCRIPT))
         port = int((await program.line(r"port (\d+)"))[1])

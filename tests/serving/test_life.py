@@ -64,7 +64,7 @@ class ReplacementTests(ExecutorTestCase):
         await executor.start()
         return executor, self.dispatcher(executor, "processes")
 
-    async def test_max_requests(self) -> None:
+    async def test_worker_is_replaced_after_max_requests_without_failing_calls(self) -> None:
         """After so many calls a worker is replaced; no call fails, and the pool stays whole."""
         executor, dispatcher = await self.pool(2, max_requests=20)
         seen: set[int] = set()
@@ -76,7 +76,7 @@ class ReplacementTests(ExecutorTestCase):
         await self.until(lambda: len(executor.pool.workers) == 2)
         self.assertEqual(executor.failed, 0)
 
-    async def test_max_rss(self) -> None:
+    async def test_worker_above_max_rss_is_replaced_without_failing_calls(self) -> None:
         """A worker whose memory is above the limit is replaced, in the midst of calls, and none fails."""
         with patch.object(pool, "MEMORY_CHECK_INTERVAL", 0.02):
             executor, dispatcher = await self.pool(1, max_rss=1)
@@ -90,7 +90,7 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual(said(await dispatcher.dispatch(get("/pid/")))["pid"], roomy.pids[0])
         self.assertGreater(roomy.pool.workers[0].memory(), 10**6)
 
-    async def test_running(self) -> None:
+    async def test_replaced_worker_finishes_its_call_first(self) -> None:
         """A worker that is replaced in the midst of a call ends it first."""
         executor, dispatcher = await self.pool(1)
         path = os.path.abspath(self.mktemp())
@@ -103,7 +103,7 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual(said(await held), {"pid": holder})
         await self.until(lambda: len(executor.pool.workers) == 1)
 
-    async def test_renewed(self) -> None:
+    async def test_reload_replaces_all_workers_and_waiting_calls_go_to_new_ones(self) -> None:
         """All workers are replaced at once; calls that wait for one go to the new ones."""
         executor, dispatcher = await self.pool(2)
         before = set(executor.pids)
@@ -117,7 +117,7 @@ class ReplacementTests(ExecutorTestCase):
         self.assertFalse(set(pids[50:]) & before)
         self.assertEqual(executor.failed, 0)
 
-    async def test_killed_while_renewed(self) -> None:
+    async def test_new_workers_killed_before_they_are_ready_do_not_stop_a_reload(self) -> None:
         """New workers that are killed before they are ready do not keep the new code from being served."""
         executor, _ = await self.pool(2)
         before = set(executor.pids)
@@ -127,7 +127,7 @@ class ReplacementTests(ExecutorTestCase):
         await renewed
         self.assertEqual((len(executor.pids), set(executor.pids) & before), (2, set()))
 
-    async def test_killed_standing_by(self) -> None:
+    async def test_new_workers_killed_when_ready_do_not_stop_a_reload(self) -> None:
         """Nor if that happens when they are ready and wait for the others."""
         executor, _ = await self.pool(2)
         before = set(executor.pids)
@@ -143,7 +143,7 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual((len(executor.pids), set(executor.pids) & before), (2, set()))
         await self.until(lambda: len(executor.pool.workers) == 2)
 
-    async def test_killed_old(self) -> None:
+    async def test_old_worker_that_dies_during_a_reload_is_not_replaced(self) -> None:
         """An old worker that dies during a reload is not replaced when that is over."""
         executor, _ = await self.pool(2)
         renewed = executor.renew(Router(cases.url_patterns))
@@ -157,7 +157,7 @@ class ReplacementTests(ExecutorTestCase):
         await self.until(lambda: not any(worker.retired for worker in executor.pool.workers))
         self.assertEqual(len(executor.pool.workers), 2)
 
-    async def test_killed_at_the_start(self) -> None:
+    async def test_deaths_after_one_worker_was_ready_do_not_fail_the_start(self) -> None:
         """Once a worker was ready, the deaths of others are no failure to start."""
         executor = ProcessExecutor(reactor, APPLICATION, 2)
         self.addCleanup(executor.stop)
@@ -170,7 +170,7 @@ class ReplacementTests(ExecutorTestCase):
         await started
         self.assertEqual(len(executor.pids), 2)
 
-    async def test_no_descriptors(self) -> None:
+    async def test_worker_starts_as_soon_as_descriptors_are_free(self) -> None:
         """Where no descriptor is left for a worker, it is started when there is one."""
         executor, dispatcher = await self.pool(1)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -186,7 +186,7 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual((await dispatcher.dispatch(get("/pid/"))).status, 200)
         self.assertEqual((len(executor.pool.workers), executor.unready()), (1, ""))
 
-    async def test_no_process(self) -> None:
+    async def test_worker_that_cannot_start_leaves_no_file(self) -> None:
         """A worker that the system does not let start leaves no file behind."""
         executor, _ = await self.pool(1)
         folder = self.mktemp()
@@ -196,7 +196,7 @@ class ReplacementTests(ExecutorTestCase):
             await self.assertFailure(executor.renew(Router(cases.url_patterns)), ConfigurationError)
         self.assertEqual(os.listdir(folder), [])
 
-    async def test_descriptors(self) -> None:
+    async def test_dead_workers_leave_no_descriptors(self) -> None:
         """Workers that have ended leave no descriptor behind."""
         executor, dispatcher = await self.pool(1)
         gc.disable()  # which would give back what is merely forgotten, sooner or later
@@ -212,7 +212,7 @@ class ReplacementTests(ExecutorTestCase):
             counts.append(len(os.listdir("/proc/self/fd")))
         self.assertEqual(len(set(counts)), 1, counts)
 
-    async def test_not_renewed(self) -> None:
+    async def test_old_workers_stay_if_new_ones_cannot_start(self) -> None:
         """Where the new workers cannot start, or have another table, the old ones go on."""
         executor, dispatcher = await self.pool(2)
         before = set(executor.pids)
@@ -222,7 +222,7 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual(set(executor.pids), before)
         self.assertIn(said(await dispatcher.dispatch(get("/pid/")))["pid"], before)
 
-    async def test_unready(self) -> None:
+    async def test_pool_reports_why_it_is_not_ready(self) -> None:
         """A pool says why it cannot take a call, and that it can again."""
         executor, _ = await self.pool(1)
         self.assertEqual(executor.unready(), "")
@@ -242,7 +242,7 @@ class StuckTests(ExecutorTestCase):
         await executor.start()
         return executor, self.dispatcher(executor, "processes", **options)
 
-    async def test_frozen(self) -> None:
+    async def test_worker_frozen_before_a_call_is_replaced_at_the_time_limit(self) -> None:
         """A worker that stands still before it begins a call is replaced at that call's time limit."""
         executor, dispatcher = await self.pool(timeout=0.5)
         (pid,) = executor.pids
@@ -252,7 +252,7 @@ class StuckTests(ExecutorTestCase):
         await self.until(lambda: executor.pids and executor.pids != [pid])
         self.assertEqual((executor.running, executor.pending), (0, 0))
 
-    async def test_frozen_moves(self) -> None:
+    async def test_calls_of_a_frozen_worker_move_to_a_free_one(self) -> None:
         """Calls given to one that stands still are performed by another that is free; it is replaced."""
         with patch.object(worker_process, "STALL_TIMEOUT", 0.2):
             executor, dispatcher = await self.pool(2)
@@ -264,7 +264,7 @@ class StuckTests(ExecutorTestCase):
             await self.until(lambda: len(executor.pids) == 2 and pid not in executor.pids)
         self.assertEqual((executor.running, executor.pending, executor.completed), (0, 0, 20))
 
-    async def test_frozen_while_renewed(self) -> None:
+    async def test_new_worker_that_hangs_is_killed_and_old_code_stays(self) -> None:
         """A new worker that does not become ready is killed after a while; the old code goes on."""
         executor, _ = await self.pool()
         before = executor.pids
@@ -278,7 +278,7 @@ class StuckTests(ExecutorTestCase):
         await executor.renew(Router(cases.url_patterns))
         self.assertNotEqual(executor.pids, before)
 
-    async def test_thread_left(self) -> None:
+    async def test_replaced_worker_is_killed_though_a_thread_keeps_it_alive(self) -> None:
         """A worker that a thread of some function keeps alive is gone soon after it was replaced."""
         with patch.object(worker_process, "RETIRE_TIMEOUT", 0.2):
             executor, dispatcher = await self.pool()
@@ -287,21 +287,21 @@ class StuckTests(ExecutorTestCase):
             await self.until(lambda: len(executor.pool.workers) == 1)
         self.assertNotIn(first, executor.pids)
 
-    async def test_thread_left_at_stop(self) -> None:
+    async def test_left_thread_does_not_keep_the_pool_from_stopping(self) -> None:
         """Nor does such a thread keep the pool from stopping."""
         executor, dispatcher = await self.pool()
         self.assertEqual((await dispatcher.dispatch(get("/leaves_thread/"))).status, 200)
         await executor.stop()
         self.assertEqual(executor.pool.workers, [])
 
-    async def test_frozen_at_stop(self) -> None:
+    async def test_frozen_worker_does_not_keep_the_pool_from_stopping(self) -> None:
         """Nor does a frozen worker."""
         executor, _ = await self.pool()
         os.kill(executor.pids[0], signal.SIGSTOP)
         await executor.stop()
         self.assertEqual(executor.pool.workers, [])
 
-    async def test_child_left(self) -> None:
+    async def test_death_of_a_worker_that_forked_is_noticed(self) -> None:
         """The death of a worker is noticed, though a process that it forked has all its descriptors."""
         executor, dispatcher = await self.pool()
         path = os.path.abspath(self.mktemp())
@@ -318,7 +318,7 @@ class StuckTests(ExecutorTestCase):
 
 
 class LostThreadsTests(ExecutorTestCase):
-    async def test_lost(self) -> None:
+    async def test_service_is_unready_and_logs_where_all_threads_hang(self) -> None:
         """When all threads hang in calls that nobody awaits, it is unready and the log says where."""
         executor, dispatcher = await self.threads(2, timeout=0.2)
         lines = self.logged()
@@ -340,7 +340,7 @@ class RefusalsTests(SynchronousTestCase):
         completed = failed = 0
         pending = 100
 
-    def test_rate(self) -> None:
+    def test_retry_after_follows_the_measured_rate(self) -> None:
         """Who is turned away is told how long those who wait will take, at the rate of the last seconds."""
         clock, executor = Clock(), self.Executor()
         refusals = Refusals(clock)
@@ -408,19 +408,19 @@ class ServerTests(CommandTestCase):
         self.assertEqual((await fetch(port, path)).json["version"], times + 1)
         await self.stopped(program)
 
-    async def test_reload_threaded(self) -> None:
+    async def test_sighup_serves_new_code_without_failing_requests(self) -> None:
         """At SIGHUP new code is served; no request fails, none is answered by older code than one before."""
         await self.reloads("threaded", "/version/")
 
-    async def test_reload_forked(self) -> None:
+    async def test_sighup_serves_new_code_in_workers_without_failing_requests(self) -> None:
         """The same with worker processes, by new ones."""
         await self.reloads("forked", "/version/")
 
-    async def test_reload_inline(self) -> None:
+    async def test_sighup_serves_new_code_on_the_reactor_without_failing_requests(self) -> None:
         """The same for what runs on the reactor, though the type is forked."""
         await self.reloads("forked", "/inline/", 2)
 
-    async def test_reload_queues(self) -> None:
+    async def test_sighup_keeps_queues_with_their_tasks_and_waiters(self) -> None:
         """Queues in the application go on with their tasks, and with those who wait at them."""
         store = os.path.abspath(self.mktemp())
         program = self.twistd("--port", "0", folder=self.folder_of(app=QUEUES.format(store)))
@@ -446,14 +446,14 @@ class ServerTests(CommandTestCase):
             await deferLater(reactor, 0.01)
         return program, path
 
-    async def test_hanging_thread(self) -> None:
+    async def test_hanging_thread_does_not_keep_the_server_from_exiting(self) -> None:
         """A thread that hangs does not keep the server from ending after its grace period, orderly."""
         for words in ((), ("--type", "forked")):  # beside worker processes too
             program, _ = await self.hanging("--graceful-timeout", "0.2", *words, route="hangs_beside")
             await self.stopped(program)
             self.assertIn("hang in their threads", program.output)
 
-    async def test_server_killed(self) -> None:
+    async def test_workers_end_when_the_server_is_killed(self) -> None:
         """When the server is killed, no worker outlives it, also one in the midst of a function."""
         program, _ = await self.hanging("--type", "forked", "--workers", "2")
         self.assertEqual(len(program.processes()), 3)

@@ -60,7 +60,7 @@ class FormatTests(SynchronousTestCase):
         log(Logger("name", observer=make_observer(file, kind)))
         return file.getvalue()
 
-    def test_json(self) -> None:
+    def test_json_line_has_the_fields_of_the_event(self) -> None:
         """Each event is a line of JSON, whatever is in it."""
         text = self.logged("json", lambda log: log.warn("a {b}\nsecond {c!r}", b='"', c=object))
         self.assertEqual(text.count("\n"), 1)
@@ -69,7 +69,7 @@ class FormatTests(SynchronousTestCase):
         self.assertTrue(seen["message"].startswith('a "\nsecond <class'))
         self.assertRegex(seen["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$")
 
-    def test_failure(self) -> None:
+    def test_traceback_is_a_field_of_its_own(self) -> None:
         """A traceback is a member of its own, and in the text stands below its line."""
 
         def fail(log: Logger) -> None:
@@ -85,12 +85,12 @@ class FormatTests(SynchronousTestCase):
         self.assertIn("it failed", first)
         self.assertIn("on purpose", last)
 
-    def test_file(self) -> None:
+    def test_format_depends_on_whether_the_file_is_a_terminal(self) -> None:
         """A file that is no terminal gets JSON, unless it is asked for otherwise."""
         json.loads(self.logged("", lambda log: log.info("x")))
         self.assertNotIn("{", self.logged("text", lambda log: log.info("x")))
 
-    def test_surrogate(self) -> None:
+    def test_lone_surrogates_are_escaped(self) -> None:
         """What UTF-8 does not have, such as a part of a file's name, is escaped and keeps no line away."""
         for kind in ("json", "text"):
             text = self.logged(kind, lambda log: log.info("caf\udce9 {path}", path="\udce9"))
@@ -98,7 +98,7 @@ class FormatTests(SynchronousTestCase):
             self.assertEqual(text.count("caf"), 1, kind)
             self.assertIn("udce9", text)
 
-    def test_forged(self) -> None:
+    def test_client_cannot_forge_a_line(self) -> None:
         """A path cannot make a line of its own, nor colours."""
         file = io.StringIO()
         requests = RequestLog(reactor)
@@ -126,7 +126,7 @@ class ServerTests(CommandTestCase):
         self.assertEqual(len(found), 1, lines)
         return found[0]
 
-    async def test_json(self) -> None:
+    async def test_requests_are_logged_as_json(self) -> None:
         """A request has its line, with id, route, status and duration; what its function says has the id."""
         for server_type in ("threaded", "forked"):
             lines = await self.lines("--type", server_type, "--log-format", "json")
@@ -147,13 +147,13 @@ class ServerTests(CommandTestCase):
             self.assertIn("on purpose", failed["traceback"])
             self.assertNotIn("request_id", self.find(lines, "Main loop terminated"))
 
-    async def test_quiet(self) -> None:
+    async def test_requests_are_not_logged_by_default(self) -> None:
         """Where nobody asks for it, requests have no lines, only faults."""
         lines = await self.lines()
         self.assertEqual([line for line in lines if "/talks" in line["message"]], [])
         self.find(lines, "fails failed")
 
-    async def test_terminal(self) -> None:
+    async def test_requests_are_logged_as_text_on_a_terminal(self) -> None:
         """On a terminal lines are short, for requests too, and a failure is red."""
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
@@ -180,7 +180,7 @@ class ServerTests(CommandTestCase):
         self.assertIn("\x1b[31mGET /fails 500", seen)
         await program.stop()
 
-    async def test_file(self) -> None:
+    async def test_twistd_log_file_has_our_format_only_if_chosen(self) -> None:
         """twistd's own file has its format, or JSON when that is asked for; its own logger is left alone."""
         for words, ours in ((("--log-format", "json"), True), ((), False)):
             folder = self.folder_of(app=TALKS)
@@ -218,7 +218,7 @@ url_patterns = ((r"/asks", asks), (r"/shows", shows))
 
 
 class TraceTests(CommandTestCase):
-    async def test_passed_on(self) -> None:
+    async def test_trace_id_is_passed_on_to_other_services(self) -> None:
         """What a function asks of another service carries the ids of its own call."""
         other = self.twistd("--port", "0", folder=self.folder_of(app=PASSES.format(port=0)))
         there = await other.port()

@@ -78,16 +78,16 @@ class AtExitTests(CommandTestCase):
         await self.noted(program, folder, *{pid, program.pid})
         self.assertEqual(Path(folder, "logged").read_text(), "in a buffer\n")
 
-    async def test_atexit_with_threads(self) -> None:
+    async def test_atexit_functions_run_at_both_signals(self) -> None:
         """Functions registered with atexit run at both signals, those of the standard library too."""
         for name in ("TERM", "INT"):
             await self.check(name, "threaded")
 
-    async def test_atexit_with_workers(self) -> None:
+    async def test_atexit_functions_run_in_the_server_and_in_each_worker(self) -> None:
         """They run in the server and in each worker."""
         await self.check("TERM", "forked")
 
-    async def test_atexit_in_script(self) -> None:
+    async def test_atexit_functions_run_in_a_script(self) -> None:
         """The same with C{run_server()}, which ends with status 0."""
         for server_type in ("threaded", "forked"):
             program, folder, pid = await self.used(server_type, script=True)
@@ -95,7 +95,7 @@ class AtExitTests(CommandTestCase):
             self.assertEqual(await program.ended, 0, program.output)
             await self.noted(program, folder, *{pid, program.pid})
 
-    async def test_atexit_though_functions_hang(self) -> None:
+    async def test_atexit_functions_run_though_functions_hang(self) -> None:
         """They run though a function hangs in its thread; the server ends with status 0 then."""
         for script in (False, True):
             words = ("threaded",) if script else ("--graceful-timeout", "0.2")
@@ -111,7 +111,7 @@ class AtExitTests(CommandTestCase):
             self.assertEqual(await program.ended, 0, program.output)
             await self.noted(program, folder, pid)
 
-    async def test_atexit_though_threads_are_left(self) -> None:
+    async def test_atexit_functions_run_though_threads_are_left(self) -> None:
         """They run though a function has left a thread that never ends."""
         program, folder, pid = await self.used()
         await fetch(await program.port(), "/leaves_thread/")
@@ -119,7 +119,7 @@ class AtExitTests(CommandTestCase):
         self.assertEqual(await program.ended, 0, program.output)
         await self.noted(program, folder, pid)
 
-    async def test_status_of_a_failed_start(self) -> None:
+    async def test_failed_start_runs_atexit_functions_and_exits_with_1(self) -> None:
         """A server whose workers cannot start runs them too, and ends with status 1."""
         text = AT_EXIT + '\nif "worker" in sys.argv[0]: raise SystemExit("not here")\n'
         folder = self.folder_of(app=text)
@@ -157,7 +157,7 @@ class DaemonTests(CommandTestCase):
             await deferLater(reactor, 0.02)
         self.assertNotIn("twistd.pid", os.listdir(folder))
 
-    async def test_daemon_that_cannot_start(self) -> None:
+    async def test_daemon_that_cannot_start_gets_one_line(self) -> None:
         """What keeps a daemon from starting is one line in the shell."""
         other = self.twistd("--port", "0", folder=self.folder_of())
         port = str(await other.port())
@@ -169,7 +169,7 @@ class DaemonTests(CommandTestCase):
         await self.refused("appserver", "--port", "0", "--app", "missing", said="missing")
         await self.stopped(other)
 
-    async def test_daemon_whose_workers_cannot_start(self) -> None:
+    async def test_daemon_whose_workers_cannot_start_gets_one_line(self) -> None:
         """So is what keeps its workers from starting, or kills it while it waits for them."""
         app = 'import sys\nif "worker" in sys.argv[0]: raise SystemExit("not here")\nurl_patterns = ()\n'
         await self.refused("appserver", "--port", "0", "--type", "forked", said="not here", app=app)
@@ -182,7 +182,7 @@ class DaemonTests(CommandTestCase):
         self.assertEqual(await program.ended, 1, program.output)
         self.assertEqual(program.err.count("\n"), 1, program.err)
 
-    async def test_daemon_that_starts(self) -> None:
+    async def test_daemon_serves_and_removes_its_pidfile(self) -> None:
         """A daemon serves when the command has ended; at SIGTERM it removes its pidfile."""
         for words in ((), ("--type", "forked")):
             folder = self.folder_of(article=ARTICLE)
@@ -197,7 +197,7 @@ class DaemonTests(CommandTestCase):
                 await deferLater(reactor, 0.02)
             self.assertNotIn("twistd.pid", os.listdir(folder))
 
-    async def test_foreground_leaves_no_pidfile(self) -> None:
+    async def test_failed_start_in_the_foreground_leaves_no_pidfile(self) -> None:
         """Nor is one left in the foreground."""
         folder = self.folder_of()
         words: tuple[Any, ...] = ("appserver", "--port", "0", "--token-file", "/no/token")

@@ -140,15 +140,15 @@ class ReloadTests(TestCase):
         self.assertEqual([repr(each) for each in left], [])
         await connection.close()
 
-    async def test_threaded(self) -> None:
+    async def test_reload_frees_the_previous_code(self) -> None:
         """With threads, and our channel."""
         await self.check(THREADED_SERVER, "llhttp")
 
-    async def test_twisted(self) -> None:
+    async def test_reload_frees_the_previous_code_with_the_channel_of_twisted(self) -> None:
         """With threads, and C{twisted.web}'s channel."""
         await self.check(THREADED_SERVER, "twisted")
 
-    async def test_forked(self) -> None:
+    async def test_reload_frees_the_previous_code_with_workers(self) -> None:
         """With worker processes: the server itself keeps nothing."""
         for channel in CHANNELS:
             await self.check(FORKED_SERVER, channel)

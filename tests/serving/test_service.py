@@ -53,7 +53,7 @@ class ServiceTestCase(TestCase):
 
 
 class ServeTests(ServiceTestCase):
-    async def test_cases(self) -> None:
+    async def test_both_types_and_channels_answer_the_table(self) -> None:
         """Both types, with both HTTP front ends, answer the table."""
         for server_type in TYPES:
             for channel in ("llhttp", "twisted"):
@@ -69,14 +69,14 @@ class ServeTests(ServiceTestCase):
                 await service.stopService()
                 self.assertEqual(wrong, [], "\n".join([str(options), *wrong]))
 
-    async def test_in_processes(self) -> None:
+    async def test_forked_type_runs_functions_in_other_processes(self) -> None:
         """The forked type runs functions in other processes, the threaded one in this."""
         for server_type in TYPES:
             _, port = await self.start(server_type=server_type)
             found = (await fetch(port, "/pid/")).json["pid"]
             self.assertEqual(found == os.getpid(), server_type == THREADED_SERVER)
 
-    async def test_several(self) -> None:
+    async def test_several_services_do_not_disturb_each_other(self) -> None:
         """Several services in one process do not disturb each other."""
         started = [await self.start(server_type=server_type) for server_type in (*TYPES, *TYPES)]
         self.assertEqual(len({port for _, port in started}), 4)
@@ -85,7 +85,7 @@ class ServeTests(ServiceTestCase):
         for _, port in started[2:]:
             self.assertEqual((await fetch(port, "/echo/1/")).json, {"a": "1"})
 
-    async def test_given_table(self) -> None:
+    async def test_table_can_be_passed_and_many_endpoints_used(self) -> None:
         """A table can be handed in, and many endpoints be listened on."""
         path = os.path.join("/tmp", f"appserver-{os.getpid()}.sock")
         listen = ("tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1", f"unix:{path}")
@@ -98,13 +98,13 @@ class ServeTests(ServiceTestCase):
         self.assertTrue(os.path.exists(path))
         self.assertIn(path, service.line())
 
-    async def test_line(self) -> None:
+    async def test_line_shows_url_type_and_size(self) -> None:
         """One line tells the URL, the type and how many threads or workers there are."""
         service, port = await self.start(threads=7)
         self.assertIn(f"http://localhost:{port}/", service.line())
         self.assertIn("threaded, 7 threads", service.line())
 
-    async def test_line_elsewhere(self) -> None:
+    async def test_line_shows_urls_of_tls_and_ipv6(self) -> None:
         """The URLs are right over TLS and IPv6 too."""
         path = Path(self.mktemp())
         path.write_bytes(certificate())
@@ -114,13 +114,13 @@ class ServeTests(ServiceTestCase):
         self.assertIn(f"https://localhost:{first}/ http://[::1]:{second}/ ", service.line())
         self.flushWarnings()  # of what Twisted 26.10 does with the newest pyOpenSSL
 
-    async def test_loopback(self) -> None:
+    async def test_default_listens_on_loopback_for_its_names_only(self) -> None:
         """Without other words it listens on loopback only, and answers to loopback's names only."""
         service, port = await self.start()
         self.assertEqual(service.ports[0].getHost().host, "127.0.0.1")
         self.assertEqual((await exchange(port, request("GET", "/pid/", host="evil.example"))).status, 421)
 
-    async def test_client(self) -> None:
+    async def test_app_client_calls_a_real_service(self) -> None:
         """AppClient calls a real service."""
         _, port = await self.start()
         agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False))
@@ -131,7 +131,7 @@ class ServeTests(ServiceTestCase):
     def of(self, client: AppClient) -> Deferred[Any]:
         return Deferred.fromCoroutine(client.call("/raises_http/"))
 
-    async def test_busy(self) -> None:
+    async def test_too_many_waiting_calls_get_503_with_retry_after(self) -> None:
         """Where calls wait in too great a number, further ones get 503 with Retry-After."""
         _, port = await self.start(threads=1, max_pending=1)
         path = os.path.abspath(self.mktemp())
@@ -159,11 +159,11 @@ class LoadTests(ServiceTestCase):
         self.assertEqual(await crowd(port, 200, 50), 10_000)
         self.assertEqual(service.dispatcher.in_flight, 0)
 
-    async def test_threaded(self) -> None:
+    async def test_every_answer_belongs_to_its_request(self) -> None:
         """200 concurrent clients x 50 requests: every answer belongs to its request."""
         await self.check(server_type=THREADED_SERVER)
 
-    async def test_forked(self) -> None:
+    async def test_every_answer_belongs_to_its_request_with_workers(self) -> None:
         """The same with worker processes."""
         await self.check(server_type=FORKED_SERVER)
 
@@ -179,7 +179,7 @@ class StopTests(ServiceTestCase):
         self.addCleanup(lambda: os.path.exists(path) and os.remove(path))
         return service, answer, path
 
-    async def test_drains(self) -> None:
+    async def test_stop_finishes_and_answers_running_calls(self) -> None:
         """A stop accepts nothing more, lets running calls finish, and answers them."""
         for server_type in TYPES:
             service, answer, path = await self.held(server_type=server_type)
@@ -192,7 +192,7 @@ class StopTests(ServiceTestCase):
             self.assertEqual((await answer).status, 200)
             await stopped
 
-    async def test_grace(self) -> None:
+    async def test_running_calls_get_an_error_after_the_grace_period(self) -> None:
         """After the grace period running calls are given up: the stop ends, and they get an error."""
         for server_type in TYPES:
             service, answer, path = await self.held(server_type=server_type, graceful_timeout=0.1)
@@ -200,7 +200,7 @@ class StopTests(ServiceTestCase):
             self.assertIn((await answer).status, (502, 503))
             os.path.exists(path) and os.remove(path)
 
-    async def test_grace_of_coroutines(self) -> None:
+    async def test_coroutines_are_cancelled_after_the_grace_period(self) -> None:
         """So are coroutines: nothing of them is left, not even the timer that they wait for."""
 
         async def waits() -> None:
@@ -227,15 +227,15 @@ class StopTests(ServiceTestCase):
             for connection in connections:
                 connection.transport.abortConnection()  # type: ignore[union-attr]
 
-    async def test_idle_connections(self) -> None:
+    async def test_stop_closes_idle_connections(self) -> None:
         """A stop leaves no connection: idle ones, used or not, are closed."""
         await self.idle("llhttp")
 
-    async def test_idle_connections_of_twisted(self) -> None:
+    async def test_stop_closes_idle_connections_of_twisted(self) -> None:
         """The same with twisted.web's own channel."""
         await self.idle("twisted")
 
-    async def test_again(self) -> None:
+    async def test_stopped_service_can_start_again(self) -> None:
         """A service that was stopped can be started again."""
         for server_type in TYPES:
             service, _ = await self.start(server_type=server_type)
@@ -245,7 +245,7 @@ class StopTests(ServiceTestCase):
             answer = await fetch(service.ports[0].getHost().port, "/echo/1/")
             self.assertEqual(answer.json, {"a": "1"})
 
-    async def test_while_starting(self) -> None:
+    async def test_stop_while_workers_start_fails_the_start_quietly(self) -> None:
         """A stop before the workers are ready fails the start for who waits for it, and is no error else."""
         awaited, forgotten = (
             make_service(app="tests.support.cases", port=0, server_type=FORKED_SERVER, workers=1)
@@ -260,7 +260,7 @@ class StopTests(ServiceTestCase):
         gc.collect()
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    async def test_handed_in(self) -> None:
+    async def test_passed_table_cannot_be_reloaded(self) -> None:
         """A table that was handed in cannot be loaded again, and goes on."""
         service = make_service([("/x", cases.pid)], port=0)
         service.startService()
@@ -270,7 +270,7 @@ class StopTests(ServiceTestCase):
         answer = await fetch(service.ports[0].getHost().port, "/x")
         self.assertEqual(answer.json, {"pid": os.getpid()})
 
-    async def test_taken(self) -> None:
+    async def test_address_in_use_raises_and_leaves_nothing_open(self) -> None:
         """An address that is taken raises CannotListenError, and leaves nothing open."""
         _, port = await self.start()
         listen = ("tcp:0:interface=127.0.0.1", f"tcp:{port}:interface=127.0.0.1")
@@ -282,7 +282,7 @@ class StopTests(ServiceTestCase):
         self.assertEqual((service.running, service.ports, service.dispatcher.observers), (0, [], []))
         await service.stopService()
 
-    async def test_after_taken(self) -> None:
+    async def test_service_can_start_when_the_address_is_free(self) -> None:
         """A service that could not start can be started when the address is free, and logs a request once."""
         other, port = await self.start()
         path = self.mktemp()
@@ -299,7 +299,7 @@ class StopTests(ServiceTestCase):
 class MakeTests(SynchronousTestCase):
     """What is refused, and what is not done, before a service is started."""
 
-    def test_opens_nothing(self) -> None:
+    def test_making_a_service_opens_nothing(self) -> None:
         """Making a service opens no thread, process or socket: twistd forks between making and starting."""
         memory = MemoryReactorClock()
         threads = threading.active_count()
@@ -308,7 +308,7 @@ class MakeTests(SynchronousTestCase):
         self.assertEqual(threading.active_count(), threads)
         self.assertEqual((memory.tcpServers, memory.getDelayedCalls()), ([], []))
 
-    def test_options(self) -> None:
+    def test_wrong_option_is_named_with_its_value(self) -> None:
         """A wrong option raises ConfigurationError: one line that names it and the value."""
         for name, value, said in (
             ("server_type", "sideways", "sideways"),
@@ -351,18 +351,18 @@ class MakeTests(SynchronousTestCase):
             self.assertIn(said, str(error))
             self.assertNotIn("\n", str(error))
 
-    def test_like(self) -> None:
+    def test_equivalent_types_are_accepted(self) -> None:
         """What is as good as an option's type is taken: a list, a whole number of seconds, a path."""
         options: dict[str, Any] = {"allow_host": ["a.example"], "timeout": 5, "access_log": Path("log")}
         make_service(app="tests.support.cases", **options)
 
-    def test_forked_table(self) -> None:
+    def test_table_that_workers_cannot_import_is_refused(self) -> None:
         """A table that workers cannot import is refused, with what to do."""
         error = self.assertRaises(
             ConfigurationError, make_service, [("/x", cases.pid)], server_type=FORKED_SERVER
         )
         self.assertIn("app=", str(error))
 
-    def test_pattern(self) -> None:
+    def test_invalid_table_is_refused(self) -> None:
         """A bad table is refused when the service is made."""
         self.assertRaises(PatternError, make_service, [("/(", cases.pid)])

@@ -44,7 +44,7 @@ class ShadowTests(CommandTestCase):
     timeout = 120
     broken = "raise AttributeError('this is not the standard library')\n"
 
-    async def test_unused_files_do_no_harm(self) -> None:
+    async def test_file_named_like_an_imported_module_does_no_harm(self) -> None:
         """What the server and its workers have imported already is not hidden by the application's files."""
         for name in ("random", "types", "enum", "tempfile"):
             folder = self.folder_of(**{"urls": ARTICLE, name: self.broken})
@@ -68,7 +68,7 @@ class ShadowTests(CommandTestCase):
             folder = self.folder_of(urls=urls, chess=chess, wave=text)
             await self.refused(f"{folder}/wave.py hides the module wave of the standard library", folder)
 
-    async def test_worker_that_cannot_even_start(self) -> None:
+    async def test_last_line_of_a_worker_that_cannot_start_is_reported(self) -> None:
         """What a worker has printed last is the reason, and the file that hides a module is named."""
         folder = self.folder_of(urls=ARTICLE)
         Path(folder, "site").mkdir()
@@ -88,7 +88,7 @@ class ShadowTests(CommandTestCase):
 
 
 class AdviceTests(SynchronousTestCase):
-    def test_packages(self) -> None:
+    def test_package_hides_a_module_too(self) -> None:
         """A folder hides a module too, if it is a package; other files and folders do not."""
         folder = os.path.abspath(self.mktemp())
         for name in ("random", "wave", "application"):
@@ -124,7 +124,7 @@ class HeadStartTests(CommandTestCase):
         self.assertEqual(len((await fetch(port, "/-/status.json")).json["workers"]), 2)
         await self.stopped(program)
 
-    async def test_nothing_is_left_of_a_start_that_fails(self) -> None:
+    async def test_failed_start_leaves_no_workers_and_no_files(self) -> None:
         """If the server cannot start, neither its workers nor their files are left, and one line says why."""
         for words, app in (((), "1 / 0"), (("--token-file", "/no/token"), ARTICLE)):
             folder = self.folder_of(app=app)
