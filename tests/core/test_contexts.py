@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.executors.test_streams import Reader, lines
 from tests.support import contexts
 from tests.support.contexts import CLEAN
-from tests.support.executing import ExecutorTestCase, get, said
+from tests.support.executor_test_case import ExecutorTestCase, get, json_of
 from twisted_appserver import ProcessExecutor, Reply
 from twisted_appserver.core.call import CURRENT
 from twisted_appserver.dispatch.dispatcher import Dispatcher
@@ -52,7 +52,7 @@ class CallTests(ExecutorTestCase):
                     await self.whole_body(await dispatcher.dispatch(get(left, name="alice")))
                     for found in ("/plain", "/inline/plain", "/coroutine", "/callbacks", "/deferred"):
                         reply = await dispatcher.dispatch(get(found))
-                        self.assertEqual(said(reply), CLEAN, f"{place}: {left}, then {found}")
+                        self.assertEqual(json_of(reply), CLEAN, f"{place}: {left}, then {found}")
                 self.assertIsNone(CURRENT.get())
 
     async def test_generator_steps_share_a_context(self) -> None:
@@ -73,7 +73,7 @@ class CallTests(ExecutorTestCase):
     async def test_concurrent_coroutines_have_separate_contexts(self) -> None:
         async with self.places() as places:
             calls = [places["threads"].dispatch(get("/coroutine", name=f"n{n}")) for n in range(10)]
-            self.assertEqual([said(reply) for reply in await gatherResults(calls)], [CLEAN] * 10)
+            self.assertEqual([json_of(reply) for reply in await gatherResults(calls)], [CLEAN] * 10)
 
 
 class ElsewhereTests(SynchronousTestCase):

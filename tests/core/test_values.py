@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.support import values
-from tests.support.executing import ExecutorTestCase, get, said
+from tests.support.executor_test_case import ExecutorTestCase, get, json_of
 from tests.support.properties import given, st
 from twisted_appserver import InlineExecutor, ProcessExecutor
 from twisted_appserver.core.json_encoding import encode
@@ -51,7 +51,7 @@ class ExecutorTests(ExecutorTestCase):
         for folder in folders:
             for name, (_, expected) in values.SENT.items():
                 reply = await dispatcher.dispatch(get(f"/{folder}/{name}"))
-                if reply.status != 200 or said(reply) != expected:
+                if reply.status != 200 or json_of(reply) != expected:
                     wrong.append(f"{name}: {reply.status} {reply.body[:100]!r}")
         for name in values.REFUSED:
             reply = await dispatcher.dispatch(get(f"/refused/{name}"))

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, gatherResults
 from zope.interface.verify import verifyObject
 
 from tests.support import cases
-from tests.support.executing import APPLICATION, ExecutorTestCase, get, said
+from tests.support.executor_test_case import APPLICATION, ExecutorTestCase, get, json_of
 from twisted_appserver import IExecutor, InlineExecutor, ProcessExecutor, Reply, ThreadExecutor
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 
@@ -24,15 +24,15 @@ class TableTests(ExecutorTestCase):
         self.assertEqual(reply.status, case.status, message)
         for member, value in case.answer.items():
             if member == "detail":
-                self.assertIn(value, said(reply)["detail"], message)
+                self.assertIn(value, json_of(reply)["detail"], message)
             else:
-                self.assertEqual(said(reply)[member], value, message)
+                self.assertEqual(json_of(reply)[member], value, message)
         for name, value in case.headers_sent.items():
             found = ", ".join(text for key, text in reply.headers if key == name)
             self.assertEqual(found or None, value, f"{name} {message}")
         if case.status >= 400:
             self.assertEqual(dict(reply.headers)["content-type"], "application/problem+json")
-            self.assertTrue(said(reply)["instance"])
+            self.assertTrue(json_of(reply)["instance"])
             self.assertNotIn("Traceback", reply.body.decode())
 
     async def check(self, name: str, executor: IExecutor, dispatcher: Dispatcher) -> None:
@@ -96,7 +96,7 @@ class TableTests(ExecutorTestCase):
             lines = self.logged()
             reply = await dispatcher.dispatch(get("/raises/"))
             (line,) = [line for line in lines if "said by the function" in line]
-            self.assertIn(said(reply)["instance"], line)
+            self.assertIn(json_of(reply)["instance"], line)
             self.assertIn("Traceback", line)
 
     async def test_bad_header_is_logged(self) -> None:
@@ -108,7 +108,7 @@ class TableTests(ExecutorTestCase):
                 ("/raises_none_header/", "raises_none_"),
             ):
                 reply = await dispatcher.dispatch(get(path))
-                (line,) = [line for line in lines if said(reply)["instance"] in line]
+                (line,) = [line for line in lines if json_of(reply)["instance"] in line]
                 for text in (function, "'x-none'", "None"):
                     self.assertIn(text, line.lower() if text == "'x-none'" else line)
 

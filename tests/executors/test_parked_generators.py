@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.executors.test_streams import APPLICATION, Reader
 from tests.support import streaming
-from tests.support.executing import ExecutorTestCase, get, said
+from tests.support.executor_test_case import ExecutorTestCase, get, json_of
 from twisted_appserver import InlineExecutor, ProcessExecutor, Reply, ThreadExecutor
 from twisted_appserver.core.perform import perform
 from twisted_appserver.core.router import Router
@@ -82,7 +82,7 @@ class ParkedTests(ParkingTestCase):
                 await self.until(lambda: all(job.source.parked for job in executor._streams))
             calls = [dispatcher.dispatch(get("/plain", a=n)) for n in range(20)]
             self.assertEqual(
-                [said(reply) for reply in await gatherResults(calls)], [{"a": n} for n in range(20)]
+                [json_of(reply) for reply in await gatherResults(calls)], [{"a": n} for n in range(20)]
             )
             for reply, _ in begun:
                 reader = Reader(reply.body)
@@ -172,7 +172,7 @@ class ParkedTests(ParkingTestCase):
             readers = [Reader(reply.body) for reply in replies]
             for number in range(20):
                 before = [len(reader.parts) for reader in readers]
-                self.assertEqual(said(await dispatcher.dispatch(get("/plain", a=number))), {"a": number})
+                self.assertEqual(json_of(await dispatcher.dispatch(get("/plain", a=number))), {"a": number})
                 await self.until(
                     lambda: all(len(r.parts) > n for r, n in zip(readers, before, strict=True))  # noqa: B023
                 )
@@ -263,7 +263,7 @@ class WorkerTests(ParkingTestCase):
         await self.until(lambda: os.path.exists(path + ".begun"))
         for count in (1, 1, 50):
             calls = [dispatcher.dispatch(get("/pid")) for _ in range(count)]
-            pids = {said(reply)["pid"] for reply in await gatherResults(calls)}
+            pids = {json_of(reply)["pid"] for reply in await gatherResults(calls)}
             self.assertEqual(len(pids - {json.loads(reader.parts[0])["pid"]}), 1)
         open(path, "w").close()
         self.assertEqual(await reader.ended, "")
@@ -305,7 +305,7 @@ class ClusterTests(SynchronousTestCase):
         """All items are the answer; where the generator fails or they are too many, it is 500."""
         self.assertEqual(self.whole("/counts", n=2).body, b'{"number":0}\n{"number":1}\n')
         reply = self.whole("/late")
-        self.assertEqual((reply.status, said(reply)["status"]), (500, 500))
+        self.assertEqual((reply.status, json_of(reply)["status"]), (500, 500))
         self.assertIn("after the first item", reply.traceback)
         self.patch(task, "MAX_WHOLE", 10 * PIECE)
         path = os.path.abspath(self.mktemp())

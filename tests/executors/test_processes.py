@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import cases, tampering
-from tests.support.executing import APPLICATION, ExecutorTestCase, get, said
+from tests.support.executor_test_case import APPLICATION, ExecutorTestCase, get, json_of
 from twisted_appserver import Call, ConfigurationError, ProcessExecutor, Reply, Router
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.processes.frames import Replies
@@ -35,7 +35,7 @@ class ProcessTests(ExecutorTestCase):
         os.mkdir(place)
         calls = [get("/meets/", place=os.path.abspath(place), count=4) for _ in range(4)]
         replies = await gatherResults([dispatcher.dispatch(call) for call in calls])
-        self.assertEqual({said(reply)["pid"] for reply in replies}, set(executor.pids))
+        self.assertEqual({json_of(reply)["pid"] for reply in replies}, set(executor.pids))
 
     async def test_fast_beside_slow(self) -> None:
         """While one worker is held, calls go through the other; none waits behind the held one."""
@@ -44,10 +44,10 @@ class ProcessTests(ExecutorTestCase):
         held = dispatcher.dispatch(get("/holds/", path=path))
         holder = await self.holder(path)
         replies = await gatherResults([dispatcher.dispatch(get("/pid/")) for _ in range(20)])
-        self.assertEqual({said(reply)["pid"] for reply in replies}, set(executor.pids) - {holder})
+        self.assertEqual({json_of(reply)["pid"] for reply in replies}, set(executor.pids) - {holder})
         self.assertEqual((executor.running, executor.pending, executor.completed), (1, 0, 20))
         os.remove(path)
-        self.assertEqual(said(await held), {"pid": holder})
+        self.assertEqual(json_of(await held), {"pid": holder})
 
     async def test_deaths(self) -> None:
         """A function that takes its process along is answered 502 that says how; the next call works."""
@@ -61,8 +61,8 @@ class ProcessTests(ExecutorTestCase):
             (before,) = executor.pids
             reply = await dispatcher.dispatch(get(path))
             self.assertEqual(reply.status, 502, path)
-            self.assertIn(how, said(reply)["detail"])
-            after = said(await dispatcher.dispatch(get("/pid/")))["pid"]
+            self.assertIn(how, json_of(reply)["detail"])
+            after = json_of(await dispatcher.dispatch(get("/pid/")))["pid"]
             self.assertNotEqual(after, before)
 
     async def test_forks(self) -> None:
@@ -71,7 +71,7 @@ class ProcessTests(ExecutorTestCase):
         lines = self.logged()
         for how, status in (("returns", 0), ("raises", 1), ("exits", 1), ("status", 7)):
             reply = await dispatcher.dispatch(get(f"/parts/{how}/"))
-            self.assertEqual(said(reply), {"status": status}, how)
+            self.assertEqual(json_of(reply), {"status": status}, how)
         await self.until(lambda: sum("said by the child" in line for line in lines) == 4)
         self.assertTrue(any("said by the function" in line for line in lines), lines)
 
@@ -80,7 +80,7 @@ class ProcessTests(ExecutorTestCase):
         executor, dispatcher = await self.processes(1)
         lines, (pid,) = self.logged(), executor.pids
         executor.pool.workers[0].outReceived(frame(Replies([Reply(b"{}")], [0.0])))
-        self.assertNotEqual(said(await dispatcher.dispatch(get("/pid/"))), {"pid": pid})
+        self.assertNotEqual(json_of(await dispatcher.dispatch(get("/pid/"))), {"pid": pid})
         self.assertTrue(any("a reply without a call" in line for line in lines), lines)
 
     async def test_killed_from_outside(self) -> None:
@@ -95,9 +95,9 @@ class ProcessTests(ExecutorTestCase):
         reply = await held
         self.assertLess(time.monotonic() - started, 1)
         self.assertEqual(reply.status, 502)
-        self.assertIn("SIGKILL", said(reply)["detail"])
+        self.assertIn("SIGKILL", json_of(reply)["detail"])
         replies = await gatherResults(others)
-        self.assertEqual([said(reply) for reply in replies], [{"a": str(n)} for n in range(100)])
+        self.assertEqual([json_of(reply) for reply in replies], [{"a": str(n)} for n in range(100)])
         await self.whole(executor)
         self.assertNotIn(holder, executor.pids)
         self.assertEqual((executor.running, executor.pending, executor.failed), (0, 0, 1))
@@ -120,7 +120,7 @@ class ProcessTests(ExecutorTestCase):
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(holder, number)
         os.remove(path)
-        self.assertEqual(said(await held), {"pid": holder})
+        self.assertEqual(json_of(await held), {"pid": holder})
 
     async def test_output(self) -> None:
         """What a function prints or writes to descriptor 1 is logged with the worker's pid, line by line."""
@@ -145,7 +145,7 @@ class ProcessTests(ExecutorTestCase):
         """A function that closes sys.stdout harms itself only."""
         _, dispatcher = await self.processes(1)
         reply = await dispatcher.dispatch(get("/closes_stdout/"))
-        self.assertEqual(said(reply), {"closed": True})
+        self.assertEqual(json_of(reply), {"closed": True})
         self.assertEqual((await dispatcher.dispatch(get("/pid/"))).status, 200)
 
     async def test_time_limit(self) -> None:
@@ -156,7 +156,7 @@ class ProcessTests(ExecutorTestCase):
         holder = await self.holder(path)
         waiting = dispatcher.dispatch(get("/pid/"))
         self.assertEqual((await hurried).status, 504)
-        self.assertNotEqual(said(await waiting)["pid"], holder)
+        self.assertNotEqual(json_of(await waiting)["pid"], holder)
         self.assertEqual((executor.running, executor.pending), (0, 0))
 
     async def test_cancel_pending(self) -> None:
@@ -186,7 +186,7 @@ class ProcessTests(ExecutorTestCase):
         self.assertEqual(executor.running, 1)
         waiting = dispatcher.dispatch(get("/pid/"))
         os.remove(path)
-        self.assertEqual(said(await waiting), {"pid": holder})
+        self.assertEqual(json_of(await waiting), {"pid": holder})
         self.assertEqual((executor.running, executor.pending), (0, 0))
 
     async def test_stop(self) -> None:

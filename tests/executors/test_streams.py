@@ -16,7 +16,7 @@ from twisted.web.server import Site
 
 from tests.serving.test_command import CommandTestCase
 from tests.support import streaming
-from tests.support.executing import ExecutorTestCase, get, said
+from tests.support.executor_test_case import ExecutorTestCase, get, json_of
 from tests.support.wire import Connection, connect, exchange, request
 from twisted_appserver import AppResource, ProcessExecutor
 from twisted_appserver.core.application import Application
@@ -149,7 +149,7 @@ class StreamTests(ExecutorTestCase):
 
         async def check(executor: Any, dispatcher: Any) -> None:
             reply = await dispatcher.dispatch(get("/early"))
-            self.assertEqual((reply.status, said(reply)["detail"]), (418, "before the first item"))
+            self.assertEqual((reply.status, json_of(reply)["detail"]), (418, "before the first item"))
             logged = self.logged()
             reply = await dispatcher.dispatch(get("/yields_reply_first"))
             self.assertEqual(reply.status, 500)

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.support.executing import ExecutorTestCase, get, said
+from tests.support.executor_test_case import ExecutorTestCase, get, json_of
 from twisted_appserver import Route, ThreadExecutor
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors import threads
@@ -58,7 +58,7 @@ class ThreadTests(ExecutorTestCase):
         _, executor, dispatcher = await self.gate(10, meeting=10)
         for _ in range(20):
             replies = await gatherResults([dispatcher.dispatch(get("/meet/")) for _ in range(10)])
-            self.assertEqual(sorted(said(reply)["place"] for reply in replies), list(range(10)))
+            self.assertEqual(sorted(json_of(reply)["place"] for reply in replies), list(range(10)))
         self.assertEqual(executor.completed, 200)
 
     async def test_one_by_one(self) -> None:
@@ -77,7 +77,7 @@ class ThreadTests(ExecutorTestCase):
         gate, executor, dispatcher = await self.gate(10)
         held = [dispatcher.dispatch(get(f"/hold/{n}/")) for n in range(9)]
         fast = [dispatcher.dispatch(get(f"/fast/x{n}/")) for n in range(100)]
-        self.assertEqual([said(reply)["name"] for reply in await gatherResults(fast)][-1], "x99")
+        self.assertEqual([json_of(reply)["name"] for reply in await gatherResults(fast)][-1], "x99")
         self.assertEqual((executor.running, executor.pending, executor.completed), (9, 0, 100))
         gate.open.set()
         await gatherResults(held)
@@ -91,7 +91,7 @@ class ThreadTests(ExecutorTestCase):
         await self.until(lambda: len(executor._idle) == 1)  # so that the reactor will wait for it
         gate.open.clear()
         held, fast = (dispatcher.dispatch(get(path)) for path in ("/hold/slow/", "/fast/x/"))
-        self.assertEqual(said(await fast), {"name": "x"})
+        self.assertEqual(json_of(await fast), {"name": "x"})
         self.assertEqual((held.called, executor.running), (False, 1))
         gate.open.set()
         await held
@@ -106,7 +106,7 @@ class ThreadTests(ExecutorTestCase):
         _, executor, dispatcher = await self.gate(2)
         for size in (1, 20, 1):
             replies = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(size)]
-            names = [said(reply)["name"] for reply in await gatherResults(replies)]
+            names = [json_of(reply)["name"] for reply in await gatherResults(replies)]
             self.assertEqual(names, [str(n) for n in range(size)])
             await self.until(lambda: executor._threads == 0)
         self.assertEqual(executor.completed, 22)
@@ -134,7 +134,7 @@ class ThreadTests(ExecutorTestCase):
         gate, executor, dispatcher = await self.gate(3)
         for size in (1, 2, 50, 1, 200):
             replies = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(size)]
-            names = [said(reply)["name"] for reply in await gatherResults(replies)]
+            names = [json_of(reply)["name"] for reply in await gatherResults(replies)]
             self.assertEqual(names, [str(n) for n in range(size)])
         self.assertEqual((executor.completed, executor.pending, len(gate.begun)), (254, 0, 254))
 

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import CommandTestCase
 from tests.support import cases
-from tests.support.executing import APPLICATION, ExecutorTestCase, get, said
+from tests.support.executor_test_case import APPLICATION, ExecutorTestCase, get, json_of
 from tests.support.programs import Program
 from tests.support.wire import connect, fetch, request
 from twisted_appserver import ConfigurationError, ProcessExecutor, Router
@@ -71,7 +71,7 @@ class ReplacementTests(ExecutorTestCase):
         while len(seen) <= 4:
             replies = await gatherResults([dispatcher.dispatch(get("/pid/")) for _ in range(20)])
             self.assertEqual({reply.status for reply in replies}, {200})
-            seen |= {said(reply)["pid"] for reply in replies}
+            seen |= {json_of(reply)["pid"] for reply in replies}
             self.assertTrue(executor.pids)
         await self.until(lambda: len(executor.pool.workers) == 2)
         self.assertEqual(executor.failed, 0)
@@ -82,12 +82,12 @@ class ReplacementTests(ExecutorTestCase):
             executor, dispatcher = await self.pool(1, max_rss=1)
             (first,) = executor.pids
             reply = None
-            while reply is None or said(reply)["pid"] == first:
+            while reply is None or json_of(reply)["pid"] == first:
                 reply = await dispatcher.dispatch(get("/pid/"))
                 self.assertEqual(reply.status, 200)
             await executor.stop()
         roomy, dispatcher = await self.pool(1, max_rss=10**12)
-        self.assertEqual(said(await dispatcher.dispatch(get("/pid/")))["pid"], roomy.pids[0])
+        self.assertEqual(json_of(await dispatcher.dispatch(get("/pid/")))["pid"], roomy.pids[0])
         self.assertGreater(roomy.pool.workers[0].memory(), 10**6)
 
     async def test_replaced_worker_finishes_its_call_first(self) -> None:
@@ -98,9 +98,9 @@ class ReplacementTests(ExecutorTestCase):
         holder = await self.holder(path)
         executor.pool.replace(executor.pool.workers[0])
         await self.until(lambda: executor.pids and executor.pids != [holder])
-        self.assertNotEqual(said(await dispatcher.dispatch(get("/pid/")))["pid"], holder)
+        self.assertNotEqual(json_of(await dispatcher.dispatch(get("/pid/")))["pid"], holder)
         os.remove(path)
-        self.assertEqual(said(await held), {"pid": holder})
+        self.assertEqual(json_of(await held), {"pid": holder})
         await self.until(lambda: len(executor.pool.workers) == 1)
 
     async def test_reload_replaces_all_workers_and_waiting_calls_go_to_new_ones(self) -> None:
@@ -113,7 +113,7 @@ class ReplacementTests(ExecutorTestCase):
         await renewed
         dispatcher.router = router
         replies += [dispatcher.dispatch(get("/pid/")) for _ in range(50)]
-        pids = [said(reply)["pid"] for reply in await gatherResults(replies)]
+        pids = [json_of(reply)["pid"] for reply in await gatherResults(replies)]
         self.assertFalse(set(pids[50:]) & before)
         self.assertEqual(executor.failed, 0)
 
@@ -220,7 +220,7 @@ class ReplacementTests(ExecutorTestCase):
         error = await self.assertFailure(renewed, ConfigurationError)
         self.assertIn("differ", str(error))
         self.assertEqual(set(executor.pids), before)
-        self.assertIn(said(await dispatcher.dispatch(get("/pid/")))["pid"], before)
+        self.assertIn(json_of(await dispatcher.dispatch(get("/pid/")))["pid"], before)
 
     async def test_pool_reports_why_it_is_not_ready(self) -> None:
         """A pool says why it cannot take a call, and that it can again."""
@@ -260,7 +260,7 @@ class StuckTests(ExecutorTestCase):
             os.kill(pid, signal.SIGSTOP)
             replies = await gatherResults([dispatcher.dispatch(get("/pid/")) for _ in range(20)])
             self.assertEqual([reply.status for reply in replies], [200] * 20)
-            self.assertEqual({said(reply)["pid"] for reply in replies}, {other})
+            self.assertEqual({json_of(reply)["pid"] for reply in replies}, {other})
             await self.until(lambda: len(executor.pids) == 2 and pid not in executor.pids)
         self.assertEqual((executor.running, executor.pending, executor.completed), (0, 0, 20))
 
@@ -282,7 +282,7 @@ class StuckTests(ExecutorTestCase):
         """A worker that a thread of some function keeps alive is gone soon after it was replaced."""
         with patch.object(worker_process, "RETIRE_TIMEOUT", 0.2):
             executor, dispatcher = await self.pool()
-            first = said(await dispatcher.dispatch(get("/leaves_thread/")))["pid"]
+            first = json_of(await dispatcher.dispatch(get("/leaves_thread/")))["pid"]
             await executor.renew(Router(cases.url_patterns))
             await self.until(lambda: len(executor.pool.workers) == 1)
         self.assertNotIn(first, executor.pids)

@@ -25,7 +25,7 @@ def get(path: str, /, **variables: Any) -> Call:
     return Call("GET", path, "&".join(f"{name}={value}" for name, value in variables.items()))
 
 
-def said(reply: Reply) -> Any:
+def json_of(reply: Reply) -> Any:
     """Return the JSON of a reply."""
     return json.loads(reply.body)
 
