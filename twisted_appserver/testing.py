@@ -27,6 +27,7 @@ from twisted_appserver.access.credentials import load_credentials
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.inline import InlineExecutor
+from twisted_appserver.executors.resources import ResourceExecutor
 from twisted_appserver.http.resource import AppResource
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.serving.assembly import make_dispatcher, make_jobs
@@ -117,7 +118,10 @@ class Client:
     def __init__(self, url_patterns: Sequence[Any], **options: Any) -> None:
         settings = settings_from_keywords(**options)
         self.clock = Clock()
-        executors = dict.fromkeys(("inline", "threads", "processes", "cluster"), InlineExecutor(self.clock))
+        executors: dict[str, Any] = dict.fromkeys(
+            ("inline", "threads", "processes", "cluster"), InlineExecutor(self.clock)
+        )
+        executors["resources"] = ResourceExecutor(self.clock)
         if any(each.startswith("hashed:") for each in settings.auth):
             raise ConfigurationError(
                 "--auth hashed: needs threads, which this client does not have; use file: instead"

@@ -13,6 +13,7 @@ from twisted_appserver.admin.schemas import REFERENCE, Schemas, form_fields
 from twisted_appserver.core.call import Reply
 from twisted_appserver.core.conversions.parameters import Parameter
 from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.mounted import EXECUTOR
 from twisted_appserver.core.perform import JSON_LINES
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -54,7 +55,7 @@ def make_document(entries: Any, title: str) -> dict[str, Any]:
     shapes: dict[str, str] = {}
     for number, entry in enumerate(entries):
         template = path_template(entry.regex)
-        if template is None:
+        if template is None or entry.handler.executor == EXECUTOR:
             continue
         path, groups = template
         shape = re.sub(r"\{\w+\}", "{}", path)

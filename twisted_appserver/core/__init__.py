@@ -24,6 +24,7 @@ A module may import only modules above it in this list:
   - strong_components: strongly connected components of a graph
   - regex_safety: finds patterns that are prone to catastrophic backtracking
   - pattern_compiler: compiles patterns with C{re} or RE2
+  - mounted: Twisted resources in a table
   - routes: C{Route} and C{include}
   - router: finds the function for a path
   - route_table: the table as text, and the entry closest to a path

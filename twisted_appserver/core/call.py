@@ -72,6 +72,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     @ivar groups: the named groups of the pattern that matched. From the dispatcher.
     @ivar user: the name that was sent with a password, if C{--auth} requires one. From the dispatcher.
     @ivar prefer: the value of the header Prefer (RFC 7240).
+    @ivar base: the scheme of the URL and the path at which the application is mounted, such as
+        C{https:/app}; empty for http and the root.
     """
 
     method: str
@@ -87,6 +89,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     groups: dict[str, str] = {}
     user: str = ""
     prefer: str = ""
+    base: str = ""
 
     @property
     def headers(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.mounted import ALL_METHODS, EXECUTOR, MountedResource, is_resource
 from twisted_appserver.core.pattern_compiler import compile_pattern, fixed_segments
 from twisted_appserver.core.routes import Route, flatten, resolve_function, unnamed_group_warnings
 from twisted_appserver.errors import HTTPError, PatternError
@@ -61,7 +62,16 @@ class _Entry:
             _check(route, regex)
             pattern = compile_pattern(regex, place)
             function = resolve_function(route.function)
-            self.handler = Handler(function, pattern.groupindex, route.name, route.executor, route.timeout)
+            self.methods = frozenset(route.methods) | ({"HEAD"} if "GET" in route.methods else set())
+            name, executor = route.name, route.executor
+            if is_resource(function):
+                if route.methods is Route.methods:
+                    self.methods = ALL_METHODS
+                if executor is not None:
+                    raise ValueError("a Twisted resource runs on the reactor; leave out executor")
+                name, executor = name or type(function).__name__, EXECUTOR
+                function = MountedResource(function, regex)
+            self.handler = Handler(function, pattern.groupindex, name, executor, route.timeout)
             self.handler.idempotent = route.idempotent
         except Exception as error:  # an annotation may raise anything
             reason = " ".join(str(error).split()) or repr(error)
@@ -69,7 +79,6 @@ class _Entry:
         self.place = f"{place} {route.regex!r}"
         self.notes = [*self.handler.notes, *unnamed_group_warnings(regex)]
         self.match, self.regex = pattern.fullmatch, regex
-        self.methods = frozenset(route.methods) | ({"HEAD"} if "GET" in route.methods else set())
 
 
 def _unreachable(entries: Iterable[_Entry]) -> Iterator[str]:

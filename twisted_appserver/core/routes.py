@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from twisted_appserver.core.mounted import is_resource
 from twisted_appserver.errors import PatternError
 
 EMPTY_GROUP = re.compile(r"\(\?P<(\w+)>\)")
@@ -84,7 +85,7 @@ def flatten(patterns: Any, prefix: str = "", place: str = "url_patterns") -> Ite
         yield here, prefix + _normalize(entry.regex), entry
 
 
-def resolve_function(function: Callable[..., Any] | str) -> Callable[..., Any]:
+def resolve_function(function: Any) -> Any:
     """
     Return a function, and import it if its name is given.
 
@@ -95,8 +96,8 @@ def resolve_function(function: Callable[..., Any] | str) -> Callable[..., Any]:
         if not (module and name):
             raise TypeError(f"write the name of a function as 'package.module:name', not {function!r}")
         function = getattr(import_module(module), name)
-    if not callable(function):
-        raise TypeError(f"{function!r} cannot be called; give a function")
+    if not callable(function) and not is_resource(function):
+        raise TypeError(f"{function!r} cannot be called; give a function or a Twisted resource")
     return function
 
 

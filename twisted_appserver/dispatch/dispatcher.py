@@ -242,7 +242,8 @@ class Dispatcher:
         timeout = self.timeout if handler.timeout is None else handler.timeout
         return Call(
             call.method, call.path, call.query, call.raw_headers, call.body, call.client,
-            request_id, arrived + timeout if timeout else 0.0, arrived, handler, groups, user, call.prefer,
+            request_id, arrived + timeout if timeout else 0.0, arrived, handler, groups, user,
+            call.prefer, call.base,
         )  # fmt: skip
 
     def _perform(self, call: Call, answer: Answer, pending: PendingCall | None = None) -> PendingCall | None:

@@ -41,6 +41,7 @@ class Stream:
     @ivar dropped: whether nobody wants more parts.
     @ivar failure: why the stream broke off; empty if it did not.
     @ivar error: the reply that the call would have had, if the generator had failed before its first part.
+    @ivar length: bytes of the body, if the sender has declared them.
     @ivar takes_error: whether the reader can still send C{error}, as a job can.
     """
 
@@ -58,6 +59,7 @@ class Stream:
         self.over, self.dropped, self.failure = False, False, ""
         self.error: Reply | None = None
         self.takes_error = False
+        self.length: int | None = None
 
     def __len__(self) -> int:
         """Return the number of bytes that have been made."""

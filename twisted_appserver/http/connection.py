@@ -72,6 +72,7 @@ class HTTPConnection(BaseConnection):
         if self._client is None:
             self._client = getattr(self.transport.getPeer(), "host", None) or ""
             self._call.client = self._parser.client = self._client
+            self._call.base = self._parser.base = "https:" if self.isSecure() else ""
         if self._handlingRequest or self._ready or self._checking:
             self._keep_for_later(data)
             return

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from msgspec.structs import replace
+
 from twisted_appserver.core.call import Call
 from twisted_appserver.executors.interface import Answer, PendingCall
 from twisted_appserver.http.known_requests import PLAIN_LINE, UNKNOWN, KnownRequests
@@ -22,11 +24,12 @@ class CurrentCall:
     @param responses: prepared for the response to each call.
     @param answer: gets each call and its reply.
     @ivar client: the client's address.
+    @ivar base: C{Call.base} of the calls.
     @ivar pending: the call, unless it is over.
     @ivar plain: what has arrived, if it may be a request whose headers are worth remembering.
     """
 
-    client = ""
+    client = base = ""
     plain = b""
 
     def __init__(
@@ -59,6 +62,8 @@ class CurrentCall:
             return False
         method, path, query = found.groups(b"")
         call = Call(method.decode(), path.decode(), query.decode(), headers, body, self.client)
+        if self.base:
+            call = replace(call, base=self.base)
         routed = partial(known.remember_call, head, length) if known.seen_before(head) else None
         self.begin(call, True, False, routed)
         return True

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from twisted_appserver.core.call import Call
+from twisted_appserver.core.mounted import EXECUTOR
 from twisted_appserver.http.request_parser import END_OF_HEAD, ParsedRequest
 
 # A request line that needs no checks; most are like this. Paths below /-/ do not belong to the application.
@@ -51,6 +52,8 @@ class KnownRequests:
 
         @param length: bytes of the body.
         """
+        if call.handler.executor == EXECUTOR:  # resources need the base of each call
+            return
         if len(self.calls) >= CAPACITY:
             self.calls.clear()
         self.calls[head] = (call, length)

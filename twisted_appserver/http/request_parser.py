@@ -49,6 +49,7 @@ class RequestParser:
 
     @param max_body: maximum size of a body in bytes; C{None} for no limit.
     @ivar client: the address of the client, for the calls.
+    @ivar base: C{Call.base} of the calls.
     @ivar requests: complete requests; the caller takes them out.
     @ivar unfinished: whether a request has begun and is not complete.
     @ivar in_body: whether the head of that request is complete.
@@ -57,7 +58,7 @@ class RequestParser:
     @ivar call: the admitted call of a request whose body is still to come; set by the caller.
     """
 
-    client: str = ""
+    client = base = ""
     call: Call | None
 
     def __init__(self, max_body: int | None) -> None:
@@ -183,8 +184,8 @@ class RequestParser:
 
     def _make_call(self, method: bytes, body: bytes) -> Call:
         target = unquote_line(self._target) if self._quoted else self._target
-        arguments = (method, target, self.headers, body, self.client)
-        return self._check(make_call, *arguments)  # type: ignore[no-any-return]
+        call: Call = self._check(make_call, method, target, self.headers, body, self.client)
+        return replace(call, base=self.base) if self.base else call
 
     # ---- llhttp's callbacks ----
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import SEEK_END
 from typing import Any
+from urllib.parse import quote
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
@@ -25,6 +26,7 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.child_processes import protect
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.resources import ResourceExecutor
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.http.epoll_reader import EpollReader
@@ -65,7 +67,11 @@ class AppResource(Resource):
         self._reader = EpollReader(patterns.reactor if isinstance(patterns, Dispatcher) else reactor)
         if not isinstance(patterns, Dispatcher):
             router = patterns if isinstance(patterns, Router) else Router(patterns)
-            executors = {"inline": InlineExecutor(reactor), "threads": executor or ThreadExecutor(reactor)}
+            executors: dict[str, Any] = {
+                "inline": InlineExecutor(reactor),
+                "resources": ResourceExecutor(reactor),
+            }
+            executors["threads"] = executor or ThreadExecutor(reactor)
             patterns = Dispatcher(reactor, router, executors, "threads")
             protect(reactor, self._reader.descriptors)
             if IReactorCore.providedBy(reactor):
@@ -122,7 +128,7 @@ class AppResource(Resource):
         call = make_call(request.method, target, headers, request.content.read(), _client(request))
         if target[:1] == b"/":
             path = b"/" + b"/".join(request.postpath)
-            return replace(call, path=path.decode("utf-8", "surrogateescape"))
+            return replace(call, path=path.decode("utf-8", "surrogateescape"), base=_base(request))
         return call
 
 
@@ -133,6 +139,13 @@ def raw_headers(request: Any) -> tuple[tuple[bytes, bytes], ...]:
         for name, values in request.requestHeaders.getAllRawHeaders()
         for value in values
     )
+
+
+def _base(request: Any) -> str:
+    """C{Call.base}: the scheme of a request, and the path above the application."""
+    above = "".join("/" + quote(segment, safe="") for segment in request.prepath)
+    scheme = "https:" if request.isSecure() else "http:"
+    return "" if scheme + above == "http:" else scheme + above
 
 
 def _client(request: Any) -> str:
@@ -165,6 +178,8 @@ def _write_parts(stream: Stream, request: Any) -> None:
         request.unregisterProducer()
         request.loseConnection() if failure else request.finish()
 
+    if stream.length is not None:
+        request.responseHeaders.setRawHeaders(b"content-length", [b"%d" % stream.length])
     request.registerProducer(stream, True)
     if request.method == b"HEAD":
         stream.stopProducing()

@@ -28,6 +28,7 @@ class ResponseWriter:
 
     keep_alive = True
     confirm_keep_alive = http10 = False
+    _chunked = False  # whether the current stream is sent in chunks
 
     def __init__(self, connection: Any) -> None:
         self._connection: Any = connection
@@ -45,7 +46,7 @@ class ResponseWriter:
             self.keep_alive = False
         framing = "" if self.keep_alive and not self.confirm_keep_alive else CONNECTION[self.keep_alive]
         if streamed:
-            framing += "" if self.http10 else "Transfer-Encoding: chunked\r\n"
+            framing += self._framing(body)
         elif reply.status not in NO_BODY_CODES:
             framing = f"{framing}Content-Length: {len(body)}\r\n"
         begin = response_heads[reply.status, reply.headers, not body]
@@ -60,6 +61,13 @@ class ResponseWriter:
         """Write nothing more, and drop the reference to the connection, which is lost."""
         self._connection = None
 
+    def _framing(self, stream: Stream) -> str:
+        """The header that tells where the body of a stream ends."""
+        self._chunked = stream.length is None and not self.http10
+        if stream.length is not None:
+            return f"Content-Length: {stream.length}\r\n"
+        return "Transfer-Encoding: chunked\r\n" if self._chunked else ""
+
     def _send_stream(self, call: Call, stream: Stream) -> None:
         connection = self._connection
         if call.method == "HEAD":
@@ -69,7 +77,7 @@ class ResponseWriter:
         connection.registerProducer(stream, True)
         if connection.congested:
             stream.pauseProducing()
-        stream.begin(self.write if self.http10 else self._write_chunk, self._end_stream)
+        stream.begin(self._write_chunk if self._chunked else self.write, self._end_stream)
 
     def _write_chunk(self, data: bytes) -> None:
         self.write(b"%x\r\n%b\r\n" % (len(data), data))
@@ -80,7 +88,7 @@ class ResponseWriter:
         if failure:
             connection.response_broken_off()
             return
-        if not self.http10:
+        if self._chunked:
             self.write(b"0\r\n\r\n")
         if connection.ends_after_response:
             self.keep_alive = False

@@ -16,6 +16,7 @@ from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes.executor import ProcessExecutor
 from twisted_appserver.executors.processes.head_start import HeadStart
+from twisted_appserver.executors.resources import ResourceExecutor
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.jobs.registry import Jobs
 from twisted_appserver.settings import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings
@@ -58,6 +59,7 @@ def make_executors(
         application.check()
     # The service's own pages have an executor of their own, so that they are not counted as calls.
     executors: dict[str, IExecutor] = {"inline": InlineExecutor(reactor), ADMIN: InlineExecutor(reactor)}
+    executors["resources"] = ResourceExecutor(reactor)
     return executors | {name: makers[name]() for name in needed}, default
 
 
