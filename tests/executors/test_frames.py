@@ -115,10 +115,10 @@ class MalformedTests(SynchronousTestCase):
 
     def test_length(self) -> None:
         """A frame that is too long is refused as soon as its length is there."""
-        frame, reader = encode(Fault("x" * 100)), FrameReader(longest=50)
+        frame, reader = encode(Fault("x" * 100)), FrameReader(max_length=50)
         self.assertEqual(reader.feed(frame[:3]), [])
         self.assertRaises(ValueError, reader.feed, frame[3:4])
-        self.assertEqual(len(FrameReader(longest=len(frame)).feed(frame)), 1)
+        self.assertEqual(len(FrameReader(max_length=len(frame)).feed(frame)), 1)
         self.assertRaises(ValueError, encode, Fault("x" * 100), 50)
 
     def test_replies(self) -> None:

@@ -1,8 +1,9 @@
-"""What a server and its worker processes say to each other, on the worker's standard streams.
+"""The messages between the server and a worker process, which travel on the worker's standard streams.
 
-A frame is its length in 4 bytes, most significant first, and a msgpack array whose first item tells its
-kind. A worker performs the calls that it gets one after another and answers them in this order. An answer in
-parts counts as answered when it begins; what follows names it by the number of its call, counted from 1.
+A frame is its length in 4 bytes, most significant first, and a msgpack array whose first item is the kind of
+the frame. A worker performs its calls one after the other, and answers them in this order. A call whose reply
+comes in parts counts as answered when the reply begins. Later frames refer to the number of the call, counted
+from 1.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.headers import check_headers
 from twisted_appserver.core.router import Router
 
-LENGTH = 4
+LENGTH_SIZE = 4  # bytes of the length before each frame
 MAX_FRAME = 1 << 30  # bytes; a length is trusted before its frame is there, so it is limited
-EMPTY = (204, 205, 304)  # statuses of responses without a body (RFC 9110, section 15)
+NO_BODY = (204, 205, 304)  # statuses of responses without a body (RFC 9110, section 15)
 
 Seconds = Annotated[float, Meta(ge=0)]
 
 
 class ReceivedReply(Reply, frozen=True, array_like=True):
     """
-    A reply as it comes from another process. Functions run there, so it is not trusted: the types are checked
-    when it is decoded, the rest by L{check_reply}. The body is C{None} if it comes in parts.
+    A reply from another process. Functions run there, so it is not trusted: decoding checks the types, and
+    L{check_reply} the rest. The body is C{None} if it comes in parts.
     """
 
     body: bytes | None
@@ -44,17 +45,23 @@ else:
 
 def check_reply(reply: Reply) -> None:
     """
-    @raise ValueError: when the reply would break the HTTP connection on which it is sent.
+    Check what the types do not show.
+
+    @raise ValueError: if the reply would break the HTTP connection on which it is sent.
     """
     check_headers(reply.headers)
-    if reply.status in EMPTY and reply.body != b"":
+    if reply.status in NO_BODY and reply.body != b"":
         raise ValueError(f"a reply with the status {reply.status} has a body")
 
 
 class Start(msgspec.Struct, array_like=True, tag=0):
     """
-    To a worker: import this application. C{search} is sys.path, C{environ} the variables to set, C{progress}
-    the path of the file in which it stores how far it has come.
+    To a worker: import this application.
+
+    @ivar search: the value for C{sys.path}.
+    @ivar environ: environment variables to set, or to remove if the value is C{None}.
+    @ivar module: where the application is, as in L{Application}; so are C{file} and C{name}.
+    @ivar progress: the path of the file that the worker maps as its L{Progress}.
     """
 
     search: list[str]
@@ -66,21 +73,21 @@ class Start(msgspec.Struct, array_like=True, tag=0):
 
 
 class Ready(msgspec.Struct, array_like=True, tag=1):
-    """From a worker: the application is imported. C{table} has each pattern with its function's name."""
+    """From a worker: the application is imported. C{table} has each pattern with the name of its function."""
 
     table: list[tuple[str, str]]
 
 
 class Calls(msgspec.Struct, array_like=True, tag=2):
-    """To a worker: perform these, in this order. A call's handler travels as its index in the table."""
+    """To a worker: perform these calls, in this order. A handler travels as its index in the table."""
 
     calls: list[Call]
 
 
 class Replies(msgspec.Struct, array_like=True, tag=3):
     """
-    From a worker: the replies to the oldest calls that it has not answered yet, C{None} for one that it was
-    not let begin, and the seconds that each took.
+    From a worker: replies to the oldest calls without one, and the seconds that each call took. A reply is
+    C{None} if the worker was not allowed to begin the call.
     """
 
     replies: list[ReplyOnWire | None]
@@ -88,13 +95,13 @@ class Replies(msgspec.Struct, array_like=True, tag=3):
 
 
 class Fault(msgspec.Struct, array_like=True, tag=4):
-    """From a worker: it ends, and why."""
+    """From a worker: it exits, for this reason."""
 
     reason: str
 
 
 class Part(msgspec.Struct, array_like=True, tag=5):
-    """From a worker: a part of the answer to this call, which began with a reply whose body is C{None}."""
+    """From a worker: a part of the reply to this call, which began with a body of C{None}."""
 
     number: int
     data: bytes
@@ -102,8 +109,11 @@ class Part(msgspec.Struct, array_like=True, tag=5):
 
 class End(msgspec.Struct, array_like=True, tag=6):
     """
-    From a worker: that was the last part. C{failure} is the traceback, if it was not meant to be, C{seconds}
-    how long the generator ran, C{error} the reply if the call had failed like this before its first part.
+    From a worker: the generator of this call has ended.
+
+    @ivar failure: the traceback if the generator failed; else empty.
+    @ivar seconds: how long it ran.
+    @ivar error: the reply that the call would have had if it had failed before its first part.
     """
 
     number: int
@@ -113,14 +123,14 @@ class End(msgspec.Struct, array_like=True, tag=6):
 
 
 class Resume(msgspec.Struct, array_like=True, tag=8):
-    """To a worker: the client has taken parts of this answer, which gives so many credits back."""
+    """To a worker: the client has taken parts of this reply, so its generator gets these credits back."""
 
     number: int
     credits: int
 
 
 class Drop(msgspec.Struct, array_like=True, tag=9):
-    """To a worker: nobody wants more parts of this answer, its generator must be closed."""
+    """To a worker: nobody wants more parts of this reply, so its generator must be closed."""
 
     number: int
 
@@ -128,37 +138,38 @@ class Drop(msgspec.Struct, array_like=True, tag=9):
 Frame = Start | Ready | Calls | Replies | Fault | Part | End | Resume | Drop
 
 
-def _plain(value: Handler | str) -> int | str:
-    """A call's handler as its index; the text of a subclass of C{str}."""
+def _encode_other(value: Handler | str) -> int | str:
+    """Encode a handler as its index, and a subclass of C{str} as its text."""
     return str.__str__(value) if isinstance(value, str) else value.index
 
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_other)
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
 
-def encode(frame: Frame, longest: int = (1 << 32) - 1) -> bytes:
+def encode(frame: Frame, max_length: int = (1 << 32) - 1) -> bytes:
     """
-    A frame as bytes.
+    Encode a frame.
 
-    @raise ValueError: when it is longer than C{longest}.
+    @param max_length: bytes that the frame may have.
+    @raise ValueError: if it has more.
     """
     body = _encoder.encode(frame)
-    if len(body) > longest:
+    if len(body) > max_length:
         raise ValueError(
-            f"{len(body)} bytes cannot be sent at once, only {longest}; a generator can send them in parts"
+            f"{len(body)} bytes cannot be sent at once, only {max_length}; a generator can send them in parts"
         )
-    return len(body).to_bytes(LENGTH, "big") + body
+    return len(body).to_bytes(LENGTH_SIZE, "big") + body
 
 
 def ready_frame(router: Router) -> Ready:
-    """What a worker says that has this table."""
+    """Return the frame that a worker with this table sends when it is ready."""
     return Ready([(entry.regex, entry.handler.name) for entry in router.entries])
 
 
-def _check(frame: Replies) -> None:
+def _check_replies(frame: Replies) -> None:
     if len(frame.replies) != len(frame.seconds):
-        raise ValueError("a frame has as many replies as durations")
+        raise ValueError("a frame must have as many durations as replies")
     for reply in frame.replies:
         if reply is not None and (reply.headers or reply.status != 200):
             check_reply(reply)
@@ -172,35 +183,35 @@ def _check_error(error: Reply) -> None:
 
 class FrameReader:
     """
-    Bytes of one connection to frames.
+    Decodes the frames of one connection.
 
-    @param longest: bytes of the longest frame that is accepted.
+    @param max_length: bytes of the longest frame that is accepted.
     """
 
-    def __init__(self, longest: int = (1 << 32) - 1) -> None:
-        self._unread, self._longest = bytearray(), longest
+    def __init__(self, max_length: int = (1 << 32) - 1) -> None:
+        self._unread, self._max_length = bytearray(), max_length
 
     def feed(self, data: bytes) -> list[Frame]:
         """
-        The frames that are complete with C{data}; what is left waits for the next.
+        Add bytes, and return the frames that are complete with them.
 
-        @raise ValueError: when a frame is malformed or too long, or has a reply that cannot be sent; nothing
-            more can be read from this connection.
+        @raise ValueError: if a frame is malformed or too long, or has a reply that cannot be sent. Nothing
+            more can be read from this connection then.
         """
         unread = self._unread
         unread += data
         frames: list[Frame] = []
         start = 0
-        while len(unread) - start >= LENGTH:
-            length = int.from_bytes(unread[start : start + LENGTH], "big")
-            if length > self._longest:
-                raise ValueError(f"a frame of {length} bytes, more than {self._longest}")
-            end = start + LENGTH + length
+        while len(unread) - start >= LENGTH_SIZE:
+            length = int.from_bytes(unread[start : start + LENGTH_SIZE], "big")
+            if length > self._max_length:
+                raise ValueError(f"a frame of {length} bytes, more than {self._max_length}")
+            end = start + LENGTH_SIZE + length
             if len(unread) < end:
                 break
-            frame = _decoder.decode(bytes(unread[start + LENGTH : end]))
+            frame = _decoder.decode(bytes(unread[start + LENGTH_SIZE : end]))
             if type(frame) is Replies:
-                _check(frame)
+                _check_replies(frame)
             elif type(frame) is End and frame.error is not None:
                 _check_error(frame.error)
             frames.append(frame)

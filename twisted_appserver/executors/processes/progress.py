@@ -1,13 +1,13 @@
-"""How far a worker process has come, in memory that it shares with the server.
+"""The progress of a worker process, in memory that it shares with the server.
 
-Strategy: calls of one worker are numbered from 1. The worker stores the number of the call that it begins,
-and then looks whether it may: the server can lower the limit, and once the worker has been seen to stand
-still below it for a while, the calls above are sure not to begin. So the server knows, also after a
-worker's death, which call was running, and can give those that were not begun to another worker.
+Strategy: the calls of one worker are numbered from 1. The worker stores the number of the call that it
+begins, and then checks whether it may. The server can lower the limit. Once the worker has stood still below
+the limit for a while, the calls above it are certain not to begin. So the server knows, even after a worker's
+death, which call was running, and can give the calls that were not begun to another worker.
 
-Two more numbers are for generators. The worker stores the number of the call whose generator it runs at the
-moment. The server stores how many bytes it has sent, so that a worker that has other work to do sees whether
-there is anything to read, without asking the system.
+Two more numbers are for generators. The worker stores the number of the call whose generator it is running.
+The server stores how many bytes it has sent. So a worker with other work to do can see without a system call
+whether there is anything to read.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from array import array
 from contextlib import suppress
 
 NO_LIMIT = 2**62
-SIZE = 32  # bytes: four numbers, each written at once
+SIZE = 32  # bytes: four numbers of 8 bytes, each of which is written atomically
 
 
 class Progress:
     """
-    @param path: of the mapped file; C{None} makes one.
+    Four numbers in a mapped file.
+
+    @param path: the path of the file; C{None} creates one.
     """
 
     def __init__(self, path: str | None = None) -> None:
@@ -46,18 +48,18 @@ class Progress:
             self.limit = NO_LIMIT
 
     def begin(self, number: int) -> bool:
-        """The worker begins this call. Returns whether it may."""
+        """Called by the worker before each call: store its number, and return whether it may begin."""
         self._numbers[0] = number
         return number <= self._numbers[1]
 
     @property
     def begun(self) -> int:
-        """The last call that was begun, or not let begin."""
+        """The last call that the worker began, or was not allowed to begin."""
         return self._numbers[0]
 
     @property
     def limit(self) -> int:
-        """The last call that may begin."""
+        """The last call that the worker may begin."""
         return self._numbers[1]
 
     @limit.setter
@@ -66,7 +68,7 @@ class Progress:
 
     @property
     def sent(self) -> int:
-        """The bytes that the server has sent."""
+        """How many bytes the server has sent."""
         return self._numbers[2]
 
     @sent.setter
@@ -75,7 +77,7 @@ class Progress:
 
     @property
     def generator(self) -> int:
-        """The call whose generator runs now; 0 if none does."""
+        """The call whose generator is running; 0 if none is."""
         return self._numbers[3]
 
     @generator.setter
@@ -83,13 +85,13 @@ class Progress:
         self._numbers[3] = number
 
     def close(self) -> None:
-        """Give the memory back, and keep what stands in it: the worker has ended."""
+        """Unmap the file after the worker has ended. The numbers can still be read."""
         if isinstance(self._numbers, memoryview):
             numbers, self._numbers = self._numbers, array("q", self._numbers)
             numbers.release()
             self._map.close()
 
     def remove(self) -> None:
-        """Remove the file. What has it mapped already keeps it, where the system lets it be removed then."""
-        with suppress(OSError):  # Windows, while it is mapped: removed when the worker has ended
+        """Remove the file. Processes that have mapped it keep the memory."""
+        with suppress(OSError):  # Windows removes no mapped file; it is removed when the worker has ended.
             os.unlink(self.path)

@@ -1,8 +1,9 @@
-"""Undo what a function of a worker process has changed about signals, before the next call.
+"""Undoes what a function in a worker process has changed about signals, before the next call.
 
-Strategy: functions run in the main thread of a worker, so they can set signal handlers, timers and masks. To
-compare all handlers after each call would cost more than a quick call does. So the functions of the module
-C{signal} that change something are replaced by ones that also remember that they were called.
+Strategy: functions run in the main thread of a worker, so they can set signal handlers, timers and masks.
+Comparing all handlers after each call would cost more than a quick call does. Therefore those functions of
+the module C{signal} that change something are replaced by wrappers, which also note that something has
+changed.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-CHANGING = ("signal", "alarm", "setitimer", "pthread_sigmask", "set_wakeup_fd")  # where the system has them
+CHANGING = ("signal", "alarm", "setitimer", "pthread_sigmask", "set_wakeup_fd")  # Windows lacks some of them.
 TIMERS = ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
 
 
-class Signals:
+class SignalState:
     """
-    The signal handlers and blocked signals of a process, as they are now.
+    The signal handlers and blocked signals of a process, as they were when this object was made.
 
-    @ivar changed: whether something may have changed since.
+    @ivar changed: whether something may have changed since then.
     """
 
     def __init__(self) -> None:
@@ -42,14 +43,12 @@ class Signals:
         return noticed
 
     def restore(self) -> None:
-        """Stop all timers, and make handlers and blocked signals what they were."""
+        """Stop all timers, and restore handlers and blocked signals."""
         for name in TIMERS:
             if hasattr(signal, name):
                 signal.setitimer(getattr(signal, name), 0)
         for number, handler in self._handlers.items():
-            if (
-                handler is not None and signal.getsignal(number) != handler
-            ):  # None: it was not set from Python
+            if handler is not None and signal.getsignal(number) != handler:  # None: not set from Python
                 signal.signal(number, handler)
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)

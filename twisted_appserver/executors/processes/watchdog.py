@@ -1,4 +1,4 @@
-"""Ends a worker process whose server is gone, also in the middle of a function."""
+"""Ends a worker process whose server is gone, even in the middle of a function."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import select
 from threading import Thread
 from time import sleep
 
-PAUSE = 0.05  # seconds between the end of the pipe and the next look for the server
+PAUSE = 0.05  # seconds between two checks whether the server lives, after its pipe was closed
 
 
 def watch(inbound: int) -> None:
     """
-    Watch the pipe from the server, in a thread. Where there is no poll() (Windows), a worker notices the end
-    of its server only when its function returns.
+    Start a thread that watches the pipe from the server. Without poll(), as on Windows, a worker notices the
+    end of its server only when its function returns.
 
-    @param inbound: its descriptor.
+    @param inbound: the descriptor of the pipe.
     """
     if hasattr(select, "poll"):
         Thread(target=_watch, args=(inbound, os.getppid()), name="appserver-watchdog", daemon=True).start()
@@ -23,8 +23,8 @@ def watch(inbound: int) -> None:
 
 def _watch(inbound: int, server: int) -> None:
     poll = select.poll()
-    poll.register(inbound, 0)  # nothing but its end
+    poll.register(inbound, 0)  # No event but the end of the pipe wakes this thread.
     poll.poll()
-    while os.getppid() == server:  # it lives, and has only closed the pipe: the worker ends by itself
+    while os.getppid() == server:  # It has only closed the pipe; the worker exits by itself.
         sleep(PAUSE)
     os._exit(1)

@@ -46,7 +46,7 @@ from twisted_appserver.executors.processes.frames import (
     ready_frame,
 )
 from twisted_appserver.executors.processes.progress import Progress
-from twisted_appserver.executors.processes.signal_state import Signals
+from twisted_appserver.executors.processes.signal_state import SignalState
 from twisted_appserver.executors.processes.watchdog import watch
 
 READ = 65536
@@ -169,7 +169,7 @@ class WorkerMain:
             _log_to(sys.stderr)
         self._handlers = router.handlers
         self._progress = Progress(start.progress)
-        self._signals = Signals()  # with the handlers that the application sets when imported
+        self._signals = SignalState()  # with the handlers that the application sets when imported
         gc.freeze()  # what is there now stays: no collection of garbage need look at it
         self._send(ready_frame(router))
 
