@@ -16,7 +16,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from tests.support.leaks import blocks, census
+from tests.support.leaks import count_blocks, count_objects
 from tests.support.wire import connect, exchange, request
 from twisted_appserver.serving.service import AppService, make_service
 
@@ -172,7 +172,7 @@ class LeakTests(TestCase):
         return service
 
     async def repeat(self, service: AppService, once: Ask, port: int, count: int) -> None:
-        """Ask so often, ten at the same time, and wait until the connections are closed."""
+        """Send requests, ten at a time, and wait until the connections are closed."""
         for _ in range(count // 10):
             await gatherResults([Deferred.fromCoroutine(once(port)) for _ in range(10)])
         executor = service.executor
@@ -191,17 +191,17 @@ class LeakTests(TestCase):
         for once in kinds.values():  # so that caches are filled
             await self.repeat(service, once, port, 10)
         self.flushLoggedErrors()
-        kept, before = blocks(), census()
+        kept, before = count_blocks(), count_objects()
         for collect in (False, True):
             group = {name: once for name, once in kinds.items() if (name in THROWN or not EARLY) is collect}
             left = await self.left_by(service, port, group, count, before, collect)
             if max(left.values(), default=0) < 3:
                 continue
             for name, once in group.items():
-                left = await self.left_by(service, port, {name: once}, count, census(), collect)
+                left = await self.left_by(service, port, {name: once}, count, count_objects(), collect)
                 self.assertLess(max(left.values(), default=0), 3, f"{name} leaves {left}")
             self.fail(f"one of {', '.join(group)} leaves {left}")
-        self.assertLess(blocks() - kept, max(len(kinds) * count // 2, 500), "objects are left")
+        self.assertLess(count_blocks() - kept, max(len(kinds) * count // 2, 500), "objects are left")
 
     async def left_by(
         self,
@@ -223,12 +223,12 @@ class LeakTests(TestCase):
             gc.enable()
 
     async def left(self, before: Counter[str], collect: bool) -> Counter[str]:
-        """What is left, once the threads and sockets have let go of it."""
+        """Return what is left when threads and sockets have released their references."""
         end = reactor.seconds() + 5  # type: ignore[attr-defined]
         while True:
             if collect:
                 gc.collect()
-            left = census() - before
+            left = count_objects() - before
             if not left or reactor.seconds() > end:  # type: ignore[attr-defined]
                 return left
             await deferLater(reactor, 0.05)
@@ -281,7 +281,7 @@ class LeakTests(TestCase):
                 await service.reload()
                 if number == 2:
                     gc.collect()
-                    before = census()
+                    before = count_objects()
             left = await self.left(before, collect=True)
             self.assertLess(left["Router"], 2, left)
             self.assertLess(left["Call"], 5, left)

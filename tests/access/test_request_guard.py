@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.access.request_guard}: who may ask."""
+"""Tests of L{twisted_appserver.access.request_guard}: which requests are accepted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GUARD = RequestGuard(
 
 class GuardTestCase(SynchronousTestCase):
     def status(self, guard: RequestGuard = GUARD, **headers: str) -> int:
-        """200 if such a request may ask, or the status with which it is refused."""
+        """Return 200 if a request with these headers is accepted, otherwise the status of the refusal."""
         raw = tuple(
             (name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()
         )
@@ -28,7 +28,7 @@ class GuardTestCase(SynchronousTestCase):
 
 class HostTests(GuardTestCase):
     def test_loopback_and_allowed_hosts_are_accepted(self) -> None:
-        """Loopback's names, and those that were allowed, are ours, with any port and in any case."""
+        """The names of loopback and allowed names are accepted, with any port and in any case."""
         for host in (
             "localhost", "localhost:8080", "LocalHost", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080",
             "app.example", "APP.example:443", "xn--bcher-kva.example",
@@ -36,7 +36,7 @@ class HostTests(GuardTestCase):
             self.assertEqual(self.status(host=host), 200, host)
 
     def test_other_hosts_get_421(self) -> None:
-        """Any other name is refused with 421, above all one that merely looks like ours."""
+        """Any other name gets 421, even if it resembles an accepted name."""
         for host in (
             "evil.example", "localhost.evil.example", "evil-localhost", "app.example.evil.example",
             "127.0.0.2", "127.0.0.1.evil.example", "[::2]", "::1", "localhost:port", "a b",
@@ -46,22 +46,22 @@ class HostTests(GuardTestCase):
             self.assertEqual(self.status(host=host), 421, host)
 
     def test_star_accepts_every_host(self) -> None:
-        """With "*", every name is ours."""
+        """With "*", every name is accepted."""
         self.assertEqual(self.status(RequestGuard(["*"]), host="evil.example"), 200)
 
     def test_default_accepts_loopback_only(self) -> None:
-        """Without any name, loopback's are ours."""
+        """By default only the names of loopback are accepted."""
         self.assertEqual(self.status(RequestGuard(), host="127.0.0.1:8080"), 200)
         self.assertEqual(self.status(RequestGuard(), host="app.example"), 421)
 
 
 class OriginTests(GuardTestCase):
     def test_request_without_origin_is_accepted(self) -> None:
-        """A request that is not from a page has no Origin, and may ask."""
+        """A request that is not from a web page has no Origin and is accepted."""
         self.assertEqual(self.status(host="localhost:8080"), 200)
 
     def test_own_pages_are_accepted(self) -> None:
-        """Pages that we served ourselves may ask."""
+        """Pages of this service are accepted."""
         for origin in ("http://localhost:8080", "https://localhost:8080"):
             self.assertEqual(self.status(host="localhost:8080", origin=origin), 200)
             self.assertEqual(
@@ -69,12 +69,12 @@ class OriginTests(GuardTestCase):
             )
 
     def test_allowed_origins_are_accepted(self) -> None:
-        """Pages of an origin that was allowed may ask, from another site too."""
+        """Pages of an allowed origin are accepted, from another site too."""
         for origin in ("https://pages.example", "https://PAGES.example", "https://other.example:8443"):
             self.assertEqual(self.status(host="localhost", origin=origin, sec_fetch_site="cross-site"), 200)
 
     def test_other_origins_get_403(self) -> None:
-        """Pages of any other origin are refused with 403, also those on another port or without a name."""
+        """Pages of any other origin get 403, including those with another port or without a name."""
         for origin in (
             "http://evil.example", "http://localhost", "http://localhost:8081", "null", "http://pages.example",
             "https://pages.example.evil.example", "https://pages.example:444", "*", "file://",
@@ -82,17 +82,17 @@ class OriginTests(GuardTestCase):
             self.assertEqual(self.status(host="localhost:8080", origin=origin), 403, origin)
 
     def test_rebound_host_gets_421_before_the_origin_is_checked(self) -> None:
-        """A page of our own address under a foreign name (DNS rebinding) is refused by the name."""
+        """A page of this address under another name (DNS rebinding) is refused because of the name."""
         self.assertEqual(self.status(host="evil.example", origin="http://evil.example"), 421)
 
 
 class FetchSiteTests(GuardTestCase):
     def test_address_bar_and_own_pages_are_accepted(self) -> None:
-        """The address bar and pages of our own may ask."""
+        """The address bar and pages of this service are accepted."""
         for site in ("none", "same-origin"):
             self.assertEqual(self.status(host="localhost", sec_fetch_site=site), 200)
 
     def test_other_sites_get_403(self) -> None:
-        """An image or script of a page elsewhere, which sends no Origin, is refused with 403."""
+        """An image or script of another site gets 403, even without Origin."""
         for site in ("cross-site", "same-site", "anything"):
             self.assertEqual(self.status(host="localhost", sec_fetch_site=site), 403)

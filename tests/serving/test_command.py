@@ -1,4 +1,4 @@
-"""Tests of the ways to start a server from a shell, as real processes."""
+"""Tests of the commands that start a server, as real processes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class CommandTestCase(ProgramTestCase):
         return self.python(TWISTD, "-n", "--pidfile=", "appserver", *arguments, **options)
 
     async def stopped(self, program: Program, name: str = "TERM") -> None:
-        """At this signal it ends orderly: with status 0 or, as twistd does in the end, by the signal."""
+        """Send a signal, and check that the program ends with status 0 or, as twistd does, by the signal."""
         program.signal(name)
         self.assertIn(await program.ended, (0, -getattr(signal, "SIG" + name)), program.err)
         self.assertNotIn("Traceback", program.err + program.out)
@@ -58,7 +58,7 @@ class ScriptTests(CommandTestCase):
     """C{python file.py}"""
 
     def article(self, server_type: str) -> str:
-        """The design's example with the port made 0, in a folder of its own."""
+        """Write the example, with port 0, into a folder of its own."""
         text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", TYPES[server_type])
         return os.path.join(self.folder_of(article=text), "article.py")
 
@@ -72,21 +72,21 @@ class ScriptTests(CommandTestCase):
         await self.stopped(program)
 
     async def test_article_example_runs_with_threads(self) -> None:
-        """The example of the design, with threads."""
+        """The example of the article runs with threads."""
         await self.check("threaded", "threads")
 
     async def test_article_example_runs_with_worker_processes(self) -> None:
-        """The example of the design, with worker processes, which import the script by its path."""
+        """The example of the article runs with worker processes, which import the script by its path."""
         await self.check("forked", "workers")
 
     async def test_ctrl_c_ends_the_server(self) -> None:
-        """Ctrl-C ends it as well."""
+        """Ctrl-C ends the server."""
         program = self.python(self.article("forked"))
         await fetch(await program.port(), "/person/get/123/")
         await self.stopped(program, "INT")
 
     async def test_sigterm_finishes_and_answers_running_calls(self) -> None:
-        """At SIGTERM running calls are first finished and answered, in both types."""
+        """On SIGTERM running calls are finished and answered, in both types."""
         script = """
             import os, time
             import twisted_appserver as appserver
@@ -123,7 +123,7 @@ class ScriptTests(CommandTestCase):
             await connection.close()
 
     async def test_missing_main_guard_is_a_clear_error(self) -> None:
-        """Without C{if __name__ == "__main__":} worker processes would start servers: a clear error."""
+        """Without C{if __name__ == "__main__":} worker processes would start servers. The error says so."""
         text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", "FORKED_SERVER")
         text = text.replace('if __name__ == "__main__":\n    ', "")
         program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
@@ -132,7 +132,7 @@ class ScriptTests(CommandTestCase):
         self.assertNotIn("Traceback", program.err)
 
     async def refused(self, statement: str) -> str:
-        """The one line with which a script ends that does this."""
+        """Run a script with this statement, and return the one line with which it ends."""
         text = f"import twisted_appserver\ntwisted_appserver.{statement}\n"
         program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
         self.assertNotEqual(await program.ended, 0)
@@ -140,11 +140,11 @@ class ScriptTests(CommandTestCase):
         return str(program.err)
 
     async def test_script_without_url_patterns_gets_one_line(self) -> None:
-        """A script without url_patterns is told so in one line."""
+        """A script without url_patterns ends with one line."""
         self.assertIn("url_patterns", await self.refused("run_server(port=0)"))
 
     async def test_wrong_option_gets_one_line(self) -> None:
-        """So is one whose option is of the wrong type, or is none."""
+        """A script with an unknown option, or with a value of the wrong type, ends with one line."""
         self.assertIn("--port must be an integer, not '0'", await self.refused("run_server((), port='0')"))
         self.assertIn(
             "use server_type, the keyword argument for --type",
@@ -152,11 +152,11 @@ class ScriptTests(CommandTestCase):
         )
 
     async def test_table_without_a_name_is_refused_for_workers(self) -> None:
-        """A table without a name, which worker processes could not import, is refused at once."""
+        """A table without a name is refused, because worker processes could not import it."""
         self.assertIn("global variable", await self.refused("run_server((('/', print),), 0, 'forked')"))
 
     async def test_script_may_have_any_name(self) -> None:
-        """A script may have any name, for worker processes and for SIGHUP too."""
+        """A script may have any file name, also with worker processes and on SIGHUP."""
         script = self.article("forked")[: -len(".py")]
         os.rename(script + ".py", script)
         program = self.python(script)
@@ -167,7 +167,7 @@ class ScriptTests(CommandTestCase):
         await self.stopped(program)
 
     async def test_code_from_no_file_is_served_by_threads_only(self) -> None:
-        """What comes from no file can be served, but not by worker processes, nor again: one line says so."""
+        """Code without a file can be served, but not by worker processes, and it cannot be reloaded."""
         text = ARTICLE.replace("8081", "0")
         program = self.python("-c", text)
         self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
@@ -184,7 +184,7 @@ class ScriptTests(CommandTestCase):
             self.assertIn("need a file to import the application from", program.err)
 
     async def test_what_a_worker_prints_is_logged_with_its_pid(self) -> None:
-        """What a function of a worker prints stands in the server's log with the worker's pid."""
+        """What a function prints in a worker is logged with the pid of the worker."""
         text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", "FORKED_SERVER")
         text = text.replace("    return", "    import os\n    print('printed by', os.getpid())\n    return")
         program = self.python(os.path.join(self.folder_of(script=text), "script.py"))
@@ -198,7 +198,7 @@ class TwistdTests(CommandTestCase):
     """C{twistd -n appserver}, C{appserver} and C{python -m twisted_appserver}"""
 
     async def test_file_is_served_in_both_types(self) -> None:
-        """A file as the application, in both types."""
+        """--app takes a file, in both types."""
         folder = self.folder_of(article=ARTICLE)
         for server_type in TYPES:
             program = self.twistd(
@@ -210,7 +210,7 @@ class TwistdTests(CommandTestCase):
             await self.stopped(program)
 
     async def test_urls_py_in_the_current_folder_is_the_default(self) -> None:
-        """Without --app, urls.py of the current folder, with modules beside it; a module by its name."""
+        """Without --app, urls.py in the current folder is served, and it can import modules beside it."""
         folder = self.folder_of(urls=ARTICLE.replace("object_id}", "object_id, **other.extra}").replace(
             "import", "import other\nimport", 1), other="extra = {'from': 'urls'}")  # fmt: skip
         started = [
@@ -223,7 +223,7 @@ class TwistdTests(CommandTestCase):
         await gatherResults([Deferred.fromCoroutine(self.stopped(program)) for program in started])
 
     async def test_example_is_served_without_any_application(self) -> None:
-        """Without anything, the example that the package carries; C{python -m} is the same command."""
+        """Without an application the example is served. C{python -m} is the same command."""
         folder = self.folder_of()
         program = self.python("-m", "twisted_appserver", "--port", "0", "--threads", "3", folder=folder)
         self.assertEqual((await program.line())[3], "3")
@@ -232,7 +232,7 @@ class TwistdTests(CommandTestCase):
         self.assertEqual(os.listdir(folder), [])
 
     async def test_listen_takes_several_endpoints(self) -> None:
-        """--listen takes endpoints, several of them."""
+        """--listen takes several endpoints."""
         listen = ("--listen", "tcp:0:interface=127.0.0.1") * 2
         program = self.twistd(*listen, folder=self.folder_of())
         self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
@@ -250,7 +250,7 @@ class TwistdTests(CommandTestCase):
 
 
 class OneLineTests(CommandTestCase):
-    """What cannot work is told in exactly one line on stderr; the exit status is not 0."""
+    """Errors are exactly one line on stderr, and the exit status is not 0."""
 
     async def wrong(self, *arguments: str, said: str, **files: str) -> None:
         program = self.twistd(*arguments, folder=self.folder_of(**files))
@@ -261,7 +261,7 @@ class OneLineTests(CommandTestCase):
         self.assertNotIn("Traceback", program.out)
 
     async def test_busy_port_gets_one_line(self) -> None:
-        """A busy port."""
+        """The port is in use."""
         program = self.twistd("--port", "0", folder=self.folder_of())
         port = str(await program.port())
         await self.wrong("--port", port, said=port)
@@ -269,7 +269,7 @@ class OneLineTests(CommandTestCase):
         await self.stopped(program)
 
     async def test_busy_port_gets_one_line_from_run_server(self) -> None:
-        """A busy port, from run_server()."""
+        """The port is in use, with run_server()."""
         program = self.twistd("--port", "0", folder=self.folder_of())
         port = str(await program.port())
         script = os.path.join(self.folder_of(article=ARTICLE.replace("8081", port)), "article.py")
@@ -280,7 +280,7 @@ class OneLineTests(CommandTestCase):
         await self.stopped(program)
 
     async def test_missing_or_broken_application_gets_one_line(self) -> None:
-        """A module or file that is missing, broken, or has no table."""
+        """The module or file is missing or broken, or has no table."""
         await self.wrong("--app", "no_such_module", said="no_such_module")
         await self.wrong("--app", "no_such_file.py", said="no_such_file.py")
         await self.wrong("--app", ":x", said="module:name")
@@ -289,18 +289,18 @@ class OneLineTests(CommandTestCase):
         await self.wrong(said="ZeroDivisionError", app="1 / 0")
 
     async def test_invalid_pattern_gets_one_line(self) -> None:
-        """A pattern that is none."""
+        """A pattern is invalid."""
         await self.wrong(said="url_patterns[0]", urls="url_patterns = [('/(', print)]")
 
     async def test_invalid_options_get_one_line(self) -> None:
-        """Options that are none."""
+        """An option has an invalid value."""
         await self.wrong("--type", "sideways", said="sideways")
         await self.wrong("--port", "many", said="many")
         await self.wrong("--threads", "0", said="--threads")
         await self.wrong("--listen", "nonsense:1", said="nonsense")
 
     async def test_application_that_workers_cannot_import_gets_one_line(self) -> None:
-        """An application that can be imported here, but not in the workers."""
+        """The server can import the application, but workers cannot."""
         urls = """
             import os, sys
             if sys.argv[0].endswith("worker_main.py"):

@@ -1,4 +1,4 @@
-"""Tests of how servers end: atexit functions run, and the shell learns how the start of a daemon went."""
+"""Tests of the exit of servers: atexit functions run, and the start of a daemon is reported to the shell."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class AtExitTests(CommandTestCase):
     timeout = 120
 
     async def used(self, *words: str, script: bool = False) -> tuple[Program, str, int]:
-        """A server that has performed a call, its folder, and the process that has performed the call."""
+        """Start a server and call it. Returns it, its folder, and the id of the process that ran the call."""
         folder = self.folder_of(app=AT_EXIT)
         if script:
             program = self.python("app.py", *words, folder=folder)
@@ -65,7 +65,7 @@ class AtExitTests(CommandTestCase):
         return program, folder, answer.json["pid"]
 
     async def noted(self, program: Program, folder: str, *pids: int) -> None:
-        """When it has ended its atexit functions have run, once in each of these processes."""
+        """Check that atexit functions ran once in each of these processes."""
         notes = Path(folder, "notes").read_text().splitlines()
         self.assertEqual(sorted(notes), sorted(f"exit {pid}" for pid in pids), program.output)
         while program.processes():
@@ -79,12 +79,12 @@ class AtExitTests(CommandTestCase):
         self.assertEqual(Path(folder, "logged").read_text(), "in a buffer\n")
 
     async def test_atexit_functions_run_at_both_signals(self) -> None:
-        """Functions registered with atexit run at both signals, those of the standard library too."""
+        """Functions registered with atexit run on both signals, including those of the standard library."""
         for name in ("TERM", "INT"):
             await self.check(name, "threaded")
 
     async def test_atexit_functions_run_in_the_server_and_in_each_worker(self) -> None:
-        """They run in the server and in each worker."""
+        """atexit functions run in the server and in each worker."""
         await self.check("TERM", "forked")
 
     async def test_atexit_functions_run_in_a_script(self) -> None:
@@ -96,7 +96,7 @@ class AtExitTests(CommandTestCase):
             await self.noted(program, folder, *{pid, program.pid})
 
     async def test_atexit_functions_run_though_functions_hang(self) -> None:
-        """They run though a function hangs in its thread; the server ends with status 0 then."""
+        """atexit functions run even if a function hangs in its thread; then the exit status is 0."""
         for script in (False, True):
             words = ("threaded",) if script else ("--graceful-timeout", "0.2")
             program, folder, pid = await self.used(*words, script=script)
@@ -112,7 +112,7 @@ class AtExitTests(CommandTestCase):
             await self.noted(program, folder, pid)
 
     async def test_atexit_functions_run_though_threads_are_left(self) -> None:
-        """They run though a function has left a thread that never ends."""
+        """atexit functions run even if a function left a thread that never ends."""
         program, folder, pid = await self.used()
         await fetch(await program.port(), "/leaves_thread/")
         program.signal("TERM")
@@ -120,7 +120,7 @@ class AtExitTests(CommandTestCase):
         await self.noted(program, folder, pid)
 
     async def test_failed_start_runs_atexit_functions_and_exits_with_1(self) -> None:
-        """A server whose workers cannot start runs them too, and ends with status 1."""
+        """A server whose workers cannot start runs atexit functions and exits with status 1."""
         text = AT_EXIT + '\nif "worker" in sys.argv[0]: raise SystemExit("not here")\n'
         folder = self.folder_of(app=text)
         program = self.twistd("--port", "0", "--type", "forked", folder=folder)
@@ -145,7 +145,7 @@ class DaemonTests(CommandTestCase):
             await deferLater(reactor, 0.02)
 
     async def refused(self, command: str, *words: str, said: str, **files: str) -> None:
-        """It ends with status 1 and one line, and leaves neither a process nor a pidfile."""
+        """Check that it exits with status 1 and one line, and leaves no process and no pidfile."""
         folder = self.folder_of(**files)
         program = self.daemon(command, *words, folder=folder)
         self.assertEqual(await program.ended, 1, program.output)
@@ -158,7 +158,7 @@ class DaemonTests(CommandTestCase):
         self.assertNotIn("twistd.pid", os.listdir(folder))
 
     async def test_daemon_that_cannot_start_gets_one_line(self) -> None:
-        """What keeps a daemon from starting is one line in the shell."""
+        """The reason why a daemon cannot start is one line in the shell."""
         other = self.twistd("--port", "0", folder=self.folder_of())
         port = str(await other.port())
         for command in ("appserver", "tqueuesrv"):
@@ -170,7 +170,7 @@ class DaemonTests(CommandTestCase):
         await self.stopped(other)
 
     async def test_daemon_whose_workers_cannot_start_gets_one_line(self) -> None:
-        """So is what keeps its workers from starting, or kills it while it waits for them."""
+        """The reason why workers cannot start is one line too, even if the daemon is killed."""
         app = 'import sys\nif "worker" in sys.argv[0]: raise SystemExit("not here")\nurl_patterns = ()\n'
         await self.refused("appserver", "--port", "0", "--type", "forked", said="not here", app=app)
         app = (
@@ -183,7 +183,7 @@ class DaemonTests(CommandTestCase):
         self.assertEqual(program.err.count("\n"), 1, program.err)
 
     async def test_daemon_serves_and_removes_its_pidfile(self) -> None:
-        """A daemon serves when the command has ended; at SIGTERM it removes its pidfile."""
+        """A daemon serves when the command has ended, and removes its pidfile on SIGTERM."""
         for words in ((), ("--type", "forked")):
             folder = self.folder_of(article=ARTICLE)
             program = self.daemon(
@@ -198,7 +198,7 @@ class DaemonTests(CommandTestCase):
             self.assertNotIn("twistd.pid", os.listdir(folder))
 
     async def test_failed_start_in_the_foreground_leaves_no_pidfile(self) -> None:
-        """Nor is one left in the foreground."""
+        """A server in the foreground that cannot start leaves no pidfile."""
         folder = self.folder_of()
         words: tuple[Any, ...] = ("appserver", "--port", "0", "--token-file", "/no/token")
         program = self.python(TWISTD, "-n", *words, folder=folder)

@@ -20,7 +20,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from tests.http.test_connection_transports import certificate
 from tests.support import cases, http_cases
-from tests.support.load import crowd
+from tests.support.load import many_clients
 from tests.support.wire import connect, exchange, fetch, request
 from twisted_appserver import (
     FORKED_SERVER,
@@ -156,7 +156,7 @@ class ServeTests(ServiceTestCase):
 class LoadTests(ServiceTestCase):
     async def check(self, **options: Any) -> None:
         service, port = await self.start(**options)
-        self.assertEqual(await crowd(port, 200, 50), 10_000)
+        self.assertEqual(await many_clients(port, 200, 50), 10_000)
         self.assertEqual(service.dispatcher.in_flight, 0)
 
     async def test_every_answer_belongs_to_its_request(self) -> None:

@@ -1,4 +1,4 @@
-"""Functions that yield server-sent events: an application for tests."""
+"""An application for tests whose functions yield server-sent events."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def finite_on_reactor() -> AsyncIterator[Any]:
 
 
 def numbered(call: Call, n: int = 3) -> Iterator[Any]:
-    """Goes on behind the event that the client had last."""
+    """Continue after the last event that the client has received."""
     for number in range(int(call.headers.get("last-event-id", -1)) + 1, n):
         yield Event({"n": number}, id=number)
 
@@ -69,7 +69,7 @@ def broken() -> Iterator[Any]:
 
 
 def noted(path: str) -> Iterator[Any]:
-    """Counts in a file how often it was begun, and how often closed."""
+    """Record in a file each time that the generator begins and is closed."""
     try:
         with open(path, "a") as file:
             file.write("begun ")
@@ -81,7 +81,7 @@ def noted(path: str) -> Iterator[Any]:
 
 
 def slow(path: str) -> Iterator[Any]:
-    """Yields, and then nothing until somebody makes a file."""
+    """Yield one item, and the next one when a file exists."""
     yield {"n": 0}
     for _ in range(2000):
         if os.path.exists(path):
@@ -91,7 +91,7 @@ def slow(path: str) -> Iterator[Any]:
 
 
 def own(path: str) -> Reply:
-    """Events as text, one of them in pieces."""
+    """Return events as text, one of them in several pieces."""
 
     def parts() -> Iterator[str]:
         yield "data: pie"

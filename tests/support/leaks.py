@@ -1,8 +1,8 @@
 """
-What is left of calls that are over: counts of objects, and functions whose calls leave in many ways.
+Count the objects that finished calls leave behind; and functions whose calls end in many ways.
 
-Objects that the garbage collector does not track, like most Structs, are counted where tracked ones refer to
-them, and all objects whatsoever as blocks of memory.
+The garbage collector does not track some objects, such as most Structs. They are counted if tracked objects
+refer to them. All objects together are counted as blocks of memory.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from twisted_appserver.jobs.registry import Job
 KINDS = {Call, Reply, Stream, Parts, PendingCall, Job, BaseConnection, HTTPConnection, Request, Router}
 
 
-def census() -> Counter[str]:
-    """How many objects there are of each of these kinds."""
+def count_objects() -> Counter[str]:
+    """Count the objects of each of these classes."""
     objects = gc.get_objects()
     objects += gc.get_referents(*objects)
     found = {id(each): type(each).__name__ for each in objects if type(each) in KINDS}
     return Counter(found.values())
 
 
-def blocks() -> int:
-    """How many small objects there are, tracked or not, when all garbage is collected."""
+def count_blocks() -> int:
+    """Collect all garbage, and count the blocks of memory that are in use."""
     response_heads.clear()
     gc.collect()
     return sys.getallocatedblocks()

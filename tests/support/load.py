@@ -1,4 +1,4 @@
-"""Many concurrent clients, each of which checks that every answer belongs to its request."""
+"""Many concurrent clients. Each checks that every response belongs to its request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.wire import connect, request
 
 
 async def client(port: int, name: int, count: int) -> int:
-    """C{count} requests over one kept connection; returns how many answers were their own."""
+    """Send requests over one connection, and return how many responses were correct."""
     connection, good = await connect(port), 0
     for number in range(count):
         answer = await connection.send(request("GET", f"/echo/{name}-{number}/?b={number}"))
@@ -17,8 +17,8 @@ async def client(port: int, name: int, count: int) -> int:
     return good
 
 
-async def crowd(port: int, clients: int, count: int) -> int:
-    """That many clients at the same time; returns how many answers were right."""
+async def many_clients(port: int, clients: int, count: int) -> int:
+    """Run clients at the same time, and return how many responses were correct."""
     return sum(
         await gatherResults([Deferred.fromCoroutine(client(port, name, count)) for name in range(clients)])
     )

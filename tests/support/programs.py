@@ -1,4 +1,4 @@
-"""Real processes: a program that is started, says where it listens, is sent signals, and ends."""
+"""Real processes: start a program, wait for its output, send it signals, and wait for its end."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ PERSON = b'{"object_type":"person","object_id":"123"}'
 
 class Program(ProcessProtocol):
     """
-    A program that runs, and what it has written so far.
+    Run a program and collect its output.
 
-    @param command: with its arguments.
-    @param folder: the current one for it.
-    @param environ: variables to add to the environment; C{None} takes one away.
-    @ivar output: what it wrote to standard output and standard error, as it came; C{out} and C{err} are
-        the two apart.
-    @ivar pid: its process id.
-    @ivar exited: fires when the process is gone, though its children may still hold its output.
-    @ivar ended: fires with its exit status; with the negative number of the signal that killed it.
+    @param command: the program and its arguments.
+    @param folder: the current folder of the program.
+    @param environ: variables to add to the environment; C{None} removes one.
+    @ivar output: standard output and standard error, in the order of arrival; C{out} and C{err} contain them
+        separately.
+    @ivar pid: the process id.
+    @ivar exited: fires when the process has exited; its children may still write output.
+    @ivar ended: fires with the exit status, or with the negative number of the signal that killed the
+        program.
     """
 
     transport: Any
@@ -47,9 +48,9 @@ class Program(ProcessProtocol):
         self.mark = uuid4().hex
         self.ended: Deferred[int] = Deferred()
         self.exited: Deferred[None] = Deferred()
-        self._gone: Deferred[None] = Deferred()  # the same, where ended was cancelled by a timeout
+        self._gone: Deferred[None] = Deferred()  # fires too if a timeout has cancelled C{ended}
         self._status: int | None = None
-        self._awaited: list[tuple[str, Deferred[re.Match[str]]]] = []
+        self._waiting: list[tuple[str, Deferred[re.Match[str]]]] = []
         search = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         added = {"PYTHONPATH": search, "PYTHONUNBUFFERED": "1", "PROGRAM": self.mark, **environ}
         variables = {name: value for name, value in {**os.environ, **added}.items() if value is not None}
@@ -60,21 +61,21 @@ class Program(ProcessProtocol):
 
     def outReceived(self, data: bytes) -> None:
         self.out += data.decode()
-        self._look(data)
+        self._check_patterns(data)
 
     def errReceived(self, data: bytes) -> None:
         self.err += data.decode()
-        self._look(data)
+        self._check_patterns(data)
 
-    def _look(self, data: bytes = b"") -> None:
+    def _check_patterns(self, data: bytes = b"") -> None:
         self.output += data.decode()
-        for awaited in list(self._awaited):
-            pattern, deferred = awaited
+        for waiting in list(self._waiting):
+            pattern, deferred = waiting
             if found := re.search(pattern, self.output):
-                self._awaited.remove(awaited)
+                self._waiting.remove(waiting)
                 deferred.callback(found)
             elif self._status is not None:
-                self._awaited.remove(awaited)
+                self._waiting.remove(waiting)
                 deferred.errback(AssertionError(f"it ended before {pattern!r}: {self.output}"))
 
     def processExited(self, reason: Failure) -> None:
@@ -83,34 +84,37 @@ class Program(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         number = getattr(reason.value, "signal", None)
         self._status = -number if number else getattr(reason.value, "exitCode", 0) or 0
-        self._look()
+        self._check_patterns()
         self._gone.callback(None)
         if not self.ended.called:
             self.ended.callback(self._status)
 
     def line(self, pattern: str = LINE) -> Deferred[re.Match[str]]:
         """
-        @return: fires when the output matches a pattern, by default that of the line that tells where it
-            listens; fails when the program ends before.
+        Wait for a line of the output.
+
+        @param pattern: a regular expression; by default it matches the line with the URL of the server.
+        @return: fires with the match; fails if the program ends without a match.
         """
         deferred: Deferred[re.Match[str]] = Deferred()
-        self._awaited.append((pattern, deferred))
-        self._look()
+        self._waiting.append((pattern, deferred))
+        self._check_patterns()
         return deferred
 
     async def port(self) -> int:
-        """The port that it listens on."""
+        """Wait until the server listens, and return its port."""
         return int((await self.line())[1])
 
     async def url(self) -> str:
-        """Where it listens, as soon as it says so."""
+        """Wait until the server listens, and return its URL."""
         return (await self.line(r"(http://localhost:\d+)/"))[1]
 
     def signal(self, name: str) -> None:
+        """Send a signal, such as C{TERM}."""
         self.transport.signalProcess(name)
 
     async def stop(self) -> None:
-        """End it as an administrator does, and see that it and its workers are gone."""
+        """Stop the program with SIGTERM, and check that it and its workers have exited."""
         with suppress(ProcessExitedAlready):
             self.signal("TERM")
         timer = reactor.callLater(20, self._kill)  # type: ignore[attr-defined]
@@ -123,13 +127,13 @@ class Program(ProcessProtocol):
             raise AssertionError(f"the processes {left} are left: {self.output}")
 
     def processes(self) -> list[int]:
-        """The processes that it started, as far as the system tells, and itself."""
+        """Return the ids of the program and of the processes that it has started."""
         found = []
         for path in Path("/proc").glob("[0-9]*/environ"):
             try:
                 if f"PROGRAM={self.mark}".encode() in path.read_bytes():
                     found.append(int(path.parent.name))
-            except OSError:  # it has ended
+            except OSError:  # the process has exited
                 continue
         return found
 
@@ -138,7 +142,7 @@ class Program(ProcessProtocol):
             self.signal("KILL")
 
     def kill(self) -> Deferred[None] | None:
-        """For the end of a test: see to it that it has ended."""
+        """Kill the program if it still runs; for the end of a test."""
         if self._gone.called:
             return None
         self._kill()
@@ -146,7 +150,7 @@ class Program(ProcessProtocol):
 
 
 class ProgramTestCase(TestCase):
-    """Runs programs, and ends them also when a test fails."""
+    """Run programs, and kill them when the test ends."""
 
     timeout = 60
 
