@@ -139,7 +139,7 @@ MUTATIONS = (
     Mutation("dispatch/calls_in_flight.py", "        if pending.limit is not None and pending.limit is not limit:", "        if False:",
              "access.test_credentials.GuardTests.test_limit_of_the_route_applies_after_the_check"),
     Mutation("dispatch/calls_in_flight.py", "            pending.stream.cut(", "            str(", "executors.test_streams.StreamTests.test_stalls"),
-    Mutation("jobs/job.py", "        self._dispatcher.cancel(performed, kill=True)", "        self._dispatcher.cancel(performed)",
+    Mutation("jobs/job.py", "        self._dispatcher.cancel(pending, kill=True)", "        self._dispatcher.cancel(pending)",
              "jobs.test_jobs.ServerTests.test_cancel"),
     Mutation("jobs/job.py", "        if failure and reply.body.error is not None:", "        if False:",
              "jobs.test_jobs.MemoryTests.test_error_after_an_item"),

@@ -1,4 +1,4 @@
-"""Comments in a stream of server-sent events whose function is slow, so that no proxy takes it for dead."""
+"""Comments in a silent stream of server-sent events, so that no proxy closes the connection."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from twisted.internet.task import LoopingCall
 
 from twisted_appserver.executors.stream import Stream
 
-EVERY = 15.0  # seconds, as HTML recommends (section 9.2.7)
+EVERY = 15.0  # seconds, as the HTML standard recommends (section 9.2.7)
 COMMENT = b":\n\n"
 
 
 def keep_alive(reactor: Any, stream: Stream) -> None:
     """
-    Send a comment now and then between the parts of a stream, until it ends or nobody reads it any more.
+    Send comments between the parts of a stream, until it ends or nobody reads it any more.
 
     @param reactor: an C{IReactorTime}.
-    @param stream: whose parts are whole events.
+    @param stream: a stream whose parts are whole events.
     """
     ended = stream.ended
 

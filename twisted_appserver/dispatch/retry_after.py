@@ -1,4 +1,4 @@
-"""How long whoever is turned away should wait."""
+"""How long a rejected client should wait."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 WINDOW = 5.0  # seconds over which the rate is measured
 EVERY = 0.2  # seconds between two samples
-LONGEST = 60  # seconds that anybody is told to wait
+LONGEST = 60  # seconds, the longest wait that is suggested
 
 
 class Refusals:
     """
-    Measures, while calls are refused, how many others end each second.
+    Measures how many calls end per second while others are rejected.
 
     @param reactor: an C{IReactorTime}.
     """
@@ -23,8 +23,8 @@ class Refusals:
 
     def retry_after(self, executor: Any) -> int:
         """
-        Seconds, 1 to 60, after which those that wait now are likely to have begun (RFC 9110, section 10.2.3).
-        The first in a burst of refusals, before anything is measured, is told 1.
+        Return the seconds, 1 to 60, after which the calls that wait now have probably begun (RFC 9110,
+        section 10.2.3). Before anything has been measured, the first rejections of a burst get 1.
         """
         now, ended = self._reactor.seconds(), executor.completed + executor.failed
         samples = self._samples.setdefault(executor, deque())

@@ -74,7 +74,7 @@ class Source:
         return failure
 
     def _note_error(self) -> None:
-        """Keep the error as a reply. If C{run} did it, its frame and the traceback would refer to each other."""
+        """Keep the error as a reply. In C{run}, its frame and the traceback would refer to each other."""
         error, call = self._parts.take_error(), self._parts.context[CURRENT]
         if error is not None and call is not None:
             self.error = error_reply(error, call)

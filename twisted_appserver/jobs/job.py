@@ -1,4 +1,4 @@
-"""One call that became a job: its state, its progress and its result."""
+"""One background call: its state, its progress and its result."""
 
 from __future__ import annotations
 
@@ -25,40 +25,42 @@ class Job:
     """
     A call that became a job.
 
-    @param keep: called with the job and the bytes that it keeps from now on; returns whether there is room.
-    @param ended: called with the job when it is over.
-    @ivar name: hard to guess.
-    @ivar items: how many a generator has yielded. C{progress}: the last of these, as JSON.
-    @ivar lines: whether these are JSON, and not what a Reply of the function's own consists of.
-    @ivar reply: once it is over.
+    @param keep: called with the job and the number of bytes that it wants to keep; returns whether there is
+        room.
+    @param ended: called with the job when it has finished.
+    @ivar name: part of its address; hard to guess.
+    @ivar items: how many items a generator has yielded.
+    @ivar progress: the last item, as JSON.
+    @ivar lines: whether the items are JSON, and not parts of a Reply that the function made itself.
+    @ivar reply: the reply; C{None} until the job has finished.
     @ivar size: the bytes that it keeps, as counted by C{keep}.
     """
 
     def __init__(
         self,
-        performed: PendingCall,
+        pending: PendingCall,
         dispatcher: Dispatcher,
         keep: Callable[[Job, int], bool],
         ended: Callable[[Job], None],
     ) -> None:
-        self._performed: PendingCall | None = performed  # until it is over: the call has the request's body
+        self._pending: PendingCall | None = pending  # until it has finished: the call has the request's body
         self._dispatcher, self._keep, self._ended = dispatcher, keep, ended
         self.name = urandom(16).hex()
-        call = performed.call
+        call = pending.call
         self.user, self.function, self._request_id = call.user, call.handler.name, call.request_id
         self.created = datetime.now(UTC)
         self.items, self.progress = 0, b"null"
-        self._parts: list[bytes] = []  # of a Reply of the function's own
+        self._parts: list[bytes] = []  # of a Reply that the function made itself
         self.reply: Reply | None = None
         self.lines = self._cancelled = False
         self.size = 0
 
     def answer(self, _: Call, reply: Reply) -> None:
-        """The reply is there, or begins."""
+        """Receive the reply, or its beginning."""
         headers = tuple(
             (name, text) for name, text in reply.headers if not name.startswith("access-control-")
         )
-        reply = replace(reply, headers=headers)  # these are for whoever asks for it
+        reply = replace(reply, headers=headers)  # The CORS headers belong to the response that shows the job.
         if isinstance(reply.body, Stream):
             self.lines = ("content-type", JSON_LINES) in reply.headers
             reply.body.takes_error = True
@@ -71,10 +73,10 @@ class Job:
             return
         self.items += 1
         if not self._keep(self, len(data) if self.lines else self.size + len(data)):
-            performed = self._performed
-            assert performed is not None
+            pending = self._pending
+            assert pending is not None
             self._too_large()
-            self._dispatcher.cancel(performed)
+            self._dispatcher.cancel(pending)
         elif self.lines:
             self.progress = data.rstrip()
         else:
@@ -85,7 +87,7 @@ class Job:
             self._settle(replace(reply.body.error, traceback=""))
         elif failure:
             self._fail(500, "the function failed; the log says why under this instance")
-        else:  # what a generator yielded last is its result, if that is not a Reply in parts
+        else:  # The last item of a generator is its result; a Reply in parts is joined.
             body = self.progress if self.lines else b"".join(self._parts)
             kinds = {JSON_LINES: JSON[0]}
             headers = tuple((name, kinds.get(value, value)) for name, value in reply.headers)
@@ -109,15 +111,15 @@ class Job:
             self._over(problem_reply(HTTPError(status, detail), self._request_id))
 
     def _over(self, reply: Reply) -> None:
-        self.reply, self._performed = reply, None
+        self.reply, self._pending = reply, None
         self._parts.clear()
         self._ended(self)
 
     def cancel(self) -> None:
-        """End it: a thread goes on to where its generator yields next, a worker process is killed."""
-        performed, self._cancelled = self._performed, True
-        assert performed is not None
-        self._dispatcher.cancel(performed, kill=True)
+        """Cancel it. A thread continues until its generator yields next; a worker process is killed."""
+        pending, self._cancelled = self._pending, True
+        assert pending is not None
+        self._dispatcher.cancel(pending, kill=True)
         self._fail(410, "the job was cancelled")
 
     @property
@@ -127,13 +129,13 @@ class Job:
             return "cancelled"
         if self.reply is not None:
             return "done" if self.reply.status < 400 else "failed"
-        performed = self._performed
-        assert performed is not None
-        running = performed.stream is not None or performed in performed.executor.calls()[0]
+        pending = self._pending
+        assert pending is not None
+        running = pending.stream is not None or pending in pending.executor.calls()[0]
         return "running" if running else "waiting"
 
     def summary(self) -> dict[str, Any]:
-        """What it is, without its progress and its result."""
+        """Return the job without its progress and its result."""
         return {
             "job": self.name,
             "function": self.function,
@@ -143,13 +145,13 @@ class Job:
         }
 
     def document(self) -> dict[str, Any]:
-        """What is known of it."""
+        """Return the job with its progress, and its result or error."""
         shown = self.summary()
         if self.lines:
             shown["progress"] = msgspec.Raw(self.progress)
         if self.reply is not None:
             status, kind = self.reply.status, dict(self.reply.headers).get("content-type", JSON[0])
-            if status >= 400 and kind != PROBLEM:  # an answer of the function's own
+            if status >= 400 and kind != PROBLEM:  # a reply that the function made itself
                 said = HTTPError(status, "the function says why in its answer, the result of this job")
                 shown["error"] = msgspec.Raw(problem_reply(said, self._request_id).body)
             elif kind in JSON:

@@ -1,8 +1,7 @@
-"""Calls whose client does not wait: it is told where to look, and looks when it likes (RFC 7240, 4.1).
+"""All jobs of a server: calls whose clients do not wait (C{Prefer: respond-async}; RFC 7240, section 4.1).
 
-Strategy: a call that prefers to be answered asynchronously is performed like any other. Only who gets its
-reply changes: the client gets the address of a job at once, and the job gets the reply. All results together
-are limited in bytes.
+Strategy: such a call is performed like any other. The client receives the address of a job at once, and the
+job receives the reply. All results together are limited in bytes.
 """
 
 from __future__ import annotations
@@ -19,26 +18,26 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.jobs.job import JSON, Job
 
-LISTED = 100  # jobs in the list: the newest
+LISTED = 100  # the newest jobs, which the list shows
 
 
 class Jobs:
     """
     The jobs of a service, limited in number, bytes and age.
 
-    @param most: how many are kept; the oldest that is over makes room for a new one.
-    @param most_bytes: how many bytes of results and progress are kept; the oldest that are over make room.
-    @param age: seconds for which one is kept when it is over.
+    @param most: maximum number of jobs. The oldest finished job makes room for a new one.
+    @param most_bytes: maximum number of bytes of results and progress. The oldest finished jobs make room.
+    @param age: seconds for which a finished job is kept.
     """
 
     def __init__(self, dispatcher: Dispatcher, most: int, most_bytes: int, age: float) -> None:
         self._dispatcher, self._most, self._most_bytes, self._age = dispatcher, most, most_bytes, age
-        self._bytes = 0  # that all jobs keep
+        self._bytes = 0  # bytes that all jobs keep
         self._jobs: dict[str, Job] = {}
         self._timers: dict[str, Any] = {}
 
     def url_patterns(self) -> tuple[Any, ...]:
-        """The table of its functions."""
+        """Return the table of the functions below."""
         return (
             Route(r"/-/jobs", self.index, methods=("GET",)),
             Route(r"/-/jobs/(?P<job>)", self.show, methods=("GET",)),
@@ -46,40 +45,40 @@ class Jobs:
             Route(r"/-/jobs/(?P<job>)/result", self.result, methods=("GET",)),
         )
 
-    def take(self, performed: PendingCall) -> None:
+    def take(self, pending: PendingCall) -> None:
         """
-        Make a job of a call that is about to be performed, and tell the client so.
+        Make a job of a call that is about to be submitted, and send its address to the client.
 
-        @raise HTTPError: 503 when there are too many.
+        @raise HTTPError: 503 if there are too many jobs.
         """
         if len(self._jobs) >= self._most:
             over = next((job for job in self._jobs.values() if job.reply is not None), None)
             if over is None:
-                raise HTTPError(503, f"{self._most} jobs are at work already")
+                raise HTTPError(503, f"{self._most} jobs are running already")
             self._forget(over.name)
-        call, limit, deadline = performed.call, performed.limit, performed.deadline
-        if call.handler.timeout is None and limit is not None:  # that of the service is for clients that wait
-            limit.calls.pop(performed, None)
-            performed.limit, deadline = None, 0.0
-        headers = tuple(
-            pair for pair in call.raw_headers if pair[0] != b"accept"
-        )  # so that items are JSON lines
-        performed.deadline = deadline
-        performed.call = call = replace(call, raw_headers=headers, deadline=deadline)
-        job = Job(performed, self._dispatcher, self._keep, self._over)
+        call, limit, deadline = pending.call, pending.limit, pending.deadline
+        if call.handler.timeout is None and limit is not None:  # the service's limit is for clients that wait
+            limit.calls.pop(pending, None)
+            pending.limit, deadline = None, 0.0
+        # Without the Accept header, the items of a generator are JSON lines.
+        headers = tuple(pair for pair in call.raw_headers if pair[0] != b"accept")
+        pending.deadline = deadline
+        pending.call = call = replace(call, raw_headers=headers, deadline=deadline)
+        job = Job(pending, self._dispatcher, self._keep, self._over)
         self._jobs[job.name] = job
-        tell, performed.answer = performed.answer, job.answer
-        place = "../" * (call.path.count("/") - 1) + f"-/jobs/{job.name}"  # wherever we are mounted
+        answer, pending.answer = pending.answer, job.answer
+        # Relative, because the application may be mounted anywhere.
+        place = "../" * (call.path.count("/") - 1) + f"-/jobs/{job.name}"
         body = msgspec.json.encode({"job": job.name, "place": place})
         reply = Reply(body, 202, (("location", place), ("preference-applied", "respond-async")))
-        tell(call, self._dispatcher.marked(call, reply))
+        answer(call, self._dispatcher.marked(call, reply))
 
     def _over(self, job: Job) -> None:
         self._timers[job.name] = self._dispatcher.reactor.callLater(self._age, self._forget, job.name)
 
     def _keep(self, job: Job, size: int) -> bool:
-        """Count what a job keeps, and make room for it. Returns whether there is any."""
-        if self._jobs.get(job.name) is not job:  # forgotten, when the service stopped
+        """Count the bytes that a job keeps, and make room for them. Returns whether there is room."""
+        if self._jobs.get(job.name) is not job:  # The job was forgotten when the service stopped.
             return True
         wanted = self._bytes + size - job.size
         if wanted > self._most_bytes:
@@ -100,7 +99,7 @@ class Jobs:
             timer.cancel()
 
     def stop(self) -> None:
-        """Forget all."""
+        """Forget all finished jobs."""
         for name in list(self._timers):
             self._forget(name)
 
@@ -113,25 +112,25 @@ class Jobs:
     # ---- the functions ----
 
     async def index(self, call: Call) -> Reply:
-        """The newest 100 jobs of this user, the newest first, and how many there are. Without results."""
+        """Return the newest 100 jobs of this user without results, newest first, and their total."""
         jobs = [job for job in reversed(self._jobs.values()) if job.user == call.user]
         return _shown({"jobs": [job.summary() for job in jobs[:LISTED]], "total": len(jobs)})
 
     async def show(self, job: str, call: Call) -> Reply:
-        """What became of a job: its state, its progress, and its result or error."""
+        """Return a job: its state, its progress, and its result or error."""
         return _shown(self._find(job, call).document())
 
     async def result(self, job: str, call: Call) -> Reply:
-        """The answer that the call would have had; 404 while there is none."""
+        """Return the reply that the call would have had; 404 until the job has finished."""
         reply = self._find(job, call).reply
         if reply is None:
-            raise HTTPError(404, "the job is not over")
+            raise HTTPError(404, "the job has not finished")
         if reply.body and "content-type" not in dict(reply.headers):
             return replace(reply, headers=(("content-type", JSON[0]), *reply.headers))
         return reply
 
     async def cancel(self, job: str, call: Call) -> Reply:
-        """Cancel a job, or forget it if it is over."""
+        """Cancel a job, or delete it if it has finished."""
         found = self._find(job, call)
         if found.reply is None:
             found.cancel()

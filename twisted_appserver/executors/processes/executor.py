@@ -1,10 +1,10 @@
 """Calls performed in a pool of worker processes.
 
-Strategy: calls wait here, and go to the workers at the end of a reactor turn, when all that arrived in it
-are known. A worker that is free gets a call of any kind. More calls than one go to a worker only if all of
-them are known to be quick, from what calls of the same function took before; should one of them be slow
-after all, those behind it are taken back for a worker that is free. A worker that dies fails the call that
-it was running in L{ProcessExecutor.worker_ended}, and is replaced in L{WorkerPool.ended}, and nowhere else.
+Strategy: calls wait here. When the reactor has read everything that is readable, they are assigned to
+workers. A free worker gets a call of any kind. A worker gets several calls only if all of them are expected
+to be quick, judging by earlier calls of the same functions. If one of them is slow after all, the calls
+behind it are taken back for a free worker. When a worker dies, L{ProcessExecutor.worker_ended} fails the call
+that it was running, and L{WorkerPool.ended} replaces the worker; nothing else does either.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from twisted_appserver.executors.processes.pool import WorkerPool
 from twisted_appserver.executors.processes.worker_process import WorkerProcess
 
 QUICK = 0.0005  # seconds that a quick call takes at most
-AHEAD = 32  # quick calls that a worker may have at the same time,
-BUDGET = 0.002  # and the seconds that all of them are expected to take
-STUCK = 0.005  # seconds without an answer after which calls are taken back from a worker
+AHEAD = 32  # maximum number of quick calls that a worker has at the same time
+BUDGET = 0.002  # seconds that all of these may be expected to take
+STUCK = 0.005  # seconds without a reply after which calls are taken back from a worker
 
 
 @implementer(IExecutor)
@@ -41,12 +41,12 @@ class ProcessExecutor:
     Performs calls in worker processes.
 
     @param reactor: an C{IReactorProcess} and C{IReactorTime}.
-    @param application: where the workers find the functions, as for C{--app}.
-    @param size: how many workers; one for each core if C{None}.
-    @param router: the application's table, if it is loaded already.
+    @param application: where the workers find the functions, as in C{--app}.
+    @param size: the number of workers; C{None} for one per core.
+    @param router: the application's table, if it has been loaded already.
     @param max_requests: calls after which a worker is replaced; 0 for never.
+    @param max_rss: bytes of resident memory above which a worker is replaced; 0 for never.
     @param head_start: workers that have been started already.
-    @param max_rss: bytes of resident memory above which it is; 0 for never.
     """
 
     now = None
@@ -61,7 +61,7 @@ class ProcessExecutor:
         max_rss: int = 0,
         head_start: HeadStart | None = None,
     ) -> None:
-        self.reactor, self._soon = reactor, at_end_of_turn(reactor)
+        self.reactor, self._at_end_of_turn = reactor, at_end_of_turn(reactor)
         self.application = Application.parse(application) if isinstance(application, str) else application
         self.router = router or Router(self.application.load())
         self.size = size or os.cpu_count() or 1
@@ -71,13 +71,15 @@ class ProcessExecutor:
         self.completed = self.failed = 0
         self._waiting: deque[PendingCall] = deque()
         self._costs = CallCosts()
-        self._kicked = self._stopped = False
-        self._watch: Any = None  # a timer, while a worker may have calls that it has not begun
+        self._assigning = self._stopped = False
+        self._watch: Any = None  # the timer of _look, while a worker may have calls that it has not begun
 
     @property
     def pending(self) -> int:
         count = len(self._waiting)
-        for worker in self._workers:  # asked for at each call: a generator costs more
+        for (
+            worker
+        ) in self._workers:  # A loop, because this runs for each call and a generator expression costs more.
             if worker.streams.open:
                 count += worker.assigned.queued
             elif len(worker.assigned.calls) > 1:
@@ -90,12 +92,12 @@ class ProcessExecutor:
 
     @property
     def parked(self) -> int:
-        """Generators that wait for their clients."""
+        """Generators that wait until their clients read."""
         return sum(worker.streams.parked for worker in self._workers)
 
     @property
     def pids(self) -> list[int]:
-        """Of the workers that take calls."""
+        """The process ids of the workers that accept calls."""
         return [worker.pid for worker in self._workers if worker.ready]
 
     def start(self) -> Deferred[None]:
@@ -103,39 +105,39 @@ class ProcessExecutor:
         return self.pool.start()
 
     def calls(self) -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
-        given = [job for worker in self._workers for job in worker.assigned.calls]
-        running = [job for worker in self._workers for job in worker.running_calls()]
-        return running, [*(job for job in given if job not in running), *self._waiting]
+        given = [pending for worker in self._workers for pending in worker.assigned.calls]
+        running = [pending for worker in self._workers for pending in worker.running_calls()]
+        return running, [*(pending for pending in given if pending not in running), *self._waiting]
 
     def unready(self) -> str:
         if any(worker.ready for worker in self._workers):
             return ""
-        return f"no worker process is ready: {self.pool.start_error or 'they start'}"
+        return f"no worker process is ready: {self.pool.start_error or 'they are starting'}"
 
     # ---- calls ----
 
-    def submit(self, job: PendingCall) -> None:
+    def submit(self, pending: PendingCall) -> None:
         if self._stopped:
-            self.ended(job, HTTPError(503, "the server is stopping"))
+            self.ended(pending, HTTPError(503, "the server is stopping"))
             return
-        self._waiting.append(job)
+        self._waiting.append(pending)
         self.kick()
 
     def kick(self) -> None:
-        """Give calls that wait to workers at the end of this reactor turn."""
-        if self._waiting and not self._kicked:
-            self._kicked = True
-            self._soon(self._assign)
+        """Assign waiting calls to workers when the reactor has read everything that is readable."""
+        if self._waiting and not self._assigning:
+            self._assigning = True
+            self._at_end_of_turn(self._assign)
 
-    def cancel(self, job: PendingCall, kill: bool = False) -> None:
-        if job in self._waiting:
-            self._waiting.remove(job)
+    def cancel(self, pending: PendingCall, kill: bool = False) -> None:
+        if pending in self._waiting:
+            self._waiting.remove(pending)
         elif kill:
             for worker in self._workers:
-                worker.abort(job)
+                worker.abort(pending)
 
     def _assign(self) -> None:
-        self._kicked = False
+        self._assigning = False
         waiting = self._waiting
         free = [worker for worker in self._workers if worker.ready and not worker.assigned.paused]
         while waiting and free:
@@ -154,7 +156,7 @@ class ProcessExecutor:
             self._watch = self.reactor.callLater(STUCK, self._look)
 
     def _look(self) -> None:
-        """Take calls back from workers that one call keeps longer than expected, or that stand still."""
+        """Take calls back from workers whose current call takes longer than expected, or that have stopped."""
         self._watch = None
         free = any(worker.ready and not worker.busy for worker in self._workers)
         for worker in self._workers:
@@ -163,37 +165,39 @@ class ProcessExecutor:
         if any(worker.assigned.queued for worker in self._workers):
             self._watch = self.reactor.callLater(STUCK, self._look)
 
-    def requeue(self, jobs: list[PendingCall]) -> None:
-        """Let calls that were given to a worker and not begun wait again, before all others."""
-        self._waiting.extendleft(job for job in reversed(jobs) if not job.called and self._fits(job))
+    def requeue(self, calls: list[PendingCall]) -> None:
+        """Let calls that a worker has not begun wait again, before all others."""
+        self._waiting.extendleft(
+            pending for pending in reversed(calls) if not pending.called and self._fits(pending)
+        )
         self.kick()
 
-    def ended(self, job: PendingCall, outcome: Reply | HTTPError, seconds: float | None = None) -> None:
-        """Hand a job's outcome to those who wait for it."""
+    def ended(self, pending: PendingCall, outcome: Reply | HTTPError, seconds: float | None = None) -> None:
+        """Count a call as ended, and deliver its outcome."""
         if seconds is not None:
-            self._costs.learn(job.call.handler, seconds)
+            self._costs.learn(pending.call.handler, seconds)
         if isinstance(outcome, Reply) and outcome.status < 500:
             self.completed += 1
         else:
             self.failed += 1
-        job.callback(outcome) if isinstance(outcome, Reply) else job.errback(outcome)
+        pending.callback(outcome) if isinstance(outcome, Reply) else pending.errback(outcome)
 
-    # ---- the life of workers ----
+    # ---- workers ----
 
     def became_ready(self, worker: WorkerProcess) -> None:
         self.pool.became_ready(worker)
         self.kick()
 
     def worker_ended(self, worker: WorkerProcess, how: str) -> None:
-        """Fail the call that it was running; those that it had not begun wait again."""
+        """Fail the call that the worker was running. Calls that it had not begun wait again."""
         running, rest = worker.assigned.unfinished()
         lost = [*([running] if running else []), *worker.streams.calls()]
         if self._stopped:
-            for job in [*lost, *rest]:
-                self.ended(job, HTTPError(503, "the server is stopping"))
+            for pending in [*lost, *rest]:
+                self.ended(pending, HTTPError(503, "the server is stopping"))
         else:
-            for job in lost:
-                self.ended(job, HTTPError(502, f"the worker process {how}"))
+            for pending in lost:
+                self.ended(pending, HTTPError(502, f"the worker process {how}"))
             self.requeue(rest)
         worker.streams.end_all()
         self.pool.ended(worker, how)
@@ -203,22 +207,22 @@ class ProcessExecutor:
         return self.pool.renew(router)
 
     def adopt(self, router: Router) -> None:
-        """From now on workers have this table: what waits is routed anew."""
+        """Use this table from now on. Waiting calls are routed again."""
         self.router = router
         self._costs.clear()
         waiting, self._waiting = self._waiting, deque()
-        self._waiting.extend(job for job in waiting if self._fits(job))
+        self._waiting.extend(pending for pending in waiting if self._fits(pending))
 
-    def _fits(self, job: PendingCall) -> bool:
-        """Have a call of an earlier table routed by this one; it fails where that has no place for it."""
-        call = job.call
+    def _fits(self, pending: PendingCall) -> bool:
+        """Route a call again if the table has changed. A call that no entry matches now fails."""
+        call = pending.call
         if call.handler.router is not self.router:
             try:
                 handler, groups = self.router.match(call.method, call.path)
             except HTTPError as error:
-                self.ended(job, error)
+                self.ended(pending, error)
                 return False
-            job.call = replace(call, handler=handler, groups=groups)
+            pending.call = replace(call, handler=handler, groups=groups)
         return True
 
     def stop(self) -> Deferred[None]:
@@ -227,14 +231,14 @@ class ProcessExecutor:
             self._watch.cancel()
         while self._waiting:
             self.ended(self._waiting.popleft(), HTTPError(503, "the server is stopping"))
-        for job in [job for worker in self._workers for job in worker.streams.calls()]:
-            job.errback(HTTPError(503, "the server is stopping"))
+        for pending in [pending for worker in self._workers for pending in worker.streams.calls()]:
+            pending.errback(HTTPError(503, "the server is stopping"))
         return self.pool.stop()
 
 
 def _load(worker: WorkerProcess) -> int:
-    """Its calls; one that is in the middle of a generator comes last, and one that has none first."""
-    jobs = 2 * len(worker.assigned.calls)
+    """Return how busy a worker is. Idle workers come first, and workers that run a generator come last."""
+    calls = 2 * len(worker.assigned.calls)
     if not worker.streams.open:
-        return jobs
-    return jobs + (1 if worker.streams.running is None else 2 * AHEAD)
+        return calls
+    return calls + (1 if worker.streams.running is None else 2 * AHEAD)
