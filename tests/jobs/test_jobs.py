@@ -285,7 +285,7 @@ class MemoryTests(SynchronousTestCase):
         place = self.begin_with_body("/waits_long")
         (job,) = [job for job in self.client.dispatcher.jobs._jobs.values() if job.reply is None]
         self.assertEqual(self.look(place)["items"], 1)
-        self.assertNotIn("x" * 1000, str(job._performed))
+        self.assertNotIn("x" * 1000, str(job._pending))
         self.client.request("DELETE", place)
 
     def begin_with_body(self, target: str) -> str:

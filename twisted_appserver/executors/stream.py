@@ -164,6 +164,43 @@ class Stream:
             drop()
 
 
+class _Sender:
+    """Sends the parts of one reply, while other work of the reactor and the client keep up."""
+
+    def __init__(self, pending: PendingCall, reply: Reply, pause: Callable[[], Deferred[None]]) -> None:
+        self._pending, self._reply, self._pause = pending, reply, pause
+        self._credits, self._granted = WINDOW, Deferred[None]()
+        self._since, self._number = perf_counter(), 0
+        self.stream: Stream | None = None
+
+    def begin(self) -> Stream:
+        """Begin the reply."""
+        self.stream = Stream(self._grant, lambda: self._grant(0))
+        self._pending.begin(replace(self._reply, body=self.stream))
+        return self.stream
+
+    def _grant(self, credits: int) -> None:
+        self._credits += credits
+        self._granted, granted = Deferred(), self._granted
+        granted.callback(None)
+
+    async def send(self, data: bytes) -> bool:
+        """Send a part as soon as the client has read enough. Returns whether more parts are wanted."""
+        self._number += 1
+        if self._number % WINDOW == 0 or perf_counter() - self._since > SHARE:
+            await self._pause()
+            self._since = perf_counter()
+        if self.stream is None and not data:
+            return True
+        stream = self.stream or self.begin()
+        while self._credits <= 0 and not stream.dropped:
+            await self._granted
+        if data and not stream.dropped:
+            self._credits -= cost(data)
+            stream.part(data)
+        return not stream.dropped
+
+
 async def send_on_reactor(
     pending: PendingCall,
     parts: AsyncGenerator[bytes, None],
@@ -177,45 +214,21 @@ async def send_on_reactor(
     @param pause: returns what fires after other work has been done.
     @return: the reply that counts as the outcome of the call.
     """
-    credits, waiting = WINDOW, Deferred[None]()
-    stream: Stream | None = None
-    since, number = perf_counter(), 0
-
-    def grant(given: int) -> None:
-        nonlocal credits, waiting
-        credits += given
-        waiting, called = Deferred(), waiting
-        called.callback(None)
-
+    sender = _Sender(pending, reply, pause)
     try:
         async for data in parts:
-            number += 1
-            if number % WINDOW == 0 or perf_counter() - since > SHARE:
-                await pause()
-                since = perf_counter()
-            if stream is None and data:
-                stream = Stream(grant, lambda: grant(0))
-                pending.begin(replace(reply, body=stream))
-            while credits <= 0 and stream is not None and not stream.dropped:
-                await waiting
-            if stream is not None and stream.dropped:
+            if not await sender.send(data):
                 break
-            if stream is not None and data:
-                credits -= cost(data)
-                stream.part(data)
     except BaseException as error:
-        if stream is None:
+        if sender.stream is None:
             raise
-        stream.end(format_traceback(error), error_reply(error, pending.call))
+        sender.stream.end(format_traceback(error), error_reply(error, pending.call))
         return Reply(b"", 500)
     finally:
         await parts.aclose()
-    if stream is None and reply.headers is EVENT_HEADERS:
+    if sender.stream is None and reply.headers is EVENT_HEADERS:
         return NO_MORE_EVENTS
-    if stream is None:
-        stream = Stream(grant, bool)
-        pending.begin(replace(reply, body=stream))
-    stream.end()
+    (sender.stream or sender.begin()).end()
     return Reply(b"", 200)
 
 

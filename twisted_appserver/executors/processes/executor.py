@@ -156,7 +156,7 @@ class ProcessExecutor:
             self._watch = self.reactor.callLater(STUCK, self._look)
 
     def _look(self) -> None:
-        """Take calls back from workers whose current call takes longer than expected, or that have stopped."""
+        """Take calls back from workers that are stuck, or busy longer than expected."""
         self._watch = None
         free = any(worker.ready and not worker.busy for worker in self._workers)
         for worker in self._workers:
