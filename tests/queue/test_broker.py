@@ -1,4 +1,4 @@
-"""The broker, over each store: the same table of cases, on a clock that is handed in."""
+"""The broker of one server, on a test clock: waiting, leases, keys, failing writes and SQLite."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INF = float("inf")
 
 
 class ThreadClock(Clock):
-    """A clock for a store with a thread: what the thread hands back is run by L{settle}."""
+    """A clock for a store with a thread. L{settle} runs what the thread passes to the reactor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class ThreadClock(Clock):
 
 @implementer(IStore)
 class SlowStore:
-    """Keeps nothing, and stores when it is told to, or fails: for what happens between."""
+    """Keeps nothing. L{commit} finishes the writes, so that tests can act before."""
 
     def __init__(self) -> None:
         self.writes: list[tuple[Change, Deferred[None]]] = []
@@ -104,14 +104,14 @@ class BrokerCase(SynchronousTestCase):
 
 
 class WaitingTests(BrokerCase):
-    def test_order_of_arrival(self) -> None:
-        """Waiting gets are served in the order in which they came, and nobody comes between."""
+    def test_gets_are_served_in_order_of_arrival(self) -> None:
+        """Waiting gets are served in order of arrival."""
         waiting = [self.ask(self.broker.get("q", timeout=INF)) for _ in range(3)]
         numbers = self.put(3)
         self.assertEqual([self.successResultOf(each).number for each in waiting], numbers)
 
-    def test_late(self) -> None:
-        """A get waits as long as it said, and not longer."""
+    def test_get_waits_until_its_timeout(self) -> None:
+        """A get waits for its timeout and not longer."""
         waiting = self.ask(self.broker.get("q", timeout=5.0))
         self.clock.advance(4.9)
         self.assertNoResult(waiting)
@@ -119,16 +119,16 @@ class WaitingTests(BrokerCase):
         self.assertEqual(self.successResultOf(waiting), EMPTY)
         self.assertEqual(self.broker.figures("q")["getters"], 0)
 
-    def test_cancelled(self) -> None:
-        """A client that goes away while it waits gets no task: the next in line does."""
+    def test_cancelled_get_receives_no_task(self) -> None:
+        """A task goes to the next waiter if the client of the first is gone."""
         gone, waiting = [self.ask(self.broker.get("q", timeout=INF)) for _ in range(2)]
         gone.cancel()
         self.failureResultOf(gone, CancelledError)
         (number,) = self.put()
         self.assertEqual(self.successResultOf(waiting).number, number)
 
-    def test_full(self) -> None:
-        """A put to a full queue says so, or waits for room; it comes after those who wait already."""
+    def test_put_waits_for_room_behind_others(self) -> None:
+        """A put to a full queue fails, or waits for room behind the puts that wait already."""
         self.configure(maxsize=1)
         self.put()
         self.assertEqual(self.now(self.broker.put("q", Task(0, b"{}"))), FULL)
@@ -138,7 +138,7 @@ class WaitingTests(BrokerCase):
         self.assertNoResult(waiting[1])
         self.assertEqual(self.now(self.broker.put("q", Task(0, b"{}"))), FULL)
 
-    def test_join(self) -> None:
+    def test_join_ends_with_last_task(self) -> None:
         """join ends when the last task is done, and not before."""
         self.put(2)
         waiting = self.ask(self.broker.join("q", INF))
@@ -149,22 +149,22 @@ class WaitingTests(BrokerCase):
             self.now(self.broker.done("q", task.number))
         self.assertEqual(self.successResultOf(waiting), (0, 0))
 
-    def test_same_key(self) -> None:
-        """A get repeated with its key takes the place of the first one, which its client has given up."""
+    def test_repeated_get_replaces_first(self) -> None:
+        """A repeated get replaces the first one, which its client has given up."""
         first = self.ask(self.broker.get("q", key="a:1", timeout=INF))
         again = self.ask(self.broker.get("q", key="a:1", timeout=INF))
         self.assertEqual(self.successResultOf(first), EMPTY)
         (number,) = self.put()
         self.assertEqual(self.successResultOf(again).number, number)
 
-    def test_stopping(self) -> None:
-        """Those who wait when the server stops are told so, and so is who comes after."""
+    def test_waiters_are_finished_when_server_stops(self) -> None:
+        """Requests that wait when the server stops, or come later, are finished with STOPPING."""
         waiting = self.ask(self.broker.get("q", timeout=INF))
         self.broker.stop_waiting()
         self.assertEqual(self.successResultOf(waiting), STOPPING)
         self.assertEqual(self.now(self.broker.get("q", timeout=5.0)), STOPPING)
 
-    def test_many(self) -> None:
+    def test_ten_thousand_waiters_are_served_in_order(self) -> None:
         """Ten thousand waiters are served in order."""
         waiting = [self.ask(self.broker.get("q", timeout=INF)) for _ in range(10_000)]
         numbers = self.put(10_000)
@@ -173,8 +173,8 @@ class WaitingTests(BrokerCase):
 
 
 class LeaseTests(BrokerCase):
-    def test_runs_out(self) -> None:
-        """A task whose lease runs out goes to the one who waits, at that moment."""
+    def test_expired_task_goes_to_waiting_get(self) -> None:
+        """A task whose lease ends goes to a waiting get at that moment."""
         self.put()
         first = self.now(self.broker.get("q", 10.0))
         waiting = self.ask(self.broker.get("q", timeout=INF))
@@ -184,7 +184,7 @@ class LeaseTests(BrokerCase):
         self.assertEqual(self.successResultOf(waiting).deliveries, 2)
         self.assertIsNone(self.now(self.broker.done("q", first.number, delivery=1)))
 
-    def test_extend(self) -> None:
+    def test_extended_lease_lasts(self) -> None:
         """A client that extends its lease keeps the task for ten leases."""
         self.put()
         task = self.now(self.broker.get("q", 3.0))
@@ -193,8 +193,8 @@ class LeaseTests(BrokerCase):
             self.assertIs(self.now(self.broker.extend("q", task.number, 3.0)), task)
         self.assertIs(self.now(self.broker.done("q", task.number)), task)
 
-    def test_release(self) -> None:
-        """A task that is released is there at once, or after its delay."""
+    def test_released_task_is_ready_after_its_delay(self) -> None:
+        """A released task is ready at once, or after its delay."""
         (number,) = self.put()
         for delay in (0.0, 5.0):
             self.now(self.broker.get("q"))
@@ -202,7 +202,7 @@ class LeaseTests(BrokerCase):
             self.clock.advance(delay)
             self.assertEqual(self.broker.look("q").ready[0][3].number, number)
 
-    def test_bury(self) -> None:
+    def test_buried_task_comes_back_when_kicked(self) -> None:
         """A task that is buried comes back when it is kicked."""
         (number,) = self.put()
         self.now(self.broker.get("q"))
@@ -212,7 +212,7 @@ class LeaseTests(BrokerCase):
         self.assertEqual(self.now(self.broker.kick("q", 10)), 1)
         self.assertEqual(self.successResultOf(waiting).number, number)
 
-    def test_answer_lost(self) -> None:
+    def test_repeated_get_receives_same_task(self) -> None:
         """A get repeated with its key while the task is leased to it gets the same task."""
         self.put(2)
         task = self.now(self.broker.get("q", key="a:1"))
@@ -222,16 +222,16 @@ class LeaseTests(BrokerCase):
 
 
 class KeyTests(BrokerCase):
-    def test_repeated(self) -> None:
-        """A put repeated with its key adds nothing, and gets the same id; also when the task is done."""
+    def test_repeated_put_adds_nothing(self) -> None:
+        """A repeated put returns the same id, even if the task is done."""
         first = self.now(self.broker.put("q", Task(0, b"{}"), "a:1"))
         self.now(self.broker.get("q"))
         self.now(self.broker.done("q", first.number))
         again = self.now(self.broker.put("q", Task(0, b"{}"), "a:1"))
         self.assertEqual((again.number, len(self.broker.look("q").ready)), (first.number, 0))
 
-    def test_forgotten(self) -> None:
-        """A key is remembered for the time that the queue's options say."""
+    def test_key_expires(self) -> None:
+        """A key is remembered for the time that the option C{remember} sets."""
         self.now(self.broker.put("q", Task(0, b"{}"), "order-1"))
         self.clock.pump([60.0] * 6)
         self.now(self.broker.put("q", Task(0, b"{}"), "order-1"))
@@ -239,7 +239,7 @@ class KeyTests(BrokerCase):
 
 
 class ShutdownTests(BrokerCase):
-    def test_draining(self) -> None:
+    def test_draining_refuses_puts_and_serves_gets(self) -> None:
         """After a shutdown puts are refused, gets go on until the queue is empty."""
         self.put(1)
         self.configure(shutdown="draining")
@@ -247,15 +247,15 @@ class ShutdownTests(BrokerCase):
         self.assertIsInstance(self.now(self.broker.get("q")), Task)
         self.assertEqual(self.now(self.broker.get("q", timeout=5.0)), SHUTDOWN)
 
-    def test_waiters(self) -> None:
-        """A shutdown sends away who waits for a task or for room."""
+    def test_shutdown_finishes_waiters(self) -> None:
+        """A shutdown finishes requests that wait for a task or for room."""
         self.configure(maxsize=1)
         waiting = [self.ask(self.broker.get("q", timeout=INF))]
         self.configure(shutdown="draining")
         self.assertEqual([self.successResultOf(each) for each in waiting], [SHUTDOWN])
 
-    def test_immediate(self) -> None:
-        """An immediate shutdown throws away what waits, and join ends."""
+    def test_immediate_shutdown_deletes_waiting_tasks(self) -> None:
+        """An immediate shutdown deletes waiting tasks, and join ends."""
         self.put(3)
         joining = self.ask(self.broker.join("q", INF))
         self.configure(shutdown="immediate")
@@ -264,8 +264,8 @@ class ShutdownTests(BrokerCase):
 
 
 class LimitTests(BrokerCase):
-    def test_queues(self) -> None:
-        """There are at most so many queues; one that is empty does not count."""
+    def test_only_used_queues_count_for_limit(self) -> None:
+        """The number of queues is limited. Empty queues do not count."""
         tasks = [self.now(self.broker.put(name, Task(0, b"{}"))) for name in "abcde"]
         self.failureResultOf(self.ask(self.broker.put("f", Task(0, b"{}"))), LimitError)
         self.assertEqual(self.now(self.broker.get("f")), EMPTY)
@@ -274,8 +274,8 @@ class LimitTests(BrokerCase):
         self.assertIsInstance(self.now(self.broker.put("f", Task(0, b"{}"))), Task)
         self.assertEqual(self.broker.names(), list("bcdef"))
 
-    def test_purge(self) -> None:
-        """What waits is thrown away; what is leased or buried stays, and room is made."""
+    def test_purge_keeps_leased_tasks(self) -> None:
+        """purge deletes waiting tasks and makes room. Leased tasks stay."""
         self.configure(maxsize=3)
         self.assertEqual(self.now(self.broker.purge("q")), 0)
         for _ in range(3):
@@ -288,8 +288,8 @@ class LimitTests(BrokerCase):
         figures = self.broker.figures("q")
         self.assertEqual((figures["ready"], figures["leased"], figures["unfinished"]), (1, 1, 2))
 
-    def test_delete(self) -> None:
-        """A queue that is deleted is gone, with those who wait at it."""
+    def test_deleted_queue_finishes_its_waiters(self) -> None:
+        """Deleting a queue finishes the requests that wait for it."""
         waiting = self.ask(self.broker.get("q", timeout=INF))
         self.now(self.broker.delete("q"))
         self.assertEqual((self.successResultOf(waiting), self.broker.names()), (SHUTDOWN, []))
@@ -303,8 +303,8 @@ class BetweenTests(BrokerCase):
         self.store = SlowStore()
         self.broker = self.begin()
 
-    def test_put(self) -> None:
-        """A put is answered when it is stored; nobody can get the task before."""
+    def test_put_is_visible_only_when_stored(self) -> None:
+        """A put returns when the task is stored. Nobody can get the task before."""
         putting = self.ask(self.broker.put("q", Task(0, b"{}")))
         getting = self.ask(self.broker.get("q", timeout=INF))
         self.assertNoResult(putting)
@@ -315,8 +315,8 @@ class BetweenTests(BrokerCase):
         self.store.commit()
         self.assertIsInstance(self.successResultOf(getting), Task)
 
-    def test_repeated_before_given_up(self) -> None:
-        """A get that is given up after it was repeated leaves the task to the second one only, given anew."""
+    def test_get_cancelled_after_repeat_leaves_task_to_repeat(self) -> None:
+        """A get is repeated and then cancelled. Only the second get receives the task, in a new delivery."""
         putting = self.ask(self.broker.put("q", Task(0, b"{}")))
         self.store.commit()
         number = self.successResultOf(putting).number
@@ -330,7 +330,7 @@ class BetweenTests(BrokerCase):
         self.assertEqual((task.number, task.deliveries), (number, 2))
         self.assertEqual(self.now(self.broker.get("q")), EMPTY)
 
-    def test_put_fails(self) -> None:
+    def test_failed_put_frees_its_room(self) -> None:
         """A put that cannot be stored fails, and its room is free again."""
         configuring = self.ask(
             self.broker.configure("q", replace(self.broker.look("q").config, {"maxsize": 1}))
@@ -345,8 +345,8 @@ class BetweenTests(BrokerCase):
         self.store.commit()
         self.assertEqual(len(self.broker.look("q").ready), 1)
 
-    def test_put_cancelled(self) -> None:
-        """A client that goes away while its task is stored leaves the task there."""
+    def test_cancelled_put_keeps_its_task(self) -> None:
+        """A put whose client is gone is stored nevertheless."""
         putting = self.ask(self.broker.put("q", Task(0, b"{}"), "a:1"))
         putting.cancel()
         self.failureResultOf(putting, CancelledError)
@@ -355,8 +355,8 @@ class BetweenTests(BrokerCase):
         self.assertEqual(self.successResultOf(again).number, 1)
         self.assertEqual(len(self.broker.look("q").ready), 1)
 
-    def test_get_cancelled(self) -> None:
-        """A client that goes away while its lease is stored gives the task back, in its next delivery."""
+    def test_cancelled_get_gives_task_back(self) -> None:
+        """If the client is gone while its lease is stored, the task is ready again. The delivery counts."""
         self.ask(self.broker.put("q", Task(0, b"{}")))
         self.store.commit()
         getting = self.ask(self.broker.get("q"))
@@ -365,8 +365,8 @@ class BetweenTests(BrokerCase):
         task = self.broker.look("q").ready[0][3]
         self.assertEqual((task.deliveries, self.store.writes[-1][0].updates[0][2]), (1, 1))
 
-    def test_get_fails(self) -> None:
-        """Gets go on when leases cannot be stored; a done that cannot be stored leaves the task leased."""
+    def test_gets_go_on_when_leases_cannot_be_stored(self) -> None:
+        """A lease that cannot be stored is valid. A done that cannot be stored leaves the task leased."""
         self.ask(self.broker.put("q", Task(0, b"{}")))
         self.store.commit()
         getting = self.ask(self.broker.get("q"))
@@ -382,8 +382,8 @@ class BetweenTests(BrokerCase):
         self.store.commit()
         self.assertEqual((self.successResultOf(done), self.successResultOf(joining)), (task, (0, 0)))
 
-    def test_shutdown(self) -> None:
-        """A put that an immediate shutdown overtakes is refused; a get waits for those that are admitted."""
+    def test_put_overtaken_by_immediate_shutdown_is_refused(self) -> None:
+        """A get waits for accepted puts, but an immediate shutdown refuses them."""
         putting = self.ask(self.broker.put("q", Task(0, b"{}")))
         config = self.broker.look("q").config
         self.ask(self.broker.configure("q", replace(config, {"shutdown": "draining"})))
@@ -395,7 +395,7 @@ class BetweenTests(BrokerCase):
 
 
 class SQLiteTests(BrokerCase):
-    """What a store in a file brings back."""
+    """What a store in a file restores."""
 
     def setUp(self) -> None:
         self.clock = ThreadClock()
@@ -416,7 +416,7 @@ class SQLiteTests(BrokerCase):
             self.until(closed)
 
     def until(self, deferred: Deferred[Any]) -> Any:
-        """Run what the thread hands back until a Deferred has fired."""
+        """Run what the thread passes to the reactor until a Deferred has fired."""
         results: list[Any] = []
         deferred.addBoth(results.append)
         while not results:
@@ -433,8 +433,8 @@ class SQLiteTests(BrokerCase):
         self.store = SQLiteStore(self.path, self.clock.seconds)
         self.broker = self.begin()
 
-    def test_restart(self) -> None:
-        """Tasks with all they have, options, keys and leases come back; ids are never given twice."""
+    def test_everything_comes_back_after_restart(self) -> None:
+        """Tasks with all fields, options, keys and leases are restored. Ids are never used twice."""
         self.configure(kind="priority", maxsize=9)
         self.put(2, priority=2.0)
         self.put(1, priority=1.0, order="x")
@@ -455,8 +455,8 @@ class SQLiteTests(BrokerCase):
         self.clock.advance(20.1)
         self.assertEqual(self.broker.look("q").leased, {})
 
-    def test_buried(self) -> None:
-        """What was buried stays so, and what was not is not, whatever the options have become."""
+    def test_buried_tasks_stay_buried_after_restart(self) -> None:
+        """Buried tasks stay buried, and others do not become buried, whatever the options are now."""
         self.configure(max_deliveries=1)
         self.put(3)
         self.now(self.broker.get("q", 10.0))
@@ -473,8 +473,8 @@ class SQLiteTests(BrokerCase):
         queue = self.broker.look("q")
         self.assertEqual((list(queue.buried), [entry[2] for entry in queue.ready]), ([1, 2], [3]))
 
-    def test_deleted_and_put(self) -> None:
-        """What is put after a queue was deleted stays, also where one commit has both."""
+    def test_task_put_after_delete_in_one_commit_stays(self) -> None:
+        """A task that is put after its queue was deleted stays, even if one commit stores both."""
         self.put()
         deleted, put = (
             self.ask(self.broker.delete("q")),
@@ -486,7 +486,7 @@ class SQLiteTests(BrokerCase):
         self.assertEqual(self.now(self.broker.get("q")).number, 2)
         self.assertEqual(self.now(self.broker.put("q", Task(0, b"{}"), "a:1")).number, 2)
 
-    def test_put_and_get(self) -> None:
+    def test_put_and_get_may_share_a_key(self) -> None:
         """Different requests may have the same key at the same time."""
         self.put()
         asked = [
@@ -495,15 +495,15 @@ class SQLiteTests(BrokerCase):
         ]
         self.assertEqual([self.until(each).number for each in asked], [2, 1])
 
-    def test_ids(self) -> None:
-        """An id is not given again, even if its task was the last one and is gone."""
+    def test_ids_are_never_used_again(self) -> None:
+        """An id is not used again, even if its task was the last one and was deleted."""
         (number,) = self.put()
         self.now(self.broker.get("q"))
         self.now(self.broker.done("q", number))
         self.again()
         self.assertEqual(self.put(), [number + 1])
 
-    def test_delete(self) -> None:
+    def test_deleted_queue_stays_deleted(self) -> None:
         """A queue that was deleted does not come back."""
         self.put(2)
         self.configure(maxsize=9)
@@ -511,13 +511,13 @@ class SQLiteTests(BrokerCase):
         self.again()
         self.assertEqual(self.broker.names(), [])
 
-    def test_one_process(self) -> None:
-        """While it is open nobody else can open the file."""
+    def test_second_process_is_refused(self) -> None:
+        """While the file is open, no other process can open it."""
         other = LocalBroker(self.clock, SQLiteStore(self.path))
         self.assertIn("another process", str(self.assertRaises(ConfigurationError, other.start)))
 
-    def test_newer(self) -> None:
-        """A file of a later version is refused, not spoilt."""
+    def test_later_version_is_refused(self) -> None:
+        """A file of a later version is refused and not changed."""
         self.store._database.execute("PRAGMA user_version=99")
         self.end()
         store = SQLiteStore(self.path)
@@ -526,8 +526,8 @@ class SQLiteTests(BrokerCase):
         self.assertIn("version 99", str(error))
         self.broker = LocalBroker(self.clock, MemoryStore())
 
-    def test_shrinks(self) -> None:
-        """When many tasks are done, the file gives their space back."""
+    def test_file_shrinks_when_tasks_are_done(self) -> None:
+        """When many tasks are done, the file becomes smaller."""
         puts = [self.ask(self.broker.put("q", Task(0, b'{"a":"%s"}' % (b"x" * 10_000)))) for _ in range(1000)]
         self.until(puts[-1])
         ask = self.store._database.execute
@@ -540,8 +540,8 @@ class SQLiteTests(BrokerCase):
         self.put()
         self.assertLess(ask("PRAGMA page_count").fetchone()[0] * 10, large)
 
-    def test_cut_off(self) -> None:
-        """A file is as it was at the last commit when the process ends without a word."""
+    def test_last_commit_survives_a_crash(self) -> None:
+        """After a crash of the process, the file has everything up to the last commit."""
         self.put(3)
         copies = {}
         for name in (self.path, self.path + "-wal"):
@@ -558,18 +558,18 @@ class SQLiteTests(BrokerCase):
 
 
 class OpenTests(SynchronousTestCase):
-    def test_interfaces(self) -> None:
+    def test_every_store_provides_the_interface(self) -> None:
         """Every store provides the interface."""
         for store in (MemoryStore(), SQLiteStore("x"), SlowStore()):
             verifyObject(IStore, store)
 
-    def test_names(self) -> None:
-        """A store that there is not is refused with one line that says what there is."""
+    def test_unknown_store_is_refused(self) -> None:
+        """An unknown kind of store is refused with a message that lists the kinds."""
         self.assertIsInstance(open_store("memory:"), MemoryStore)
         self.assertEqual(open_store("sqlite:a/b").path, os.path.abspath("a/b"))  # type: ignore[attr-defined]
         for text in ("redis:", "sqlite:", ""):
             self.assertIn("memory:", str(self.assertRaises(ConfigurationError, open_store, text)))
 
-    def test_no_folder(self) -> None:
+    def test_missing_folder_is_a_configuration_error(self) -> None:
         """A file that cannot be opened is a configuration error."""
         self.assertRaises(ConfigurationError, open_store("sqlite:/nowhere/at/all").open, Clock())

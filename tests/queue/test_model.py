@@ -1,4 +1,4 @@
-"""One queue by itself: the promises that do not depend on a store, a wire or a clock that runs."""
+"""One queue by itself: promises that need no store, no requests and no real clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def filled(kind: str = "fifo", count: int = 3, **options: object) -> TaskQueue:
 
 
 def taken(queue: TaskQueue, now: float = 0.0, seconds: float = 10.0) -> list[int]:
-    """The numbers of all tasks, in the order in which they are handed out."""
+    """Return the numbers of all tasks, in the order in which they are handed out."""
     numbers = []
     while task := queue.take(now, seconds):
         numbers.append(task.number)
@@ -25,32 +25,32 @@ def taken(queue: TaskQueue, now: float = 0.0, seconds: float = 10.0) -> list[int
 
 
 class OrderTests(SynchronousTestCase):
-    def test_fifo(self) -> None:
+    def test_fifo_is_first_in_first_out(self) -> None:
         """First in, first out."""
         self.assertEqual(taken(filled("fifo", 4)), [1, 2, 3, 4])
 
-    def test_lifo(self) -> None:
+    def test_lifo_is_last_in_first_out(self) -> None:
         """Last in, first out."""
         self.assertEqual(taken(filled("lifo", 4)), [4, 3, 2, 1])
 
-    def test_priority(self) -> None:
+    def test_lowest_priority_comes_first_then_first_in(self) -> None:
         """The lowest priority first; equal ones in order of arrival."""
         self.assertEqual(taken(filled("priority", 6)), [3, 6, 2, 5, 1, 4])
 
-    def test_order(self) -> None:
+    def test_equal_priorities_are_sorted_by_order(self) -> None:
         """Tasks of the same priority are sorted by their further order."""
         queue = TaskQueue("q", Config(kind="priority"))
         for number, order in enumerate("bca", 1):
             queue.place(Task(number, b"{}", order=order), 0.0)
         self.assertEqual(taken(queue), [3, 1, 2])
 
-    def test_kind_changes(self) -> None:
-        """When the kind changes, so does the order of what waits already."""
+    def test_new_kind_reorders_waiting_tasks(self) -> None:
+        """A new kind changes the order of the tasks that are ready."""
         queue = filled("fifo", 3)
         queue.configure(Config(kind="lifo"))
         self.assertEqual(taken(queue), [3, 2, 1])
 
-    def test_front(self) -> None:
+    def test_returned_task_comes_first(self) -> None:
         """In every kind, a task that comes back is handed out before those that never were."""
         for kind in ("fifo", "lifo"):
             queue = filled(kind, 3)
@@ -62,8 +62,8 @@ class OrderTests(SynchronousTestCase):
             self.assertEqual(taken(queue)[0], task.number, kind)
 
     @given(st.lists(st.integers(1, 1000), unique=True), st.sampled_from(["fifo", "lifo", "priority"]))
-    def test_fill(self, numbers: list[int], kind: str) -> None:
-        """A queue that is filled from a store hands out in the same order as before."""
+    def test_restored_queue_keeps_its_order(self, numbers: list[int], kind: str) -> None:
+        """A queue that is filled from a store hands tasks out in the same order as before."""
         one, other = TaskQueue("a", Config(kind=kind)), TaskQueue("b", Config(kind=kind))  # type: ignore[arg-type]
         for number in sorted(numbers):
             one.place(Task(number, b"{}", number % 7), 0.0)
@@ -72,8 +72,8 @@ class OrderTests(SynchronousTestCase):
 
 
 class LeaseTests(SynchronousTestCase):
-    def test_runs_out(self) -> None:
-        """A lease that is not extended runs out at its time, not before, and the delivery is counted."""
+    def test_lease_ends_on_time_and_delivery_is_counted(self) -> None:
+        """A lease that is not extended ends on time and not before, and the delivery is counted."""
         queue = filled()
         task = queue.take(0.0, 10.0)
         assert task is not None
@@ -83,16 +83,16 @@ class LeaseTests(SynchronousTestCase):
         assert again is not None
         self.assertEqual((again.number, again.deliveries), (1, 2))
 
-    def test_extended(self) -> None:
-        """A lease runs out only at the time to which it was extended."""
+    def test_extended_lease_ends_later(self) -> None:
+        """A lease ends only at the time to which it was extended."""
         queue = filled(count=1)
         task = queue.take(0.0, 10.0)
         assert task is not None
         queue.extend(task, 9.0, 10.0)
         self.assertEqual((queue.expire(18.9), queue.expire(19.0)), (([], []), ([task], [])))
 
-    def test_delivery(self) -> None:
-        """Who names another delivery than the present one does not find the task."""
+    def test_other_delivery_finds_no_task(self) -> None:
+        """A task is found only by its present delivery, or by 0."""
         queue = filled(count=1)
         queue.take(0.0, 1.0)
         queue.expire(1.0)
@@ -101,8 +101,8 @@ class LeaseTests(SynchronousTestCase):
         self.assertIs(queue.find(1, 2), task)
         self.assertIs(queue.find(1), task)
 
-    def test_buried(self) -> None:
-        """A task that comes back after max_deliveries is buried; kicked, it begins anew."""
+    def test_task_is_buried_after_max_deliveries(self) -> None:
+        """A task that comes back after max_deliveries is buried. A kick resets its deliveries."""
         queue = filled(count=1, max_deliveries=2)
         for now in (0.0, 1.0):
             self.assertEqual(taken(queue, now, 1.0), [1])
@@ -111,8 +111,8 @@ class LeaseTests(SynchronousTestCase):
         self.assertEqual([task.deliveries for task in queue.kick(5, 2.0)], [0])
         self.assertEqual(taken(queue, 2.0), [1])
 
-    def test_alarms_are_few(self) -> None:
-        """Tasks that were done leave no alarm behind for long: memory does not grow with the past."""
+    def test_done_tasks_leave_few_alarms(self) -> None:
+        """Memory does not grow with the number of tasks that were done."""
         queue = TaskQueue("q")
         for number in range(1, 5000):
             queue.place(Task(number, b"{}"), 0.0)
@@ -121,8 +121,8 @@ class LeaseTests(SynchronousTestCase):
             queue.unlease(task)
         self.assertLess(len(queue._alarms), 200)
 
-    def test_delayed(self) -> None:
-        """A delayed task is handed out when it is due, in the place of its arrival."""
+    def test_delayed_task_keeps_its_place(self) -> None:
+        """A delayed task is handed out when it is due, in order of arrival."""
         queue = TaskQueue("q")
         queue.place(Task(1, b"{}", due=5.0), 0.0)
         queue.place(Task(2, b"{}"), 0.0)
@@ -132,8 +132,8 @@ class LeaseTests(SynchronousTestCase):
 
 
 class RoomTests(SynchronousTestCase):
-    def test_room(self) -> None:
-        """What waits, is delayed, or is about to be stored takes room; what is leased does not."""
+    def test_waiting_delayed_and_reserved_tasks_take_room(self) -> None:
+        """Ready, delayed and reserved tasks take room. Leased tasks do not."""
         queue = TaskQueue("q", Config(maxsize=3))
         queue.place(Task(1, b"{}"), 0.0)
         queue.place(Task(2, b"{}", due=9.0), 0.0)
@@ -143,8 +143,8 @@ class RoomTests(SynchronousTestCase):
         queue.take(0.0, 1.0)
         self.assertTrue(queue.has_room)
 
-    def test_keys(self) -> None:
-        """A key is any text; only those of clients have lanes, where the next replaces the one before."""
+    def test_only_client_keys_share_a_lane(self) -> None:
+        """A key is any text. Only in the lanes of client programs does a key replace the one before."""
         self.assertEqual(lane(MARK + "me:17"), lane(MARK + "me:18"))
         keys = ["invoice:1", "invoice:2", "me", "a:b", "", "1", ":1", MARK, MARK + "me"]
         self.assertEqual(list(map(lane, keys)), keys)

@@ -1,6 +1,6 @@
-"""One table of cases over every store, on the real clock: what a queue promises wherever its tasks are.
+"""One table of cases for every store, on the real clock: what a queue promises wherever its tasks are.
 
-PostgreSQL is asked in two ways: by one server, and by two in turn.
+The cases run on PostgreSQL twice: with one server, and with two servers that are used in turn.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SOON = 0.4  # seconds that a lease or a delay lasts
 
 
 class InTurn:
-    """Asks one broker after the other."""
+    """Uses one broker after the other."""
 
     def __init__(self, *brokers: Any) -> None:
         self._brokers = list(brokers)
@@ -52,12 +52,12 @@ def begin(awaitable: Any) -> Deferred[Any]:
 
 
 def forgettable(awaitable: Any) -> Deferred[Any]:
-    """L{begin} what may be given up."""
+    """L{begin} a request that may be cancelled."""
     return begin(awaitable).addErrback(lambda failure: failure.trap(CancelledError))
 
 
 class StoreCases:
-    """The table: each method is a case, and is given a broker, and a test to make assertions with."""
+    """The table: each method is a case. It receives a test, for assertions, and a broker."""
 
     async def fifo(self, test: Any, broker: Any) -> None:
         numbers = await put(broker, 5)
@@ -81,14 +81,14 @@ class StoreCases:
                          [(float("-inf"), ""), (1.0, "a"), (1.0, "a"), (1.0, "b"), (2.0, "")])  # fmt: skip
         test.assertLess(got[1].number, got[2].number)
 
-    async def kind_changes(self, test: Any, broker: Any) -> None:
+    async def new_kind_reorders_tasks(self, test: Any, broker: Any) -> None:
         numbers = await put(broker, 3)
         await broker.change("q", {"kind": "lifo"})
         test.assertEqual((await broker.get("q")).number, numbers[2])
         await broker.change("q", {"kind": "fifo"})
         test.assertEqual((await broker.get("q")).number, numbers[0])
 
-    async def bodies(self, test: Any, broker: Any) -> None:
+    async def body_is_kept_byte_for_byte(self, test: Any, broker: Any) -> None:
         body = '{"a":"ä\\u0000\U0001f600","n":1e400}'.encode()
         await broker.put("q", Task(0, body))
         task = await broker.get("q")
@@ -96,7 +96,7 @@ class StoreCases:
         test.assertEqual((await broker.done("q", task.number)).body, body)
         test.assertEqual(await broker.done("q", task.number), None)
 
-    async def maxsize(self, test: Any, broker: Any) -> None:
+    async def full_queue_refuses_puts(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"maxsize": 2})
         await put(broker, 1)
         await broker.put("q", Task(0, b"{}"), "", 0.0, 1000.0)  # what is delayed takes room too
@@ -107,13 +107,13 @@ class StoreCases:
         await broker.release("q", task.number)  # what comes back is taken in all the same
         test.assertEqual((await broker.stats("q"))["ready"], 2)
 
-    async def maxsize_together(self, test: Any, broker: Any) -> None:
+    async def concurrent_puts_respect_maxsize(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"maxsize": 7})
         found = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(40)])
         test.assertEqual(sum(isinstance(each, Task) for each in found), 7)
         test.assertEqual(await broker.qsizes("q"), {"q": 7})
 
-    async def put_waits(self, test: Any, broker: Any) -> None:
+    async def put_waits_for_room(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"maxsize": 1})
         await put(broker, 1)
         waiting = begin(broker.put("q", Task(0, b"{}"), "", 20.0))
@@ -122,7 +122,7 @@ class StoreCases:
         await broker.get("q")
         test.assertIsInstance(await waiting, Task)
 
-    async def get_waits(self, test: Any, broker: Any) -> None:
+    async def get_waits_for_task(self, test: Any, broker: Any) -> None:
         waiting = [begin(broker.get("q", None, "", 20.0)) for _ in range(6)]
         await deferLater(reactor, 0.1)
         numbers = await put(broker, 6)
@@ -130,7 +130,7 @@ class StoreCases:
         test.assertEqual(sorted(got), numbers)
         test.assertEqual(await broker.get("q", None, "", 0.05), EMPTY)
 
-    async def given_up(self, test: Any, broker: Any) -> None:
+    async def cancelled_get_receives_nothing(self, test: Any, broker: Any) -> None:
         waiting = begin(broker.get("q", None, "", 20.0))
         await deferLater(reactor, 0.05)
         waiting.cancel()
@@ -139,7 +139,7 @@ class StoreCases:
         task = await broker.get("q")
         test.assertEqual((task.number, task.deliveries), (number, 1))
 
-    async def lease_runs_out(self, test: Any, broker: Any) -> None:
+    async def expired_task_is_delivered_again(self, test: Any, broker: Any) -> None:
         first, second = await put(broker, 2)
         test.assertEqual((await broker.get("q", SOON)).number, first)
         waiting = [begin(broker.get("q", None, "", 20.0)) for _ in range(2)]
@@ -149,13 +149,13 @@ class StoreCases:
         test.assertEqual(await broker.done("q", first, 1), None)
         test.assertEqual((await broker.done("q", first, 2)).number, first)
 
-    async def front(self, test: Any, broker: Any) -> None:
+    async def expired_task_comes_first(self, test: Any, broker: Any) -> None:
         numbers = await put(broker, 3)
         await broker.get("q", SOON)
         await deferLater(reactor, SOON + 0.1)
         test.assertEqual([(await broker.get("q")).number for _ in range(3)], numbers)
 
-    async def extended(self, test: Any, broker: Any) -> None:
+    async def extended_lease_lasts(self, test: Any, broker: Any) -> None:
         (number,) = await put(broker, 1)
         await broker.get("q", SOON)
         for _ in range(3):
@@ -164,8 +164,8 @@ class StoreCases:
         test.assertEqual(await broker.get("q"), EMPTY)
         test.assertEqual(await broker.extend("q", number + 1000, 1.0), None)
 
-    async def renewed_together(self, test: Any, broker: Any) -> None:
-        """Many leases are renewed at once; those that are not held in that delivery are named."""
+    async def many_leases_are_renewed_at_once(self, test: Any, broker: Any) -> None:
+        """The result has C{False} for each task that is not leased in that delivery."""
         numbers = await put(broker, 30)
         for _ in range(30):
             await broker.get("q", 5 * SOON)
@@ -180,7 +180,7 @@ class StoreCases:
         test.assertEqual(await broker.renew("q", [], None), [])
         test.assertEqual(await broker.renew("none", [(numbers[1], 1)], None), [False])
 
-    async def buried(self, test: Any, broker: Any) -> None:
+    async def task_is_buried_after_max_deliveries(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"max_deliveries": 2})
         (number,) = await put(broker, 1)
         for _ in range(2):
@@ -195,7 +195,7 @@ class StoreCases:
         await broker.bury("q", number)
         test.assertEqual((await broker.stats("q"))["buried"], 1)
 
-    async def buried_by_time(self, test: Any, broker: Any) -> None:
+    async def expired_task_is_buried_after_max_deliveries(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"max_deliveries": 1})
         await put(broker, 1)
         await broker.get("q", SOON)
@@ -203,20 +203,20 @@ class StoreCases:
         test.assertEqual(await broker.get("q"), EMPTY)
         test.assertEqual((await broker.stats("q"))["buried"], 1)
 
-    async def delayed(self, test: Any, broker: Any) -> None:
+    async def delayed_put_is_ready_later(self, test: Any, broker: Any) -> None:
         await broker.put("q", Task(0, b"{}"), "", 0.0, SOON)
         test.assertEqual(await broker.get("q"), EMPTY)
         test.assertEqual((await broker.stats("q"))["delayed"], 1)
         test.assertIsInstance(await broker.get("q", None, "", 20.0), Task)
 
-    async def released_later(self, test: Any, broker: Any) -> None:
+    async def delayed_release_is_ready_later(self, test: Any, broker: Any) -> None:
         (number,) = await put(broker, 1)
         await broker.get("q")
         await broker.release("q", number, SOON)
         test.assertEqual(await broker.get("q"), EMPTY)
         test.assertEqual((await broker.get("q", None, "", 20.0)).number, number)
 
-    async def keys(self, test: Any, broker: Any) -> None:
+    async def repeated_put_adds_nothing(self, test: Any, broker: Any) -> None:
         first = await broker.put("q", Task(0, b"{}"), "k:1")
         again = await broker.put("q", Task(0, b"{}"), "k:1")
         test.assertEqual(first.number, again.number)
@@ -225,8 +225,8 @@ class StoreCases:
         test.assertEqual(len({task.number for task in found}), 1)
         test.assertEqual(await broker.qsizes("q"), {"q": 3})
 
-    async def keys_are_text(self, test: Any, broker: Any) -> None:
-        """Keys that look alike are different; only those of clients replace each other."""
+    async def keys_that_look_alike_differ(self, test: Any, broker: Any) -> None:
+        """Only the keys that client programs generate replace each other."""
         keys = ["invoice:1", "invoice:2", "invoice", "kick", "\1c.1:1"]
         first = [(await broker.put("q", Task(0, b"{}"), key)).number for key in keys]
         again = [(await broker.put("q", Task(0, b"{}"), key)) for key in keys]
@@ -236,8 +236,8 @@ class StoreCases:
         await broker.put("q", Task(0, b"{}"), "\1c.1:2")
         test.assertNotEqual((await broker.put("q", Task(0, b"{}"), "\1c.1:1")).number, first[-1])
 
-    async def keys_reused(self, test: Any, broker: Any) -> None:
-        """A key that was used for another body is an error, at once, later, and behind those who wait."""
+    async def reused_key_is_an_error(self, test: Any, broker: Any) -> None:
+        """A second body for a key is an error: at the same time, later, and behind requests that wait."""
         first = begin(broker.put("q", Task(0, b"1"), "k"))
         if not isinstance(broker, InTurn):  # of two servers, either may come first
             await test.assertFailure(begin(broker.put("q", Task(0, b"2"), "k")), ReusedError)
@@ -252,8 +252,8 @@ class StoreCases:
         )
         waiting.cancel()
 
-    async def kicked_once(self, test: Any, broker: Any) -> None:
-        """A kick or purge that is repeated with its key has no further effect, and the same answer."""
+    async def repeated_kick_has_no_further_effect(self, test: Any, broker: Any) -> None:
+        """A kick or purge with a known key returns the first result."""
         for _ in range(4):
             await put(broker, 1)
             await broker.bury("q", (await broker.get("q")).number)
@@ -266,8 +266,8 @@ class StoreCases:
             await broker.put("q", Task(0, b"{}"), "k:1")
         test.assertEqual((await broker.stats("q"))["ready"], 1)
 
-    async def join_with_buried(self, test: Any, broker: Any) -> None:
-        """join does not wait for what is buried, however that came about, and returns its number."""
+    async def join_does_not_wait_for_buried_tasks(self, test: Any, broker: Any) -> None:
+        """join returns how many tasks are buried, whatever has buried them."""
         await broker.change("q", {"max_deliveries": 1})
         for ends in ("bury", "release", "lease", "done"):
             await put(broker, 1)
@@ -284,8 +284,8 @@ class StoreCases:
         await broker.kick("q", 1)
         test.assertEqual(await broker.join("q"), (1, 2))
 
-    async def empty_queues(self, test: Any, broker: Any) -> None:
-        """A queue counts while it has a task or an option; to look, get or wait makes none."""
+    async def empty_queues_do_not_count(self, test: Any, broker: Any) -> None:
+        """A queue counts while it has a task or an option. Reading, getting and waiting create none."""
         for name in "abcdefgh":
             test.assertEqual(await broker.get(name), EMPTY)
             await broker.kick(name, 1, "key")
@@ -304,19 +304,19 @@ class StoreCases:
         await broker.change("i", {"maxsize": 1})
         test.assertEqual(sorted(await broker.qsizes(None)), list("efghi"))
 
-    async def ready(self, test: Any, broker: Any) -> None:
+    async def working_store_is_ready(self, test: Any, broker: Any) -> None:
         await broker.check()
         test.assertEqual(broker.unready(), "")
 
-    async def get_keys(self, test: Any, broker: Any) -> None:
+    async def repeated_get_receives_same_task(self, test: Any, broker: Any) -> None:
         await put(broker, 2)
         first = await broker.get("q", None, "g")
         test.assertEqual((await broker.get("q", None, "g")).number, first.number)
         await broker.done("q", first.number)
         test.assertNotEqual((await broker.get("q", None, "g")).number, first.number)
 
-    async def keys_in_line(self, test: Any, broker: Any) -> None:
-        """What is repeated is known, though others stand in line."""
+    async def repeated_requests_are_known_behind_waiters(self, test: Any, broker: Any) -> None:
+        """A repeated put or get succeeds at once, though other requests wait."""
         await broker.change("q", {"maxsize": 1})
         first = await broker.put("q", Task(0, b"{}"), "p:1")
         waiting = begin(broker.put("q", Task(0, b"{}"), "p:2", 20.0))
@@ -337,16 +337,16 @@ class StoreCases:
         numbers = await put(broker, 1) + [(await broker.put("q", Task(0, b"{}"), "", 20.0)).number]
         test.assertEqual([(await waiting).number, (await late).number], numbers)
 
-    async def renewed(self, test: Any, broker: Any) -> None:
-        """A task that is got again with its key is leased anew."""
+    async def repeated_get_renews_the_lease(self, test: Any, broker: Any) -> None:
+        """A repeated get begins a new lease."""
         (number,) = await put(broker, 1)
         await broker.get("q", SOON, "g:1")
         await broker.get("q", 60.0, "g:1")
         await deferLater(reactor, SOON + 0.1)
         test.assertEqual((await broker.done("q", number, 1)).number, number)
 
-    async def repeated_and_given_up(self, test: Any, broker: Any) -> None:
-        """A task that was handed out stays with its client, whose repeated request is broken off too."""
+    async def cancelled_repeated_get_keeps_task_leased(self, test: Any, broker: Any) -> None:
+        """A leased task stays with its client when the repeated get is cancelled too."""
         (number,) = await put(broker, 1)
         await broker.get("q", None, "g:1")
         waiting = begin(broker.get("q", None, "", 20.0))
@@ -360,7 +360,7 @@ class StoreCases:
         await put(broker, 1)
         await waiting
 
-    async def superseded(self, test: Any, broker: Any) -> None:
+    async def repeated_get_replaces_waiting_one(self, test: Any, broker: Any) -> None:
         first = begin(broker.get("q", None, "g:1", 20.0))
         await deferLater(reactor, 0.1)
         again = begin(broker.get("q", None, "g:1", 25.0))
@@ -368,14 +368,14 @@ class StoreCases:
         (number,) = await put(broker, 1)
         test.assertEqual((await again).number, number)
 
-    async def keys_after_shutdown(self, test: Any, broker: Any) -> None:
+    async def repeated_put_succeeds_after_shutdown(self, test: Any, broker: Any) -> None:
         first = await broker.put("q", Task(0, b"{}"), "k:1")
         await broker.change("q", {"shutdown": "draining"})
         test.assertEqual((await broker.put("q", Task(0, b"{}"), "k:1")).number, first.number)
         test.assertEqual(await broker.put("q", Task(0, b"{}"), "k:2"), SHUTDOWN)
 
-    async def kicked(self, test: Any, broker: Any) -> None:
-        """What is kicked is ready, whatever its delay was."""
+    async def kicked_task_ignores_its_delay(self, test: Any, broker: Any) -> None:
+        """A kicked task is ready, whatever its delay was."""
         await broker.change("q", {"max_deliveries": 1})
         (number,) = await put(broker, 1)
         await broker.get("q")
@@ -383,7 +383,7 @@ class StoreCases:
         await broker.kick("q", 1)
         test.assertEqual((await broker.get("q")).number, number)
 
-    async def join(self, test: Any, broker: Any) -> None:
+    async def join_waits_for_last_task(self, test: Any, broker: Any) -> None:
         test.assertEqual(await broker.join("q"), (0, 0))
         await put(broker, 2)
         test.assertEqual(await broker.join("q"), (2, 0))
@@ -394,14 +394,14 @@ class StoreCases:
             await broker.done("q", task.number)
         test.assertEqual(await waiting, (0, 0))
 
-    async def shutdown(self, test: Any, broker: Any) -> None:
+    async def draining_queue_serves_gets(self, test: Any, broker: Any) -> None:
         (number,) = await put(broker, 1)
         await broker.change("q", {"shutdown": "draining"})
         test.assertEqual(await broker.put("q", Task(0, b"{}")), SHUTDOWN)
         test.assertEqual((await broker.get("q")).number, number)
         test.assertEqual(await broker.get("q", None, "", 20.0), SHUTDOWN)
 
-    async def shutdown_at_once(self, test: Any, broker: Any) -> None:
+    async def immediate_shutdown_deletes_tasks(self, test: Any, broker: Any) -> None:
         waiting = begin(broker.get("other", None, "", 20.0))
         await put(broker, 3)
         await broker.get("q")
@@ -411,14 +411,14 @@ class StoreCases:
         stats = await broker.stats("q")
         test.assertEqual((stats["ready"], stats["leased"], stats["unfinished"]), (0, 1, 1))
 
-    async def purge(self, test: Any, broker: Any) -> None:
+    async def purge_keeps_leased_tasks(self, test: Any, broker: Any) -> None:
         await put(broker, 3)
         await broker.get("q")
         test.assertEqual(await broker.purge("q"), 2)
         test.assertEqual((await broker.stats("q"))["unfinished"], 1)
         test.assertEqual(await broker.purge("nowhere"), 0)
 
-    async def deleted(self, test: Any, broker: Any) -> None:
+    async def deleted_queue_is_gone(self, test: Any, broker: Any) -> None:
         await put(broker, 2)
         await broker.change("q", {"maxsize": 5})
         waiting = begin(broker.join("q", 20.0))
@@ -428,12 +428,12 @@ class StoreCases:
         test.assertEqual(await broker.get("q"), EMPTY)
         await put(broker, 1)
         test.assertEqual(await broker.qsizes(None), {"q": 1})
-        waiting = begin(broker.get("p", None, "", 20.0))  # which has nothing but this one who waits
+        waiting = begin(broker.get("p", None, "", 20.0))  # a queue that has only this waiter
         await deferLater(reactor, 0.1)
         await broker.delete("p")
         test.assertEqual(await waiting, SHUTDOWN)
 
-    async def started_again(self, test: Any, broker: Any) -> None:
+    async def broker_can_start_again(self, test: Any, broker: Any) -> None:
         if isinstance(broker, InTurn):
             return
         await broker.stop()
@@ -442,26 +442,26 @@ class StoreCases:
         await broker.get("q")
         test.assertEqual(await broker.get("q", None, "", 0.05), EMPTY)
 
-    async def remembered_so_long(self, test: Any, broker: Any) -> None:
+    async def key_expires(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"remember": SOON})
         first = await broker.put("q", Task(0, b"{}"), "k:1")
         await deferLater(reactor, SOON + 0.1)
         test.assertNotEqual((await broker.put("q", Task(0, b"{}"), "k:1")).number, first.number)
 
-    async def superseded_at_once(self, test: Any, broker: Any) -> None:
+    async def repeated_get_without_timeout_replaces_waiting_one(self, test: Any, broker: Any) -> None:
         first = begin(broker.get("q", None, "g:1", 20.0))
         await deferLater(reactor, 0.1)
         test.assertEqual(await broker.get("q", None, "g:1"), EMPTY)
         test.assertEqual(await first, EMPTY)
 
-    async def absent(self, test: Any, broker: Any) -> None:
+    async def absent_queue_is_like_empty_one(self, test: Any, broker: Any) -> None:
         test.assertEqual(await broker.get("no"), EMPTY)
         for asked in (broker.done("no", 1), broker.bury("no", 1), broker.release("no", 1)):
             test.assertEqual(await asked, None)
         test.assertEqual((await broker.peek("no", 9, "ready"), await broker.kick("no", 9)), ([], 0))
         test.assertEqual((await broker.stats("no"))["unfinished"], 0)
 
-    async def options(self, test: Any, broker: Any) -> None:
+    async def options_are_converted_and_checked(self, test: Any, broker: Any) -> None:
         changed = await broker.change("q", {"maxsize": "5", "lease": 2.5})
         test.assertEqual((changed.maxsize, changed.lease), (5, 2.5))
         test.assertEqual((await broker.config("q")).lease, 2.5)
@@ -475,7 +475,7 @@ class StoreCases:
             await test.assertFailure(begin(broker.change("q", wrong)), ValueError)
         test.assertEqual((await broker.config("q")).maxsize, 5)
 
-    async def limit(self, test: Any, broker: Any) -> None:
+    async def too_many_queues_are_refused(self, test: Any, broker: Any) -> None:
         for number in range(5):
             await broker.put(f"q{number}", Task(0, b"{}"))
         await test.assertFailure(begin(broker.put("q5", Task(0, b"{}"))), LimitError)
@@ -483,7 +483,7 @@ class StoreCases:
         await broker.put("q5", Task(0, b"{}"))
         test.assertEqual(len(await broker.qsizes(None)), 5)
 
-    async def peek(self, test: Any, broker: Any) -> None:
+    async def peek_shows_first_tasks(self, test: Any, broker: Any) -> None:
         numbers = await put(broker, 4)
         task = await broker.get("q", 100.0)
         test.assertEqual([each.number for each in await broker.peek("q", 2, "ready")], numbers[1:3])
@@ -525,8 +525,8 @@ class StoreTestCase(TestCase):
 
 
 class StoreTests(StoreTestCase):
-    async def test_many_deletes(self) -> None:
-        """More queues may be deleted in one commit than functions may call each other."""
+    async def test_many_queues_are_deleted_in_one_commit(self) -> None:
+        """There are more queues than the recursion limit of Python."""
         broker = make_broker(reactor, open_store(f"sqlite:{os.path.abspath(self.mktemp())}"))
         broker.start()
         self.addCleanup(broker.stop)
@@ -536,8 +536,8 @@ class StoreTests(StoreTestCase):
         self.assertEqual(await broker.qsizes(None), {})
         await put(broker, 1)
 
-    async def test_forgotten_and_remembered(self) -> None:
-        """A key that comes when the one before in its lane is forgotten, in one commit, is remembered."""
+    async def test_new_key_is_remembered_when_its_lane_is_forgotten(self) -> None:
+        """One commit forgets the old key of a lane and remembers the new one."""
         path = f"sqlite:{os.path.abspath(self.mktemp())}"
         broker = make_broker(reactor, open_store(path))
         broker.start()
@@ -551,26 +551,26 @@ class StoreTests(StoreTestCase):
         broker = self.broker(path)
         self.assertEqual((await broker.put("q", Task(0, b"{}"), "k:2")).number, number)
 
-    async def test_memory(self) -> None:
+    async def test_all_cases_in_memory(self) -> None:
         """The store in memory."""
         await self.all_cases(lambda: self.broker("memory:"))
 
-    async def test_sqlite(self) -> None:
+    async def test_all_cases_on_sqlite(self) -> None:
         """The store in a file."""
         await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"))
 
-    def test_unknown(self) -> None:
+    def test_unknown_store_is_refused(self) -> None:
         self.assertRaises(ConfigurationError, open_store, "postgresql:x")
 
 
 @skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
 class PostgreSQLTests(StoreTestCase):
-    async def test_one(self) -> None:
+    async def test_all_cases_on_one_server(self) -> None:
         """PostgreSQL, with one server."""
         await self.all_cases(lambda: self.broker(shared().database()))
 
-    async def test_two(self) -> None:
-        """PostgreSQL, with two servers over one database that are asked in turn."""
+    async def test_all_cases_on_two_servers_in_turn(self) -> None:
+        """PostgreSQL, with two servers that share one database and are used in turn."""
 
         def make() -> InTurn:
             url = shared().database()
@@ -578,8 +578,8 @@ class PostgreSQLTests(StoreTestCase):
 
         await self.all_cases(make)
 
-    async def test_again(self) -> None:
-        """A database that was prepared before is used as it is; a later version is refused."""
+    async def test_prepared_database_is_used_and_later_version_refused(self) -> None:
+        """Tables that exist are used as they are. Tables of a later version are refused."""
         url = shared().database()
         await put(self.broker(url), 2)
         self.assertEqual(await self.broker(url).qsizes("q"), {"q": 2})
@@ -587,8 +587,8 @@ class PostgreSQLTests(StoreTestCase):
         broker = make_broker(reactor, open_store(url))
         self.assertIn("version 99", str(self.assertRaises(ConfigurationError, broker.start)))
 
-    async def test_gone_and_back(self) -> None:
-        """While the database is away a request waits, and fails when its time is over; nothing is lost."""
+    async def test_requests_wait_while_database_is_away_and_nothing_is_lost(self) -> None:
+        """While the database is away, a request waits until its time limit. Nothing is lost."""
         server = PostgreSQL().start()
         self.addCleanup(server.remove)
         broker = self.broker(server.database())
@@ -610,8 +610,8 @@ class PostgreSQLTests(StoreTestCase):
         server.stop("immediate")
         await self.assertFailure(begin(broker.put("q", Task(0, b"{}"))), AwayError)
 
-    async def test_woken(self) -> None:
-        """Who waits at one server is woken by what another does, at once and not at the next look."""
+    async def test_waiters_are_woken_by_another_server_at_once(self) -> None:
+        """A request of one server wakes the waiters of another by a notification, not by the next poll."""
         url = shared().database()
         here, there = self.broker(url), self.broker(url)
         self.patch(broker_module, "POLL_INTERVAL", 1000.0)
@@ -637,9 +637,9 @@ class PostgreSQLTests(StoreTestCase):
 
     def given_up(self, broker: Any) -> list[Any]:
         """
-        Have the next get of a broker given up after its task was leased, and before that is known there.
+        Cancel the next get of a broker after its task was leased, and before the broker knows that.
 
-        @return: the releases that follow; they are kept back.
+        @return: the releases that follow. They do not reach the store.
         """
         releases = list[Any]()
         ask, answered = broker.store.ask, broker._answered
@@ -656,8 +656,8 @@ class PostgreSQLTests(StoreTestCase):
         broker.store._answered = give_up
         return releases
 
-    async def test_given_up(self) -> None:
-        """A get that is given up is a delivery: the task comes again as one that may have been overtaken."""
+    async def test_cancelled_get_counts_as_delivery(self) -> None:
+        """A get that is cancelled after its lease counts as a delivery, as others may have overtaken it."""
         broker = self.broker(shared().database())
         (number,) = await put(broker, 1)
         ask, answered = broker.store.ask, broker.store._answered
@@ -671,8 +671,8 @@ class PostgreSQLTests(StoreTestCase):
         task = await broker.get("q", None, "k:2")
         self.assertEqual((task.number, task.deliveries), (number, 2))
 
-    async def test_repeated_and_given_up(self) -> None:
-        """A repeated get that is given up leaves the task with its key, where others wait and where not."""
+    async def test_cancelled_repeated_get_leaves_task_with_its_key(self) -> None:
+        """A cancelled repeated get leaves the task with its key, with and without other waiters."""
         broker = self.broker(shared().database())
         (number,) = await put(broker, 1)
         await broker.get("q", None, "k:1")
@@ -689,8 +689,8 @@ class PostgreSQLTests(StoreTestCase):
             task = await broker.get("q", None, "k:1")
             self.assertEqual((task.number, task.deliveries), (number, 1))
 
-    async def test_repeated_elsewhere(self) -> None:
-        """A get that was given up, and repeated at another server before the first knew, is kept."""
+    async def test_get_repeated_at_another_server_keeps_its_task(self) -> None:
+        """A get was cancelled, but repeated at another server first. The task is not given back."""
         url = shared().database()
         there = self.broker(url)
         (number,) = await put(there, 1)
@@ -707,7 +707,7 @@ class PostgreSQLTests(StoreTestCase):
         self.assertEqual(await there.get("q"), EMPTY)
 
     def connect(self, url: str) -> Any:
-        """A connection of the test's own, that commits each statement."""
+        """Open a connection that commits each statement."""
         import psycopg
 
         connection = psycopg.connect(url, autocommit=True)
@@ -715,12 +715,12 @@ class PostgreSQLTests(StoreTestCase):
         return connection
 
     def lock(self, connection: Any) -> None:
-        """All queues, as another server does that is at them."""
+        """Lock all queues, as another server would."""
         lock = "SELECT pg_advisory_lock(%s::int, id) FROM tqueue.queues"
         connection.execute(lock, (schema.QUEUE_LOCK,))
 
-    async def test_of_version_one(self) -> None:
-        """Tasks and keys in tables of the first version are there in this one."""
+    async def test_tables_of_version_one_are_migrated(self) -> None:
+        """Tasks and keys in tables of the first version are kept."""
         url = shared().database()
         connection = self.connect(url)
         connection.execute(schema.MIGRATIONS[0])
@@ -744,8 +744,8 @@ class PostgreSQLTests(StoreTestCase):
         self.assertEqual((await broker.done("q", 1)).number, 1)
         self.assertEqual((await put(broker, 1)), [3])
 
-    async def test_foreign_notes(self) -> None:
-        """What others notify in our channel is no matter of ours, also in the midst of work."""
+    async def test_foreign_notifications_are_ignored(self) -> None:
+        """Notifications of other programs in the same channel are ignored, also during transactions."""
         url = shared().database()
         broker, connection = self.broker(url), self.connect(url)
         for note in ("", "x", "x y", "a b c d"):
@@ -755,29 +755,29 @@ class PostgreSQLTests(StoreTestCase):
                 await gatherResults(puts)
         self.assertEqual(await broker.qsizes("q"), {"q": 100})
 
-    async def test_fault_after_commit(self) -> None:
-        """A fault of ours after the commit does not have it done twice."""
+    async def test_bug_after_commit_repeats_nothing(self) -> None:
+        """An exception of this program after the commit does not perform the requests twice."""
         broker = self.broker(shared().database())
         commit = broker.store.database.connection.commit
 
         def fails() -> None:
             commit()
             broker.store.database.connection.commit = commit
-            raise ValueError("of ours")
+            raise ValueError("a bug")
 
         broker.store.database.connection.commit = fails
         await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(3)])
         self.assertEqual(await broker.qsizes("q"), {"q": 3})
 
-    async def test_restored_in_part(self) -> None:
+    async def test_database_restored_in_part_is_refused(self) -> None:
         url = shared().database()
         await self.broker(url).qsizes("q")
         shared().ask("DELETE FROM tqueue.meta", database=url.rpartition("/")[2])
         broker = make_broker(reactor, open_store(url))
         self.assertIn("restored", str(self.assertRaises(ConfigurationError, broker.start)))
 
-    async def test_forgotten(self) -> None:
-        """What is counted of a queue is forgotten with it."""
+    async def test_counts_are_dropped_with_their_queue(self) -> None:
+        """The counts of a queue are dropped when it is deleted."""
         broker = self.broker(shared().database())
         await broker.change("stays", {"maxsize": 5})
         for name in ("goes", "stays"):
@@ -787,8 +787,8 @@ class PostgreSQLTests(StoreTestCase):
         await broker.qsizes()
         self.assertEqual({name for name, _ in broker._counts}, {"stays"})
 
-    async def test_limit_alone(self) -> None:
-        """Who only looks at a queue that cannot be made is not refused with who would make it."""
+    async def test_reading_succeeds_when_there_are_too_many_queues(self) -> None:
+        """In one transaction, a put to a new queue fails, and reading the same queue succeeds."""
         broker = self.broker(shared().database())
         for number in range(5):
             await broker.put(f"q{number}", Task(0, b"{}"))
@@ -796,8 +796,8 @@ class PostgreSQLTests(StoreTestCase):
         await self.assertFailure(refused, LimitError)
         self.assertEqual((await figures)["ready"], 0)
 
-    async def test_stopped_database(self) -> None:
-        """A database that hangs does not keep a server from ending."""
+    async def test_server_ends_while_database_hangs(self) -> None:
+        """A server stops although the database hangs."""
         url = shared().database()
         self.patch(broker_module, "CLOSE_TIMEOUT", 0.5)
         broker = make_broker(reactor, open_store(url))
@@ -813,8 +813,8 @@ class PostgreSQLTests(StoreTestCase):
         await deferLater(reactor, 0.1)
         await broker.stop()
 
-    async def test_join_in(self) -> None:
-        """What is asked of a queue while it is locked by another server is done in one transaction."""
+    async def test_requests_for_locked_queue_share_one_transaction(self) -> None:
+        """Requests that arrive while another server has the lock are performed in one transaction."""
         url = shared().database()
         broker, connection = self.broker(url), self.connect(url)
         await put(broker, 1)
@@ -832,8 +832,8 @@ class PostgreSQLTests(StoreTestCase):
         self.assertEqual(await broker.qsizes("q"), {"q": 6})
         self.assertEqual(connection.execute(commits).fetchone()[0] - before, 2)
 
-    async def test_answer_lost(self) -> None:
-        """A connection that breaks at the commit: what was committed is not done again, what was not is."""
+    async def test_broken_commit_is_repeated_only_if_not_committed(self) -> None:
+        """The connection breaks at the commit. The requests are repeated only if it was not committed."""
         import psycopg
 
         broker = self.broker(shared().database())
@@ -856,8 +856,8 @@ class PostgreSQLTests(StoreTestCase):
             self.assertEqual(await broker.qsizes("q"), {"q": 1})
             number = task.number
 
-    async def test_key_twice(self) -> None:
-        """Two gets of one key in a transaction, of which the first was given up, and the server dies then."""
+    async def test_two_gets_with_one_key_in_one_transaction(self) -> None:
+        """One transaction has two gets with one key. The first was cancelled, and then the server dies."""
         url = shared().database()
         broker, connection = self.broker(url), self.connect(url)
         numbers = await put(broker, 2)
@@ -867,13 +867,13 @@ class PostgreSQLTests(StoreTestCase):
         await deferLater(reactor, 0.1)
         second = begin(broker.get("q", None, "k:1"))
         await deferLater(reactor, 0.1)
-        self.patch(broker, "_give_back", lambda request: None)  # which would give it back
+        self.patch(broker, "_give_back", lambda request: None)  # it would give the task back
         connection.execute("SELECT pg_advisory_unlock_all()")
         self.assertEqual((await second).number, numbers[1])
         self.assertIn((await self.broker(url).get("q", None, "k:1")).number, numbers)
 
     async def cycles(self, broker: Any, number: int) -> None:
-        """Put, get and done of fifty tasks, again and again; one answer is lost each time."""
+        """Put, get and finish fifty tasks, again and again. Each time, one response is lost."""
         for _ in range(number):
             tasks = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(50)])
             keys = [f"for:{task.number}" for task in tasks]
@@ -882,7 +882,7 @@ class PostgreSQLTests(StoreTestCase):
             await gatherResults([begin(broker.done("q", task.number)) for task in got])
 
     async def entries_read(self, broker: Any, connection: Any) -> int:
-        """Of the indexes of tasks, until now; statistics come with a delay of a second at most."""
+        """Return how many index entries were read. PostgreSQL updates this with a delay of up to a second."""
         sums = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'tasks'"
         before = -1
         while before != (before := int(connection.execute(sums).fetchone()[0])):
@@ -890,10 +890,11 @@ class PostgreSQLTests(StoreTestCase):
             await broker.config("q")
         return before
 
-    async def test_what_is_gone(self) -> None:
+    async def test_cost_does_not_grow_with_deleted_tasks(self) -> None:
         """
-        What it costs to serve a queue does not grow with what has gone through it, though a long transaction
-        elsewhere keeps it all, and the database knows nothing of how much there is.
+        The cost of a request does not grow with the number of deleted tasks.
+
+        A long transaction keeps vacuum from removing them, and the planner has no statistics.
         """
         url = shared().database()
         broker, connection, old = self.broker(url), self.connect(url), self.connect(url)
@@ -908,8 +909,8 @@ class PostgreSQLTests(StoreTestCase):
         self.assertGreater(first, 1000)
         self.assertLess(second - first, 20 * 50 * 12)
 
-    async def test_what_waits(self) -> None:
-        """Nor does it grow with what waits, where the database knows how much that is."""
+    async def test_cost_does_not_grow_with_waiting_tasks(self) -> None:
+        """The cost of a request does not grow with the number of waiting tasks (with statistics)."""
         url = shared().database()
         broker, connection = self.broker(url), self.connect(url)
         await put(broker, 1)
@@ -924,7 +925,7 @@ class PostgreSQLTests(StoreTestCase):
         second = await self.entries_read(broker, connection)
         self.assertLess(second - first, 2 * 50 * 12)
 
-    async def test_away(self) -> None:
-        """Where there is no database, the start says so."""
+    async def test_start_fails_without_database(self) -> None:
+        """The start fails with a clear message if there is no database."""
         broker = make_broker(reactor, open_store("postgresql://postgres@127.0.0.1:1/x"))
         self.assertIn("cannot be used", str(self.assertRaises(ConfigurationError, broker.start)))

@@ -1,4 +1,4 @@
-"""A proxy before a TQueueSrv that fails in a chosen way, request by request."""
+"""A proxy in front of a TQueueSrv. It fails in a chosen way, request by request."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-RESET = struct.pack("ii", 1, 0)  # lingering for no time: closing sends RST
+RESET = struct.pack("ii", 1, 0)  # linger for 0 seconds: close() sends RST
 
 
 class Faulty:
     """
     @param port: of the server.
-    @ivar faults: pairs of a word and a fault; the next request whose path has the word suffers it. A fault is
+    @ivar faults: pairs of a word and a fault, for the next request whose path contains the word. A fault is
 
-      - C{reset}: the connection is reset after the head of the request, and before its body was read,
-      - C{deaf}: the connection is closed without an answer, and the server never sees the request,
-      - C{lost}: the server answers, and the connection is reset instead of passing that on,
-      - C{half}: half of the answer arrives,
-      - C{noise}: the answer is no HTTP,
-      - a status: the proxy answers with it, 503 has C{Retry-After: 1}; the server never sees the request,
-      - a function: it is called before the request is passed on.
+      - C{reset}: the connection is reset after the request head, before the body is read,
+      - C{deaf}: the connection is closed without a response; the server does not receive the request,
+      - C{lost}: the server responds, and the connection is reset instead of forwarding the response,
+      - C{half}: half of the response arrives,
+      - C{noise}: the response is not HTTP,
+      - a status: the proxy responds with it (503 with C{Retry-After: 1}); the server does not receive the
+        request,
+      - a function: it is called before the request is forwarded.
     @ivar seen: the paths of all requests.
     """
 
@@ -65,7 +66,7 @@ class Faulty:
         self._open.discard(connection)
 
     def _one(self, connection: socket.socket, file: Any) -> bool:
-        """Pass on one request. Returns whether the connection stays open."""
+        """Forward one request. Returns whether the connection stays open."""
         if not (words := file.readline().split()):
             return False
         path = words[1].decode()

@@ -1,4 +1,4 @@
-"""A TQueueSrv that answers before it has committed: the books test must find it out."""
+"""A TQueueSrv that responds before it commits. The test of books must detect that."""
 
 from __future__ import annotations
 

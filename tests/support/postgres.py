@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, in a temporary folder."""
+"""Starts a PostgreSQL server for tests, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ DATABASES = count(1)
 
 
 def folder_of_programs() -> str | None:
-    """Where initdb and postgres are, if they are here."""
+    """Return the folder with initdb and postgres, if they are installed."""
     found = shutil.which("initdb") or max(glob.glob("/usr/lib/postgresql/*/bin/initdb"), default="")
     return os.path.dirname(os.path.realpath(found)) if found else None
 
 
 class PostgreSQL:
     """
-    @param address: where to listen, besides a Unix socket.
-    @param prefix: words before the command, that have it run on a host of its own.
-    @param fsync: whether it is durable against the loss of power; not needed by tests, but by measurements.
+    A PostgreSQL server.
+
+    @param address: where it listens, besides a Unix socket.
+    @param fsync: whether data survives a loss of power. Tests do not need that, but measurements do.
+    @param settings: further settings, such as C{max_connections=100}.
+    @param prefix: what precedes the command, to run it in a network namespace.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class PostgreSQL:
         prefix: Sequence[str] = (),
     ) -> None:
         programs = folder_of_programs()
-        assert programs is not None, "there is no PostgreSQL: apt-get install postgresql"
+        assert programs is not None, "PostgreSQL is not installed: apt-get install postgresql"
         self._programs, self.address, self._prefix = programs, address, prefix
         self._settings = (f"fsync={'on' if fsync else 'off'}", "max_connections=100", *settings)
         # PostgreSQL refuses to run as root.
@@ -90,7 +93,7 @@ class PostgreSQL:
 
     def stop(self, mode: str = "immediate") -> None:
         """
-        @param mode: as pg_ctl has it; after C{immediate} the database recovers from its log.
+        @param mode: as for C{pg_ctl}. After C{immediate} the database recovers from its log.
         """
         if self.process is not None:
             self._run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
@@ -98,7 +101,7 @@ class PostgreSQL:
             self.process = None
 
     def database(self) -> str:
-        """The url of a new database."""
+        """Create a database and return its URL."""
         name = f"test{next(DATABASES)}"
         self.ask(f"CREATE DATABASE {name}")
         return self.url(name)
@@ -129,7 +132,7 @@ class PostgreSQL:
 
 @cache
 def shared() -> PostgreSQL:
-    """One for all tests that only need a database in it."""
+    """Return the server for all tests that only need a database."""
     server = PostgreSQL().start()
     atexit.register(server.remove)
     return server
