@@ -1,4 +1,4 @@
-"""Worker processes that import the application while the server does so too, and not only after it."""
+"""Worker processes that import the application while the server imports it, and not only afterwards."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def spawn(reactor: Any, worker: WorkerProcess) -> None:
     """
     Start the process of a worker.
 
-    @raise OSError: when no descriptors, memory or processes are left.
+    @raise OSError: if no descriptors, memory or processes are left.
     """
     search = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
-    # With -P the current folder, where a file may hide a module of the standard library, is not searched yet.
+    # -P keeps Python from searching the current folder yet: a file there may hide a standard module.
     command = [sys.executable, "-P", "-m", MODULE]
     try:
         reactor.spawnProcess(worker, sys.executable, command, {**os.environ, "PYTHONPATH": search})
@@ -35,20 +35,22 @@ def spawn(reactor: Any, worker: WorkerProcess) -> None:
 
 class HeadStart:
     """
-    Workers that have been started before the table of the application is known; fewer if the system refuses.
+    Workers that are started before the application's table is known.
+
+    @param size: how many workers to start. There are fewer if the system refuses to start more.
     """
 
     def __init__(self, reactor: Any, application: Application, size: int) -> None:
         self._workers: list[WorkerProcess] = []
         atexit.register(self.stop)
-        with suppress(OSError):  # the pool starts those that are missing, and reports why it cannot
+        with suppress(OSError):  # The pool starts the missing ones, or reports why it cannot.
             for _ in range(size):
                 worker = WorkerProcess(self, reactor, application, None)
                 spawn(reactor, worker)
                 self._workers.append(worker)
 
     def take(self, executor: Any, router: Router) -> WorkerProcess | None:
-        """One of them, which from now on belongs to a pool; C{None} if none is left."""
+        """Give a worker to an executor; return C{None} if none is left."""
         if not self._workers:
             return None
         worker = self._workers.pop()
@@ -56,17 +58,17 @@ class HeadStart:
         return worker
 
     def stop(self) -> None:
-        """End those that are left."""
+        """End the workers that nobody has taken."""
         atexit.unregister(self.stop)
         while self._workers:
             worker = self._workers.pop()
             worker.kill("it is not needed")
             worker.release()
 
-    # ---- what a worker asks of its pool ----
+    # ---- a worker reports to this object until an executor takes it ----
 
     def kick(self) -> None:
-        """There are no calls."""
+        """Do nothing: there are no calls."""
 
     def worker_ended(self, worker: WorkerProcess, how: str) -> None:
-        """It was not needed."""
+        """Do nothing: it was not needed."""

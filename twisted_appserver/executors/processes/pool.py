@@ -1,4 +1,7 @@
-"""The worker processes of a pool: started, kept at their number, replaced new before old, and stopped."""
+"""Starts worker processes, keeps their number, replaces them and stops them.
+
+A new worker is ready before an old one retires, so replacing workers interrupts nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,25 @@ from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.executors.processes.head_start import spawn
 from twisted_appserver.executors.processes.worker_process import WorkerProcess
 
-MAX_BACKOFF = 30.0  # seconds, the longest pause before a worker that did not start is tried again
-MAX_BACKOFF_KILLED = 1.0  # seconds, the longest where it was killed
-RELOAD_TIMEOUT = 60.0  # seconds that the workers of new code have to become ready
-MEMORY_CHECK_INTERVAL = 1.0  # seconds between two looks at the memory of workers
-MAX_KILLED = 5  # workers one after the other that may be killed before new code is given up
+MAX_BACKOFF = 30.0  # seconds; the longest pause after a worker that failed to start
+MAX_BACKOFF_KILLED = 1.0  # seconds; the longest pause after a worker that was killed from outside
+RELOAD_TIMEOUT = 60.0  # seconds that new workers have to become ready during a reload
+MEMORY_CHECK_INTERVAL = 1.0  # seconds between two checks of the memory of workers
+MAX_KILLED = 5  # workers that may be killed from outside, one after the other, before a reload fails
 JITTER = 0.1  # of max_requests, so that workers are not all replaced at once
 
 
 class WorkerPool:
     """
-    @param executor: the L{ProcessExecutor} whose calls they perform.
-    @param max_requests: calls after which a worker is replaced; 0 for never.
-    @param max_rss: bytes of resident memory above which it is; 0 for never.
-    @ivar workers: all that have not ended.
-    @ivar start_error: why the last one that did not become ready did not; empty since one did.
+    The workers of a L{ProcessExecutor}.
+
+    @param executor: the executor, to which workers report.
+    @param size: how many workers there are.
+    @param max_requests: the number of calls after which a worker is replaced; 0 for never.
+    @param max_rss: bytes of resident memory above which a worker is replaced; 0 for never.
+    @ivar workers: all workers that have not ended.
+    @ivar start_error: why the most recent worker failed to start; empty as soon as one is ready.
+    @ivar restarts: how many workers have ended unexpectedly.
     """
 
     log = Logger()
@@ -47,15 +54,20 @@ class WorkerPool:
         self._max_requests, self._max_rss = max_requests, max_rss
         self.workers: list[WorkerProcess] = []
         self.start_error = ""
-        self.restarts = 0  # workers that have ended unasked
+        self.restarts = 0
         self._starting: Deferred[None] | None = None
         self._stopping: list[Deferred[None]] = []
         self._reload: tuple[Router, Deferred[None]] | None = None
-        self._failures = 0  # of workers, since one became ready
-        self._proven = False  # whether any ever did
+        self._failures = 0  # workers that failed to start, since one became ready
+        self._proven = False  # whether any worker has ever become ready
         self._timers: list[Any] = []
 
     def start(self) -> Deferred[None]:
+        """
+        Start all workers.
+
+        @return: fires when all are ready; fails with L{ConfigurationError} if the first one fails to start.
+        """
         self._starting = Deferred()
         starting = self._starting
         if not all(self._spawn() for _ in range(self._size)):
@@ -69,7 +81,7 @@ class WorkerPool:
         self._timers.append(self._reactor.callLater(seconds, function))
 
     def _spawn(self, router: Router | None = None) -> WorkerProcess | None:
-        """Start a worker, or say in L{start_error} why the system does not let us."""
+        """Start a worker. If the system refuses, store the reason in L{start_error} and return C{None}."""
         router = router or self._executor.router
         try:
             worker = (
@@ -78,7 +90,7 @@ class WorkerPool:
             if worker is None:
                 worker = WorkerProcess(self._executor, self._reactor, self._application, router)
                 spawn(self._reactor, worker)
-        except OSError as error:  # no descriptors, memory or processes are left
+        except OSError as error:  # No descriptors, memory or processes are left.
             self._failures += 1
             self.start_error = f"a worker process cannot be started: {error}"
             self.log.error("{error}", error=self.start_error)
@@ -89,7 +101,11 @@ class WorkerPool:
         return worker
 
     def _respawn(self, router: Router | None = None) -> None:
-        """Start one where one has ended, unless those of its table have been replaced meanwhile."""
+        """
+        Start a worker in place of one that has ended.
+
+        @param router: the table of that worker. Nothing happens if it has been replaced meanwhile.
+        """
         wanted = self._executor.router if self._reload is None or router is None else self._reload[0]
         if router not in (None, wanted):
             return
@@ -99,7 +115,7 @@ class WorkerPool:
             self._schedule(self._backoff(MAX_BACKOFF), partial(self._respawn, router))
 
     def became_ready(self, worker: WorkerProcess) -> None:
-        """It has imported the application."""
+        """Use a worker that has imported the application."""
         self._failures, self.start_error, self._proven = 0, "", True
         if self._reload is not None and worker.router is self._reload[0]:
             self._take_over()
@@ -113,7 +129,7 @@ class WorkerPool:
             starting.callback(None)
 
     def ended(self, worker: WorkerProcess, how: str) -> None:
-        """See that there is another in its place."""
+        """Start another worker in place of one that has ended. Nothing else replaces dead workers."""
         self.workers.remove(worker)
         if self._stopping:
             if not self.workers:
@@ -136,11 +152,11 @@ class WorkerPool:
         if self._reload is not None and worker.router is self._reload[0]:
             if not worker.was_ready and (not worker.killed_from_outside or self._failures > MAX_KILLED):
                 self._fail_reload()
-            else:  # killed from outside
+            else:  # It was killed from outside.
                 self._schedule(pause, partial(self._respawn, worker.router))
             return
         old = next((old for old in self.workers if old.successor is worker), None)
-        if old is not None:  # it stays, and is replaced a little later
+        if old is not None:  # The old worker stays, and is replaced a little later.
             self._schedule(pause, partial(self._try_again, old))
         elif worker.successor is None:
             self._schedule(pause, self._respawn)
@@ -153,13 +169,13 @@ class WorkerPool:
         starting.errback(ConfigurationError(self.start_error))
 
     def _backoff(self, longest: float) -> float:
-        """Seconds until there is another try."""
+        """Return the seconds until the next attempt to start a worker."""
         return float(min(0.1 * 2**self._failures, longest))
 
     # ---- new before old ----
 
     def replace(self, worker: WorkerProcess) -> None:
-        """Have another one started, and this one end when that is ready and it has nothing left to do."""
+        """Start a successor. As soon as it is ready, this worker finishes its calls and exits."""
         if worker.successor is None and not worker.retired:
             worker.successor = self._spawn()
             if worker.successor is None:
@@ -171,20 +187,20 @@ class WorkerPool:
             self.replace(old)
 
     def _check_memory(self) -> None:
-        """Replace workers that have grown too large."""
+        """Replace workers whose memory exceeds the limit."""
         self._schedule(MEMORY_CHECK_INTERVAL, self._check_memory)
         for worker in list(self.workers):
             if worker.ready and worker.memory() > self._max_rss:
-                self.log.info("worker {pid} has grown above its limit of memory", pid=worker.pid)
+                self.log.info("worker {pid} exceeds its memory limit and is replaced", pid=worker.pid)
                 self.replace(worker)
 
     def renew(self, router: Router) -> Deferred[None]:
         """
-        Start new workers, which import the application as it is now, and let them take over.
+        Start new workers, which import the application again, and let them take over.
 
-        @param router: of the application as it is now.
-        @return: fires when they do; fails with L{ConfigurationError}, and the old ones go on, if one of them
-            cannot start, or is not ready in time.
+        @param router: the new table of the application.
+        @return: fires when the new workers have taken over. Fails with L{ConfigurationError} if one of them
+            cannot start or is not ready within L{RELOAD_TIMEOUT} seconds; then the old workers go on.
         """
         reloaded: Deferred[None] = Deferred(self._reload_timed_out).addTimeout(RELOAD_TIMEOUT, self._reactor)
         self._reload = router, reloaded
@@ -208,7 +224,7 @@ class WorkerPool:
         reloaded.callback(None)
 
     def _reload_timed_out(self, _: Deferred[None]) -> None:
-        self.start_error = f"the new workers are not ready after {RELOAD_TIMEOUT:g} seconds"
+        self.start_error = f"the new workers were not ready after {RELOAD_TIMEOUT:g} seconds"
         self._fail_reload()
 
     def _fail_reload(self) -> None:
@@ -223,6 +239,11 @@ class WorkerPool:
     # ---- the end ----
 
     def stop(self) -> Deferred[None]:
+        """
+        End all workers.
+
+        @return: fires when none is left.
+        """
         for timer in self._timers:
             if timer.active():
                 timer.cancel()

@@ -1,9 +1,9 @@
-"""What runs in a worker process: C{python -m twisted_appserver.executors.processes.worker_main}.
+"""The program of a worker process: C{python -m twisted_appserver.executors.processes.worker_main}.
 
-It imports the application by name, performs one call after another and never starts a reactor. Between
-calls it runs slices of those generators whose clients read. Frames
-travel on the standard streams that it was started with; these are moved aside first, so that whatever a
-function prints, by print() or to descriptor 1, goes to standard error, which the server logs.
+It imports the application by name, performs one call after another and never starts a reactor. Between calls
+it runs slices of the generators whose clients are reading. Frames travel on the standard streams that it was
+started with. These are moved to other descriptors first. So whatever a function prints, by print() or to
+descriptor 1, goes to standard error, which the server logs.
 """
 
 from __future__ import annotations
@@ -49,11 +49,15 @@ from twisted_appserver.executors.processes.progress import Progress
 from twisted_appserver.executors.processes.signal_state import SignalState
 from twisted_appserver.executors.processes.watchdog import watch
 
-READ = 65536
+READ_SIZE = 65536  # bytes read at once; the capacity of a pipe on Linux
 
 
 def take_streams() -> tuple[int, BinaryIO]:
-    """The descriptors of the frames, taken from the standard streams, which now lead to null and the log."""
+    """
+    Move the standard streams aside. From now on they lead to C{/dev/null} and to the log.
+
+    @return: a descriptor for the frames from the server, and a file for those to it.
+    """
     inbound, outbound = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -61,23 +65,23 @@ def take_streams() -> tuple[int, BinaryIO]:
     os.dup2(2, 1)
     for name, number in (("stdout", 1), ("stderr", 2)):
         file = os.fdopen(os.dup(number), "wb")
-        setattr(sys, name, _Marked(file, "utf-8", "backslashreplace", line_buffering=True))
+        setattr(sys, name, _MarkedOutput(file, "utf-8", "backslashreplace", line_buffering=True))
     return inbound, os.fdopen(outbound, "wb", buffering=0)
 
 
-class _Marked(TextIOWrapper):
-    """Standard output whose lines say which call they come of; the server takes the marks out."""
+class _MarkedOutput(TextIOWrapper):
+    """Standard output that marks each line with the id of its call. The server removes the marks."""
 
-    fresh = True  # whether a line begins
+    at_line_start = True
     written = False  # whether there may be something to flush
 
     def write(self, text: str) -> int:
         call = CURRENT.get()
         mark = ""
-        if text and self.fresh and call is not None:
+        if text and self.at_line_start and call is not None:
             mark = f"\x1e{call.request_id}\x1f"
         if text:
-            self.fresh = text.endswith("\n")
+            self.at_line_start = text.endswith("\n")
         super().write(mark + text)
         self.written = True
         return len(text)
@@ -93,20 +97,20 @@ def _log_to(file: TextIO) -> None:
 
 
 class WorkerMain:
-    """One connection to the server, from its Start frame to its end."""
+    """Performs the calls that arrive on one connection to the server."""
 
     def __init__(self, inbound: int, outbound: BinaryIO) -> None:
         self._inbound, self._outbound = inbound, outbound
         self._reader = FrameReader()
         self._handlers: Sequence[Handler] = ()
-        self._number = 0  # of the last call
-        self._calls: deque[Call] = deque()  # that were read and not begun
-        self._bytes_read = 0  # bytes
-        self._sources: dict[int, Source] = {}  # of answers in parts, by the numbers of their calls
-        self._runnable: deque[int] = deque()  # those of them that can go on
+        self._number = 0  # of the call that was begun last
+        self._calls: deque[Call] = deque()  # calls that were read and have not begun
+        self._bytes_read = 0
+        self._sources: dict[int, Source] = {}  # generators that have not ended, by the numbers of their calls
+        self._runnable: deque[int] = deque()  # numbers of generators that can go on
 
     def run(self) -> None:
-        """Until the server closes the connection, perform what it sends."""
+        """Perform what the server sends until it closes the connection."""
         while True:
             self._read()
             while self._calls or self._runnable:
@@ -114,7 +118,7 @@ class WorkerMain:
             _flush(every=True)
 
     def _work(self) -> None:
-        """Perform a call, and run a slice of a generator, if there are such."""
+        """Perform the next call, and run a slice of the next generator."""
         if self._calls:
             self._perform(self._calls.popleft())
         if self._runnable:
@@ -129,7 +133,7 @@ class WorkerMain:
         return bool(self._calls or self._runnable)
 
     def _read(self) -> None:
-        data = os.read(self._inbound, READ)
+        data = os.read(self._inbound, READ_SIZE)
         if not data:
             raise SystemExit
         self._bytes_read += len(data)
@@ -143,7 +147,7 @@ class WorkerMain:
 
     def _resume_or_drop(self, frame: Resume | Drop) -> None:
         source = self._sources.get(frame.number)
-        if source is None:  # it has ended meanwhile
+        if source is None:  # It has ended meanwhile.
             return
         if source.drop() if isinstance(frame, Drop) else source.grant(frame.credits):
             self._runnable.append(frame.number)
@@ -165,12 +169,12 @@ class WorkerMain:
         except AppserverError as error:
             self._send(Fault(str(error)))
             raise SystemExit(1) from None
-        if "twisted.logger" in sys.modules:  # the application logs with it
+        if "twisted.logger" in sys.modules:  # The application logs with it.
             _log_to(sys.stderr)
         self._handlers = router.handlers
         self._progress = Progress(start.progress)
-        self._signals = SignalState()  # with the handlers that the application sets when imported
-        gc.freeze()  # what is there now stays: no collection of garbage need look at it
+        self._signals = SignalState()  # includes handlers that the application sets when it is imported
+        gc.freeze()  # What exists now stays, so collections need not look at it.
         self._send(ready_frame(router))
 
     def _perform(self, call: Call) -> None:
@@ -189,16 +193,16 @@ class WorkerMain:
     def _answer(self, call: Call, reply: Reply | None, seconds: float) -> None:
         try:
             self._send(Replies([reply], [seconds]))
-        except ValueError as error:  # it is too long
+        except ValueError as error:  # The frame is too long.
             self._send(Replies([error_reply(error, call)], [seconds]))
 
     def _restore(self) -> None:
-        """Keep what the function has changed about signals from the next call."""
+        """Undo what the function has changed about signals."""
         if self._signals.changed:
             self._signals.restore()
 
     def _begin(self, reply: Reply, seconds: float) -> None:
-        """Begin an answer in parts, the first of which has been made."""
+        """Begin a reply in parts, of which the first one has been made."""
         number = self._number
 
         def send(data: bytes) -> None:
@@ -226,26 +230,27 @@ class WorkerMain:
     def _end(self, end: End) -> None:
         try:
             self._send(end)
-        except ValueError:  # it is too long: the error has the traceback a second time
+        except ValueError:  # The frame is too long. The error contains the traceback a second time.
             self._send(replace(end, error=None))
 
 
 def _flush(every: bool = False) -> None:
     """
-    Have what was printed seen before the reply to the call that printed it.
+    Flush the output of a call, so that the server sees it before the reply.
 
-    @param every: also where nobody wrote, but perhaps to what lies below.
+    @param every: also flush streams that look unused, because something may have written to their buffers.
     """
     for stream in (sys.stdout, sys.stderr):
         if every or getattr(stream, "written", True):
-            with suppress(Exception):  # the function may have closed or replaced it
+            with suppress(Exception):  # The function may have closed or replaced the stream.
                 stream.flush()
                 stream.written = False  # type: ignore[union-attr]
 
 
 def main() -> None:
-    # The server decides when a worker ends, by closing its standard input: a signal to the whole group
-    # (Ctrl-C, systemd) must not cut a call short. A handler, unlike SIG_IGN, is not left to child processes.
+    """Run a worker until its server closes the connection."""
+    # The server ends a worker by closing its standard input. A signal to the whole process group (Ctrl-C,
+    # systemd) must not cut a call short. Child processes do not inherit a handler, as they would SIG_IGN.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ignore)
     inbound, outbound = take_streams()
