@@ -10,9 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from tests.http.test_connection_transports import over_tls
-from tests.support.channel_memory import begin, everything, settle, talk
+from tests.support.channel_memory import Transport, begin, everything, settle, talk
 from tests.support.wire import Connection, request
 from twisted_appserver import AppResource, Call, InlineExecutor
 from twisted_appserver.http import connection as channel
@@ -179,6 +181,65 @@ class KeptTests(MemoryTestCase):
         settle(clock)
         connection.setTimeout(None)
         self.assertTrue(transport.value().startswith(b"HTTP/1.1 204 "), transport.value())
+
+
+class Waiting(Resource):
+    """Answers when it is told to, with the length of the body."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> int:
+        self.request = request
+        return NOT_DONE_YET
+
+    def render_POST(self, request: Any) -> bytes:
+        return b"%d" % len(request.content.read())
+
+
+class MountedResourceTests(MemoryTestCase):
+    """A connection that serves a Twisted resource of the table."""
+
+    def mount(self, resource: Resource) -> tuple[Any, Transport]:
+        app = AppResource([("/.*", resource)], self.clock, InlineExecutor())
+        self.addCleanup(app.dispatcher.stop)
+        return self.begin(app)
+
+    def test_continue(self) -> None:
+        """A body that comes with its head is not lost where the client expected 100 Continue."""
+        for cut in (0, 1, 3, 5):
+            connection, transport = self.mount(Waiting())
+            data = POST + b"Expect: 100-continue\r\n\r\nhello"
+            connection.dataReceived(data[: len(data) - cut])
+            if cut:
+                connection.dataReceived(data[len(data) - cut :])
+            settle(self.clock)
+            self.assertTrue(transport.value().endswith(b"\r\n\r\n5"), (cut, transport.value()))
+
+    def test_finish(self) -> None:
+        """When the site is finished, the connection is closed after the answer."""
+        root = Waiting()
+        connection, transport = self.mount(root)
+        connection.dataReceived(GET)
+        connection.site.finish()
+        self.assertFalse(transport.disconnecting)
+        root.request.finish()
+        settle(self.clock)
+        self.assertTrue(transport.disconnecting)
+
+    def test_close(self) -> None:
+        """However a client says that it closes, the connection is closed after the answer."""
+        for value in (b"close", b"close,x", b"x,close", b"x, close", b"Close"):
+            connection, transport = self.mount(Waiting())
+            connection.dataReceived(POST + b"Connection: " + value + b"\r\n\r\nhello")
+            settle(self.clock)
+            self.assertTrue(transport.disconnecting, value)
+
+
+class SiteTests(SynchronousTestCase):
+    def test_a_site_serves_no_other_resource(self) -> None:
+        """The error names the resource, and what to do."""
+        error = self.assertRaises(TypeError, AppSite, Resource(), Clock(), Settings())
+        self.assertIn("list other resources in the table", str(error))
 
 
 def tcp(port: int) -> Any:

@@ -1,14 +1,15 @@
-"""One reader for many connections.
+"""Reads many connections with an epoll of its own.
 
-Strategy: a reactor hands over one readable socket at a time, each through its layers of logging and context,
-which cost as much as reading. The hub has an epoll of its own, whose descriptor is the one thing that the
-reactor watches: when that is readable, all sockets that are get read in one loop. Whatever is not plain data
-(an end, an error) is left to the reactor, which is given the socket back and finds the same. What is to be
-done once for all that was read, like waking a thread or sending answers, is done when the loop is over.
+Strategy: a reactor hands over one readable socket at a time, through layers of logging and context that
+cost as much as reading. The L{EpollReader} has an epoll of its own, and the reactor watches only the
+descriptor of this epoll. When it is readable, all readable sockets are read in one loop. Anything else than
+plain data, such as the end of a connection or an error, is left to the reactor: it gets the socket back and
+finds the same. Work that is done once for everything that was read, such as waking a thread or sending
+responses, is done after the loop.
 
-A processor that sleeps takes longer to wake, with cold caches, than most calls take. So when all has been
-answered the reactor goes on polling for a moment, since a client that asks again mostly does so soon. A
-moment that was in vain has the next ones left out.
+A processor that sleeps takes longer to wake, with cold caches, than most calls take. So the reactor polls
+for a moment after all calls were answered, since the next request often comes soon. If it does not, the
+next moments are skipped.
 """
 
 from __future__ import annotations
@@ -27,26 +28,23 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 EPOLLIN = 1
-SIZE = 65536  # bytes that are read at once
-MANY = 64  # that are read before what they sent is dealt with: of many more, the caches hold nothing
-ROUNDS = 2  # of what is to be done after reading, and after that; other readers want their turn too
-MOMENT = 0.0001  # seconds for which the reactor stays awake when all has been answered
-RESTS = 30  # times that it does not, after one that was in vain
-
+SIZE = 65536  # bytes that are read from a socket at once
+MANY = 64  # sockets that are read in one loop; with many more, their data would leave the caches
+ROUNDS = 2  # rounds of work after reading; then other readers of the reactor have their turn
+MOMENT = 0.0001  # seconds for which the reactor stays awake after the last response
+RESTS = 30  # moments that are skipped after one in which nothing came
 
 GONE = Failure(ConnectionLost())
-PROBES = (
-    ("TCP_KEEPIDLE", 15),
-    ("TCP_KEEPINTVL", 15),
-    ("TCP_KEEPCNT", 4),
-)  # seconds, seconds, unanswered ones
+# Keep-alive probes: after 15 seconds, every 15 seconds, given up after 4 without an answer.
+PROBES = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 
 class EpollReader:
     """
-    Stands in for the reactor of a transport, whose sockets it reads.
+    Stands in for the reactor of transports, and reads their sockets.
 
-    @param reactor: one that watches descriptors; without such a one, or without epoll, L{adopt} does nothing.
+    @param reactor: the reactor. If it does not watch descriptors, or the system has no epoll, L{adopt} does
+        nothing.
     """
 
     log = Logger()
@@ -54,31 +52,31 @@ class EpollReader:
     def __init__(self, reactor: Any) -> None:
         self._able = hasattr(select, "epoll") and IReactorFDSet.providedBy(reactor)
         self._reactor: Any = reactor
-        self._transports: dict[int, Any] = {}  # that are read, by their descriptors
-        self._poll: Any = None  # while there are any
-        self._reading = False  # whether the loop is under way
-        self._watched: set[int] = set()  # descriptors of those whose clients send nothing more
-        self._ends: list[Callable[[], None]] = []  # what is to be done after it
-        self._awake: Any = None  # the call that keeps the reactor from sleeping
-        self._until = 0.0  # when it no longer does
-        self._rests = 0  # times that it is not to be kept
+        self._transports: dict[int, Any] = {}  # by their descriptors
+        self._poll: Any = None  # exists while there are transports
+        self._reading = False  # whether the loop is running
+        self._watched: set[int] = set()  # descriptors of half-closed connections
+        self._ends: list[Callable[[], None]] = []  # called after the loop
+        self._awake: Any = None  # the delayed call that keeps the reactor awake
+        self._until = 0.0  # when the moment ends
+        self._rests = 0  # moments to skip
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
 
     def adopt(self, transport: Any) -> None:
-        """Read for a connection from now on, if it is one of C{twisted.internet.tcp}."""
+        """Read a connection from now on, if it is one of C{twisted.internet.tcp}."""
         plain = isinstance(transport, Connection)
         if self._able and plain:
             _hand_over(transport, self)
 
     def watch(self, transport: Any) -> None:
         """
-        Close a connection, whose client has closed its sending side, as soon as the client is gone.
+        Close a half-closed connection as soon as its client is gone.
 
-        Over TCP, a client that has closed all of the connection looks the same, until something is sent to it
-        and it answers with a reset. Keep-alive probes find that out within minutes. On a unix socket the
-        system tells the two apart.
+        Over TCP, a client that has closed the whole connection looks the same, until something is sent to it
+        and it answers with a reset. Keep-alive probes detect that within minutes. On a unix socket the system
+        distinguishes the two.
         """
         plain = isinstance(transport, Connection)
         if not (self._able and plain and transport.connected):
@@ -91,14 +89,14 @@ class EpollReader:
             self._register(transport, 0)  # an error or hang-up is always reported
 
     def soon(self, function: Callable[[], None]) -> None:
-        """Call C{function} when all that is readable now has been read."""
+        """Call C{function} when everything that is readable now has been read."""
         if self._reading:
             self._ends.append(function)
         else:
             self._reactor.callLater(0, function)
 
     def stay_awake(self) -> None:
-        """Keep the reactor from sleeping for a L{MOMENT}: all has been answered, and more is expected."""
+        """Keep the reactor awake for a L{MOMENT}: no call is left, and the next request is expected soon."""
         if self._rests:
             self._rests -= 1
         elif self._poll is not None:
@@ -113,7 +111,7 @@ class EpollReader:
         else:
             self._rests = RESTS
 
-    # ---- what a transport asks of its reactor ----
+    # ---- the interface of a reactor, for transports ----
 
     def addReader(self, transport: Any) -> None:
         number = transport.fileno()
@@ -144,13 +142,13 @@ class EpollReader:
                 self._awake.cancel()
                 self._awake = None
 
-    # ---- what the reactor asks of a reader ----
+    # ---- the interface of a reader, for the reactor ----
 
     def fileno(self) -> int:
         return -1 if self._poll is None else int(self._poll.fileno())
 
     def descriptors(self) -> list[int]:
-        """All that it and its reactor watch."""
+        """All file descriptors that this reader and its reactor watch."""
         return [self.fileno(), *self._transports, *descriptors_of(self._reactor)]
 
     def logPrefix(self) -> str:
@@ -173,14 +171,14 @@ class EpollReader:
     def _call(self, function: Callable[[], None]) -> None:
         try:
             function()
-        except Exception:  # each fails alone
-            self.log.failure("what was to be done at the end of a turn has failed")
+        except Exception:  # one failure must not affect the others
+            self.log.failure("work after reading has failed")
 
     def _read(self) -> None:
         get = self._transports.get
         for number, event in self._poll.poll(0, MANY):
             transport = get(number)
-            if transport is None:  # gone, by what was read before it
+            if transport is None:  # closed because of data that was read earlier in this loop
                 continue
             if event == EPOLLIN:
                 try:
@@ -193,7 +191,7 @@ class EpollReader:
                     try:
                         transport.protocol.dataReceived(data)
                     except Exception:  # each connection fails alone
-                        self.log.failure("what was received could not be handled")
+                        self.log.failure("received data caused an error; the connection is closed")
                         transport.abortConnection()
                     continue
             if number in self._watched:
@@ -202,13 +200,13 @@ class EpollReader:
                 _hand_over(transport, self._reactor)
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor stops."""
+        """Close all connections: the reactor stops."""
         for transport in list(self._transports.values()):
             transport.connectionLost(reason)
 
 
 def _keep_alive(client: Any) -> None:
-    """Have the system find out, within minutes, that a client has closed the connection or is unreachable."""
+    """Let the system detect, within minutes, that a client has closed the connection or is unreachable."""
     if client.family in (socket.AF_INET, socket.AF_INET6):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in PROBES:
@@ -217,7 +215,7 @@ def _keep_alive(client: Any) -> None:
 
 
 def _hand_over(transport: Any, reactor: Any) -> None:
-    """Have a transport read by a reactor, or a L{EpollReader}, from now on."""
+    """Let a reactor, or an L{EpollReader}, read a transport from now on."""
     transport.stopReading()
     transport.reactor = reactor
     transport.startReading()
@@ -225,10 +223,10 @@ def _hand_over(transport: Any, reactor: Any) -> None:
 
 def descriptors_of(reactor: Any) -> list[int]:
     """
-    The descriptors that a reactor watches, and that of its epoll, if it runs and watches descriptors.
+    List the descriptors that a running reactor watches, and the descriptor of its epoll.
 
-    A thread that has just forked calls this, when the reactor's thread may have been changing its tables. The
-    epoll reactor's C{getReaders} combines two of them, which may not agree at that moment.
+    A process that a thread has just forked calls this, while the reactor's thread may have been changing its
+    tables. C{getReaders} of the epoll reactor combines two tables, which may disagree at that moment.
     """
     if not getattr(reactor, "running", False) or not IReactorFDSet.providedBy(reactor):
         return []

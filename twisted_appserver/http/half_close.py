@@ -1,7 +1,8 @@
-"""Clients that close only their sending side, under a Site that is not ours.
+"""Keeps half-closed connections open under any Site.
 
-For C{twisted.web}, the end of what a client sends is the end of the connection. Our own channels go on. For
-the channels of other Sites this module does the same, from the first request to our application on.
+C{twisted.web} closes a connection when its client has closed its sending side. Our own connections stay
+open until all responses are sent. This module makes the channels of other Sites do the same, from their
+first request to an application on.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from twisted_appserver.http.epoll_reader import EpollReader
 
 def keep_half_closed(channel: Any, reader: EpollReader) -> None:
     """
-    Have a connection answer what it has received when its client sends nothing more.
+    Let a connection respond to what it has received after its client has closed its sending side.
 
-    @param channel: the C{twisted.web.http.HTTPChannel}. Over TLS the end is always that of the connection.
+    @param channel: the C{twisted.web.http.HTTPChannel}. TLS has no half-closed connections, so nothing
+        changes there.
     """
     transport = getattr(channel, "transport", None)
     protocol = getattr(transport, "protocol", None)

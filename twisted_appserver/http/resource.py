@@ -1,4 +1,4 @@
-"""AppResource: an application as a C{twisted.web} resource, at the root or below any path of any Site."""
+"""The application as a C{twisted.web} resource, at the root or below any path of any Site."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.http.epoll_reader import EpollReader
 from twisted_appserver.http.half_close import keep_half_closed
 
-FLUSH = 0.5  # seconds that a stop waits for clients to read the last responses,
-LOOK = 0.01  # and those between two looks at what is unsent
+FLUSH = 0.5  # seconds to wait at the stop until clients have read the last responses
+LOOK = 0.01  # seconds between two checks of unsent data
 NOSNIFF = (b"x-content-type-options", [b"nosniff"])
 
 
 @implementer(IResource)
 class AppResource(Resource):
     """
-    Answers every path below it from a table of patterns.
+    Serves every path below it from a table of patterns.
 
-    @param patterns: url_patterns, or a L{Router}, or the dispatcher of a service.
-    @param reactor: the embedder's; not needed with a dispatcher.
-    @param executor: where calls are performed, started and stopped by the embedder; the threads of the
-        reactor's pool if C{None}.
-    @param max_body: bytes of a request's body; a longer one gets 413.
-    @param graceful_timeout: seconds that the reactor, when it is stopped, waits until calls are answered. If
+    @param patterns: C{url_patterns}, a L{Router}, or the dispatcher of a service.
+    @param reactor: the reactor; not needed with a dispatcher.
+    @param executor: performs the calls. Start and stop it yourself. C{None} for the threads of the reactor's
+        pool.
+    @param max_body: maximum size of a request body in bytes; a longer one gets 413.
+    @param graceful_timeout: seconds to wait, when the reactor is stopped, until all calls are answered. If
         C{patterns} is the dispatcher of a service, the service waits.
     """
 
@@ -80,7 +80,8 @@ class AppResource(Resource):
 
     def finish(self) -> Deferred[None]:
         """
-        Refuse further calls, and let those that have arrived finish. The reactor does so when it is stopped.
+        Refuse further calls with 503, and let the calls in progress finish. The reactor calls this when it is
+        stopped.
 
         @return: fires when all responses have been sent, or the grace period is over.
         """
@@ -90,7 +91,11 @@ class AppResource(Resource):
     async def _finish(self) -> None:
         reactor: Any = self.dispatcher.reactor
         drained = self.dispatcher.drained().addTimeout(self._grace, reactor)
-        drained.addErrback(lambda _: self._log.warn("{n} calls are given up", n=self.dispatcher.in_flight))
+        drained.addErrback(
+            lambda _: self._log.warn(
+                "{n} calls did not finish within the grace period", n=self.dispatcher.in_flight
+            )
+        )
         await drained
         end = reactor.seconds() + FLUSH
         able: bool = IReactorFDSet.providedBy(reactor)
@@ -114,9 +119,9 @@ class AppResource(Resource):
 
     def _call(self, request: Any) -> Call:
         """
-        The call that a C{twisted.web} request makes. Its path is what the resource's parents left over.
+        Make the call of a C{twisted.web} request. Its path is the part below this resource.
 
-        @raise HTTPError: when the request is malformed or its body too long.
+        @raise HTTPError: 400 when the request is malformed, 413 when its body is too long.
         """
         if request.content.seek(0, SEEK_END) > self._max_body:
             raise HTTPError(413, f"the body is longer than {self._max_body} bytes")
@@ -133,7 +138,7 @@ class AppResource(Resource):
 
 
 def raw_headers(request: Any) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers of a C{twisted.web} request, as a L{Call} has them."""
+    """Return the headers of a C{twisted.web} request in the form of C{Call.raw_headers}."""
     return tuple(
         (name.lower(), value)
         for name, values in request.requestHeaders.getAllRawHeaders()

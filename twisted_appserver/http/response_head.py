@@ -1,4 +1,4 @@
-"""How answers begin: status line, Date and headers, made once for all that are alike."""
+"""Heads of responses: status line, Date and headers, built once for equal responses."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from twisted.web.http import datetimeToString
 
 from twisted_appserver.core.statuses import title
 
-MOST = 1024  # that are kept
-KEPT = 2048  # characters up to which one is kept
+MOST = 1024  # heads in the cache
+KEPT = 2048  # length up to which a head is cached, in characters
 NOSNIFF = ("x-content-type-options", "nosniff")  # in every response (Fetch, section 3.6)
-Key = tuple[int, tuple[tuple[str, str], ...], bool]  # status and headers of a reply, and whether it is empty
+Key = tuple[int, tuple[tuple[str, str], ...], bool]  # status, headers, and whether the body is empty
 
 
 class ResponseHeads(dict[Key, str]):
     """
-    The beginnings of answers, by what they depend on. Text, to be encoded as latin-1 when it is complete.
-    Whoever is going to send some has them refreshed first: the Date is that of the last time.
+    A cache of heads, by what they depend on. A head is text, to be encoded as latin-1 when it is complete.
+    Call L{refresh} before sending, because the heads contain the Date of the last call.
     """
 
     _second = 0
     _date = ""
 
     def refresh(self) -> None:
-        """Have the Date of now, made once a second (RFC 9110, section 6.6.1)."""
+        """Update the Date, at most once a second (RFC 9110, section 6.6.1)."""
         second = int(time())
         if second != self._second:
             self._second = second
