@@ -167,23 +167,21 @@ class Village:
         os.mkdir(self.books)
         queue = Queue(MAXSIZE, self.server.url, self.name, patience=60.0)
         queue.qsize()
-        queue._ask("config", {"max_deliveries": 0})
+        queue.config(max_deliveries=0)
         for role in ("produce", "consume") * PEOPLE:
             self.hire(role)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(self.random.uniform(0.1, 1.2))
             self.random.choice(self.misfortunes)(self)
-            fresh = [
-                task for task in queue._ask("peek", {"n": 10 * MAXSIZE})["tasks"] if not task["deliveries"]
-            ]
+            fresh = [task for task in queue.peek(10 * MAXSIZE) if not task["deliveries"]]
             if len(fresh) > MAXSIZE:
                 raise Wrong(f"{len(fresh)} tasks wait, where {MAXSIZE} may")
         self.dismiss("produce")
         queue.join()
         self.dismiss("consume")
         Books(self.books).check(self.counts)
-        queue._ask("delete")
+        queue.delete()
         queue.close()
 
     def dismiss(self, role: str) -> None:

@@ -57,10 +57,10 @@ def consume(queue: Queue, ledger: Ledger, who: str) -> None:
     while not stop.asked:
         asked = time.time()
         try:
-            held = queue._get(True, 1.0)
+            held = queue._lease(1.0)
         except Empty:
             continue
-        queue._hold(held)
+        queue._keep(held)
         name = held.item["name"]
         ledger.write("got", name, held.delivery, asked, time.time())
         if random.random() < 0.001:

@@ -29,6 +29,7 @@ from tests.support.queue_server import ROOT, Server, wait_for
 from tests.tqueue.test_items import nested
 from twisted_appserver.tqueue.client import queue as client
 from twisted_appserver.tqueue.client.async_queue import AsyncQueue
+from twisted_appserver.tqueue.client.attempts import ServerResponse
 from twisted_appserver.tqueue.client.items import ItemError
 
 KEEPER = """
@@ -132,7 +133,7 @@ class QueueTests(ClientCase):
 
     def test_refused(self) -> None:
         """What the server refuses is an error with its reason."""
-        error = self.assertRaises(client.ServerError, self.queue()._ask, "kick", {"n": -1})
+        error = self.assertRaises(client.ServerError, self.queue().kick, -1)
         self.assertEqual(error.status, 422)
 
     def test_task(self) -> None:
@@ -177,9 +178,9 @@ class QueueTests(ClientCase):
     def test_no_item(self) -> None:
         """What another program put and is no item is an error, and is given back."""
         queue = self.queue()
-        queue._ask("put", {}, b'{"item": {"$type": ["set", [[1]]]}}')
+        queue.put_task({"item": {"$type": ["set", [[1]]]}})
         self.assertRaises(ItemError, queue.get, timeout=5)
-        stats = queue._ask("stats")
+        stats = queue.stats()
         self.assertEqual((stats["delayed"], stats["leased"]), (1, 0))
         self.assertRaises(ValueError, queue.task_done)
 
@@ -225,7 +226,7 @@ class QueueTests(ClientCase):
             child = multiprocessing.get_context("fork").Process(target=target)
             child.start()
             child.join(20)
-            self.assertEqual((child.exitcode, queue._ask("stats")["leased"]), (0, 2))
+            self.assertEqual((child.exitcode, queue.stats()["leased"]), (0, 2))
         leave()
         queue.task_done()
         self.assertEqual(queue.unfinished_tasks, 0)
@@ -395,10 +396,10 @@ class AsyncTests(TestCase):
     @inlineCallbacks
     def test_no_item(self) -> Any:
         """What another program put and is no item is given back; it is not what task_done() means."""
-        yield self.queue._ask("put", {}, b'{"item": {"$type": ["bytes", "x"]}}')
+        yield self.queue.put_task({"item": {"$type": ["bytes", "x"]}})
         with self.assertRaises(ItemError):
             yield self.queue.get()
-        stats = yield self.queue._ask("stats")
+        stats = yield self.queue.stats()
         self.assertEqual((stats["delayed"], stats["leased"]), (1, 0))
         with self.assertRaises(ValueError):
             yield self.queue.task_done()
@@ -412,12 +413,12 @@ class AsyncTests(TestCase):
         from twisted.internet import reactor
         from twisted.internet.task import deferLater
 
-        while stats._ask("stats")["getters"] == 0:
+        while stats.stats()["getters"] == 0:
             yield deferLater(reactor, 0.02)  # type: ignore[arg-type]
         getting.cancel()
         with self.assertRaises(CancelledError):
             yield getting
-        while stats._ask("stats")["getters"]:
+        while stats.stats()["getters"]:
             yield deferLater(reactor, 0.02)  # type: ignore[arg-type]
         yield self.queue.put(1)
         self.assertEqual((yield self.queue.get()), 1)
@@ -457,14 +458,14 @@ class AsyncTroubleTests(SynchronousTestCase):
         """A renewal that outlasts its task leaves the next one with one loop, and the last with none."""
         renewals = list[Deferred[None]]()
 
-        async def ask(verb: str, *arguments: Any) -> dict[str, Any]:
-            if verb == "renew":
+        async def send(step: Any) -> ServerResponse:
+            if step.verb == "renew":
                 renewals.append(Deferred())
                 await renewals[-1]
-            return {"task_id": "1", "delivery": 1, "task": {"item": 1}, "lost": []}
+            return ServerResponse(200, b'{"task_id": "1", "delivery": 1, "task": {"item": 1}, "lost": []}')
 
         queue = AsyncQueue("http://x", "q", clock := Clock(), SimpleNamespace(), lease=3)
-        queue._ask = ask  # type: ignore[method-assign, assignment]
+        queue._send = send  # type: ignore[method-assign, assignment]
         for _ in range(3):
             queue.get()
             clock.pump([0.3] * 4)
@@ -555,7 +556,7 @@ class CommandTests(ClientCase):
             text=True,
         )
         queue = self.queue()
-        wait_for(lambda: process.poll() or queue._ask("stats")["getters"])
+        wait_for(lambda: process.poll() or queue.stats()["getters"])
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
         self.assertEqual((process.returncode, err), (130, ""))
@@ -616,7 +617,7 @@ class CommandTests(ClientCase):
         wait_for(lambda: queue.qsize() < 150)
         process.terminate()
         out, _ = process.communicate(timeout=20)
-        stats = queue._ask("stats")
+        stats = queue.stats()
         with open(os.path.join(folder, "done")) as file:
             done = [int(line) for line in file]
         self.assertEqual((process.returncode, stats["leased"]), (0, 0))
@@ -631,10 +632,10 @@ class CommandTests(ClientCase):
         with open(os.path.join(folder, "jobs.py"), "w") as file:
             file.write("import sys\ndef job(task):\n    1 / 0 if task == 1 else sys.exit(3)\n")
         queue = self.queue()
-        queue._ask("config", {"max_deliveries": 3})
+        queue.config(max_deliveries=3)
         for item in (1, 2):
             queue.put(item)
-        queue._ask("put", {}, b'{"item": {"$type": ["bytes", "x"]}}')
+        queue.put_task({"item": {"$type": ["bytes", "x"]}})
         arguments = ("work", self.server.url, "q", "jobs:job", "--delay", "0.1")
         process = subprocess.Popen(
             [*COMMAND, *arguments],
@@ -644,7 +645,7 @@ class CommandTests(ClientCase):
             stderr=subprocess.PIPE,
             text=True,
         )
-        wait_for(lambda: queue._ask("stats")["buried"] == 3)
+        wait_for(lambda: queue.stats()["buried"] == 3)
         process.terminate()
         out, err = process.communicate(timeout=20)
         self.assertIn("0 done, 9 failed", out)

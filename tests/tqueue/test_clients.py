@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-import treq
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.error import DNSLookupError
-from twisted.internet.threads import blockingCallFromThread, deferToThread
-from twisted.trial.unittest import SynchronousTestCase, TestCase
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
 
-from tests.support.faulty import RESET, Faulty
+from tests.support.faulty import RESET
+from tests.support.queue_clients import AsyncQueueClients, ClientCase, Clients, QueueClients
 from tests.support.queue_server import Server, wait_for
 from twisted_appserver.tqueue.client import (
     Empty,
@@ -31,108 +26,23 @@ from twisted_appserver.tqueue.client import (
     Queue,
     ServerError,
 )
-from twisted_appserver.tqueue.client.async_queue import AsyncQueue
-from twisted_appserver.tqueue.client.requests import Keys, Retry, checked_key, retry_after
 
 NOT_REACHED = (OSError, ServerError)  # of Queue and AsyncQueue, when a server goes on answering 503
 
 
-class Blocking:
-    """An AsyncQueue with the methods of Queue, for any thread but the reactor's."""
-
-    def __init__(self, queue: AsyncQueue) -> None:
-        self._queue = queue
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._queue, name)
-        if not callable(method):
-            return method
-        return lambda *args, **options: blockingCallFromThread(reactor, method, *args, **options)  # type: ignore[arg-type]
-
-    @contextmanager
-    def block(self, **options: Any) -> Iterator[Any]:
-        """C{task()}, which yields the block itself."""
-        task = self._queue.task(**options)
-        self._wait(task.__aenter__())
-        try:
-            yield task
-        except BaseException as error:
-            self._wait(task.__aexit__(type(error), error, None))
-            raise
-        self._wait(task.__aexit__(None, None, None))
-
-    @property
-    def patience(self) -> float:
-        return self._queue.patience
-
-    @patience.setter
-    def patience(self, seconds: float) -> None:
-        self._queue.patience = seconds
-
-    def _wait(self, coroutine: Any) -> Any:
-        return blockingCallFromThread(reactor, Deferred.fromCoroutine, coroutine)  # type: ignore[arg-type]
-
-
-class Plain(Queue):
-    @contextmanager
-    def block(self, **options: Any) -> Iterator[Any]:
-        task = self.task(**options)
-        with task:
-            yield task
-
-
-class Case:
-    """One test in a thread: the server, the proxy before it, and how to make a queue of each kind."""
-
-    def __init__(self, test: Clients, store: str = "memory:") -> None:
-        self.test = test
-        self.server = Server(store).start()
-        self.proxy = Faulty(self.server.port)
-        self.admin = Queue(0, self.server.url, "q")
-
-    def queue(self, **options: Any) -> Any:
-        return self.test.make(self.proxy.url, **options)
-
-    def stats(self) -> dict[str, Any]:
-        return self.admin._ask("stats")
-
-    def close(self) -> None:
-        self.admin._pool.close()
-        self.proxy.close()
-        self.server.signal(signal.SIGCONT)
-        self.server.kill()
-
-
-class Clients:
-    """The table. Each test runs in a thread."""
-
-    store = "memory:"
-
-    def make(self, url: str, **options: Any) -> Any:
-        raise NotImplementedError
-
-    def run_case(self, case: Callable[[Case], None]) -> Deferred[None]:
-        def run() -> None:
-            here = Case(self, self.store)
-            try:
-                case(here)
-            finally:
-                here.close()
-
-        return deferToThread(run)  # type: ignore[no-any-return]
+class ClientTable(Clients):
+    """The table."""
 
     def test_last(self) -> Deferred[None]:
         """task_done() finishes the task that was got last, also if the one before it was never finished."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             queue = here.queue()
             for item in "abc":
                 queue.put(item)
             assert [queue.get(), queue.get()] == ["a", "b"]
             queue.task_done()
-            assert [each["task"] for each in here.admin._ask("peek", {"state": "leased"})["tasks"]] == [
-                {"item": "a"}
-            ]
+            assert [each["task"] for each in here.admin.peek(state="leased")] == [{"item": "a"}]
             assert queue.get() == "c"
             queue.task_done("a")
             queue.task_done()
@@ -145,7 +55,7 @@ class Clients:
     def test_done_fails(self) -> Deferred[None]:
         """A task whose task_done() failed is finished in the background; the next one means another."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             queue = here.queue(patience=0.2, lease=1.2)
             for item in "ab":
                 queue.put(item)
@@ -154,7 +64,7 @@ class Clients:
             self.assertRaises(NOT_REACHED, queue.task_done)  # type: ignore[attr-defined]
             assert queue.get() == "b"
             wait_for(lambda: here.stats()["dones"] == 1)
-            assert here.admin._ask("peek", {"state": "leased"})["tasks"][0]["task"] == {"item": "b"}
+            assert here.admin.peek(state="leased")[0]["task"] == {"item": "b"}
             queue.task_done()
             assert here.stats()["dones"] == 2
 
@@ -163,7 +73,7 @@ class Clients:
     def test_done_again(self) -> Deferred[None]:
         """A task_done() that failed may be repeated, also after the background has finished the task."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             queue = here.queue(patience=0.2, lease=1.2)
             for item in "abc":
                 queue.put(item)
@@ -175,14 +85,14 @@ class Clients:
                     wait_for(lambda: here.stats()["unfinished"] == 1)
                 queue.task_done()
                 assert here.stats()["unfinished"] == left
-            assert here.admin._ask("peek", {"state": "leased"})["tasks"][0]["task"] == {"item": "a"}
+            assert here.admin.peek(state="leased")[0]["task"] == {"item": "a"}
 
         return self.run_case(case)
 
     def test_repeated(self) -> Deferred[None]:
         """Whatever happens to a request or its answer, it is repeated, and has its effect once."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             queue = here.queue(lease=30)
             kinds: list[Any] = ["reset", "deaf", "lost", "half", "noise", 503, 502, 500, 429, 408]
             for number, fault in enumerate(kinds):
@@ -206,7 +116,7 @@ class Clients:
     def test_retry_after(self) -> Deferred[None]:
         """A server that asks for a pause gets it, and a pause that exceeds the patience is not made."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             queue = here.queue()
             here.proxy.faults += [("qsize", 503)]
             begin = time.monotonic()
@@ -223,7 +133,7 @@ class Clients:
     def test_refused(self) -> Deferred[None]:
         """A server that starts only now is waited for; what it refuses is not repeated."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             here.server.kill()
             queue = self.make(here.server.url)
             starting = threading.Timer(0.5, here.server.start)
@@ -243,7 +153,7 @@ class Clients:
     def test_lost(self) -> Deferred[None]:
         """A task whose lease has run out is known to be lost, and finishing it is an error."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             queue = here.queue(lease=1.2)
             for item in "abc":
                 queue.put(item)
@@ -251,9 +161,9 @@ class Clients:
             assert not queue.is_lost()
             with self.assertRaises(LeaseLost), queue.block() as task:  # type: ignore[attr-defined]
                 assert (task.item, task.lost) == ("b", False)
-                here.admin._ask("config", {"max_deliveries": 1})
-                for each in here.admin._ask("peek", {"state": "leased"})["tasks"]:
-                    here.admin._ask(f"bury/{each['task_id']}")
+                here.admin.config(max_deliveries=1)
+                for each in here.admin.peek(state="leased"):
+                    here.admin.bury(task_id=each["task_id"])
                 wait_for(lambda: task.lost and queue.is_lost() and queue.is_lost("a"))
             self.assertRaises(LeaseLost, queue.task_done)  # type: ignore[attr-defined]
             assert queue.get() == "c"
@@ -265,7 +175,7 @@ class Clients:
     def test_away(self) -> Deferred[None]:
         """A task counts as lost while the server has been away for longer than the lease."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             queue = here.queue(lease=1.2, patience=0.2)
             queue.put("a")
             with self.assertRaises(LeaseLost), queue.block() as task:  # type: ignore[attr-defined]
@@ -278,7 +188,7 @@ class Clients:
     def test_lost_answer(self) -> Deferred[None]:
         """A task is done once though the answer was lost; if the lease ran out, that is an error."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             queue = here.queue(lease=30)
             queue.put("a")
             with queue.block():
@@ -294,7 +204,7 @@ class Clients:
     def test_many(self) -> Deferred[None]:
         """Hundreds of leases of two seconds are kept, by few requests."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             queue = here.queue(lease=2)
             for number in range(500):
                 here.admin.put(number)
@@ -311,7 +221,7 @@ class Clients:
     def test_renewal_fails(self) -> Deferred[None]:
         """Leases are kept though every other renewal fails."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             queue = here.queue(lease=2, patience=0.1)
             queue.put("a")
             queue.get()
@@ -329,13 +239,13 @@ class Clients:
     def test_backoff(self) -> Deferred[None]:
         """A task whose block fails rests for longer each time; a delay of 0 is possible."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             queue = here.queue()
             queue.put("a")
             for seconds in (1, 2):
                 with self.assertRaises(KeyError), queue.block(timeout=10):  # type: ignore[attr-defined]
                     raise KeyError
-                (task,) = here.admin._ask("peek", {"state": "delayed"})["tasks"]
+                (task,) = here.admin.peek(state="delayed")
                 assert seconds - 0.9 < task["due"] - time.time() <= seconds, task
             with self.assertRaises(KeyError), queue.block(timeout=10, delay=0):  # type: ignore[attr-defined]
                 raise KeyError
@@ -346,7 +256,7 @@ class Clients:
     def test_names(self) -> Deferred[None]:
         """Any name that a queue can have, and any user and password, arrive as they are."""
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             names = ["a b", "50%", "%2F", "?x=1", "#", "a&b=c", "Grüße", "a:1", "+", "𝄞" * 200, "renew"]
             for name in names:
                 queue = self.make(here.server.url.replace("//", "//me%0A:pass%2Fword@"), name=name)
@@ -392,19 +302,8 @@ class Clients:
             self.assertRaises(ValueError, self.make, "http://localhost")  # type: ignore[attr-defined]
 
 
-class QueueClientTests(Clients, TestCase):
+class QueueClientTests(ClientTable, QueueClients, TestCase):
     timeout = 120
-
-    def make(self, url: str, **options: Any) -> Any:
-        queue = Plain(0, url, **{"name": "q", **options})
-        self.addCleanup(self.still, queue)
-        return queue
-
-    def still(self, queue: Queue) -> None:
-        """Leases are not renewed for a test that is over."""
-        queue._receipts.drop_all()
-        queue._receipts.undone.clear()
-        queue._pool.close()
 
     def test_no_name(self) -> None:
         """A host whose name cannot be found now is looked up again."""
@@ -436,7 +335,7 @@ class QueueClientTests(Clients, TestCase):
             thread.join(20)
 
         def leased() -> list[str]:
-            return sorted(each["task"]["item"] for each in queue._ask("peek", {"state": "leased"})["tasks"])
+            return sorted(each["task"]["item"] for each in queue.peek(state="leased"))
 
         queue.get()
         queue.get()
@@ -461,9 +360,9 @@ class QueueClientTests(Clients, TestCase):
         with self.assertLogs("twisted_appserver.tqueue.client.queue", "WARNING") as logs:
             for item in queue.tasks():
                 got.append(item)
-                (task,) = queue._ask("peek", {"state": "leased"})["tasks"]
+                (task,) = queue.peek(state="leased")
                 if item == 1:
-                    queue._ask(f"done/{task['task_id']}")
+                    queue.done(task["task_id"])
         self.assertEqual(got, [1, 2])
         self.assertIn("had run out", logs.output[0])
 
@@ -483,34 +382,8 @@ class QueueClientTests(Clients, TestCase):
             self.assertEqual(queue.unfinished_tasks, 0)
 
 
-class AsyncClientTests(Clients, TestCase):
+class AsyncClientTests(ClientTable, AsyncQueueClients, TestCase):
     timeout = 120
-
-    def setUp(self) -> None:
-        pool = HTTPConnectionPool(reactor)  # type: ignore[no-untyped-call]
-        self.addCleanup(pool.closeCachedConnections)
-        self.treq = treq.client.HTTPClient(Agent(reactor, pool=pool))
-        self.made: list[AsyncQueue] = []
-        self.renewals: list[Deferred[None]] = []
-        self.addCleanup(self.still)
-
-    def still(self) -> Deferred[Any]:
-        """Leases are not renewed for a test that is over, and what is under way has ended."""
-        for queue in self.made:
-            queue._receipts.drop_all()
-            queue._receipts.undone.clear()
-            queue._beat_if_needed()
-        return gatherResults(self.renewals)
-
-    def renew(self, queue: AsyncQueue) -> Deferred[None]:
-        self.renewals.append(Deferred.fromCoroutine(AsyncQueue._renew(queue)))
-        return self.renewals[-1]
-
-    def make(self, url: str, **options: Any) -> Any:
-        queue = AsyncQueue(url, **{"name": "q", "treq_client": self.treq, **options})
-        self.made.append(queue)
-        queue._renew = partial(self.renew, queue)  # type: ignore[method-assign, assignment]
-        return Blocking(queue)
 
     def test_no_name(self) -> Deferred[None]:
         """A host whose name cannot be found now is looked up again."""
@@ -527,7 +400,7 @@ class AsyncClientTests(Clients, TestCase):
         real = self.treq
         names = Names()
 
-        def case(here: Case) -> None:
+        def case(here: ClientCase) -> None:
             assert self.make(here.server.url, treq_client=names).qsize() == 0
             assert names.looked == 3
 
@@ -555,39 +428,3 @@ class AsyncClientTests(Clients, TestCase):
             assert not thread.is_alive()
 
         return deferToThread(case)  # type: ignore[no-any-return]
-
-
-class RequestTests(SynchronousTestCase):
-    def test_keys(self) -> None:
-        """Keys of clients are like none that a user may choose; those of a lane end with a number."""
-        keys = Keys()
-        made = {keys.next(), keys.next(), keys.next("lane"), Keys().next()}
-        self.assertEqual(len(made), 4)
-        for key in made:
-            self.assertRaises(ValueError, checked_key, key)
-        for key in ("", "x" * 501, "a\0", "\udc80"):
-            self.assertRaises(ValueError, checked_key, key)
-        for key in ("invoice:1", "x" * 500, "ü 𝄞", "a\1"):
-            self.assertEqual(checked_key(key), key)
-
-    def test_pauses(self) -> None:
-        """Pauses grow, are never shorter than the server asks for, and end with the patience."""
-        now = [0.0]
-        retry = Retry(lambda: 10.0, lambda: now[0])
-        pauses = []
-        while (pause := retry.failed(False)) is not None:
-            pauses.append(pause)
-            now[0] += pause
-        self.assertTrue(9.0 <= sum(pauses) <= 10.0, pauses)
-        self.assertTrue(all(0.01 <= pause <= 1.0 for pause in pauses))
-        self.assertFalse(retry.sent)
-        self.assertEqual(Retry(lambda: 10.0, lambda: 0.0).failed(True, 7.0), 7.0)
-        self.assertEqual(Retry(lambda: 10.0, lambda: 0.0).failed(True, 11.0), None)
-
-    def test_retry_after(self) -> None:
-        """Retry-After is a number of seconds or a date; anything else is none."""
-        self.assertEqual(retry_after(" 120 "), 120.0)
-        date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 60))
-        self.assertTrue(55 < retry_after(date) <= 60)
-        for value in ("", "soon", "-1", "1.5", "Thu, 01 Jan 1970 00:00:00 GMT", "²"):
-            self.assertEqual(retry_after(value), 0.0)

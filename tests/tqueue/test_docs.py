@@ -55,6 +55,6 @@ class DocsTests(SynchronousTestCase):
         self.addCleanup(server.kill)
         queue = Queue(0, server.url, "q")
         self.addCleanup(queue._pool.close)
-        for name, value in queue._ask("config").items():
+        for name, value in queue.config().items():
             if name in ("lease", "max_deliveries", "remember"):
                 self.assertRegex(self.text, rf"`{name}`\s\({value:.0f}\b")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from contextlib import closing
@@ -224,8 +223,8 @@ class StartTests(SynchronousTestCase):
         self.addCleanup(lambda: server.kill())
         queue = Queue(0, server.url, "q")
         self.addCleanup(queue.close)
-        queue._ask("put", {}, json.dumps({"n": 1}).encode())
-        task_id = queue._ask("get")["task_id"]
+        queue.put_task({"n": 1})
+        task_id = queue.get_task()["task_id"]
         server.kill()
         server.start()
-        self.assertEqual(queue._ask(f"done/{task_id}")["task_id"], task_id)
+        self.assertEqual(queue.done(task_id), {"n": 1})

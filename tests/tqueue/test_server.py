@@ -16,7 +16,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.support.queue_server import Server, wait_for
 from twisted_appserver.tqueue.client import Queue
+from twisted_appserver.tqueue.client.addresses import read_address
 from twisted_appserver.tqueue.client.connections import Pool
+from twisted_appserver.tqueue.client.requests import Keys, QueueRequests
 
 SYNC = re.compile(r"(?:fsync|fdatasync)\(\d+\)\s+= 0|<\.\.\. (?:fsync|fdatasync) resumed>\)\s+= 0")
 
@@ -94,10 +96,15 @@ class FullTests(SynchronousTestCase):
         others.write(bytes(2 * 1024 * 1024))
         server = Server(f"sqlite:{disk}/tasks.db").start()
         self.addCleanup(server.kill)
-        pool, body = Pool(server.url), json.dumps({"long": 5_000 * "x"}).encode()
+        pool, requests = Pool(address := read_address(server.url)), QueueRequests(address, "q")
         self.addCleanup(pool.close)
-        acknowledged = 0
-        while (status := pool.request("/q/put/", body, 30.0)[0]) == 200:
+        body = json.dumps({"long": 5_000 * "x"}).encode()
+        keys, acknowledged = Keys(), 0
+
+        def put() -> int:
+            return pool.request(requests.put(body, keys.next())).status
+
+        while (status := put()) == 200:
             acknowledged += 1
         self.assertEqual(status, 507)
         with contextlib.suppress(OSError):
@@ -105,10 +112,10 @@ class FullTests(SynchronousTestCase):
                 continue
         server.kill()
         server.start()
-        self.assertEqual(json.loads(pool.request("/q/qsize/", b"", 30.0)[1])["qsize"], acknowledged)
-        self.assertEqual(pool.request("/q/put/", body, 30.0)[0], 507)
+        self.assertEqual(json.loads(pool.request(requests.qsize()).body)["qsize"], acknowledged)
+        self.assertEqual(put(), 507)
         others.truncate(0)
-        wait_for(lambda: pool.request("/q/put/", body, 30.0)[0] == 200)
+        wait_for(lambda: put() == 200)
 
 
 class WaiterTests(SynchronousTestCase):
@@ -139,14 +146,12 @@ class WaiterTests(SynchronousTestCase):
             waiter.sendall(b"GET /q/get/?timeout=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             waiters.append(waiter)
             if number % 100 == 99:  # their order is that of arrival at the server, one reactor turn for all
-                wait_for(lambda: queue._ask("stats")["getters"] == len(waiters))
+                wait_for(lambda: queue.stats()["getters"] == len(waiters))
         each = (self.resident() - before) / self.COUNT
         print(f"{each:.0f} bytes for each waiter")
         self.assertLess(each, 20 * 1024)
-        pool = Pool(self.server.url)
-        self.addCleanup(pool.close)
         for number in range(self.COUNT):
-            pool.request("/q/put/", json.dumps({"n": number}).encode(), 30.0)
+            queue.put_task({"n": number})
         numbers = [self.answer(waiter) for waiter in waiters]
         self.assertEqual(sorted(numbers), list(range(self.COUNT)))
         # Those who came within the same hundred may have arrived in any order.

@@ -163,11 +163,11 @@ class VerbTests(WorkCase):
         self.queue.put(1)
         got = json.loads(self.run_command("get")[1])
         self.assertEqual(got["delivery"], 1)
-        self.queue._ask(f"release/{got['task_id']}")
+        self.queue.release(task_id=got["task_id"])
         again = json.loads(self.run_command("get")[1])
         self.assertEqual((again["task_id"], again["delivery"]), (got["task_id"], 2))
         self.assertEqual(self.run_command("done", got["task_id"], "--delivery", "1")[0], 1)
-        self.assertEqual(self.queue._ask("stats")["leased"], 1)
+        self.assertEqual(self.queue.stats()["leased"], 1)
         self.assertEqual(self.run_command("done", got["task_id"], "--delivery", "2")[0], 0)
 
     def test_lost_answers(self) -> None:
@@ -179,14 +179,14 @@ class VerbTests(WorkCase):
         got = json.loads(self.run_command("get", url=proxy.url)[1])
         self.assertEqual((self.queue.qsize(), got["delivery"]), (0, 1))
         self.assertEqual(self.run_command("done", got["task_id"], url=proxy.url)[0], 0)
-        self.assertEqual(self.queue._ask("stats")["dones"], 1)
+        self.assertEqual(self.queue.stats()["dones"], 1)
         for number in range(4):
             self.queue.put(number)
-            task = self.queue._get(True, 5.0)
-            self.queue._ask(f"bury/{task.task_id}")
+            task = self.queue._lease(5.0)
+            self.queue.bury(task_id=task.task_id)
         out = self.run_command("kick", "-n", "2", url=proxy.url)[1]
         self.assertEqual((json.loads(out)["kicked"], proxy.faults), (2, []))
-        self.assertEqual(self.queue._ask("stats")["buried"], 2)
+        self.assertEqual(self.queue.stats()["buried"], 2)
 
 
 class WorkTests(WorkCase):
@@ -195,14 +195,14 @@ class WorkTests(WorkCase):
 
     def work_all(self, function: str, count: int, *arguments: str) -> tuple[str, str]:
         """Work on tasks until they are done."""
-        before = self.queue._ask("stats")["dones"]
+        before = self.queue.stats()["dones"]
         for number in range(count):
             self.queue.put(number)
         process = self.work(function, *arguments)
-        wait_for(lambda: self.queue._ask("stats")["dones"] == before + count)
+        wait_for(lambda: self.queue.stats()["dones"] == before + count)
         process.terminate()
         out, err = process.communicate(timeout=20)
-        self.assertEqual((process.returncode, self.queue._ask("stats")["leased"]), (0, 0))
+        self.assertEqual((process.returncode, self.queue.stats()["leased"]), (0, 0))
         return out, err
 
     def test_forks(self) -> None:
@@ -243,10 +243,10 @@ class WorkTests(WorkCase):
         self.server.start()  # which has forgotten the tasks
         with open(os.path.join(self.folder, "go"), "w"):
             pass
-        wait_for(lambda: self.queue._ask("stats")["getters"] == 4)
+        wait_for(lambda: self.queue.stats()["getters"] == 4)
         process.terminate()
         out, err = process.communicate(timeout=20)
-        self.assertEqual((process.returncode, self.queue._ask("stats")["dones"]), (0, 0))
+        self.assertEqual((process.returncode, self.queue.stats()["dones"]), (0, 0))
         self.assertIn("0 done, 0 failed, 4 lost", out)
         self.assertEqual(err.count("had run out before it was done"), 4)
 
@@ -260,7 +260,7 @@ class WorkTests(WorkCase):
         with open(os.path.join(self.folder, "go"), "w"):
             pass
         process.send_signal(signal.SIGCONT)
-        wait_for(lambda: self.queue._ask("stats")["getters"] == 1)
+        wait_for(lambda: self.queue.stats()["getters"] == 1)
         self.queue.task_done()
         process.terminate()
         out, _ = process.communicate(timeout=20)
@@ -278,7 +278,7 @@ class WorkTests(WorkCase):
         self.assertIn("tried again", process.stderr.readline())
         self.server.start()
         self.queue.put(1)
-        wait_for(lambda: self.queue._ask("stats")["dones"] == 1)
+        wait_for(lambda: self.queue.stats()["dones"] == 1)
         self.server.kill()
         process.terminate()
         process.communicate(timeout=30)  # which it does not wait for now

@@ -1,11 +1,12 @@
 """
-TQueueSrv, a network task queue: the functions of C{queue.Queue} over HTTP, for workers on several hosts.
+TQueueSrv, a network task queue: the methods of C{queue.Queue} over HTTP, for workers on several hosts.
 
 A module may import only modules above it in this list:
 
   - client: C{Queue} and C{AsyncQueue}
   - work: runs a function for every task of a queue
   - command: the C{tqueue} command
+  - request_options: the options and bodies of requests
   - wire: the requests, as C{url_patterns}
   - tap: the C{twistd} command
 """
@@ -19,7 +20,7 @@ __all__ = ["url_patterns"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the server's side when it is first used: clients run on the standard library alone (PEP 562)."""
+    """Import the server's side when it is first used (PEP 562): clients need the standard library only."""
     if name != "url_patterns":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from twisted_appserver.tqueue.wire import url_patterns

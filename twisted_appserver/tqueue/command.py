@@ -10,44 +10,41 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
-from urllib.parse import quote
 
+from .client.errors import Empty, Full, LeaseLost, ServerError, ShutDown
 from .client.items import RESERVED
-from .client.queue import Empty, Full, LeaseLost, Queue, ServerError, ShutDown
-from .client.requests import WEEK, checked_key
+from .client.queue import Queue
+from .client.requests import WEEK
 from .work import Progress, StopSignals, Work, function_named
 
-PATIENCE = 10.0  # seconds, but for work
+PATIENCE = 10.0  # seconds; C{work} waits for ever
+YEAR = 53 * WEEK  # seconds; the longest delay that a server accepts
 
 
-def _print(document: dict[str, Any], *more: str) -> None:
-    for name in {"again", "reason", "delivery"}.difference(more):
-        document.pop(name, None)
+def _print(document: dict[str, Any]) -> None:
     print(json.dumps(document, ensure_ascii=False))
-
-
-def _options(given: argparse.Namespace, *names: str) -> dict[str, Any]:
-    return {name: getattr(given, name) for name in names if getattr(given, name) is not None}
 
 
 def _json(text: str) -> Any:
     """
-    @raise ValueError: when it is no JSON; Python takes NaN and Infinity for it, and 1e400 for the latter.
+    Parse strict JSON.
+
+    @raise ValueError: when the text is not JSON. Python alone would accept NaN, and 1e400 as infinity.
     """
     value = json.loads(text)
     json.dumps(value, allow_nan=False)
     return value
 
 
-def _text(words: Sequence[str]) -> dict[str, Any]:
-    """The fields of a task: C{name=value}, where the value is JSON or else text, or one JSON object."""
+def _fields(words: Sequence[str]) -> dict[str, Any]:
+    """Parse the fields of a task: C{name=value}, where the value is JSON or else text, or one JSON object."""
     if len(words) == 1 and words[0].startswith("{"):
         return dict(_json(words[0]))
     fields = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise ValueError(f"a field is given as name=value, not {word!r}")
+            raise ValueError(f"a field must be name=value, not {word!r}")
         try:
             fields[name] = _json(value)
         except ValueError:
@@ -57,39 +54,37 @@ def _text(words: Sequence[str]) -> dict[str, Any]:
 
 def put(queue: Queue, given: argparse.Namespace) -> int:
     if given.key is not None and not given.field:
-        raise ValueError("--key names one put: give the task's fields with it, not lines")
+        raise ValueError("--key names one put: give the task's fields as arguments, not as lines")
     lines: Any = (
         [given.field] if given.field else ([line.rstrip("\r\n")] for line in sys.stdin if line.strip())
     )
     for words in lines:
-        fields = _text(words)
+        fields = _fields(words)
         if fields.pop(RESERVED, queue.name) != queue.name:
-            raise ValueError(
-                f"the name {RESERVED!r} is reserved for the queue's own: name the field otherwise"
-            )
-        body = json.dumps(fields, ensure_ascii=False).encode()
-        key = {"key": queue._key() if given.key is None else checked_key(given.key)}
-        answer = queue._ask("put", {**key, **_options(given, "priority", "delay")}, body, given.timeout)
-        if not answer["task_id"]:
-            raise ShutDown if answer["reason"] == "shutdown" else Full
-        _print(answer)
+            raise ValueError(f"the name {RESERVED!r} is reserved for the queue; give the field another name")
+        stored = queue.put_task(
+            fields, given.timeout, priority=given.priority, delay=given.delay, key=given.key
+        )
+        repeated = {"repeated": True} if stored["repeated"] else {}
+        _print({"worker": queue.name, "task_id": stored["task_id"], **repeated})
     return 0
 
 
 def get(queue: Queue, given: argparse.Namespace) -> int:
-    query = {"key": queue._key(), **_options(given, "lease")}
-    answer = queue._ask("get", query, None, given.timeout)
-    if not answer["task_id"]:
-        raise ShutDown if answer["reason"] == "shutdown" else Empty
-    _print(answer, "delivery")
+    task = queue.get_task(given.timeout, given.lease)
+    names = ("task_id", "task", "delivery")
+    _print({"worker": queue.name, **{name: task[name] for name in names}})
     return 0
 
 
 def done(queue: Queue, given: argparse.Namespace) -> int:
-    answer = queue._ask(f"done/{quote(given.task_id, safe='')}", _options(given, "delivery"))
-    is_done = answer["task_id"] or answer["again"]
-    _print(answer)
-    return 0 if is_done else 1
+    try:
+        fields = queue.done(given.task_id, given.delivery)
+    except LeaseLost:
+        _print({"worker": queue.name, "task_id": "", "task": {}})
+        return 1
+    _print({"worker": queue.name, "task_id": given.task_id, "task": fields})
+    return 0
 
 
 def qsize(queue: Queue, given: argparse.Namespace) -> int:
@@ -98,18 +93,18 @@ def qsize(queue: Queue, given: argparse.Namespace) -> int:
 
 
 def stats(queue: Queue, given: argparse.Namespace) -> int:
-    _print(queue._ask("stats"))
+    _print({"worker": queue.name, **queue.stats()})
     return 0
 
 
 def peek(queue: Queue, given: argparse.Namespace) -> int:
-    for task in queue._ask("peek", {"n": given.n, "state": given.state})["tasks"]:
+    for task in queue.peek(given.n, given.state):
         _print(task)
     return 0
 
 
 def kick(queue: Queue, given: argparse.Namespace) -> int:
-    _print(queue._ask("kick", {"n": given.n, "key": queue._key()}))
+    _print({"worker": queue.name, "kicked": queue.kick(given.n)})
     return 0
 
 
@@ -117,8 +112,8 @@ def watch(queue: Queue, given: argparse.Namespace) -> int:
     before: dict[str, Any] = {}
     try:
         for _ in range(given.times) if given.times else iter(int, 1):
-            now = queue._ask("stats")
-            rates = {  # after a restart of the server its counts begin at 0
+            now = queue.stats()
+            rates = {  # never negative: after a restart, the server counts from 0
                 name: max(0, now[name] - before.get(name, now[name])) for name in ("puts", "gets", "dones")
             }
             places = {name: now[name] for name in ("ready", "delayed", "leased", "buried")}
@@ -134,27 +129,29 @@ def watch(queue: Queue, given: argparse.Namespace) -> int:
 
 
 def work(queue: Queue, given: argparse.Namespace) -> int:
-    crew = Work(queue, function_named(given.function), given.threads, given.delay)
-    StopSignals(crew, sys.stderr)
-    crew.start()
-    progress = Progress(crew, queue, sys.stderr) if sys.stderr.isatty() else None
-    while crew.alive:
+    runner = Work(queue, function_named(given.function), given.threads, given.delay)
+    StopSignals(runner, sys.stderr)
+    runner.start()
+    progress = Progress(runner, queue, sys.stderr) if sys.stderr.isatty() else None
+    while runner.alive:
         time.sleep(0.1 if progress is None else 0.5)
         if progress is not None:
             progress.show()
-    print(f"{'' if progress is None else chr(10)}{crew.done} done, {crew.failed} failed, {crew.lost} lost")
-    if crew.error is not None:
-        raise crew.error
+    print(
+        f"{'' if progress is None else chr(10)}{runner.done} done, {runner.failed} failed, {runner.lost} lost"
+    )
+    if runner.error is not None:
+        raise runner.error
     return 0
 
 
 def _at_least(lowest: float, highest: float = math.inf) -> Callable[[str], float]:
-    """The type of an option: a number of the type that C{lowest} has."""
+    """Return the type of an option: a number of the same type as C{lowest}."""
     most = f" and at most {highest:.0f}" if highest < math.inf else ""
 
     def number(text: str) -> float:
         if not lowest <= (value := type(lowest)(text)) <= highest:
-            raise argparse.ArgumentTypeError(f"it must be {lowest} or more{most}, not {text}")
+            raise argparse.ArgumentTypeError(f"must be {lowest} or more{most}, not {text}")
         return value
 
     return number
@@ -167,64 +164,70 @@ def _parser() -> argparse.ArgumentParser:
     def verb(function: Callable[[Queue, argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
         sub = verbs.add_parser(function.__name__, help=help, description=help)
         sub.set_defaults(function_of=function)
-        sub.add_argument("url", metavar="URL", help="of the server, like http://localhost:8082")
-        sub.add_argument("name", metavar="NAME", help="of the queue")
+        sub.add_argument("url", metavar="URL", help="URL of the server, such as http://localhost:8082")
+        sub.add_argument("name", metavar="NAME", help="name of the queue")
         return sub
 
-    sub = verb(put, "Put a task, or one for each line of standard input.")
-    sub.add_argument("field", nargs="*", help="name=value, or one JSON object")
-    sub.add_argument("--priority", type=float, help="the lowest comes first, in a priority queue")
-    sub.add_argument("--delay", type=float, metavar="S", help="seconds until it may be got")
-    sub.add_argument("--key", help="a put with the same key adds nothing")
-    sub.add_argument("--timeout", type=float, default=0.0, metavar="S", help="seconds to wait for room")
+    _add_put(verb(put, "Put a task, or one for each line of standard input."))
     sub = verb(get, "Get a task, on lease.")
-    sub.add_argument("--timeout", type=float, default=0.0, metavar="S", help="seconds to wait for one")
-    sub.add_argument("--lease", type=float, metavar="S", help="seconds until somebody else may have it")
+    sub.add_argument("--timeout", type=float, default=0.0, metavar="S", help="seconds to wait for a task")
+    sub.add_argument("--lease", type=float, metavar="S", help="seconds until another worker may get the task")
     sub = verb(done, "Finish a task.")
     sub.add_argument("task_id", metavar="ID")
     sub.add_argument(
-        "--delivery",
-        type=int,
-        metavar="N",
-        help="as get printed it: do nothing if another worker has the task",
-    )
-    verb(qsize, "Print how many tasks wait.")
+        "--delivery", type=int, default=0, metavar="N",
+        help="as printed by get: do nothing if another worker has got the task since",
+    )  # fmt: skip
+    verb(qsize, "Print the number of tasks that are ready.")
     verb(stats, "Print all figures of a queue.")
     sub = verb(peek, "Print the first tasks, without getting them.")
-    sub.add_argument("-n", type=int, default=10, help="how many")
+    sub.add_argument("-n", type=int, default=10, help="number of tasks")
     sub.add_argument("--state", default="ready", choices=("ready", "delayed", "leased", "buried"))
-    verb(kick, "Bring buried tasks back to life.").add_argument("-n", type=int, default=10, help="how many")
-    sub = verb(watch, "Print figures again and again.")
-    sub.add_argument(
-        "--every", type=_at_least(0.01, WEEK), default=1.0, metavar="S", help="seconds between two lines"
-    )
-    sub.add_argument("--times", type=int, default=0, help="how many lines; 0 for no end")
-    sub = verb(work, "Run a function over the tasks until SIGTERM or Ctrl-C; what is at hand is finished.")
-    sub.add_argument("function", metavar="MODULE:FUNCTION", help="is called with each item")
-    sub.add_argument("--threads", type=_at_least(1), default=1, metavar="N")
-    sub.add_argument(
-        "--lease", type=_at_least(0.01, WEEK), default=60.0, metavar="S", help="see get; it is kept alive"
-    )
-    sub.add_argument(
-        "--delay",
-        type=_at_least(0.0, 53 * WEEK),
-        metavar="S",
-        help="until a failed task is tried again; by default 1, 2, 4, ... 300",
-    )
-    sub.add_argument(
-        "--patience",
-        type=_at_least(0.0),
-        default=math.inf,
-        metavar="S",
-        help="seconds to wait for a server that cannot be reached; for ever by default",
-    )
+    sub = verb(kick, "Make buried tasks ready again, the oldest first.")
+    sub.add_argument("-n", type=int, default=10, help="number of tasks")
+    _add_watch(verb(watch, "Print figures again and again."))
+    _add_work(verb(work, "Call a function for each task, until SIGTERM or Ctrl-C. Tasks at hand are done."))
     return parser
+
+
+def _add_put(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("field", nargs="*", help="name=value, or one JSON object")
+    sub.add_argument("--priority", type=float, help="the lowest comes first, in a priority queue")
+    sub.add_argument("--delay", type=float, metavar="S", help="seconds until a worker may get the task")
+    sub.add_argument("--key", help="idempotency key: a put with the same key adds nothing")
+    sub.add_argument("--timeout", type=float, default=0.0, metavar="S", help="seconds to wait for room")
+
+
+def _add_watch(sub: argparse.ArgumentParser) -> None:
+    every = _at_least(0.01, WEEK)
+    sub.add_argument("--every", type=every, default=1.0, metavar="S", help="seconds between two lines")
+    sub.add_argument("--times", type=int, default=0, help="number of lines; 0 for no end")
+
+
+def _add_work(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("function", metavar="MODULE:FUNCTION", help="called with each item")
+    sub.add_argument("--threads", type=_at_least(1), default=1, metavar="N", help="number of threads")
+    sub.add_argument(
+        "--lease", type=_at_least(0.01, WEEK), default=60.0, metavar="S",
+        help="seconds until another worker gets a task if this process dies",
+    )  # fmt: skip
+    sub.add_argument(
+        "--delay", type=_at_least(0.0, YEAR), metavar="S",
+        help="seconds until a failed task is tried again; by default 1, 2, 4, ... 300",
+    )  # fmt: skip
+    sub.add_argument(
+        "--patience", type=_at_least(0.0), default=math.inf, metavar="S",
+        help="seconds to wait for a server that cannot be reached; for ever by default",
+    )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    @return: the exit status: 0, 1 where there was nothing to get or no room, 2 where nothing could be done,
-        130 where Ctrl-C ended it.
+    Run the command.
+
+    @param arguments: those of the command line if C{None}.
+    @return: the exit status: 0 for success; 1 if there was nothing to get, no room or no such leased task; 2
+        for an error; 130 after Ctrl-C.
     """
     given = _parser().parse_args(arguments)
     try:

@@ -17,9 +17,10 @@ from typing import Any, TextIO
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.child_processes import protect
 
+from .client.errors import Empty, LeaseLost, ServerError, ShutDown
 from .client.forks import leave
 from .client.items import ItemError
-from .client.queue import Empty, LeaseLost, Queue, ServerError, ShutDown
+from .client.queue import Queue
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 LAST = 10.0  # seconds of patience with the server once the work is to stop

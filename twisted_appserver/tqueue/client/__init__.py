@@ -1,12 +1,19 @@
-"""Clients of TQueueSrv. All but async_queue use the standard library only.
+"""Clients of TQueueSrv. All modules but async_queue use the standard library only.
+
+The folder also works as a package of another name, copied into any program.
 
 A module may import only modules above it in this list:
 
-  - forks: what happens to a client in a forked process
-  - items: any Python object as the fields of a task
-  - requests: addresses, keys and retries, without I/O
-  - receipts: the tasks that a client holds, and their leases
+  - errors: the exceptions
+  - forks: tells clients that they are in a forked process
+  - items: converts any Python object to the fields of a task, and back
+  - addresses: the URL and credentials of a server
+  - requests: builds each request and interprets its response, without I/O
+  - attempts: when a request is sent, repeated or given up, without I/O
+  - leases: the tasks that a client has leased
+  - session: what a client does, step by step, without I/O
   - connections: HTTP/1.1 connections (RFC 9112)
+  - verbs: the methods that both clients have in common
   - queue: C{Queue}, C{LifoQueue} and C{PriorityQueue}
   - async_queue: C{AsyncQueue}, with Deferreds
 """
@@ -19,6 +26,7 @@ from .queue import (
     PriorityQueue,
     Queue,
     ServerError,
+    ServerUnavailable,
     ShutDown,
     Task,
 )
@@ -31,6 +39,7 @@ __all__ = [
     "PriorityQueue",
     "Queue",
     "ServerError",
+    "ServerUnavailable",
     "ShutDown",
     "Task",
 ]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from types import TracebackType
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import treq
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -21,38 +20,38 @@ from twisted.web.client import (  # type: ignore[attr-defined]
     ResponseFailed,
 )
 
-from twisted_appserver.tqueue.client.forks import watch
-from twisted_appserver.tqueue.client.items import ItemError, from_task, sort_key, to_task
-from twisted_appserver.tqueue.client.queue import Empty, Full, ShutDown
-from twisted_appserver.tqueue.client.receipts import BLOCK, Held, LeaseLost, Owner, Receipts, shares
-from twisted_appserver.tqueue.client.requests import (
-    ANSWER,
-    POLL,
-    READING,
-    WEEK,
-    Keys,
-    Retry,
-    ServerError,
-    checked_name,
-    checked_seconds,
-    delay_after,
-    may_change,
-    read,
-    read_address,
-    retry_after,
-)
+from .addresses import read_address
+from .attempts import FailedAttempt, Outcome, Pause, ServerResponse, Step, Steps
+from .errors import Empty, Full, LeaseLost, ServerError, ServerUnavailable, ShutDown
+from .forks import watch
+from .items import sort_key, to_task
+from .leases import BLOCK, LeasedTask, Owner
+from .requests import WEEK, QueueRequest, checked_name, checked_seconds
+from .session import QueueSession
+from .verbs import QueueVerbs
 
 T = TypeVar("T")
 Method = Callable[..., Coroutine[Any, Any, T]]
 
-__all__ = ["AsyncQueue", "AsyncTask", "Empty", "Full", "LeaseLost", "ServerError", "ShutDown"]
+__all__ = [
+    "AsyncQueue",
+    "AsyncTask",
+    "Empty",
+    "Full",
+    "LeaseLost",
+    "ServerError",
+    "ServerUnavailable",
+    "ShutDown",
+]
 
-NOT_SENT = (ConnectError, DNSLookupError, RequestNotSent)  # the request has not left
+NOT_SENT = (ConnectError, DNSLookupError, RequestNotSent)  # the request has not left this process
 WRAPPED = (ResponseFailed, RequestTransmissionFailed, RequestGenerationFailed)
-CUT = (OSError, ConnectionClosed, TimeoutError, *WRAPPED)  # it may have left
+CUT = (OSError, ConnectionClosed, TimeoutError, *WRAPPED)  # the request may have left this process
 
 
 def _deferred(method: Method[T]) -> Callable[..., Deferred[T]]:
+    """Let a coroutine method return a Deferred."""
+
     @wraps(method)
     def begin(*args: Any, **keywords: Any) -> Deferred[T]:
         return Deferred.fromCoroutine(method(*args, **keywords))
@@ -60,71 +59,53 @@ def _deferred(method: Method[T]) -> Callable[..., Deferred[T]]:
     return begin
 
 
-def _refusal(status: int, answer: bytes) -> Exception:
-    """The error for an answer that did not change while there was patience."""
-    try:
-        read(status, answer)
-    except ServerError as error:
-        return error
-    return ServerError(status, "")
-
-
 class AsyncTask:
     """
     A task for the length of an C{async with} block; see L{AsyncQueue.task}.
 
-    @ivar item: what was got; C{None} before the block.
+    @ivar item: the item that the queue returned; C{None} before the block.
     """
 
     def __init__(self, queue: AsyncQueue, timeout: float | None, delay: float | None) -> None:
         self._queue, self._timeout, self._delay = queue, timeout, delay
-        self._held: Held | None = None
+        self._leased: LeasedTask | None = None
         self.item: Any = None
 
     @property
     def lost(self) -> bool:
         """Whether the lease has run out, so that another worker may have got the task."""
-        return self._held is not None and self._queue._receipts.lost(self._held)
+        return self._leased is not None and self._queue._session.tasks.lost(self._leased)
 
     async def __aenter__(self) -> Any:
-        self._held = held = await self._queue._get(self._timeout, self._delay)
-        held.owner, self.item = BLOCK, held.item
-        self._queue._hold(held)
-        return held.item
+        queue = self._queue
+        self._leased = task = await queue._lease(self._timeout, self._delay)
+        task.owner, self.item = BLOCK, task.item
+        queue._keep(task)
+        return task.item
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        held = self._held
-        if held is None or not self._queue._receipts.drop(held):
-            return
-        if error is None:
-            await self._queue._done(held, BLOCK)
-            return
-        try:
-            await self._queue._finish(held, "release", delay_after(error, self._delay, held.delivery))
-        except Exception as trouble:  # the block's own error matters more
-            self._queue.log.warn("task {id} was not released: {e}", id=held.task_id, e=trouble)
-        finally:
-            self._queue._beat_if_needed()
+        if self._leased is not None:
+            await self._queue._finish(self._queue._session.leave_block(self._leased, error, self._delay))
 
 
-class AsyncQueue:
+class AsyncQueue(QueueVerbs):
     """
-    A queue of a TQueueSrv, for the reactor's thread. Its Deferreds may be cancelled: a get that is
-    cancelled gets no task.
+    A queue of a TQueueSrv, for the reactor's thread.
+
+    Its Deferreds may be cancelled: a cancelled get gets no task. The other verbs are in L{QueueVerbs}.
 
     @param url: of the server.
-    @param name: of the queue; a new one of its own if C{None}.
+    @param name: of the queue; a new, unique one if C{None}.
     @param reactor: an C{IReactorTime}; the global one if C{None}.
     @param treq_client: a C{treq.client.HTTPClient} or C{treq.testing.StubTreq}; treq itself if C{None}.
-    @param lease: seconds after which another worker gets a task that was got here if this process has died.
+    @param lease: seconds after which another worker gets a task of this object if this process has died.
     @param token: for a server that requires one; the environment variable C{TQUEUE_TOKEN} if C{None}.
     @param patience: seconds for which a request is repeated while the server cannot be reached.
-    @ivar patience: the same; may be changed.
     @raise ValueError: when one of these cannot be used.
     @raise RuntimeError: from every method, in a process that was forked after the queue had been used: the
-        reactor and the connections are the parent's.
+        reactor and the connections belong to the parent.
     """
 
     log = Logger()
@@ -143,255 +124,174 @@ class AsyncQueue:
             from twisted.internet import reactor
         if not patience >= 0:
             raise ValueError(f"patience must be 0 or more seconds, not {patience!r}")
-        self.name, self.patience = checked_name(name), patience
+        self.name, self._lease_seconds = checked_name(name), checked_seconds("lease", lease, WEEK)
         address = read_address(url, os.environ.get("TQUEUE_TOKEN", "") if token is None else token)
-        self._headers = {"content-type": "application/json"}
-        if address.authorization:
-            self._headers["authorization"] = address.authorization
-        self._url = f"{address.url}/{quote(self.name, safe='')}/"
-        self._reactor, self._treq = reactor, treq_client or treq
-        self._lease = checked_seconds("lease", lease, WEEK)
-        self._keys, self._owner = Keys(), Owner()
-        self._receipts = Receipts(lease, reactor.seconds)
-        self._beat = LoopingCall(self._renew)
-        self._used = self._forked = self._failing = False
+        self._origin, self._reactor, self._treq = address.origin, reactor, treq_client or treq
+        self._session = QueueSession(address, self.name, lease, patience, reactor.seconds, str, self._warn)
+        self._own = Owner()
+        self._renewing = LoopingCall(self._renew)
+        self._used = self._forked = False
         watch(self)
 
+    def _warn(self, text: str) -> None:
+        self.log.warn("{text}", text=text)
+
     def forked(self) -> None:
-        """In a process that was forked: a queue that was used belongs to the parent."""
-        self._keys, self._forked = Keys(), self._used
+        """In a forked process, leave a queue that was used to the parent."""
+        self._session.forked()
+        self._forked = self._used
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a request is repeated while the server cannot be reached; may be changed."""
+        return self._session.patience
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self._session.patience = seconds
 
     @_deferred
     async def put(self, item: Any, timeout: float | None = None, priority: float | None = None) -> None:
         """
+        Add an item.
+
         @param timeout: seconds to wait for room; C{None} for ever.
-        @param priority: the item's own if C{None}, which a queue of that kind sorts by.
+        @param priority: sorts the task in a queue of the kind C{priority}; by the item itself if C{None}.
         @return: fires when the task is stored; fails with C{Full} or C{ShutDown}.
         """
         body = to_task(item)
         number, order = sort_key(item) if priority is None else (priority, "")
-        query = {"key": self._keys.next(), "priority": number, "order": order[:1000]}
-        answer = await self._long("put", query, body, timeout)
-        if not answer["task_id"]:
-            raise Full
+        await self._run(self._session.put(body, timeout, number, order))
 
     @_deferred
     async def get(self, timeout: float | None = None) -> Any:
         """
+        Remove an item.
+
         @param timeout: seconds to wait for a task; C{None} for ever.
-        @return: fires with an item; fails with C{Empty} or C{ShutDown}, or with L{items.ItemError} when
-            another program put what is no item, which is released.
+        @return: fires with the item; fails with C{Empty} or C{ShutDown}, or with L{items.ItemError} when
+            another program put something that is not an item, whose task is released.
         """
-        held = await self._get(timeout)
-        self._hold(held)
-        return held.item
+        task = await self._lease(timeout)
+        self._keep(task)
+        return task.item
 
     @_deferred
     async def task_done(self, item: Any = None) -> None:
         """
-        Finish the task that was got last, of those that are not finished. Coroutines that take turns should
-        name theirs, or use L{task}. The tasks of C{task()} are not meant.
+        Finish the task that was got last and is not finished. Coroutines that take turns should name their
+        item, or use L{task}. The tasks of C{task()} are not meant.
 
-        @param item: finish this one instead; the last one got if several are equal.
-        @return: fails with ValueError when there is none; with L{LeaseLost} when its lease had run out; with
-            another error when the server cannot be reached. The task is then finished in the background as
-            soon as it can be. C{task_done()} may be repeated, and means the same task until the next get.
+        @param item: finish the task with this item instead; the last one if several are equal.
+        @return: fails with ValueError when there is no such task; with L{LeaseLost} when its lease had run
+            out; with another error when the server cannot be reached. The task is then finished in the
+            background as soon as possible. C{task_done()} may be repeated, and means the same task until the
+            next get.
         """
-        await self._done(self._receipts.take(item, self._owner), self._owner)
-
-    @_deferred
-    async def release(self, item: Any = None) -> None:
-        """
-        Give back the task that C{task_done(item)} would finish.
-
-        @return: fails as that of C{task_done()}; but when the server cannot be reached, the lease runs out.
-        """
-        held = self._receipts.take(item, self._owner, "release")
-        try:
-            with self._receipts.finishing(held, self._owner, later=False):
-                await self._finish(held, "release")
-        finally:
-            self._beat_if_needed()
+        await self._finish(self._session.task_done(self._session.tasks.take(item, self._own), self._own))
 
     def task(self, timeout: float | None = None, delay: float | None = None) -> AsyncTask:
         """
-        Get a task for the length of a block: C{async with queue.task() as item:}. It is done at the block's
-        end, or released if that raises. With C{async with (task := queue.task()) as item:} the block can look
-        at C{task.lost}.
+        Get a task for the length of a block: C{async with queue.task() as item:}.
 
-        @param delay: seconds until a task that was released may be got again; if C{None}, 1 second after the
-            first failure, 2 after the second, 4, and so on up to 300.
+        The task is done at the block's end, or released if the block raises. With C{async with (task :=
+        queue.task()) as item:} the block can check C{task.lost}.
+
+        @param delay: seconds until a released task may be got again; if C{None}, 1 second after the first
+            failure, 2 after the second, 4, and so on up to 300.
         @raise LeaseLost: at the block's end, when the lease had run out: another worker may have the task.
         """
         return AsyncTask(self, timeout, delay)
 
-    def is_lost(self, item: Any = None) -> bool:
-        """
-        Whether the lease of the task that C{task_done(item)} would finish has run out, so that another worker
-        may have got it.
+    def join(self) -> Deferred[None]:
+        """Wait until every task is done, whoever put and got it. Buried tasks are not waited for."""
+        return self._run(self._session.join())
 
-        @raise ValueError: when there is no such task.
-        """
-        return self._receipts.lost(self._receipts.find(item, self._owner))
+    def qsize(self) -> Deferred[int]:
+        """Return the number of tasks that are ready."""
+        return self._ask(self._session.requests.qsize())
 
-    @_deferred
-    async def join(self) -> None:
-        """
-        @return: fires when every task that was ever put is done, by whomever.
-        """
-        while (await self._ask("join", {"timeout": POLL}))["unfinished"]:
-            pass
+    def shutdown(self, immediate: bool = False) -> Deferred[None]:
+        """Let put fail with C{ShutDown} in every client, and get too when the queue is empty."""
+        return self._ask(self._session.requests.shutdown(immediate))
 
-    @_deferred
-    async def qsize(self) -> int:
-        """How many tasks wait."""
-        return int((await self._ask("qsize"))["qsize"])
+    def _owner(self) -> Owner:
+        return self._own
 
-    @_deferred
-    async def shutdown(self, immediate: bool = False) -> None:
-        """Let put fail with C{ShutDown}, everywhere, and get too when the queue is empty."""
-        await self._ask("shutdown", {"immediate": int(immediate)})
+    def _lease(self, timeout: float | None, delay: float | None = None) -> Deferred[LeasedTask]:
+        return self._run(self._session.get(timeout, self._own, delay))
 
-    async def _get(self, timeout: float | None, delay: float | None = None) -> Held:
-        query = {"key": self._keys.next(), "lease": self._lease}
-        answer = await self._long("get", query, None, timeout)
-        if not answer["task_id"]:
-            raise Empty
-        until = self._reactor.seconds() + self._lease
-        held = Held(answer["task_id"], answer["delivery"], self._owner, until)
-        try:
-            held.item = from_task(answer["task"])
-        except ItemError as error:
-            await self._finish(held, "release", delay_after(error, delay, held.delivery))
-            raise
-        return held
+    def _keep(self, task: LeasedTask) -> None:
+        """Renew the lease of a task from now on."""
+        self._session.tasks.add(task)
+        self._start_or_stop_renewing()
 
-    def _hold(self, held: Held) -> None:
-        self._receipts.add(held)
-        self._beat_if_needed()
-
-    def _beat_if_needed(self) -> None:
-        """Renew leases from time to time as long as there are any."""
-        if not len(self._receipts):
-            if self._beat.running:
-                self._beat.stop()
-        elif not self._beat.running:
-            self._beat = LoopingCall(self._renew)  # the one before may still renew: it cannot start again
-            self._beat.clock = self._reactor
-            self._beat.start(self._lease / 12, now=False)
-
-    async def _done(self, held: Held, owner: Owner) -> None:
-        """Finish a task; if the server cannot be reached, in the background too."""
-        try:
-            with self._receipts.finishing(held, owner):
-                await self._finish(held, "done")
-        finally:
-            self._beat_if_needed()
-
-    async def _finish(self, held: Held, verb: str, delay: float = 0.0, once: bool = False) -> None:
-        if held.over and not held.gone:
-            return
-        query = {"delivery": held.delivery, "detail": 1, **({"delay": delay} if verb == "release" else {})}
-        retry, limit = self._once() if once else (Retry(lambda: self.patience, self._reactor.seconds), ANSWER)
-        with self._receipts.asking(held):
-            try:
-                answer = await self._ask(f"{verb}/{held.task_id}", query, None, retry, limit)
-            except Exception:
-                held.sent |= retry.sent
-                raise
-        self._receipts.settle(held, answer["task_id"], retry.sent, verb)
+    def _start_or_stop_renewing(self) -> None:
+        """Renew leases from time to time while there are any."""
+        if not len(self._session.tasks):
+            if self._renewing.running:
+                self._renewing.stop()
+        elif not self._renewing.running:
+            # The previous loop may still wait for its last renewal, and cannot be started again until then.
+            self._renewing = LoopingCall(self._renew)
+            self._renewing.clock = self._reactor
+            self._renewing.start(self._lease_seconds / 12, now=False)
 
     async def _renew(self) -> None:
-        """Renew the leases that need it, and finish what could not be finished."""
-        try:
-            for share, body in shares(self._receipts.due()):
-                since = self._reactor.seconds()
-                answer = await self._ask("renew", {"lease": self._lease}, body, *self._once())
-                self._receipts.renewed(share, since, answer["lost"])
-            for held in list(self._receipts.undone):
-                with self._receipts.finishing(held, BLOCK):
-                    await self._finish(held, "done", once=True)
-            self._failing = False
-        except Exception as error:
-            if not self._failing:
-                self.log.warn(
-                    "leases are not renewed, or a task of {q} is not done: {e}", q=self.name, e=error
-                )
-            self._failing = True
-        self._beat_if_needed()
-
-    def _once(self) -> tuple[Retry, float]:
-        """For a request that is made now or later: no patience, and a limit that leaves time for another."""
-        return Retry(float, self._reactor.seconds), max(self._lease / 4, 1.0)
-
-    async def _long(
-        self, verb: str, query: dict[str, Any], body: bytes | None, timeout: float | None
-    ) -> dict[str, Any]:
-        """Poll until a request succeeds, or its time is over."""
-        if timeout is not None and not timeout >= 0:
-            raise ValueError("'timeout' must be a non-negative number")
-        end = float("inf") if timeout is None else self._reactor.seconds() + timeout
-        while True:
-            left = max(0.0, min(POLL, end - self._reactor.seconds()))
-            answer = await self._ask(verb, {**query, "timeout": left, "detail": 1}, body)
-            if answer.get("reason") == "shutdown":
-                raise ShutDown
-            if answer["task_id"] or self._reactor.seconds() >= end:
-                return answer
-
-    async def _ask(
-        self,
-        verb: str,
-        query: dict[str, Any] | None = None,
-        body: bytes | None = None,
-        retry: Retry | None = None,
-        limit: float = ANSWER,
-    ) -> dict[str, Any]:
-        """
-        Make a request until it is answered. Every request may be repeated: keys make sure of it.
-
-        @param limit: seconds for which an answer may take longer than the server may wait.
-        """
-        if self._forked:
-            raise RuntimeError("this AsyncQueue is of the process that was forked: make another one here")
-        self._used = True
-        retry = retry or Retry(lambda: self.patience, self._reactor.seconds)
-        params = {name: str(value) for name, value in (query or {}).items()}
-        seconds = float(params.get("timeout", 0)) + limit
-        while True:
-            failure: Exception
-            sent, after = True, 0.0
-            try:
-                status, answer, after = await self._answer(verb, params, body).addTimeout(
-                    seconds, self._reactor
-                )
-                if not may_change(status):
-                    return read(status, answer)
-                failure = _refusal(status, answer)
-            except NOT_SENT as caught:
-                failure, sent = caught, False
-            except CUT as caught:
-                failure = caught
-            pause = retry.failed(sent, after)
-            if pause is None:
-                raise failure
-            await deferLater(self._reactor, pause)
+        await self._finish(self._session.renew())
 
     @_deferred
-    async def _answer(
-        self, verb: str, params: dict[str, str], body: bytes | None
-    ) -> tuple[int, bytes, float]:
-        """
-        One attempt. Only a request without an effect is a GET: twisted.web repeats GETs by itself if an idle
-        connection turns out to be closed.
-        """
-        method = "GET" if verb in READING else "POST"
+    async def _finish(self, steps: Steps[T]) -> T:
+        """Take steps that may add or remove a task whose lease is renewed."""
+        try:
+            return await self._run(steps)  # type: ignore[no-any-return]
+        finally:
+            self._start_or_stop_renewing()
+
+    def _ask(self, request: QueueRequest[T]) -> Deferred[T]:
+        return self._run(self._session.ask(request))
+
+    @_deferred
+    async def _run(self, steps: Steps[T]) -> T:
+        """Take the steps of a verb."""
+        if self._forked:
+            raise RuntimeError("this AsyncQueue belongs to the parent process: make another one after a fork")
+        self._used = True
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    outcome = await self._send(step)
+                except BaseException as error:  # a cancellation, for example
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(outcome)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    async def _send(self, step: Step) -> Outcome:
+        if isinstance(step, Pause):
+            await deferLater(self._reactor, step.seconds)
+            return None
+        try:
+            return await self._request(step).addTimeout(step.timeout, self._reactor)
+        except NOT_SENT as error:
+            return FailedAttempt(error, sent=False)
+        except CUT as error:
+            return FailedAttempt(error)
+
+    @_deferred
+    async def _request(self, request: QueueRequest[Any]) -> ServerResponse:
         try:
             response = await self._treq.request(
-                method, self._url + verb, params=params, data=body or b"", headers=self._headers
+                request.method,
+                self._origin + request.path,
+                params=request.query,
+                data=request.body,
+                headers=request.headers,
             )
             waits = response.headers.getRawHeaders("retry-after", [""])
-            return response.code, await response.content(), retry_after(waits[0])
+            return ServerResponse(response.code, await response.content(), waits[0])
         except ConnectingCancelledError:
             raise CancelledError from None
         except WRAPPED as error:

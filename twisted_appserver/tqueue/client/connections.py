@@ -1,4 +1,4 @@
-"""The client's side of HTTP/1.1 (RFC 9112), as far as a JSON service needs it. Standard library only."""
+"""The blocking HTTP/1.1 transport of the clients (RFC 9112). Needs the standard library only."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ import struct
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
+from .addresses import Address
+from .attempts import ServerResponse
 from .forks import watch
-from .requests import read_address, retry_after
+from .requests import QueueRequest
 
-LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # no time, for SO_LINGER
-LONGEST = 1e6  # seconds that are waited for a byte, whatever is asked: a socket does not take any number
+LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # SO_LINGER with no time: closing sends RST
+LONGEST = 1e6  # seconds to wait for a byte at most: sockets refuse larger numbers
+CONNECT = 10.0  # seconds to wait for a connection at most
 
 
-class AnswerError(OSError):
-    """Raised when what came back is no HTTP, or ends too early."""
+class ResponseError(OSError):
+    """Raised when a response is not HTTP, or ends too early."""
 
 
 class NotSent(Exception):
     """
-    Raised when a request was not sent, because there was no connection.
+    Raised when a request was not sent because no connection could be made.
 
     @ivar error: the reason.
     """
@@ -35,61 +38,63 @@ class NotSent(Exception):
         self.error = error
 
 
-class Answer(NamedTuple):
-    """
-    @ivar wait: seconds for which the server asks to wait before the next attempt.
-    @ivar again: whether the request was made before, and that answer may have been lost.
-    """
-
-    status: int
-    body: bytes
-    wait: float
-    again: bool
-
-
 class Connection:
-    """One connection, for one request at a time."""
+    """
+    One connection, for one request at a time.
 
-    def __init__(self, host: str, port: int, secure: bool, timeout: float) -> None:
-        plain = socket.create_connection((host, port), timeout)
+    @ivar reusable: whether the connection stays open after the last response.
+    """
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        plain = socket.create_connection((address.host, address.port), timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = plain
-        if secure:
-            self._socket = ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+        if address.secure:
+            context = ssl.create_default_context()
+            self._socket = context.wrap_socket(plain, server_hostname=address.host)
         self._file = self._socket.makefile("rb")
+        self.reusable = False
 
     @property
     def stale(self) -> bool:
-        """Whether the server has closed the connection, or sent what nobody asked for."""
+        """Whether the server has closed the connection, or sent something that no request asked for."""
         if hasattr(select, "poll"):
             poll = select.poll()
             poll.register(self._socket, select.POLLIN)
             return bool(poll.poll(0))
         return bool(select.select([self._socket], [], [], 0)[0])
 
-    def exchange(self, request: bytes, timeout: float) -> tuple[int, bytes, float, bool]:
+    def exchange(self, request: bytes, timeout: float) -> ServerResponse:
         """
-        Send a request and read its answer.
+        Send a request and read its response.
 
         @param timeout: seconds that may pass without a byte.
-        @return: the status, the body, the seconds of C{Retry-After}, and whether the connection stays open.
+        @raise OSError: when the response does not arrive completely.
+        @raise ValueError: when a length in the response is not a number.
         """
+        self.reusable = False
         self._socket.settimeout(min(timeout, LONGEST))
         self._socket.sendall(request)
         status = 100
         while status < 200:
             words = self._line().split(None, 2)
             if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
-                raise AnswerError(f"the answer is no HTTP: {b' '.join(words)!r}")
+                raise ResponseError(f"the response is not HTTP: {b' '.join(words)!r}")
             status, headers = int(words[1]), dict(self._headers())
-        keep = headers.get(b"connection", b"").lower() != b"close" and words[0] == b"HTTP/1.1"
-        wait = retry_after(headers[b"retry-after"].decode("latin-1")) if b"retry-after" in headers else 0.0
+        body, complete = self._body(status, headers)
+        closing = headers.get(b"connection", b"").lower() == b"close" or words[0] != b"HTTP/1.1"
+        self.reusable = complete and not closing
+        return ServerResponse(status, body, headers.get(b"retry-after", b"").decode("latin-1"))
+
+    def _body(self, status: int, headers: dict[bytes, bytes]) -> tuple[bytes, bool]:
+        """Read a body. Return it, and whether it ends before the connection does (RFC 9112, section 6.3)."""
         if b"chunked" in headers.get(b"transfer-encoding", b"").lower():
-            return status, b"".join(self._chunks()), wait, keep
+            return b"".join(self._chunks()), True
         if b"content-length" in headers:
-            return status, self._read(int(headers[b"content-length"])), wait, keep
-        empty = status in (204, 304)
-        return status, b"" if empty else self._file.read(), wait, empty and keep
+            return self._read(int(headers[b"content-length"])), True
+        if status in (204, 304):
+            return b"", True
+        return self._file.read(), False
 
     def close(self) -> None:
         self._file.close()
@@ -97,16 +102,19 @@ class Connection:
 
     def reset(self) -> None:
         """
-        Have C{close} reset the connection. The server notices this at once, whereas it must expect that a
-        client which has closed its connection in the usual way still reads.
+        Let C{close} reset the connection.
+
+        The server notices a reset at once. A client that closes its connection in the usual way may still be
+        reading, so the server would go on serving it.
         """
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
 
     def abandon(self) -> None:
         """
-        In a forked process, close its copy of the socket. Buffers and locks are left alone: a thread of the
-        parent may have been using them.
+        In a forked process, close this process's copy of the socket.
+
+        Buffers and locks are left alone: a thread of the parent may have been using them.
         """
         with suppress(OSError):
             os.close(self._socket.detach())
@@ -114,7 +122,7 @@ class Connection:
     def _line(self) -> bytes:
         line = self._file.readline(65537)
         if not line.endswith(b"\n"):
-            raise AnswerError("the connection was closed before the answer ended")
+            raise ResponseError("the connection was closed before the response ended")
         return line.rstrip(b"\r\n")
 
     def _headers(self) -> Iterable[tuple[bytes, bytes]]:
@@ -125,7 +133,7 @@ class Connection:
     def _read(self, length: int) -> bytes:
         body = self._file.read(length)
         if len(body) < length:
-            raise AnswerError("the connection was closed before the answer ended")
+            raise ResponseError("the connection was closed before the response ended")
         return body
 
     def _chunks(self) -> Iterable[bytes]:
@@ -139,59 +147,52 @@ class Connection:
 class Pool:
     """
     Connections to one server, kept open between requests. Safe from any thread, and after a fork.
-
-    @param url: of the server, like C{http://localhost:8082}, or below which the queues are mounted; with
-        C{name:password@} before the host where it asks for that.
-    @param token: for a server that asks for one.
     """
 
-    def __init__(self, url: str, token: str = "") -> None:
-        self._address = address = read_address(url, token)
-        self._head = f"Host: {address.netloc}\r\n"
-        if address.authorization:
-            self._head += f"Authorization: {address.authorization}\r\n"
+    def __init__(self, address: Address) -> None:
+        self._address = address
         self._idle: deque[Connection] = deque()
         self._open: set[Connection] = set()
         watch(self)
 
-    def request(self, path: str, body: bytes | None, timeout: float) -> Answer:
+    def request(self, request: QueueRequest[Any]) -> ServerResponse:
         """
-        GET a path below the server's, or POST JSON to it.
+        Send a request and return its response.
 
-        @param timeout: seconds that may pass without a byte.
+        An idle connection may have been closed by the server meanwhile. The request is then sent again on
+        another connection.
+
         @raise NotSent: when the server cannot be reached.
-        @raise OSError: when the answer does not arrive. If that happens on a connection that was idle, the
-            server may have closed it: it is tried on a new one.
+        @raise OSError: when the response does not arrive.
         """
-        method = "GET" if body is None else "POST"
-        head = f"{method} {self._address.path}{path} HTTP/1.1\r\n{self._head}"
-        if body is not None:
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        request = head.encode("ascii") + b"\r\n" + (body or b"")
-        again = False
+        head = f"{request.method} {request.target} HTTP/1.1\r\nHost: {self._address.netloc}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        if request.method != "GET":
+            head += f"Content-Length: {len(request.body)}\r\n"
+        data, timeout = head.encode("ascii") + b"\r\n" + request.body, request.timeout
+        repeated = False
         while (connection := self._take()) is not None:
             try:
-                return Answer(*self._exchange(connection, request, timeout), again)
+                return self._exchange(connection, data, timeout)._replace(repeated=repeated)
             except TimeoutError:
                 raise
             except OSError:
-                again = True
+                repeated = True
         try:
-            connection = self._connect(min(timeout, 10.0))
+            connection = self._connect(min(timeout, CONNECT))
         except OSError as error:
-            if again:
+            if repeated:
                 raise
             raise NotSent(error) from error
-        return Answer(*self._exchange(connection, request, timeout), again)
+        return self._exchange(connection, data, timeout)._replace(repeated=repeated)
 
     def _connect(self, timeout: float) -> Connection:
-        address = self._address
-        connection = Connection(address.host, address.port, address.secure, timeout)
+        connection = Connection(self._address, timeout)
         self._open.add(connection)
         return connection
 
     def _take(self) -> Connection | None:
-        """An idle connection, if there is one that the server has not closed."""
+        """Return an idle connection that the server has not closed, if there is one."""
         while True:
             try:
                 connection = self._idle.pop()
@@ -201,18 +202,16 @@ class Pool:
                 return connection
             self._close(connection)
 
-    def _exchange(self, connection: Connection, request: bytes, timeout: float) -> tuple[int, bytes, float]:
-        keep = False
+    def _exchange(self, connection: Connection, data: bytes, timeout: float) -> ServerResponse:
         try:
-            status, answer, wait, keep = connection.exchange(request, timeout)
-            return status, answer, wait
+            return connection.exchange(data, timeout)
         except ValueError as error:
-            raise AnswerError(f"the answer is no HTTP: {error}") from error
+            raise ResponseError(f"the response is not HTTP: {error}") from error
         except BaseException:
             connection.reset()
             raise
         finally:
-            if keep:
+            if connection.reusable:
                 self._idle.append(connection)
             else:
                 self._close(connection)
@@ -222,13 +221,13 @@ class Pool:
         connection.close()
 
     def forked(self) -> None:
-        """The connections are the parent's."""
+        """In a forked process, leave the connections to the parent."""
         for connection in list(self._open):
             connection.abandon()
         self._idle, self._open = deque(), set()
 
     def close(self) -> None:
-        """Close what is idle."""
+        """Close the idle connections."""
         while self._idle:
             self._close(self._idle.pop())
 

@@ -1,45 +1,31 @@
 """C{queue.Queue} whose tasks live in a TQueueSrv: for threads and processes on any number of hosts.
 
-Needs the standard library only, with L{requests}, L{receipts}, L{items}, L{connections} and L{forks} beside
-it. The classes, methods and exceptions are those of Python 3.13's C{queue}, on older Pythons too, and mean
-the same. The difference: a task that was got is leased to this object, which renews the lease until
-C{task_done()}. If this process dies first, another worker gets the task.
+Needs the standard library only. The classes, methods and exceptions are those of Python 3.13's C{queue}, on
+older Pythons too, with the same meaning. The difference: a task is leased to the object that got it, which
+renews the lease until C{task_done()}. If its process dies first, another worker gets the task.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import queue as standard
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from queue import Empty, Full
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Literal
-from urllib.parse import quote, urlencode
 
+from .addresses import read_address
+from .attempts import FailedAttempt, Outcome, Pause, Step, Steps, T
 from .connections import NotSent, Pool
+from .errors import Empty, Full, LeaseLost, ServerError, ServerUnavailable, ShutDown
 from .forks import watch
-from .items import ItemError, from_task, sort_key, to_task
-from .receipts import BLOCK, Held, LeaseLost, Owner, Receipts, shares
-from .requests import (
-    ANSWER,
-    POLL,
-    READING,
-    WEEK,
-    Keys,
-    Retry,
-    ServerError,
-    checked_name,
-    checked_seconds,
-    delay_after,
-    may_change,
-    read,
-    trouble,
-)
+from .items import sort_key, to_task
+from .leases import BLOCK, LeasedTask, Owner
+from .requests import WEEK, Document, QueueRequest, checked_name, checked_seconds
+from .session import QueueSession
+from .verbs import QueueVerbs
 
 __all__ = [
     "Empty",
@@ -49,81 +35,66 @@ __all__ = [
     "PriorityQueue",
     "Queue",
     "ServerError",
+    "ServerUnavailable",
     "ShutDown",
     "Task",
 ]
 
 log = logging.getLogger(__name__)
-DETAILED = frozenset(("put", "get", "join", "done", "release", "extend"))  # requests with a reason
-NOTED = 8  # attempts after which a failing request is logged: after two seconds
-
-if hasattr(standard, "ShutDown"):  # Python 3.13
-    ShutDown = standard.ShutDown
-else:
-
-    class ShutDown(Exception):  # type: ignore[no-redef]
-        """Raised when put or get is called on a queue that was shut down."""
 
 
 class Task:
     """
     A task for the length of a C{with} block; see L{Queue.task}. It may be used for one block at a time.
 
-    @ivar item: what was got; C{None} before the block.
+    @ivar item: the item that the queue returned; C{None} before the block.
     """
 
-    def __init__(self, queue: Queue, block: bool, timeout: float | None, delay: float | None) -> None:
-        self._queue, self._asked, self._delay = queue, (block, timeout, delay), delay
-        self._held: Held | None = None
+    def __init__(self, queue: Queue, timeout: float | None, delay: float | None) -> None:
+        self._queue, self._timeout, self._delay = queue, timeout, delay
+        self._leased: LeasedTask | None = None
         self.item: Any = None
 
     @property
     def lost(self) -> bool:
         """
-        Whether the lease has run out, so that another worker may have got the task. A function that works for
-        long may look at this before it does what must not be done twice.
+        Whether the lease has run out, so that another worker may have got the task.
+
+        A function that works for long may check this before it does what must not be done twice.
         """
-        return self._held is not None and self._queue._receipts.lost(self._held)
+        return self._leased is not None and self._queue._session.tasks.lost(self._leased)
 
     def __enter__(self) -> Any:
-        self._held = held = self._queue._get(*self._asked)
-        held.owner, self.item = BLOCK, held.item
-        self._queue._hold(held)
-        return held.item
+        queue = self._queue
+        self._leased = task = queue._lease(self._timeout, self._delay)
+        task.owner, self.item = BLOCK, task.item
+        queue._keep(task)
+        return task.item
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        held = self._held
-        if held is None or not self._queue._receipts.drop(held):
-            return  # close() has released it, or this process was forked in the block
-        if error is None:
-            self._queue._done(held, BLOCK)
-            return
-        try:
-            self._queue._finish(held, "release", delay_after(error, self._delay, held.delivery))
-        except (OSError, ServerError, LeaseLost) as trouble:  # the block's own error matters more
-            log.warning("task %s was not released, its lease will run out: %s", held.task_id, trouble)
+        if self._leased is not None:
+            self._queue._finish(self._queue._session.leave_block(self._leased, error, self._delay))
 
 
-class Queue:
+class Queue(QueueVerbs):
     """
     A queue, first in, first out.
 
-    @param maxsize: how many tasks may wait in it; 0 for what the queue on the server has.
+    @param maxsize: how many tasks may wait in it; 0 keeps the option of the queue on the server.
     @param url: of the server.
-    @param name: of the queue there; a new one of its own if C{None}.
-    @param lease: seconds after which another worker gets a task that was got here if this process has died.
-    @param ack: C{"auto"} if tasks are done when they are got: for those who never call C{task_done()}.
+    @param name: of the queue there; a new, unique one if C{None}.
+    @param lease: seconds after which another worker gets a task of this object if this process has died.
+    @param ack: C{"auto"} finishes each task when it is got: for programs that never call C{task_done()}.
     @param token: for a server that requires one; the environment variable C{TQUEUE_TOKEN} if C{None}.
     @param patience: seconds for which a request is repeated while the server cannot be reached.
-    @ivar patience: the same; may be changed.
     @raise ValueError: when one of these cannot be used.
-    @raise OSError: from every method, when the server cannot be reached for so long.
-    @raise ServerError: from every method, when it refuses.
+    @raise OSError: from every method, when the server cannot be reached for that long.
+    @raise ServerError: from every method, when the server refuses the request.
     """
 
-    _kind = ""  # as the queue has it; a new one is fifo
+    _kind = ""  # the option that is set on the server; a new queue is fifo
 
     def __init__(
         self,
@@ -141,154 +112,158 @@ class Queue:
         if not patience >= 0:
             raise ValueError(f"patience must be 0 or more seconds, not {patience!r}")
         self.url, self.name = url, checked_name(name, type(self).__name__.lower())
-        self._lease, self._ack, self.patience = checked_seconds("lease", lease, WEEK), ack, patience
-        self._secret = os.environ.get("TQUEUE_TOKEN", "") if token is None else token
-        self._pool = Pool(url, self._secret)
-        self._config: dict[str, Any] = {"kind": self._kind} if self._kind else {}
-        self._config.update({"maxsize": maxsize} if maxsize else {})
-        self._begin()
+        self._lease_seconds, self._ack = checked_seconds("lease", lease, WEEK), ack
+        self._token = os.environ.get("TQUEUE_TOKEN", "") if token is None else token
+        self._address = read_address(url, self._token)
+        self._pool = Pool(self._address)
+        self._options: Document = {"kind": self._kind} if self._kind else {}  # to set on the server
+        self._options.update({"maxsize": maxsize} if maxsize else {})
+        self._begin(patience)
         watch(self)
 
-    def _begin(self) -> None:
-        """What each process has for itself."""
-        self._receipts = Receipts(self._lease, time.monotonic)
-        self._keys, self._local, self._lock = Keys(), threading.local(), threading.Lock()
-        self._beating: threading.Event | None = None
-        self._failing = False  # whether renewals fail, which is logged once
+    def _begin(self, patience: float) -> None:
+        """Make what each process has of its own."""
+        self._session = QueueSession(
+            self._address, self.name, self._lease_seconds, patience, time.monotonic, _lane, log.warning
+        )
+        self._requests, self._local, self._lock = self._session.requests, threading.local(), threading.Lock()
+        self._renewing: threading.Event | None = None
 
     def forked(self) -> None:
-        """In a process that was forked, begin without a task: those that were got are the parent's."""
-        self._begin()
+        """In a forked process, begin without tasks: those of the parent stay with the parent."""
+        self._begin(self.patience)
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a request is repeated while the server cannot be reached; may be changed."""
+        return self._session.patience
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self._session.patience = seconds
 
     # As in the standard library.
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """
-        @raise Full: when there is no room within C{timeout} seconds, or now if not C{block}.
+        Add an item.
+
+        @raise Full: when there is no room within C{timeout} seconds, or at once unless C{block}.
         @raise ShutDown: when the queue has been shut down.
-        @raise TypeError: when the item cannot travel, see L{items}.
+        @raise TypeError: when the item cannot be sent, see L{items}.
         """
-        body, query = to_task(item), {"key": self._key(), **self._place(item)}
-        for wait in _waits(block, timeout):
-            answer = self._ask("put", query, body, wait)
-            if answer["task_id"]:
-                return
-            if answer["reason"] == "shutdown":
-                raise ShutDown
-        raise Full
+        priority, order = self._sort_key(item)
+        self._run(self._session.put(to_task(item), timeout if block else 0.0, priority, order))
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """
-        @raise Empty: when there is no task within C{timeout} seconds, or now if not C{block}.
+        Remove and return an item.
+
+        @raise Empty: when there is no task within C{timeout} seconds, or at once unless C{block}.
         @raise ShutDown: when the queue has been shut down and is empty.
-        @raise ItemError: when another program put what is no item, see L{items}; the task is released.
+        @raise ItemError: when another program put something that is not an item, see L{items}. The task is
+            released.
         """
-        held = self._get(block, timeout)
+        task = self._lease(timeout if block else 0.0)
         if self._ack == "auto":
-            held.owner = BLOCK
-            with suppress(OSError):  # it is tried again
-                self._quietly(self._done, held, BLOCK)
+            self._finish(self._session.auto_done(task))
         else:
-            self._hold(held)
-        return held.item
+            self._keep(task)
+        return task.item
 
     def put_nowait(self, item: Any) -> None:
-        """C{put(item, block=False)}"""
+        """Do C{put(item, block=False)}."""
         self.put(item, block=False)
 
     def get_nowait(self) -> Any:
-        """C{get(block=False)}"""
+        """Do C{get(block=False)}."""
         return self.get(block=False)
 
     def task_done(self, item: Any = None) -> None:
         """
-        Finish the task that this thread got last, of those that it has not finished. A thread that has none
-        finishes the oldest one of the other threads. The tasks of C{task()} and C{tasks()} are not meant.
+        Finish the task that this thread got last and has not finished.
 
-        @param item: finish this one instead, whichever thread got it; the last one got if several are equal.
-        @raise ValueError: when there is none.
-        @raise LeaseLost: when its lease had run out; another worker may have got it.
+        A thread without tasks finishes the oldest task of the other threads. The tasks of C{task()} and
+        C{tasks()} are not meant.
+
+        @param item: finish the task with this item instead, whichever thread got it; the last one if several
+            are equal.
+        @raise ValueError: when there is no such task.
+        @raise LeaseLost: when the lease had run out; another worker may have got the task.
         @raise OSError: when the server cannot be reached. The task is then finished in the background as soon
-            as it can be. C{task_done()} may be repeated, and means the same task until the thread gets one.
+            as possible. C{task_done()} may be repeated, and means the same task until the thread gets one.
         """
         owner = self._owner()
-        self._done(self._receipts.take(item, owner), owner)
-
-    def is_lost(self, item: Any = None) -> bool:
-        """
-        Whether the lease of the task that C{task_done(item)} would finish has run out, so that another worker
-        may have got it.
-
-        @raise ValueError: when there is no such task.
-        """
-        return self._receipts.lost(self._receipts.find(item, self._owner()))
+        self._finish(self._session.task_done(self._session.tasks.take(item, owner), owner))
 
     def join(self) -> None:
-        """Wait until every task that was ever put is done, by whomever."""
-        while self._ask("join", {}, None, POLL)["unfinished"]:
-            pass
+        """Wait until every task is done, whoever put and got it. Buried tasks are not waited for."""
+        self._run(self._session.join())
 
     def qsize(self) -> int:
-        """How many tasks wait."""
-        return int(self._ask("qsize")["qsize"])
+        """Return the number of tasks that are ready."""
+        return self._ask(self._requests.qsize())
 
     def empty(self) -> bool:
-        """Whether none waits."""
+        """Return whether no task is ready."""
         return not self.qsize()
 
     def full(self) -> bool:
-        """Whether as many tasks wait as may."""
-        stats = self._ask("stats")
+        """Return whether C{maxsize} tasks wait."""
+        stats = self.stats()
         return bool(0 < stats["maxsize"] <= stats["ready"] + stats["delayed"])
 
     def shutdown(self, immediate: bool = False) -> None:
         """
-        Let put raise C{ShutDown}, everywhere, and get too when the queue is empty.
+        Let put raise C{ShutDown} in every client, and get too when the queue is empty.
 
-        @param immediate: whether the tasks that wait are thrown away, so that this is now.
+        @param immediate: whether to remove the waiting tasks, so that get raises C{ShutDown} at once.
         """
-        self._ask("shutdown", {"immediate": 1} if immediate else {})
+        self._ask(self._requests.shutdown(immediate))
 
     @property
     def is_shutdown(self) -> bool:
         """Whether the queue has been shut down."""
-        return bool(self._ask("config")["shutdown"])
+        return bool(self.config()["shutdown"])
 
     @property
     def maxsize(self) -> int:
-        """How many tasks may wait; no limit if it is not above 0."""
-        return int(self._ask("config")["maxsize"])
+        """How many tasks may wait; any number unless above 0."""
+        return int(self.config()["maxsize"])
 
     @maxsize.setter
     def maxsize(self, value: int) -> None:
-        self._ask("config", {"maxsize": value})
+        self.config(maxsize=value)
 
     @property
     def unfinished_tasks(self) -> int:
-        """How many tasks were put and are not done."""
-        return int(self._ask("stats")["unfinished"])
+        """How many tasks are not done; buried ones are not counted."""
+        return int(self.stats()["unfinished"])
 
     # Beyond the standard library.
 
     def task(self, block: bool = True, timeout: float | None = None, delay: float | None = None) -> Task:
         """
-        Get a task for the length of a block: C{with queue.task() as item:}. It is done at the block's end, or
-        released if that raises. With C{with (task := queue.task()) as item:} the block can look at
-        C{task.lost}.
+        Get a task for the length of a block: C{with queue.task() as item:}.
 
-        @param delay: seconds until a task that was released may be got again; if C{None}, 1 second after the
-            first failure, 2 after the second, 4, and so on up to 300.
+        The task is done at the block's end, or released if the block raises. With C{with (task :=
+        queue.task()) as item:} the block can check C{task.lost}.
+
+        @param delay: seconds until a released task may be got again; if C{None}, 1 second after the first
+            failure, 2 after the second, 4, and so on up to 300.
         @raise LeaseLost: at the block's end, when the lease had run out: another worker may have the task.
         @raise OSError: at the block's end, when the server cannot be reached. The task is then finished in
-            the background as soon as it can be.
+            the background as soon as possible.
         """
-        return Task(self, block, timeout, delay)
+        return Task(self, timeout if block else 0.0, delay)
 
     def tasks(self) -> Iterator[Any]:
         """
-        Get task after task until the queue is shut down. Each is done when the next one is asked for; the
-        one at which the loop is left, by C{break} or an exception, is released. A lost lease is logged, and
-        the loop goes on. In a process that is forked in the loop, the loop ends.
+        Yield item after item until the queue is shut down.
+
+        Each task is done when the loop continues. If C{break} or an exception leaves the loop, its task is
+        released. A lost lease is logged, and the loop goes on. In a process that is forked in the loop, the
+        loop ends.
         """
         process = os.getpid()
         while process == os.getpid():
@@ -301,175 +276,89 @@ class Queue:
                 return
 
     def close(self) -> None:
-        """Release what was got and is not done, and close the connections. It may be used again."""
+        """Release the unfinished tasks, and close the connections. The queue may be used again."""
         try:
-            for held in list(self._receipts.undone):
-                self._quietly(self._done, held, BLOCK)
-            for held in self._receipts.drop_all():
-                self._quietly(self._finish, held, "release")
+            self._run(self._session.close())
         finally:
             self._pool.close()
 
     def __reduce__(self) -> Any:
-        """The same queue for another process, which begins without a task of its own."""
-        return _same, (type(self), self.url, self.name, self._lease, self._ack, self.patience, self._secret)
+        """Pickle the queue for another process, where it begins without tasks."""
+        arguments = self.url, self.name, self._lease_seconds, self._ack, self.patience, self._token
+        return _same, (type(self), *arguments)
 
-    # How.
-
-    def _place(self, item: Any) -> dict[str, Any]:
-        """What a put says about an item's place."""
-        return {}
-
-    def _get(self, block: bool, timeout: float | None, delay: float | None = None) -> Held:
-        query = {"key": self._key(), "lease": self._lease}
-        for wait in _waits(block, timeout):
-            answer = self._ask("get", query, None, wait)
-            if answer["task_id"]:
-                until = time.monotonic() + self._lease
-                held = Held(answer["task_id"], answer["delivery"], self._owner(), until)
-                try:
-                    held.item = from_task(answer["task"])
-                except ItemError as error:
-                    self._finish(held, "release", delay_after(error, delay, held.delivery))
-                    raise
-                return held
-            if answer["reason"] == "shutdown":
-                raise ShutDown
-        raise Empty
+    def _sort_key(self, item: Any) -> tuple[float | None, str | None]:
+        """Return the priority of an item and the text that sorts it; C{None} for none."""
+        return None, None
 
     def _owner(self) -> Owner:
-        """This thread, as the owner of tasks."""
+        """Return this thread, as the owner of tasks."""
         try:
             return self._local.owner  # type: ignore[no-any-return]
         except AttributeError:
             owner = self._local.owner = Owner()
             return owner
 
-    def _hold(self, held: Held) -> None:
-        self._receipts.add(held)
-        self._start_beating()
+    def _lease(self, timeout: float | None, delay: float | None = None) -> LeasedTask:
+        return self._run(self._session.get(timeout, self._owner(), delay))
 
-    def _start_beating(self) -> None:
-        with self._lock:
-            if self._beating is None:
-                self._beating = threading.Event()
-                weakref.finalize(self, self._beating.set).atexit = False
-                arguments = (weakref.ref(self), self._beating, self._lease / 12)
-                threading.Thread(target=_beat, args=arguments, name="tqueue-lease", daemon=True).start()
+    def _keep(self, task: LeasedTask) -> None:
+        """Renew the lease of a task from now on."""
+        self._session.tasks.add(task)
+        self._start_renewing()
 
-    def _done(self, held: Held, owner: Owner) -> None:
-        """Finish a task; if the server cannot be reached, in the background too."""
+    def _finish(self, steps: Steps[T]) -> T:
+        """Take steps that may leave a task to be finished in the background."""
         try:
-            with self._receipts.finishing(held, owner):
-                self._finish(held, "done")
+            return self._run(steps)
         finally:
-            if self._receipts.undone:
-                self._start_beating()
+            if self._session.tasks.unfinished:
+                self._start_renewing()
 
-    def _quietly(self, finish: Callable[..., None], *arguments: Any) -> None:
-        """Finish a task, where nobody can do anything about a lost lease."""
-        try:
-            finish(*arguments)
-        except LeaseLost as error:
-            log.warning("%s", error)
+    def _start_renewing(self) -> None:
+        """Start the thread that renews leases and finishes tasks, unless it runs."""
+        with self._lock:
+            if self._renewing is None:
+                self._renewing = threading.Event()
+                weakref.finalize(self, self._renewing.set).atexit = False
+                arguments = (weakref.ref(self), self._renewing, self._lease_seconds / 12)
+                threading.Thread(target=_renew, args=arguments, name="tqueue-lease", daemon=True).start()
 
-    def _finish(self, held: Held, verb: str, delay: float = 0.0, once: bool = False) -> None:
-        """
-        @param once: whether not to try again now.
-        @raise LeaseLost: when the task was not leased any more.
-        """
-        if held.over and not held.gone:
-            return
-        query = {"delivery": held.delivery, **({"delay": delay} if verb == "release" else {})}
-        retry, limit = self._once() if once else (Retry(lambda: self.patience, time.monotonic), ANSWER)
-        with self._receipts.asking(held):
-            try:
-                answer = self._ask(f"{verb}/{held.task_id}", query, None, 0.0, retry, limit)
-            except OSError:
-                held.sent |= retry.sent
-                raise
-        self._receipts.settle(held, answer["task_id"], retry.sent, verb)
+    def _ask(self, request: QueueRequest[T]) -> T:
+        return self._run(self._session.ask(request))
 
-    def _once(self) -> tuple[Retry, float]:
-        """For a request that is made now or later: no patience, and a limit that leaves time for another."""
-        return Retry(float, time.monotonic), max(self._lease / 4, 1.0)
-
-    def _renew(self) -> None:
-        """Renew the leases that need it, and finish what could not be finished: in a thread for that."""
-        try:
-            for share, body in shares(self._receipts.due()):
-                since = time.monotonic()
-                answer = self._ask("renew", {"lease": self._lease}, body, 0.0, *self._once())
-                self._receipts.renewed(share, since, answer["lost"])
-            for held in list(self._receipts.undone):
-                with self._receipts.finishing(held, BLOCK):
-                    self._finish(held, "done", once=True)
-            self._failing = False
-        except (OSError, ServerError, LeaseLost) as error:
-            if not self._failing:
-                log.warning("leases are not renewed, or a task of %s is not done: %s", self.name, error)
-            self._failing = True
-
-    def _key(self) -> str:
-        """Names a request, so that it can be repeated."""
-        return self._keys.next(f"{threading.get_ident():x}")
-
-    def _ask(
-        self,
-        verb: str,
-        query: dict[str, Any] | None = None,
-        body: bytes | None = None,
-        wait: float = 0.0,
-        retry: Retry | None = None,
-        limit: float = ANSWER,
-    ) -> dict[str, Any]:
-        """
-        Make a request until it is answered. Every request may be repeated: keys make sure of it.
-
-        @param wait: seconds for which the server may wait.
-        @param limit: seconds for which an answer may take longer than that.
-        @return: the answer, with C{again}: whether an earlier answer may have been lost.
-        """
-        if self._config:
+    def _run(self, steps: Steps[T]) -> T:
+        """Take the steps of a verb. The first request of all sets the options of the queue."""
+        if self._options:
             with self._lock:
-                if self._config:
-                    self._request("config", self._config, None, 0.0, None, ANSWER)
-                    self._config = {}
-        return self._request(verb, query, body, wait, retry, limit)
+                if self._options:
+                    self._take(self._session.ask(self._requests.config(self._options)))
+                    self._options = {}
+        return self._take(steps)
 
-    def _request(
-        self,
-        verb: str,
-        query: dict[str, Any] | None,
-        body: bytes | None,
-        wait: float,
-        retry: Retry | None,
-        limit: float,
-    ) -> dict[str, Any]:
-        if verb.partition("/")[0] in DETAILED:
-            query = {**(query or {}), "timeout": wait, "detail": 1}
-        if body is None and verb not in READING:
-            body = b""
-        path = f"/{quote(self.name, safe='')}/{verb}" + (f"?{urlencode(query)}" if query else "")
-        retry = retry or Retry(lambda: self.patience, time.monotonic)
-        while True:
-            sent, after = True, 0.0
-            try:
-                answer = self._pool.request(path, body, wait + limit)
-                if not may_change(answer.status):
-                    retry.sent |= answer.again
-                    return {**read(answer.status, answer.body), "again": retry.sent}
-                error, after = trouble(answer.status, answer.body), answer.wait
-            except NotSent as caught:
-                error, sent = caught.error, False
-            except OSError as caught:
-                error = caught
-            pause = retry.failed(sent, after)
-            if pause is None:
-                raise error
-            if retry.attempts == NOTED:
-                log.warning("%s of %s is tried again while there is patience: %s", verb, self.name, error)
-            time.sleep(pause)
+    def _take(self, steps: Steps[T]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    outcome = self._send(step)
+                except BaseException as error:  # an interrupt, for example
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(outcome)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    def _send(self, step: Step) -> Outcome:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        try:
+            return self._pool.request(step)
+        except NotSent as error:
+            return FailedAttempt(error.error, sent=False)
+        except OSError as error:
+            return FailedAttempt(error)
 
 
 class LifoQueue(Queue):
@@ -483,9 +372,8 @@ class PriorityQueue(Queue):
 
     _kind = "priority"
 
-    def _place(self, item: Any) -> dict[str, Any]:
-        priority, order = sort_key(item)
-        return {"priority": priority, "order": order[:1000]}
+    def _sort_key(self, item: Any) -> tuple[float | None, str | None]:
+        return sort_key(item)
 
 
 def _same(
@@ -494,24 +382,16 @@ def _same(
     return kind(0, url, name, lease=lease, ack=ack, patience=patience, token=token)
 
 
-def _waits(block: bool, timeout: float | None) -> Iterator[float]:
-    """How long to wait at the server, time after time."""
-    if not block:
-        yield 0.0
-        return
-    if timeout is not None and not timeout >= 0:
-        raise ValueError("'timeout' must be a non-negative number")
-    end = float("inf") if timeout is None else time.monotonic() + timeout
-    yield min(POLL, max(0.0, end - time.monotonic()))
-    while (left := end - time.monotonic()) > 0:
-        yield min(POLL, left)
+def _lane() -> str:
+    """Return the lane of this thread's idempotency keys: its requests follow one another."""
+    return f"{threading.get_ident():x}"
 
 
-def _beat(reference: weakref.ref[Queue], stop: threading.Event, pause: float) -> None:
-    """In a thread: keep alive the leases of a queue, as long as there is that object."""
+def _renew(reference: weakref.ref[Queue], stop: threading.Event, pause: float) -> None:
+    """Renew the leases of a queue while the object exists. Runs in a thread."""
     while not stop.wait(pause):
-        here = reference()
-        if here is None or here._beating is not stop:
+        queue = reference()
+        if queue is None or queue._renewing is not stop:
             return
-        here._renew()
-        del here
+        queue._run(queue._session.renew())
+        del queue

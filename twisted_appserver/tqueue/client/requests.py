@@ -1,242 +1,306 @@
-"""What both clients share: addresses, keys, answers, and when a request is repeated. Does no I/O.
+"""The requests of a queue and the meaning of their responses. Does no I/O; needs the standard library only.
 
-Needs the standard library only.
+Strategy: L{QueueRequests} has one method for each request that a server offers. A method returns a
+L{QueueRequest}: a value with everything that a transport sends, and with C{read}, which turns the response
+into a result or an exception. L{attempts} decides when a request is repeated.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import random
 import re
-from base64 import b64encode
-from collections.abc import Callable
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from itertools import count
-from time import time
-from typing import Any, NamedTuple
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
-POLL = 25.0  # seconds of one long poll
-ANSWER = 30.0  # seconds that an answer may take longer than that
+from .addresses import Address
+from .errors import Empty, Full, ServerError, ShutDown
+
+T = TypeVar("T")
+Document = dict[str, Any]  # a JSON object
+TaskName = tuple[str, int]  # the id of a task, and the delivery that is meant
+
+RESPONSE = 30.0  # seconds that a response may take, not counting the time for which the server may wait
 WEEK = 7 * 86400.0  # seconds; the longest lease that a server grants
-LONGEST_NAME, LONGEST_KEY = 200, 500  # characters
-MARK = "\1"  # begins every key that a client makes, and no key that a user chooses
-READING = frozenset(("qsize", "stats", "peek", "join"))  # requests without an effect; others are sent by POST
-AGAIN = frozenset((408, 425, 429))  # statuses that another attempt may change, besides all from 500 on
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0  # seconds between two attempts
+LONGEST_NAME, LONGEST_KEY = 200, 500  # characters; the server has the same limits
+LONGEST_ORDER = 1000  # characters of a sort key; the server refuses longer ones
+MARK = "\1"  # begins every key that a client makes; keys that users choose cannot begin with it
+# Only requests without an effect are sent by GET: HTTP clients, such as twisted.web's, may repeat any GET.
+READING = frozenset(("qsize", "stats", "peek", "join", "queues"))
 
 
-class ServerError(Exception):
+@dataclass(frozen=True)
+class QueueRequest(Generic[T]):
     """
-    Raised when the server refuses a request.
+    One request, ready to be sent.
 
-    @ivar status: the HTTP status code.
-    """
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(f"{status}: {detail}")
-        self.status = status
-
-
-class Address(NamedTuple):
-    """
-    Where a server is.
-
-    @ivar netloc: the host and port as the C{Host} header has them.
-    @ivar path: the prefix of all requests, without a slash at its end.
-    @ivar authorization: the value of that header; empty for none.
+    @ivar verb: what it does, such as C{"put"}.
+    @ivar path: escaped, with the path prefix of the server.
+    @ivar query: the unescaped options.
+    @ivar headers: without C{Host} and C{Content-Length}.
+    @ivar timeout: seconds within which the response must arrive.
+    @ivar interpret: turns the JSON object of a successful response into the result.
     """
 
-    secure: bool
-    host: str
-    port: int
-    netloc: str
+    verb: str
+    method: str
     path: str
-    authorization: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+    timeout: float
+    interpret: Callable[[Document], T]
 
     @property
-    def url(self) -> str:
-        """The same as a URL, without name and password."""
-        return f"http{'s' if self.secure else ''}://{self.netloc}{self.path}"
+    def target(self) -> str:
+        """The request target (RFC 9112, section 3.2.1)."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+    def within(self, seconds: float) -> QueueRequest[T]:
+        """Return the same request with another time-out."""
+        return replace(self, timeout=seconds)
+
+    def read(self, status: int, body: bytes) -> T:
+        """
+        Return the result that a response contains.
+
+        @raise ServerError: when the status is an error, or the body is not a JSON object.
+        @raise Empty: when no task arrived in time.
+        @raise Full: when there was no room in time.
+        @raise ShutDown: when the queue was shut down.
+        """
+        try:
+            document = json.loads(body)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise ServerError(status, f"the response is not a JSON object: {body[:100]!r}")
+        if status >= 400:
+            raise ServerError(status, str(document.get("detail", "")))
+        return self.interpret(document)
 
 
-def read_address(url: str, token: str) -> Address:
+def _task_or(missing: type[Exception]) -> Callable[[Document], Document]:
+    """Return an interpreter that raises C{missing} if the response contains no task."""
+
+    def interpret(document: Document) -> Document:
+        if document["task_id"]:
+            return document
+        raise ShutDown if document.get("reason") == "shutdown" else missing
+
+    return interpret
+
+
+def _figures(document: Document) -> Document:
+    return {name: value for name, value in document.items() if name != "worker"}
+
+
+def _lost(document: Document) -> list[TaskName]:
+    return [(each["task_id"], each["delivery"]) for each in document["lost"]]
+
+
+def _tasks(document: Document) -> list[Document]:
+    return list(document["tasks"])
+
+
+def _queues(document: Document) -> Document:
+    return dict(document["queues"])
+
+
+def _number(name: str) -> Callable[[Document], int]:
+    return lambda document: int(document[name])
+
+
+def _whole(document: Document) -> Document:
+    return document
+
+
+def _nothing(document: Document) -> None:
+    return None
+
+
+class QueueRequests:
     """
-    @param url: like C{http://localhost:8082}, perhaps with C{name:password@} before the host.
-    @raise ValueError: when one of the two cannot be used. The message shows neither token nor password.
+    Builds the requests of one queue.
+
+    C{key} is an idempotency key: a request that is repeated with its key has its effect once. C{wait} is the
+    number of seconds for which the server may hold the request. C{delivery} is the delivery that is meant, 0
+    for any. Other options that are C{None} are left to the server.
     """
-    wrong = f"the url must be like http://localhost:8082, not {_without_password(url)!r}"
-    if not isinstance(url, str) or re.search(r"[\s\x00-\x20\x7f?#]", url):
-        raise ValueError(wrong)
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-        netloc = parts.netloc.rpartition("@")[2].encode("idna" if not url.isascii() else "ascii").decode()
-        path = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
-    except ValueError:
-        raise ValueError(wrong) from None
-    if parts.scheme not in ("http", "https") or not host or port == 0:
-        raise ValueError(wrong)
-    secure = parts.scheme == "https"
-    return Address(secure, host, port or (443 if secure else 80), netloc, path, _authorization(parts, token))
 
+    def __init__(self, address: Address, name: str) -> None:
+        self._root = f"{address.path}/"
+        self._path = f"{self._root}{quote(name, safe='')}/"
+        self._headers = {"Authorization": address.authorization} if address.authorization else {}
 
-def _without_password(url: Any) -> Any:
-    return re.sub(r"//.*@", "//...@", url, flags=re.DOTALL) if isinstance(url, str) else url
+    def _make(
+        self,
+        verb: str,
+        interpret: Callable[[Document], T],
+        options: Document | None = None,
+        *,
+        body: bytes = b"",
+        wait: float = 0.0,
+        task_id: str | None = None,
+    ) -> QueueRequest[T]:
+        query = {name: str(value) for name, value in (options or {}).items() if value is not None}
+        path = self._root if verb == "queues" else self._path + verb
+        if task_id is not None:
+            path += f"/{quote(task_id, safe='')}"
+        headers = self._headers
+        is_get = verb in READING or (verb == "config" and not query)
+        if not is_get:
+            headers = {**headers, "Content-Type": "application/json"}
+        method = "GET" if is_get else "POST"
+        return QueueRequest(verb, method, path, query, headers, body, wait + RESPONSE, interpret)
 
+    def put(
+        self,
+        task: bytes,
+        key: str,
+        wait: float = 0.0,
+        priority: float | None = None,
+        order: str | None = None,
+        delay: float | None = None,
+    ) -> QueueRequest[Document]:
+        """
+        Add a task. C{read} raises C{Full} if there was no room in time.
 
-def _authorization(parts: SplitResult, token: str) -> str:
-    """The token or else the name and password of the URL, as a header's value; empty if there is neither."""
-    if not isinstance(token, str):
-        raise ValueError(f"the token must be text, not {type(token).__name__}")
-    if wrong := re.search(r"[^!-~]", token):
-        raise ValueError(
-            f"the token's character {wrong.start() + 1} of {len(token)} cannot be sent in a header: "
-            "a token is visible ASCII without spaces or line ends"
-        )
-    if token:
-        return f"Bearer {token}"
-    if parts.username is None:
-        return ""
-    words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return "Basic " + b64encode(words.encode("utf-8", "surrogatepass")).decode()
+        @param task: its fields, a JSON object.
+        @param order: text that sorts tasks of the same priority.
+        @param delay: seconds until a worker may get the task.
+        """
+        order = None if order is None else order[:LONGEST_ORDER]
+        options = {"key": key, "priority": priority, "order": order, "delay": delay}
+        options |= {"timeout": wait, "detail": 1}
+        return self._make("put", _task_or(Full), options, body=task, wait=wait)
 
+    def get(self, key: str, wait: float = 0.0, lease: float | None = None) -> QueueRequest[Document]:
+        """
+        Lease the next task. C{read} raises C{Empty} if none arrived in time.
 
-def checked_name(name: str | None, kind: str = "queue") -> str:
-    """
-    The name of a queue; a new one if it is C{None}. C{/-/} is where the server's own pages are.
+        @param lease: seconds.
+        """
+        options = {"key": key, "lease": lease, "timeout": wait, "detail": 1}
+        return self._make("get", _task_or(Empty), options, wait=wait)
 
-    @raise ValueError: when no queue can have it.
-    """
-    if name is None:
-        return f"{kind}-{uuid4().hex}"
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        raise ValueError(f"a queue's name must be 1 to {LONGEST_NAME} printable characters, not {name!r}")
-    if name in ("-", ".", "..") or "/" in name:
-        raise ValueError(f"a queue's name must not be '-', '.' or '..' or have a slash, like {name!r}")
-    return name
+    def done(self, task_id: str, delivery: int = 0) -> QueueRequest[Document]:
+        """Finish a task. The result's C{task_id} is empty if the task is not leased; so in the next three."""
+        return self._make("done", _whole, {"delivery": delivery}, task_id=task_id)
 
+    def extend(self, task_id: str, delivery: int = 0, lease: float | None = None) -> QueueRequest[Document]:
+        """Let the lease of a task end C{lease} seconds from now."""
+        return self._make("extend", _whole, {"delivery": delivery, "lease": lease}, task_id=task_id)
 
-def checked_key(key: str) -> str:
-    """
-    A key that a user chose for a put.
+    def release(self, task_id: str, delivery: int = 0, delay: float | None = None) -> QueueRequest[Document]:
+        """Give a task back, for any worker after C{delay} seconds."""
+        return self._make("release", _whole, {"delivery": delivery, "delay": delay}, task_id=task_id)
 
-    @raise ValueError: when the server would refuse it, or a client could make the same one.
-    """
-    if not 0 < len(key) <= LONGEST_KEY:
-        raise ValueError(f"a key must be 1 to {LONGEST_KEY} characters, not {len(key)}: {key[:80]!r}")
-    if "\0" in key or key.startswith(MARK) or re.search("[\ud800-\udfff]", key):
-        raise ValueError(f"a key must be Unicode text without NUL, not beginning with U+0001, not {key!r}")
-    return key
+    def bury(self, task_id: str, delivery: int = 0) -> QueueRequest[Document]:
+        """Put a task aside, until it is kicked."""
+        return self._make("bury", _whole, {"delivery": delivery}, task_id=task_id)
 
+    def renew(self, tasks: Iterable[TaskName], lease: float | None = None) -> QueueRequest[list[TaskName]]:
+        """Let the leases of many tasks end C{lease} seconds from now. The result is the lost ones."""
+        named = [{"task_id": task_id, "delivery": delivery} for task_id, delivery in tasks]
+        return self._make("renew", _lost, {"lease": lease}, body=json.dumps({"tasks": named}).encode())
 
-def checked_seconds(name: str, value: float, most: float) -> float:
-    """
-    @raise ValueError: when a number of seconds is not above 0, or higher than C{most}.
-    """
-    if not 0 < value <= most:
-        raise ValueError(f"{name} must be more than 0 and at most {most:.0f} seconds, not {value!r}")
-    return value
+    def kick(self, n: int, key: str) -> QueueRequest[int]:
+        """Make up to C{n} buried tasks ready again. The result is their number."""
+        return self._make("kick", _number("kicked"), {"n": n, "key": key})
+
+    def peek(self, n: int, state: str) -> QueueRequest[list[Document]]:
+        """Return the first C{n} tasks in a state, without leasing them."""
+        return self._make("peek", _tasks, {"n": n, "state": state})
+
+    def qsize(self) -> QueueRequest[int]:
+        """Return the number of tasks that are ready."""
+        return self._make("qsize", _number("qsize"))
+
+    def stats(self) -> QueueRequest[Document]:
+        """Return the figures and options of the queue."""
+        return self._make("stats", _figures)
+
+    def join(self, wait: float) -> QueueRequest[int]:
+        """Wait until every task is done or buried. The result is the number of other tasks."""
+        return self._make("join", _number("unfinished"), {"timeout": wait}, wait=wait)
+
+    def shutdown(self, immediate: bool) -> QueueRequest[None]:
+        """Refuse further puts, and remove the waiting tasks if C{immediate}."""
+        return self._make("shutdown", _nothing, {"immediate": int(immediate)})
+
+    def config(self, options: Document) -> QueueRequest[Document]:
+        """Set these options of the queue. The result is all options."""
+        return self._make("config", _figures, options)
+
+    def purge(self, key: str) -> QueueRequest[int]:
+        """Remove the waiting tasks. The result is their number."""
+        return self._make("purge", _number("purged"), {"key": key})
+
+    def delete(self) -> QueueRequest[None]:
+        """Remove the queue with all its tasks."""
+        return self._make("delete", _nothing)
+
+    def queues(self) -> QueueRequest[Document]:
+        """List the queues of the server. The result contains the figures of each, by name."""
+        return self._make("queues", _queues)
 
 
 class Keys:
     """
-    Keys for the requests of one client. No two are the same, in any process. Keys of one lane end with a
-    colon and a number, and are for requests that follow one another: the server remembers the last one only.
+    Makes the idempotency keys of one client. No two keys are equal, in any process.
+
+    A lane is for requests that follow one another, such as those of one thread. A key of a lane ends with a
+    colon and a number, and the server remembers only the last key of each lane.
     """
 
     def __init__(self) -> None:
         self._client, self._numbers = uuid4().hex, count(1)
 
     def next(self, lane: str = "") -> str:
+        """Return a new key."""
         number = next(self._numbers)
         return f"{MARK}{self._client}.{lane}:{number}" if lane else f"{MARK}{self._client}.{number}"
 
 
-class Retry:
+def checked_name(name: str | None, kind: str = "queue") -> str:
     """
-    Decides whether a request that failed is made again, and when.
+    Return the name of a queue, or a new one if it is C{None}.
 
-    @param patience: returns seconds from the first failure on; it may change meanwhile.
-    @ivar sent: whether an attempt that failed may have reached the server.
-    @ivar attempts: how many have failed.
+    @param kind: begins a new name.
+    @raise ValueError: when no queue can have the name. The server's own pages are below C{/-/}.
     """
-
-    def __init__(self, patience: Callable[[], float], clock: Callable[[], float]) -> None:
-        self._patience, self._clock = patience, clock
-        self.sent, self.attempts = False, 0
-        self._since: float | None = None
-        self._pause = FIRST_PAUSE
-
-    def failed(self, sent: bool, after: float = 0.0) -> float | None:
-        """
-        An attempt has failed.
-
-        @param sent: whether it may have reached the server.
-        @param after: seconds for which the server asks to wait.
-        @return: seconds until the next attempt; C{None} if there is none.
-        """
-        self.sent |= sent
-        self.attempts += 1
-        now = self._clock()
-        self._since = now if self._since is None else self._since
-        pause = max(self._pause * random.uniform(0.5, 1.0), after)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        return pause if now - self._since + pause <= self._patience() else None
+    if name is None:
+        return f"{kind}-{uuid4().hex}"
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise ValueError(f"a queue's name must be 1 to {LONGEST_NAME} printable characters, not {name!r}")
+    if name in ("-", ".", "..") or "/" in name:
+        raise ValueError(f"a queue's name must not be '-', '.' or '..' or contain a slash, like {name!r}")
+    return name
 
 
-def may_change(status: int) -> bool:
-    """Whether another attempt may get another answer than this status."""
-    return status >= 500 or status in AGAIN
-
-
-def retry_after(value: str) -> float:
-    """The seconds in a C{Retry-After} header (RFC 9110, section 10.2.3); 0 if there are none."""
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
-    except (TypeError, ValueError):
-        return 0.0
-
-
-def read(status: int, answer: bytes) -> dict[str, Any]:
+def checked_key(key: str) -> str:
     """
-    The JSON object in an answer.
+    Return a key that a user chose for a put.
 
-    @raise ServerError: when it is none, or an error.
+    @raise ValueError: when the server would refuse the key, or a client could make the same one.
     """
-    try:
-        document = json.loads(answer)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise ServerError(status, f"the answer is no JSON object: {answer[:100]!r}")
-    if status >= 400:
-        raise ServerError(status, str(document.get("detail", "")))
-    return document
+    if not 0 < len(key) <= LONGEST_KEY:
+        raise ValueError(f"a key must be 1 to {LONGEST_KEY} characters, not {len(key)}: {key[:80]!r}")
+    if "\0" in key or key.startswith(MARK) or re.search("[\ud800-\udfff]", key):
+        raise ValueError(f"a key must be Unicode text without NUL, and not begin with U+0001, not {key!r}")
+    return key
 
 
-def trouble(status: int, answer: bytes) -> OSError:
-    """The error for an answer that may be another one a little later."""
-    number = errno.ENOSPC if status == 507 else errno.EAGAIN
-    return OSError(number, f"the server answers {status}: {answer[:200].decode('utf-8', 'replace')}")
-
-
-def backoff(delivery: int) -> float:
-    """Seconds until a task that failed at its n-th delivery is tried again: 1, 2, 4, ... 300."""
-    return min(300.0, 2.0 ** min(max(delivery, 1) - 1, 9))
-
-
-def delay_after(error: BaseException, delay: float | None, delivery: int) -> float:
+def checked_seconds(name: str, value: float, most: float) -> float:
     """
-    Seconds for which a task rests whose block raised.
+    Return a number of seconds.
 
-    @param delay: the user's choice; C{None} for L{backoff} after an error. Ctrl-C, C{break} and the like are
-        no fault of the task.
+    @raise ValueError: when it is not above 0, or is higher than C{most}.
     """
-    if delay is not None:
-        return max(delay, 0.0)
-    return backoff(delivery) if isinstance(error, Exception) else 0.0
+    if not 0 < value <= most:
+        raise ValueError(f"{name} must be more than 0 and at most {most:.0f} seconds, not {value!r}")
+    return value

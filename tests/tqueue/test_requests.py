@@ -1,0 +1,290 @@
+"""The requests of the clients as values: what is sent, what a response means, and when to try again."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_appserver.tqueue.client.addresses import read_address
+from twisted_appserver.tqueue.client.attempts import (
+    FailedAttempt,
+    Pause,
+    Retry,
+    ServerResponse,
+    is_temporary,
+    poll,
+    repeat,
+    retry_after,
+)
+from twisted_appserver.tqueue.client.errors import (
+    Empty,
+    Full,
+    LeaseLost,
+    ServerError,
+    ServerUnavailable,
+    ShutDown,
+)
+from twisted_appserver.tqueue.client.leases import Owner
+from twisted_appserver.tqueue.client.requests import Keys, QueueRequest, QueueRequests, checked_key
+from twisted_appserver.tqueue.client.session import QueueSession
+from twisted_appserver.tqueue.wire import CHANGING, FINISHING, READING
+
+ADDRESS = read_address("http://me:secret@localhost:8082/queues/")
+REQUESTS = QueueRequests(ADDRESS, "a b")
+TASK = {"task_id": "1-f", "delivery": 2, "task": {"n": 1}}
+FIGURES = {"ready": 1, "leased": 0}
+
+# For each verb: the request, its method, its target below the queue's path, and its body.
+SENT: list[tuple[QueueRequest[Any], str, str, bytes]] = [
+    (REQUESTS.put(b"{}", "k"), "POST", "put?key=k&timeout=0.0&detail=1", b"{}"),
+    (
+        REQUESTS.put(b"{}", "k:1", 2.5, 1.0, "ä" * 1001, 3.0),
+        "POST",
+        f"put?key=k%3A1&priority=1.0&order={'%C3%A4' * 1000}&delay=3.0&timeout=2.5&detail=1",
+        b"{}",
+    ),
+    (REQUESTS.get("k"), "POST", "get?key=k&timeout=0.0&detail=1", b""),
+    (REQUESTS.get("k", 25.0, 60.0), "POST", "get?key=k&lease=60.0&timeout=25.0&detail=1", b""),
+    (REQUESTS.done("1-f", 2), "POST", "done/1-f?delivery=2", b""),
+    (REQUESTS.done("../x?"), "POST", "done/..%2Fx%3F?delivery=0", b""),
+    (REQUESTS.extend("1-f", 2, 9), "POST", "extend/1-f?delivery=2&lease=9", b""),
+    (REQUESTS.release("1-f", 2, 0.5), "POST", "release/1-f?delivery=2&delay=0.5", b""),
+    (REQUESTS.bury("1-f"), "POST", "bury/1-f?delivery=0", b""),
+    (
+        REQUESTS.renew([("1-f", 2)], 60.0),
+        "POST",
+        "renew?lease=60.0",
+        b'{"tasks": [{"task_id": "1-f", "delivery": 2}]}',
+    ),
+    (REQUESTS.kick(10, "k"), "POST", "kick?n=10&key=k", b""),
+    (REQUESTS.peek(3, "buried"), "GET", "peek?n=3&state=buried", b""),
+    (REQUESTS.qsize(), "GET", "qsize", b""),
+    (REQUESTS.stats(), "GET", "stats", b""),
+    (REQUESTS.join(25.0), "GET", "join?timeout=25.0", b""),
+    (REQUESTS.shutdown(True), "POST", "shutdown?immediate=1", b""),
+    (REQUESTS.config({}), "GET", "config", b""),
+    (REQUESTS.config({"maxsize": 3}), "POST", "config?maxsize=3", b""),
+    (REQUESTS.purge("k"), "POST", "purge?key=k", b""),
+    (REQUESTS.delete(), "POST", "delete", b""),
+]
+
+# For each verb: the request, the JSON object of a response, and the result or the exception that it means.
+READ: list[tuple[QueueRequest[Any], dict[str, Any], Any]] = [
+    (REQUESTS.put(b"{}", "k"), TASK, TASK),
+    (REQUESTS.put(b"{}", "k"), {"task_id": "", "reason": "full"}, Full),
+    (REQUESTS.put(b"{}", "k"), {"task_id": "", "reason": "shutdown"}, ShutDown),
+    (REQUESTS.get("k"), TASK, TASK),
+    (REQUESTS.get("k"), {"task_id": "", "reason": "empty"}, Empty),
+    (REQUESTS.get("k"), {"task_id": "", "reason": "shutdown"}, ShutDown),
+    (REQUESTS.done("1-f"), TASK, TASK),
+    (REQUESTS.extend("1-f"), {"task_id": ""}, {"task_id": ""}),
+    (REQUESTS.release("1-f"), TASK, TASK),
+    (REQUESTS.bury("1-f"), TASK, TASK),
+    (REQUESTS.renew([]), {"lost": [{"task_id": "1-f", "delivery": 2}]}, [("1-f", 2)]),
+    (REQUESTS.kick(10, "k"), {"kicked": 3}, 3),
+    (REQUESTS.peek(10, "ready"), {"tasks": [TASK]}, [TASK]),
+    (REQUESTS.qsize(), {"qsize": 7}, 7),
+    (REQUESTS.stats(), FIGURES, FIGURES),
+    (REQUESTS.join(25.0), {"unfinished": 2, "buried": 1}, 2),
+    (REQUESTS.shutdown(False), {"is_shutdown": True}, None),
+    (REQUESTS.config({}), {"kind": "lifo"}, {"kind": "lifo"}),
+    (REQUESTS.purge("k"), {"purged": 4}, 4),
+    (REQUESTS.delete(), {}, None),
+    (REQUESTS.queues(), {"queues": {"a b": {"qsize": 1}}}, {"a b": {"qsize": 1}}),
+]
+
+
+class RequestTests(SynchronousTestCase):
+    def test_request_has_method_target_headers_and_body(self) -> None:
+        for request, method, target, body in SENT:
+            found = (request.method, request.target, request.body)
+            self.assertEqual(found, (method, f"/queues/a%20b/{target}", body), request.verb)
+            self.assertEqual(request.headers["Authorization"], "Basic bWU6c2VjcmV0")
+            self.assertEqual("Content-Type" in request.headers, method == "POST", request.verb)
+        self.assertEqual((REQUESTS.queues().method, REQUESTS.queues().target), ("GET", "/queues/"))
+
+    def test_timeout_covers_the_wait_at_the_server(self) -> None:
+        self.assertEqual(REQUESTS.get("k", 25.0).timeout, 55.0)
+        self.assertEqual(REQUESTS.stats().within(3.0).timeout, 3.0)
+
+    def test_response_becomes_a_result_or_an_exception(self) -> None:
+        for request, document, expected in READ:
+            body = json.dumps({"worker": "a b", **document}).encode()
+            if isinstance(expected, type):
+                self.assertRaises(expected, request.read, 200, body)
+            else:
+                found = request.read(200, body)
+                if isinstance(found, dict) and request.verb in (
+                    "put",
+                    "get",
+                    "done",
+                    "extend",
+                    "release",
+                    "bury",
+                ):
+                    found.pop("worker")
+                self.assertEqual(found, expected, request.verb)
+
+    def test_every_verb_of_the_server_is_in_both_tables(self) -> None:
+        verbs = {"put", "get", "done", "config", *READING, *CHANGING, *FINISHING}
+        self.assertEqual({request.verb for request, *_ in SENT}, verbs)
+        self.assertEqual({request.verb for request, *_ in READ}, verbs | {"queues"})
+
+    def test_refusal_is_an_error_for_every_verb(self) -> None:
+        for request, *_ in SENT:
+            for status, body in ((422, b'{"detail": "wrong"}'), (200, b"<html>"), (200, b"[]"), (404, b"")):
+                error = self.assertRaises(ServerError, request.read, status, body)
+                self.assertEqual(error.status, status)
+
+    def test_keys_of_clients_cannot_be_chosen_by_users(self) -> None:
+        """No two keys of clients are equal; keys of a lane end with a number."""
+        keys = Keys()
+        made = {keys.next(), keys.next(), keys.next("lane"), Keys().next()}
+        self.assertEqual(len(made), 4)
+        for key in made:
+            self.assertRaises(ValueError, checked_key, key)
+        for key in ("", "x" * 501, "a\0", "\udc80"):
+            self.assertRaises(ValueError, checked_key, key)
+        for key in ("invoice:1", "x" * 500, "ü 𝄞", "a\1"):
+            self.assertEqual(checked_key(key), key)
+
+
+class RetryTests(SynchronousTestCase):
+    def test_pauses_grow_and_end_with_patience(self) -> None:
+        """No pause is shorter than the server requires."""
+        now = [0.0]
+        retry = Retry(lambda: 10.0, lambda: now[0])
+        pauses = []
+        while (pause := retry.failed(False)) is not None:
+            pauses.append(pause)
+            now[0] += pause
+        self.assertTrue(9.0 <= sum(pauses) <= 10.0, pauses)
+        self.assertTrue(all(0.01 <= pause <= 1.0 for pause in pauses))
+        self.assertFalse(retry.sent)
+        self.assertEqual(Retry(lambda: 10.0, lambda: 0.0).failed(True, 7.0), 7.0)
+        self.assertEqual(Retry(lambda: 10.0, lambda: 0.0).failed(True, 11.0), None)
+
+    def test_retry_after_is_a_number_or_a_date(self) -> None:
+        """Anything else counts as none."""
+        self.assertEqual(retry_after(" 120 "), 120.0)
+        date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 60))
+        self.assertTrue(55 < retry_after(date) <= 60)
+        for value in ("", "soon", "-1", "1.5", "Thu, 01 Jan 1970 00:00:00 GMT", "²"):
+            self.assertEqual(retry_after(value), 0.0)
+
+    def test_only_temporary_statuses_are_repeated(self) -> None:
+        for status in (200, 400, 401, 403, 404, 413, 422):
+            self.assertFalse(is_temporary(status), status)
+        for status in (408, 425, 429, 500, 502, 503, 507):
+            self.assertTrue(is_temporary(status), status)
+
+
+class StepTests(SynchronousTestCase):
+    """The steps of a client, answered by values instead of a network."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.retry = Retry(lambda: 10.0, self.clock.seconds)
+        self.warnings: list[str] = []
+        self.session = QueueSession(
+            ADDRESS, "q", 60.0, 10.0, self.clock.seconds, lambda: "lane", self.warnings.append
+        )
+
+    def take(self, steps: Any, *outcomes: Any) -> tuple[Any, list[Any]]:
+        """Answer each request by the next outcome. Return the result or error, and the steps in between."""
+        left, seen = list(outcomes), []
+        try:
+            step = next(steps)
+            while True:
+                seen.append(step)
+                if isinstance(step, Pause):
+                    self.clock.advance(step.seconds)
+                    step = steps.send(None)
+                else:
+                    outcome = left.pop(0)
+                    if isinstance(outcome, dict):
+                        outcome = ServerResponse(200, json.dumps(outcome).encode())
+                    step = steps.send(outcome)
+        except StopIteration as stop:
+            self.assertEqual(left, [])
+            return stop.value, seen
+        except Exception as error:
+            self.assertEqual(left, [])
+            return error, seen
+
+    def test_request_is_repeated_unchanged_for_every_verb(self) -> None:
+        """Whatever is repeated has the same idempotency key, and the pauses are the server's or longer."""
+        results = {request.verb: (document, expected) for request, document, expected in READ}
+        for request, *_ in SENT:
+            document = {"worker": "a b", **results[request.verb][0]}
+            retry = Retry(lambda: 10.0, self.clock.seconds)
+            failures = (
+                FailedAttempt(OSError("cut")),
+                ServerResponse(503, b"", "3"),
+                FailedAttempt(OSError(), False),
+            )
+            _, seen = self.take(repeat(request, retry), *failures, document)
+            self.assertEqual(seen[::2], [request] * 4)
+            self.assertGreaterEqual(seen[3].seconds, 3.0)
+            self.assertTrue(retry.sent)
+
+    def test_error_of_the_last_attempt_is_raised_when_patience_ends(self) -> None:
+        impatient = Retry(float, self.clock.seconds)
+        error = OSError("refused")
+        self.assertIs(self.take(repeat(REQUESTS.qsize(), impatient), FailedAttempt(error, False))[0], error)
+        self.assertFalse(impatient.sent)
+        for status in (503, 507):
+            found, _ = self.take(repeat(REQUESTS.qsize(), impatient), ServerResponse(status, b"full"))
+            self.assertIsInstance(found, ServerUnavailable)
+            self.assertIsInstance(found, OSError)
+            self.assertEqual((found.status, "full" in str(found)), (status, True))
+
+    def test_refusal_is_not_repeated(self) -> None:
+        found, seen = self.take(
+            repeat(REQUESTS.qsize(), self.retry), ServerResponse(403, b'{"detail": "no"}')
+        )
+        self.assertEqual((str(found), len(seen)), ("403: no", 1))
+
+    def test_poll_repeats_until_its_time_is_over(self) -> None:
+        """The last request waits for the time that is left, and all have the same key."""
+        none = {"task_id": "", "reason": "empty"}
+        waits = []
+
+        def get(wait: float) -> Any:
+            waits.append(wait)
+            self.clock.advance(wait)
+            return repeat(REQUESTS.get("k", wait), self.retry)
+
+        found, _ = self.take(poll(get, 60.0, self.clock.seconds), none, none, none)
+        self.assertIsInstance(found, Empty)
+        self.assertEqual(waits, [25.0, 25.0, 10.0])
+        _, seen = self.take(self.session.get(None, Owner()), none, TASK)
+        self.assertEqual(len({request.query["key"] for request in seen}), 1)
+        for timeout in (-1, float("nan")):
+            self.assertIsInstance(self.take(poll(get, timeout, self.clock.seconds))[0], ValueError)
+
+    def test_lost_response_counts_as_done_while_the_lease_lasts(self) -> None:
+        """If the lease may have run out meanwhile, another worker may have the task."""
+        for seconds, expected in ((0.0, type(None)), (61.0, LeaseLost)):
+            owner = Owner()
+            task, _ = self.take(self.session.get(0.0, owner), TASK)
+            self.clock.advance(seconds)
+            steps = self.session.task_done(task, owner)
+            found, _ = self.take(steps, FailedAttempt(OSError("cut")), {"task_id": ""})
+            self.assertIsInstance(found, expected)
+
+    def test_failed_renewal_is_logged_once(self) -> None:
+        """A lease that the server denies is logged, and the task is lost."""
+        task, _ = self.take(self.session.get(0.0, Owner()), TASK)
+        self.session.tasks.add(task)
+        self.clock.advance(30.0)
+        for _ in range(2):
+            self.take(self.session.renew(), FailedAttempt(OSError("refused"), False))
+        self.assertEqual((len(self.warnings), self.session.tasks.lost(task)), (1, False))
+        _, (request,) = self.take(self.session.renew(), {"lost": [{"task_id": "1-f", "delivery": 2}]})
+        self.assertEqual((request.verb, request.timeout), ("renew", 15.0))
+        self.assertEqual((len(self.warnings), self.session.tasks.lost(task)), (2, True))

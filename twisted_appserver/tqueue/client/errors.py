@@ -1,0 +1,42 @@
+"""The exceptions of the clients. Needs the standard library only."""
+
+from __future__ import annotations
+
+import errno
+import queue as standard
+from queue import Empty, Full
+
+__all__ = ["Empty", "Full", "LeaseLost", "ServerError", "ServerUnavailable", "ShutDown"]
+
+if hasattr(standard, "ShutDown"):  # Python 3.13
+    ShutDown = standard.ShutDown
+else:
+
+    class ShutDown(Exception):  # type: ignore[no-redef]
+        """Raised when put or get is called on a queue that was shut down."""
+
+
+class LeaseLost(Exception):
+    """Raised when a task is finished after its lease has run out. Another worker may have got the task."""
+
+
+class ServerError(Exception):
+    """
+    Raised when the server refuses a request.
+
+    @ivar status: the HTTP status code.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"{status}: {detail}")
+        self.status = status
+
+
+class ServerUnavailable(ServerError, OSError):
+    """Raised when the server still responds with a temporary error, such as 503, when patience ends."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        number = errno.ENOSPC if status == 507 else errno.EAGAIN
+        detail = body[:200].decode("utf-8", "replace")
+        OSError.__init__(self, number, f"the server responds with status {status}: {detail}")
+        self.status = status

@@ -1,0 +1,262 @@
+"""What a client of a queue does, step by step. Does no I/O; needs the standard library only.
+
+L{QueueSession} holds the state of one client: its idempotency keys and its leased tasks. Its methods are
+generators of L{attempts.Step}s. L{queue.Queue} takes the steps one after the other and blocks;
+L{async_queue.AsyncQueue} waits for each on the reactor.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from .addresses import Address
+from .attempts import POLL, Retry, Steps, T, poll, repeat
+from .errors import LeaseLost
+from .items import ItemError, from_task
+from .leases import BLOCK, LeasedTask, LeasedTasks, Owner
+from .requests import Document, Keys, QueueRequest, QueueRequests, checked_key
+
+
+def backoff(delivery: int) -> float:
+    """Return the seconds until a task that failed at its n-th delivery is tried again: 1, 2, 4, ... 300."""
+    return min(300.0, 2.0 ** min(max(delivery, 1) - 1, 9))
+
+
+def delay_after(error: BaseException, delay: float | None, delivery: int) -> float:
+    """
+    Return the seconds for which a task rests after its block raised.
+
+    @param delay: the user's choice; C{None} for L{backoff} after an error. Ctrl-C, C{break} and the like are
+        not the task's fault and cause no delay.
+    """
+    if delay is not None:
+        return max(delay, 0.0)
+    return backoff(delivery) if isinstance(error, Exception) else 0.0
+
+
+class QueueSession:
+    """
+    The state of one client of a queue.
+
+    @param lease: seconds after which another worker gets a task if this client does not renew the lease.
+    @param patience: seconds for which a request is repeated.
+    @param clock: returns seconds.
+    @param lane: returns the lane of a request, see L{Keys}; empty for none.
+    @param warn: logs a warning.
+    @ivar patience: the same; may be changed.
+    @ivar requests: builds the requests.
+    @ivar tasks: the leased tasks.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        name: str,
+        lease: float,
+        patience: float,
+        clock: Callable[[], float],
+        lane: Callable[[], str],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.patience = patience
+        self.requests, self.tasks = QueueRequests(address, name), LeasedTasks(lease, clock)
+        self._name, self._lease, self._clock, self._lane, self._warn = name, lease, clock, lane, warn
+        self._keys = Keys()
+        self._failing = False  # whether the last renewal failed: only the first failure is logged
+
+    def key(self) -> str:
+        """Return a new idempotency key."""
+        return self._keys.next(self._lane())
+
+    def forked(self) -> None:
+        """In a forked process: never use a key of the parent."""
+        self._keys = Keys()
+
+    def ask(self, request: QueueRequest[T]) -> Steps[T]:
+        """Make one request, with patience."""
+        return repeat(request, Retry(lambda: self.patience, self._clock))
+
+    def put(
+        self,
+        task: bytes,
+        timeout: float | None,
+        priority: float | None = None,
+        order: str | None = None,
+        delay: float | None = None,
+        key: str | None = None,
+    ) -> Steps[Document]:
+        """Add a task, see L{QueueRequests.put}. C{timeout}: seconds to wait for room; C{None} for ever."""
+        name = self.key() if key is None else checked_key(key)
+        return (
+            yield from poll(
+                lambda wait: self.ask(self.requests.put(task, name, wait, priority, order, delay)),
+                timeout,
+                self._clock,
+            )
+        )
+
+    def put_task(
+        self,
+        fields: Document,
+        timeout: float | None,
+        priority: float | None,
+        delay: float | None,
+        key: str | None,
+    ) -> Steps[Document]:
+        """Add a task that is given by its fields."""
+        body = json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+        document = yield from self.put(body, timeout, priority, None, delay, key)
+        return {"task_id": document["task_id"], "repeated": document.get("repeated", False)}
+
+    def get_task(self, timeout: float | None, lease: float | None) -> Steps[Document]:
+        """Lease the next task, without renewing the lease. C{timeout}: seconds; C{None} for ever."""
+        key = self.key()
+        document = yield from poll(
+            lambda wait: self.ask(self.requests.get(key, wait, lease)), timeout, self._clock
+        )
+        return {name: document[name] for name in ("task_id", "delivery", "task")}
+
+    def get(self, timeout: float | None, owner: Owner, delay: float | None = None) -> Steps[LeasedTask]:
+        """
+        Lease the next task for an owner.
+
+        @param delay: seconds until a task that is not an item may be got again; see L{delay_after}.
+        @raise ItemError: when the task is not an item. It is released.
+        """
+        document = yield from self.get_task(timeout, self._lease)
+        task = LeasedTask(document["task_id"], document["delivery"], owner, self._clock() + self._lease)
+        try:
+            task.item = from_task(document["task"])
+        except ItemError as error:
+            yield from self._finish(task, "release", delay_after(error, delay, task.delivery))
+            raise
+        return task
+
+    def join(self) -> Steps[None]:
+        """Wait until every task is done."""
+        while (yield from self.ask(self.requests.join(POLL))):
+            pass
+
+    def task_done(self, task: LeasedTask, owner: Owner) -> Steps[None]:
+        """Finish a task. If the server cannot be reached, it is also finished in the background."""
+        with self.tasks.finishing(task, owner):
+            yield from self._finish(task, "done")
+
+    def done(self, task_id: str, delivery: int) -> Steps[Document]:
+        """Finish a task by its id, and return its fields."""
+        document = yield from self._finish(_by_id(task_id, delivery), "done")
+        return dict(document.get("task", {}))
+
+    def give_up(
+        self, verb: str, item: Any, owner: Owner, task_id: str | None, delivery: int, delay: float = 0.0
+    ) -> Steps[None]:
+        """Release or bury the task with this id, or else the one that C{task_done(item)} means."""
+        if task_id is not None:
+            yield from self._finish(_by_id(task_id, delivery), verb, delay)
+            return
+        task = self.tasks.take(item, owner, verb)
+        with self.tasks.finishing(task, owner, later=False):
+            yield from self._finish(task, verb, delay)
+
+    def extend(
+        self, item: Any, owner: Owner, lease: float | None, task_id: str | None, delivery: int
+    ) -> Steps[None]:
+        """Let the lease of a task end some seconds from now; by default those of this client's leases."""
+        task = self.tasks.find(item, owner) if task_id is None else _by_id(task_id, delivery)
+        since, lease = self._clock(), self._lease if lease is None else lease
+        document = yield from self.ask(self.requests.extend(task.task_id, task.delivery, lease))
+        if not document["task_id"]:
+            raise task.deny("extend")
+        task.until = since + lease
+
+    def leave_block(self, task: LeasedTask, error: BaseException | None, delay: float | None) -> Steps[None]:
+        """Finish the task of a block that has ended, or release it if the block raised an error."""
+        if not self.tasks.drop(task):
+            return  # close() has released it, or this process was forked in the block
+        if error is None:
+            yield from self.task_done(task, BLOCK)
+            return
+        try:
+            yield from self._finish(task, "release", delay_after(error, delay, task.delivery))
+        except Exception as failure:  # the block's own error matters more
+            self._warn(f"task {task.task_id} was not released, its lease will run out: {failure}")
+
+    def close(self) -> Steps[None]:
+        """Finish what task_done() could not finish, and release all other tasks. Lost leases are logged."""
+        for task in list(self.tasks.unfinished):
+            yield from self._warning(self.task_done(task, BLOCK))
+        for task in self.tasks.drop_all():
+            yield from self._warning(self._finish(task, "release"))
+
+    def auto_done(self, task: LeasedTask) -> Steps[None]:
+        """Finish a task that was just got. If the server cannot be reached, it is done in the background."""
+        task.owner = BLOCK
+        with suppress(OSError):
+            yield from self._warning(self.task_done(task, BLOCK))
+
+    def _warning(self, steps: Steps[Any]) -> Steps[None]:
+        """Log a lost lease where the user cannot do anything about it."""
+        try:
+            yield from steps
+        except LeaseLost as error:
+            self._warn(str(error))
+
+    def _finish(self, task: LeasedTask, verb: str, delay: float = 0.0, once: bool = False) -> Steps[Document]:
+        """
+        Finish a task by C{done}, C{release} or C{bury}.
+
+        @param once: whether to make one attempt only.
+        @raise LeaseLost: when the task was no longer leased.
+        """
+        if task.finished and not task.denied:
+            return {}
+        if verb == "release":
+            request = self.requests.release(task.task_id, task.delivery, delay)
+        else:
+            request = (self.requests.done if verb == "done" else self.requests.bury)(
+                task.task_id, task.delivery
+            )
+        retry = Retry(lambda: self.patience, self._clock)
+        if once:
+            request, retry = self._once(request)
+        with self.tasks.requesting(task):
+            try:
+                document = yield from repeat(request, retry)
+            except Exception:
+                task.sent |= retry.sent
+                raise
+        self.tasks.settle(task, document["task_id"], retry.sent, verb)
+        return document
+
+    def _once(self, request: QueueRequest[T]) -> tuple[QueueRequest[T], Retry]:
+        """Make a single attempt, with a time-out that leaves time for another before the lease runs out."""
+        return request.within(max(self._lease / 4, 1.0)), Retry(float, self._clock)
+
+    def renew(self) -> Steps[None]:
+        """Renew the leases that need it, and finish what C{task_done} could not finish."""
+        try:
+            for batch in self.tasks.due():
+                since = self._clock()
+                names = [(task.task_id, task.delivery) for task in batch]
+                lost = yield from repeat(*self._once(self.requests.renew(names, self._lease)))
+                for task in self.tasks.renewed(batch, since, lost):
+                    self._warn(f"the lease of task {task.task_id} has run out: another worker may get it")
+            for task in list(self.tasks.unfinished):
+                with self.tasks.finishing(task, BLOCK):
+                    yield from self._finish(task, "done", once=True)
+            self._failing = False
+        except Exception as error:
+            if not self._failing:
+                self._warn(
+                    f"leases of the queue {self._name} are not renewed, or tasks not finished: {error}"
+                )
+            self._failing = True
+
+
+def _by_id(task_id: str, delivery: int) -> LeasedTask:
+    """Return a task that this client does not renew."""
+    return LeasedTask(task_id, delivery, BLOCK, math.inf)

@@ -1,0 +1,180 @@
+"""The verbs that both clients have beyond the standard library's. Needs the standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, Protocol
+
+from .attempts import Steps
+from .leases import Owner
+from .requests import Document, QueueRequest, TaskName
+from .session import QueueSession
+
+State = Literal["ready", "delayed", "leased", "buried"]
+
+
+class StepRunner(Protocol):
+    """What L{QueueVerbs} needs of a client."""
+
+    _session: QueueSession
+
+    def _run(self, steps: Steps[Any]) -> Any:
+        """Take the steps. Return the result, or a Deferred of it."""
+
+    def _finish(self, steps: Steps[Any]) -> Any:
+        """Do the same, and then start or stop renewing leases."""
+
+    def _ask(self, request: QueueRequest[Any]) -> Any:
+        """Make a request. Return its result, or a Deferred of it."""
+
+    def _owner(self) -> Owner:
+        """Return the owner of the tasks that are got now."""
+
+
+class QueueVerbs:
+    """
+    Each method returns its result from a L{queue.Queue}, and a Deferred of it from an
+    L{async_queue.AsyncQueue}.
+
+    Where a method takes C{item}, it means the task that C{task_done(item)} means. With C{task_id}, as
+    C{peek()} and C{get_task()} return it, it means that task instead, whichever client has leased it; then
+    C{delivery} is the delivery that is meant, 0 for any. C{LeaseLost} is raised when the task is not leased.
+    """
+
+    def release(
+        self: StepRunner,
+        item: Any = None,
+        delay: float = 0.0,
+        *,
+        task_id: str | None = None,
+        delivery: int = 0,
+    ) -> Any:
+        """
+        Give a task back, for any worker. If the server cannot be reached, the lease runs out.
+
+        @param delay: seconds until a worker may get the task.
+        @raise ValueError: when there is no such task.
+        """
+        return self._finish(self._session.give_up("release", item, self._owner(), task_id, delivery, delay))
+
+    def bury(self: StepRunner, item: Any = None, *, task_id: str | None = None, delivery: int = 0) -> Any:
+        """
+        Put a task aside. No worker gets it before C{kick()}.
+
+        @raise ValueError: when there is no such task.
+        """
+        return self._finish(self._session.give_up("bury", item, self._owner(), task_id, delivery))
+
+    def extend(
+        self: StepRunner,
+        item: Any = None,
+        lease: float | None = None,
+        *,
+        task_id: str | None = None,
+        delivery: int = 0,
+    ) -> Any:
+        """
+        Let the lease of a task end C{lease} seconds from now; the client's own number if C{None}.
+
+        The client renews the leases of items by itself. A longer lease may precede work that blocks the
+        process, and C{task_id} names a task that C{get_task()} returned.
+
+        @raise ValueError: when there is no such task.
+        """
+        return self._run(self._session.extend(item, self._owner(), lease, task_id, delivery))
+
+    def is_lost(self: StepRunner, item: Any = None) -> bool:
+        """
+        Return whether the lease of a task has run out, so that another worker may have got it. It is known
+        without a request: both clients return a bool.
+
+        @raise ValueError: when there is no such task.
+        """
+        tasks = self._session.tasks
+        return tasks.lost(tasks.find(item, self._owner()))
+
+    def put_task(
+        self: StepRunner,
+        fields: Document,
+        timeout: float | None = 0.0,
+        *,
+        priority: float | None = None,
+        delay: float | None = None,
+        key: str | None = None,
+    ) -> Any:
+        """
+        Add a task by its fields, as other programs see them.
+
+        @param fields: a dict that JSON can represent.
+        @param timeout: seconds to wait for room; C{None} for ever.
+        @param priority: the lowest comes first, in a queue of the kind C{priority}.
+        @param delay: seconds until a worker may get the task.
+        @param key: an idempotency key. A put with the same key and fields adds nothing.
+        @return: a dict with C{task_id} and C{repeated}, which is true if the key was used before.
+        @raise Full: when there is no room in time.
+        @raise ShutDown: when the queue has been shut down.
+        @raise ValueError: when the fields are not JSON, or the key cannot be used.
+        """
+        return self._run(self._session.put_task(fields, timeout, priority, delay, key))
+
+    def get_task(self: StepRunner, timeout: float | None = 0.0, lease: float | None = None) -> Any:
+        """
+        Lease a task without renewing its lease, for C{done(task_id)} in another process, for example.
+
+        @param timeout: seconds to wait for a task; C{None} for ever.
+        @param lease: seconds; the option of the queue if C{None}.
+        @return: a dict with C{task_id}, C{delivery} and the fields, C{task}.
+        @raise Empty: when there is no task in time.
+        @raise ShutDown: when the queue has been shut down and is empty.
+        """
+        return self._run(self._session.get_task(timeout, lease))
+
+    def done(self: StepRunner, task_id: str, delivery: int = 0) -> Any:
+        """Finish a task by its id. Return its fields, or an empty dict if an earlier response was lost."""
+        return self._run(self._session.done(task_id, delivery))
+
+    def renew(self: StepRunner, tasks: Iterable[TaskName], lease: float | None = None) -> Any:
+        """
+        Let the leases of many tasks end C{lease} seconds from now; by default the queue's own number.
+
+        @param tasks: pairs of an id and a delivery.
+        @return: a list of the pairs that are no longer leased.
+        """
+        return self._ask(self._session.requests.renew(tasks, lease))
+
+    def peek(self: StepRunner, n: int = 10, state: State = "ready") -> Any:
+        """
+        Look at the first tasks in a state, without leasing them.
+
+        @return: a list of dicts with C{task_id}, C{task} (the fields), C{deliveries}, C{priority}, C{due} and
+            C{lease}; the last two are in seconds since the epoch, 0 for none.
+        """
+        return self._ask(self._session.requests.peek(n, state))
+
+    def stats(self: StepRunner) -> Any:
+        """Return a dict of the queue's figures, such as C{ready} and C{puts}, and of its options."""
+        return self._ask(self._session.requests.stats())
+
+    def config(self: StepRunner, **options: Any) -> Any:
+        """
+        Set options of the queue, such as C{max_deliveries}. Return a dict of all options.
+
+        @raise ServerError: when there is no such option, or its value is wrong.
+        """
+        return self._ask(self._session.requests.config(options))
+
+    def kick(self: StepRunner, n: int = 10) -> Any:
+        """Make up to C{n} buried tasks ready again, the oldest first. Return their number."""
+        return self._ask(self._session.requests.kick(n, self._session.key()))
+
+    def purge(self: StepRunner) -> Any:
+        """Remove all tasks that wait; leased and buried ones stay. Return their number."""
+        return self._ask(self._session.requests.purge(self._session.key()))
+
+    def delete(self: StepRunner) -> Any:
+        """Remove the queue with all its tasks and options. Clients that wait get C{ShutDown}."""
+        return self._ask(self._session.requests.delete())
+
+    def queues(self: StepRunner) -> Any:
+        """Return a dict of all queues of the server, by name, each with its C{qsize}."""
+        return self._ask(self._session.requests.queues())
