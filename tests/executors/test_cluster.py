@@ -132,7 +132,7 @@ class ClusterTests(CommandTestCase):
             self.assertLess(reactor.seconds(), end, answer.body)  # type: ignore[attr-defined]
             await deferLater(reactor, 0.1)
 
-    async def test_table(self) -> None:
+    async def test_functions_answer_as_in_other_executors(self) -> None:
         """It answers the table of cases as threads and worker processes do."""
         program, port = await self.serve("--app", "tests.support.cases")
         wrong = []
@@ -152,7 +152,7 @@ class ClusterTests(CommandTestCase):
         self.assertEqual(wrong, [], "\n".join(wrong))
         await program.stop()
 
-    async def test_tampering(self) -> None:
+    async def test_invalid_replies_are_never_sent(self) -> None:
         """A reply that a cluster's worker has tampered with is not sent."""
         program, port = await self.serve("--app", "tests.support.tampering", "--workers", "1")
         for kind in ("injected", "large_status", "no_body"):
@@ -161,7 +161,7 @@ class ClusterTests(CommandTestCase):
             self.assertEqual((answer.status, answer.headers.get("x-injected")), (500, None))
         await program.stop()
 
-    async def test_deaths(self) -> None:
+    async def test_only_idempotent_calls_run_again_when_a_worker_dies(self) -> None:
         """A call whose worker dies fails and is not run again; one that may be, is; the cluster is whole."""
         program, port = await self.serve(folder=self.folder_of(app=APP))
         path = os.path.abspath(self.mktemp())
@@ -178,7 +178,7 @@ class ClusterTests(CommandTestCase):
     def pid(self, port: int) -> Deferred[Answer]:
         return Deferred.fromCoroutine(fetch(port, "/pid"))
 
-    async def test_parcels(self) -> None:
+    async def test_calls_of_one_task_get_their_own_replies(self) -> None:
         """Quick calls that travel together: each gets its own answer, and one that fails fails alone."""
         program, port = await self.serve(folder=self.folder_of(app=APP))
         lengths = [number / 10_000 for number in range(40)]
@@ -194,7 +194,7 @@ class ClusterTests(CommandTestCase):
                     self.assertEqual(answer.status, 422)
         await program.stop()
 
-    async def test_reload(self) -> None:
+    async def test_reload_never_runs_another_function(self) -> None:
         """Where the workers have an older table than the server, no call runs another's function."""
         folder = self.folder_of(app=APP)
         program, port = await self.serve(folder=folder)
@@ -211,7 +211,7 @@ class ClusterTests(CommandTestCase):
         self.assertIn("restart", answer.json["detail"])
         await program.stop()
 
-    async def test_limits(self) -> None:
+    async def test_time_limit_and_maximum_of_waiting_calls(self) -> None:
         """A call has its time limit; too many that wait are refused; what the client gave up is dropped."""
         program, port = await self.serve("--max-pending", "3", folder=self.folder_of(app=APP))
         self.assertEqual((await fetch(port, "/hurried?seconds=2")).status, 504)
@@ -221,7 +221,7 @@ class ClusterTests(CommandTestCase):
         self.assertEqual((await fetch(port, "/pid")).status, 200)
         await program.stop()
 
-    async def test_scheduler(self) -> None:
+    async def test_scheduler_may_restart(self) -> None:
         """
         Without its scheduler the service says 503 and hangs nowhere; it is back when that is, with what both
         have loaded meanwhile.
@@ -249,7 +249,7 @@ class ClusterTests(CommandTestCase):
         self.assertEqual((await fetch(port, "/new")).status, 200)
         await program.stop()
 
-    async def test_hung_scheduler(self) -> None:
+    async def test_hung_scheduler_makes_the_service_unready(self) -> None:
         """While the scheduler stands still the service is not ready, and asks it one thing at a time."""
         folder = self.folder_of(app=APP)
         scheduler, _, address = await self.dask(folder)
@@ -283,7 +283,7 @@ class ClusterTests(CommandTestCase):
         await worker.line("Registered to")
         return worker
 
-    async def test_two_servers(self) -> None:
+    async def test_begun_call_does_not_run_again_with_two_servers(self) -> None:
         """A call that has begun is not run again either when another server has come to the scheduler."""
         folder = self.folder_of(app=APP)
         _, worker, address = await self.dask(folder)
@@ -310,7 +310,7 @@ class ClusterTests(CommandTestCase):
         self.assertEqual(reply.status, 500)
         self.assertIn("ValueError: after the first item", reply.traceback)
 
-    def test_once(self) -> None:
+    def test_task_begins_once(self) -> None:
         """A task begins once, and not when it has been forgotten; what is known of it is forgotten too."""
         once, scheduler = RunOnce(), SimpleNamespace(tasks={"a": 1, "b": 2}, handlers={})
         once.start(scheduler)
@@ -321,7 +321,7 @@ class ClusterTests(CommandTestCase):
         self.assertEqual([begin(key) for key in "ab"], [False, False])
         self.assertEqual(once._begun, {"b"})
 
-    async def test_cancelled_by_answer(self) -> None:
+    async def test_reply_may_cancel_another_call_of_its_task(self) -> None:
         """An answer may give up a call that travelled with it, which has its own."""
         executor = DaskExecutor(Clock(), Application(), Router([(r"/pid", os.getpid)]))
         executor.connection.client = SimpleNamespace(status="running")
@@ -337,12 +337,12 @@ class ClusterTests(CommandTestCase):
         await executor._await_task(jobs, future)
         self.assertEqual((answers, executor.completed, executor.running, executor.pending), ([200], 2, 0, 0))
 
-    async def test_stopped(self) -> None:
+    async def test_stop_before_the_start_leaves_no_process(self) -> None:
         """When it is stopped before it has started, nothing of a cluster is left or comes later."""
         program = self.python("-c", STOPPED, folder=self.folder_of(app=APP))
         self.assertEqual(await program.ended, 0, program.err)
 
-    async def test_absent(self) -> None:
+    async def test_missing_application_is_reported_in_one_line(self) -> None:
         """Workers without the application's code are told of at the start, which ends with one line."""
         _, _, address = await self.dask(self.folder_of(other="x = 1"))
         command = ("-m", "twisted_appserver", "--port", "0", "--type", "cluster", "--scheduler", address)
@@ -350,7 +350,7 @@ class ClusterTests(CommandTestCase):
         self.assertEqual(await program.ended, 1)
         self.assertIn("cannot import the application", program.err)
 
-    async def test_upload(self) -> None:
+    async def test_upload_sends_the_current_application(self) -> None:
         """C{--upload} sends it to them, and again what has changed when the server starts again."""
         _, _, address = await self.dask(self.folder_of(other="x = 1"))
         words = ("--scheduler", address, "--upload", "--app", "app.py")
@@ -360,7 +360,7 @@ class ClusterTests(CommandTestCase):
             self.assertEqual((await fetch(port, "/sleeps?seconds=0")).json, {name: 0.0})
             await program.stop()
 
-    async def test_beside_threads(self) -> None:
+    async def test_threads_and_cluster_in_one_service(self) -> None:
         """One service has light functions in threads and heavy ones on the cluster."""
         program = self.python(
             TWISTD, "-n", "--pidfile=", "--reactor=asyncio", "appserver", "--port", "0", "--workers", "1",
@@ -376,7 +376,7 @@ class ClusterTests(CommandTestCase):
         self.assertNotEqual(answer.json["pid"], light)
         await program.stop()
 
-    async def test_reactor(self) -> None:
+    async def test_other_reactor_is_reported(self) -> None:
         """On another reactor than asyncio's it says what is needed."""
         program = self.twistd("--port", "0", "--type", "cluster", folder=self.folder_of(app=APP))
         self.assertEqual(await program.ended, 1)

@@ -131,15 +131,15 @@ class FloodTests(CommandTestCase):
         self.assertLess(memory(pids, "VmHWM") - before, MOST)
         await self.stopped(program)
 
-    async def test_threads(self) -> None:
+    async def test_unread_streams_need_little_memory_in_threads(self) -> None:
         """Threads are free, memory stays small, and every C{finally} runs."""
         await self.check("threaded")
 
-    async def test_processes(self) -> None:
+    async def test_unread_streams_need_little_memory_in_processes(self) -> None:
         """So it is with worker processes."""
         await self.check("forked")
 
-    async def test_reactor_does_not_wait(self) -> None:
+    async def test_stream_on_the_reactor_lets_others_in_between(self) -> None:
         """While a generator on the reactor is read at once, the service answers others too."""
         _, port = await self.begin("threaded")
         folder = os.path.abspath(self.mktemp())

@@ -59,12 +59,12 @@ class Normal(SynchronousTestCase):
 
 class RoundTripTests(Normal):
     @given(frames)
-    def test_each(self, frame: Any) -> None:
+    def test_every_frame_arrives_unchanged(self, frame: Any) -> None:
         """Every frame arrives as it was sent."""
         self.same(FrameReader().feed(encode(frame)), [frame])
 
     @given(frames, frames)
-    def test_split_at_every_byte(self, first: Any, second: Any) -> None:
+    def test_frames_may_be_cut_at_any_byte(self, first: Any, second: Any) -> None:
         """Two frames arrive whole and in order, wherever their bytes are cut in two."""
         data = encode(first) + encode(second)
         for cut in range(len(data) + 1):
@@ -72,7 +72,7 @@ class RoundTripTests(Normal):
             self.same(reader.feed(data[:cut]) + reader.feed(data[cut:]), [first, second])
 
     @given(st.lists(frames, max_size=4), st.data())
-    def test_any_pieces(self, sent: list[Any], data: st.DataObject) -> None:
+    def test_frames_may_arrive_in_any_pieces(self, sent: list[Any], data: st.DataObject) -> None:
         """Any number of frames arrives whole and in order, in pieces of any size."""
         unread, reader, got = b"".join(map(encode, sent)), FrameReader(), []
         while unread:
@@ -81,19 +81,19 @@ class RoundTripTests(Normal):
             unread = unread[size:]
         self.same(got, sent)
 
-    def test_byte_by_byte(self) -> None:
+    def test_frame_is_complete_with_its_last_byte(self) -> None:
         """A frame comes out with its last byte, and not before."""
         data, reader = encode(Fault("why")), FrameReader()
         self.assertEqual([len(reader.feed(bytes([byte]))) for byte in data], [0] * (len(data) - 1) + [1])
 
-    def test_handler(self) -> None:
+    def test_handler_travels_as_its_index(self) -> None:
         """A call's handler travels as its index in the table."""
         handler = Handler(cases.pid)
         handler.index = 7
         (frame,) = FrameReader().feed(encode(Calls([Call("GET", "/", handler=handler)])))
         self.assertEqual(frame.calls[0].handler, 7)  # type: ignore[union-attr]
 
-    def test_large(self) -> None:
+    def test_reply_of_20_megabytes_arrives(self) -> None:
         """A reply of 20 MB goes through in pieces of a pipe's size."""
         body = bytes(20_000_000)
         data, reader, got = encode(Replies([Reply(body)], [0.0])), FrameReader(), []
@@ -103,7 +103,7 @@ class RoundTripTests(Normal):
 
 
 class MalformedTests(SynchronousTestCase):
-    def test_malformed(self) -> None:
+    def test_malformed_frames_are_rejected(self) -> None:
         """What is no frame raises ValueError: empty, not msgpack, unknown kind, wrong type, too long."""
         good = encode(Ready([("/x/", "x")]))[4:]
         for body in (
@@ -113,7 +113,7 @@ class MalformedTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertRaises(ValueError, FrameReader().feed, as_bytes(body))
 
-    def test_length(self) -> None:
+    def test_long_frame_is_rejected_by_its_length(self) -> None:
         """A frame that is too long is refused as soon as its length is there."""
         frame, reader = encode(Fault("x" * 100)), FrameReader(max_length=50)
         self.assertEqual(reader.feed(frame[:3]), [])
@@ -121,7 +121,7 @@ class MalformedTests(SynchronousTestCase):
         self.assertEqual(len(FrameReader(max_length=len(frame)).feed(frame)), 1)
         self.assertRaises(ValueError, encode, Fault("x" * 100), 50)
 
-    def test_replies(self) -> None:
+    def test_invalid_replies_are_rejected(self) -> None:
         """So is a reply that could not be sent, and no header of another is a list."""
         for reply in tampering.REPLIES.values():
             self.assertRaises(ValueError, FrameReader().feed, encode(Replies([reply], [0.0])))
@@ -130,7 +130,7 @@ class MalformedTests(SynchronousTestCase):
         (found,) = frame.replies  # type: ignore[union-attr]
         self.assertEqual((found.status, found.headers), (204, (("x-a", "b"),)))  # type: ignore[union-attr]
 
-    def test_errors_of_generators(self) -> None:
+    def test_invalid_errors_of_generators_are_rejected(self) -> None:
         """The error with which a generator ends is checked as a reply is, and is an error with a body."""
         for reply in (*tampering.REPLIES.values(), Reply(b"{}"), Reply(None, 409)):
             self.assertRaises(ValueError, FrameReader().feed, encode(End(1, "why", 0.0, reply)))
@@ -140,7 +140,7 @@ class MalformedTests(SynchronousTestCase):
         self.assertEqual((found.status, found.headers, found.traceback), (409, (("x-a", "b"),), ""))
 
     @given(st.binary(max_size=40))
-    def test_any_bytes(self, body: bytes) -> None:
+    def test_any_bytes_are_frames_or_a_value_error(self, body: bytes) -> None:
         """Any bytes are frames or a ValueError, never another exception."""
         with contextlib.suppress(ValueError):
             FrameReader().feed(as_bytes(body))

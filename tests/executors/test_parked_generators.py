@@ -95,7 +95,7 @@ class ParkedTests(ParkingTestCase):
 
         await self.both(check)
 
-    async def test_closed_in_its_context(self) -> None:
+    async def test_generator_of_a_lost_client_is_closed_in_its_context(self) -> None:
         """A parked generator whose client goes is closed at once: in its context, and not on the reactor."""
 
         async def check(executor: Any, dispatcher: Any) -> None:
@@ -108,7 +108,7 @@ class ParkedTests(ParkingTestCase):
 
         await self.both(check)
 
-    async def test_large_parts(self) -> None:
+    async def test_only_one_large_part_is_made_ahead(self) -> None:
         """The window is one of bytes too: of large parts only one is made ahead."""
 
         async def check(executor: Any, dispatcher: Any) -> None:
@@ -123,7 +123,7 @@ class ParkedTests(ParkingTestCase):
 
         await self.both(check)
 
-    async def test_late(self) -> None:
+    async def test_late_parked_generator_is_closed_and_its_worker_lives(self) -> None:
         """A parked generator whose client reads nothing in time is closed; its worker lives on."""
 
         async def check(executor: Any, dispatcher: Any) -> None:
@@ -135,7 +135,7 @@ class ParkedTests(ParkingTestCase):
 
         await self.both(check)
 
-    async def test_taken_in_time(self) -> None:
+    async def test_taking_a_part_prolongs_the_time_limit(self) -> None:
         """Taking parts counts as well as making them: who reads a part now and then is not late."""
         executor, dispatcher = await self.place("threads", 1)
         ((reply, path),) = await self.parked(executor, dispatcher, 1, "/hurried")
@@ -154,7 +154,7 @@ class ParkedTests(ParkingTestCase):
         reply.body.stopProducing()
         await self.closed(path)
 
-    async def test_stop(self) -> None:
+    async def test_stop_closes_parked_generators(self) -> None:
         """When the executor stops, parked generators are closed."""
         for name in ("threads", "processes"):
             executor, dispatcher = await self.place(name, 2)
@@ -164,7 +164,7 @@ class ParkedTests(ParkingTestCase):
                 self.assertIn("stopping", await Reader(reply.body).ended)
                 self.assertTrue(os.path.exists(path + ".closed"))
 
-    async def test_calls_beside_streams(self) -> None:
+    async def test_streams_do_not_delay_calls(self) -> None:
         """Streams that are read at once do not keep calls waiting, in a single thread or worker."""
 
         async def check(executor: Any, dispatcher: Any) -> None:
@@ -185,7 +185,7 @@ class ParkedTests(ParkingTestCase):
 class WorkerTests(ParkingTestCase):
     """Of worker processes alone."""
 
-    async def test_reload(self) -> None:
+    async def test_reloaded_worker_lives_until_its_generators_end(self) -> None:
         """A worker that is replaced lives until its parked generator has ended."""
         executor, dispatcher = await self.place("processes", 1)
         ((reply, path),) = await self.parked(executor, dispatcher, 1)
@@ -198,7 +198,7 @@ class WorkerTests(ParkingTestCase):
         self.assertEqual((await self.closed(path))["pid"], old)
         await self.until(lambda: len(executor.pool.workers) == 1)
 
-    async def test_max_requests(self) -> None:
+    async def test_replaced_worker_lives_until_its_generators_end(self) -> None:
         """So does one that has answered as many calls as it may, a stream among them."""
         executor, dispatcher = await self.place("processes", 1, max_requests=1)
         ((reply, path),) = await self.parked(executor, dispatcher, 1)
@@ -209,7 +209,7 @@ class WorkerTests(ParkingTestCase):
         self.assertEqual((await self.closed(path))["pid"], old)
         await self.until(lambda: old not in [worker.pid for worker in executor.pool.workers])
 
-    async def test_stop_while_replaced(self) -> None:
+    async def test_stop_closes_generators_of_replaced_workers(self) -> None:
         """A worker that was replaced closes its parked generators too when the server stops."""
         executor, dispatcher = await self.place("processes", 1)
         path = self.path()
@@ -219,7 +219,7 @@ class WorkerTests(ParkingTestCase):
         await executor.stop()
         self.assertTrue(os.path.exists(path + ".closed"))
 
-    async def test_worker_dies(self) -> None:
+    async def test_dead_worker_breaks_its_streams_off(self) -> None:
         """The death of a worker breaks off the answers of its parked generators."""
         executor, dispatcher = await self.place("processes", 1)
         begun = await self.parked(executor, dispatcher, 2)
@@ -228,7 +228,7 @@ class WorkerTests(ParkingTestCase):
             self.assertIn("a test", await Reader(reply.body).ended)
         self.assertEqual((await dispatcher.dispatch(get("/plain", a=1))).status, 200)
 
-    async def test_finally_hangs(self) -> None:
+    async def test_worker_of_a_hanging_finally_is_replaced(self) -> None:
         """A worker whose generator does not end when it is closed is replaced."""
         self.patch(worker_streams, "CLOSE_CHECK_INTERVAL", 0.1)
         executor, dispatcher = await self.place("processes", 1)
@@ -241,7 +241,7 @@ class WorkerTests(ParkingTestCase):
         await self.until(lambda: executor.pids and old not in executor.pids)
         self.assertEqual(executor.parked, 0)
 
-    async def test_late_behind_a_step(self) -> None:
+    async def test_late_call_behind_a_generator_does_not_end_it(self) -> None:
         """A call that waits for the step of a generator until it is late does not end the generator."""
         executor, dispatcher = await self.place("processes", 1)
         path = self.path()
@@ -254,7 +254,7 @@ class WorkerTests(ParkingTestCase):
         self.assertEqual(len(reader.parts), 2)
         self.assertEqual((await dispatcher.dispatch(get("/late_pid"))).status, 200)
 
-    async def test_not_behind_a_step(self) -> None:
+    async def test_no_call_waits_behind_a_generator(self) -> None:
         """While a worker is in the middle of a step, calls go to the other, many at the same time too."""
         _, dispatcher = await self.place("processes", 2)
         path = self.path()
@@ -270,7 +270,7 @@ class WorkerTests(ParkingTestCase):
 
 
 class ReactorTests(ParkingTestCase):
-    async def test_yields(self) -> None:
+    async def test_generator_on_the_reactor_yields_to_other_work(self) -> None:
         """A generator on the reactor that never waits lets the reactor go on with other work."""
         executor = InlineExecutor()
         dispatcher = self.dispatcher(executor, "inline", streaming.url_patterns)
@@ -301,7 +301,7 @@ class ClusterTests(SynchronousTestCase):
         call = replace(call, handler=handler, groups=groups)
         return task.whole_reply(perform(call), call)
 
-    def test_whole(self) -> None:
+    def test_stream_is_sent_as_a_whole(self) -> None:
         """All items are the answer; where the generator fails or they are too many, it is 500."""
         self.assertEqual(self.whole("/counts", n=2).body, b'{"number":0}\n{"number":1}\n')
         reply = self.whole("/late")

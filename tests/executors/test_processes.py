@@ -28,7 +28,7 @@ class ProcessTests(ExecutorTestCase):
         """Wait until the pool has all its workers."""
         await self.until(lambda: len(executor.pids) == executor.size)
 
-    async def test_at_the_same_time(self) -> None:
+    async def test_calls_run_in_parallel_in_processes_of_their_own(self) -> None:
         """Four calls run at the same time in four workers, each in a process of its own."""
         executor, dispatcher = await self.processes(4)
         place = self.mktemp()
@@ -37,7 +37,7 @@ class ProcessTests(ExecutorTestCase):
         replies = await gatherResults([dispatcher.dispatch(call) for call in calls])
         self.assertEqual({json_of(reply)["pid"] for reply in replies}, set(executor.pids))
 
-    async def test_fast_beside_slow(self) -> None:
+    async def test_no_call_waits_behind_a_slow_one(self) -> None:
         """While one worker is held, calls go through the other; none waits behind the held one."""
         executor, dispatcher = await self.processes(2)
         path = os.path.abspath(self.mktemp())
@@ -49,7 +49,7 @@ class ProcessTests(ExecutorTestCase):
         os.remove(path)
         self.assertEqual(json_of(await held), {"pid": holder})
 
-    async def test_deaths(self) -> None:
+    async def test_function_that_ends_its_process_gets_502(self) -> None:
         """A function that takes its process along is answered 502 that says how; the next call works."""
         executor, dispatcher = await self.processes(1)
         for path, how in (
@@ -65,7 +65,7 @@ class ProcessTests(ExecutorTestCase):
             after = json_of(await dispatcher.dispatch(get("/pid/")))["pid"]
             self.assertNotEqual(after, before)
 
-    async def test_forks(self) -> None:
+    async def test_forked_child_does_not_go_on_as_a_worker(self) -> None:
         """A function's child does not go on as a worker, however it ends; what it printed is seen."""
         _, dispatcher = await self.processes(1)
         lines = self.logged()
@@ -83,7 +83,7 @@ class ProcessTests(ExecutorTestCase):
         self.assertNotEqual(json_of(await dispatcher.dispatch(get("/pid/"))), {"pid": pid})
         self.assertTrue(any("a reply without a call" in line for line in lines), lines)
 
-    async def test_killed_from_outside(self) -> None:
+    async def test_killed_worker_fails_only_its_running_call(self) -> None:
         """After kill -9 in the middle of a call, it gets 502 within a second, and all others succeed."""
         executor, dispatcher = await self.processes(2)
         path = os.path.abspath(self.mktemp())
@@ -102,7 +102,7 @@ class ProcessTests(ExecutorTestCase):
         self.assertNotIn(holder, executor.pids)
         self.assertEqual((executor.running, executor.pending, executor.failed), (0, 0, 1))
 
-    async def test_idle_worker_killed(self) -> None:
+    async def test_killed_idle_worker_fails_no_call(self) -> None:
         """When an idle worker dies, no call fails, also one given to it before its death was noticed."""
         executor, dispatcher = await self.processes(2)
         for pid in executor.pids:
@@ -111,7 +111,7 @@ class ProcessTests(ExecutorTestCase):
         self.assertEqual([reply.status for reply in replies], [200] * 10)
         await self.whole(executor)
 
-    async def test_interrupts_do_not_end_it(self) -> None:
+    async def test_signals_to_the_process_group_end_no_call(self) -> None:
         """A signal to the whole group (Ctrl-C, SIGTERM) cuts no call short: the server decides."""
         _, dispatcher = await self.processes(1)
         path = os.path.abspath(self.mktemp())
@@ -122,7 +122,7 @@ class ProcessTests(ExecutorTestCase):
         os.remove(path)
         self.assertEqual(json_of(await held), {"pid": holder})
 
-    async def test_output(self) -> None:
+    async def test_output_is_logged_line_by_line(self) -> None:
         """What a function prints or writes to descriptor 1 is logged with the worker's pid, line by line."""
         executor, dispatcher = await self.processes(1)
         lines = self.logged()
@@ -134,21 +134,21 @@ class ProcessTests(ExecutorTestCase):
             (line,) = [line for line in lines if text in line]
             self.assertTrue(line.startswith(f"[{pid}] "), line)
 
-    async def test_output_without_newline(self) -> None:
+    async def test_unfinished_line_is_logged_soon(self) -> None:
         """What is printed without a newline is logged as well, before long."""
         executor, dispatcher = await self.processes(1)
         lines = self.logged()
         await dispatcher.dispatch(get("/prints/", text="unfinished"))
         await self.until(lambda: any(f"[{executor.pids[0]}] unfinished" in line for line in lines))
 
-    async def test_closed_output(self) -> None:
+    async def test_function_may_close_its_stdout(self) -> None:
         """A function that closes sys.stdout harms itself only."""
         _, dispatcher = await self.processes(1)
         reply = await dispatcher.dispatch(get("/closes_stdout/"))
         self.assertEqual(json_of(reply), {"closed": True})
         self.assertEqual((await dispatcher.dispatch(get("/pid/"))).status, 200)
 
-    async def test_time_limit(self) -> None:
+    async def test_late_call_gets_504_and_its_worker_is_replaced(self) -> None:
         """A call that takes too long is answered 504; its worker is killed and replaced."""
         executor, dispatcher = await self.processes(1)
         path = os.path.abspath(self.mktemp())
@@ -159,7 +159,7 @@ class ProcessTests(ExecutorTestCase):
         self.assertNotEqual(json_of(await waiting)["pid"], holder)
         self.assertEqual((executor.running, executor.pending), (0, 0))
 
-    async def test_cancel_pending(self) -> None:
+    async def test_cancelled_waiting_call_never_runs(self) -> None:
         """A call that is cancelled before it began is never performed."""
         executor, dispatcher = await self.processes(1)
         path, never = os.path.abspath(self.mktemp()), os.path.abspath(self.mktemp())
@@ -175,7 +175,7 @@ class ProcessTests(ExecutorTestCase):
         await gatherResults([held, last])
         self.assertFalse(os.path.exists(never))
 
-    async def test_cancel_running(self) -> None:
+    async def test_cancelled_running_call_is_abandoned(self) -> None:
         """A call that is cancelled while it runs is abandoned; its worker is not killed, and works on."""
         executor, dispatcher = await self.processes(1)
         path = os.path.abspath(self.mktemp())
@@ -189,7 +189,7 @@ class ProcessTests(ExecutorTestCase):
         self.assertEqual(json_of(await waiting), {"pid": holder})
         self.assertEqual((executor.running, executor.pending), (0, 0))
 
-    async def test_stop(self) -> None:
+    async def test_stop_gives_503_to_all_calls_and_leaves_no_process(self) -> None:
         """stop() gives up what runs and waits, both with 503, and fires when no process is left."""
         executor, dispatcher = await self.processes(2)
         path, pids = os.path.abspath(self.mktemp()), executor.pids
@@ -205,7 +205,7 @@ class ProcessTests(ExecutorTestCase):
         late = await dispatcher.dispatch(get("/pid/"))  # as what is pipelined behind a call given up
         self.assertEqual((late.status, executor.pending), (503, 0))
 
-    async def test_stop_while_starting(self) -> None:
+    async def test_stop_while_starting_leaves_no_process(self) -> None:
         """A pool that is stopped while it starts leaves no process, and its start fails or has ended."""
         executor = ProcessExecutor(reactor, APPLICATION, 2)
         started: list[Any] = []
@@ -213,7 +213,7 @@ class ProcessTests(ExecutorTestCase):
         await executor.stop()
         self.assertEqual(len(started), 1)
 
-    async def test_again(self) -> None:
+    async def test_stopped_pool_can_start_again(self) -> None:
         """A pool that was stopped can be started again."""
         executor, dispatcher = await self.processes(1)
         await executor.stop()
@@ -238,29 +238,29 @@ class StartTests(ExecutorTestCase):
             self.assertIn(words, str(failure))
         self.assertNotIn("\n", str(failure))
 
-    async def test_import_fails(self) -> None:
+    async def test_import_error_is_reported(self) -> None:
         """An application that cannot be imported there."""
         await self.fails("import no_such_module", "no_such_module")
 
-    async def test_exits(self) -> None:
+    async def test_exit_during_import_is_reported(self) -> None:
         """An application that ends its process when imported."""
         await self.fails("import os; os._exit(7)", "7")
         await self.fails("import sys; sys.exit('why')", "why")
 
-    async def test_differs(self) -> None:
+    async def test_different_table_is_reported(self) -> None:
         """An application whose table is another one there."""
         await self.fails("url_patterns = ()", "url_patterns", "reload")
         await self.fails(
             "from tests.support.cases import pid\nurl_patterns = ((r'/y/', pid),)", "url_patterns"
         )
 
-    async def test_no_table(self) -> None:
+    async def test_missing_table_is_reported(self) -> None:
         """A module without a table."""
         await self.fails("", "url_patterns")
 
 
 class ProgressTests(SynchronousTestCase):
-    def test_no_space(self) -> None:
+    def test_full_disk_leaves_no_file_or_descriptor(self) -> None:
         """Where there is no space for it, nothing of it is left."""
         folder = os.path.abspath(self.mktemp())
         os.mkdir(folder)
@@ -293,7 +293,7 @@ class TamperingTests(ExecutorTestCase):
         self.assertEqual(reply.status, 502, reply)
         await self.until(lambda: any("killed by SIGKILL: it " in line for line in lines))
 
-    async def test_replies(self) -> None:
+    async def test_invalid_replies_are_never_sent(self) -> None:
         """A reply that would break the connection is not sent, whatever is wrong with it."""
         executor, dispatcher = await self.start()
         for kind in tampering.REPLIES:
@@ -301,7 +301,7 @@ class TamperingTests(ExecutorTestCase):
             await self.refused(dispatcher, get("/tampers/", kind=kind))
             await self.until(lambda: executor.pids)
 
-    async def test_frames(self) -> None:
+    async def test_invalid_frames_kill_the_worker(self) -> None:
         """Frames that are too long, malformed or out of order are refused."""
         executor, dispatcher = await self.start()
         for kind in ("length", "noise", "end", "durations", "negative", "again"):
@@ -311,7 +311,7 @@ class TamperingTests(ExecutorTestCase):
             await self.until(lambda: executor.pids)
         self.assertEqual((await dispatcher.dispatch(get("/long/", size=1))).status, 200)
 
-    async def test_parts(self) -> None:
+    async def test_empty_parts_are_left_out(self) -> None:
         """A part without data is left out: as a chunk it would end the body."""
         _, dispatcher = await self.start()
         reply = await dispatcher.dispatch(get("/empty_part/", n=3))
@@ -321,7 +321,7 @@ class TamperingTests(ExecutorTestCase):
         self.assertEqual(await ended, "")
         self.assertEqual(parts, [b'{"n":%d}\n' % number for number in range(3)])
 
-    async def test_long(self) -> None:
+    async def test_result_longer_than_a_frame_is_a_fault_of_the_function(self) -> None:
         """A result that is too long for a frame is a fault of the function; its worker goes on."""
         executor, dispatcher = await self.start()
         before = executor.pids

@@ -66,7 +66,7 @@ class StreamTests(ExecutorTestCase):
         failure = await reader.ended
         return lines(b"".join(reader.parts)), failure
 
-    async def test_items(self) -> None:
+    async def test_every_item_arrives_in_order(self) -> None:
         """Every item arrives, in order, however many there are; no item makes an empty answer."""
 
         async def check(executor: Any, dispatcher: Any) -> None:
@@ -77,7 +77,7 @@ class StreamTests(ExecutorTestCase):
 
         await self.both(check)
 
-    async def test_one_by_one(self) -> None:
+    async def test_item_arrives_before_the_next_is_made(self) -> None:
         """An item arrives before the next is made, while other calls go on."""
 
         async def check(_: Any, dispatcher: Any) -> None:
@@ -92,7 +92,7 @@ class StreamTests(ExecutorTestCase):
 
         await self.both(check)
 
-    async def test_not_read(self) -> None:
+    async def test_nothing_is_made_while_nobody_reads(self) -> None:
         """Nothing is made while nobody reads; when the reader leaves, the generator is closed."""
 
         async def check(_: Any, dispatcher: Any) -> None:
@@ -118,7 +118,7 @@ class StreamTests(ExecutorTestCase):
 
         await self.both(check)
 
-    async def test_left_while_paused(self) -> None:
+    async def test_paused_generator_of_a_lost_client_is_closed(self) -> None:
         """The generator is closed also when the reader leaves while it waits for him."""
 
         async def check(_: Any, dispatcher: Any) -> None:
@@ -130,7 +130,7 @@ class StreamTests(ExecutorTestCase):
 
         await self.both(check)
 
-    async def test_cancelled_before(self) -> None:
+    async def test_generator_of_a_cancelled_call_is_closed(self) -> None:
         """So it is when the call is cancelled before its answer begins."""
 
         async def check(executor: Any, dispatcher: Any) -> None:
@@ -144,7 +144,7 @@ class StreamTests(ExecutorTestCase):
 
         await self.both(check)
 
-    async def test_failures(self) -> None:
+    async def test_failure_after_an_item_breaks_off(self) -> None:
         """A failure before the first item is an ordinary answer; one after it breaks off, and is logged."""
 
         async def check(executor: Any, dispatcher: Any) -> None:
@@ -169,7 +169,7 @@ class StreamTests(ExecutorTestCase):
 
         await self.both(check)
 
-    async def test_stalls(self) -> None:
+    async def test_time_limit_applies_to_each_part(self) -> None:
         """The time limit is for each part; where one does not come, the answer breaks off."""
 
         async def check(executor: Any, dispatcher: Any) -> None:
@@ -185,7 +185,7 @@ class StreamTests(ExecutorTestCase):
 
         await self.both(check)
 
-    async def test_prolonged(self) -> None:
+    async def test_stream_may_outlast_the_time_limit(self) -> None:
         """As long as parts come, an answer may take longer than the limit."""
         executor, _ = await self.threads(1)
         dispatcher = self.dispatcher(executor, "threads", streaming.url_patterns, timeout=0.4)
@@ -199,7 +199,7 @@ class StreamTests(ExecutorTestCase):
         self.assertEqual(await reader.ended, "")
         self.assertGreater(reactor.seconds() - begun, 0.5)  # type: ignore[attr-defined]
 
-    async def test_worker_dies(self) -> None:
+    async def test_dead_worker_breaks_its_stream_off(self) -> None:
         """The death of a worker breaks its answer off, and no other."""
         executor = ProcessExecutor(reactor, APPLICATION, 1)
         self.addCleanup(executor.stop)
@@ -210,7 +210,7 @@ class StreamTests(ExecutorTestCase):
         self.assertIn("status 3", failure)
         self.assertEqual((await dispatcher.dispatch(get("/pid"))).status, 200)
 
-    async def test_stopped(self) -> None:
+    async def test_stop_breaks_streams_off(self) -> None:
         """An executor that stops breaks them off."""
         executor, dispatcher = await self.threads(1)
         dispatcher = self.dispatcher(executor, "threads", streaming.url_patterns)
@@ -240,7 +240,7 @@ class FrontTests(ExecutorTestCase):
             found.append((port.getHost().port, prefix))
         return found
 
-    async def test_kinds(self) -> None:
+    async def test_content_types_of_streams(self) -> None:
         """JSON lines; server-sent events for who accepts them; what a Reply says; and HEAD without any."""
         events = (("Accept", "text/event-stream"),)
         for port, prefix in await self.ports():
@@ -264,7 +264,7 @@ class FrontTests(ExecutorTestCase):
             answer = await exchange(port, request("HEAD", prefix + "/counts?n=2"))
             self.assertEqual((answer.status, answer.body), (200, b""))
 
-    async def test_keep_alive(self) -> None:
+    async def test_pipelined_requests_are_answered_after_a_stream(self) -> None:
         """What follows on the same connection, pipelined too, is answered after it."""
         for port, prefix in await self.ports():
             connection = await connect(port)
@@ -274,7 +274,7 @@ class FrontTests(ExecutorTestCase):
             self.assertEqual((await last).json, {"a": 1})
             await connection.close()
 
-    async def test_old(self) -> None:
+    async def test_http_1_0_gets_no_chunks(self) -> None:
         """HTTP/1.0 knows no chunks: there the connection's end is that of the body."""
         for port, prefix in await self.ports():
             connection = await connect(port)
@@ -286,7 +286,7 @@ class FrontTests(ExecutorTestCase):
             self.assertNotIn(b"chunked", head.lower())
             self.assertEqual(body, b'{"number":0}\n{"number":1}\n')
 
-    async def test_broken_off(self) -> None:
+    async def test_failed_stream_has_no_last_chunk(self) -> None:
         """The client sees that something is missing: the last chunk."""
         for target in ("/late", "/reactor_late"):
             for port, prefix in await self.ports():
@@ -296,7 +296,7 @@ class FrontTests(ExecutorTestCase):
                 self.assertIn(b'{"number":0}', connection.unread)
                 self.assertNotIn(b"\r\n0\r\n\r\n", connection.unread)
 
-    async def test_not_read(self) -> None:
+    async def test_unread_stream_stops_the_generator(self) -> None:
         """A client that does not read stops the generator; one that goes ends it."""
         for port, prefix in await self.ports():
             path = os.path.abspath(self.mktemp())
@@ -320,7 +320,7 @@ class FrontTests(ExecutorTestCase):
 
 
 class ServerTests(CommandTestCase):
-    async def test_stop(self) -> None:
+    async def test_stopping_server_finishes_streams(self) -> None:
         """A server that is stopped lets an answer that is being sent come to its end."""
         for server_type in ("threaded", "forked"):
             program = self.twistd("--app", APPLICATION, "--port", "0", "--type", server_type)
@@ -338,7 +338,7 @@ class ServerTests(CommandTestCase):
 
 
 class MemoryTests(SynchronousTestCase):
-    def test_client(self) -> None:
+    def test_test_client_reads_streams(self) -> None:
         """The client for tests reads them too."""
         client = Client(Application.parse(APPLICATION).load())
         self.assertEqual(lines(client.get("/counts?n=20").body), [{"number": n} for n in range(20)])
