@@ -39,7 +39,7 @@ class ServiceTestCase(TestCase):
     timeout = 30
 
     def setUp(self) -> None:
-        """A reload imports all of this package again; the tests after it need the modules that they know."""
+        """Restore the modules after the test, because a reload imports the package again."""
         self.addCleanup(sys.modules.update, dict(sys.modules))
 
     async def start(self, **options: Any) -> tuple[AppService, int]:
@@ -86,7 +86,7 @@ class ServeTests(ServiceTestCase):
             self.assertEqual((await fetch(port, "/echo/1/")).json, {"a": "1"})
 
     async def test_table_can_be_passed_and_many_endpoints_used(self) -> None:
-        """A table can be handed in, and many endpoints be listened on."""
+        """A table can be passed as an argument, and a service can listen on many endpoints."""
         path = os.path.join("/tmp", f"appserver-{os.getpid()}.sock")
         listen = ("tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1", f"unix:{path}")
         service = make_service([("/x", cases.pid)], listen=listen)
@@ -99,7 +99,7 @@ class ServeTests(ServiceTestCase):
         self.assertIn(path, service.line())
 
     async def test_line_shows_url_type_and_size(self) -> None:
-        """One line tells the URL, the type and how many threads or workers there are."""
+        """One line shows the URL, the type and the number of threads or workers."""
         service, port = await self.start(threads=7)
         self.assertIn(f"http://localhost:{port}/", service.line())
         self.assertIn("threaded, 7 threads", service.line())
@@ -115,7 +115,7 @@ class ServeTests(ServiceTestCase):
         self.flushWarnings()  # of what Twisted 26.10 does with the newest pyOpenSSL
 
     async def test_default_listens_on_loopback_for_its_names_only(self) -> None:
-        """Without other words it listens on loopback only, and answers to loopback's names only."""
+        """By default a service listens on loopback only, and accepts only the names of loopback."""
         service, port = await self.start()
         self.assertEqual(service.ports[0].getHost().host, "127.0.0.1")
         self.assertEqual((await exchange(port, request("GET", "/pid/", host="evil.example"))).status, 421)
@@ -132,7 +132,7 @@ class ServeTests(ServiceTestCase):
         return Deferred.fromCoroutine(client.call("/raises_http/"))
 
     async def test_too_many_waiting_calls_get_503_with_retry_after(self) -> None:
-        """Where calls wait in too great a number, further ones get 503 with Retry-After."""
+        """If too many calls are waiting, further ones get 503 with Retry-After."""
         _, port = await self.start(threads=1, max_pending=1)
         path = os.path.abspath(self.mktemp())
         connections = [await connect(port) for _ in range(3)]
@@ -180,7 +180,7 @@ class StopTests(ServiceTestCase):
         return service, answer, path
 
     async def test_stop_finishes_and_answers_running_calls(self) -> None:
-        """A stop accepts nothing more, lets running calls finish, and answers them."""
+        """A stopping service accepts no connections, and finishes and answers running calls."""
         for server_type in TYPES:
             service, answer, path = await self.held(server_type=server_type)
             port = service.ports[0].getHost().port
@@ -193,7 +193,7 @@ class StopTests(ServiceTestCase):
             await stopped
 
     async def test_running_calls_get_an_error_after_the_grace_period(self) -> None:
-        """After the grace period running calls are given up: the stop ends, and they get an error."""
+        """After the grace period running calls get an error, and the service stops."""
         for server_type in TYPES:
             service, answer, path = await self.held(server_type=server_type, graceful_timeout=0.1)
             await service.stopService()
@@ -201,7 +201,7 @@ class StopTests(ServiceTestCase):
             os.path.exists(path) and os.remove(path)
 
     async def test_coroutines_are_cancelled_after_the_grace_period(self) -> None:
-        """So are coroutines: nothing of them is left, not even the timer that they wait for."""
+        """After the grace period coroutines are cancelled, and so are their timers."""
 
         async def waits() -> None:
             await deferLater(reactor, 60)
@@ -228,7 +228,7 @@ class StopTests(ServiceTestCase):
                 connection.transport.abortConnection()  # type: ignore[union-attr]
 
     async def test_stop_closes_idle_connections(self) -> None:
-        """A stop leaves no connection: idle ones, used or not, are closed."""
+        """A stopping service closes idle connections, used or not."""
         await self.idle("llhttp")
 
     async def test_stop_closes_idle_connections_of_twisted(self) -> None:
@@ -246,7 +246,7 @@ class StopTests(ServiceTestCase):
             self.assertEqual(answer.json, {"a": "1"})
 
     async def test_stop_while_workers_start_fails_the_start_quietly(self) -> None:
-        """A stop before the workers are ready fails the start for who waits for it, and is no error else."""
+        """A stop before the workers are ready fails the start, but logs no error if nobody waits for it."""
         awaited, forgotten = (
             make_service(app="tests.support.cases", port=0, server_type=FORKED_SERVER, workers=1)
             for _ in range(2)
@@ -261,7 +261,7 @@ class StopTests(ServiceTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_passed_table_cannot_be_reloaded(self) -> None:
-        """A table that was handed in cannot be loaded again, and goes on."""
+        """A table that was passed as an argument cannot be reloaded and stays in use."""
         service = make_service([("/x", cases.pid)], port=0)
         service.startService()
         self.addCleanup(service.stopService)
@@ -271,7 +271,7 @@ class StopTests(ServiceTestCase):
         self.assertEqual(answer.json, {"pid": os.getpid()})
 
     async def test_address_in_use_raises_and_leaves_nothing_open(self) -> None:
-        """An address that is taken raises CannotListenError, and leaves nothing open."""
+        """An address in use raises CannotListenError, and leaves nothing open."""
         _, port = await self.start()
         listen = ("tcp:0:interface=127.0.0.1", f"tcp:{port}:interface=127.0.0.1")
         path = self.mktemp()
@@ -297,7 +297,7 @@ class StopTests(ServiceTestCase):
 
 
 class MakeTests(SynchronousTestCase):
-    """What is refused, and what is not done, before a service is started."""
+    """Errors and side effects before a service is started."""
 
     def test_making_a_service_opens_nothing(self) -> None:
         """Making a service opens no thread, process or socket: twistd forks between making and starting."""
@@ -352,17 +352,17 @@ class MakeTests(SynchronousTestCase):
             self.assertNotIn("\n", str(error))
 
     def test_equivalent_types_are_accepted(self) -> None:
-        """What is as good as an option's type is taken: a list, a whole number of seconds, a path."""
+        """Equivalent types are accepted: a list, a whole number of seconds, a path."""
         options: dict[str, Any] = {"allow_host": ["a.example"], "timeout": 5, "access_log": Path("log")}
         make_service(app="tests.support.cases", **options)
 
     def test_table_that_workers_cannot_import_is_refused(self) -> None:
-        """A table that workers cannot import is refused, with what to do."""
+        """A table that workers cannot import is refused, and the error says what to do."""
         error = self.assertRaises(
             ConfigurationError, make_service, [("/x", cases.pid)], server_type=FORKED_SERVER
         )
         self.assertIn("app=", str(error))
 
     def test_invalid_table_is_refused(self) -> None:
-        """A bad table is refused when the service is made."""
+        """An invalid table is refused when the service is made."""
         self.assertRaises(PatternError, make_service, [("/(", cases.pid)])
