@@ -15,7 +15,7 @@ from .client.errors import Empty, Full, LeaseLost, ServerError, ShutDown
 from .client.items import RESERVED
 from .client.queue import Queue
 from .client.requests import WEEK
-from .work import Progress, StopSignals, Work, function_named
+from .work import ProgressLine, StopSignals, Work, function_named
 
 PATIENCE = 10.0  # seconds; C{work} waits for ever
 YEAR = 53 * WEEK  # seconds; the longest delay that a server accepts
@@ -132,7 +132,7 @@ def work(queue: Queue, given: argparse.Namespace) -> int:
     runner = Work(queue, function_named(given.function), given.threads, given.delay)
     StopSignals(runner, sys.stderr)
     runner.start()
-    progress = Progress(runner, queue, sys.stderr) if sys.stderr.isatty() else None
+    progress = ProgressLine(runner, queue, sys.stderr) if sys.stderr.isatty() else None
     while runner.alive:
         time.sleep(0.1 if progress is None else 0.5)
         if progress is not None:

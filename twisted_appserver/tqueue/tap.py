@@ -1,4 +1,4 @@
-"""twistd's view of TQueueSrv: C{twistd -n tqueuesrv}."""
+"""The plugin of TQueueSrv for twistd: C{twistd -n tqueuesrv}."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from twisted_appserver.tqueue.wire import url_patterns
 
 class Options(TableOptions):
     """
-    The command line: C{--store}, and those of the application server's options that concern listening,
-    limits, access and logs.
+    The command line: C{--store}, and the application server's options for listening, limits, access and logs.
     """
 
     longdesc = (
@@ -53,7 +52,7 @@ class Options(TableOptions):
 
 
 class QueueService(CommandService):
-    """A server with queues. When stopped it first sends those away who wait, then closes the store."""
+    """A server with queues. When it stops, it first answers the waiting requests, then closes the store."""
 
     command = "tqueuesrv"
 
@@ -79,7 +78,7 @@ class QueueService(CommandService):
 
 
 def makeService(options: Options) -> QueueService:
-    """The service that the command line asks for."""
+    """Make the service for a command line."""
     from twisted.internet import reactor
 
     try:

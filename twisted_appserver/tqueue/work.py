@@ -1,4 +1,4 @@
-"""A function run over the tasks of a queue, in threads, until it is told to stop."""
+"""Calls a function for each task of a queue, in threads, until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from .client.items import ItemError
 from .client.queue import Queue
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
-LAST = 10.0  # seconds of patience with the server once the work is to stop
+LAST = 10.0  # seconds of patience with the server after the work was stopped
 
 
 def function_named(target: str) -> Callable[[Any], Any]:
     """
+    Import a function.
+
     @param target: C{module:function}; the current folder is searched too.
-    @raise ValueError: when there is no such function.
+    @raise ValueError: when there is no such function, or it is not a plain function.
     """
     module, _, name = target.partition(":")
     if "" not in sys.path:
@@ -37,7 +39,7 @@ def function_named(target: str) -> Callable[[Any], Any]:
     try:
         function = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"there is no function {target!r}: {error}") from None
+        raise ValueError(f"no function {target!r}: {error}") from None
     if not callable(function):
         raise ValueError(f"{target} cannot be called")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
@@ -46,20 +48,21 @@ def function_named(target: str) -> Callable[[Any], Any]:
 
 
 class TaskFailed(AppserverError):
-    """Raised when the function raised, whatever it was."""
+    """Raised when the function raised any exception."""
 
 
 class Work:
     """
-    Threads that get a task, call the function with it, and finish it. Where the function raises, whatever it
-    is, or the task is no item, it is released. A process that the function forks ends when the function
-    returns or raises in it.
+    Threads that get a task, call the function with its item, and finish it.
+
+    If the function raises any exception, or the task is not an item, the task is released. A process that the
+    function forks ends when the function returns or raises in it.
 
     @param delay: seconds until a failed task is tried again; C{None} for 1, 2, 4, ... 300.
-    @ivar done: how many tasks are done; the server counts them too.
-    @ivar failed: how many times a task was released.
-    @ivar lost: how many times the function returned after the lease of its task had run out.
-    @ivar error: why the work ended, if it was not told to.
+    @ivar done: the number of finished tasks; the server counts the same ones.
+    @ivar failed: how often a task was released.
+    @ivar lost: how often the function returned after the lease of its task had run out.
+    @ivar error: why the work ended, unless C{stop} was called.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class Work:
             thread.start()
 
     def stop(self) -> None:
-        """Get no further tasks; those at hand are finished. May be called from a signal handler."""
+        """Get no further tasks; finish the current ones. May be called from a signal handler."""
         self._stopping.set()
         self._queue.patience = min(self._queue.patience, LAST)
 
@@ -110,8 +113,8 @@ class Work:
 
     def _call(self, item: Any) -> None:
         try:
-            Context().run(self._function, item)  # so that nothing in a context carries over to the next task
-        except BaseException as error:  # sys.exit() too; Ctrl-C is the main thread's
+            Context().run(self._function, item)  # an empty context for each task
+        except BaseException as error:  # includes sys.exit(); Ctrl-C goes to the main thread
             if os.getpid() != self._process:
                 leave(error)
             traceback.print_exc()
@@ -128,8 +131,10 @@ class Work:
 
 class StopSignals:
     """
-    The signals that end the work: the first one stops it, as soon as the tasks at hand are finished; another
-    Ctrl-C ends the process at once. Processes that functions start have the default handlers.
+    Handles the signals that end the work.
+
+    The first signal stops the work: the current tasks are finished. A second Ctrl-C ends the process at once.
+    Processes that functions start have the default handlers.
     """
 
     def __init__(self, work: Work, stream: TextIO) -> None:
@@ -137,7 +142,7 @@ class StopSignals:
         self._interrupted = False
         for number in STOPS:
             signal.signal(number, self._stop)
-        protect(self, tuple)  # resets handlers in processes that the function forks
+        protect(self, tuple)  # restores the default handlers in processes that the function forks
 
     def _stop(self, number: int, _: Any) -> None:
         if number == signal.SIGINT and self._interrupted:
@@ -145,11 +150,13 @@ class StopSignals:
         self._interrupted = self._interrupted or number == signal.SIGINT
         self._work.stop()
         if number == signal.SIGINT and self._stream.isatty():
-            os.write(self._stream.fileno(), b"\nfinishing the tasks at hand; Ctrl-C again ends at once\n")
+            os.write(
+                self._stream.fileno(), b"\nfinishing the current tasks; press Ctrl-C again to end at once\n"
+            )
 
 
-class Progress:
-    """One line on a terminal that tells how the work goes."""
+class ProgressLine:
+    """Shows the progress of the work as one line on a terminal."""
 
     def __init__(self, work: Work, queue: Queue, stream: TextIO) -> None:
         self._work, self._queue, self._stream = work, queue, stream
