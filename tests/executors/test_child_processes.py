@@ -1,4 +1,4 @@
-"""Tests of processes that functions start: they end as elsewhere, and hold nothing of the server's."""
+"""Tests of processes that functions start: they end as usual, and hold no descriptors of the server."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class PoolTests(ChildrenTestCase):
         await self.pools("forked")
 
     async def test_pools_of_other_start_methods(self) -> None:
-        """Nor do those that spawn their processes, or have a server fork them."""
+        """Pools with the start methods spawn and forkserver do not hang."""
         for server_type in TYPES:
             program, port = await self.served(server_type)
             for method in METHODS[1:]:

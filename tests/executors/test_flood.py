@@ -1,4 +1,4 @@
-"""Tests of long answers in parts whose clients read slowly, not at all, or not to the end."""
+"""Tests of long streams whose clients read slowly, not at all, or not to the end."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class FloodTests(CommandTestCase):
         await self.check("threaded")
 
     async def test_unread_streams_need_little_memory_in_processes(self) -> None:
-        """So it is with worker processes."""
+        """Workers are free, memory stays small, and every C{finally} runs."""
         await self.check("forked")
 
     async def test_stream_on_the_reactor_lets_others_in_between(self) -> None:

@@ -1,4 +1,4 @@
-"""Tests of L{executors.processes.frames}: what a server and its workers say to each other."""
+"""Tests of L{executors.processes.frames}: the messages between the server and its workers."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class RoundTripTests(Normal):
 
 class MalformedTests(SynchronousTestCase):
     def test_malformed_frames_are_rejected(self) -> None:
-        """What is no frame raises ValueError: empty, not msgpack, unknown kind, wrong type, too long."""
+        """Invalid frames raise ValueError: empty, not msgpack, unknown kind, wrong type, too long."""
         good = encode(Ready([("/x/", "x")]))[4:]
         for body in (
             b"", b"\xc1", b"\xff" * 20, msgspec.msgpack.encode({"a": 1}), msgspec.msgpack.encode([]),
@@ -122,7 +122,7 @@ class MalformedTests(SynchronousTestCase):
         self.assertRaises(ValueError, encode, Fault("x" * 100), 50)
 
     def test_invalid_replies_are_rejected(self) -> None:
-        """So is a reply that could not be sent, and no header of another is a list."""
+        """A reply that could not be sent raises ValueError. Headers of valid replies are tuples."""
         for reply in tampering.REPLIES.values():
             self.assertRaises(ValueError, FrameReader().feed, encode(Replies([reply], [0.0])))
         good = Reply(b"", 204, (("x-a", "b"),))

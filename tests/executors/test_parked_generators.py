@@ -109,7 +109,7 @@ class ParkedTests(ParkingTestCase):
         await self.both(check)
 
     async def test_only_one_large_part_is_made_ahead(self) -> None:
-        """The window is one of bytes too: of large parts only one is made ahead."""
+        """Credits count bytes too: of large parts, only one is made ahead."""
 
         async def check(executor: Any, dispatcher: Any) -> None:
             for size in (UNIT * 2, UNIT * 32):
@@ -136,7 +136,7 @@ class ParkedTests(ParkingTestCase):
         await self.both(check)
 
     async def test_taking_a_part_prolongs_the_time_limit(self) -> None:
-        """Taking parts counts as well as making them: who reads a part now and then is not late."""
+        """A client that takes a part now and then is not late, even if no part is made meanwhile."""
         executor, dispatcher = await self.place("threads", 1)
         ((reply, path),) = await self.parked(executor, dispatcher, 1, "/hurried")
         parts: list[bytes] = []
@@ -183,7 +183,7 @@ class ParkedTests(ParkingTestCase):
 
 
 class WorkerTests(ParkingTestCase):
-    """Of worker processes alone."""
+    """Tests of worker processes alone."""
 
     async def test_reloaded_worker_lives_until_its_generators_end(self) -> None:
         """A worker that is replaced lives until its parked generator has ended."""
@@ -199,7 +199,7 @@ class WorkerTests(ParkingTestCase):
         await self.until(lambda: len(executor.pool.workers) == 1)
 
     async def test_replaced_worker_lives_until_its_generators_end(self) -> None:
-        """So does one that has answered as many calls as it may, a stream among them."""
+        """A worker that has reached C{max_requests} lives until its parked generator has ended."""
         executor, dispatcher = await self.place("processes", 1, max_requests=1)
         ((reply, path),) = await self.parked(executor, dispatcher, 1)
         old = int(dict(reply.headers)["x-pid"])
@@ -293,7 +293,7 @@ class ReactorTests(ParkingTestCase):
 
 
 class ClusterTests(SynchronousTestCase):
-    """On a cluster, where an answer is sent as a whole."""
+    """Tests of streams on a cluster, which sends each reply as a whole."""
 
     def whole(self, target: str, **query: Any) -> Reply:
         call = get(target, **query)

@@ -50,7 +50,7 @@ class ProcessTests(ExecutorTestCase):
         self.assertEqual(json_of(await held), {"pid": holder})
 
     async def test_function_that_ends_its_process_gets_502(self) -> None:
-        """A function that takes its process along is answered 502 that says how; the next call works."""
+        """A function that ends its process gets 502 with the reason; the next call works."""
         executor, dispatcher = await self.processes(1)
         for path, how in (
             ("/segfaults/", "SIGSEGV"),
@@ -66,7 +66,7 @@ class ProcessTests(ExecutorTestCase):
             self.assertNotEqual(after, before)
 
     async def test_forked_child_does_not_go_on_as_a_worker(self) -> None:
-        """A function's child does not go on as a worker, however it ends; what it printed is seen."""
+        """A forked child does not go on as a worker, however it ends. Its output is logged."""
         _, dispatcher = await self.processes(1)
         lines = self.logged()
         for how, status in (("returns", 0), ("raises", 1), ("exits", 1), ("status", 7)):
@@ -222,7 +222,7 @@ class ProcessTests(ExecutorTestCase):
 
 
 class StartTests(ExecutorTestCase):
-    """start() says why there can be no workers."""
+    """start() fails with the reason why there can be no workers."""
 
     def module(self, text: str) -> str:
         path = os.path.abspath(self.mktemp()) + ".py"
@@ -261,7 +261,7 @@ class StartTests(ExecutorTestCase):
 
 class ProgressTests(SynchronousTestCase):
     def test_full_disk_leaves_no_file_or_descriptor(self) -> None:
-        """Where there is no space for it, nothing of it is left."""
+        """Without disk space, no file and no descriptor is left."""
         folder = os.path.abspath(self.mktemp())
         os.mkdir(folder)
         self.patch(tempfile, "tempdir", folder)
@@ -278,7 +278,7 @@ class ProgressTests(SynchronousTestCase):
 
 
 class TamperingTests(ExecutorTestCase):
-    """Functions run in the workers, so what these send is checked before it is believed."""
+    """Functions run in the workers, so the server checks everything that a worker sends."""
 
     async def start(self) -> tuple[ProcessExecutor, Dispatcher]:
         executor = ProcessExecutor(reactor, "tests.support.tampering", 1)

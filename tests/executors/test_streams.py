@@ -1,4 +1,4 @@
-"""Tests of answers that come in parts."""
+"""Tests of streams: replies that come in parts."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class StreamTests(ExecutorTestCase):
         await self.both(check)
 
     async def test_paused_generator_of_a_lost_client_is_closed(self) -> None:
-        """The generator is closed also when the reader leaves while it waits for him."""
+        """A generator that waits for its reader is closed when the reader leaves."""
 
         async def check(_: Any, dispatcher: Any) -> None:
             path = os.path.abspath(self.mktemp())
@@ -131,7 +131,7 @@ class StreamTests(ExecutorTestCase):
         await self.both(check)
 
     async def test_generator_of_a_cancelled_call_is_closed(self) -> None:
-        """So it is when the call is cancelled before its answer begins."""
+        """The generator is closed when the call is cancelled before its reply begins."""
 
         async def check(executor: Any, dispatcher: Any) -> None:
             path = os.path.abspath(self.mktemp())
@@ -265,7 +265,7 @@ class FrontTests(ExecutorTestCase):
             self.assertEqual((answer.status, answer.body), (200, b""))
 
     async def test_pipelined_requests_are_answered_after_a_stream(self) -> None:
-        """What follows on the same connection, pipelined too, is answered after it."""
+        """Pipelined requests are answered after the stream, in order."""
         for port, prefix in await self.ports():
             connection = await connect(port)
             many = [connection.send(request("GET", f"{prefix}/counts?n={n}")) for n in (3, 0, 5)]
@@ -275,7 +275,7 @@ class FrontTests(ExecutorTestCase):
             await connection.close()
 
     async def test_http_1_0_gets_no_chunks(self) -> None:
-        """HTTP/1.0 knows no chunks: there the connection's end is that of the body."""
+        """HTTP/1.0 has no chunks: the end of the connection ends the body."""
         for port, prefix in await self.ports():
             connection = await connect(port)
             connection.transport.write(  # type: ignore[union-attr]
@@ -287,7 +287,7 @@ class FrontTests(ExecutorTestCase):
             self.assertEqual(body, b'{"number":0}\n{"number":1}\n')
 
     async def test_failed_stream_has_no_last_chunk(self) -> None:
-        """The client sees that something is missing: the last chunk."""
+        """The last chunk is missing, so the client notices the failure."""
         for target in ("/late", "/reactor_late"):
             for port, prefix in await self.ports():
                 connection = await connect(port)

@@ -83,7 +83,7 @@ def leaves(path: str) -> dict[str, Any]:
 
 
 def dies(path: str) -> None:
-    """The same, and then the worker process dies."""
+    """Leave a child behind, and end the worker process."""
     leaves(path)
     os._exit(3)
 
@@ -125,7 +125,7 @@ def _tells(sender: Any) -> None:
 
 
 def sets(name: str, how: str) -> Any:
-    """Change all that a process has for signals, and leave it so. Returns what it found."""
+    """Change signal handlers, timers and masks without restoring them. Return what they were before."""
     number = getattr(signal, name)
     found = {"handler": _shown(signal.getsignal(number)), "timer": signal.alarm(0), "blocked": _blocked()}
     signal.signal(number, signal.default_int_handler)

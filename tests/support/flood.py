@@ -1,4 +1,4 @@
-"""Long answers in parts, each of which notes in a folder that it was closed: an application for tests."""
+"""An application for tests with long streams. Each generator creates a file when it is closed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _note(folder: str) -> None:
 
 
 def flood(n: int, folder: str) -> Reply:
-    """So many parts of bytes."""
+    """Send C{n} parts of bytes."""
 
     def made() -> Iterator[bytes]:
         try:
@@ -30,7 +30,7 @@ def flood(n: int, folder: str) -> Reply:
 
 
 def items(n: int, folder: str) -> Iterator[dict[str, Any]]:
-    """So many items."""
+    """Send C{n} items."""
     try:
         for number in range(n):
             yield {"number": number, "text": "x" * SIZE}
@@ -39,7 +39,7 @@ def items(n: int, folder: str) -> Iterator[dict[str, Any]]:
 
 
 async def reactor(n: int, folder: str) -> AsyncIterator[dict[str, Any]]:
-    """So many items, on the reactor."""
+    """Send C{n} items, on the reactor."""
     try:
         for number in range(n):
             yield {"number": number, "text": "x" * SIZE}

@@ -1,4 +1,4 @@
-"""Functions whose answers come in parts: an application for tests."""
+"""An application for tests whose functions send their replies in parts."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def _wait(path: str) -> None:
 
 
 def steps(path: str) -> Iterator[dict[str, Any]]:
-    """Each item is made when the one before was read by somebody, who makes a file then."""
+    """Wait for a file after each item."""
     for number in range(3):
         yield {"number": number, "pid": os.getpid()}
         _wait(f"{path}.{number}")
 
 
 def endless(path: str) -> Iterator[dict[str, Any]]:
-    """Notes in a file how many were made, and in another that it was closed."""
+    """Write the number of items to a file, and create another file when closed."""
     number = 0
     try:
         while True:
@@ -49,14 +49,14 @@ MARK: ContextVar[str] = ContextVar("mark", default="")
 
 
 def _note(path: str) -> None:
-    """Note in a file who closes a generator: the mark of its context, the thread and the process."""
+    """Write to a file who closes a generator: the mark of its context, the thread and the process."""
     with open(path + ".new", "w") as file:
         json.dump({"mark": MARK.get(), "thread": threading.get_ident(), "pid": os.getpid()}, file)
     os.replace(path + ".new", path + ".closed")
 
 
 def pieces(path: str, size: int, n: int = 1_000_000, seconds: float = 0.0) -> Reply:
-    """So many parts of so many bytes. Notes who closes it, which takes so many seconds."""
+    """Send C{n} parts of C{size} bytes. Closing takes C{seconds}, and records who closes it."""
 
     def made() -> Iterator[bytes]:
         MARK.set(path)
@@ -71,7 +71,7 @@ def pieces(path: str, size: int, n: int = 1_000_000, seconds: float = 0.0) -> Re
 
 
 def lingers(path: str) -> Iterator[dict[str, Any]]:
-    """Does not end when it is closed, before somebody makes a file."""
+    """Keep running after it is closed, until a file exists."""
     try:
         while True:
             yield {"pid": os.getpid(), "text": "x" * 100_000}
@@ -80,7 +80,7 @@ def lingers(path: str) -> Iterator[dict[str, Any]]:
 
 
 def held(path: str) -> Iterator[dict[str, Any]]:
-    """Its second item takes as long as somebody wants."""
+    """Wait for a file before the second item."""
     yield {"number": 0, "pid": os.getpid()}
     open(path + ".begun", "w").close()
     _wait(path)
@@ -104,7 +104,7 @@ async def spins_text() -> Reply:
 
 
 def begins(path: str) -> Iterator[dict[str, Any]]:
-    """The same, from when somebody makes a file on."""
+    """Wait for a file, and then do as L{endless} does."""
     _wait(path + ".go")
     yield from endless(path)
 
@@ -167,7 +167,7 @@ def bad() -> Iterator[Any]:
 
 
 def stalls(path: str) -> Iterator[dict[str, Any]]:
-    """Yields once, and then not for a long time."""
+    """Yield once, and then wait for a file."""
     yield {"number": 0, "pid": os.getpid()}
     _wait(path)
 

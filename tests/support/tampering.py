@@ -1,4 +1,4 @@
-"""An application whose functions make their worker send what the server must not believe."""
+"""An application whose functions make their worker send invalid replies and frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REPLIES: dict[str, Reply] = {
 
 
 def _worker() -> Any:
-    """What runs this function."""
+    """Return the C{WorkerMain} that runs this function."""
     frame: Any = sys._getframe()
     while type(frame.f_locals.get("self")).__name__ != "WorkerMain":
         frame = frame.f_back
@@ -43,7 +43,7 @@ def _once(kind: str, module: Any) -> Any:
 
 
 def tampers(kind: str) -> dict[str, Any]:
-    """Have the next call in this worker answered with one of these, and those after it as usual."""
+    """Replace the reply to the next call in this worker."""
     for module in (sys.modules["__main__"], task):
         if hasattr(module, "perform"):
             module.perform = _once(kind, module)  # type: ignore[attr-defined]
@@ -51,7 +51,7 @@ def tampers(kind: str) -> dict[str, Any]:
 
 
 def writes(kind: str) -> dict[str, Any]:
-    """Write to the server in the name of the worker."""
+    """Write invalid frames to the server."""
     data = {
         "length": b"\xff\xff\xff\xff",
         "noise": b"\0\0\0\1\xc1",
@@ -65,7 +65,7 @@ def writes(kind: str) -> dict[str, Any]:
 
 
 def empty_part(n: int) -> Any:
-    """A chunk without data would end the body."""
+    """Send an empty part before each item."""
     worker = _worker()
     for number in range(n):
         worker._outbound.write(encode(Part(worker._number, b"")))
@@ -73,7 +73,7 @@ def empty_part(n: int) -> Any:
 
 
 def long(size: int) -> dict[str, Any]:
-    """A result of this many bytes, where only a few may be sent."""
+    """Return a result of this many bytes after limiting frames to 1000 bytes."""
     sys.modules["__main__"].MAX_FRAME = 1000  # type: ignore[attr-defined]
     return {"text": "x" * size}
 
