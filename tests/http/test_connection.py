@@ -1,4 +1,4 @@
-"""Tests of L{http.connection}: what llhttp leaves to its caller, order, limits, other resources."""
+"""Tests of L{http.connection}: checks that llhttp leaves to its caller, order, limits, known requests."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def make_site(clock: Any, **options: Any) -> AppSite:
 
 
 class MemoryTransport(StringTransport):
-    """Forgets what it is told about a producer when the channel has gone."""
+    """A transport in memory that only notes that it should close."""
 
     def loseConnection(self) -> None:
         self.disconnecting = True
 
     def setTcpNoDelay(self, enabled: bool) -> None:
-        """Of no meaning here."""
+        """Do nothing: there is no TCP."""
 
 
 def talk(pieces: list[bytes], **options: Any) -> tuple[bytes, bool]:
@@ -162,7 +162,7 @@ class RefusedTests(SynchronousTestCase):
             self.assertEqual((name, second.headers["connection"], closed), (name, "close", True))
 
     def test_nothing_after(self) -> None:
-        """What comes after a refused message is not answered: nobody knows where it begins."""
+        """Data after a refused request gets no response: it is unknown where the next request begins."""
         sent, closed = talk([b"GET /x/1/ HTTP/1.1\r\n\r\n" + REQUEST, REQUEST])
         self.assertEqual(([each.status for each in answers(sent)], closed), ([400], True))
 
@@ -198,7 +198,7 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(answer.json["path"], "/echo/")
 
     def test_continue(self) -> None:
-        """Who waits for it is told to go on; who has said too much is not."""
+        """A client that waits for 100 Continue gets it, unless its body would be too long."""
         head = (
             b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
         )
@@ -208,13 +208,13 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(answers(talk([head % 2_000_000])[0])[0].status, 413)
 
     def test_upgrade(self) -> None:
-        """An offer to speak something else is passed over (RFC 9110, section 7.8)."""
+        """An offer to upgrade is ignored (RFC 9110, section 7.8)."""
         offer = b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
         sent, closed = talk([offer + REQUEST])
         self.assertEqual(([each.status for each in answers(sent)], closed), ([200, 200], False))
 
     def test_upgrade_with_body(self) -> None:
-        """It is where there is a body, which belongs to the message, cut wherever it may be."""
+        """An offer to upgrade is ignored in a request with a body too, however the data is cut."""
         head = b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
         for rest in (
             b"Content-Length: 4\r\n\r\nGET ",
@@ -350,7 +350,7 @@ class KnownTests(SynchronousTestCase):
 
 
 class Full(InlineExecutor):
-    """One for which too many calls wait."""
+    """An executor for which too many calls wait."""
 
     pending = 5000
     now = None  # type: ignore[assignment]
@@ -452,7 +452,7 @@ class AgainTests(SynchronousTestCase):
         self.assertEqual([self.send(data).status for _ in range(2)], [401] * 2)
 
     def test_refused(self) -> None:
-        """What cannot be performed now is told so, however often it was performed before."""
+        """A known request gets 503 as well while too many calls wait."""
         data = request("GET", "/note/a/")
         self.assertEqual([self.send(data).status for _ in range(4)], [200] * 4)
         self.dispatcher.executors["inline"] = Full()

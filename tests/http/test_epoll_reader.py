@@ -22,7 +22,7 @@ from twisted_appserver.settings import Settings
 
 
 class Server(Protocol):
-    """Says back what it hears; C{bad} it cannot bear."""
+    """Echoes data; C{bad} raises an error."""
 
     def connectionMade(self) -> None:
         self.heard = b""

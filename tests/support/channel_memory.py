@@ -1,4 +1,4 @@
-"""Channels without sockets: bytes go in, and what is answered, performed and logged comes out."""
+"""Connections without sockets: bytes go in; responses, calls and log entries come out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "SEARCH", "CONNECT")
 
 
 class Transport(StringTransport):
-    """Takes note of what StringTransport does not know."""
+    """A StringTransport that also notes whether it was aborted."""
 
     aborted = False
 
@@ -31,12 +31,12 @@ class Transport(StringTransport):
 
 class Talk(NamedTuple):
     """
-    What came of some bytes.
+    What a connection made of some bytes.
 
-    @ivar answers: complete ones, in order.
-    @ivar calls: that reached a function, in order.
-    @ivar closed: whether the channel closes the connection.
-    @ivar rest: what was sent besides.
+    @ivar answers: complete responses, in order.
+    @ivar calls: the calls that reached a function, in order.
+    @ivar closed: whether the connection was closed.
+    @ivar rest: bytes that were sent after the last complete response.
     """
 
     answers: list[Answer]
@@ -46,7 +46,7 @@ class Talk(NamedTuple):
 
 
 def everything(seen: list[Call], clock: Clock) -> AppResource:
-    """An application that answers every path with the number of the call, and keeps the calls."""
+    """An application that responds to every path with the number of the call, and keeps the calls."""
 
     async def function(call: Call) -> dict[str, Any]:
         seen.append(call)

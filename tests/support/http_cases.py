@@ -1,4 +1,4 @@
-"""Requests and the answers that every front end must give to them: data, and nothing else.
+"""Requests and the responses that every front end must send: only data.
 
 They are for an application of L{cases.url_patterns} behind a L{RequestGuard} without further names, with
 bodies of at most L{MAX_BODY} bytes. How a request is sent is up to who runs the table.
