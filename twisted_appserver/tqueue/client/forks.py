@@ -1,4 +1,4 @@
-"""What happens to clients in a process that was forked. Standard library only."""
+"""Tells clients that they are in a forked process. Needs the standard library only."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from weakref import WeakSet
 
 
 class Forkable(Protocol):
-    """An object that begins anew in a forked process."""
+    """An object that starts afresh in a forked process."""
 
     def forked(self) -> None:
-        """Called in the child before anything else: leave all to the parent that is the parent's."""
+        """Leave connections and tasks to the parent. Called in the child before anything else."""
 
 
 _watched: WeakSet[Any] = WeakSet()
 
 
 def watch(forkable: Forkable) -> None:
-    """Have L{Forkable.forked} called in every process that is forked from this one."""
+    """Call L{Forkable.forked} in every process that is forked from this one."""
     _watched.add(forkable)
 
 
@@ -36,8 +36,9 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 def leave(error: BaseException | None = None) -> None:
     """
-    End a forked process whose function has returned or raised, as a script would end, but without going back
-    to the code that called the function in the parent.
+    End a forked process whose function has returned or raised, with the exit status of a script.
+
+    The code that called the function in the parent is not run in the child.
     """
     status: Any = 0 if error is None else 1
     if isinstance(error, SystemExit):

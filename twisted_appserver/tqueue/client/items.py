@@ -1,9 +1,8 @@
-"""How any item becomes a task's fields, and back, with its type. Standard library only.
+"""Converts any item to the fields of a task, and back, with its type. Needs the standard library only.
 
-A dict with text for keys travels as the task's fields, so that other programs see what they would expect.
-Any other item C{x} travels as C{{"item": x}}, and so does a dict which has the reserved name C{worker},
-or which would be taken for that form. Inside, what JSON does not have is tagged, like
-C{{"$type": ["tuple", [1, 2]]}}.
+A dict whose keys are text is sent as the task's fields, so that other programs see what they expect. Any
+other item C{x} is sent as C{{"item": x}}. So is a dict with the reserved key C{worker}, and a dict that looks
+like this form itself. Values that JSON lacks are tagged, like C{{"$type": ["tuple", [1, 2]]}}.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from typing import Any
 
 TAG, ITEM, RESERVED = "$type", "item", "worker"
 PLAIN = frozenset((str, int, bool, type(None)))
-DEEPEST = 100  # levels of nested JSON that a server takes
+DEEPEST = 100  # levels of nested JSON that a server accepts
 
 
 class ItemError(ValueError):
-    """Raised when a task's fields, from another program, stand for no item."""
+    """Raised when the fields of a task, put by another program, do not represent an item."""
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON has, which stands for C{value}."""
+    """Return a value that JSON can represent, for C{value}."""
     kind = type(value)
     if kind in PLAIN or (kind is float and math.isfinite(value)):
         return value
@@ -59,7 +58,7 @@ FROM_TAGGED: dict[str, Callable[[Any], Any]] = {
 
 
 def _original(value: Any) -> Any:
-    """The opposite of L{_plain}."""
+    """Undo L{_plain}."""
     if type(value) is list:
         return [_original(each) for each in value]
     if type(value) is not dict:
@@ -78,43 +77,45 @@ def _depth(value: Any) -> int:
 
 def to_task(item: Any) -> bytes:
     """
-    The task's fields, a JSON object, that stand for an item.
+    Convert an item to the fields of a task, a JSON object.
 
-    @raise TypeError: when the item, or something in it, is of a type that cannot travel, or text that has no
-        UTF-8, or is nested too deep.
+    @raise TypeError: when the item, or a value in it, has a type that cannot be sent, is text with lone
+        surrogates, or is nested too deep.
     """
     try:
         value = _plain(item)
         if type(value) is not dict or RESERVED in value or TAG in value or list(value) == [ITEM]:
             value = {ITEM: value}
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        # Counting brackets is cheap, so that only a suspicious item is walked again.
+        # Counting brackets is cheap: only items with many brackets are walked again.
         if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
             raise RecursionError
         return text.encode()
     except RecursionError:
-        raise TypeError(f"a task cannot hold what is nested deeper than {DEEPEST}, as JSON") from None
+        raise TypeError(f"a task cannot hold values nested deeper than {DEEPEST} levels of JSON") from None
     except UnicodeEncodeError as error:
         raise TypeError(f"a task cannot hold {item!r}: {error}") from None
 
 
 def from_task(fields: dict[str, Any]) -> Any:
     """
-    The item that a task's fields stand for.
+    Convert the fields of a task to the item.
 
-    @raise ItemError: when they stand for none.
+    @raise ItemError: when they do not represent an item.
     """
     try:
         return _original(fields[ITEM] if list(fields) == [ITEM] else fields)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ItemError(f"what is tagged is not what its tag says: {error}") from error
+        raise ItemError(f"a tagged value does not fit its tag: {error}") from error
 
 
 def sort_key(item: Any) -> tuple[float, str]:
     """
-    The priority and the further order of an item, which sort as the items do: by its value, or by the
-    number that a tuple or list begins with, and then by the rest; an empty one comes first. Numbers are
-    compared as floats. Where Python could not compare two items, their order of arrival decides.
+    Return the priority of an item, and text that orders items of the same priority.
+
+    They sort as the items do: by value, or by the number that a tuple or list begins with, and then by the
+    rest. An empty tuple or list comes first. Numbers are compared as floats. If Python could not compare two
+    items, their order of arrival decides.
     """
     if isinstance(item, tuple | list) and not item:
         return -math.inf, ""
@@ -132,7 +133,7 @@ def _number(value: float) -> float:
 
 
 def _ordered(value: Any) -> bytes:
-    """Bytes that sort as the values do. Every value begins with its kind, and ends before any other."""
+    """Return bytes that sort as the values do. Each value begins with a byte for its kind."""
     if isinstance(value, int | float):
         (bits,) = struct.unpack(">Q", struct.pack(">d", _number(value) + 0.0))
         bits = bits ^ 0xFFFFFFFFFFFFFFFF if bits >> 63 else bits | 1 << 63
