@@ -300,6 +300,8 @@ MUTATIONS = (
              "executors.test_child_processes.InheritanceTests.test_port_is_free_after_kill"),
     Mutation("executors/processes/worker_main.py", "        if self._signals.changed:", "        if False:",
              "executors.test_child_processes.SignalTests.test_changes_end_with_the_call"),
+    Mutation("executors/resources.py", " and not self._streaming and self._credits > 0:", " and not self._streaming:",
+             "http.test_mounted_resources.UnreadFileTests.test_a_file_is_read_only_as_fast_as_its_client"),
     Mutation("http/resource.py", "        await drained\n", "",
              "serving.test_embedded.StopTests.test_sigterm_finishes_calls_of_an_embedded_resource"),
     Mutation("executors/processes/head_start.py", 'sys.executable, "-P", "-m"', 'sys.executable, "-m"',

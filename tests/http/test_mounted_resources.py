@@ -10,8 +10,9 @@ from typing import Any
 from klein import Klein
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
 from twisted.internet.interfaces import IPullProducer, IPushProducer
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
@@ -20,6 +21,8 @@ from twisted.web.static import File
 from twisted.web.wsgi import WSGIResource
 from zope.interface import implementer
 
+from tests.http.test_connection_transports import over_tls
+from tests.support.channel_memory import begin, settle
 from tests.support.programs import ProgramTestCase
 from tests.support.wire import Connection, connect, read, request
 from twisted_appserver import AppResource, InlineExecutor, PatternError, Route, Router, include
@@ -405,6 +408,33 @@ class FileTests(SynchronousTestCase):
         self.assertRaises(PatternError, Router, [("/", 5)])
 
 
+class UnreadFileTests(SynchronousTestCase):
+    def test_a_file_is_read_only_as_fast_as_its_client(self) -> None:
+        """At most half a megabyte is read ahead of a client that does not read."""
+        folder, clock = self.mktemp(), Clock()
+        os.makedirs(folder)
+        with open(os.path.join(folder, "large"), "wb") as file:
+            file.truncate(5_000_000)
+        app = AppResource([("/.*", File(folder))], clock, InlineExecutor())
+        self.addCleanup(app.dispatcher.stop)
+        connection, transport = begin(app, clock)
+        connection.dataReceived(request("GET", "/large"))
+        connection.pauseProducing()
+        for _ in range(100):
+            settle(clock)
+        executor: Any = app.dispatcher.executors["resources"]
+        ((pending, _),) = executor._channels.items()
+        self.assertEqual((executor.running, executor.parked), (0, 1))
+        self.assertLess(len(pending.stream), 700_000)
+        for _ in range(100):
+            connection.resumeProducing()
+            settle(clock)
+        connection.setTimeout(None)
+        answer, rest = read(transport.value()) or self.fail("the response is not complete")
+        self.assertEqual((len(answer.body), rest), (5_000_000, b""))
+        self.assertEqual(answer.headers["content-length"], "5000000")
+
+
 class SplitTests(SynchronousTestCase):
     def test_segments_above_and_below(self) -> None:
         for regex, path, expected in (
@@ -481,6 +511,23 @@ class ApplicationTests(ResourceTestCase):
         await connection.close()
         self.assertEqual(answer.status, 302)
         self.assertIn("/app/static/below/", answer.headers["location"])
+
+
+class TLSTests(ResourceTestCase):
+    async def test_urls_have_the_scheme_of_the_connection(self) -> None:
+        """They also name the port that the client has used. Known headers make no difference."""
+        tls, wrap = over_tls(os.path.abspath(self.mktemp()))
+        for channel in ("llhttp", "twisted"):
+            app = self.application(Leaf(lambda request: request.prePathURL()))
+            endpoint = serverFromString(reactor, tls)
+            port = await endpoint.listen(AppSite(app, reactor, Settings(channel=channel)))
+            self.addCleanup(port.stopListening)
+            address: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+            connection = await connectProtocol(wrap(address), Connection())
+            for path in ("/a", "/b", "/b", "/b"):
+                answer = await connection.send(request("GET", path, host="localhost:8443"))
+                self.assertEqual(answer.body, b"https://localhost:8443/", (channel, path))
+            await connection.close()
 
 
 class ForkedTests(ProgramTestCase):

@@ -240,8 +240,7 @@ class ResponseChannel:
         self._pulling = False
         if self._producer is not None and not self._streaming and self._credits > 0:
             self._producer.resumeProducing()
-            if self._producer is not None and self._credits > 0:
-                self._pull_soon()
+            self._pull_soon()
 
     # ---- the end ----
 
