@@ -178,7 +178,7 @@ class WorkerProcess(ProcessProtocol):
 
     def abort(self, pending: PendingCall) -> None:
         """Stop a call that took too long or was cancelled, if this worker runs it: kill the worker."""
-        if self.streams.running is pending or (self.assigned.is_next(pending) and not self._hold_back()):
+        if self.streams.is_stuck(pending) or (self.assigned.is_next(pending) and not self._hold_back()):
             self.kill("its call took too long, or was cancelled")
         self.streams.expect_end(pending)
 

@@ -40,6 +40,7 @@ class WorkerStreams:
     ) -> None:
         self._reactor, self._progress, self._send, self._kill = reactor, progress, send, kill
         self.open: dict[int, tuple[PendingCall, Stream]] = {}
+        self._closing: set[int] = set()  # numbers of generators that were not running when they were dropped
         self._timers: dict[int, Any] = {}  # checks of generators that were closed, by numbers of calls
 
     @property
@@ -47,6 +48,10 @@ class WorkerStreams:
         """The call whose generator runs at the moment."""
         found = self.open.get(self._progress.generator) if self.open else None
         return found and found[0]
+
+    def is_stuck(self, pending: PendingCall) -> bool:
+        """Return whether the generator of this call runs, and not only because it is being closed."""
+        return self.running is pending and self._progress.generator not in self._closing
 
     @property
     def wanted(self) -> bool:
@@ -84,6 +89,7 @@ class WorkerStreams:
         @return: its call; C{None} if there is no such stream.
         """
         pending, stream = self.open.pop(frame.number, (None, None))
+        self._closing.discard(frame.number)
         if stream is not None:
             self._cancel_check(frame.number)
             stream.end(frame.failure, frame.error)
@@ -105,6 +111,8 @@ class WorkerStreams:
         self._send(Resume(number, credits))
 
     def _drop(self, number: int) -> None:
+        if self._progress.generator != number:  # If it runs from now on, it is being closed.
+            self._closing.add(number)
         self._send(Drop(number))
 
     # ---- generators that were closed ----
