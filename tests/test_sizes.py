@@ -18,8 +18,7 @@ LARGE_MODULES: dict[str, int] = {}
 LARGE_CLASSES: dict[str, int] = {}
 LARGE_FUNCTIONS: dict[str, int] = {}
 # Names that several classes still share, with the number of these classes.
-SHARED_NAMES = {"Task": 2}
-SHARED_NAMES |= {"Options": 2}  # for good: twistd looks for this name in the module of each plugin
+SHARED_NAMES = {"Options": 2}  # for good: twistd looks for this name in the module of each plugin
 # Modules that still change objects that are declared frozen.
 FORCING: set[str] = set()
 

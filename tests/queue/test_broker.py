@@ -19,7 +19,7 @@ from twisted_appserver.queue.local.broker import LocalBroker
 from twisted_appserver.queue.local.journal import Change, IStore, Saved
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
-from twisted_appserver.queue.model import Task, replace
+from twisted_appserver.queue.model import QueuedTask, replace
 
 INF = float("inf")
 
@@ -94,10 +94,10 @@ class BrokerCase(SynchronousTestCase):
         return self.successResultOf(self.ask(asked))
 
     def put(self, count: int = 1, **options: Any) -> list[int]:
-        return [self.now(self.broker.put("q", Task(0, b"{}", **options))).number for _ in range(count)]
+        return [self.now(self.broker.put("q", QueuedTask(0, b"{}", **options))).number for _ in range(count)]
 
     def number(self, found: Any) -> Any:
-        return found.number if isinstance(found, Task) else found
+        return found.number if isinstance(found, QueuedTask) else found
 
     def configure(self, **changes: Any) -> None:
         self.now(self.broker.configure("q", replace(self.broker.look("q").config, changes)))
@@ -131,12 +131,12 @@ class WaitingTests(BrokerCase):
         """A put to a full queue fails, or waits for room behind the puts that wait already."""
         self.configure(maxsize=1)
         self.put()
-        self.assertEqual(self.now(self.broker.put("q", Task(0, b"{}"))), FULL)
-        waiting = [self.ask(self.broker.put("q", Task(0, b"{}"), timeout=INF)) for _ in range(2)]
+        self.assertEqual(self.now(self.broker.put("q", QueuedTask(0, b"{}"))), FULL)
+        waiting = [self.ask(self.broker.put("q", QueuedTask(0, b"{}"), timeout=INF)) for _ in range(2)]
         self.now(self.broker.get("q"))
-        self.assertIsInstance(self.successResultOf(waiting[0]), Task)
+        self.assertIsInstance(self.successResultOf(waiting[0]), QueuedTask)
         self.assertNoResult(waiting[1])
-        self.assertEqual(self.now(self.broker.put("q", Task(0, b"{}"))), FULL)
+        self.assertEqual(self.now(self.broker.put("q", QueuedTask(0, b"{}"))), FULL)
 
     def test_join_ends_with_last_task(self) -> None:
         """join ends when the last task is done, and not before."""
@@ -224,17 +224,17 @@ class LeaseTests(BrokerCase):
 class KeyTests(BrokerCase):
     def test_repeated_put_adds_nothing(self) -> None:
         """A repeated put returns the same id, even if the task is done."""
-        first = self.now(self.broker.put("q", Task(0, b"{}"), "a:1"))
+        first = self.now(self.broker.put("q", QueuedTask(0, b"{}"), "a:1"))
         self.now(self.broker.get("q"))
         self.now(self.broker.done("q", first.number))
-        again = self.now(self.broker.put("q", Task(0, b"{}"), "a:1"))
+        again = self.now(self.broker.put("q", QueuedTask(0, b"{}"), "a:1"))
         self.assertEqual((again.number, len(self.broker.look("q").ready)), (first.number, 0))
 
     def test_key_expires(self) -> None:
         """A key is remembered for the time that the option C{remember} sets."""
-        self.now(self.broker.put("q", Task(0, b"{}"), "order-1"))
+        self.now(self.broker.put("q", QueuedTask(0, b"{}"), "order-1"))
         self.clock.pump([60.0] * 6)
-        self.now(self.broker.put("q", Task(0, b"{}"), "order-1"))
+        self.now(self.broker.put("q", QueuedTask(0, b"{}"), "order-1"))
         self.assertEqual(len(self.broker.look("q").ready), 2)
 
 
@@ -243,8 +243,8 @@ class ShutdownTests(BrokerCase):
         """After a shutdown puts are refused, gets go on until the queue is empty."""
         self.put(1)
         self.configure(shutdown="draining")
-        self.assertEqual(self.now(self.broker.put("q", Task(0, b"{}"), timeout=5.0)), SHUTDOWN)
-        self.assertIsInstance(self.now(self.broker.get("q")), Task)
+        self.assertEqual(self.now(self.broker.put("q", QueuedTask(0, b"{}"), timeout=5.0)), SHUTDOWN)
+        self.assertIsInstance(self.now(self.broker.get("q")), QueuedTask)
         self.assertEqual(self.now(self.broker.get("q", timeout=5.0)), SHUTDOWN)
 
     def test_shutdown_finishes_waiters(self) -> None:
@@ -266,12 +266,12 @@ class ShutdownTests(BrokerCase):
 class LimitTests(BrokerCase):
     def test_only_used_queues_count_for_limit(self) -> None:
         """The number of queues is limited. Empty queues do not count."""
-        tasks = [self.now(self.broker.put(name, Task(0, b"{}"))) for name in "abcde"]
-        self.failureResultOf(self.ask(self.broker.put("f", Task(0, b"{}"))), LimitError)
+        tasks = [self.now(self.broker.put(name, QueuedTask(0, b"{}"))) for name in "abcde"]
+        self.failureResultOf(self.ask(self.broker.put("f", QueuedTask(0, b"{}"))), LimitError)
         self.assertEqual(self.now(self.broker.get("f")), EMPTY)
         self.now(self.broker.get("a"))
         self.now(self.broker.done("a", tasks[0].number))
-        self.assertIsInstance(self.now(self.broker.put("f", Task(0, b"{}"))), Task)
+        self.assertIsInstance(self.now(self.broker.put("f", QueuedTask(0, b"{}"))), QueuedTask)
         self.assertEqual(self.broker.names(), list("bcdef"))
 
     def test_purge_keeps_leased_tasks(self) -> None:
@@ -279,10 +279,10 @@ class LimitTests(BrokerCase):
         self.configure(maxsize=3)
         self.assertEqual(self.now(self.broker.purge("q")), 0)
         for _ in range(3):
-            self.now(self.broker.put("q", Task(0, b"{}")))
+            self.now(self.broker.put("q", QueuedTask(0, b"{}")))
         self.now(self.broker.get("q"))
-        self.now(self.broker.put("q", Task(0, b"{}")))
-        waiting = self.ask(self.broker.put("q", Task(0, b"{}"), timeout=INF))
+        self.now(self.broker.put("q", QueuedTask(0, b"{}")))
+        waiting = self.ask(self.broker.put("q", QueuedTask(0, b"{}"), timeout=INF))
         self.assertEqual(self.now(self.broker.purge("q")), 3)
         self.successResultOf(waiting)
         figures = self.broker.figures("q")
@@ -305,7 +305,7 @@ class BetweenTests(BrokerCase):
 
     def test_put_is_visible_only_when_stored(self) -> None:
         """A put returns when the task is stored. Nobody can get the task before."""
-        putting = self.ask(self.broker.put("q", Task(0, b"{}")))
+        putting = self.ask(self.broker.put("q", QueuedTask(0, b"{}")))
         getting = self.ask(self.broker.get("q", timeout=INF))
         self.assertNoResult(putting)
         self.assertNoResult(getting)
@@ -313,11 +313,11 @@ class BetweenTests(BrokerCase):
         self.successResultOf(putting)
         self.assertNoResult(getting)  # its lease is being stored
         self.store.commit()
-        self.assertIsInstance(self.successResultOf(getting), Task)
+        self.assertIsInstance(self.successResultOf(getting), QueuedTask)
 
     def test_get_cancelled_after_repeat_leaves_task_to_repeat(self) -> None:
         """A get is repeated and then cancelled. Only the second get receives the task, in a new delivery."""
-        putting = self.ask(self.broker.put("q", Task(0, b"{}")))
+        putting = self.ask(self.broker.put("q", QueuedTask(0, b"{}")))
         self.store.commit()
         number = self.successResultOf(putting).number
         first = self.ask(self.broker.get("q", key="a:1"))
@@ -337,27 +337,27 @@ class BetweenTests(BrokerCase):
         )
         self.store.commit()
         self.successResultOf(configuring)
-        putting = self.ask(self.broker.put("q", Task(0, b"{}"), "a:1"))
-        self.assertEqual(self.now(self.broker.put("q", Task(0, b"{}"))), FULL)
+        putting = self.ask(self.broker.put("q", QueuedTask(0, b"{}"), "a:1"))
+        self.assertEqual(self.now(self.broker.put("q", QueuedTask(0, b"{}"))), FULL)
         self.store.commit(StoreError("full"))
         self.failureResultOf(putting, StoreError)
-        self.assertNoResult(self.ask(self.broker.put("q", Task(0, b"{}"), "a:1")))
+        self.assertNoResult(self.ask(self.broker.put("q", QueuedTask(0, b"{}"), "a:1")))
         self.store.commit()
         self.assertEqual(len(self.broker.look("q").ready), 1)
 
     def test_cancelled_put_keeps_its_task(self) -> None:
         """A put whose client is gone is stored nevertheless."""
-        putting = self.ask(self.broker.put("q", Task(0, b"{}"), "a:1"))
+        putting = self.ask(self.broker.put("q", QueuedTask(0, b"{}"), "a:1"))
         putting.cancel()
         self.failureResultOf(putting, CancelledError)
-        again = self.ask(self.broker.put("q", Task(0, b"{}"), "a:1"))
+        again = self.ask(self.broker.put("q", QueuedTask(0, b"{}"), "a:1"))
         self.store.commit()
         self.assertEqual(self.successResultOf(again).number, 1)
         self.assertEqual(len(self.broker.look("q").ready), 1)
 
     def test_cancelled_get_gives_task_back(self) -> None:
         """If the client is gone while its lease is stored, the task is ready again. The delivery counts."""
-        self.ask(self.broker.put("q", Task(0, b"{}")))
+        self.ask(self.broker.put("q", QueuedTask(0, b"{}")))
         self.store.commit()
         getting = self.ask(self.broker.get("q"))
         getting.cancel()
@@ -367,7 +367,7 @@ class BetweenTests(BrokerCase):
 
     def test_gets_go_on_when_leases_cannot_be_stored(self) -> None:
         """A lease that cannot be stored is valid. A done that cannot be stored leaves the task leased."""
-        self.ask(self.broker.put("q", Task(0, b"{}")))
+        self.ask(self.broker.put("q", QueuedTask(0, b"{}")))
         self.store.commit()
         getting = self.ask(self.broker.get("q"))
         self.store.commit(StoreError("full"))
@@ -384,7 +384,7 @@ class BetweenTests(BrokerCase):
 
     def test_put_overtaken_by_immediate_shutdown_is_refused(self) -> None:
         """A get waits for accepted puts, but an immediate shutdown refuses them."""
-        putting = self.ask(self.broker.put("q", Task(0, b"{}")))
+        putting = self.ask(self.broker.put("q", QueuedTask(0, b"{}")))
         config = self.broker.look("q").config
         self.ask(self.broker.configure("q", replace(config, {"shutdown": "draining"})))
         getting = self.ask(self.broker.get("q", timeout=INF))
@@ -439,7 +439,7 @@ class SQLiteTests(BrokerCase):
         self.put(2, priority=2.0)
         self.put(1, priority=1.0, order="x")
         self.put(1, due=1050.0)
-        self.now(self.broker.put("q", Task(0, b'{"a":1}'), "a:1"))
+        self.now(self.broker.put("q", QueuedTask(0, b'{"a":1}'), "a:1"))
         leased = self.now(self.broker.get("q", 20.0, "g:1"))
         gone = self.now(self.broker.get("q"))
         self.now(self.broker.done("q", gone.number))
@@ -450,7 +450,7 @@ class SQLiteTests(BrokerCase):
             self.assertEqual(getattr(before, name), getattr(after, name))
         self.assertEqual(sorted(before.ready), sorted(after.ready))
         self.assertEqual(self.now(self.broker.get("q", 20.0, "g:1")), leased)
-        self.assertEqual(self.now(self.broker.put("q", Task(0, b'{"a":1}'), "a:1")).number, 5)
+        self.assertEqual(self.now(self.broker.put("q", QueuedTask(0, b'{"a":1}'), "a:1")).number, 5)
         self.assertEqual((self.put(), self.broker.secret), ([6], secret))
         self.clock.advance(20.1)
         self.assertEqual(self.broker.look("q").leased, {})
@@ -478,19 +478,19 @@ class SQLiteTests(BrokerCase):
         self.put()
         deleted, put = (
             self.ask(self.broker.delete("q")),
-            self.ask(self.broker.put("q", Task(0, b"{}"), "a:1")),
+            self.ask(self.broker.put("q", QueuedTask(0, b"{}"), "a:1")),
         )
         self.until(deleted)
         self.assertEqual(self.until(put).number, 2)
         self.again()
         self.assertEqual(self.now(self.broker.get("q")).number, 2)
-        self.assertEqual(self.now(self.broker.put("q", Task(0, b"{}"), "a:1")).number, 2)
+        self.assertEqual(self.now(self.broker.put("q", QueuedTask(0, b"{}"), "a:1")).number, 2)
 
     def test_put_and_get_may_share_a_key(self) -> None:
         """Different requests may have the same key at the same time."""
         self.put()
         asked = [
-            self.ask(self.broker.put("q", Task(0, b"{}"), "k:1")),
+            self.ask(self.broker.put("q", QueuedTask(0, b"{}"), "k:1")),
             self.ask(self.broker.get("q", key="k:1")),
         ]
         self.assertEqual([self.until(each).number for each in asked], [2, 1])
@@ -528,7 +528,10 @@ class SQLiteTests(BrokerCase):
 
     def test_file_shrinks_when_tasks_are_done(self) -> None:
         """When many tasks are done, the file becomes smaller."""
-        puts = [self.ask(self.broker.put("q", Task(0, b'{"a":"%s"}' % (b"x" * 10_000)))) for _ in range(1000)]
+        puts = [
+            self.ask(self.broker.put("q", QueuedTask(0, b'{"a":"%s"}' % (b"x" * 10_000))))
+            for _ in range(1000)
+        ]
         self.until(puts[-1])
         ask = self.store._database.execute
         for _ in range(1000):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.properties import given, st
-from twisted_appserver.queue.model import Config, Task, TaskQueue
+from twisted_appserver.queue.model import Config, QueuedTask, TaskQueue
 from twisted_appserver.queue.request_keys import MARK, Remembered, forget, lane, lane_of
 
 
 def filled(kind: str = "fifo", count: int = 3, **options: object) -> TaskQueue:
     queue = TaskQueue("painter", Config(kind=kind, **options))  # type: ignore[arg-type]
     for number in range(1, count + 1):
-        queue.place(Task(number, b"{}", priority=-number % 3), 0.0)
+        queue.place(QueuedTask(number, b"{}", priority=-number % 3), 0.0)
     return queue
 
 
@@ -41,7 +41,7 @@ class OrderTests(SynchronousTestCase):
         """Tasks of the same priority are sorted by their further order."""
         queue = TaskQueue("q", Config(kind="priority"))
         for number, order in enumerate("bca", 1):
-            queue.place(Task(number, b"{}", order=order), 0.0)
+            queue.place(QueuedTask(number, b"{}", order=order), 0.0)
         self.assertEqual(taken(queue), [3, 1, 2])
 
     def test_new_kind_reorders_waiting_tasks(self) -> None:
@@ -56,7 +56,7 @@ class OrderTests(SynchronousTestCase):
             queue = filled(kind, 3)
             task = queue.take(0.0, 10.0)
             assert task is not None
-            queue.place(Task(9, b"{}"), 0.0)
+            queue.place(QueuedTask(9, b"{}"), 0.0)
             queue.unlease(task)
             queue.place(task, 1.0)
             self.assertEqual(taken(queue)[0], task.number, kind)
@@ -66,8 +66,8 @@ class OrderTests(SynchronousTestCase):
         """A queue that is filled from a store hands tasks out in the same order as before."""
         one, other = TaskQueue("a", Config(kind=kind)), TaskQueue("b", Config(kind=kind))  # type: ignore[arg-type]
         for number in sorted(numbers):
-            one.place(Task(number, b"{}", number % 7), 0.0)
-        other.fill([Task(number, b"{}", number % 7) for number in numbers], 0.0)
+            one.place(QueuedTask(number, b"{}", number % 7), 0.0)
+        other.fill([QueuedTask(number, b"{}", number % 7) for number in numbers], 0.0)
         self.assertEqual(taken(one), taken(other))
 
 
@@ -115,7 +115,7 @@ class LeaseTests(SynchronousTestCase):
         """Memory does not grow with the number of tasks that were done."""
         queue = TaskQueue("q")
         for number in range(1, 5000):
-            queue.place(Task(number, b"{}"), 0.0)
+            queue.place(QueuedTask(number, b"{}"), 0.0)
             task = queue.take(0.0, 60.0)
             assert task is not None
             queue.unlease(task)
@@ -124,8 +124,8 @@ class LeaseTests(SynchronousTestCase):
     def test_delayed_task_keeps_its_place(self) -> None:
         """A delayed task is handed out when it is due, in order of arrival."""
         queue = TaskQueue("q")
-        queue.place(Task(1, b"{}", due=5.0), 0.0)
-        queue.place(Task(2, b"{}"), 0.0)
+        queue.place(QueuedTask(1, b"{}", due=5.0), 0.0)
+        queue.place(QueuedTask(2, b"{}"), 0.0)
         self.assertEqual((len(queue.ready), len(queue.delayed), queue.unfinished), (1, 1, 2))
         self.assertEqual((queue.alarm, len(queue.expire(5.0)[1])), (5.0, 1))
         self.assertEqual(taken(queue), [1, 2])
@@ -135,8 +135,8 @@ class RoomTests(SynchronousTestCase):
     def test_waiting_delayed_and_reserved_tasks_take_room(self) -> None:
         """Ready, delayed and reserved tasks take room. Leased tasks do not."""
         queue = TaskQueue("q", Config(maxsize=3))
-        queue.place(Task(1, b"{}"), 0.0)
-        queue.place(Task(2, b"{}", due=9.0), 0.0)
+        queue.place(QueuedTask(1, b"{}"), 0.0)
+        queue.place(QueuedTask(2, b"{}", due=9.0), 0.0)
         self.assertTrue(queue.has_room)
         queue.reserved = 1
         self.assertFalse(queue.has_room)

@@ -29,7 +29,7 @@ from twisted_appserver.queue.interface import (
     LimitError,
     ReusedError,
 )
-from twisted_appserver.queue.model import Task
+from twisted_appserver.queue.model import QueuedTask
 from twisted_appserver.queue.postgresql import broker as broker_module
 from twisted_appserver.queue.postgresql import pending_requests, schema
 
@@ -75,7 +75,7 @@ class StoreCases:
     async def priority(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"kind": "priority"})
         for priority, order in ((2.0, ""), (1.0, "b"), (1.0, "a"), (float("-inf"), ""), (1.0, "a")):
-            await broker.put("q", Task(0, b"%f" % priority, priority, order))
+            await broker.put("q", QueuedTask(0, b"%f" % priority, priority, order))
         got = [await broker.get("q") for _ in range(5)]
         test.assertEqual([(task.priority, task.order) for task in got],
                          [(float("-inf"), ""), (1.0, "a"), (1.0, "a"), (1.0, "b"), (2.0, "")])  # fmt: skip
@@ -90,7 +90,7 @@ class StoreCases:
 
     async def body_is_kept_byte_for_byte(self, test: Any, broker: Any) -> None:
         body = '{"a":"ä\\u0000\U0001f600","n":1e400}'.encode()
-        await broker.put("q", Task(0, body))
+        await broker.put("q", QueuedTask(0, body))
         task = await broker.get("q")
         test.assertEqual((task.body, task.deliveries), (body, 1))
         test.assertEqual((await broker.done("q", task.number)).body, body)
@@ -99,28 +99,28 @@ class StoreCases:
     async def full_queue_refuses_puts(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"maxsize": 2})
         await put(broker, 1)
-        await broker.put("q", Task(0, b"{}"), "", 0.0, 1000.0)  # what is delayed takes room too
-        test.assertEqual(await broker.put("q", Task(0, b"{}")), FULL)
+        await broker.put("q", QueuedTask(0, b"{}"), "", 0.0, 1000.0)  # what is delayed takes room too
+        test.assertEqual(await broker.put("q", QueuedTask(0, b"{}")), FULL)
         task = await broker.get("q")
-        test.assertIsInstance(await broker.put("q", Task(0, b"{}")), Task)
-        test.assertEqual(await broker.put("q", Task(0, b"{}")), FULL)
+        test.assertIsInstance(await broker.put("q", QueuedTask(0, b"{}")), QueuedTask)
+        test.assertEqual(await broker.put("q", QueuedTask(0, b"{}")), FULL)
         await broker.release("q", task.number)  # what comes back is taken in all the same
         test.assertEqual((await broker.stats("q"))["ready"], 2)
 
     async def concurrent_puts_respect_maxsize(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"maxsize": 7})
-        found = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(40)])
-        test.assertEqual(sum(isinstance(each, Task) for each in found), 7)
+        found = await gatherResults([begin(broker.put("q", QueuedTask(0, b"{}"))) for _ in range(40)])
+        test.assertEqual(sum(isinstance(each, QueuedTask) for each in found), 7)
         test.assertEqual(await broker.qsizes("q"), {"q": 7})
 
     async def put_waits_for_room(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"maxsize": 1})
         await put(broker, 1)
-        waiting = begin(broker.put("q", Task(0, b"{}"), "", 20.0))
+        waiting = begin(broker.put("q", QueuedTask(0, b"{}"), "", 20.0))
         await deferLater(reactor, 0.05)
         test.assertFalse(waiting.called)
         await broker.get("q")
-        test.assertIsInstance(await waiting, Task)
+        test.assertIsInstance(await waiting, QueuedTask)
 
     async def get_waits_for_task(self, test: Any, broker: Any) -> None:
         waiting = [begin(broker.get("q", None, "", 20.0)) for _ in range(6)]
@@ -160,7 +160,7 @@ class StoreCases:
         await broker.get("q", SOON)
         for _ in range(3):
             await deferLater(reactor, SOON / 2)
-            test.assertIsInstance(await broker.extend("q", number, SOON), Task)
+            test.assertIsInstance(await broker.extend("q", number, SOON), QueuedTask)
         test.assertEqual(await broker.get("q"), EMPTY)
         test.assertEqual(await broker.extend("q", number + 1000, 1.0), None)
 
@@ -204,10 +204,10 @@ class StoreCases:
         test.assertEqual((await broker.stats("q"))["buried"], 1)
 
     async def delayed_put_is_ready_later(self, test: Any, broker: Any) -> None:
-        await broker.put("q", Task(0, b"{}"), "", 0.0, SOON)
+        await broker.put("q", QueuedTask(0, b"{}"), "", 0.0, SOON)
         test.assertEqual(await broker.get("q"), EMPTY)
         test.assertEqual((await broker.stats("q"))["delayed"], 1)
-        test.assertIsInstance(await broker.get("q", None, "", 20.0), Task)
+        test.assertIsInstance(await broker.get("q", None, "", 20.0), QueuedTask)
 
     async def delayed_release_is_ready_later(self, test: Any, broker: Any) -> None:
         (number,) = await put(broker, 1)
@@ -217,38 +217,38 @@ class StoreCases:
         test.assertEqual((await broker.get("q", None, "", 20.0)).number, number)
 
     async def repeated_put_adds_nothing(self, test: Any, broker: Any) -> None:
-        first = await broker.put("q", Task(0, b"{}"), "k:1")
-        again = await broker.put("q", Task(0, b"{}"), "k:1")
+        first = await broker.put("q", QueuedTask(0, b"{}"), "k:1")
+        again = await broker.put("q", QueuedTask(0, b"{}"), "k:1")
         test.assertEqual(first.number, again.number)
-        test.assertNotEqual((await broker.put("q", Task(0, b"{}"), "k:2")).number, first.number)
-        found = await gatherResults([begin(broker.put("q", Task(0, b"{}"), "other")) for _ in range(5)])
+        test.assertNotEqual((await broker.put("q", QueuedTask(0, b"{}"), "k:2")).number, first.number)
+        found = await gatherResults([begin(broker.put("q", QueuedTask(0, b"{}"), "other")) for _ in range(5)])
         test.assertEqual(len({task.number for task in found}), 1)
         test.assertEqual(await broker.qsizes("q"), {"q": 3})
 
     async def keys_that_look_alike_differ(self, test: Any, broker: Any) -> None:
         """Only the keys that client programs generate replace each other."""
         keys = ["invoice:1", "invoice:2", "invoice", "kick", "\1c.1:1"]
-        first = [(await broker.put("q", Task(0, b"{}"), key)).number for key in keys]
-        again = [(await broker.put("q", Task(0, b"{}"), key)) for key in keys]
+        first = [(await broker.put("q", QueuedTask(0, b"{}"), key)).number for key in keys]
+        again = [(await broker.put("q", QueuedTask(0, b"{}"), key)) for key in keys]
         test.assertEqual([task.number for task in again], first)
         test.assertEqual({task.body for task in again}, {b""})
         test.assertEqual(len(set(first)), len(keys))
-        await broker.put("q", Task(0, b"{}"), "\1c.1:2")
-        test.assertNotEqual((await broker.put("q", Task(0, b"{}"), "\1c.1:1")).number, first[-1])
+        await broker.put("q", QueuedTask(0, b"{}"), "\1c.1:2")
+        test.assertNotEqual((await broker.put("q", QueuedTask(0, b"{}"), "\1c.1:1")).number, first[-1])
 
     async def reused_key_is_an_error(self, test: Any, broker: Any) -> None:
         """A second body for a key is an error: at the same time, later, and behind requests that wait."""
-        first = begin(broker.put("q", Task(0, b"1"), "k"))
+        first = begin(broker.put("q", QueuedTask(0, b"1"), "k"))
         if not isinstance(broker, InTurn):  # of two servers, either may come first
-            await test.assertFailure(begin(broker.put("q", Task(0, b"2"), "k")), ReusedError)
+            await test.assertFailure(begin(broker.put("q", QueuedTask(0, b"2"), "k")), ReusedError)
         await first
-        await test.assertFailure(begin(broker.put("q", Task(0, b"2"), "k")), ReusedError)
+        await test.assertFailure(begin(broker.put("q", QueuedTask(0, b"2"), "k")), ReusedError)
         await broker.change("q", {"maxsize": 1})
-        waiting = forgettable(broker.put("q", Task(0, b"{}"), "", 20.0))
+        waiting = forgettable(broker.put("q", QueuedTask(0, b"{}"), "", 20.0))
         await deferLater(reactor, 0.1)
-        await test.assertFailure(begin(broker.put("q", Task(0, b"2"), "k", 20.0)), ReusedError)
+        await test.assertFailure(begin(broker.put("q", QueuedTask(0, b"2"), "k", 20.0)), ReusedError)
         test.assertEqual(
-            (await broker.put("q", Task(0, b"1"), "k", 20.0)).number, (await first_of(broker)).number
+            (await broker.put("q", QueuedTask(0, b"1"), "k", 20.0)).number, (await first_of(broker)).number
         )
         waiting.cancel()
 
@@ -263,7 +263,7 @@ class StoreCases:
         await test.assertFailure(begin(broker.kick("q", 2, "k:1")), ReusedError)
         for _ in range(2):
             test.assertEqual(await broker.purge("q", "k:1"), 2)
-            await broker.put("q", Task(0, b"{}"), "k:1")
+            await broker.put("q", QueuedTask(0, b"{}"), "k:1")
         test.assertEqual((await broker.stats("q"))["ready"], 1)
 
     async def join_does_not_wait_for_buried_tasks(self, test: Any, broker: Any) -> None:
@@ -292,13 +292,13 @@ class StoreCases:
             waiting = forgettable(broker.get(name, None, "", 20.0))
             await broker.stats(name)
             test.assertEqual(await broker.qsizes(None), {})
-            number = (await broker.put(name, Task(0, b"{}"), "key")).number
+            number = (await broker.put(name, QueuedTask(0, b"{}"), "key")).number
             await waiting
             await broker.done(name, number)
         test.assertEqual(await broker.qsizes(None), {})
-        test.assertEqual((await broker.put("a", Task(0, b"{}"), "key")).body, b"")
+        test.assertEqual((await broker.put("a", QueuedTask(0, b"{}"), "key")).body, b"")
         for name in "defgh":
-            await broker.put(name, Task(0, b"{}"))
+            await broker.put(name, QueuedTask(0, b"{}"))
         await test.assertFailure(begin(broker.change("i", {"maxsize": 1})), LimitError)
         await broker.purge("d")
         await broker.change("i", {"maxsize": 1})
@@ -318,12 +318,14 @@ class StoreCases:
     async def repeated_requests_are_known_behind_waiters(self, test: Any, broker: Any) -> None:
         """A repeated put or get succeeds at once, though other requests wait."""
         await broker.change("q", {"maxsize": 1})
-        first = await broker.put("q", Task(0, b"{}"), "p:1")
-        waiting = begin(broker.put("q", Task(0, b"{}"), "p:2", 20.0))
+        first = await broker.put("q", QueuedTask(0, b"{}"), "p:1")
+        waiting = begin(broker.put("q", QueuedTask(0, b"{}"), "p:2", 20.0))
         await deferLater(reactor, 0.1)
         for timeout in (0.0, 20.0):
-            test.assertEqual((await broker.put("q", Task(0, b"{}"), "p:1", timeout)).number, first.number)
-        test.assertEqual(await broker.put("q", Task(0, b"{}"), "p:3"), FULL)
+            test.assertEqual(
+                (await broker.put("q", QueuedTask(0, b"{}"), "p:1", timeout)).number, first.number
+            )
+        test.assertEqual(await broker.put("q", QueuedTask(0, b"{}"), "p:3"), FULL)
         got = await broker.get("q", None, "g:1")
         test.assertEqual(got.number, first.number)
         await broker.get("q", None, "g:0", 20.0)
@@ -334,7 +336,7 @@ class StoreCases:
             test.assertEqual((await broker.get("q", None, "g:1", timeout)).number, first.number)
         test.assertEqual(await broker.get("q", None, "i:1"), EMPTY)
         late = begin(broker.get("q", None, "j:1", 20.0))
-        numbers = await put(broker, 1) + [(await broker.put("q", Task(0, b"{}"), "", 20.0)).number]
+        numbers = await put(broker, 1) + [(await broker.put("q", QueuedTask(0, b"{}"), "", 20.0)).number]
         test.assertEqual([(await waiting).number, (await late).number], numbers)
 
     async def repeated_get_renews_the_lease(self, test: Any, broker: Any) -> None:
@@ -369,10 +371,10 @@ class StoreCases:
         test.assertEqual((await again).number, number)
 
     async def repeated_put_succeeds_after_shutdown(self, test: Any, broker: Any) -> None:
-        first = await broker.put("q", Task(0, b"{}"), "k:1")
+        first = await broker.put("q", QueuedTask(0, b"{}"), "k:1")
         await broker.change("q", {"shutdown": "draining"})
-        test.assertEqual((await broker.put("q", Task(0, b"{}"), "k:1")).number, first.number)
-        test.assertEqual(await broker.put("q", Task(0, b"{}"), "k:2"), SHUTDOWN)
+        test.assertEqual((await broker.put("q", QueuedTask(0, b"{}"), "k:1")).number, first.number)
+        test.assertEqual(await broker.put("q", QueuedTask(0, b"{}"), "k:2"), SHUTDOWN)
 
     async def kicked_task_ignores_its_delay(self, test: Any, broker: Any) -> None:
         """A kicked task is ready, whatever its delay was."""
@@ -397,7 +399,7 @@ class StoreCases:
     async def draining_queue_serves_gets(self, test: Any, broker: Any) -> None:
         (number,) = await put(broker, 1)
         await broker.change("q", {"shutdown": "draining"})
-        test.assertEqual(await broker.put("q", Task(0, b"{}")), SHUTDOWN)
+        test.assertEqual(await broker.put("q", QueuedTask(0, b"{}")), SHUTDOWN)
         test.assertEqual((await broker.get("q")).number, number)
         test.assertEqual(await broker.get("q", None, "", 20.0), SHUTDOWN)
 
@@ -444,9 +446,9 @@ class StoreCases:
 
     async def key_expires(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"remember": SOON})
-        first = await broker.put("q", Task(0, b"{}"), "k:1")
+        first = await broker.put("q", QueuedTask(0, b"{}"), "k:1")
         await deferLater(reactor, SOON + 0.1)
-        test.assertNotEqual((await broker.put("q", Task(0, b"{}"), "k:1")).number, first.number)
+        test.assertNotEqual((await broker.put("q", QueuedTask(0, b"{}"), "k:1")).number, first.number)
 
     async def repeated_get_without_timeout_replaces_waiting_one(self, test: Any, broker: Any) -> None:
         first = begin(broker.get("q", None, "g:1", 20.0))
@@ -477,10 +479,10 @@ class StoreCases:
 
     async def too_many_queues_are_refused(self, test: Any, broker: Any) -> None:
         for number in range(5):
-            await broker.put(f"q{number}", Task(0, b"{}"))
-        await test.assertFailure(begin(broker.put("q5", Task(0, b"{}"))), LimitError)
+            await broker.put(f"q{number}", QueuedTask(0, b"{}"))
+        await test.assertFailure(begin(broker.put("q5", QueuedTask(0, b"{}"))), LimitError)
         await broker.delete("q0")
-        await broker.put("q5", Task(0, b"{}"))
+        await broker.put("q5", QueuedTask(0, b"{}"))
         test.assertEqual(len(await broker.qsizes(None)), 5)
 
     async def peek_shows_first_tasks(self, test: Any, broker: Any) -> None:
@@ -497,7 +499,7 @@ async def first_of(broker: Any) -> Any:
 
 
 async def put(broker: Any, count: int) -> list[int]:
-    return [(await broker.put("q", Task(0, b"{}"))).number for _ in range(count)]
+    return [(await broker.put("q", QueuedTask(0, b"{}"))).number for _ in range(count)]
 
 
 CASES = [name for name in vars(StoreCases) if not name.startswith("_")]
@@ -531,7 +533,7 @@ class StoreTests(StoreTestCase):
         broker.start()
         self.addCleanup(broker.stop)
         names = [f"q{number}" for number in range(1200)]
-        await gatherResults([begin(broker.put(name, Task(0, b"{}"))) for name in names])
+        await gatherResults([begin(broker.put(name, QueuedTask(0, b"{}"))) for name in names])
         await gatherResults([begin(broker.delete(name)) for name in names])
         self.assertEqual(await broker.qsizes(None), {})
         await put(broker, 1)
@@ -542,14 +544,14 @@ class StoreTests(StoreTestCase):
         broker = make_broker(reactor, open_store(path))
         broker.start()
         await broker.change("q", {"remember": SOON})
-        await broker.put("q", Task(0, b"{}"), "k:1")
+        await broker.put("q", QueuedTask(0, b"{}"), "k:1")
         await deferLater(reactor, SOON + 0.1)
         await broker.change("q", {"remember": 60.0})
         broker._tidy(reactor.seconds())  # type: ignore[attr-defined]
-        number = (await broker.put("q", Task(0, b"{}"), "k:2")).number
+        number = (await broker.put("q", QueuedTask(0, b"{}"), "k:2")).number
         await broker.stop()
         broker = self.broker(path)
-        self.assertEqual((await broker.put("q", Task(0, b"{}"), "k:2")).number, number)
+        self.assertEqual((await broker.put("q", QueuedTask(0, b"{}"), "k:2")).number, number)
 
     async def test_all_cases_in_memory(self) -> None:
         """The store in memory."""
@@ -594,21 +596,21 @@ class PostgreSQLTests(StoreTestCase):
         broker = self.broker(server.database())
         numbers = await put(broker, 3)
         waiting = begin(broker.get("other", None, "", 60.0))
-        puts = [begin(broker.put("q", Task(0, b"{}"))) for _ in range(20)]
+        puts = [begin(broker.put("q", QueuedTask(0, b"{}"))) for _ in range(20)]
         server.stop("immediate")
-        late = begin(broker.put("q", Task(0, b"{}"), "key"))
+        late = begin(broker.put("q", QueuedTask(0, b"{}"), "key"))
         self.assertFalse(late.called)
         server.start()
-        self.assertIsInstance(await late, Task)
+        self.assertIsInstance(await late, QueuedTask)
         await gatherResults(puts)
         self.assertEqual(await broker.qsizes("q"), {"q": 24})
         self.assertEqual((await broker.get("q")).number, numbers[0])
         await put(broker, 1)
-        await broker.put("other", Task(0, b"{}"))
-        self.assertIsInstance(await waiting, Task)
+        await broker.put("other", QueuedTask(0, b"{}"))
+        self.assertIsInstance(await waiting, QueuedTask)
         self.patch(pending_requests, "GRACE", 0.2)
         server.stop("immediate")
-        await self.assertFailure(begin(broker.put("q", Task(0, b"{}"))), AwayError)
+        await self.assertFailure(begin(broker.put("q", QueuedTask(0, b"{}"))), AwayError)
 
     async def test_waiters_are_woken_by_another_server_at_once(self) -> None:
         """A request of one server wakes the waiters of another by a notification, not by the next poll."""
@@ -619,17 +621,17 @@ class PostgreSQLTests(StoreTestCase):
         for _ in range(20):
             waiting = begin(here.get("q", None, "", 20.0))
             await deferLater(reactor, 0.01)
-            put_number = (await there.put("q", Task(0, b"{}"))).number
+            put_number = (await there.put("q", QueuedTask(0, b"{}"))).number
             self.assertEqual((await waiting).number, put_number)
             joining = begin(here.join("q", 20.0))
             await deferLater(reactor, 0.01)
             await there.done("q", put_number)
             self.assertEqual(await joining, (0, 0))
         await put(here, 1)
-        waiting = begin(here.put("q", Task(0, b"{}"), "", 20.0))
+        waiting = begin(here.put("q", QueuedTask(0, b"{}"), "", 20.0))
         await deferLater(reactor, 0.01)
         await there.get("q")
-        self.assertIsInstance(await waiting, Task)
+        self.assertIsInstance(await waiting, QueuedTask)
         waiting = begin(here.get("p", None, "", 20.0))
         await deferLater(reactor, 0.1)
         await there.delete("p")
@@ -736,9 +738,9 @@ class PostgreSQLTests(StoreTestCase):
             "INSERT INTO tqueue.keys VALUES (1, 'lane', 'lane:1', 1, now() + interval '1 hour')"
         )
         broker = self.broker(url)
-        self.assertEqual((await broker.put("q", Task(0, b"{}"), "lane:1")).number, 1)
-        self.assertNotEqual((await broker.put("q", Task(0, b"{}"), "lane:2")).number, 1)
-        self.assertEqual((await broker.put("q", Task(0, b"other"), "lane:1")).number, 1)
+        self.assertEqual((await broker.put("q", QueuedTask(0, b"{}"), "lane:1")).number, 1)
+        self.assertNotEqual((await broker.put("q", QueuedTask(0, b"{}"), "lane:2")).number, 1)
+        self.assertEqual((await broker.put("q", QueuedTask(0, b"other"), "lane:1")).number, 1)
         self.assertEqual((await broker.get("q", None, "holder")).number, 1)
         self.assertEqual((await broker.get("q", None, "holder")).number, 1)
         self.assertEqual((await broker.done("q", 1)).number, 1)
@@ -750,7 +752,7 @@ class PostgreSQLTests(StoreTestCase):
         broker, connection = self.broker(url), self.connect(url)
         for note in ("", "x", "x y", "a b c d"):
             for _ in range(5):
-                puts = [begin(broker.put("q", Task(0, b"{}"))) for _ in range(5)]
+                puts = [begin(broker.put("q", QueuedTask(0, b"{}"))) for _ in range(5)]
                 connection.execute("SELECT pg_notify('tqueue', %s)", (note,))
                 await gatherResults(puts)
         self.assertEqual(await broker.qsizes("q"), {"q": 100})
@@ -766,7 +768,7 @@ class PostgreSQLTests(StoreTestCase):
             raise ValueError("a bug")
 
         broker.store.database.connection.commit = fails
-        await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(3)])
+        await gatherResults([begin(broker.put("q", QueuedTask(0, b"{}"))) for _ in range(3)])
         self.assertEqual(await broker.qsizes("q"), {"q": 3})
 
     async def test_database_restored_in_part_is_refused(self) -> None:
@@ -781,7 +783,7 @@ class PostgreSQLTests(StoreTestCase):
         broker = self.broker(shared().database())
         await broker.change("stays", {"maxsize": 5})
         for name in ("goes", "stays"):
-            await broker.put(name, Task(0, b"{}"))
+            await broker.put(name, QueuedTask(0, b"{}"))
             await broker.done(name, (await broker.get(name)).number)
         broker._delete_expired()
         await broker.qsizes()
@@ -791,8 +793,8 @@ class PostgreSQLTests(StoreTestCase):
         """In one transaction, a put to a new queue fails, and reading the same queue succeeds."""
         broker = self.broker(shared().database())
         for number in range(5):
-            await broker.put(f"q{number}", Task(0, b"{}"))
-        refused, figures = begin(broker.put("p", Task(0, b"{}"))), begin(broker.stats("p"))
+            await broker.put(f"q{number}", QueuedTask(0, b"{}"))
+        refused, figures = begin(broker.put("p", QueuedTask(0, b"{}"))), begin(broker.stats("p"))
         await self.assertFailure(refused, LimitError)
         self.assertEqual((await figures)["ready"], 0)
 
@@ -808,7 +810,7 @@ class PostgreSQLTests(StoreTestCase):
             os.kill(pid, signal.SIGSTOP)
             self.addCleanup(os.kill, pid, signal.SIGCONT)
         self.assertTrue(pids)
-        waiting = begin(broker.put("q", Task(0, b"{}")))
+        waiting = begin(broker.put("q", QueuedTask(0, b"{}")))
         waiting.addErrback(lambda _: None)
         await deferLater(reactor, 0.1)
         await broker.stop()
@@ -823,9 +825,9 @@ class PostgreSQLTests(StoreTestCase):
         before = connection.execute(commits).fetchone()[0]
         waiting = []
         for _ in range(5):
-            waiting.append(begin(broker.put("q", Task(0, b"{}"))))
+            waiting.append(begin(broker.put("q", QueuedTask(0, b"{}"))))
             await deferLater(reactor, 0.02)
-        self.assertIsInstance(await self.broker(url).put("free", Task(0, b"{}")), Task)
+        self.assertIsInstance(await self.broker(url).put("free", QueuedTask(0, b"{}")), QueuedTask)
         self.assertFalse(any(each.called for each in waiting))
         connection.execute("SELECT pg_advisory_unlock_all()")
         await gatherResults(waiting)
@@ -850,7 +852,7 @@ class PostgreSQLTests(StoreTestCase):
 
             self.patch(connection, "commit", breaks)
             done = begin(broker.get("q"))
-            task = await begin(broker.put("q", Task(0, b"{}")))
+            task = await begin(broker.put("q", QueuedTask(0, b"{}")))
             self.assertIsNot(broker.store.database.connection, connection)
             self.assertEqual((await done).number, number)
             self.assertEqual(await broker.qsizes("q"), {"q": 1})
@@ -875,7 +877,7 @@ class PostgreSQLTests(StoreTestCase):
     async def cycles(self, broker: Any, number: int) -> None:
         """Put, get and finish fifty tasks, again and again. Each time, one response is lost."""
         for _ in range(number):
-            tasks = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(50)])
+            tasks = await gatherResults([begin(broker.put("q", QueuedTask(0, b"{}"))) for _ in range(50)])
             keys = [f"for:{task.number}" for task in tasks]
             got = await gatherResults([begin(broker.get("q", 1.0, key)) for key in keys])
             self.assertEqual((await broker.get("q", 1.0, keys[7])).number, got[7].number)

@@ -17,7 +17,7 @@ from twisted_appserver.queue.interface import StoreError
 from twisted_appserver.queue.local import sqlite_journal as sqlite
 from twisted_appserver.queue.local.broker import LocalBroker
 from twisted_appserver.queue.local.sqlite_journal import MIGRATIONS, SQLiteStore
-from twisted_appserver.queue.model import Config, Task
+from twisted_appserver.queue.model import Config, QueuedTask
 
 
 def content(folder: str) -> dict[str, bytes]:
@@ -50,7 +50,7 @@ class FileCase(TestCase):
         return broker
 
     def put(self, broker: Any, body: bytes = b"{}", key: str = "") -> Deferred[Any]:
-        return Deferred.fromCoroutine(broker.put("q", Task(0, body), key))
+        return Deferred.fromCoroutine(broker.put("q", QueuedTask(0, body), key))
 
 
 class ForeignTests(FileCase):

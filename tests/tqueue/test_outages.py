@@ -29,7 +29,7 @@ from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import EMPTY, SHUTDOWN, StoreError
 from twisted_appserver.queue.local.broker import LocalBroker
 from twisted_appserver.queue.local.memory_journal import MemoryStore
-from twisted_appserver.queue.model import GRACE, Task
+from twisted_appserver.queue.model import GRACE, QueuedTask
 from twisted_appserver.queue.postgresql import heartbeat, poolers, schema
 from twisted_appserver.queue.store_health import StoreHealth
 
@@ -101,7 +101,7 @@ class GraceTests(SynchronousTestCase):
         return self.successResultOf(begin(asked))
 
     def leased(self, seconds: float) -> Any:
-        self.now(self.broker.put("q", Task(0, b"{}")))
+        self.now(self.broker.put("q", QueuedTask(0, b"{}")))
         return self.now(self.broker.get("q", seconds))
 
     def test_stood_still(self) -> None:
@@ -144,17 +144,17 @@ class GraceTests(SynchronousTestCase):
         """Names that were used once are forgotten within seconds; their keys are not."""
         for number in range(100):
             name = f"q{number}"
-            self.now(self.broker.put(name, Task(0, b"{}"), "k"))
+            self.now(self.broker.put(name, QueuedTask(0, b"{}"), "k"))
             self.now(self.broker.done(name, self.now(self.broker.get(name)).number))
             self.now(self.broker.get(name + "x"))
         waiting = begin(self.broker.get("waits", None, "", 1000.0))
         self.clock.pump([5.0, 5.1])
         self.assertEqual([local.queue.name for local in self.broker.table.all()], ["waits"])
-        self.assertEqual(self.now(self.broker.put("q7", Task(0, b"{}"), "k")).body, b"")
+        self.assertEqual(self.now(self.broker.put("q7", QueuedTask(0, b"{}"), "k")).body, b"")
         self.clock.pump([60.0] * 6)
         self.assertEqual((self.broker.table._keys, self.broker.names()), ({}, []))
-        self.now(self.broker.put("waits", Task(0, b"{}")))
-        self.assertIsInstance(self.successResultOf(waiting), Task)
+        self.now(self.broker.put("waits", QueuedTask(0, b"{}")))
+        self.assertIsInstance(self.successResultOf(waiting), QueuedTask)
 
 
 class HealthTests(SynchronousTestCase):
@@ -332,10 +332,10 @@ class DatabaseTests(TestCase):
     async def test_frozen_backend(self) -> None:
         """A process of the database that stands still is left for another one, and what was asked is done."""
         broker = self.broker(shared().database())
-        await broker.put("q", Task(0, b"{}"))
+        await broker.put("q", QueuedTask(0, b"{}"))
         pid = broker.store.database.connection.info.backend_pid
         with frozen([pid]):
-            found = await gatherResults([begin(broker.put("q", Task(0, b"{}"))) for _ in range(3)])
+            found = await gatherResults([begin(broker.put("q", QueuedTask(0, b"{}"))) for _ in range(3)])
             self.assertEqual(len({task.number for task in found}), 3)
             self.assertNotEqual(broker.store.database.connection.info.backend_pid, pid)
         await deferLater(reactor, 0.5)
@@ -345,10 +345,10 @@ class DatabaseTests(TestCase):
         """What only takes long, such as the lock of another server, is waited for on the same connection."""
         url = shared().database()
         broker, other = self.broker(url), self.connect(url)
-        await broker.put("q", Task(0, b"{}"))
+        await broker.put("q", QueuedTask(0, b"{}"))
         pid = broker.store.database.connection.info.backend_pid
         other.execute("SELECT pg_advisory_lock(%s::int, id) FROM tqueue.queues", (schema.QUEUE_LOCK,))
-        waiting = begin(broker.put("q", Task(0, b"{}"), "", 20.0))
+        waiting = begin(broker.put("q", QueuedTask(0, b"{}"), "", 20.0))
         await deferLater(reactor, 4.5)
         self.assertFalse(waiting.called)
         other.execute("SELECT pg_advisory_unlock_all()")
@@ -376,7 +376,7 @@ class DatabaseTests(TestCase):
         ):
             forger.execute("SELECT pg_notify('tqueue', %s)", (words,))
         forger.execute("RESET ROLE")
-        await broker.put("other", Task(0, b"{}"))
+        await broker.put("other", QueuedTask(0, b"{}"))
         await deferLater(reactor, 0.3)
         self.assertFalse(waiting.called)
         await there.delete("q")
@@ -386,13 +386,13 @@ class DatabaseTests(TestCase):
         """What the database refuses is described without SQL, and without the task."""
         url = shared().database()
         broker, other = self.broker(url), self.connect(url)
-        await broker.put("q", Task(0, b"{}"))
+        await broker.put("q", QueuedTask(0, b"{}"))
         for statement in (
             "ALTER TABLE tqueue.tasks ADD CONSTRAINT odd CHECK (length(body) < 10)",
             "ALTER TABLE tqueue.tasks RENAME COLUMN body TO corpse",
         ):
             other.execute(statement)
-            putting = begin(broker.put("q", Task(0, b'{"secret": 12}')))
+            putting = begin(broker.put("q", QueuedTask(0, b'{"secret": 12}')))
             error = await self.assertFailure(putting, StoreError)
             for word in ("secret", "INSERT", "tasks", "row", "odd", "body", "\n"):
                 self.assertNotIn(word, str(error))
@@ -404,7 +404,7 @@ class DatabaseTests(TestCase):
         await broker.change("q", {"maxsize": 5})
         other.execute("UPDATE tqueue.queues SET config = replace(config, '{', '{\"colour\": \"red\", ')")
         self.assertEqual((await broker.config("q")).maxsize, 5)
-        self.assertIsInstance(await broker.put("q", Task(0, b"{}")), Task)
+        self.assertIsInstance(await broker.put("q", QueuedTask(0, b"{}")), QueuedTask)
         other.execute("UPDATE tqueue.queues SET config = replace(config, 'fifo', 'odd')")
         error = await self.assertFailure(begin(broker.config("q")), StoreError)
         self.assertIn("kind", str(error))
@@ -412,10 +412,10 @@ class DatabaseTests(TestCase):
     async def test_no_server_marked(self) -> None:
         """While no server notes that it is there no lease ends, and then all are prolonged first."""
         broker = self.broker(shared().database())
-        (number, later) = [(await broker.put("q", Task(0, b"{}"))).number for _ in range(2)]
+        (number, later) = [(await broker.put("q", QueuedTask(0, b"{}"))).number for _ in range(2)]
         await broker.get("q", LEASE)
         patch = self.patch(heartbeat, "record_alive", lambda connection: None)
-        await broker.put("q", Task(0, b"{}"), "", 0.0, LEASE)  # a delay ends all the same
+        await broker.put("q", QueuedTask(0, b"{}"), "", 0.0, LEASE)  # a delay ends all the same
         await deferLater(reactor, OUTAGE)
         self.assertEqual((await broker.get("q", 60.0)).number, later)
         self.assertEqual((await broker.stats("q"))["ready"], 1)
@@ -428,7 +428,7 @@ class DatabaseTests(TestCase):
         url = shared().database()
         here, there = self.broker(url), make_broker(reactor, open_store(url))
         there.start()
-        number = (await there.put("q", Task(0, b"{}"))).number
+        number = (await there.put("q", QueuedTask(0, b"{}"))).number
         await there.get("q", LEASE)
         await there.stop()
         await deferLater(reactor, OUTAGE)
@@ -498,5 +498,5 @@ class PoolerTests(TestCase):
             self.patch(poolers, "PATIENCE", 1.0)
             broker = make_broker(reactor, open_store(self.pooler("session", size)))
             broker.start()
-            self.assertIsInstance(await broker.put("q", Task(0, b"{}")), Task)
+            self.assertIsInstance(await broker.put("q", QueuedTask(0, b"{}")), QueuedTask)
             await broker.stop()

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.queue.model import Config, Task
+from twisted_appserver.queue.model import Config, QueuedTask
 
 EMPTY, FULL, SHUTDOWN, STOPPING = "empty", "full", "shutdown", "stopping"  # why a request cannot succeed
 
@@ -65,7 +65,7 @@ class IBroker(Interface):
     async def check() -> None:
         """Update what L{unready} returns, unless that was done a moment ago. Takes seconds at most."""
 
-    async def put(name: str, task: Task, key: str, timeout: float, delay: float) -> Task | str:
+    async def put(name: str, task: QueuedTask, key: str, timeout: float, delay: float) -> QueuedTask | str:
         """
         Add a task.
 
@@ -76,7 +76,7 @@ class IBroker(Interface):
         @raise ReusedError: when the key was used for a different body.
         """
 
-    async def get(name: str, seconds: float | None, key: str, timeout: float) -> Task | str:
+    async def get(name: str, seconds: float | None, key: str, timeout: float) -> QueuedTask | str:
         """
         Lease a task.
 
@@ -86,7 +86,7 @@ class IBroker(Interface):
         @param timeout: seconds to wait for a task.
         """
 
-    async def done(name: str, number: int, delivery: int) -> Task | None:
+    async def done(name: str, number: int, delivery: int) -> QueuedTask | None:
         """
         Delete a leased task.
 
@@ -94,7 +94,7 @@ class IBroker(Interface):
         @return: the task; C{None} if it is not leased, or in another delivery.
         """
 
-    async def extend(name: str, number: int, seconds: float | None, delivery: int) -> Task | None:
+    async def extend(name: str, number: int, seconds: float | None, delivery: int) -> QueuedTask | None:
         """Make a lease end C{seconds} from now. Arguments and result are as for L{get} and L{done}."""
 
     async def renew(name: str, tasks: list[tuple[int, int]], seconds: float | None) -> list[bool]:
@@ -105,10 +105,10 @@ class IBroker(Interface):
         @return: for each task, whether it is leased in that delivery.
         """
 
-    async def release(name: str, number: int, delay: float, delivery: int) -> Task | None:
+    async def release(name: str, number: int, delay: float, delivery: int) -> QueuedTask | None:
         """Give a leased task back. It becomes ready after C{delay} seconds."""
 
-    async def bury(name: str, number: int, delivery: int) -> Task | None:
+    async def bury(name: str, number: int, delivery: int) -> QueuedTask | None:
         """Put a leased task aside until it is kicked."""
 
     async def kick(name: str, count: int, key: str) -> int:
@@ -140,7 +140,7 @@ class IBroker(Interface):
         @raise ValueError: when an option does not exist, or its value is wrong.
         """
 
-    async def peek(name: str, count: int, state: str) -> list[Task]:
+    async def peek(name: str, count: int, state: str) -> list[QueuedTask]:
         """
         Return the first tasks that are C{ready}, C{delayed}, C{leased} or C{buried}.
 

@@ -23,7 +23,7 @@ YEAR = 366 * 86400.0  # seconds
 MOST = 2**63 - 1  # the largest integer that all stores can keep
 
 
-class Task(msgspec.Struct, gc=False):
+class QueuedTask(msgspec.Struct, gc=False):
     """
     One item of a queue.
 
@@ -128,13 +128,13 @@ class TaskQueue:
 
     def __init__(self, name: str, config: Config = DEFAULT) -> None:
         self.name, self.config = name, config
-        self.ready: list[tuple[float, str, int, Task]] = []
-        self.delayed: dict[int, Task] = {}
-        self.leased: dict[int, Task] = {}
-        self.buried: dict[int, Task] = {}
+        self.ready: list[tuple[float, str, int, QueuedTask]] = []
+        self.delayed: dict[int, QueuedTask] = {}
+        self.leased: dict[int, QueuedTask] = {}
+        self.buried: dict[int, QueuedTask] = {}
         self.reserved = self.finishing = 0
         self.keys: dict[str, Remembered] = {}
-        self.holders: dict[str, Task] = {}
+        self.holders: dict[str, QueuedTask] = {}
         self.puts = self.gets = self.dones = self.returned = 0
         self._alarms: list[tuple[float, int]] = []
 
@@ -154,7 +154,7 @@ class TaskQueue:
         """Whether it has no task and only default options, so that it does not count as a queue."""
         return not (self.unfinished or self.buried or self.reserved) and self.config == DEFAULT
 
-    def _key(self, task: Task) -> tuple[float, str, int, Task]:
+    def _key(self, task: QueuedTask) -> tuple[float, str, int, QueuedTask]:
         """Return what the heap sorts by."""
         kind = self.config.kind
         if kind == "fifo":
@@ -163,7 +163,7 @@ class TaskQueue:
             return (task.priority, task.order, task.number, task)
         return (0.0 if task.deliveries else 1.0, "", -task.number, task)
 
-    def place(self, task: Task, now: float) -> None:
+    def place(self, task: QueuedTask, now: float) -> None:
         """Add a task in the state that follows from its fields and the time."""
         if task.lease > now:
             self.leased[task.number] = task
@@ -178,7 +178,7 @@ class TaskQueue:
         else:
             heappush(self.ready, self._key(task))
 
-    def fill(self, tasks: list[Task], now: float) -> None:
+    def fill(self, tasks: list[QueuedTask], now: float) -> None:
         """Add many tasks to a new queue. Their leases begin anew, because nobody could renew them."""
         for task in tasks:
             if task.span:
@@ -189,7 +189,7 @@ class TaskQueue:
                 self.ready.append(self._key(task))
         heapify(self.ready)
 
-    def take(self, now: float, seconds: float, holder: str = "") -> Task | None:
+    def take(self, now: float, seconds: float, holder: str = "") -> QueuedTask | None:
         """
         Lease the first ready task.
 
@@ -209,35 +209,35 @@ class TaskQueue:
         self.gets += 1
         return task
 
-    def find(self, number: int, delivery: int = 0) -> Task | None:
+    def find(self, number: int, delivery: int = 0) -> QueuedTask | None:
         """Return a leased task, if C{delivery} is 0 or its present delivery."""
         task = self.leased.get(number)
         return task if task is not None and delivery in (0, task.deliveries) else None
 
-    def unlease(self, task: Task) -> None:
+    def unlease(self, task: QueuedTask) -> None:
         """Remove a leased task from the queue."""
         del self.leased[task.number]
         if task.holder:
             self.holders.pop(task.holder, None)
         task.lease, task.span, task.holder = 0.0, 0.0, ""
 
-    def take_back(self, task: Task, now: float) -> None:
+    def take_back(self, task: QueuedTask, now: float) -> None:
         """End the lease of a task. It becomes ready, delayed or buried."""
         self.unlease(task)
         self._end(task)
         self.place(task, now)
 
-    def _end(self, task: Task) -> None:
+    def _end(self, task: QueuedTask) -> None:
         """Mark a task as buried if it has been delivered too often."""
         if 0 < self.config.max_deliveries <= task.deliveries:
             task.buried = True
 
-    def extend(self, task: Task, now: float, seconds: float) -> None:
+    def extend(self, task: QueuedTask, now: float, seconds: float) -> None:
         """Make the lease of a task end C{seconds} from now."""
         task.lease, task.span = now + seconds, seconds
         self._alarm(task.lease, task.number)
 
-    def kick(self, count: int, now: float) -> list[Task]:
+    def kick(self, count: int, now: float) -> list[QueuedTask]:
         """Make up to C{count} buried tasks ready, the oldest first."""
         tasks = [self.buried.pop(number) for number in sorted(self.buried)[:count]]
         for task in tasks:
@@ -245,14 +245,14 @@ class TaskQueue:
             self.place(task, now)
         return tasks
 
-    def drain(self) -> list[Task]:
+    def drain(self) -> list[QueuedTask]:
         """Remove all ready and delayed tasks, and return them."""
         tasks = [entry[3] for entry in self.ready] + list(self.delayed.values())
         self.ready.clear()
         self.delayed.clear()
         return tasks
 
-    def peek(self, count: int, state: str = "ready") -> list[Task]:
+    def peek(self, count: int, state: str = "ready") -> list[QueuedTask]:
         """Return the first tasks in a state, without leasing them."""
         if state == "ready":
             return [entry[3] for entry in nsmallest(count, self.ready)]
@@ -285,13 +285,13 @@ class TaskQueue:
                 task.lease = until
                 self._alarm(until, task.number)
 
-    def expire(self, now: float) -> tuple[list[Task], list[Task]]:
+    def expire(self, now: float) -> tuple[list[QueuedTask], list[QueuedTask]]:
         """
         End the leases and delays whose time is over.
 
         @return: the tasks that were leased, and the tasks that were delayed.
         """
-        returned, due = list[Task](), list[Task]()
+        returned, due = list[QueuedTask](), list[QueuedTask]()
         while self._alarms and self._alarms[0][0] <= now:
             _, number = heappop(self._alarms)
             task = self.leased.get(number)

@@ -29,7 +29,7 @@ from twisted_appserver.queue.interface import (
     StoreError,
 )
 from twisted_appserver.queue.local.memory_journal import MemoryStore
-from twisted_appserver.queue.model import Config, Task
+from twisted_appserver.queue.model import Config, QueuedTask
 from twisted_appserver.serving.readiness import IDependency
 from twisted_appserver.tqueue.request_options import Query, read_options, read_renewal, read_task
 
@@ -107,17 +107,19 @@ class Wire:
         signature = hmac.digest(self._broker.secret, f"{worker}/{text}".encode(), "sha256")
         return f"{text}-{signature[:SIGNATURE].hex()}"
 
-    def _about(self, worker: str, found: Task | str | None, query: Query, **more: Any) -> dict[str, Any]:
+    def _about(
+        self, worker: str, found: QueuedTask | str | None, query: Query, **more: Any
+    ) -> dict[str, Any]:
         """Describe a task, or why there is none."""
-        task = found if isinstance(found, Task) else None
+        task = found if isinstance(found, QueuedTask) else None
         about = {"worker": worker, "task_id": self._id(worker, task.number) if task else "", **more}
         if query.detail:
             about |= {"delivery": task.deliveries} if task else {"reason": found or UNKNOWN}
         return about
 
-    def _reply(self, worker: str, found: Task | str | None, query: Query) -> Reply:
+    def _reply(self, worker: str, found: QueuedTask | str | None, query: Query) -> Reply:
         """Describe a task, with its fields."""
-        task = msgspec.Raw(found.body) if isinstance(found, Task) else {}
+        task = msgspec.Raw(found.body) if isinstance(found, QueuedTask) else {}
         return Reply(msgspec.json.encode(self._about(worker, found, query, task=task)), 200, JSON)
 
     async def put(self, call: Call, worker: str) -> dict[str, Any]:
@@ -126,9 +128,9 @@ class Wire:
         query, body = read_options(call), read_task(call, worker)
         if len(body) > self._max_task:
             raise HTTPError(413, f"a task is at most {self._max_task} bytes, not {len(body)}")
-        task = Task(0, body, query.priority, query.order)
+        task = QueuedTask(0, body, query.priority, query.order)
         found = await self._ask(self._broker.put(worker, task, query.key, query.timeout, query.delay))
-        repeated = {"repeated": True} if isinstance(found, Task) and not found.body else {}
+        repeated = {"repeated": True} if isinstance(found, QueuedTask) and not found.body else {}
         return self._about(worker, found, query, **repeated)
 
     async def get(self, call: Call, worker: str) -> Reply:

@@ -23,7 +23,7 @@ from twisted_appserver.queue.local.queue_table import SWEEP_INTERVAL, QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.storing import log_if_not_stored, until_stored
 from twisted_appserver.queue.local.upkeep import Upkeep
-from twisted_appserver.queue.model import Config, Task, TaskQueue, replace
+from twisted_appserver.queue.model import Config, QueuedTask, TaskQueue, replace
 from twisted_appserver.queue.request_keys import lane_of
 from twisted_appserver.queue.store_health import StoreHealth
 
@@ -114,7 +114,7 @@ class LocalBroker:
     async def config(self, name: str) -> Config:
         return self.look(name).config
 
-    async def peek(self, name: str, count: int, state: str) -> list[Task]:
+    async def peek(self, name: str, count: int, state: str) -> list[QueuedTask]:
         shift = self._wall() - self._reactor.seconds()
         return [
             msgspec.structs.replace(
@@ -133,21 +133,21 @@ class LocalBroker:
     # Tasks.
 
     async def put(
-        self, name: str, task: Task, key: str = "", timeout: float = 0.0, delay: float = 0.0
-    ) -> Task | str:
+        self, name: str, task: QueuedTask, key: str = "", timeout: float = 0.0, delay: float = 0.0
+    ) -> QueuedTask | str:
         return await self._puts.put(name, task, key, timeout, delay)
 
     async def get(
         self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0
-    ) -> Task | str:
+    ) -> QueuedTask | str:
         return await self._leases.get(name, seconds, key, timeout)
 
-    async def done(self, name: str, number: int, delivery: int = 0) -> Task | None:
+    async def done(self, name: str, number: int, delivery: int = 0) -> QueuedTask | None:
         return await self._leases.done(name, number, delivery)
 
     async def extend(
         self, name: str, number: int, seconds: float | None = None, delivery: int = 0
-    ) -> Task | None:
+    ) -> QueuedTask | None:
         return await self._leases.extend(name, number, seconds, delivery)
 
     async def renew(
@@ -155,10 +155,12 @@ class LocalBroker:
     ) -> list[bool]:
         return await self._leases.renew(name, tasks, seconds)
 
-    async def release(self, name: str, number: int, delay: float = 0.0, delivery: int = 0) -> Task | None:
+    async def release(
+        self, name: str, number: int, delay: float = 0.0, delivery: int = 0
+    ) -> QueuedTask | None:
         return await self._leases.release(name, number, delay, delivery)
 
-    async def bury(self, name: str, number: int, delivery: int = 0) -> Task | None:
+    async def bury(self, name: str, number: int, delivery: int = 0) -> QueuedTask | None:
         return await self._leases.bury(name, number, delivery)
 
     async def kick(self, name: str, count: int, key: str = "") -> int:

@@ -9,7 +9,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from twisted_appserver.queue.model import Config, Task
+from twisted_appserver.queue.model import Config, QueuedTask
 from twisted_appserver.queue.request_keys import Remembered
 
 
@@ -25,7 +25,7 @@ class Change(msgspec.Struct, frozen=True):
     @ivar forgets: the queues and lanes of requests to forget.
     """
 
-    puts: Sequence[tuple[str, Task]] = ()
+    puts: Sequence[tuple[str, QueuedTask]] = ()
     keys: Sequence[tuple[str, str, Remembered]] = ()
     updates: Sequence[tuple[Any, ...]] = ()
     deletes: Sequence[int] = ()
@@ -48,7 +48,7 @@ class Saved(msgspec.Struct):
 
     secret: bytes
     last: int = 0
-    tasks: dict[str, list[Task]] = {}
+    tasks: dict[str, list[QueuedTask]] = {}
     keys: list[tuple[str, str, Remembered]] = []
     configs: dict[str, Config] = {}
 
@@ -86,6 +86,6 @@ class IStore(Interface):
         """
 
 
-def to_update(task: Task) -> tuple[Any, ...]:
+def to_update(task: QueuedTask) -> tuple[Any, ...]:
     """Return the fields of a task that change, as L{Change.updates} has them."""
     return (task.due, task.span, task.deliveries, task.holder, task.buried, task.number)

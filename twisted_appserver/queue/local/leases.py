@@ -18,7 +18,7 @@ from twisted_appserver.queue.local.queue_table import QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.storing import follow, log_if_not_stored, until_stored
 from twisted_appserver.queue.local.upkeep import Upkeep
-from twisted_appserver.queue.model import Task, TaskQueue
+from twisted_appserver.queue.model import QueuedTask, TaskQueue
 
 
 class Leases:
@@ -34,7 +34,7 @@ class Leases:
         self._reactor, self._store, self._table = reactor, store, table
         self._upkeep, self._repeated = upkeep, repeated
 
-    async def get(self, name: str, seconds: float | None, key: str, timeout: float) -> Task | str:
+    async def get(self, name: str, seconds: float | None, key: str, timeout: float) -> QueuedTask | str:
         """Lease a task, as L{IBroker.get} describes."""
         if self._table.find(name) is None and timeout <= 0:
             return STOPPING if self._upkeep.stopping else EMPTY
@@ -65,7 +65,7 @@ class Leases:
         self._upkeep.after_change(local)
         return await self._store_lease(local, task, key)
 
-    async def _store_lease(self, local: LocalQueue, task: Task, key: str) -> Task:
+    async def _store_lease(self, local: LocalQueue, task: QueuedTask, key: str) -> QueuedTask:
         queue, delivery = local.queue, task.deliveries
         written = self._store.write(Change(updates=[to_update(task)]))
         if written is None:
@@ -80,7 +80,7 @@ class Leases:
             raise
         return task
 
-    async def _until_lease_stored(self, task: Task, written: Deferred[None] | None) -> None:
+    async def _until_lease_stored(self, task: QueuedTask, written: Deferred[None] | None) -> None:
         """
         Wait until a lease is stored.
 
@@ -92,7 +92,7 @@ class Leases:
         except StoreError as error:
             self.log.warn("the lease of task {n} was not stored: {e}", n=task.number, e=error)
 
-    def _extend(self, local: LocalQueue, task: Task, seconds: float | None) -> list[tuple[Any, ...]]:
+    def _extend(self, local: LocalQueue, task: QueuedTask, seconds: float | None) -> list[tuple[Any, ...]]:
         """Extend a lease, and return what must be stored: nothing if its length has not changed."""
         before = task.span
         local.queue.extend(task, self._reactor.seconds(), seconds or local.queue.config.lease)
@@ -102,7 +102,7 @@ class Leases:
     def _write(self, updates: list[tuple[Any, ...]]) -> Deferred[None] | None:
         return self._store.write(Change(updates=updates)) if updates else None
 
-    def _find(self, name: str, number: int, delivery: int) -> tuple[LocalQueue, Task | None]:
+    def _find(self, name: str, number: int, delivery: int) -> tuple[LocalQueue, QueuedTask | None]:
         """Find a leased task."""
         local = self._table.find(name)
         if local is None:
@@ -110,7 +110,7 @@ class Leases:
         self._upkeep.expire(local)
         return local, local.queue.find(number, delivery)
 
-    async def done(self, name: str, number: int, delivery: int) -> Task | None:
+    async def done(self, name: str, number: int, delivery: int) -> QueuedTask | None:
         """Finish a task. If this cannot be stored, it stays leased."""
         local, task = self._find(name, number, delivery)
         if task is None:
@@ -137,7 +137,7 @@ class Leases:
             self._table.note_bare(local)
 
     def _not_finished(
-        self, failure: Failure, local: LocalQueue, task: Task, lease: float, span: float, holder: str
+        self, failure: Failure, local: LocalQueue, task: QueuedTask, lease: float, span: float, holder: str
     ) -> Failure:
         local.queue.finishing -= 1
         task.lease, task.span, task.holder = lease, span, holder
@@ -145,7 +145,7 @@ class Leases:
         self._upkeep.after_change(local)
         return failure
 
-    async def extend(self, name: str, number: int, seconds: float | None, delivery: int) -> Task | None:
+    async def extend(self, name: str, number: int, seconds: float | None, delivery: int) -> QueuedTask | None:
         """Make a lease end C{seconds} from now."""
         local, task = self._find(name, number, delivery)
         if task is not None:
@@ -163,7 +163,7 @@ class Leases:
         await until_stored(self._write(changed))
         return found
 
-    async def release(self, name: str, number: int, delay: float, delivery: int) -> Task | None:
+    async def release(self, name: str, number: int, delay: float, delivery: int) -> QueuedTask | None:
         """Give a task back, so that it is ready after C{delay} seconds."""
         local, task = self._find(name, number, delivery)
         if task is not None:
@@ -171,7 +171,7 @@ class Leases:
             await self._take_back(local, task)
         return task
 
-    async def bury(self, name: str, number: int, delivery: int) -> Task | None:
+    async def bury(self, name: str, number: int, delivery: int) -> QueuedTask | None:
         """Put a leased task aside until it is kicked."""
         local, task = self._find(name, number, delivery)
         if task is not None:
@@ -179,7 +179,7 @@ class Leases:
             await self._take_back(local, task)
         return task
 
-    async def _take_back(self, local: LocalQueue, task: Task) -> None:
+    async def _take_back(self, local: LocalQueue, task: QueuedTask) -> None:
         local.queue.take_back(task, self._reactor.seconds())
         written = self._store.write(Change(updates=[to_update(task)]))  # before the next get receives it
         self._upkeep.after_change(local)

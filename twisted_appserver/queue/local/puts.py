@@ -18,7 +18,7 @@ from twisted_appserver.queue.local.queue_table import QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.storing import follow, log_if_not_stored
 from twisted_appserver.queue.local.upkeep import Upkeep
-from twisted_appserver.queue.model import Task
+from twisted_appserver.queue.model import QueuedTask
 from twisted_appserver.queue.request_keys import Remembered, lane
 from twisted_appserver.queue.store_health import StoreHealth
 
@@ -42,7 +42,9 @@ class Puts:
         self._repeated, self._health = repeated, health
         self.last_number = 0
 
-    async def put(self, name: str, task: Task, key: str, timeout: float, delay: float) -> Task | str:
+    async def put(
+        self, name: str, task: QueuedTask, key: str, timeout: float, delay: float
+    ) -> QueuedTask | str:
         """Add a task, as L{IBroker.put} describes."""
         if delay:
             task.due = self._reactor.seconds() + delay
@@ -51,7 +53,7 @@ class Puts:
         while key:
             remembered = self._repeated.find(queue, lane(key), key, task.body)
             if remembered is not None:
-                return Task(remembered.number, b"")
+                return QueuedTask(remembered.number, b"")
             written = self._repeated.write_of("put", name, key)
             if written is None:
                 break
@@ -66,7 +68,7 @@ class Puts:
             return SHUTDOWN
         return await self._store_task(local, task, key)
 
-    async def _store_task(self, local: LocalQueue, task: Task, key: str) -> Task | str:
+    async def _store_task(self, local: LocalQueue, task: QueuedTask, key: str) -> QueuedTask | str:
         queue = local.queue
         self._table.claim(local)
         queue.reserved += 1
@@ -79,7 +81,7 @@ class Puts:
         written = self._store.write(Change(puts=[(queue.name, task)], keys=keys))
         if written is None:
             return self._stored(None, local, task, keys)
-        added: Deferred[Task | str] = written.addCallbacks(
+        added: Deferred[QueuedTask | str] = written.addCallbacks(
             self._stored, self._not_stored, (local, task, keys), errbackArgs=(local,)
         )
         if key:
@@ -87,8 +89,8 @@ class Puts:
         return await follow(added)
 
     def _stored(
-        self, _: None, local: LocalQueue, task: Task, keys: list[tuple[str, str, Remembered]]
-    ) -> Task | str:
+        self, _: None, local: LocalQueue, task: QueuedTask, keys: list[tuple[str, str, Remembered]]
+    ) -> QueuedTask | str:
         queue = local.queue
         queue.reserved -= 1
         self._health.note()

@@ -37,7 +37,7 @@ from twisted_appserver.queue.batching import Batcher
 from twisted_appserver.queue.interface import StoreError
 from twisted_appserver.queue.local.journal import CHECK, Change, IStore, Saved
 from twisted_appserver.queue.local.sqlite_file import APPLICATION, check_file
-from twisted_appserver.queue.model import Task, read_config
+from twisted_appserver.queue.model import QueuedTask, read_config
 from twisted_appserver.queue.request_keys import Remembered
 from twisted_appserver.queue.sql_files import read_migrations, read_statements
 
@@ -141,7 +141,7 @@ class SQLiteStore:
         for queue, lane, key, number, until, known in ask(SQL["keys"]):
             saved.keys.append((queue, lane, Remembered(key, number, until - shift, known)))
         for number, queue, body, priority, order, due, span, deliveries, holder, buried in ask(SQL["tasks"]):
-            task = Task(number, body, priority, order, due and due - shift, 0.0, deliveries, holder)
+            task = QueuedTask(number, body, priority, order, due and due - shift, 0.0, deliveries, holder)
             task.buried, task.span = bool(buried), span
             saved.tasks.setdefault(queue, []).append(task)
         return saved

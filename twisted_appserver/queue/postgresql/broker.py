@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_appserver.queue.interface import SHUTDOWN, STOPPING, IBroker, StoreError
-from twisted_appserver.queue.model import Config, Task
+from twisted_appserver.queue.model import Config, QueuedTask
 from twisted_appserver.queue.postgresql.locked_queue import Effects
 from twisted_appserver.queue.postgresql.pending_requests import AWAY, TIMEOUT_RESULTS, PendingRequests
 from twisted_appserver.queue.postgresql.request import Request
@@ -104,23 +104,23 @@ class PostgreSQLBroker:
     # Requests of clients.
 
     async def put(
-        self, name: str, task: Task, key: str = "", timeout: float = 0.0, delay: float = 0.0
-    ) -> Task | str:
+        self, name: str, task: QueuedTask, key: str = "", timeout: float = 0.0, delay: float = 0.0
+    ) -> QueuedTask | str:
         submitted = self.pending.submit(Request("put", name, task=task, key=key, delay=delay), timeout)
         self.pending.retry(name, "get", 1)  # in the same transaction
         return await submitted  # type: ignore[no-any-return]
 
     async def get(
         self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0
-    ) -> Task | str:
+    ) -> QueuedTask | str:
         return await self.pending.submit(Request("get", name, seconds=seconds, key=key), timeout)  # type: ignore[no-any-return]
 
-    async def done(self, name: str, number: int, delivery: int = 0) -> Task | None:
+    async def done(self, name: str, number: int, delivery: int = 0) -> QueuedTask | None:
         return await self.pending.submit(Request("done", name, number=number, delivery=delivery))  # type: ignore[no-any-return]
 
     async def extend(
         self, name: str, number: int, seconds: float | None = None, delivery: int = 0
-    ) -> Task | None:
+    ) -> QueuedTask | None:
         request = Request("extend", name, number=number, delivery=delivery, seconds=seconds)
         return await self.pending.submit(request)  # type: ignore[no-any-return]
 
@@ -137,11 +137,13 @@ class PostgreSQLBroker:
             raise error.subFailure.value from None  # type: ignore[misc]
         return [task is not None for task in tasks_or_none]
 
-    async def release(self, name: str, number: int, delay: float = 0.0, delivery: int = 0) -> Task | None:
+    async def release(
+        self, name: str, number: int, delay: float = 0.0, delivery: int = 0
+    ) -> QueuedTask | None:
         request = Request("release", name, number=number, delivery=delivery, delay=delay)
         return await self.pending.submit(request)  # type: ignore[no-any-return]
 
-    async def bury(self, name: str, number: int, delivery: int = 0) -> Task | None:
+    async def bury(self, name: str, number: int, delivery: int = 0) -> QueuedTask | None:
         return await self.pending.submit(Request("bury", name, number=number, delivery=delivery))  # type: ignore[no-any-return]
 
     async def kick(self, name: str, count: int, key: str = "") -> int:
@@ -168,7 +170,7 @@ class PostgreSQLBroker:
     async def config(self, name: str) -> Config:
         return await self.pending.submit(Request("config", name))  # type: ignore[no-any-return]
 
-    async def peek(self, name: str, count: int, state: str) -> list[Task]:
+    async def peek(self, name: str, count: int, state: str) -> list[QueuedTask]:
         return await self.pending.submit(Request("peek", name, count=count, state=state))  # type: ignore[no-any-return]
 
     async def stats(self, name: str) -> dict[str, int]:
@@ -218,10 +220,10 @@ class PostgreSQLBroker:
 
     def _note_result(self, request: Request) -> None:
         result = request.result
-        if request.verb == "put" and isinstance(result, Task | StoreError):
-            self._health.note("" if isinstance(result, Task) else result)
+        if request.verb == "put" and isinstance(result, QueuedTask | StoreError):
+            self._health.note("" if isinstance(result, QueuedTask) else result)
         repeated = request.verb == "put" and result is not request.task
-        if request.verb in COUNTED and isinstance(result, Task) and not repeated:
+        if request.verb in COUNTED and isinstance(result, QueuedTask) and not repeated:
             self._counts[request.name, COUNTED[request.verb]] += 1
 
     def _give_back(self, request: Request) -> None:
@@ -232,7 +234,7 @@ class PostgreSQLBroker:
         """
         task = request.result
         new = request.verb == "get" and not request.found_again
-        if new and isinstance(task, Task) and not self.pending.stopping:
+        if new and isinstance(task, QueuedTask) and not self.pending.stopping:
             number, delivery = task.number, task.deliveries
             back = Request("release", request.name, number=number, delivery=delivery, lease=task.lease)
             self.pending.submit(back).addErrback(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted_appserver.queue.interface import SHUTDOWN
-from twisted_appserver.queue.model import Task
+from twisted_appserver.queue.model import QueuedTask
 from twisted_appserver.queue.postgresql.heartbeat import MAX_SILENCE
 from twisted_appserver.queue.postgresql.locked_queue import LockedQueue, repeated_put, to_task
 from twisted_appserver.queue.postgresql.request import Request
@@ -39,7 +39,7 @@ class FrequentRequests:
             lowest_number=bounds.lowest_number, no_expiry_before=bounds.no_expiry_before,
             max_silence=MAX_SILENCE, **self._arguments(),
         )  # fmt: skip
-        finished, numbers = dict[int, Task](), list[int]()
+        finished, numbers = dict[int, QueuedTask](), list[int]()
         for what, place, number, *task in rows:
             if what in ("get", "repeated_get"):
                 self._get[place - 1].found_again = what == "repeated_get"
@@ -100,11 +100,11 @@ class FrequentRequests:
         for request, first in self._repeats:
             if not first.pending:
                 result = first.result
-                if isinstance(result, Task):
+                if isinstance(result, QueuedTask):
                     result = repeated_put(request, result.number, digest(first.task.body))
                 request.resolve(result)
 
-    def _resolve_dones(self, finished: dict[int, Task]) -> None:
+    def _resolve_dones(self, finished: dict[int, QueuedTask]) -> None:
         """
         @param finished: the tasks that were deleted, by number.
         """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted_appserver.queue.interface import ReusedError
-from twisted_appserver.queue.model import Task
+from twisted_appserver.queue.model import QueuedTask
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.request_keys import digest
 from twisted_appserver.queue.sql_files import read_statements
@@ -71,13 +71,13 @@ class LockedQueue:
         self.effects.changed.add((self.name, waiters))
 
 
-def to_task(row: Sequence[Any]) -> Task:
+def to_task(row: Sequence[Any]) -> QueuedTask:
     """Make a task of the first seven columns of a row."""
     number, body, priority, order, deliveries, holder, at = row[:7]
-    return Task(number, body, priority, order, lease=at, deliveries=deliveries, holder=holder)
+    return QueuedTask(number, body, priority, order, lease=at, deliveries=deliveries, holder=holder)
 
 
-def repeated_put(request: Request, number: int, first_digest: bytes) -> Task | ReusedError:
+def repeated_put(request: Request, number: int, first_digest: bytes) -> QueuedTask | ReusedError:
     """
     Return the result of a put whose key was used before.
 
@@ -86,7 +86,7 @@ def repeated_put(request: Request, number: int, first_digest: bytes) -> Task | R
     """
     if first_digest and first_digest != digest(request.task.body):
         return key_reused(request)
-    return Task(number, b"")
+    return QueuedTask(number, b"")
 
 
 def key_reused(request: Request) -> ReusedError:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from twisted_appserver.queue.interface import StoreError
-from twisted_appserver.queue.model import Config, Task, read_config, replace
+from twisted_appserver.queue.model import Config, QueuedTask, read_config, replace
 from twisted_appserver.queue.postgresql.locked_queue import LockedQueue, key_reused, repeated_put, to_task
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.postgresql.schema import BURIED, READY, STATES
@@ -147,7 +147,7 @@ class OtherRequests:
                 self._set_times(task, request.state)
             request.resolve(tasks)
 
-    def _set_times(self, task: Task, state: str) -> None:
+    def _set_times(self, task: QueuedTask, state: str) -> None:
         """One column has the end of a lease or delay; L{to_task} reads it as a lease."""
         at = task.lease
         task.due, task.lease = at * (state == "delayed"), at * (state == "leased")
