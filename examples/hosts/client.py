@@ -75,7 +75,7 @@ class Client:
 
 
 def primes(end):
-    """How many there are below, by the sieve of Eratosthenes."""
+    """Count the primes below a number with the sieve of Eratosthenes."""
     sieve = bytearray(2) + bytearray(b"\1") * (end - 2)
     for number in range(2, int(end**0.5) + 1):
         if sieve[number]:
