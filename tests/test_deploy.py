@@ -24,6 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import CommandTestCase
 from tests.support.programs import ROOT, Program
+from tests.support.slow import slow
 from tests.support.wire import Answer, connect, exchange, request
 from twisted_appserver.serving.tap import Options
 
@@ -140,6 +141,7 @@ class NginxTests(CommandTestCase):
         self.assertEqual((await self.ask(port, "/-/ready")).status, 200)
         await server.stop()
 
+    @slow
     async def test_restarted(self) -> None:
         """A server that is started again behind nginx is found again."""
         folder = self.folder_of(app=APP)
@@ -190,6 +192,7 @@ while True:
 class SystemdTests(CommandTestCase):
     timeout = 60
 
+    @slow
     async def test_socket(self) -> None:
         """The server takes the socket that systemd passes; who comes while it is away is answered."""
         folder = self.folder_of(app=APP)

@@ -17,6 +17,7 @@ from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.programs import ROOT, ProgramTestCase
+from tests.support.slow import slow
 from twisted_appserver.core import request_data as variables
 from twisted_appserver.core.router import Router
 from twisted_appserver.http.request_parser import MAX_HEAD, MAX_HEADERS, MAX_TARGET
@@ -207,6 +208,7 @@ class PromiseTests(SynchronousTestCase):
 class ProgramTests(ProgramTestCase):
     """The programs in the documentation, run."""
 
+    @slow
     async def test_programs(self) -> None:
         """Every Python block that is a whole program serves, and stops."""
         count = 0
@@ -221,6 +223,7 @@ class ProgramTests(ProgramTestCase):
                 count += 1
         self.assertEqual(count, 2)
 
+    @slow
     async def test_transcript(self) -> None:
         """Every curl command in the guide is answered as it says, in both types."""
         guide = ROOT / "docs" / "guide.md"
@@ -238,6 +241,7 @@ class ProgramTests(ProgramTestCase):
                 self.assertEqual(answer, expected, command)
             await server.stop()
 
+    @slow
     async def test_client(self) -> None:
         """The guide's function that calls the guide's shop gets its answers, and its refusals."""
         guide = blocks(ROOT / "docs" / "guide.md", "python")
@@ -293,6 +297,7 @@ class ProgramTests(ProgramTestCase):
 class TenTests(ProgramTestCase):
     """What a newcomer types."""
 
+    @slow
     async def test_commands(self) -> None:
         """The README's ten commands do what it says."""
         text = (ROOT / "README.md").read_text().partition("## In ten commands")[2]
@@ -352,6 +357,7 @@ class SiteTests(ProgramTestCase):
 
     timeout = 120
 
+    @slow
     async def test_site(self) -> None:
         """Sphinx builds it without a warning; every page and the reference of every module are there."""
         site = self.folder / "site"

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from tests.support.programs import PERSON, ROOT, ProgramTestCase
+from tests.support.slow import slow
 from twisted_appserver.client import AppClient, Problem
 
 EXAMPLES = ROOT / "examples"
@@ -130,6 +131,7 @@ class InventoryTests(ExampleTestCase):
         """In threads, run as a script."""
         await self.check(sys.executable, str(EXAMPLES / "inventory.py"), "--port=0", "--type=threaded")
 
+    @slow
     async def test_forked(self) -> None:
         """In worker processes, run as a script."""
         await self.check(sys.executable, str(EXAMPLES / "inventory.py"), "--port=0", "--type=forked")
@@ -138,6 +140,7 @@ class InventoryTests(ExampleTestCase):
         """In threads, under twistd."""
         await self.check(*TWISTD, f"--app={EXAMPLES / 'inventory.py'}", "--type=threaded")
 
+    @slow
     async def test_twistd_forked(self) -> None:
         """In worker processes, under twistd."""
         await self.check(*TWISTD, f"--app={EXAMPLES / 'inventory.py'}", "--type=forked")
@@ -184,6 +187,7 @@ class CallingTests(ExampleTestCase):
 class FollowingTests(ExampleTestCase):
     """examples/following.py, against examples/long_work.py."""
 
+    @slow
     async def test_following(self) -> None:
         """It reads a stream and follows a job to the end, with a bar, and cancels another."""
         for server_type in ("threaded", "forked"):

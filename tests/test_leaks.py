@@ -17,6 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from tests.support.leaks import count_blocks, count_objects
+from tests.support.slow import slow
 from tests.support.wire import connect, exchange, request
 from twisted_appserver.serving.service import AppService, make_service
 
@@ -233,23 +234,27 @@ class LeakTests(TestCase):
                 return left
             await deferLater(reactor, 0.05)
 
+    @slow
     async def test_finished_calls_leave_nothing_in_threads(self) -> None:
         """In threads and on the reactor, over our channel."""
         service = await self.service()
         await self.check(service, service.ports[0].getHost().port, {**ALIKE, **JOBS})
         await self.check(service, service.ports[0].getHost().port, {"late": ask("/hangs", 504)}, FEW)
 
+    @slow
     async def test_finished_calls_leave_nothing_with_workers(self) -> None:
         """In worker processes."""
         service = await self.service(server_type="forked")
         await self.check(service, service.ports[0].getHost().port, {**ALIKE, **JOBS})
         await self.check(service, service.ports[0].getHost().port, {"late": ask("/hangs", 504)}, FEW)
 
+    @slow
     async def test_finished_calls_leave_nothing_with_the_channel_of_twisted(self) -> None:
         """Over the channel of twisted.web."""
         service = await self.service(channel="twisted")
         await self.check(service, service.ports[0].getHost().port, ALIKE)
 
+    @slow
     async def test_finished_calls_leave_nothing_in_a_resource(self) -> None:
         """As a resource of a stock Site."""
         service = await self.service()
@@ -260,6 +265,7 @@ class LeakTests(TestCase):
         self.addCleanup(port.stopListening)
         await self.check(service, port.getHost().port, ALIKE)
 
+    @slow
     async def test_reload_leaves_nothing(self) -> None:
         """A table that was loaded anew goes, though its functions keep their calls and clients come again."""
         file = os.path.abspath(self.mktemp()) + ".py"

@@ -10,6 +10,7 @@ from pathlib import Path
 from twisted.internet.threads import deferToThread
 
 from tests.support.programs import PERSON, ROOT, Program, ProgramTestCase
+from tests.support.slow import slow
 
 
 class PackagingTests(ProgramTestCase):
@@ -62,6 +63,7 @@ class PackagingTests(ProgramTestCase):
         self.assertNotIn("Traceback", help)
         self.assertRegex(help, r"(?m)^ +web ")
 
+    @slow
     async def test_wheel(self) -> None:
         """A wheel has the plugin and all that runs, and can be uninstalled."""
         await self.environment()
@@ -82,6 +84,7 @@ class PackagingTests(ProgramTestCase):
         )
         await self.check_removed()
 
+    @slow
     async def test_editable(self) -> None:
         """An editable install has the plugin too, runs the source itself, and can be uninstalled."""
         await self.environment()

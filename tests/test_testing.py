@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import CommandTestCase
 from tests.serving.test_life import VERSION
+from tests.support.slow import slow
 from tests.support.wire import connect, fetch, request
 from twisted_appserver import Call, ConfigurationError, HTTPError, PatternError, Reply, Route, Router
 from twisted_appserver.core.route_table import format_table, suggest_patterns
@@ -192,6 +193,7 @@ class CommandTests(CommandTestCase):
         program = self.twistd(*words, folder=self.folder_of(app=app))
         return await program.ended, program.output
 
+    @slow
     async def test_check_imports_everything_and_reports_problems(self) -> None:
         """--check imports everything and ends with 0, or says what is wrong."""
         status, said = await self.ends("--check", app=VERSION.format(1))
@@ -206,6 +208,7 @@ class CommandTests(CommandTestCase):
             self.assertEqual((status, said.count("\n")), (1, 1), said)
             self.assertIn(wrong, said)
 
+    @slow
     async def test_check_prints_notes(self) -> None:
         """--check prints a line about a function that receives all variables only for compatibility."""
         app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f)]"
@@ -220,6 +223,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual((status, said.count("\n")), (1, 1), said)
         self.assertIn("'n'", said)
 
+    @slow
     async def test_notes_are_logged_once(self) -> None:
         """The same line is in the log, once."""
         app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f), (r'/g/', f)]"
@@ -292,10 +296,12 @@ class CommandTests(CommandTestCase):
             self.assertGreater(await loaded, edits)
         await self.stopped(program)
 
+    @slow
     async def test_saved_code_is_served_under_load(self) -> None:
         """Saved code is served, under load; a syntax error is shown, and the old code stays."""
         await self.saved("threaded", 8)
 
+    @slow
     async def test_saved_code_is_served_by_workers_under_load(self) -> None:
         """The same with worker processes."""
         await self.saved("forked", 4)

@@ -23,6 +23,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import CommandTestCase
+from tests.support.slow import slow
 from tests.support.wire import Answer, exchange, fetch, request
 from twisted_appserver import Call, ConfigurationError, HTTPError, InlineExecutor, Reply, Route, Router
 from twisted_appserver.access import passwords
@@ -693,6 +694,7 @@ class CommandTests(CommandTestCase):
         sent = (("Authorization", authorization), *headers) if authorization else headers
         return await exchange(port, request("GET", "/who/", headers=sent))
 
+    @slow
     async def test_token_and_password_work_and_no_secret_is_logged(self) -> None:
         """Token and password, with both front ends; no secret is in what the server writes."""
         hashed = self.secret(passwords.password_line("anna", "secret4anna") + "\n")
@@ -718,6 +720,7 @@ class CommandTests(CommandTestCase):
             for secret in (TOKEN.decode(), "secret4anna", "guess4anna", basic("anna", "secret4anna")[6:]):
                 self.assertNotIn(secret, program.output)
 
+    @slow
     async def test_all_answers_have_cors_headers_in_both_types(self) -> None:
         """Answers with headers of their own are marked in both types, over both front ends."""
         folder = self.folder_of(app=APP)
@@ -733,6 +736,7 @@ class CommandTests(CommandTestCase):
                 self.assertEqual(answer.headers["access-control-allow-origin"], "https://pages.example")
             await self.stopped(program)
 
+    @slow
     async def test_public_endpoint_needs_authentication_or_insecure(self) -> None:
         """Listening beyond this machine needs somebody who asks who is there, or a word that it is meant."""
         folder = self.folder_of(app=APP)
@@ -749,6 +753,7 @@ class CommandTests(CommandTestCase):
             self.assertEqual((await fetch(port, "/who/")).status, expected)
             await self.stopped(program)
 
+    @slow
     async def test_only_a_trusted_proxy_may_name_its_client(self) -> None:
         """Only a proxy that is named may say who its client is."""
         folder = self.folder_of(app=APP)

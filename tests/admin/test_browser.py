@@ -20,6 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from tests.serving.test_command import TWISTD, CommandTestCase
+from tests.support.slow import slow
 from tests.support.wire import exchange, fetch, request
 from twisted_appserver import make_service
 from twisted_appserver.queue.local.broker import LocalBroker
@@ -289,22 +290,26 @@ class PageTests(BrowserTestCase):
         self.addCleanup(port.stopListening)
         return f"http://localhost:{port.getHost().port}/some"
 
+    @slow
     async def test_pages_work_below_a_prefix(self) -> None:
         """Below a prefix of a stock Site of twisted.web, in the dark."""
         folder = self.folder_of(shop=SHOP)
         base = await self.mounted(make_service(app=os.path.join(folder, "shop.py"), port=0))
         await self.look_at(base, "prefix-narrow-dark", dark=True, size="500,900")
 
+    @slow
     async def test_pages_work_on_a_wide_screen(self) -> None:
         """On a wide screen, in light."""
         await self.check("wide-light", "--app", "shop.py")
 
+    @slow
     async def test_pages_work_on_a_narrow_screen(self) -> None:
         """On a phone, with worker processes."""
         await self.check(
             "narrow-light", "--app", "shop.py", "--type", "forked", "--workers", "2", size="500,900"
         )
 
+    @slow
     async def test_pages_work_with_the_channel_of_twisted(self) -> None:
         """In dark, under twisted.web's own channel."""
         await self.check("wide-dark", "--app", "shop.py", "--channel", "twisted", dark=True)
@@ -348,6 +353,7 @@ class PageTests(BrowserTestCase):
         stats = (await fetch(port, f"{prefix}/painter/stats/")).json
         self.assertEqual((stats["ready"], stats["buried"]), (0, 0))
 
+    @slow
     async def test_queues_can_be_managed(self) -> None:
         """A buried task is kicked, in the light and on a wide screen."""
         program = self.python(TWISTD, "-n", "--pidfile=", "tqueuesrv", "--port", "0")
@@ -355,6 +361,7 @@ class PageTests(BrowserTestCase):
         await self.queues(f"http://localhost:{port}", "queues", "--window-size=1000,900")
         await self.stopped(program)
 
+    @slow
     async def test_queues_can_be_managed_below_a_prefix(self) -> None:
         """The same in the dark, on a phone, below a prefix of a stock Site."""
         service = QueueService(reactor, Settings(port=0), LocalBroker(reactor, MemoryStore()))
@@ -362,6 +369,7 @@ class PageTests(BrowserTestCase):
             await self.mounted(service), "queues-prefix-narrow-dark", "--window-size=500,900", *DARK
         )
 
+    @slow
     async def test_typed_values_arrive_with_their_types(self) -> None:
         """The form of a function sends what was typed, with its type, to the last digit."""
         program = self.twistd("--port", "0", "--app", "kinds.py", folder=self.folder_of(kinds=KINDS))
@@ -382,6 +390,7 @@ class PageTests(BrowserTestCase):
         await self.look(looks)
         await self.stopped(program)
 
+    @slow
     async def test_swagger_ui_calls_a_function(self) -> None:
         """With the extra, Swagger UI is there too, and calls a function; nothing comes from elsewhere."""
         program = self.twistd("--port", "0", "--app", "shop.py", folder=self.folder_of(shop=SHOP))
@@ -434,6 +443,7 @@ class OriginTests(BrowserTestCase):
             await self.stopped(program)
         return came, calls
 
+    @slow
     async def test_page_of_another_origin_is_refused(self) -> None:
         """Neither a form, fetch with any content type, a beacon nor an image calls a function."""
         for name in ("localhost", "127.0.0.1", "evil.example"):
@@ -441,11 +451,13 @@ class OriginTests(BrowserTestCase):
             self.assertEqual(calls, 0, name)
             self.assertEqual({each for each in came if not each.startswith("opaque")}, {"refused"}, name)
 
+    @slow
     async def test_rebound_name_is_refused(self) -> None:
         """Nor does a page whose own name has come to lead to our server."""
         _, calls = await self.attack(name="rebound")
         self.assertEqual(calls, 0)
 
+    @slow
     async def test_page_of_an_allowed_origin_may_call(self) -> None:
         """A page of an origin that is named calls, and reads the answers."""
         came, calls = await self.attack("--allow-origin", "http://evil.example:{there}", name="evil.example")

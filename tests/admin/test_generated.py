@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import CommandTestCase
 from tests.support.programs import ROOT
+from tests.support.slow import slow
 from twisted_appserver.core.application import Application
 from twisted_appserver.testing import Client
 
@@ -23,6 +24,7 @@ class GeneratedTests(CommandTestCase):
 
     timeout = 300
 
+    @slow
     async def test_what_fits_the_document_is_accepted_and_nothing_fails(self) -> None:
         """What fits the description is accepted, what does not is refused, nothing fails."""
         program = self.twistd("--app", TYPED, "--port", "0")

@@ -38,6 +38,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.calling import FORM, JSON, call
 from tests.support.properties import given, st
+from tests.support.slow import slow
 from twisted_appserver import Call
 from twisted_appserver.core.conversions.lenient_text import normalize
 from twisted_appserver.core.handler import Handler
@@ -1035,6 +1036,7 @@ class FaultTests(SynchronousTestCase):
         body = json.dumps(value if whole else {"p": value}).encode("utf-8", "replace")
         self.assertLessEqual(self.statuses(b"application/json", body), {200, 400, 422})
 
+    @slow
     @given(st.dictionaries(st.sampled_from(["p", "name", "n", "tags", "amount"]), st.text(max_size=9)))
     def test_no_form_makes_the_conversion_fail(self, fields: dict[str, str]) -> None:
         body = urlencode(fields).encode()

@@ -13,6 +13,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import cases
+from tests.support.slow import slow
 from twisted_appserver.core import regex_safety
 from twisted_appserver.core.regex_safety import EXPONENTIAL, MINUTES, SECOND, UNKNOWN, slowness
 from twisted_appserver.core.routes import flatten
@@ -177,6 +178,7 @@ class SlownessTests(SynchronousTestCase):
         for expected, regex, _ in SLOW:
             self.assertEqual(slowness(regex), expected, regex)
 
+    @slow
     @skipUnless(hasattr(__import__("signal"), "setitimer"), "a match cannot be interrupted here")
     def test_reported_patterns_are_slow(self) -> None:
         """C{re} does need long for each reported expression."""
@@ -208,6 +210,7 @@ class SlownessTests(SynchronousTestCase):
         with patch.object(regex_safety, "parser", None):
             self.assertEqual(slowness(r"a"), UNKNOWN)
 
+    @slow
     def test_large_patterns_are_checked_in_bounded_time(self) -> None:
         for regex in (
             r"(?:\w{1,60}-){1,900}",

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.support import values
 from tests.support.executor_test_case import ExecutorTestCase, get, json_of
 from tests.support.properties import given, st
+from tests.support.slow import slow
 from twisted_appserver import InlineExecutor, ProcessExecutor
 from twisted_appserver.core.json_encoding import encode
 from twisted_appserver.dispatch.dispatcher import Dispatcher
@@ -101,6 +102,7 @@ class EncodeTests(SynchronousTestCase):
         else:
             self.assertEqual(json.loads(encode(value)), expected)
 
+    @slow
     @given(st.lists(st.dictionaries(texts, scalars, max_size=3), max_size=3), st.integers(0, 2000))
     def test_encoder_agrees_with_a_slow_model_for_large_lists(self, rows: list[Any], place: int) -> None:
         """So are rows at any position of a large list."""

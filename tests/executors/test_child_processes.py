@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 
 from tests.serving.test_command import CommandTestCase
 from tests.support.programs import Program
+from tests.support.slow import slow
 from tests.support.wire import connect, fetch, request
 
 TYPES = ("threaded", "forked")
@@ -76,14 +77,17 @@ class PoolTests(ChildrenTestCase):
         await gatherResults([Deferred.fromCoroutine(call(paths[:5])) for _ in range(4)])
         await self.ended(program)
 
+    @slow
     async def test_pools_end_in_threads(self) -> None:
         """Pools that functions open and close do not hang, one after the other and side by side."""
         await self.pools("threaded")
 
+    @slow
     async def test_pools_end_in_workers(self) -> None:
         """The same in worker processes."""
         await self.pools("forked")
 
+    @slow
     async def test_pools_of_other_start_methods(self) -> None:
         """Pools with the start methods spawn and forkserver do not hang."""
         for server_type in TYPES:
@@ -95,6 +99,7 @@ class PoolTests(ChildrenTestCase):
 
 
 class SignalTests(ChildrenTestCase):
+    @slow
     async def test_signals_end_children(self) -> None:
         """A signal ends a child at once, however it was started and however early the signal arrives."""
         for server_type in TYPES:
@@ -112,6 +117,7 @@ class SignalTests(ChildrenTestCase):
             self.assertEqual((await fetch(port, "/system/?command=kill+-INT+$$")).json, {"code": -2})
             await self.ended(program)
 
+    @slow
     async def test_children_have_default_handlers(self) -> None:
         """A forked child has the handlers that any Python program begins with, and blocks nothing."""
         defaults = {"SIGTERM": "SIG_DFL", "SIGHUP": "SIG_DFL", "SIGCHLD": "SIG_DFL"}
@@ -170,6 +176,7 @@ class InheritanceTests(ChildrenTestCase):
         """The same with worker processes."""
         await self.killed("forked")
 
+    @slow
     async def test_own_sockets_are_inherited(self) -> None:
         """What the function itself has opened is inherited."""
         await self.answers("/inherits/", {"said": "said"})

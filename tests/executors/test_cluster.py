@@ -16,6 +16,7 @@ from twisted.internet.task import Clock, deferLater
 from tests.serving.test_command import TWISTD, CommandTestCase
 from tests.support import cases, streaming
 from tests.support.programs import Program
+from tests.support.slow import slow
 from tests.support.wire import Answer, exchange, fetch, request
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import Call, Reply
@@ -132,6 +133,7 @@ class ClusterTests(CommandTestCase):
             self.assertLess(reactor.seconds(), end, answer.body)  # type: ignore[attr-defined]
             await deferLater(reactor, 0.1)
 
+    @slow
     async def test_functions_answer_as_in_other_executors(self) -> None:
         """It answers the table of cases as threads and worker processes do."""
         program, port = await self.serve("--app", "tests.support.cases")
@@ -152,6 +154,7 @@ class ClusterTests(CommandTestCase):
         self.assertEqual(wrong, [], "\n".join(wrong))
         await program.stop()
 
+    @slow
     async def test_invalid_replies_are_never_sent(self) -> None:
         """A reply that a cluster's worker has tampered with is not sent."""
         program, port = await self.serve("--app", "tests.support.tampering", "--workers", "1")
@@ -161,6 +164,7 @@ class ClusterTests(CommandTestCase):
             self.assertEqual((answer.status, answer.headers.get("x-injected")), (500, None))
         await program.stop()
 
+    @slow
     async def test_only_idempotent_calls_run_again_when_a_worker_dies(self) -> None:
         """A call whose worker dies fails and is not run again; one that may be, is; the cluster is whole."""
         program, port = await self.serve(folder=self.folder_of(app=APP))
@@ -178,6 +182,7 @@ class ClusterTests(CommandTestCase):
     def pid(self, port: int) -> Deferred[Answer]:
         return Deferred.fromCoroutine(fetch(port, "/pid"))
 
+    @slow
     async def test_calls_of_one_task_get_their_own_replies(self) -> None:
         """Quick calls that travel together: each gets its own answer, and one that fails fails alone."""
         program, port = await self.serve(folder=self.folder_of(app=APP))
@@ -194,6 +199,7 @@ class ClusterTests(CommandTestCase):
                     self.assertEqual(answer.status, 422)
         await program.stop()
 
+    @slow
     async def test_reload_never_runs_another_function(self) -> None:
         """Where the workers have an older table than the server, no call runs another's function."""
         folder = self.folder_of(app=APP)
@@ -211,6 +217,7 @@ class ClusterTests(CommandTestCase):
         self.assertIn("restart", answer.json["detail"])
         await program.stop()
 
+    @slow
     async def test_time_limit_and_maximum_of_waiting_calls(self) -> None:
         """A call has its time limit; too many that wait are refused; what the client gave up is dropped."""
         program, port = await self.serve("--max-pending", "3", folder=self.folder_of(app=APP))
@@ -221,6 +228,7 @@ class ClusterTests(CommandTestCase):
         self.assertEqual((await fetch(port, "/pid")).status, 200)
         await program.stop()
 
+    @slow
     async def test_scheduler_may_restart(self) -> None:
         """
         Without its scheduler the service says 503 and hangs nowhere; it is back when that is, with what both
@@ -249,6 +257,7 @@ class ClusterTests(CommandTestCase):
         self.assertEqual((await fetch(port, "/new")).status, 200)
         await program.stop()
 
+    @slow
     async def test_hung_scheduler_makes_the_service_unready(self) -> None:
         """While the scheduler stands still the service is not ready, and asks it one thing at a time."""
         folder = self.folder_of(app=APP)
@@ -283,6 +292,7 @@ class ClusterTests(CommandTestCase):
         await worker.line("Registered to")
         return worker
 
+    @slow
     async def test_begun_call_does_not_run_again_with_two_servers(self) -> None:
         """A call that has begun is not run again either when another server has come to the scheduler."""
         folder = self.folder_of(app=APP)
@@ -337,11 +347,13 @@ class ClusterTests(CommandTestCase):
         await executor._await_task(jobs, future)
         self.assertEqual((answers, executor.completed, executor.running, executor.pending), ([200], 2, 0, 0))
 
+    @slow
     async def test_stop_before_the_start_leaves_no_process(self) -> None:
         """When it is stopped before it has started, nothing of a cluster is left or comes later."""
         program = self.python("-c", STOPPED, folder=self.folder_of(app=APP))
         self.assertEqual(await program.ended, 0, program.err)
 
+    @slow
     async def test_missing_application_is_reported_in_one_line(self) -> None:
         """Workers without the application's code are told of at the start, which ends with one line."""
         _, _, address = await self.dask(self.folder_of(other="x = 1"))
@@ -350,6 +362,7 @@ class ClusterTests(CommandTestCase):
         self.assertEqual(await program.ended, 1)
         self.assertIn("cannot import the application", program.err)
 
+    @slow
     async def test_upload_sends_the_current_application(self) -> None:
         """C{--upload} sends it to them, and again what has changed when the server starts again."""
         _, _, address = await self.dask(self.folder_of(other="x = 1"))
@@ -360,6 +373,7 @@ class ClusterTests(CommandTestCase):
             self.assertEqual((await fetch(port, "/sleeps?seconds=0")).json, {name: 0.0})
             await program.stop()
 
+    @slow
     async def test_threads_and_cluster_in_one_service(self) -> None:
         """One service has light functions in threads and heavy ones on the cluster."""
         program = self.python(

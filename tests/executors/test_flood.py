@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from tests.serving.test_command import CommandTestCase
 from tests.support.flood import SIZE
 from tests.support.programs import Program
+from tests.support.slow import slow
 from tests.support.wire import exchange, fetch, request
 from twisted_appserver.client import AppClient
 
@@ -131,10 +132,12 @@ class FloodTests(CommandTestCase):
         self.assertLess(memory(pids, "VmHWM") - before, MOST)
         await self.stopped(program)
 
+    @slow
     async def test_unread_streams_need_little_memory_in_threads(self) -> None:
         """Threads are free, memory stays small, and every C{finally} runs."""
         await self.check("threaded")
 
+    @slow
     async def test_unread_streams_need_little_memory_in_processes(self) -> None:
         """Workers are free, memory stays small, and every C{finally} runs."""
         await self.check("forked")

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.executors.test_streams import APPLICATION, Reader
 from tests.support import streaming
 from tests.support.executor_test_case import ExecutorTestCase, get, json_of
+from tests.support.slow import slow
 from twisted_appserver import InlineExecutor, ProcessExecutor, Reply, ThreadExecutor
 from twisted_appserver.core.perform import perform
 from twisted_appserver.core.router import Router
@@ -123,6 +124,7 @@ class ParkedTests(ParkingTestCase):
 
         await self.both(check)
 
+    @slow
     async def test_late_parked_generator_is_closed_and_its_worker_lives(self) -> None:
         """A parked generator whose client reads nothing in time is closed; its worker lives on."""
 

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import cases, tampering
 from tests.support.executor_test_case import APPLICATION, ExecutorTestCase, get, json_of
+from tests.support.slow import slow
 from twisted_appserver import Call, ConfigurationError, ProcessExecutor, Reply, Router
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.processes.frames import Replies
@@ -293,6 +294,7 @@ class TamperingTests(ExecutorTestCase):
         self.assertEqual(reply.status, 502, reply)
         await self.until(lambda: any("killed by SIGKILL: it " in line for line in lines))
 
+    @slow
     async def test_invalid_replies_are_never_sent(self) -> None:
         """A reply that would break the connection is not sent, whatever is wrong with it."""
         executor, dispatcher = await self.start()
@@ -301,6 +303,7 @@ class TamperingTests(ExecutorTestCase):
             await self.refused(dispatcher, get("/tampers/", kind=kind))
             await self.until(lambda: executor.pids)
 
+    @slow
     async def test_invalid_frames_kill_the_worker(self) -> None:
         """Frames that are too long, malformed or out of order are refused."""
         executor, dispatcher = await self.start()

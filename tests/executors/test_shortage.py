@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from tests.serving.test_command import CommandTestCase
+from tests.support.slow import slow
 from tests.support.wire import fetch
 
 COUNTED = """\
@@ -49,6 +50,7 @@ def processor_time(pid: int) -> float:
 class ShortageTests(CommandTestCase):
     timeout = 60
 
+    @slow
     async def test_lack_of_descriptors_is_survived(self) -> None:
         """With 64 descriptors and 300 clients: no crash, no busy loop, and service when there is room."""
         folder = self.folder_of(app=COUNTED, limited=LIMITED)
@@ -70,6 +72,7 @@ class ShortageTests(CommandTestCase):
         self.assertEqual(answer.json, {"number": 1})
         await self.stopped(program)
 
+    @slow
     async def test_connections_above_the_limit_wait(self) -> None:
         """More connections than there may be wait without any work, and are served when there is room."""
         program = self.twistd("--port", "0", "--max-connections", "50", folder=self.folder_of(app=COUNTED))
@@ -85,6 +88,7 @@ class ShortageTests(CommandTestCase):
         clients[-1].close()
         await self.stopped(program)
 
+    @slow
     async def test_slow_headers_are_cut_at_the_deadline(self) -> None:
         """500 clients that send a byte a second are all gone after the header deadline; others are served."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -180,10 +184,12 @@ class StopTests(CommandTestCase):
             self.assertEqual(len(answered), counts[0])  # whatever was called, its client has the answer
             os.remove(os.path.join(folder, "log"))
 
+    @slow
     async def test_sigterm_loses_no_request_in_threads(self) -> None:
         """At SIGTERM under load every request that was received gets its answer."""
         await self.stops("threaded")
 
+    @slow
     async def test_sigterm_loses_no_request_in_processes(self) -> None:
         """The same with worker processes."""
         await self.stops("forked")

@@ -17,6 +17,7 @@ from twisted.web.server import Site
 from tests.serving.test_command import CommandTestCase
 from tests.support import streaming
 from tests.support.executor_test_case import ExecutorTestCase, get, json_of
+from tests.support.slow import slow
 from tests.support.wire import Connection, connect, exchange, request
 from twisted_appserver import AppResource, ProcessExecutor
 from twisted_appserver.core.application import Application
@@ -169,6 +170,7 @@ class StreamTests(ExecutorTestCase):
 
         await self.both(check)
 
+    @slow
     async def test_time_limit_applies_to_each_part(self) -> None:
         """The time limit is for each part; where one does not come, the answer breaks off."""
 
@@ -296,6 +298,7 @@ class FrontTests(ExecutorTestCase):
                 self.assertIn(b'{"number":0}', connection.unread)
                 self.assertNotIn(b"\r\n0\r\n\r\n", connection.unread)
 
+    @slow
     async def test_unread_stream_stops_the_generator(self) -> None:
         """A client that does not read stops the generator; one that goes ends it."""
         for port, prefix in await self.ports():
@@ -320,6 +323,7 @@ class FrontTests(ExecutorTestCase):
 
 
 class ServerTests(CommandTestCase):
+    @slow
     async def test_stopping_server_finishes_streams(self) -> None:
         """A server that is stopped lets an answer that is being sent come to its end."""
         for server_type in ("threaded", "forked"):

@@ -8,6 +8,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.faults.run import run
+from tests.support.slow import slow
 
 
 class RunTests(TestCase):
@@ -20,10 +21,12 @@ class RunTests(TestCase):
         self.assertGreater(result["requests"], 100)
         self.assertGreater(sum(result["faults"].values()), 20)
 
+    @slow
     async def test_threaded(self) -> None:
         """With threads, every request has its one right answer, and nothing leaks."""
         await self.check("threaded")
 
+    @slow
     async def test_forked(self) -> None:
         """With worker processes that are killed and frozen too."""
         await self.check("forked")

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support import cases, http_cases, wire
 from tests.support.channel_memory import settle
+from tests.support.slow import slow
 from tests.support.wire import request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, ThreadExecutor
 from twisted_appserver.access.credentials import Credentials
@@ -471,6 +472,7 @@ class SocketTests(TestCase):
         self.addCleanup(port.stopListening)
         return int(port.getHost().port)
 
+    @slow
     async def test_order(self) -> None:
         """1,000 pipelined requests whose functions take random times are answered in order."""
         connection = await wire.connect(await self.serve())

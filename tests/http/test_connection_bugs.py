@@ -15,6 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from tests.http.test_connection_transports import over_tls
 from tests.support.channel_memory import Transport, begin, everything, settle, talk
+from tests.support.slow import slow
 from tests.support.wire import Connection, request
 from twisted_appserver import AppResource, Call, InlineExecutor
 from twisted_appserver.http import connection as channel
@@ -161,6 +162,7 @@ class KeptTests(MemoryTestCase):
             self.assertEqual((dict(call.raw_headers)[b"host"], call.path), (host, path))
             self.assertEqual(call.query, "a=b")
 
+    @slow
     def test_malformed_targets(self) -> None:
         """A target of none of the four forms, or with an invalid host, gets 400 however it is cut."""
         for method, target in MALFORMED:
@@ -276,10 +278,12 @@ class SocketTests(TestCase):
             if not connection.closed.called:
                 await connection.close()
 
+    @slow
     async def test_slow_reader(self) -> None:
         """A client that takes its time over a large answer is not idle."""
         await self.read_slowly("tcp:0:interface=127.0.0.1", tcp)
 
+    @slow
     async def test_slow_reader_tls(self) -> None:
         """Nor is it where the transport is wrapped."""
         place, wrap = over_tls(self.mktemp())

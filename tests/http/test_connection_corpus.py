@@ -14,6 +14,7 @@ import tarfile
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.channel_memory import Talk, talk
+from tests.support.slow import slow
 
 GUNICORN = "gunicorn==27.0.1"
 ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[rnt0])")
@@ -126,6 +127,7 @@ class CorpusTests(SynchronousTestCase):
                     wrong.append(name)
         self.assertEqual(sorted(set(wrong)), sorted(REFUSED))
 
+    @slow
     def test_all(self) -> None:
         """There are as many cases as gunicorn is known to have."""
         self.assertEqual(len(self.corpus("invalid")) + len(self.corpus("valid")), 143)

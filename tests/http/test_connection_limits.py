@@ -20,6 +20,7 @@ from tests.http.test_resource import resource
 from tests.support import http_cases
 from tests.support.channel_memory import begin, pieces, settle, talk
 from tests.support.properties import given, st
+from tests.support.slow import slow
 from tests.support.wire import Connection, connect, read, request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route
 from twisted_appserver.http.site import AppSite
@@ -50,6 +51,7 @@ class PieceTests(SynchronousTestCase):
         assert found is not None
         return told(found[0]), found[1]
 
+    @slow
     def test_two(self) -> None:
         """Each request of the table, cut in two at every byte, gets the answer that it gets whole."""
         for case in http_cases.CASES:
@@ -102,6 +104,7 @@ GARBAGE = st.one_of(
 
 
 class FuzzTests(SynchronousTestCase):
+    @slow
     @settings(max_examples=400)
     @given(
         st.lists(st.tuples(FORMS, st.binary(max_size=40), st.sampled_from([0, 0, 0.001, 1])), max_size=8),

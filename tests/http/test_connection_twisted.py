@@ -8,6 +8,8 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.slow import slow
+
 OWN_TIMEOUTS = "our time-outs differ; http.test_connection_bugs tests them"
 OWN_LIMITS = "our limits are constants; http.test_connection_limits tests them"
 NO_CHUNKS = "HTTP/1.0 has no chunks (RFC 9112, section 6.1)"
@@ -60,6 +62,7 @@ for test, _ in [*result.failures, *result.errors]:
 class TwistedTests(SynchronousTestCase):
     """The module L{twisted.web.test.test_http}, with our connection in place of Twisted's channel."""
 
+    @slow
     def test_all_pass_except_those_that_must_differ(self) -> None:
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-c", PROGRAM]

@@ -18,6 +18,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from tests.support import half_closing, http_cases
+from tests.support.slow import slow
 from tests.support.wire import read, request
 from twisted_appserver import AppResource, Router, make_service
 from twisted_appserver.dispatch.dispatcher import Dispatcher
@@ -135,22 +136,27 @@ class AnsweredTests(HalfCloseTestCase):
             self.assertEqual(await self.bodies(address, request("GET", "/slow/"), part), [ONE])
         await self.until(lambda: not (service.site.connections or service.dispatcher.in_flight))
 
+    @slow
     async def test_threaded(self) -> None:
         """With functions in threads, over TCP and a unix socket."""
         await self.check_service(THREADED_SERVER, "llhttp")
 
+    @slow
     async def test_threaded_twisted(self) -> None:
         """The same with C{twisted.web}'s channel."""
         await self.check_service(THREADED_SERVER, "twisted")
 
+    @slow
     async def test_forked(self) -> None:
         """With functions in worker processes."""
         await self.check_service(FORKED_SERVER, "llhttp")
 
+    @slow
     async def test_forked_twisted(self) -> None:
         """The same with C{twisted.web}'s channel."""
         await self.check_service(FORKED_SERVER, "twisted")
 
+    @slow
     async def test_embedded(self) -> None:
         """In a Site of C{twisted.web}, below a path."""
         dispatcher, address = self.embedded()
@@ -184,6 +190,7 @@ class GoneTests(HalfCloseTestCase):
         await self.until(lambda: os.path.exists(closed))
         await self.until(lambda: not in_flight())
 
+    @slow
     async def test_services(self) -> None:
         """In every type, on both channels, over TCP and a unix socket."""
         for server_type in TYPES:

@@ -24,6 +24,7 @@ from zope.interface import implementer
 from tests.http.test_connection_transports import over_tls
 from tests.support.channel_memory import begin, settle
 from tests.support.programs import ProgramTestCase
+from tests.support.slow import slow
 from tests.support.wire import Connection, connect, read, request
 from twisted_appserver import AppResource, InlineExecutor, PatternError, Route, Router, include
 from twisted_appserver.core.mounted import MountedResource
@@ -252,6 +253,7 @@ class ResourceTestCase(TestCase):
 
 
 class AlikeTests(ResourceTestCase):
+    @slow
     async def test_a_mounted_resource_responds_as_under_a_stock_site(self) -> None:
         stock, *ours = await self.serve(root())
         for name, data in REQUESTS.items():

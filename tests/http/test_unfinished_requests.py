@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.channel_memory import Transport, begin, settle
+from tests.support.slow import slow
 from tests.support.wire import Answer, read, request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router
 from twisted_appserver.access.credentials import Credentials
@@ -279,6 +280,7 @@ class MemoryTests(UnfinishedTestCase):
         connection.connectionLost(Failure(ConnectionLost()))
         return after - before
 
+    @slow
     def test_small_chunks(self) -> None:
         """A body in two-byte chunks takes little more than its bytes."""
         for name in CHANNELS:

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import CommandTestCase
 from tests.support import streaming
+from tests.support.slow import slow
 from tests.support.wire import exchange, fetch, request
 from twisted_appserver import Call, HTTPError, Reply, Route
 from twisted_appserver.client import AppClient, Problem
@@ -365,6 +366,7 @@ class ServerTests(CommandTestCase):
             await check(client, port, server_type == "forked")
             await program.stop()
 
+    @slow
     async def test_progress(self) -> None:
         """A job's progress is seen while it runs."""
 
@@ -382,6 +384,7 @@ class ServerTests(CommandTestCase):
 
         await self.both(check)
 
+    @slow
     async def test_cancel(self) -> None:
         """A job that is cancelled ends: a worker at once, whatever it does, a thread where it yields next."""
 
@@ -404,6 +407,7 @@ class ServerTests(CommandTestCase):
 
         await self.both(check)
 
+    @slow
     async def test_error_after_an_item_is_the_error_of_the_job(self) -> None:
         """In threads and worker processes; a plain stream breaks off, and the log shows the error."""
 
@@ -437,6 +441,7 @@ class ServerTests(CommandTestCase):
             await deferLater(reactor, 0.02)
         self.assertFalse(os.path.exists(f"/proc/{pid}"))
 
+    @slow
     async def test_stream(self) -> None:
         """The client reads items as they are made, no more of them than it wants, and errors too."""
 

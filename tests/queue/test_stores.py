@@ -18,6 +18,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from tests.support.postgres import PostgreSQL, folder_of_programs, shared
+from tests.support.slow import slow
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import (
@@ -553,10 +554,12 @@ class StoreTests(StoreTestCase):
         broker = self.broker(path)
         self.assertEqual((await broker.put("q", QueuedTask(0, b"{}"), "k:2")).number, number)
 
+    @slow
     async def test_all_cases_in_memory(self) -> None:
         """The store in memory."""
         await self.all_cases(lambda: self.broker("memory:"))
 
+    @slow
     async def test_all_cases_on_sqlite(self) -> None:
         """The store in a file."""
         await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"))
@@ -567,10 +570,12 @@ class StoreTests(StoreTestCase):
 
 @skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
 class PostgreSQLTests(StoreTestCase):
+    @slow
     async def test_all_cases_on_one_server(self) -> None:
         """PostgreSQL, with one server."""
         await self.all_cases(lambda: self.broker(shared().database()))
 
+    @slow
     async def test_all_cases_on_two_servers_in_turn(self) -> None:
         """PostgreSQL, with two servers that share one database and are used in turn."""
 
@@ -589,6 +594,7 @@ class PostgreSQLTests(StoreTestCase):
         broker = make_broker(reactor, open_store(url))
         self.assertIn("version 99", str(self.assertRaises(ConfigurationError, broker.start)))
 
+    @slow
     async def test_requests_wait_while_database_is_away_and_nothing_is_lost(self) -> None:
         """While the database is away, a request waits until its time limit. Nothing is lost."""
         server = PostgreSQL().start()
@@ -892,6 +898,7 @@ class PostgreSQLTests(StoreTestCase):
             await broker.config("q")
         return before
 
+    @slow
     async def test_cost_does_not_grow_with_deleted_tasks(self) -> None:
         """
         The cost of a request does not grow with the number of deleted tasks.
@@ -911,6 +918,7 @@ class PostgreSQLTests(StoreTestCase):
         self.assertGreater(first, 1000)
         self.assertLess(second - first, 20 * 50 * 12)
 
+    @slow
     async def test_cost_does_not_grow_with_waiting_tasks(self) -> None:
         """The cost of a request does not grow with the number of waiting tasks (with statistics)."""
         url = shared().database()

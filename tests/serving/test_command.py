@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from tests.support.programs import PERSON, Program, ProgramTestCase
+from tests.support.slow import slow
 from tests.support.wire import connect, fetch, request
 
 ARTICLE = """\
@@ -85,6 +86,7 @@ class ScriptTests(CommandTestCase):
         await fetch(await program.port(), "/person/get/123/")
         await self.stopped(program, "INT")
 
+    @slow
     async def test_sigterm_finishes_and_answers_running_calls(self) -> None:
         """On SIGTERM running calls are finished and answered, in both types."""
         script = """
@@ -122,6 +124,7 @@ class ScriptTests(CommandTestCase):
             self.assertEqual(await program.ended, 0, program.err)
             await connection.close()
 
+    @slow
     async def test_missing_main_guard_is_a_clear_error(self) -> None:
         """Without C{if __name__ == "__main__":} worker processes would start servers. The error says so."""
         text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", "FORKED_SERVER")
@@ -166,6 +169,7 @@ class ScriptTests(CommandTestCase):
         self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
         await self.stopped(program)
 
+    @slow
     async def test_code_from_no_file_is_served_by_threads_only(self) -> None:
         """Code without a file can be served, but not by worker processes, and it cannot be reloaded."""
         text = ARTICLE.replace("8081", "0")
@@ -197,6 +201,7 @@ class ScriptTests(CommandTestCase):
 class TwistdTests(CommandTestCase):
     """C{twistd -n appserver}, C{appserver} and C{python -m twisted_appserver}"""
 
+    @slow
     async def test_file_is_served_in_both_types(self) -> None:
         """--app takes a file, in both types."""
         folder = self.folder_of(article=ARTICLE)
@@ -209,6 +214,7 @@ class TwistdTests(CommandTestCase):
             self.assertEqual((answer.status, answer.body), (200, PERSON))
             await self.stopped(program)
 
+    @slow
     async def test_urls_py_in_the_current_folder_is_the_default(self) -> None:
         """Without --app, urls.py in the current folder is served, and it can import modules beside it."""
         folder = self.folder_of(urls=ARTICLE.replace("object_id}", "object_id, **other.extra}").replace(
@@ -260,6 +266,7 @@ class OneLineTests(CommandTestCase):
         self.assertIn(said, lines[0])
         self.assertNotIn("Traceback", program.out)
 
+    @slow
     async def test_busy_port_gets_one_line(self) -> None:
         """The port is in use."""
         program = self.twistd("--port", "0", folder=self.folder_of())
@@ -279,6 +286,7 @@ class OneLineTests(CommandTestCase):
         self.assertIn(port, second.err)
         await self.stopped(program)
 
+    @slow
     async def test_missing_or_broken_application_gets_one_line(self) -> None:
         """The module or file is missing or broken, or has no table."""
         await self.wrong("--app", "no_such_module", said="no_such_module")
@@ -292,6 +300,7 @@ class OneLineTests(CommandTestCase):
         """A pattern is invalid."""
         await self.wrong(said="url_patterns[0]", urls="url_patterns = [('/(', print)]")
 
+    @slow
     async def test_invalid_options_get_one_line(self) -> None:
         """An option has an invalid value."""
         await self.wrong("--type", "sideways", said="sideways")

@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 
 from tests.serving.test_command import CommandTestCase
 from tests.support.programs import ROOT
+from tests.support.slow import slow
 from tests.support.wire import connect, fetch, request
 from twisted_appserver.http.resource import FLUSH
 
@@ -79,10 +80,12 @@ class StopTests(CommandTestCase):
         self.assertEqual((await answer).status, 200)
         self.assertEqual(await program.ended, 0, program.output)
 
+    @slow
     async def test_sigterm_finishes_calls_of_an_embedded_resource(self) -> None:
         """At SIGTERM calls of an embedded AppResource are answered; further ones get 503."""
         await self.check("threaded")
 
+    @slow
     async def test_sigterm_finishes_calls_in_workers_of_an_embedded_resource(self) -> None:
         """The same with an executor of the embedder's, which is stopped afterwards."""
         await self.check("forked")

@@ -19,6 +19,7 @@ from tests.serving.test_command import CommandTestCase
 from tests.support import cases
 from tests.support.executor_test_case import APPLICATION, ExecutorTestCase, get, json_of
 from tests.support.programs import Program
+from tests.support.slow import slow
 from tests.support.wire import connect, fetch, request
 from twisted_appserver import ConfigurationError, ProcessExecutor, Router
 from twisted_appserver.dispatch.retry_after import EVERY, LONGEST, Refusals
@@ -196,6 +197,7 @@ class ReplacementTests(ExecutorTestCase):
             await self.assertFailure(executor.renew(Router(cases.url_patterns)), ConfigurationError)
         self.assertEqual(os.listdir(folder), [])
 
+    @slow
     async def test_dead_workers_leave_no_descriptors(self) -> None:
         """Workers that have ended leave no descriptor behind."""
         executor, dispatcher = await self.pool(1)
@@ -412,6 +414,7 @@ class ServerTests(CommandTestCase):
         """At SIGHUP new code is served; no request fails, none is answered by older code than one before."""
         await self.reloads("threaded", "/version/")
 
+    @slow
     async def test_sighup_serves_new_code_in_workers_without_failing_requests(self) -> None:
         """The same with worker processes, by new ones."""
         await self.reloads("forked", "/version/")
@@ -446,6 +449,7 @@ class ServerTests(CommandTestCase):
             await deferLater(reactor, 0.01)
         return program, path
 
+    @slow
     async def test_hanging_thread_does_not_keep_the_server_from_exiting(self) -> None:
         """A thread that hangs does not keep the server from ending after its grace period, orderly."""
         for words in ((), ("--type", "forked")):  # beside worker processes too

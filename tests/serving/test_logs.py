@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import TWISTD, CommandTestCase
+from tests.support.slow import slow
 from tests.support.wire import exchange, request
 from twisted_appserver import Call, Reply
 from twisted_appserver.client import AppClient
@@ -126,6 +127,7 @@ class ServerTests(CommandTestCase):
         self.assertEqual(len(found), 1, lines)
         return found[0]
 
+    @slow
     async def test_requests_are_logged_as_json(self) -> None:
         """A request has its line, with id, route, status and duration; what its function says has the id."""
         for server_type in ("threaded", "forked"):
@@ -180,6 +182,7 @@ class ServerTests(CommandTestCase):
         self.assertIn("\x1b[31mGET /fails 500", seen)
         await program.stop()
 
+    @slow
     async def test_twistd_log_file_has_our_format_only_if_chosen(self) -> None:
         """twistd's own file has its format, or JSON when that is asked for; its own logger is left alone."""
         for words, ours in ((("--log-format", "json"), True), ((), False)):
@@ -218,6 +221,7 @@ url_patterns = ((r"/asks", asks), (r"/shows", shows))
 
 
 class TraceTests(CommandTestCase):
+    @slow
     async def test_trace_id_is_passed_on_to_other_services(self) -> None:
         """What a function asks of another service carries the ids of its own call."""
         other = self.twistd("--port", "0", folder=self.folder_of(app=PASSES.format(port=0)))

@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 
 from tests.serving.test_command import ARTICLE, TWISTD, CommandTestCase
 from tests.support.programs import Program
+from tests.support.slow import slow
 from tests.support.wire import connect, fetch, request
 
 AT_EXIT = """
@@ -78,6 +79,7 @@ class AtExitTests(CommandTestCase):
         await self.noted(program, folder, *{pid, program.pid})
         self.assertEqual(Path(folder, "logged").read_text(), "in a buffer\n")
 
+    @slow
     async def test_atexit_functions_run_at_both_signals(self) -> None:
         """Functions registered with atexit run on both signals, including those of the standard library."""
         for name in ("TERM", "INT"):
@@ -87,6 +89,7 @@ class AtExitTests(CommandTestCase):
         """atexit functions run in the server and in each worker."""
         await self.check("TERM", "forked")
 
+    @slow
     async def test_atexit_functions_run_in_a_script(self) -> None:
         """The same with C{run_server()}, which ends with status 0."""
         for server_type in ("threaded", "forked"):
@@ -95,6 +98,7 @@ class AtExitTests(CommandTestCase):
             self.assertEqual(await program.ended, 0, program.output)
             await self.noted(program, folder, *{pid, program.pid})
 
+    @slow
     async def test_atexit_functions_run_though_functions_hang(self) -> None:
         """atexit functions run even if a function hangs in its thread; then the exit status is 0."""
         for script in (False, True):
@@ -111,6 +115,7 @@ class AtExitTests(CommandTestCase):
             self.assertEqual(await program.ended, 0, program.output)
             await self.noted(program, folder, pid)
 
+    @slow
     async def test_atexit_functions_run_though_threads_are_left(self) -> None:
         """atexit functions run even if a function left a thread that never ends."""
         program, folder, pid = await self.used()
@@ -119,6 +124,7 @@ class AtExitTests(CommandTestCase):
         self.assertEqual(await program.ended, 0, program.output)
         await self.noted(program, folder, pid)
 
+    @slow
     async def test_failed_start_runs_atexit_functions_and_exits_with_1(self) -> None:
         """A server whose workers cannot start runs atexit functions and exits with status 1."""
         text = AT_EXIT + '\nif "worker" in sys.argv[0]: raise SystemExit("not here")\n'
@@ -157,6 +163,7 @@ class DaemonTests(CommandTestCase):
             await deferLater(reactor, 0.02)
         self.assertNotIn("twistd.pid", os.listdir(folder))
 
+    @slow
     async def test_daemon_that_cannot_start_gets_one_line(self) -> None:
         """The reason why a daemon cannot start is one line in the shell."""
         other = self.twistd("--port", "0", folder=self.folder_of())
@@ -169,6 +176,7 @@ class DaemonTests(CommandTestCase):
         await self.refused("appserver", "--port", "0", "--app", "missing", said="missing")
         await self.stopped(other)
 
+    @slow
     async def test_daemon_whose_workers_cannot_start_gets_one_line(self) -> None:
         """The reason why workers cannot start is one line too, even if the daemon is killed."""
         app = 'import sys\nif "worker" in sys.argv[0]: raise SystemExit("not here")\nurl_patterns = ()\n'
@@ -182,6 +190,7 @@ class DaemonTests(CommandTestCase):
         self.assertEqual(await program.ended, 1, program.output)
         self.assertEqual(program.err.count("\n"), 1, program.err)
 
+    @slow
     async def test_daemon_serves_and_removes_its_pidfile(self) -> None:
         """A daemon serves when the command has ended, and removes its pidfile on SIGTERM."""
         for words in ((), ("--type", "forked")):

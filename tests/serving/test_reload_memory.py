@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support import http_cases
+from tests.support.slow import slow
 from tests.support.wire import connect, request
 from twisted_appserver import FORKED_SERVER, THREADED_SERVER, make_service
 from twisted_appserver.settings import CHANNELS
@@ -148,6 +149,7 @@ class ReloadTests(TestCase):
         """With threads, and C{twisted.web}'s channel."""
         await self.check(THREADED_SERVER, "twisted")
 
+    @slow
     async def test_reload_frees_the_previous_code_with_workers(self) -> None:
         """With worker processes: the server itself keeps nothing."""
         for channel in CHANNELS:

@@ -21,6 +21,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from tests.http.test_connection_transports import certificate
 from tests.support import cases, http_cases
 from tests.support.load import many_clients
+from tests.support.slow import slow
 from tests.support.wire import connect, exchange, fetch, request
 from twisted_appserver import (
     FORKED_SERVER,
@@ -53,6 +54,7 @@ class ServiceTestCase(TestCase):
 
 
 class ServeTests(ServiceTestCase):
+    @slow
     async def test_both_types_and_channels_answer_the_table(self) -> None:
         """Both types, with both HTTP front ends, answer the table."""
         for server_type in TYPES:
@@ -163,6 +165,7 @@ class LoadTests(ServiceTestCase):
         """200 concurrent clients x 50 requests: every answer belongs to its request."""
         await self.check(server_type=THREADED_SERVER)
 
+    @slow
     async def test_every_answer_belongs_to_its_request_with_workers(self) -> None:
         """The same with worker processes."""
         await self.check(server_type=FORKED_SERVER)
@@ -235,6 +238,7 @@ class StopTests(ServiceTestCase):
         """The same with twisted.web's own channel."""
         await self.idle("twisted")
 
+    @slow
     async def test_stopped_service_can_start_again(self) -> None:
         """A service that was stopped can be started again."""
         for server_type in TYPES:

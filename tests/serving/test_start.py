@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import ARTICLE, CommandTestCase
 from tests.support.programs import PERSON
+from tests.support.slow import slow
 from tests.support.wire import fetch
 from twisted_appserver.core.shadowed_modules import shadowing_advice
 
@@ -44,6 +45,7 @@ class ShadowTests(CommandTestCase):
     timeout = 120
     broken = "raise AttributeError('this is not the standard library')\n"
 
+    @slow
     async def test_file_named_like_an_imported_module_does_no_harm(self) -> None:
         """What the server and its workers have imported already is not hidden by the application's files."""
         for name in ("random", "types", "enum", "tempfile"):
@@ -60,6 +62,7 @@ class ShadowTests(CommandTestCase):
             (line,) = program.err.splitlines()
             self.assertIn(said, line)
 
+    @slow
     async def test_file_that_hides_a_module_is_reported(self) -> None:
         """The error names the file, whether it fails itself or whatever has imported it."""
         urls = "import chess\nurl_patterns = ()\n"
@@ -68,6 +71,7 @@ class ShadowTests(CommandTestCase):
             folder = self.folder_of(urls=urls, chess=chess, wave=text)
             await self.refused(f"{folder}/wave.py hides the module wave of the standard library", folder)
 
+    @slow
     async def test_last_line_of_a_worker_that_cannot_start_is_reported(self) -> None:
         """What a worker has printed last is the reason, and the file that hides a module is named."""
         folder = self.folder_of(urls=ARTICLE)
@@ -103,6 +107,7 @@ class AdviceTests(SynchronousTestCase):
 class HeadStartTests(CommandTestCase):
     timeout = 120
 
+    @slow
     async def test_workers_import_beside_the_server(self) -> None:
         """The server and its workers import the application at the same time, also when it is reloaded."""
         folder = self.folder_of(app=MEETS.replace("VERSION", "'1'"))
@@ -124,6 +129,7 @@ class HeadStartTests(CommandTestCase):
         self.assertEqual(len((await fetch(port, "/-/status.json")).json["workers"]), 2)
         await self.stopped(program)
 
+    @slow
     async def test_failed_start_leaves_no_workers_and_no_files(self) -> None:
         """If the server cannot start, neither its workers nor their files are left, and one line says why."""
         for words, app in (((), "1 / 0"), (("--token-file", "/no/token"), ARTICLE)):

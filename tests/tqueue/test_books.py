@@ -5,9 +5,11 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import books
+from tests.support.slow import slow
 
 
 class BooksTests(SynchronousTestCase):
+    @slow
     def test_short(self) -> None:
         """Nothing is lost or doubled, and nobody fails, while servers and people are killed."""
         counts = books.main(0.15, 7)

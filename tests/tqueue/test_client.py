@@ -26,6 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import HTTPConnectionPool, ResponseFailed
 
 from tests.support.queue_server import ROOT, Server, wait_for
+from tests.support.slow import slow
 from tests.tqueue.test_items import nested
 from twisted_appserver.tqueue.client import queue as client
 from twisted_appserver.tqueue.client.async_queue import AsyncQueue
@@ -257,6 +258,7 @@ class QueueTests(ClientCase):
 
 
 class LeaseTests(ClientCase):
+    @slow
     def test_kept(self) -> None:
         """A client that keeps a task for ten leases while working keeps it."""
         self.queue().put(1)
@@ -269,6 +271,7 @@ class LeaseTests(ClientCase):
         self.assertEqual(process.stdout.readline(), "done\n")
         self.assertEqual(self.queue().unfinished_tasks, 0)
 
+    @slow
     def test_auto(self) -> None:
         """With ack="auto" too, a task is kept for the length of a block."""
         queue = self.queue(ack="auto", lease=0.6)
@@ -277,6 +280,7 @@ class LeaseTests(ClientCase):
             self.assertRaises(client.Empty, self.queue().get, timeout=2.5)
         self.assertEqual(queue.unfinished_tasks, 0)
 
+    @slow
     def test_dies(self) -> None:
         """The task of a worker that dies is with another one within the lease and one second."""
         self.queue().put(1)
@@ -292,6 +296,7 @@ class LeaseTests(ClientCase):
 
 
 class RestartTests(SynchronousTestCase):
+    @slow
     def test_killed(self) -> None:
         """Clients go on over kill -9 and a restart of the server, and nobody notices."""
         server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
@@ -315,6 +320,7 @@ class RestartTests(SynchronousTestCase):
         self.assertEqual(queue.unfinished_tasks, 0)
         queue.close()
 
+    @slow
     def test_done_later(self) -> None:
         """A task_done() that did not reach the server can be repeated."""
         server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
@@ -356,6 +362,7 @@ class AsyncTests(TestCase):
         treq_client = treq.client.HTTPClient(Agent(reactor, pool=pool))
         self.queue = AsyncQueue(self.server.url, "q", reactor, treq_client, lease=0.6)
 
+    @slow
     @inlineCallbacks
     def test_verbs(self) -> Any:
         """The same verbs, with the same meaning, on the reactor; leases are kept there too."""
@@ -512,6 +519,7 @@ class CommandTests(ClientCase):
         self.assertEqual((finished.returncode, finished.stderr), (0, ""))
         return finished.stdout
 
+    @slow
     def test_verbs(self) -> None:
         """Each verb does what it says."""
         self.tqueue("put", "color=red", "n=1")
@@ -561,6 +569,7 @@ class CommandTests(ClientCase):
         _, err = process.communicate(timeout=20)
         self.assertEqual((process.returncode, err), (130, ""))
 
+    @slow
     def test_watch(self) -> None:
         """No rate is below zero when the server starts again."""
         queue = self.queue()
@@ -578,6 +587,7 @@ class CommandTests(ClientCase):
             self.assertNotIn("-", process.stdout.read())
         self.assertEqual(process.returncode, 0)
 
+    @slow
     def test_numbers(self) -> None:
         """What no number of that kind can be is said before anything is done."""
         work = ("work", self.server.url, "q", "time:sleep")
@@ -625,6 +635,7 @@ class CommandTests(ClientCase):
         self.assertEqual(len(done) + stats["ready"], 200)
         self.assertIn(f"{len(done)} done, 0 failed", out)
 
+    @slow
     def test_work_fails(self) -> None:
         """A task whose function raises or exits, or that is no item, is tried again and in the end buried."""
         folder = self.mktemp()

@@ -18,6 +18,7 @@ from twisted.trial.unittest import TestCase
 from tests.support.faulty import RESET
 from tests.support.queue_clients import AsyncQueueClients, ClientCase, Clients, QueueClients
 from tests.support.queue_server import Server, wait_for
+from tests.support.slow import slow
 from twisted_appserver.tqueue.client import (
     Empty,
     LeaseLost,
@@ -89,6 +90,7 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
+    @slow
     def test_repeated(self) -> Deferred[None]:
         """Whatever happens to a request or its answer, it is repeated, and has its effect once."""
 
@@ -113,6 +115,7 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
+    @slow
     def test_retry_after(self) -> Deferred[None]:
         """A server that asks for a pause gets it, and a pause that exceeds the patience is not made."""
 
@@ -130,6 +133,7 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
+    @slow
     def test_refused(self) -> Deferred[None]:
         """A server that starts only now is waited for; what it refuses is not repeated."""
 
@@ -172,6 +176,7 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
+    @slow
     def test_away(self) -> Deferred[None]:
         """A task counts as lost while the server has been away for longer than the lease."""
 
@@ -185,6 +190,7 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
+    @slow
     def test_lost_answer(self) -> Deferred[None]:
         """A task is done once though the answer was lost; if the lease ran out, that is an error."""
 
@@ -201,6 +207,7 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
+    @slow
     def test_many(self) -> Deferred[None]:
         """Hundreds of leases of two seconds are kept, by few requests."""
 
@@ -218,6 +225,7 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
+    @slow
     def test_renewal_fails(self) -> Deferred[None]:
         """Leases are kept though every other renewal fails."""
 
@@ -236,6 +244,7 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
+    @slow
     def test_backoff(self) -> Deferred[None]:
         """A task whose block fails rests for longer each time; a delay of 0 is possible."""
 
@@ -348,6 +357,7 @@ class QueueClientTests(ClientTable, QueueClients, TestCase):
         queue.task_done()
         self.assertRaises(ValueError, queue.task_done)
 
+    @slow
     def test_loop(self) -> None:
         """A lost lease is logged in a loop over tasks(), which goes on."""
         server = Server().start()

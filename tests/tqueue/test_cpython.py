@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.postgres import folder_of_programs, shared
 from tests.support.queue_server import ROOT, Server
+from tests.support.slow import slow
 
 FOLDER = os.path.join(ROOT, "twisted_appserver", "tqueue")
 
@@ -49,17 +50,20 @@ class CPythonTests(SynchronousTestCase):
             )
             self.assertEqual(finished.returncode, 0, f"{version}:\n{finished.stderr[-5000:]}")
 
+    @slow
     def test_memory(self) -> None:
         """They pass on the memory store."""
         self.run_all(
             "memory:", "CQueue", "CLifo", "CPriority", "LifoQueueTest.test_shutdown_all_methods_in_many"
         )
 
+    @slow
     def test_sqlite(self) -> None:
         """They pass on SQLite."""
         store = f"sqlite:{os.path.abspath(self.mktemp())}"
         self.run_all(store, "CQueue", "CLifo", "CPriority", "many_threads")
 
+    @slow
     @skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
     def test_postgresql(self) -> None:
         """They pass on PostgreSQL."""

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.queue_server import Server
+from tests.support.slow import slow
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.interface import StoreError
 from twisted_appserver.queue.local import sqlite_journal as sqlite
@@ -205,6 +206,7 @@ class TroubleTests(FileCase):
 
 
 class StartTests(SynchronousTestCase):
+    @slow
     def test_other_application(self) -> None:
         """The command ends with one line."""
         path = os.path.abspath(self.mktemp())

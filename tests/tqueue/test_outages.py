@@ -24,6 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.postgres import PostgreSQL, folder_of_programs, shared
 from tests.support.queue_server import Server, wait_for
+from tests.support.slow import slow
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import EMPTY, SHUTDOWN, StoreError
@@ -234,12 +235,15 @@ class StopTests(ServerCase):
         self.held(server)  # nobody holds it in truth
         wait_for(lambda: ask(server, "/q/get")[1]["task_id"])
 
+    @slow
     def test_memory(self) -> None:
         self.check("memory:")
 
+    @slow
     def test_sqlite(self) -> None:
         self.check(self.sqlite())
 
+    @slow
     @WITHOUT_POSTGRESQL
     def test_postgresql(self) -> None:
         self.check(shared().database())
@@ -264,10 +268,12 @@ class ClockTests(ServerCase):
         self.assertLess(abs(task["lease"] - time.time() - 3660), 30)
         self.finished(server, task_id)
 
+    @slow
     def test_memory(self) -> None:
         """The wall clock is set forward by an hour: leases and those who wait do not notice."""
         self.check("memory:")
 
+    @slow
     def test_sqlite(self) -> None:
         self.check(self.sqlite())
 
@@ -278,6 +284,7 @@ class ReadyTests(ServerCase):
         self.database = PostgreSQL().start()
         self.addCleanup(self.database.remove)
 
+    @slow
     def test_postgresql(self) -> None:
         """A server is ready only while its database works: not when it is stopped, read-only or frozen."""
         server = self.server(self.database.database())
@@ -302,6 +309,7 @@ class ReadyTests(ServerCase):
         wait_for(lambda: ready(server) == 200)
         self.assertEqual(ask(server, "/q/put", b"{}")[0], 200)
 
+    @slow
     def test_leases(self) -> None:
         """A worker keeps its task over an outage of the database that is longer than the lease."""
         server = self.server(self.database.database())
@@ -329,6 +337,7 @@ class DatabaseTests(TestCase):
         self.addCleanup(connection.close)
         return connection
 
+    @slow
     async def test_frozen_backend(self) -> None:
         """A process of the database that stands still is left for another one, and what was asked is done."""
         broker = self.broker(shared().database())
@@ -341,6 +350,7 @@ class DatabaseTests(TestCase):
         await deferLater(reactor, 0.5)
         self.assertEqual(await broker.qsizes("q"), {"q": 4})
 
+    @slow
     async def test_slow_statement(self) -> None:
         """What only takes long, such as the lock of another server, is waited for on the same connection."""
         url = shared().database()
@@ -409,6 +419,7 @@ class DatabaseTests(TestCase):
         error = await self.assertFailure(begin(broker.config("q")), StoreError)
         self.assertIn("kind", str(error))
 
+    @slow
     async def test_no_server_marked(self) -> None:
         """While no server notes that it is there no lease ends, and then all are prolonged first."""
         broker = self.broker(shared().database())
@@ -423,6 +434,7 @@ class DatabaseTests(TestCase):
         await deferLater(reactor, 2 * heartbeat.INTERVAL)
         self.assertEqual((await broker.done("q", number, 1)).number, number)
 
+    @slow
     async def test_one_of_two_servers_away(self) -> None:
         """While one server is there, leases end as they should."""
         url = shared().database()

@@ -15,6 +15,7 @@ import threading
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.support.queue_server import Server, wait_for
+from tests.support.slow import slow
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.client.addresses import read_address
 from twisted_appserver.tqueue.client.connections import Pool
@@ -83,6 +84,7 @@ class SyncTests(SynchronousTestCase):
 
 
 class FullTests(SynchronousTestCase):
+    @slow
     def test_killed(self) -> None:
         """A server that is killed while its disk is full starts, has all its tasks, and goes on later."""
         disk = os.path.abspath(self.mktemp())
@@ -127,6 +129,7 @@ class WaiterTests(SynchronousTestCase):
         with open(f"/proc/{self.server.process.pid}/status") as file:
             return 1024 * int(next(line for line in file if line.startswith("VmRSS")).split()[1])
 
+    @slow
     def test_many(self) -> None:
         """Ten thousand wait, in order of arrival, and each costs at most 20 KiB."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

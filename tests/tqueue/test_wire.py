@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.queue_server import Server, wait_for
+from tests.support.slow import slow
 
 FORM = "application/x-www-form-urlencoded"
 POSTED = {"extend", "release", "bury", "kick", "config", "shutdown", "purge", "delete"}
@@ -262,6 +263,7 @@ class ArticleTests(WireCase):
             self.assertEqual(self.ask("/p/renew/", wrong)[0], 422, wrong)
         self.assertEqual(self.ask("/p/renew/")[0], 405)
 
+    @slow
     def test_gone(self) -> None:
         """A client that goes away while it waits gets no task; the next one does."""
         gone = socket.create_connection(("127.0.0.1", self.server.port))
@@ -288,6 +290,7 @@ class ArticleTests(WireCase):
 class SQLiteArticleTests(ArticleTests):
     store = "sqlite:"
 
+    @slow
     def test_killed(self) -> None:
         """What was acknowledged is there after kill -9, leases and options too."""
         ids = [self.ask("/p/put/", b'{"n":%d}' % n)[1]["task_id"] for n in range(20)]
@@ -302,6 +305,7 @@ class SQLiteArticleTests(ArticleTests):
         tasks = self.ask("/p/peek/", n=100)[1]["tasks"]
         self.assertEqual([task["task_id"] for task in tasks], ids[2:])
 
+    @slow
     def test_second(self) -> None:
         """A second server on the same file ends with one line."""
         other = Server(self.server.store)

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.faulty import Faulty
 from tests.support.queue_server import ROOT, Server, wait_for
+from tests.support.slow import slow
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.client.async_queue import AsyncQueue
 
@@ -126,6 +127,7 @@ class WorkCase(SynchronousTestCase):
 
 
 class VerbTests(WorkCase):
+    @slow
     def test_reserved(self) -> None:
         """A field named worker is refused with one line, unless it has the queue's own name."""
         for fields in (["worker=x"], ["worker=1", "a=1"], ['{"worker": null}']):
@@ -138,6 +140,7 @@ class VerbTests(WorkCase):
         self.queue.put({"worker": "x"})  # which the Python client may
         self.assertEqual(self.queue.get(timeout=5), {"worker": "x"})
 
+    @slow
     def test_keys(self) -> None:
         """Keys are any text; each names one put, in any order and among the puts of clients."""
         ids = []
@@ -158,6 +161,7 @@ class VerbTests(WorkCase):
             self.assertEqual((status, out, err.count("\n")), (2, "", 1))
             self.assertNotIn("secret", err)
 
+    @slow
     def test_delivery(self) -> None:
         """get prints the delivery, and a late done that names it does not finish another worker's."""
         self.queue.put(1)
@@ -170,6 +174,7 @@ class VerbTests(WorkCase):
         self.assertEqual(self.queue.stats()["leased"], 1)
         self.assertEqual(self.run_command("done", got["task_id"], "--delivery", "2")[0], 0)
 
+    @slow
     def test_lost_answers(self) -> None:
         """put, get, done and kick have their effect once though their answers are lost."""
         proxy = Faulty(self.server.port)
@@ -205,6 +210,7 @@ class WorkTests(WorkCase):
         self.assertEqual((process.returncode, self.queue.stats()["leased"]), (0, 0))
         return out, err
 
+    @slow
     def test_forks(self) -> None:
         """A child that a function forks ends where the function ends, and gets no task."""
         for threads in ("1", "3"):
@@ -215,6 +221,7 @@ class WorkTests(WorkCase):
         found = sorted(set(self.notes()))
         self.assertEqual(found, ["child 0", "child 1", "child 2", "status 0 0", "status 1 1", "status 2 7"])
 
+    @slow
     def test_children(self) -> None:
         """A child that multiprocessing has forked can be ended as usual, though work handles SIGTERM."""
         out, _ = self.work_all("terminates", 2)
@@ -233,6 +240,7 @@ class WorkTests(WorkCase):
         process.communicate(timeout=20)
         self.assertEqual(process.returncode, 130)
 
+    @slow
     def test_lost(self) -> None:
         """Tasks whose leases had been lost are not counted as done."""
         for number in range(4):
@@ -250,6 +258,7 @@ class WorkTests(WorkCase):
         self.assertIn("0 done, 0 failed, 4 lost", out)
         self.assertEqual(err.count("had run out before it was done"), 4)
 
+    @slow
     def test_frozen(self) -> None:
         """A worker that was stopped for longer than its lease counts its task as lost, and goes on."""
         self.queue.put(1)
@@ -266,6 +275,7 @@ class WorkTests(WorkCase):
         out, _ = process.communicate(timeout=20)
         self.assertIn("0 done, 0 failed, 1 lost", out)
 
+    @slow
     def test_patience(self) -> None:
         """work waits for a server that is away; with a patience, it gives up after that."""
         self.server.kill()
@@ -363,6 +373,7 @@ class ForkTests(WorkCase):
         for each in clock.getDelayedCalls():
             each.cancel()
 
+    @slow
     def test_beside_threads(self) -> None:
         """A child that is forked while threads of the parent use the queue can use it too."""
         going = threading.Event()
