@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from twisted_appserver.executors.interface import IExecutor
     from twisted_appserver.executors.processes.executor import ProcessExecutor
     from twisted_appserver.executors.threads import ThreadExecutor
-    from twisted_appserver.http.resource import AppResource
+    from twisted_appserver.http.app_resource import AppResource
     from twisted_appserver.serving.run import run_server
     from twisted_appserver.serving.service import make_service
     from twisted_appserver.settings import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER
@@ -75,7 +75,7 @@ _MODULES = {
     "executors.threads": "ThreadExecutor",
     "settings": "CLUSTER_SERVER FORKED_SERVER THREADED_SERVER",
     "core.routes": "Route include",
-    "http.resource": "AppResource",
+    "http.app_resource": "AppResource",
     "core.router": "Router",
     "serving.run": "run_server",
     "serving.service": "make_service",

@@ -27,8 +27,8 @@ from twisted_appserver.access.credentials import load_credentials
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.inline import InlineExecutor
-from twisted_appserver.executors.resources import ResourceExecutor
-from twisted_appserver.http.resource import AppResource
+from twisted_appserver.executors.mounted_resources import ResourceExecutor
+from twisted_appserver.http.app_resource import AppResource
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.serving.assembly import make_dispatcher, make_jobs
 from twisted_appserver.settings import settings_from_keywords

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.calling import CallTestCase, call
 from twisted_appserver import HTTPError, Reply
-from twisted_appserver.core.perform import problem_reply
+from twisted_appserver.core.problem_reply import problem_reply
 
 
 class ResultTests(CallTestCase):

@@ -28,7 +28,7 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
-    Mutation("core/json_errors.py", "    if lone := _lone_surrogate(body):", '    if lone := "":',
+    Mutation("core/invalid_json.py", "    if lone := _lone_surrogate(body):", '    if lone := "":',
              "core.test_request_data.JSONTests.test_detail_says_what_is_wrong_and_where"),
     Mutation("core/request_data.py", "            if not any_type:  # curl labels every body as a form\n                raise\n",
              "            raise\n", "core.test_conversions.RawBodyTests.test_binary_body_labelled_as_a_form_reaches_the_function"),
@@ -185,7 +185,7 @@ MUTATIONS = (
              "http.test_connection.SocketTests.test_not_read"),
     Mutation("http/base_connection.py", "        self.finishing = True\n", "", "executors.test_shortage.StopTests.test_sigterm_loses_no_request_in_threads"),
     Mutation("serving/service.py", "        await drained\n", "", "serving.test_command.ScriptTests.test_sigterm_finishes_and_answers_running_calls"),
-    Mutation("serving/process.py", "        exit_handler.exit_within(seconds)", "        pass", "serving.test_life.ServerTests.test_hanging_thread_does_not_keep_the_server_from_exiting"),
+    Mutation("serving/server_process.py", "        exit_handler.exit_within(seconds)", "        pass", "serving.test_life.ServerTests.test_hanging_thread_does_not_keep_the_server_from_exiting"),
     Mutation("executors/processes/worker_main.py", "    watch(inbound)\n", "", "serving.test_life.ServerTests.test_workers_end_when_the_server_is_killed"),
     Mutation("executors/processes/pool.py", "                worker.retire()\n        self._executor.adopt", "                pass\n"
              "        self._executor.adopt", "serving.test_life.ReplacementTests.test_reload_replaces_all_workers_and_waiting_calls_go_to_new_ones"),
@@ -258,7 +258,7 @@ MUTATIONS = (
              "dispatch.test_dispatcher.TimeTests.test_many"),
     Mutation("http/connection.py", "            if self._half_closed:\n                self._call.probe()\n", "",
              "tqueue.test_wire.ArticleTests.test_gone"),
-    Mutation("queue/local/upkeep.py", "        if now - alarm > LATE:", "        if False:",
+    Mutation("queue/local/expiry.py", "        if now - alarm > LATE:", "        if False:",
              "tqueue.test_outages.GraceTests.test_stood_still"),
     Mutation("queue/model.py", "                task.lease = now + max(task.span, GRACE)",
              "                task.lease = min(1.0, now)", "tqueue.test_outages.StopTests.test_sqlite"),
@@ -300,9 +300,9 @@ MUTATIONS = (
              "executors.test_child_processes.InheritanceTests.test_port_is_free_after_kill"),
     Mutation("executors/processes/worker_main.py", "        if self._signals.changed:", "        if False:",
              "executors.test_child_processes.SignalTests.test_changes_end_with_the_call"),
-    Mutation("executors/resources.py", " and not self._streaming and self._credits > 0:", " and not self._streaming:",
+    Mutation("executors/mounted_resources.py", " and not self._streaming and self._credits > 0:", " and not self._streaming:",
              "http.test_mounted_resources.UnreadFileTests.test_a_file_is_read_only_as_fast_as_its_client"),
-    Mutation("http/resource.py", "        await drained\n", "",
+    Mutation("http/app_resource.py", "        await drained\n", "",
              "serving.test_embedded.StopTests.test_sigterm_finishes_calls_of_an_embedded_resource"),
     Mutation("executors/processes/head_start.py", 'sys.executable, "-P", "-m"', 'sys.executable, "-m"',
              "serving.test_start.ShadowTests.test_file_named_like_an_imported_module_does_no_harm"),

@@ -15,8 +15,8 @@ from twisted.trial.unittest import TestCase
 from tests.support.wire import Connection, connect, request
 from twisted_appserver.core.routes import Route
 from twisted_appserver.http import epoll_reader
+from twisted_appserver.http.app_resource import AppResource
 from twisted_appserver.http.epoll_reader import EpollReader
-from twisted_appserver.http.resource import AppResource
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import Settings
 

@@ -1,4 +1,4 @@
-"""Tests of L{executors.resources}: Twisted resources in a table respond as under a stock Site."""
+"""Tests of L{executors.mounted_resources}: Twisted resources in a table respond as under a stock Site."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.programs import ProgramTestCase
 from tests.support.slow import slow
 from tests.support.wire import Connection, connect, read, request
 from twisted_appserver import AppResource, InlineExecutor, PatternError, Route, Router, include
-from twisted_appserver.core.mounted import MountedResource
+from twisted_appserver.core.mounted_resource import MountedResource
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import Settings
 from twisted_appserver.testing import Client

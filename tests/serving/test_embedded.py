@@ -17,7 +17,7 @@ from tests.serving.test_command import CommandTestCase
 from tests.support.programs import ROOT
 from tests.support.slow import slow
 from tests.support.wire import connect, fetch, request
-from twisted_appserver.http.resource import FLUSH
+from twisted_appserver.http.app_resource import FLUSH
 
 SCRIPT = """
 import sys

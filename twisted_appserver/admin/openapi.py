@@ -13,7 +13,7 @@ from twisted_appserver.admin.schemas import REFERENCE, Schemas, form_fields
 from twisted_appserver.core.call import Reply
 from twisted_appserver.core.conversions.parameters import Parameter
 from twisted_appserver.core.handler import Handler
-from twisted_appserver.core.mounted import EXECUTOR
+from twisted_appserver.core.mounted_resource import EXECUTOR
 from twisted_appserver.core.perform import JSON_LINES
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")

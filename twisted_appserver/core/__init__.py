@@ -4,7 +4,7 @@ A module may import only modules above it in this list:
 
   - shadowed_modules: files of an application that hide modules of the standard library
   - application: the user's C{url_patterns}, importable by name here and in worker processes
-  - json_errors: why a JSON document cannot be read
+  - invalid_json: why a JSON document cannot be read
   - request_data: query strings, bodies and request ids
   - call: L{call.Call} and L{call.Reply}
   - request_target: the request target and the Host header (RFC 9112, section 3.2)
@@ -13,6 +13,7 @@ A module may import only modules above it in this list:
   - handler: a function of the table, and how a call runs it
   - headers: response headers that functions return, checked and converted
   - statuses: titles of HTTP status codes
+  - problem_reply: problem documents, the responses for errors
   - error_advice: advice for errors that depend on where a function runs
   - forked_child: ends a process that a function forks where the function ends
   - json_encoding: JSON from what functions return
@@ -24,7 +25,7 @@ A module may import only modules above it in this list:
   - strong_components: strongly connected components of a graph
   - regex_safety: finds patterns that are prone to catastrophic backtracking
   - pattern_compiler: compiles patterns with C{re} or RE2
-  - mounted: Twisted resources in a table
+  - mounted_resource: Twisted resources in a table
   - routes: C{Route} and C{include}
   - router: finds the function for a path
   - route_table: the table as text, and the entry closest to a path

@@ -21,19 +21,11 @@ from twisted_appserver.core.call import CURRENT, Call, Reply
 from twisted_appserver.core.error_advice import format_traceback
 from twisted_appserver.core.headers import Headers, convert_headers
 from twisted_appserver.core.json_encoding import encode as encode_json
-from twisted_appserver.core.statuses import title
+from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.core.streaming import Parts, encode_raw
 from twisted_appserver.errors import HTTPError
 
 JSON_LINES = "application/x-ndjson"
-
-
-def problem_reply(error: HTTPError, request_id: str = "") -> Reply:
-    """Return the problem document for an error (RFC 9457, section 3.1)."""
-    status = error.status
-    document = {"type": "about:blank", "title": title(status), "status": status, "detail": error.detail}
-    body = msgspec.json.encode({**document, "instance": request_id})
-    return Reply(body, status, (("content-type", "application/problem+json"), *error.headers), "")
 
 
 def _encode_body(result: Any, name: str) -> bytes:

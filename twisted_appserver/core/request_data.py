@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import multipart
 
-from twisted_appserver.core.json_errors import explain_json_error
+from twisted_appserver.core.invalid_json import explain_json_error
 from twisted_appserver.errors import HTTPError
 
 MAX_DEPTH = 100  # nesting levels of JSON arrays and objects

@@ -16,7 +16,7 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from twisted_appserver.core.handler import Handler
-from twisted_appserver.core.mounted import ALL_METHODS, EXECUTOR, MountedResource, is_resource
+from twisted_appserver.core.mounted_resource import ALL_METHODS, EXECUTOR, MountedResource, is_resource
 from twisted_appserver.core.pattern_compiler import compile_pattern, fixed_segments
 from twisted_appserver.core.routes import Route, flatten, resolve_function, unnamed_group_warnings
 from twisted_appserver.errors import HTTPError, PatternError

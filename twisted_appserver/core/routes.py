@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from twisted_appserver.core.mounted import is_resource
+from twisted_appserver.core.mounted_resource import is_resource
 from twisted_appserver.errors import PatternError
 
 EMPTY_GROUP = re.compile(r"\(\?P<(\w+)>\)")

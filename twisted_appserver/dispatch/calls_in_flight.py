@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.events import EVENT_HEADERS
-from twisted_appserver.core.perform import problem_reply
+from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.dispatch.keep_alive import keep_alive
 from twisted_appserver.dispatch.time_limits import TimeLimits
 from twisted_appserver.errors import HTTPError

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.perform import problem_reply
+from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.core.route_table import suggest_patterns
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import HTTPError

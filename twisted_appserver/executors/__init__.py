@@ -9,7 +9,7 @@ A module may import only modules above it in this list:
   - wakeup: a socket on which an idle thread waits
   - parked_generator: a generator that runs a slice at a time in any thread
   - stream: a reply in parts, between the generator and the client
-  - resources: renders Twisted resources on the reactor
+  - mounted_resources: renders Twisted resources on the reactor
   - inline: on the reactor, for coroutines and functions that return Deferreds
   - threads: in threads of the reactor's pool
   - processes: in spawned worker processes

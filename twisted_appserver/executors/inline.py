@@ -21,7 +21,8 @@ from zope.interface import implementer
 
 from twisted_appserver.core import events, forked_child
 from twisted_appserver.core.call import CURRENT, Call, Reply
-from twisted_appserver.core.perform import encode_result, error_reply, problem_reply, stream_format
+from twisted_appserver.core.perform import encode_result, error_reply, stream_format
+from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, PendingCall

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.perform import problem_reply
+from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.errors import HTTPError
 
 Answer = Callable[[Call, Reply], None]

@@ -14,8 +14,8 @@ from zope.interface import implementer
 
 from twisted_appserver.core.call import Call
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.http.app_resource import AppResource
 from twisted_appserver.http.request_parser import MAX_HEADERS
-from twisted_appserver.http.resource import AppResource
 
 CONNECTION_DONE = Failure(ConnectionDone())
 LINGER = 2.0  # seconds that a refused client has to read the response

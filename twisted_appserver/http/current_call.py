@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from twisted_appserver.core.call import Call
 from twisted_appserver.executors.interface import Answer, PendingCall
+from twisted_appserver.http.app_resource import AppResource
 from twisted_appserver.http.known_requests import PLAIN_LINE, UNKNOWN, KnownRequests
 from twisted_appserver.http.request_parser import END_OF_HEAD, MAX_TARGET, ParsedRequest
-from twisted_appserver.http.resource import AppResource
 from twisted_appserver.http.response_writer import ResponseWriter
 
 

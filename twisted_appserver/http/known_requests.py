@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from twisted_appserver.core.call import Call
-from twisted_appserver.core.mounted import EXECUTOR
+from twisted_appserver.core.mounted_resource import EXECUTOR
 from twisted_appserver.http.request_parser import END_OF_HEAD, ParsedRequest
 
 # A request line that needs no checks; most are like this. Paths below /-/ do not belong to the application.

@@ -10,11 +10,11 @@ from twisted.logger import Logger
 from twisted.web.server import Site
 
 from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.http.app_resource import AppResource
 from twisted_appserver.http.base_connection import BaseConnection, UnfinishedRequests
 from twisted_appserver.http.connection import HTTPConnection
 from twisted_appserver.http.epoll_reader import EpollReader
 from twisted_appserver.http.known_requests import KnownRequests
-from twisted_appserver.http.resource import AppResource
 from twisted_appserver.http.response_head import response_heads
 from twisted_appserver.http.stock_connection import StockConnection
 from twisted_appserver.settings import Settings

@@ -17,9 +17,9 @@ from twisted_appserver.core.request_target import (
     unquote_line,
 )
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.http.app_resource import raw_headers
 from twisted_appserver.http.base_connection import BaseConnection
 from twisted_appserver.http.request_parser import HEADER_MEMORY
-from twisted_appserver.http.resource import raw_headers
 from twisted_appserver.http.response_head import response_heads
 
 

@@ -11,7 +11,8 @@ import msgspec
 from msgspec.structs import replace
 
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.perform import JSON_LINES, problem_reply
+from twisted_appserver.core.perform import JSON_LINES
+from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import PendingCall

@@ -12,7 +12,7 @@ A module may import only modules above it in this list:
   - service: starts, drains and stops a server
   - file_watcher: notices when files are saved
   - process_exit: runs atexit functions and sets the exit status
-  - process: signals and limits of a server process
+  - server_process: signals and limits of a server process
   - daemon: reports to the shell whether a daemon has started
   - run: C{run_server}
   - tap: the C{twistd} command

@@ -14,9 +14,9 @@ from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.cluster.executor import DaskExecutor
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.mounted_resources import ResourceExecutor
 from twisted_appserver.executors.processes.executor import ProcessExecutor
 from twisted_appserver.executors.processes.head_start import HeadStart
-from twisted_appserver.executors.resources import ResourceExecutor
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.jobs.registry import Jobs
 from twisted_appserver.settings import CLUSTER_SERVER, FORKED_SERVER, THREADED_SERVER, Settings

@@ -15,7 +15,7 @@ from twisted_appserver.core.application import Application, refuse_while_loading
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.serving.logs import make_observer
-from twisted_appserver.serving.process import (
+from twisted_appserver.serving.server_process import (
     freeze_garbage_collector,
     install_reload_triggers,
     limit_exit_time,

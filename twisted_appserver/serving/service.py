@@ -25,8 +25,8 @@ from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.executors.child_processes import protect, unprotect
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.processes.head_start import HeadStart
+from twisted_appserver.http.app_resource import AppResource
 from twisted_appserver.http.epoll_reader import EpollReader
-from twisted_appserver.http.resource import AppResource
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.serving.access_log import AccessLog
 from twisted_appserver.serving.assembly import make_dispatcher, make_executors, make_jobs

@@ -21,13 +21,13 @@ from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.serving.daemon import StartReport, make_start_report, remove_pidfile
 from twisted_appserver.serving.logs import make_observer
-from twisted_appserver.serving.process import (
+from twisted_appserver.serving.process_exit import EXIT_TIMEOUT, exit_handler
+from twisted_appserver.serving.server_process import (
     freeze_garbage_collector,
     install_reload_triggers,
     limit_exit_time,
     raise_file_limit,
 )
-from twisted_appserver.serving.process_exit import EXIT_TIMEOUT, exit_handler
 from twisted_appserver.serving.service import AppService
 from twisted_appserver.settings import FORKED_SERVER, Settings, cli_name, settings_from_texts
 

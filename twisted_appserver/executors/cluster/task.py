@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.handler import Handler
-from twisted_appserver.core.perform import error_reply, perform, problem_reply
+from twisted_appserver.core.perform import error_reply, perform
+from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import AppserverError, HTTPError

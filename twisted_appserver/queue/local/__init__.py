@@ -10,8 +10,8 @@ A module may import only modules above it in this list:
   - repeated_requests: recognizes requests that are sent again with the same key
   - local_queue: a queue with the requests that wait for it
   - queue_table: all queues by name
-  - upkeep: serves waiting requests after each change, and ends leases in time
+  - expiry: ends leases and delays in time, and serves waiting requests after each change
   - puts: adds tasks
-  - leases: leases tasks, and ends leases
+  - leases: leases tasks, and performs the requests of workers about leased tasks
   - broker: the queues, for the clients of one server
 """

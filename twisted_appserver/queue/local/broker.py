@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from twisted_appserver.queue.interface import SHUTDOWN, STOPPING, IBroker
+from twisted_appserver.queue.local.expiry import Upkeep
 from twisted_appserver.queue.local.journal import CHECK, Change, IStore, to_update
 from twisted_appserver.queue.local.leases import Leases
 from twisted_appserver.queue.local.local_queue import LocalQueue
@@ -22,7 +23,6 @@ from twisted_appserver.queue.local.puts import Puts
 from twisted_appserver.queue.local.queue_table import SWEEP_INTERVAL, QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.storing import log_if_not_stored, until_stored
-from twisted_appserver.queue.local.upkeep import Upkeep
 from twisted_appserver.queue.model import Config, QueuedTask, TaskQueue, replace
 from twisted_appserver.queue.request_keys import lane_of
 from twisted_appserver.queue.store_health import StoreHealth

@@ -1,4 +1,4 @@
-"""Leases tasks to clients, and ends leases.
+"""Leases tasks to clients, and performs their requests about leased tasks.
 
 A task is leased in memory at once, so that no other get receives it while the lease is being stored.
 """
@@ -12,12 +12,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_appserver.queue.interface import EMPTY, SHUTDOWN, STOPPING, StoreError
+from twisted_appserver.queue.local.expiry import Upkeep
 from twisted_appserver.queue.local.journal import Change, IStore, to_update
 from twisted_appserver.queue.local.local_queue import LocalQueue
 from twisted_appserver.queue.local.queue_table import QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.storing import follow, log_if_not_stored, until_stored
-from twisted_appserver.queue.local.upkeep import Upkeep
 from twisted_appserver.queue.model import QueuedTask, TaskQueue
 
 

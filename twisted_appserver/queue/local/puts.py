@@ -12,12 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from twisted_appserver.queue.interface import FULL, SHUTDOWN, STOPPING
+from twisted_appserver.queue.local.expiry import Upkeep
 from twisted_appserver.queue.local.journal import Change, IStore
 from twisted_appserver.queue.local.local_queue import LocalQueue
 from twisted_appserver.queue.local.queue_table import QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.storing import follow, log_if_not_stored
-from twisted_appserver.queue.local.upkeep import Upkeep
 from twisted_appserver.queue.model import QueuedTask
 from twisted_appserver.queue.request_keys import Remembered, lane
 from twisted_appserver.queue.store_health import StoreHealth

@@ -26,11 +26,11 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.child_processes import protect
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
-from twisted_appserver.executors.resources import ResourceExecutor
+from twisted_appserver.executors.mounted_resources import ResourceExecutor
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.http.epoll_reader import EpollReader
-from twisted_appserver.http.half_close import keep_half_closed
+from twisted_appserver.http.half_close_in_other_sites import keep_half_closed
 
 FLUSH = 0.5  # seconds to wait at the stop until clients have read the last responses
 LOOK = 0.01  # seconds between two checks of unsent data

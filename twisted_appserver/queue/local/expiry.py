@@ -1,4 +1,4 @@
-"""Serves waiting requests after each change of a queue, and ends leases and delays in time."""
+"""Ends leases and delays in time, and serves waiting requests after each change of a queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps half-closed connections open under any Site.
+"""Keeps half-closed connections open in Sites other than ours.
 
 C{twisted.web} closes a connection when its client has closed its sending side. Our own connections stay
 open until all responses are sent. This module makes the channels of other Sites do the same, from their

@@ -22,8 +22,8 @@ from twisted.web.server import Request, Site
 from zope.interface import implementer
 
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.mounted import MountedResource
-from twisted_appserver.core.perform import problem_reply
+from twisted_appserver.core.mounted_resource import MountedResource
+from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.parked_generator import WINDOW, cost

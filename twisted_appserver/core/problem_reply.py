@@ -1,0 +1,17 @@
+"""Problem documents: the JSON responses for errors (RFC 9457)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from twisted_appserver.core.call import Reply
+from twisted_appserver.core.statuses import title
+from twisted_appserver.errors import HTTPError
+
+
+def problem_reply(error: HTTPError, request_id: str = "") -> Reply:
+    """Return the problem document for an error (RFC 9457, section 3.1)."""
+    status = error.status
+    document = {"type": "about:blank", "title": title(status), "status": status, "detail": error.detail}
+    body = msgspec.json.encode({**document, "instance": request_id})
+    return Reply(body, status, (("content-type", "application/problem+json"), *error.headers), "")
