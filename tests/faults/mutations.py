@@ -28,6 +28,8 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
+    Mutation("executors/processes/worker_streams.py", " and number not in self._closing", "",
+             "executors.test_worker_streams.StuckTests.test_generator_that_ends_while_the_server_looks_is_not_stuck"),
     Mutation("core/invalid_json.py", "    if lone := _lone_surrogate(body):", '    if lone := "":',
              "core.test_request_data.JSONTests.test_detail_says_what_is_wrong_and_where"),
     Mutation("core/request_data.py", "            if not any_type:  # curl labels every body as a form\n                raise\n",

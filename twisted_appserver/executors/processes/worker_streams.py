@@ -51,7 +51,9 @@ class WorkerStreams:
 
     def is_stuck(self, pending: PendingCall) -> bool:
         """Return whether the generator of this call runs, and not only because it is being closed."""
-        return self.running is pending and self._progress.generator not in self._closing
+        number = self._progress.generator  # read once: the worker changes it at any time
+        found = self.open.get(number)
+        return found is not None and found[0] is pending and number not in self._closing
 
     @property
     def wanted(self) -> bool:
