@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import functools
 import json
+import os
 import sys
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +22,20 @@ from twisted_appserver.core.problem_reply import problem_reply
 
 class ResultTests(CallTestCase):
     """Results of functions are encoded, or are errors."""
+
+    def test_forked_child_ends_where_its_function_returns(self) -> None:
+        """It does not go on with what its parent does."""
+        parent = os.getpid()
+
+        def forks() -> dict[str, int]:
+            if child := os.fork():
+                return {"status": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}
+            return {}
+
+        reply = call(forks)
+        if os.getpid() != parent:  # the child came back: it must not run the other tests
+            os._exit(9)
+        self.assertEqual(json.loads(reply.body), {"status": 0})
 
     def test_objects_become_json_objects(self) -> None:
         """Dicts keep their order. Dataclasses, attrs classes and Structs work too."""

@@ -52,7 +52,7 @@ MUTATIONS = (
     Mutation("core/headers.py", "        if not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):", "        if False:",
              "core.test_headers.SendableTests.test_line_breaks_cannot_be_injected"),
     Mutation("core/perform.py", "    if call is forked_child.forked_by:\n        forked_child.exit_child()\n", "",
-             "executors.test_processes.ProcessTests.test_forked_child_does_not_go_on_as_a_worker"),
+             "core.test_perform.ResultTests.test_forked_child_ends_where_its_function_returns"),
     Mutation("core/streaming.py", "                _exit_forked_child()\n", "",
              "works_with.test_works_with.WorksWithTests.test_forked_in_generator_on_threads"),
     Mutation("core/perform.py", "        except BaseException as wrong:", "        except (TypeError, ValueError) as wrong:",
