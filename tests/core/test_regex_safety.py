@@ -189,7 +189,7 @@ class SlownessTests(SynchronousTestCase):
             self.assertGreaterEqual(needed, QUICK if expected == SECOND else LIMIT, regex)
 
     def test_ordinary_patterns_are_not_reported(self) -> None:
-        """Neither common expressions nor those of our own tables are reported."""
+        """Common expressions, and the patterns of our own tables, are not reported."""
         for regex in ORDINARY:
             self.assertEqual(slowness(regex), "", regex)
         for table in (cases.url_patterns, queues(reactor=object())):

@@ -182,7 +182,7 @@ class MultipartTests(Refusals):
                 self.assertIn("file", self.refused(415, read_body, body, "multipart/form-data; boundary=XX"))
 
     def test_field_that_looks_like_a_file_is_accepted(self) -> None:
-        """Its name looks like that of a file, or no file was chosen."""
+        """The field is named like a file, or no file was chosen."""
         for head, name in (('name="a; filename*=x"', "a; filename*=x"), ('name="a"; filename=""', "a")):
             fields, _ = read_body(multipart((head, b"")), "multipart/form-data; boundary=XX")
             self.assertEqual(fields, {name: ""})
