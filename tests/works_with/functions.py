@@ -88,6 +88,9 @@ PROCESSES = "Processes and threads"
 DAEMONIC = {DASK: "DASK_DISTRIBUTED__WORKER__DAEMON=False"}
 
 
+_one_process = threading.Lock()
+
+
 def square(n: int) -> int:
     return n * n
 
@@ -117,12 +120,17 @@ def pool_forkserver() -> dict[str, Any]:
 
 @use(PROCESSES, "`multiprocessing.Process`, terminated", {"exitcode": -15}, fails=DAEMONIC)
 def process_terminated() -> dict[str, Any]:
-    """Children get default signal handlers, so `terminate()` ends them at once."""
-    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
-    child.start()
-    child.terminate()
-    child.join(30)
-    return {"exitcode": child.exitcode}
+    """
+    Children get default signal handlers, so `terminate()` ends them at once. In threads, use a lock from
+    `start()` to `exitcode`: Python's `Process.start()` also reaps the children of other threads, and may lose
+    their exit codes.
+    """
+    with _one_process:
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        child.terminate()
+        child.join(30)
+        return {"exitcode": child.exitcode}
 
 
 @use(PROCESSES, "`concurrent.futures.ProcessPoolExecutor`", {"squares": [1, 4, 9]}, fails=DAEMONIC)
