@@ -36,6 +36,7 @@ SAMPLES: dict[Any, tuple[str, Any]] = {
 }
 CHOSEN = {
     "log_format": ("json", "json"),
+    "log_requests": ("always", "always"),
     "server_type": ("forked", "forked"),
     "channel": ("twisted", "twisted"),
 }

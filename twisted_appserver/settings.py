@@ -20,6 +20,7 @@ CHANNELS = ("llhttp", "twisted")
 CHOICES = {
     "server_type": (THREADED_SERVER, FORKED_SERVER, CLUSTER_SERVER),
     "log_format": ("", "text", "json"),
+    "log_requests": ("auto", "always", "never"),
     "channel": CHANNELS,
 }
 TYPE_NAMES = {
@@ -144,6 +145,9 @@ class Settings:
     )
     log_format: str = _option(
         "", "FORMAT", "Format of the log: text, or json for JSON lines [text on a terminal, otherwise json]"
+    )
+    log_requests: str = _option(
+        "auto", "WHEN", "Log requests: auto (if the log is on a terminal), always or never"
     )
     reload: bool = _option(False, "", "Reload the application when a file is saved; for development only")
     display_tracebacks: bool = _option(

@@ -30,6 +30,10 @@ class Mutation(NamedTuple):
 MUTATIONS = (
     Mutation("executors/processes/worker_streams.py", " and number not in self._closing", "",
              "executors.test_worker_streams.StuckTests.test_generator_that_ends_while_the_server_looks_is_not_stuck"),
+    Mutation("core/python_logging.py", "                logger.handlers[position] = new\n", "",
+             "serving.test_logs.ServerTests.test_records_of_logging_keep_their_level_name_and_request"),
+    Mutation("serving/logs.py", "            return FileLogObserver(file, json_line)\n        return FileLogObserver(file, lambda event: _escape_json(json_line(event)))", "            return FileLogObserver(file, json_line)\n        return FileLogObserver(file, json_line)",
+             "serving.test_logs.FormatTests.test_characters_that_a_file_cannot_encode_are_escaped"),
     Mutation("core/invalid_json.py", "    if lone := _lone_surrogate(body):", '    if lone := "":',
              "core.test_request_data.JSONTests.test_detail_says_what_is_wrong_and_where"),
     Mutation("core/request_data.py", "            if not any_type:  # curl labels every body as a form\n                raise\n",

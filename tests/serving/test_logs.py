@@ -7,6 +7,7 @@ import json
 import os
 import pty
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
@@ -50,16 +51,48 @@ async def on_reactor():
 
 url_patterns = ((r"/talks", talks), (r"/fails", fails), (r"/on_reactor", on_reactor))
 """
+RECORDS = """\
+import logging
+
+from twisted.logger import Logger
+
+log = logging.getLogger("shop")
+SETUP
+
+
+def talks():
+    log.info("unimportant")
+    log.warning("low")
+    Logger(namespace="shop").warn("by Twisted")
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        log.exception("two\\nlines")
+    return {}
+
+
+def nothing():
+    return None
+
+
+url_patterns = ((r"/talks", talks), (r"/fails", nothing))
+"""
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 HEADERS = (("X-Request-ID", "mine"), ("traceparent", f"00-{TRACE}-00f067aa0ba902b7-01"))
 
 
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 class FormatTests(SynchronousTestCase):
-    def logged(self, kind: str, log: Any) -> str:
-        """What an observer writes of what C{log} is given a Logger for."""
-        file = io.StringIO()
+    def logged(self, kind: str, log: Any, file: Any = None) -> str:
+        """Return what an observer writes to a file when C{log} logs with its argument."""
+        file = io.StringIO() if file is None else file
         log(Logger("name", observer=make_observer(file, kind)))
-        return file.getvalue()
+        file.seek(0)
+        return file.read()
 
     def test_json_line_has_the_fields_of_the_event(self) -> None:
         """Each event is a line of JSON, whatever is in it."""
@@ -99,6 +132,41 @@ class FormatTests(SynchronousTestCase):
             self.assertEqual(text.count("caf"), 1, kind)
             self.assertIn("udce9", text)
 
+    def test_colours_are_for_terminals_that_want_them(self) -> None:
+        """A file gets the date and no colours; NO_COLOR and TERM=dumb switch colours off on a terminal."""
+        text = self.logged("text", lambda log: log.error("no"))
+        self.assertRegex(text, r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d no\n$")
+        for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+            with patch.dict(os.environ, {"TERM": "xterm", **environment}):
+                text = self.logged("", lambda log: log.error("no"), _Terminal())
+                self.assertEqual("\x1b[31m" in text, coloured, environment)
+
+    def test_characters_that_a_file_cannot_encode_are_escaped(self) -> None:
+        """Neither the line nor its traceback is lost, and JSON stays JSON."""
+
+        def fail(log: Logger) -> None:
+            try:
+                raise ValueError("caf\xe9 \U0001f600")
+            except ValueError:
+                log.failure("gr\xfc\xdfe")
+
+        for encoding in ("ascii", "latin-1", "utf-8"):
+            for kind in ("text", "json"):
+                file = io.TextIOWrapper(io.BytesIO(), encoding)
+                text = self.logged(kind, fail, file)
+                if kind == "json":
+                    seen = json.loads(text)
+                    self.assertEqual(seen["message"], "gr\xfc\xdfe")
+                    self.assertIn("caf\xe9 \U0001f600", seen["traceback"])
+                else:
+                    self.assertIn({"ascii": "gr\\xfc\\xdfe"}.get(encoding, "gr\xfc\xdfe"), text)
+                    self.assertIn("caf", text)
+
+    def test_level_and_logger_of_a_record_are_in_its_text(self) -> None:
+        """Without colours, they could not be seen otherwise."""
+        text = self.logged("text", lambda log: log.warn("low", from_logging=True))
+        self.assertTrue(text.endswith(" warn name: low\n"), text)
+
     def test_client_cannot_forge_a_line(self) -> None:
         """A path cannot make a line of its own, nor colours."""
         file = io.StringIO()
@@ -112,9 +180,9 @@ class FormatTests(SynchronousTestCase):
 class ServerTests(CommandTestCase):
     timeout = 60
 
-    async def lines(self, *words: str) -> list[dict[str, Any]]:
-        """What a server logs of some calls, as JSON."""
-        program = self.twistd("--port", "0", *words, folder=self.folder_of(app=TALKS))
+    async def lines(self, *words: str, app: str = TALKS) -> list[dict[str, Any]]:
+        """Return what a server logs while it performs some calls."""
+        program = self.twistd("--port", "0", *words, folder=self.folder_of(app=app))
         port = await program.port()
         for target in ("/talks", "/fails", "/on_reactor"):
             await exchange(port, request("GET", target, headers=HEADERS))
@@ -131,7 +199,7 @@ class ServerTests(CommandTestCase):
     async def test_requests_are_logged_as_json(self) -> None:
         """A request has its line, with id, route, status and duration; what its function says has the id."""
         for server_type in ("threaded", "forked"):
-            lines = await self.lines("--type", server_type, "--log-format", "json")
+            lines = await self.lines("--type", server_type, "--log-requests", "always")
             seen = self.find(lines, "GET /talks 200")
             self.assertEqual((seen["route"], seen["status"], seen["client"]), ("talks", 200, "127.0.0.1"))
             self.assertEqual((seen["request_id"], seen["trace_id"]), ("mine", TRACE))
@@ -147,7 +215,42 @@ class ServerTests(CommandTestCase):
             failed = self.find(lines, "fails failed")
             self.assertEqual((failed["request_id"], failed["route"]), ("mine", "fails"))
             self.assertIn("on purpose", failed["traceback"])
+            self.assertEqual(failed["message"], "fails failed: ValueError: on purpose, mine")
             self.assertNotIn("request_id", self.find(lines, "Main loop terminated"))
+
+    @slow
+    async def test_records_of_logging_keep_their_level_name_and_request(self) -> None:
+        """Also if the application calls basicConfig(), and with lines and a traceback in one record."""
+        for setup in ("", "logging.basicConfig()", "logging.basicConfig(format='<%(message)s>')"):
+            for server_type in ("threaded", "forked"):
+                lines = await self.lines("--type", server_type, app=RECORDS.replace("SETUP", setup))
+                seen = self.find(lines, "low")
+                text = "<low>" if "format" in setup else "low"
+                self.assertEqual((seen["level"], seen["logger"], seen["message"]), ("warn", "shop", text))
+                self.assertEqual(seen["request_id"], "mine")
+                seen = self.find(lines, "two\nlines")
+                self.assertEqual((seen["level"], seen["request_id"]), ("error", "mine"))
+                self.assertTrue(seen["traceback"].rstrip(">").endswith("ZeroDivisionError: division by zero"))
+                self.assertEqual(self.find(lines, "by Twisted")["level"], "warn")
+                self.assertEqual([line for line in lines if "unimportant" in line["message"]], [])
+
+    async def test_table_is_printed_on_a_terminal_without_its_characters(self) -> None:
+        """C{--show-routes} and C{--check} escape what they cannot print."""
+        folder = self.folder_of(app='url_patterns = ((r"/caf\xe9", print),)\n')
+        for word in ("--show-routes", "--check"):
+            program = self.twistd(word, folder=folder, PYTHONIOENCODING="ascii")
+            self.assertEqual(await program.ended, 0, program.err)
+        program = self.twistd("--show-routes", folder=folder, PYTHONIOENCODING="ascii")
+        await program.ended
+        self.assertIn("/caf\\xe9", program.out)
+
+    @slow
+    async def test_reason_of_a_failure_is_in_its_first_line(self) -> None:
+        """A traceback begins in the function, and there is none for a value that cannot be sent."""
+        lines = await self.lines(app=RECORDS.replace("SETUP", ""))
+        seen = self.find(lines, "returned None")
+        self.assertTrue(seen["message"].startswith("nothing failed: TypeError: nothing returned None"), seen)
+        self.assertNotIn("traceback", seen)
 
     async def test_requests_are_not_logged_by_default(self) -> None:
         """Where nobody asks for it, requests have no lines, only faults."""

@@ -279,7 +279,9 @@ class StopTests(ServiceTestCase):
         _, port = await self.start()
         listen = ("tcp:0:interface=127.0.0.1", f"tcp:{port}:interface=127.0.0.1")
         path = self.mktemp()
-        service = make_service(app="tests.support.cases", listen=listen, access_log=path, log_format="json")
+        service = make_service(
+            app="tests.support.cases", listen=listen, access_log=path, log_requests="always"
+        )
         self.assertRaises(CannotListenError, service.startService)
         opened = {os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")}
         self.assertNotIn(os.path.realpath(path), opened)

@@ -16,6 +16,7 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 
 from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.error_advice import reason_of
 
 FIRST_BOUND = 0.0005  # seconds
 BOUNDS: list[float] = [FIRST_BOUND * 2**index for index in range(18)]  # up to 65 seconds
@@ -141,8 +142,8 @@ class Figures:
         self._failed += reply.status >= 500
 
     def _fault(self, call: Call, reply: Reply) -> None:
-        last = reply.traceback.strip().rpartition("\n")[2]
-        error = {"when": time(), "route": call.handler.name, "id": call.request_id, "error": last}
+        reason = reason_of(reply.traceback)
+        error = {"when": time(), "route": call.handler.name, "id": call.request_id, "error": reason}
         self.errors.append((call.user, error))
 
     def errors_for(self, user: str) -> list[dict[str, Any]]:

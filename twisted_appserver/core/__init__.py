@@ -20,6 +20,7 @@ A module may import only modules above it in this list:
   - events: server-sent events
   - streaming: the parts that a generator yields
   - perform: run the function of a call and return its reply
+  - python_logging: passes on what functions log with Python's C{logging} module
   - regex_syntax: parsed regular expressions
   - regex_graph: a regular expression as an automaton
   - strong_components: strongly connected components of a graph

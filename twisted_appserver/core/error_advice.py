@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 
@@ -52,12 +53,28 @@ ADVICE: tuple[tuple[str, str, str], ...] = (  # the exception's class, a pattern
 )
 
 
+CORE = os.path.dirname(__file__) + os.sep
+
+
 def format_traceback(error: BaseException) -> str:
-    """Return the traceback of an exception, with advice where there is any."""
-    text = "".join(traceback.format_exception(error))
+    """
+    Return the traceback of an exception, with advice where there is any. It begins at the function: the
+    frames of this package above it are left out. If nothing is left, the text is the exception's line only.
+    """
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(CORE):
+        frames = frames.tb_next
+    text = "".join(traceback.format_exception(type(error), error, frames))
     if advice := advice_for(error):
         text = f"{text.rstrip()} ({advice})\n"
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def reason_of(text: str) -> str:
+    """Return the line of a traceback that names the exception: the first one below the last frame."""
+    lines = text.splitlines() or [""]
+    frames = [number for number, line in enumerate(lines) if line.startswith("  ")]
+    return lines[min(frames[-1] + 1, len(lines) - 1) if frames else 0].strip()
 
 
 def advice_for(error: BaseException) -> str:

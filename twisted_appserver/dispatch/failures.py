@@ -8,6 +8,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.error_advice import reason_of
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.core.route_table import suggest_patterns
 from twisted_appserver.core.router import Router
@@ -44,8 +45,9 @@ class Failures:
         for observe in self.observers:
             observe(call, reply)
         self.log.error(
-            "{route} failed, {request_id}\n{text}",
+            "{route} failed: {reason}, {request_id}\n{text}",
             route=call.handler.name,
+            reason=reason_of(reply.traceback),
             request_id=call.request_id,
             text=reply.traceback,
             call=call,

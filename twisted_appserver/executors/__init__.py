@@ -3,6 +3,7 @@
 A module may import only modules above it in this list:
 
   - interface: what every executor promises, and L{interface.PendingCall}
+  - log_records: writes what functions log to the server's log
   - call_costs: how long calls are expected to take
   - child_processes: protects processes that functions fork from the server's signal handlers and sockets
   - end_of_turn: collects work until all readable sockets have been read

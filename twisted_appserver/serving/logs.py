@@ -7,8 +7,12 @@ section 3.2). This includes lines that the function logs or prints.
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from functools import partial
+from typing import Any
 
 import msgspec
 from twisted.logger import FileLogObserver, Logger, LogLevel, formatEvent
@@ -40,19 +44,28 @@ def _request_id(event: dict[str, Any]) -> str:
     return str(event.get("request_id") or (call.request_id if call is not None else ""))
 
 
-def terminal_line(event: dict[str, Any]) -> str:
-    """Format an event for a person at a terminal."""
+def text_line(event: dict[str, Any], colours: bool = True) -> str:
+    """
+    Format an event for people.
+
+    @param colours: whether to write for a terminal, in colours and without the date.
+    """
     text, trace = _message(event)
-    when = datetime.fromtimestamp(event["log_time"]).strftime("%H:%M:%S")
+    if event.get("from_logging"):
+        text = f"{event['log_level'].name} {event['log_namespace']}: {text}"
+    time = datetime.fromtimestamp(event["log_time"])
+    request_id = _request_id(event)
+    request_id = "" if request_id in text else request_id
+    lines = trace.splitlines()
+    if not colours:
+        return "\n  ".join([f"{time:%Y-%m-%d %H:%M:%S} {text} {request_id}".rstrip(), *lines]) + "\n"
     colour = COLOURS.get(event.get("log_level"), "")
     if event.get("status", 0) >= 500:
         colour = COLOURS[LogLevel.error]
-    request_id = _request_id(event)
-    tail = f" {FAINT}{request_id}{RESET}" if request_id and request_id not in text else ""
-    trace = "".join(f"\n  {FAINT}{line}{RESET}" for line in trace.splitlines()[:-1]) + (
-        f"\n  {colour}{trace.splitlines()[-1]}{RESET}" if trace else ""
-    )
-    return f"{FAINT}{when}{RESET} {colour}{text}{RESET if colour else ''}{tail}{trace}\n"
+    if lines:
+        lines = [*(f"{FAINT}{line}{RESET}" for line in lines[:-1]), f"{colour}{lines[-1]}{RESET}"]
+    first = f"{FAINT}{time:%H:%M:%S}{RESET} {colour}{text}{RESET if colour else ''}"
+    return "\n  ".join([first + (f" {FAINT}{request_id}{RESET}" if request_id else ""), *lines]) + "\n"
 
 
 def json_line(event: dict[str, Any]) -> str:
@@ -78,14 +91,34 @@ def json_line(event: dict[str, Any]) -> str:
     return msgspec.json.encode(line, enc_hook=str).decode() + "\n"
 
 
-def make_observer(file: TextIO, log_format: str) -> FileLogObserver:
-    """
-    Make a log observer that writes to a file.
+def _shows_colours(file: Any) -> bool:
+    """Return true if a file is a terminal whose user wants colours (https://no-color.org)."""
+    return file.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
+
+def _escape_json(text: str) -> str:
+    return re.sub("[^\0-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def make_observer(file: Any, log_format: str) -> FileLogObserver:
+    """
+    Make a log observer that writes to a file. Characters that the file cannot encode are escaped.
+
+    @param file: a text file, or a L{LogFile<twisted.python.logfile.LogFile>}.
     @param log_format: C{text} or C{json}; if empty, text for a terminal and JSON for any other file.
     """
-    log_format = log_format or ("text" if file.isatty() else "json")
-    return FileLogObserver(file, terminal_line if log_format == "text" else json_line)
+    terminal = hasattr(file, "isatty") and file.isatty()
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    if (log_format or ("text" if terminal else "json")) == "json":
+        if encoding.lower().replace("-", "") == "utf8":
+            return FileLogObserver(file, json_line)
+        return FileLogObserver(file, lambda event: _escape_json(json_line(event)))
+    line = partial(text_line, colours=terminal and _shows_colours(file))
+
+    def encodable(event: dict[str, Any]) -> str:
+        return line(event).encode(encoding, "backslashreplace").decode(encoding)
+
+    return FileLogObserver(file, encodable)
 
 
 class RequestLog:

@@ -16,11 +16,11 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.serving.logs import make_observer
 from twisted_appserver.serving.server_process import (
-    freeze_garbage_collector,
     install_reload_triggers,
     limit_exit_time,
     needs_asyncio,
     raise_file_limit,
+    take_over,
 )
 from twisted_appserver.serving.service import AppService
 from twisted_appserver.settings import THREADED_SERVER, Settings, settings_from_keywords
@@ -79,7 +79,7 @@ def _serve(settings: Settings, application: Application, router: Router) -> None
     raise_file_limit(settings)
     install_reload_triggers(service, reactor, settings)
     service.startService()
-    freeze_garbage_collector()
+    take_over()
     service.started.addErrback(failed)
     reactor.addSystemEventTrigger("before", "shutdown", stop)
     reactor.run()

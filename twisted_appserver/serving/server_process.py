@@ -6,8 +6,10 @@ import gc
 import signal
 from typing import Any
 
+from twisted_appserver.core.python_logging import pass_on_records
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
+from twisted_appserver.executors.log_records import log_record
 from twisted_appserver.serving.file_watcher import watch_files
 from twisted_appserver.serving.process_exit import HANGING_TIMEOUT, exit_handler
 from twisted_appserver.serving.service import AppService
@@ -52,12 +54,21 @@ def install_reload_triggers(service: AppService, reactor: Any, settings: Setting
         reloading.addErrback(
             lambda failure: failure.trap(AppserverError) and None
         )  # the service has logged it
-        reloading.addCallback(lambda _: freeze_garbage_collector())
+        reloading.addCallback(lambda _: take_over())
 
     if settings.reload:
         watch_files(service.folder, reactor, reload)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))
+
+
+def take_over() -> None:
+    """
+    Pass what the application logs with Python's C{logging} on to the server's log, and freeze the garbage
+    collector. Called when the application has been loaded, because it may configure C{logging} then.
+    """
+    pass_on_records(log_record)
+    freeze_garbage_collector()
 
 
 def freeze_garbage_collector() -> None:

@@ -124,7 +124,8 @@ class AppService(Service):
         if access_log is not None:
             self._access_log = access_log
             self.dispatcher.observers.append(access_log)
-        if self._settings.log_format or (sys.__stdout__ is not None and sys.__stdout__.isatty()):
+        on_terminal = sys.__stdout__ is not None and sys.__stdout__.isatty()
+        if self._settings.log_requests == "always" or (self._settings.log_requests == "auto" and on_terminal):
             self.dispatcher.observers.append(self._request_log)
 
     def _stop_logs(self) -> None:

@@ -23,10 +23,10 @@ from twisted_appserver.serving.daemon import StartReport, make_start_report, rem
 from twisted_appserver.serving.logs import make_observer
 from twisted_appserver.serving.process_exit import EXIT_TIMEOUT, exit_handler
 from twisted_appserver.serving.server_process import (
-    freeze_garbage_collector,
     install_reload_triggers,
     limit_exit_time,
     raise_file_limit,
+    take_over,
 )
 from twisted_appserver.serving.service import AppService
 from twisted_appserver.settings import FORKED_SERVER, Settings, cli_name, settings_from_texts
@@ -182,7 +182,7 @@ class CommandService(AppService):
             if self._report is not None:
                 self._report.problem = f"{type(error).__name__}: {error}"
             raise
-        freeze_garbage_collector()
+        take_over()
         if self._twistd is not None:  # the process runs nothing but this service
             self._reactor.addSystemEventTrigger("after", "shutdown", exit_handler.take_signal, self._reactor)
         self.started.addCallbacks(self._succeeded, self._failed)
@@ -239,6 +239,12 @@ def start_workers_early(
     return HeadStart(reactor, application, settings.workers or os.cpu_count() or 1)
 
 
+def _print(text: str) -> None:
+    """Print text. Characters that standard output cannot encode are escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
 def check_summary(router: Router) -> str:
     """Return the last line that C{--check} prints."""
     routes, notes = len(router.handlers), len(router.notes)
@@ -261,9 +267,9 @@ def makeService(options: Options) -> AppService:
         sys.exit(f"appserver: {error}")
     service.attach_to_twistd(options.parent)
     if options["show-routes"]:
-        print(format_table(router))
+        _print(format_table(router))
     if options["check"]:
-        print("\n".join([*router.notes, check_summary(router)]))
+        _print("\n".join([*router.notes, check_summary(router)]))
     if options["check"] or options["show-routes"]:
         sys.exit(0)
     return service

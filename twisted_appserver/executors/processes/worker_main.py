@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
 from time import perf_counter
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 from msgspec.structs import replace
 
@@ -25,6 +25,7 @@ from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import CURRENT, Call, Reply
 from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.perform import error_reply, perform
+from twisted_appserver.core.python_logging import pass_on_records
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import AppserverError
@@ -75,6 +76,14 @@ class _MarkedOutput(TextIOWrapper):
     at_line_start = True
     written = False  # whether there may be something to flush
 
+    def write_record(self, level: str, name: str, text: str) -> None:
+        """Write what a logger has received as one line, from which the server takes the parts."""
+        call = CURRENT.get()
+        mark = f"\x1e{'' if call is None else call.request_id}\x1d{level}\x1d{name}\x1f"
+        line = mark + text.replace("\n", "\x1c") + "\n"
+        super().write(line if self.at_line_start else f"\n{line}")
+        self.at_line_start = self.written = True
+
     def write(self, text: str) -> int:
         call = CURRENT.get()
         mark = ""
@@ -87,13 +96,19 @@ class _MarkedOutput(TextIOWrapper):
         return len(text)
 
 
-def _log_to(file: TextIO) -> None:
-    from twisted.logger import FileLogObserver, eventAsText, globalLogBeginner
+def _log_to(output: _MarkedOutput) -> None:
+    """Write to an output what the application logs, with C{logging} and with Twisted."""
+    pass_on_records(output.write_record)
+    if "twisted.logger" not in sys.modules:  # The application does not use it.
+        return
+    from twisted.logger import eventAsText, globalLogBeginner
 
-    def shown(event: Any) -> str:
-        return eventAsText(event, includeTimestamp=False) + "\n"
+    def observe(event: Any) -> None:
+        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+        output.write_record(event["log_level"].name, event.get("log_namespace", ""), text)
 
-    globalLogBeginner.beginLoggingTo([FileLogObserver(file, shown)], redirectStandardIO=False)
+    observers: Any = [observe]
+    globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False)
 
 
 class WorkerMain:
@@ -158,6 +173,7 @@ class WorkerMain:
             data = data[self._outbound.write(data) :]
 
     def _start(self, start: Start) -> None:
+        output = sys.stderr  # The application may replace it.
         sys.path[:] = start.search
         for name, value in start.environ.items():
             if value is None:
@@ -169,8 +185,8 @@ class WorkerMain:
         except AppserverError as error:
             self._send(Fault(str(error)))
             raise SystemExit(1) from None
-        if "twisted.logger" in sys.modules:  # The application logs with it.
-            _log_to(sys.stderr)
+        if isinstance(output, _MarkedOutput):
+            _log_to(output)
         self._handlers = router.handlers
         self._progress = Progress(start.progress)
         self._signals = SignalState()  # includes handlers that the application sets when it is imported

@@ -7,7 +7,11 @@ from typing import Any
 
 from twisted.logger import Logger
 
-MARK = re.compile(rb"\x1e([^\x1e\x1f]*)\x1f")  # the id of the call that printed the line; see worker_main
+from twisted_appserver.executors.log_records import log_record
+
+# What worker_main writes in front of a line: the id of the call that printed it, and in front of a record of
+# a logger also its level and the logger's name. Ends of lines within a record are written as \x1c.
+MARK = re.compile(rb"\x1e([^\x1d-\x1f]*)(?:\x1d([a-z]+)\x1d([^\x1d-\x1f]*))?\x1f")
 PARTIAL_LINE_DELAY = 1.0  # seconds after which an unfinished line is logged as it is
 
 
@@ -45,8 +49,14 @@ class WorkerOutput:
             self._partial = b""
 
     def _log_line(self, line: bytes) -> None:
-        marks = MARK.findall(line)
         shown = MARK.sub(b"", line).decode("utf-8", "replace").rstrip("\r")
         self.last = shown.strip() or self.last
-        request_id = marks[-1].decode("utf-8", "replace") if marks else ""
-        self.log.info("[{pid}] {line}", pid=self._pid, line=shown, request_id=request_id)
+        marks = MARK.findall(line)
+        request_id, level, name = (
+            (part.decode("utf-8", "replace") for part in marks[-1]) if marks else [""] * 3
+        )
+        if level:
+            text = shown.replace("\x1c", "\n")
+            log_record(level, name, text, pid=self._pid, request_id=request_id)
+        else:
+            self.log.info("[{pid}] {line}", pid=self._pid, line=shown, request_id=request_id)
