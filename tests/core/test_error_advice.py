@@ -11,8 +11,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.calling import call
 from twisted_appserver import Call, HTTPError
-from twisted_appserver.core.error_advice import ADVICE, advice_for
+from twisted_appserver.core.error_advice import ADVICE, advice_for, format_traceback, reason_of
 from twisted_appserver.core.handler import Handler
 from twisted_appserver.executors.inline import InlineExecutor
 
@@ -139,3 +140,35 @@ class AdviceTests(SynchronousTestCase):
             self.assertEqual(reply.status, 500)
             self.assertIn("Deferred.fromFuture(asyncio.ensure_future(...))", reply.traceback)
             self.assertIn("--reactor=asyncio", reply.traceback)
+
+
+class ReasonTests(SynchronousTestCase):
+    """What the first line of the log says about an exception."""
+
+    def raised(self, error: BaseException) -> str:
+        try:
+            raise error
+        except BaseException as caught:
+            return format_traceback(caught)
+
+    def test_reason_is_the_line_that_names_the_exception(self) -> None:
+        noted = ValueError("first line\nsecond line")
+        noted.add_note("  a note")
+        group = ExceptionGroup("several", [ValueError("one"), KeyError("two")])
+        caused = RuntimeError("the last one")
+        caused.__cause__ = KeyError("the first one")
+        for error, reason in (
+            (caused, "RuntimeError: the last one"),
+            (ValueError("on purpose"), "ValueError: on purpose"),
+            (KeyError(), "KeyError"),
+            (noted, "ValueError: first line"),
+            (group, "ExceptionGroup: several (2 sub-exceptions)"),
+        ):
+            self.assertEqual(reason_of(self.raised(error)), reason)
+        self.assertEqual(reason_of("TypeError: no frames\n"), "TypeError: no frames")
+        self.assertEqual(reason_of(""), "")
+
+    def test_traceback_begins_at_the_function(self) -> None:
+        text = call(lambda: [][1]).traceback
+        self.assertEqual(text.count("File "), 1, text)
+        self.assertIn("test_error_advice.py", text)

@@ -86,7 +86,7 @@ class ExecutorTests(ExecutorTestCase):
         ):  # fmt: skip
             lines = self.logged()
             await dispatcher.dispatch(get(f"/refused/{name}"))
-            (line,) = [line for line in lines if "Traceback" in line]
+            (line,) = [line for line in lines if " failed: " in line]
             self.assertIn(shown, line)
             self.assertIn("refused", line)
 

@@ -250,6 +250,7 @@ class ServerTests(CommandTestCase):
         lines = await self.lines(app=RECORDS.replace("SETUP", ""))
         seen = self.find(lines, "returned None")
         self.assertTrue(seen["message"].startswith("nothing failed: TypeError: nothing returned None"), seen)
+        self.assertNotIn("\n", seen["message"])
         self.assertNotIn("traceback", seen)
 
     async def test_requests_are_not_logged_by_default(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
+from itertools import pairwise
 
 ADVICE: tuple[tuple[str, str, str], ...] = (  # the exception's class, a pattern in its message, the advice
     (
@@ -72,9 +73,11 @@ def format_traceback(error: BaseException) -> str:
 
 def reason_of(text: str) -> str:
     """Return the line of a traceback that names the exception: the first one below the last frame."""
-    lines = text.splitlines() or [""]
-    frames = [number for number, line in enumerate(lines) if line.startswith("  ")]
-    return lines[min(frames[-1] + 1, len(lines) - 1) if frames else 0].strip()
+    lines = [line.removeprefix("  | ") for line in text.splitlines()] or [""]
+    if not lines[0].endswith("(most recent call last):"):
+        return lines[0].strip()
+    below = [after for before, after in pairwise(lines) if before[:1] == " " != after[:1]]
+    return (below or lines)[-1].strip()
 
 
 def advice_for(error: BaseException) -> str:

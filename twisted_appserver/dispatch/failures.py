@@ -44,12 +44,13 @@ class Failures:
         """Log the traceback of a function that failed. Returns the reply that the client receives."""
         for observe in self.observers:
             observe(call, reply)
+        reason = reason_of(reply.traceback)
         self.log.error(
-            "{route} failed: {reason}, {request_id}\n{text}",
+            "{route} failed: {reason}, {request_id}{text}",
             route=call.handler.name,
-            reason=reason_of(reply.traceback),
+            reason=reason,
             request_id=call.request_id,
-            text=reply.traceback,
+            text="" if reply.traceback.strip() == reason else f"\n{reply.traceback}",
             call=call,
         )
         if self.display_tracebacks:
