@@ -74,10 +74,8 @@ def format_traceback(error: BaseException) -> str:
 def reason_of(text: str) -> str:
     """Return the line of a traceback that names the exception: the first one below the last frame."""
     lines = [line.removeprefix("  | ") for line in text.splitlines()] or [""]
-    if not lines[0].endswith("(most recent call last):"):
-        return lines[0].strip()
     below = [after for before, after in pairwise(lines) if before[:1] == " " != after[:1]]
-    return (below or lines)[-1].strip()
+    return below[-1].strip() if below else lines[0].strip()
 
 
 def advice_for(error: BaseException) -> str:
