@@ -151,10 +151,10 @@ REFUSED = {
 
 
 class RefusedTests(SynchronousTestCase):
-    """What is no good request gets its status, and then the connection is closed."""
+    """Invalid requests get their status, and then the connection is closed."""
 
-    def test_refused(self) -> None:
-        """Each case is refused as a problem document, after the answer to the request before it."""
+    def test_invalid_request_gets_its_status_and_closes_the_connection(self) -> None:
+        """The refusal is a problem document, and is sent after the response to the request before it."""
         for name, (data, status) in REFUSED.items():
             sent, closed = talk([REQUEST + data])
             first, second = answers(sent)
@@ -162,8 +162,8 @@ class RefusedTests(SynchronousTestCase):
             self.assertEqual((name, second.status, second.json["status"]), (name, status, status))
             self.assertEqual((name, second.headers["connection"], closed), (name, "close", True))
 
-    def test_nothing_after(self) -> None:
-        """Data after a refused request gets no response: it is unknown where the next request begins."""
+    def test_data_after_a_refused_request_gets_no_response(self) -> None:
+        """It is unknown where the next request begins."""
         sent, closed = talk([b"GET /x/1/ HTTP/1.1\r\n\r\n" + REQUEST, REQUEST])
         self.assertEqual(([each.status for each in answers(sent)], closed), ([400], True))
 
@@ -176,14 +176,16 @@ class MessageTests(SynchronousTestCase):
         (answer,) = answers(sent)
         return answer, closed
 
-    def test_chunks(self) -> None:
-        """A body in chunks is put together; extensions and trailers are passed over."""
+    def test_chunks_are_joined(self) -> None:
+        """Chunk extensions and trailers are ignored."""
         head = b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         answer, closed = self.one(head + b"3;a=b\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n")
         self.assertEqual((answer.json["body"], closed), ("abcde", False))
 
-    def test_persistence(self) -> None:
-        """HTTP/1.1 stays open unless asked to close, HTTP/1.0 closes unless asked to stay open."""
+    def test_connection_stays_open_as_version_and_header_require(self) -> None:
+        """
+        HTTP/1.1 stays open unless the client sends "close"; HTTP/1.0 closes unless it sends "keep-alive".
+        """
         for head, stays, told in (
             (b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\n", True, None),
             (b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", False, "close"),
@@ -193,13 +195,12 @@ class MessageTests(SynchronousTestCase):
             answer, closed = self.one(head + b"\r\n")
             self.assertEqual((closed, answer.headers.get("connection")), (not stays, told), head)
 
-    def test_target(self) -> None:
-        """The absolute form is as good as the other (RFC 9112, section 3.2.2)."""
+    def test_absolute_target_works_like_a_path(self) -> None:
+        """RFC 9112, section 3.2.2."""
         answer, _ = self.one(b"GET http://localhost/echo/?a=b HTTP/1.1\r\nHost: other\r\n\r\n")
         self.assertEqual(answer.json["path"], "/echo/")
 
-    def test_continue(self) -> None:
-        """A client that waits for 100 Continue gets it, unless its body would be too long."""
+    def test_100_continue_is_sent_unless_the_body_would_be_too_long(self) -> None:
         head = (
             b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
         )
@@ -208,14 +209,13 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(answers(sent.partition(b"\r\n\r\n")[2])[0].json["body"], "ab")
         self.assertEqual(answers(talk([head % 2_000_000])[0])[0].status, 413)
 
-    def test_upgrade(self) -> None:
-        """An offer to upgrade is ignored (RFC 9110, section 7.8)."""
+    def test_offer_to_upgrade_is_ignored(self) -> None:
+        """RFC 9110, section 7.8."""
         offer = b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
         sent, closed = talk([offer + REQUEST])
         self.assertEqual(([each.status for each in answers(sent)], closed), ([200, 200], False))
 
-    def test_upgrade_with_body(self) -> None:
-        """An offer to upgrade is ignored in a request with a body too, however the data is cut."""
+    def test_offer_to_upgrade_with_a_body_is_ignored_however_it_is_cut(self) -> None:
         head = b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
         for rest in (
             b"Content-Length: 4\r\n\r\nGET ",
@@ -227,14 +227,12 @@ class MessageTests(SynchronousTestCase):
                 first, second = answers(sent)
                 self.assertEqual((first.json["body"], second.status, closed), ("GET ", 200, False), at)
 
-    def test_head(self) -> None:
-        """HEAD has the length of GET, and no body."""
+    def test_response_to_head_has_the_length_of_get_and_no_body(self) -> None:
         sent, _ = talk([REQUEST.replace(b"GET", b"HEAD")])
         self.assertTrue(sent.endswith(b"Content-Length: 12\r\n\r\n"), sent)
 
     @given(st.lists(st.integers(1, 60), max_size=8))
-    def test_pieces(self, lengths: list[int]) -> None:
-        """Requests give the same answers in whatever pieces they arrive."""
+    def test_requests_may_arrive_in_any_pieces(self, lengths: list[int]) -> None:
         data = REQUEST + (
             b"POST /echo/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
             b"2\r\nab\r\n0\r\n\r\nPUT /echo/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"
@@ -249,8 +247,8 @@ class MessageTests(SynchronousTestCase):
         self.assertFalse(closed)
 
     @given(st.binary(max_size=300), st.integers(1, 50))
-    def test_garbage(self, garbage: bytes, length: int) -> None:
-        """After good requests come random bytes: the good ones are answered, and nothing breaks."""
+    def test_random_bytes_after_valid_requests_do_no_harm(self, garbage: bytes, length: int) -> None:
+        """The valid requests are answered; everything after them is refused."""
         data = REQUEST * 2 + garbage
         sent, _ = talk([data[i : i + length] for i in range(0, len(data), length)])
         statuses = [answer.status for answer in answers(sent)]
@@ -259,7 +257,7 @@ class MessageTests(SynchronousTestCase):
 
 
 class KnownTests(SynchronousTestCase):
-    """Requests whose headers were parsed before, and are not parsed again."""
+    """Header sections that were parsed before are not parsed again."""
 
     def setUp(self) -> None:
         self.clock, self.parsed = Clock(), 0
@@ -291,8 +289,8 @@ class KnownTests(SynchronousTestCase):
             found.append((answer.status, body, headers))
         return [*found, transport.disconnecting]
 
-    def test_same(self) -> None:
-        """Each gets the answer that it got when it was parsed, whatever came in between."""
+    def test_known_headers_get_the_same_response_as_parsed_ones(self) -> None:
+        """Whatever other requests arrived in between."""
         first = []
         for case in http_cases.CASES:
             self.site.known_requests.headers.clear()
@@ -304,15 +302,14 @@ class KnownTests(SynchronousTestCase):
                 self.assertEqual(self.send(case.data), before, case.name)
         self.assertLess(self.parsed, len(first) - 20)
 
-    def test_other_path(self) -> None:
-        """It is the headers that are known, not the path, the method or the body."""
+    def test_known_headers_may_have_another_path_method_or_body(self) -> None:
         head = b"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n"
         self.send(b"POST /echo/ HTTP/1.1\r\n" + head + b'{"a":1}')
         (answer, _) = self.send(b"POST /echo/x/?b=2 HTTP/1.1\r\n" + head + b'{"c":3}')
         self.assertEqual((self.parsed, answer[1]), (1, b'{"b":"2","c":3,"a":"x"}'))
 
-    def test_not_alone(self) -> None:
-        """More or less than one whole message is parsed: a body in pieces, a second request behind."""
+    def test_known_headers_are_parsed_unless_one_whole_request_arrives_alone(self) -> None:
+        """A body in pieces, or a second request in the same data, is parsed."""
         data = request("POST", "/echo/", b'{"a":1}', (http_cases.JSON,))
         self.send(data)
         for pieces in (
@@ -328,15 +325,13 @@ class KnownTests(SynchronousTestCase):
             self.assertGreater(self.parsed, 0)
             self.assertFalse(closed)
 
-    def test_refused(self) -> None:
-        """Headers that the guard refuses are refused again."""
+    def test_known_headers_that_are_refused_are_refused_again(self) -> None:
         data = request("GET", "/echo/1/", host="evil.example")
         for _ in range(3):
             self.assertEqual(self.send(data)[0][0], 421)
         self.assertEqual(self.parsed, 1)
 
-    def test_bounded(self) -> None:
-        """No more than so many are remembered, and no large ones."""
+    def test_number_and_size_of_known_headers_are_limited(self) -> None:
         for number in range(CAPACITY + 10):
             for _ in range(3):
                 self.send(request("GET", "/echo/1/", headers=(("X-Number", str(number)),)))
@@ -358,7 +353,7 @@ class Full(InlineExecutor):
 
 
 class AgainTests(SynchronousTestCase):
-    """A request that equals an earlier one to the last byte is not routed again."""
+    """A request that equals an earlier one byte for byte is not routed again."""
 
     def setUp(self) -> None:
         self.clock, self.calls, self.matched = Clock(), list[Call](), 0
@@ -400,8 +395,8 @@ class AgainTests(SynchronousTestCase):
         (answer,) = answers(transport.value())
         return answer
 
-    def test_again(self) -> None:
-        """It is performed each time, with its own id and client; what it was given is its own."""
+    def test_repeated_request_is_performed_each_time_with_its_own_id(self) -> None:
+        """Each call also has the address of its own client."""
         data = request("GET", "/note/a/")
         got = []
         for host in ["192.0.2.1"] * 4 + ["192.0.2.2"]:
@@ -414,8 +409,7 @@ class AgainTests(SynchronousTestCase):
         ids = [call.request_id for call in self.calls]
         self.assertEqual((len(set(ids)), [answer.headers["x-request-id"] for answer in got]), (5, ids))
 
-    def test_other(self) -> None:
-        """One byte makes another request of it."""
+    def test_request_that_differs_in_one_byte_is_routed(self) -> None:
         for _ in range(4):
             self.assertEqual(self.send(request("GET", "/note/a/")).json["name"], "a")
         self.assertEqual(self.send(request("GET", "/note/b/")).json["name"], "b")
@@ -423,37 +417,34 @@ class AgainTests(SynchronousTestCase):
         self.assertEqual(self.send(request("POST", "/note/a/")).json["name"], "a")
         self.assertEqual(self.send(request("PUT", "/note/a/")).status, 405)
 
-    def test_spoilt(self) -> None:
-        """What a function does to its call, no later one sees. Each has its own time limit."""
+    def test_changes_to_a_call_do_not_reach_later_ones(self) -> None:
+        """Each call has its own deadline, too."""
         for _ in range(5):
             self.assertEqual(self.send(request("GET", "/spoil/a/")).json, {"name": "a"})
             self.clock.advance(1)
         self.assertEqual([call.deadline for call in self.calls], [5.0, 6.0, 7.0, 8.0, 9.0])
 
-    def test_other_body(self) -> None:
-        """The body may be another one, of the same length; other lengths are other requests."""
+    def test_repeated_request_may_have_another_body_of_the_same_length(self) -> None:
+        """A body of another length makes another request."""
         for name in ("aa", "bb", "cc", "dd", "eee", "fff"):
             data = request("POST", "/take/", b'{"name":"%b"}' % name.encode(), (http_cases.JSON,))
             for _ in range(2):
                 self.assertEqual(self.send(data).json, {"name": name})
         self.assertEqual(self.matched, 6)
 
-    def test_new_table(self) -> None:
-        """Once the application was loaded again, the new table answers."""
+    def test_repeated_request_uses_a_table_that_was_reloaded(self) -> None:
         data = request("GET", "/note/a/")
         for age in ("old", "new"):
             self.dispatcher.router = self.router(age)
             self.assertEqual([self.send(data).json["age"] for _ in range(5)], [age] * 5)
 
-    def test_credentials(self) -> None:
-        """Once everybody must show who he is, this one must too."""
+    def test_repeated_request_must_authenticate_once_credentials_are_required(self) -> None:
         data = request("GET", "/note/a/")
         self.assertEqual([self.send(data).status for _ in range(4)], [200] * 4)
         self.guard.require(Credentials(b"secret"))
         self.assertEqual([self.send(data).status for _ in range(2)], [401] * 2)
 
-    def test_refused(self) -> None:
-        """A known request gets 503 as well while too many calls wait."""
+    def test_repeated_request_gets_503_while_too_many_calls_wait(self) -> None:
         data = request("GET", "/note/a/")
         self.assertEqual([self.send(data).status for _ in range(4)], [200] * 4)
         self.dispatcher.executors["inline"] = Full()
@@ -461,7 +452,7 @@ class AgainTests(SynchronousTestCase):
 
 
 class SocketTests(TestCase):
-    """A channel on a real socket."""
+    """A connection on a real socket."""
 
     timeout = 30
 
@@ -473,16 +464,15 @@ class SocketTests(TestCase):
         return int(port.getHost().port)
 
     @slow
-    async def test_order(self) -> None:
-        """1,000 pipelined requests whose functions take random times are answered in order."""
+    async def test_1000_pipelined_requests_are_answered_in_order(self) -> None:
+        """Their functions take random times."""
         connection = await wire.connect(await self.serve())
         sent = [connection.send(wire.request("GET", f"/nap/{number}/")) for number in range(1000)]
         got = [answer.json["number"] for answer in await gatherResults(sent)]
         self.assertTrue(got == list(range(1000)), got[:20])
         await connection.close()
 
-    async def test_headers_in_time(self) -> None:
-        """Headers that trickle are cut off at the deadline, with the reason, and however they trickle."""
+    async def test_headers_that_arrive_slowly_get_408_at_the_deadline(self) -> None:
         connection = await wire.connect(await self.serve(header_timeout=0.3))
         answer = connection.send(b"GET /x/1/ HTTP/1.1\r\n")
         for _ in range(2):
@@ -490,24 +480,22 @@ class SocketTests(TestCase):
         self.assertEqual((await answer).status, 408)
         await connection.closed
 
-    async def test_idle(self) -> None:
-        """A connection without a request is closed after the idle time, not before."""
+    async def test_idle_connection_is_closed_after_the_idle_time(self) -> None:
+        """And not before."""
         connection = await wire.connect(await self.serve(idle_timeout=0.5))
         since = time.monotonic()
         await connection.send(REQUEST)
         await connection.closed
         self.assertGreater(time.monotonic() - since, 0.4)
 
-    async def test_too_long(self) -> None:
-        """Who sends too much can read why while still sending."""
+    async def test_client_can_read_413_while_it_still_sends_its_body(self) -> None:
         connection = await wire.connect(await self.serve(max_body=1000))
         body = b"x" * 3_000_000
         answer = await connection.send(wire.request("POST", "/echo/", body))
         self.assertEqual(answer.status, 413)
         await connection.close()
 
-    async def test_not_read(self) -> None:
-        """A client that does not read keeps its further requests from being begun."""
+    async def test_client_that_does_not_read_delays_its_further_requests(self) -> None:
         begun: list[int] = []
         connection = await wire.connect(await self.serve())
         connection.transport.pauseProducing()
@@ -520,8 +508,7 @@ class SocketTests(TestCase):
         self.assertEqual(len(begun), 100)
         await connection.close()
 
-    async def test_many(self) -> None:
-        """Connections beyond the limit wait until others are closed."""
+    async def test_connections_beyond_the_limit_wait_until_one_is_closed(self) -> None:
         port = await self.serve(max_connections=2)
         first, second = await wire.connect(port), await wire.connect(port)
         await gatherResults([first.send(REQUEST), second.send(REQUEST)])

@@ -51,10 +51,10 @@ class MemoryTestCase(SynchronousTestCase):
 
 
 class TimerTests(MemoryTestCase):
-    """The limits stay what they are."""
+    """Time limits that apply to the wrong phase of a connection."""
 
-    def test_busy(self) -> None:
-        """A connection in use is never closed, however long it lasts."""
+    def test_connection_in_use_is_never_closed(self) -> None:
+        """However long it is used."""
         connection, transport = self.begin(idle_timeout=60)
         for _ in range(500):
             self.wait(7)
@@ -67,8 +67,8 @@ class TimerTests(MemoryTestCase):
         self.wait(2)
         self.assertTrue(transport.disconnecting)
 
-    def test_no_limit(self) -> None:
-        """Without an idle limit a connection stays open, and the one for heads holds still."""
+    def test_connection_without_an_idle_limit_stays_open(self) -> None:
+        """The time limit for headers still applies, and only while headers arrive."""
         connection, transport = self.begin(idle_timeout=0, header_timeout=10)
         for data in (GET, GET[:20], GET[20:]):
             self.wait(9)
@@ -80,8 +80,7 @@ class TimerTests(MemoryTestCase):
         self.wait(11)
         self.assertIn(b" 408 ", transport.value())
 
-    def test_after_pieces(self) -> None:
-        """After a head that came in pieces, the idle limit holds, not that of heads."""
+    def test_idle_limit_applies_after_a_head_that_came_in_pieces(self) -> None:
         connection, transport = self.begin(idle_timeout=60, header_timeout=10)
         connection.dataReceived(GET[:20])
         connection.dataReceived(GET[20:])
@@ -89,8 +88,7 @@ class TimerTests(MemoryTestCase):
         self.wait(59)
         self.assertFalse(transport.disconnecting)
 
-    def test_late_upload(self) -> None:
-        """A body that begins to arrive just before the idle limit may go on."""
+    def test_body_that_begins_just_before_the_idle_limit_may_continue(self) -> None:
         connection, transport = self.begin(idle_timeout=60)
         self.wait(59.5)
         connection.dataReceived(POST + b"\r\nhe")
@@ -99,15 +97,14 @@ class TimerTests(MemoryTestCase):
         settle(self.clock)
         self.assertIn(b"200 OK", transport.value())
 
-    def test_head_behind(self) -> None:
-        """The limit holds for a head that began in one piece with the request before it."""
+    def test_header_limit_applies_to_a_head_that_arrives_with_the_request_before(self) -> None:
         connection, transport = self.begin(idle_timeout=60, header_timeout=10)
         connection.dataReceived(GET + GET[:20])
         self.wait(11)
         self.assertIn(b" 408 ", transport.value())
 
-    def test_empty_line(self) -> None:
-        """An empty line begins no message: its time does not run, and requests after it are answered."""
+    def test_empty_line_starts_no_header_limit(self) -> None:
+        """Requests after it are answered."""
         connection, transport = self.begin(idle_timeout=60, header_timeout=2)
         for piece in (GET, GET, b"\r\n", *[GET] * 20):
             connection.dataReceived(piece)
@@ -117,8 +114,8 @@ class TimerTests(MemoryTestCase):
         self.wait(59)
         self.assertFalse(transport.disconnecting)
 
-    def test_one_byte(self) -> None:
-        """One byte begins one, also right behind another message."""
+    def test_first_byte_of_a_head_starts_the_header_limit(self) -> None:
+        """Also directly after another request."""
         for data in (b"G", GET + b"G"):
             connection, transport = self.begin(idle_timeout=60, header_timeout=2)
             connection.dataReceived(data)
@@ -127,8 +124,9 @@ class TimerTests(MemoryTestCase):
 
 
 class KeptTests(MemoryTestCase):
-    def test_not_read(self) -> None:
-        """While the client does not read, what it sends is kept up to a bound, and then not read either."""
+    """Data that waits, and targets that were read wrongly."""
+
+    def test_unread_connection_keeps_little_and_then_stops_reading(self) -> None:
 
         async def function() -> dict[str, str]:
             return {"text": "x" * 100_000}
@@ -151,8 +149,8 @@ class KeptTests(MemoryTestCase):
         self.assertLess(sent, 100_000)
         self.assertEqual(transport.value().count(b"200 OK"), 1)
 
-    def test_host_of_target(self) -> None:
-        """The authority of an absolute target ends where RFC 3986, section 3.2, says, and is checked."""
+    def test_host_of_an_absolute_target_ends_as_rfc_3986_defines(self) -> None:
+        """The host is also checked (RFC 3986, section 3.2)."""
         for target, host, path in (
             (b"http://localhost?a=b", b"localhost", "/"),
             (b"http://localhost/x?a=b", b"localhost", "/x"),
@@ -163,8 +161,7 @@ class KeptTests(MemoryTestCase):
             self.assertEqual(call.query, "a=b")
 
     @slow
-    def test_malformed_targets(self) -> None:
-        """A target of none of the four forms, or with an invalid host, gets 400 however it is cut."""
+    def test_malformed_target_gets_400_however_it_is_cut(self) -> None:
         for method, target in MALFORMED:
             data = b"%s %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (method, target)
             for name in CHANNELS:
@@ -173,8 +170,8 @@ class KeptTests(MemoryTestCase):
                     statuses = [each.status for each in talked.answers]
                     self.assertEqual((statuses, talked.calls), ([400], []), (name, target, at))
 
-    def test_asterisk(self) -> None:
-        """C{OPTIONS *} asks about the server as a whole (RFC 9110, section 9.3.7)."""
+    def test_options_asterisk_gets_204(self) -> None:
+        """RFC 9110, section 9.3.7."""
         clock = Clock()
         app = AppResource([("/x", tcp)], clock, InlineExecutor())
         self.addCleanup(app.dispatcher.stop)
@@ -206,8 +203,7 @@ class MountedResourceTests(MemoryTestCase):
         self.addCleanup(app.dispatcher.stop)
         return self.begin(app)
 
-    def test_continue(self) -> None:
-        """A body that comes with its head is not lost where the client expected 100 Continue."""
+    def test_body_that_arrives_with_its_head_needs_no_100_continue(self) -> None:
         for cut in (0, 1, 3, 5):
             connection, transport = self.mount(Waiting())
             data = POST + b"Expect: 100-continue\r\n\r\nhello"
@@ -217,8 +213,7 @@ class MountedResourceTests(MemoryTestCase):
             settle(self.clock)
             self.assertTrue(transport.value().endswith(b"\r\n\r\n5"), (cut, transport.value()))
 
-    def test_finish(self) -> None:
-        """When the site is finished, the connection is closed after the answer."""
+    def test_finished_site_closes_the_connection_after_the_response(self) -> None:
         root = Waiting()
         connection, transport = self.mount(root)
         connection.dataReceived(GET)
@@ -228,8 +223,7 @@ class MountedResourceTests(MemoryTestCase):
         settle(self.clock)
         self.assertTrue(transport.disconnecting)
 
-    def test_close(self) -> None:
-        """However a client says that it closes, the connection is closed after the answer."""
+    def test_every_spelling_of_close_closes_the_connection(self) -> None:
         for value in (b"close", b"close,x", b"x,close", b"x, close", b"Close"):
             connection, transport = self.mount(Waiting())
             connection.dataReceived(POST + b"Connection: " + value + b"\r\n\r\nhello")
@@ -279,20 +273,18 @@ class SocketTests(TestCase):
                 await connection.close()
 
     @slow
-    async def test_slow_reader(self) -> None:
-        """A client that takes its time over a large answer is not idle."""
+    async def test_client_that_reads_slowly_is_not_idle(self) -> None:
         await self.read_slowly("tcp:0:interface=127.0.0.1", tcp)
 
     @slow
-    async def test_slow_reader_tls(self) -> None:
-        """Nor is it where the transport is wrapped."""
+    async def test_client_that_reads_slowly_over_tls_is_not_idle(self) -> None:
         place, wrap = over_tls(self.mktemp())
         await self.read_slowly(place, lambda port: wrap(tcp(port)))
         for warning in self.flushWarnings():
             self.assertIn("Passing pyOpenSSL", warning["message"])
 
-    async def test_proxy(self) -> None:
-        """Behind C{haproxy:} a call's client is whom the PROXY header names, in every request."""
+    async def test_client_of_a_call_is_the_one_in_the_proxy_header(self) -> None:
+        """Every request behind C{haproxy:} has it."""
 
         async def who(call: Call) -> dict[str, str]:
             return {"client": call.client}

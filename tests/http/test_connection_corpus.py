@@ -77,7 +77,7 @@ def unescape(text: bytes) -> bytes:
 
 
 class CorpusTests(SynchronousTestCase):
-    """What gunicorn refuses we refuse, and what it accepts we accept, but for what stands on the lists."""
+    """Our connection accepts and refuses what gunicorn does, except for the cases in the lists above."""
 
     cases: dict[str, dict[str, bytes]] = {}
 
@@ -101,8 +101,8 @@ class CorpusTests(SynchronousTestCase):
         """What comes of it at once, and byte by byte."""
         return talk([data]), talk([data[i : i + 1] for i in range(len(data))])
 
-    def test_invalid(self) -> None:
-        """Every invalid request is refused, the connection is closed, and no function sees it."""
+    def test_every_invalid_request_is_refused(self) -> None:
+        """The connection is closed, and no function is called."""
         wrong, unfinished = [], []
         for name, data in self.corpus("invalid").items():
             for talked in self.ways(data):
@@ -115,8 +115,8 @@ class CorpusTests(SynchronousTestCase):
         self.assertEqual(sorted(set(wrong)), sorted(ACCEPTED))
         self.assertEqual(sorted(set(unfinished)), sorted(UNFINISHED))
 
-    def test_valid(self) -> None:
-        """Every valid request is answered; HTTP/1.1 without a Host only once it has one (RFC 9112, 3.2)."""
+    def test_every_valid_request_is_answered(self) -> None:
+        """Requests of HTTP/1.1 without a Host are tried again with one (RFC 9112, section 3.2)."""
         wrong = []
         for name, data in self.corpus("valid").items():
             for each in self.ways(data):
@@ -128,6 +128,5 @@ class CorpusTests(SynchronousTestCase):
         self.assertEqual(sorted(set(wrong)), sorted(REFUSED))
 
     @slow
-    def test_all(self) -> None:
-        """There are as many cases as gunicorn is known to have."""
+    def test_corpus_has_143_cases(self) -> None:
         self.assertEqual(len(self.corpus("invalid")) + len(self.corpus("valid")), 143)

@@ -52,16 +52,15 @@ class PieceTests(SynchronousTestCase):
         return told(found[0]), found[1]
 
     @slow
-    def test_two(self) -> None:
-        """Each request of the table, cut in two at every byte, gets the answer that it gets whole."""
+    def test_request_cut_in_two_gets_the_same_response(self) -> None:
+        """Each request of the table, cut at every byte."""
         for case in http_cases.CASES:
             data = case.data
             whole = self.answer(case, [data])
             for at in (*range(1, min(len(data), 300)), *range(max(1, len(data) - 5), len(data))):
                 self.assertEqual(self.answer(case, [data[:at], data[at:]]), whole, (case.name, at))
 
-    def test_bytes(self) -> None:
-        """And so it does byte by byte."""
+    def test_request_byte_by_byte_gets_the_same_response(self) -> None:
         for case in http_cases.CASES:
             if len(case.data) < 2_000:
                 parts = [case.data[i : i + 1] for i in range(len(case.data))]
@@ -111,13 +110,10 @@ class FuzzTests(SynchronousTestCase):
         GARBAGE,
         st.lists(st.integers(0, 90), max_size=30),
     )
-    def test_anything(
+    def test_valid_requests_before_garbage_are_answered_in_order(
         self, messages: list[tuple[str, bytes, float]], garbage: bytes, lengths: list[int]
     ) -> None:
-        """
-        Good requests, and anything behind them, in any pieces: no exception escapes, each good one is
-        answered in order, with its own answer, however long its function takes.
-        """
+        """No exception escapes, in whatever pieces the data arrives and however long each function takes."""
         clock, begun = Clock(), list[tuple[str, bytes]]()
 
         def function(call: Call) -> Any:
@@ -159,10 +155,9 @@ class FuzzTests(SynchronousTestCase):
 
 
 class ConductTests(SynchronousTestCase):
-    """What is no ordinary request."""
+    """Requests and clients that are out of the ordinary."""
 
-    def test_connect(self) -> None:
-        """CONNECT is no method of any route; what follows it is a request like others."""
+    def test_connect_gets_405_and_the_connection_stays_open(self) -> None:
         ask = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n"
         app = AppResource([(".*", empty)], Clock(), InlineExecutor())
         clock = Clock()
@@ -176,8 +171,7 @@ class ConductTests(SynchronousTestCase):
         channel.setTimeout(None)
         app.dispatcher.stop()
 
-    def test_order(self) -> None:
-        """An error waits for the answers to the requests before it."""
+    def test_error_is_sent_after_the_responses_before_it(self) -> None:
         clock, waiting = Clock(), list[Deferred[Any]]()
 
         def function() -> Deferred[Any]:
@@ -199,8 +193,8 @@ class ConductTests(SynchronousTestCase):
         channel.setTimeout(None)
         app.dispatcher.stop()
 
-    def test_gone(self) -> None:
-        """When the client goes, its call is cancelled, none behind it is begun, and no timer is left."""
+    def test_lost_connection_cancels_its_call_and_begins_no_other(self) -> None:
+        """No timer is left."""
         clock, cancelled, begun = Clock(), list[int](), list[int]()
 
         def function() -> Deferred[Any]:
@@ -216,8 +210,7 @@ class ConductTests(SynchronousTestCase):
         self.assertEqual((cancelled, begun, app.dispatcher.in_flight), ([1], [1], 0))
         self.assertEqual((transport.value(), clock.getDelayedCalls()), (b"", []))
 
-    def test_gone_answered(self) -> None:
-        """When the client goes in the turn in which its answer was made, nothing goes wrong."""
+    def test_connection_lost_right_after_its_response_leaves_nothing(self) -> None:
         clock = Clock()
         app = AppResource([Route("/x", empty, timeout=0)], clock, InlineExecutor())
         channel, _ = begin(app, clock)
@@ -226,8 +219,7 @@ class ConductTests(SynchronousTestCase):
         settle(clock)
         self.assertEqual((app.dispatcher.in_flight, clock.getDelayedCalls()), (0, []))
 
-    def test_paths(self) -> None:
-        """The limits of path and headers are exact enough: just below passes, just above does not."""
+    def test_limits_of_path_and_headers_are_exact(self) -> None:
         for length, status in ((8_000, 200), (8_192, 200), (8_193, 414), (20_000, 414)):
             talked = talk([request("GET", "/" + "x" * (length - 1))])
             self.assertEqual([answer.status for answer in talked.answers], [status], length)
@@ -237,8 +229,8 @@ class ConductTests(SynchronousTestCase):
             talked = talk([request("GET", "/", headers=(("A", "x" * length),))])
             self.assertEqual([answer.status for answer in talked.answers], [status], length)
 
-    def test_bodies(self) -> None:
-        """A body of just the limit passes, declared or counted; one byte more does not."""
+    def test_limit_of_the_body_is_exact(self) -> None:
+        """For a declared length and for chunks."""
         for length, status in ((1_000, 200), (1_001, 413)):
             plain = request("POST", "/", b"x" * length)
             chunks = request("POST", "/", headers=(("Transfer-Encoding", "chunked"),))
@@ -264,8 +256,8 @@ class SocketTests(TestCase):
         self.addCleanup(port.stopListening)
         return int(port.getHost().port)
 
-    async def test_refused_while_sending(self) -> None:
-        """A client of any transport that goes on sending after the refusal can still read it."""
+    async def test_client_that_goes_on_sending_can_read_the_refusal(self) -> None:
+        """Over TCP and TLS."""
         tls, wrap = over_tls(os.path.abspath(self.mktemp()))
         for description in ("tcp:0:interface=127.0.0.1", tls):
             port = await self.serve(description, max_body=1_000)
@@ -285,29 +277,26 @@ class SocketTests(TestCase):
         for warning in self.flushWarnings():
             self.assertIn("Passing pyOpenSSL", warning["message"])
 
-    async def test_upload(self) -> None:
-        """An upload of megabytes in small pieces arrives whole, and the connection stays open for more."""
+    async def test_large_upload_in_small_pieces_arrives_whole(self) -> None:
+        """The connection stays open for the next one."""
         connection = await connect(await self.serve(max_body=10_000_000))
         for _ in range(2):
             answer = await connection.send(request("POST", "/x", b"x" * 5_000_000))
             self.assertEqual(answer.json, {"length": 5_000_000})
         await connection.close()
 
-    async def test_silent(self) -> None:
-        """Who connects and says nothing is sent away after the idle limit."""
+    async def test_silent_client_is_disconnected_after_the_idle_limit(self) -> None:
         connection = await connect(await self.serve(idle_timeout=0.2))
         await connection.closed
         self.assertEqual(connection.unread, b"")
 
-    async def test_half_head(self) -> None:
-        """Who says half of a head and then nothing is told so, and sent away."""
+    async def test_half_a_head_gets_408(self) -> None:
         connection = await connect(await self.serve(header_timeout=0.2))
         answer = await connection.send(b"GET /x HTTP/1.1\r\nHost: local")
         self.assertEqual((answer.status, answer.headers["connection"]), (408, "close"))
         await connection.closed
 
-    async def test_half_body(self) -> None:
-        """Who sends half of a body and then nothing is told so, and sent away, whichever channel it is."""
+    async def test_half_a_body_gets_408(self) -> None:
         for channel in CHANNELS:
             connection = await connect(await self.serve(idle_timeout=0.3, channel=channel))
             answer = await connection.send(request("POST", "/x", b"hello")[:-2])

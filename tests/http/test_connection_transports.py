@@ -71,7 +71,7 @@ def told(answer: Answer) -> tuple[Any, ...]:
 
 
 class TransportTests(TestCase):
-    """TCP, TLS and a unix socket, twice each."""
+    """Both kinds of connection over TCP, TLS and a unix socket."""
 
     timeout = 60
 
@@ -112,19 +112,16 @@ class TransportTests(TestCase):
             await port.stopListening()
         self.assertEqual(*heard)
 
-    async def test_tcp(self) -> None:
-        """Over TCP both channels give the same answers, byte for byte."""
+    async def test_both_channels_send_the_same_responses_over_tcp(self) -> None:
         await self.check("tcp:0:interface=127.0.0.1", self.tcp)
 
-    async def test_tls(self) -> None:
-        """Over TLS as well."""
+    async def test_both_channels_send_the_same_responses_over_tls(self) -> None:
         place, wrap = over_tls(self.mktemp())
         await self.check(place, lambda port: wrap(self.tcp(port)))
         for warning in self.flushWarnings():  # of what Twisted 26.10 does with the newest pyOpenSSL
             self.assertIn("Passing pyOpenSSL", warning["message"])
 
-    async def test_unix(self) -> None:
-        """Over a unix socket as well."""
+    async def test_both_channels_send_the_same_responses_over_a_unix_socket(self) -> None:
         folder = tempfile.TemporaryDirectory()  # whose path is short enough for a socket
         self.addCleanup(folder.cleanup)
         path = os.path.join(folder.name, "socket")

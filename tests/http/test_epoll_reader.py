@@ -73,8 +73,8 @@ class EpollReaderTests(TestCase):
         self.assertNotIn(server.transport, read)
         return self.factory.reader in read
 
-    async def test_read(self) -> None:
-        """Each connection gets what was sent to it, in one turn of the reactor or in many."""
+    async def test_each_connection_receives_what_was_sent_to_it(self) -> None:
+        """In one iteration of the reactor or in many."""
         pairs = [await self.pair() for _ in range(5)]
         for _ in range(3):
             for number, (client, _) in enumerate(pairs):
@@ -86,8 +86,8 @@ class EpollReaderTests(TestCase):
             self.assertTrue(self.reads(server))
         await self.close(*pairs)
 
-    async def test_end(self) -> None:
-        """The end of a connection is noticed; when the last is gone, nothing is left behind."""
+    async def test_closed_connections_leave_nothing_behind(self) -> None:
+        """Each protocol learns of the end; after the last one the reader stops reading."""
         pairs = [await self.pair() for _ in range(2)]
         for client, server in pairs:
             client.transport.loseConnection()
@@ -96,8 +96,8 @@ class EpollReaderTests(TestCase):
         self.assertNotIn(self.factory.reader, reactor.getReaders())  # type: ignore[attr-defined]
         self.assertEqual(self.factory.reader.fileno(), -1)
 
-    async def test_reset(self) -> None:
-        """A connection that is reset ends, and takes no other along."""
+    async def test_reset_connection_ends_alone(self) -> None:
+        """The other connections stay open."""
         (first, server), (second, other) = await self.pair(), await self.pair()
         first.transport.abortConnection()
         self.assertIn("lost in a non-clean fashion", await server.lost)
@@ -105,8 +105,8 @@ class EpollReaderTests(TestCase):
         await self.until(lambda: second.unread == b"still here")
         await self.close((second, other))
 
-    async def test_fault(self) -> None:
-        """Where what was received cannot be handled, that connection is cut, logged, and no other is."""
+    async def test_error_in_a_protocol_closes_only_its_connection(self) -> None:
+        """The error is logged, and the other connections stay open."""
         (first, server), (second, other) = await self.pair(), await self.pair()
         first.transport.write(b"bad")
         second.transport.write(b"good")
@@ -116,8 +116,8 @@ class EpollReaderTests(TestCase):
         await first.closed
         await self.close((second, other))
 
-    async def test_pause(self) -> None:
-        """A connection that is paused is not read, while others are, until it is resumed."""
+    async def test_paused_connection_is_not_read_until_it_is_resumed(self) -> None:
+        """The other connections are read meanwhile."""
         (first, server), (second, other) = await self.pair(), await self.pair()
         server.transport.pauseProducing()  # type: ignore[union-attr]
         first.transport.write(b"later")
@@ -128,8 +128,7 @@ class EpollReaderTests(TestCase):
         await self.until(lambda: first.unread == b"later")
         await self.close((first, server), (second, other))
 
-    async def test_gone_meanwhile(self) -> None:
-        """A connection that the one before it closed is not read any more."""
+    async def test_connection_that_an_earlier_one_closed_is_not_read(self) -> None:
         (first, server), (second, other) = await self.pair(), await self.pair()
 
         def close_both(data: bytes) -> None:
@@ -142,8 +141,8 @@ class EpollReaderTests(TestCase):
         second.transport.write(b"b")
         await gatherResults([server.lost, other.lost, first.closed, second.closed])
 
-    async def test_soon(self) -> None:
-        """What is to be done soon is done after all that was readable has been read, each failing alone."""
+    async def test_functions_for_soon_run_after_everything_readable_was_read(self) -> None:
+        """If one of them fails, the others still run."""
         pairs = [await self.pair() for _ in range(3)]
         done: list[str] = []
 
@@ -177,8 +176,8 @@ class EpollReaderTests(TestCase):
         calls: list[Any] = reactor.getDelayedCalls()  # type: ignore[attr-defined]
         return self.factory.reader._stay in [call.func for call in calls]
 
-    async def test_stay_awake(self) -> None:
-        """The reactor is kept from sleeping for a moment; after one that was in vain, not for some times."""
+    async def test_reactor_stays_awake_for_a_moment_unless_that_was_in_vain(self) -> None:
+        """After a moment without a request, the next two are left out."""
         self.patch(epoll_reader, "RESTS", 2)
         pair, kept = await self.pair(), []
         for _ in range(5):
@@ -188,8 +187,7 @@ class EpollReaderTests(TestCase):
         self.assertEqual(kept, [True, False, False, True, False])
         await self.close(pair)
 
-    async def test_stay_awake_longer(self) -> None:
-        """A moment begins anew with each answer, and ends with the last connection."""
+    async def test_each_response_keeps_the_reactor_awake_until_the_last_connection_ends(self) -> None:
         self.patch(epoll_reader, "MOMENT", 60.0)
         pairs = [await self.pair() for _ in range(2)]
         for _ in range(3):
@@ -203,8 +201,7 @@ class EpollReaderTests(TestCase):
         self.factory.reader.stay_awake()
         self.assertFalse(self.awake())
 
-    async def test_all_answered(self) -> None:
-        """More is expected soon where all has been answered, and not while a call is under way."""
+    async def test_reactor_stays_awake_only_while_no_call_is_running(self) -> None:
         self.patch(epoll_reader, "MOMENT", 60.0)
         slow: Deferred[dict[str, Any]] = Deferred()
         table = ((r"/slow", lambda: slow), (r"/quick", lambda: {"a": 1}))
@@ -226,15 +223,13 @@ class EpollReaderTests(TestCase):
         await second.close()
         await self.until(lambda: site.connections == 0)
 
-    async def test_reactor_stops(self) -> None:
-        """Where the reactor lets go of all that it reads, the connections are lost."""
+    async def test_connections_are_lost_when_the_reactor_drops_its_readers(self) -> None:
         client, server = await self.pair()
         self.factory.reader.connectionLost(Failure(ConnectionError("the end")))
         self.assertEqual(await server.lost, "the end")
         await client.closed
 
-    async def test_without(self) -> None:
-        """With a reactor that watches no descriptors, connections are left as they are."""
+    async def test_reactor_that_watches_no_descriptors_reads_as_usual(self) -> None:
         self.factory.reader = EpollReader(Clock())
         client, server = await self.pair()
         self.assertIn(server.transport, reactor.getReaders())  # type: ignore[attr-defined]

@@ -100,7 +100,7 @@ FORM = (http_cases.FORM,)
 
 
 class AnsweredTests(HalfCloseTestCase):
-    """A client that closes only its sending side gets everything that it has asked for."""
+    """A client that closes only its sending side receives every response."""
 
     async def check(self, address: Address, prefix: str = "") -> None:
         def get(target: str) -> bytes:
@@ -137,35 +137,31 @@ class AnsweredTests(HalfCloseTestCase):
         await self.until(lambda: not (service.site.connections or service.dispatcher.in_flight))
 
     @slow
-    async def test_threaded(self) -> None:
-        """With functions in threads, over TCP and a unix socket."""
+    async def test_half_closed_client_still_gets_its_responses_from_threads(self) -> None:
+        """Over TCP and a unix socket."""
         await self.check_service(THREADED_SERVER, "llhttp")
 
     @slow
-    async def test_threaded_twisted(self) -> None:
-        """The same with C{twisted.web}'s channel."""
+    async def test_half_closed_client_of_the_twisted_channel_still_gets_its_responses(self) -> None:
         await self.check_service(THREADED_SERVER, "twisted")
 
     @slow
-    async def test_forked(self) -> None:
-        """With functions in worker processes."""
+    async def test_half_closed_client_still_gets_its_responses_from_workers(self) -> None:
         await self.check_service(FORKED_SERVER, "llhttp")
 
     @slow
-    async def test_forked_twisted(self) -> None:
-        """The same with C{twisted.web}'s channel."""
+    async def test_half_closed_client_of_the_twisted_channel_gets_responses_from_workers(self) -> None:
         await self.check_service(FORKED_SERVER, "twisted")
 
     @slow
-    async def test_embedded(self) -> None:
-        """In a Site of C{twisted.web}, below a path."""
+    async def test_half_closed_client_of_another_site_still_gets_its_responses(self) -> None:
         dispatcher, address = self.embedded()
         await self.check(address, "/app")
         self.assertEqual(dispatcher.in_flight, 0)
 
 
 class GoneTests(HalfCloseTestCase):
-    """A client that is certainly gone has its call cancelled, even after it has closed its sending side."""
+    """If a client is certainly gone, its call is cancelled, even after it has closed its sending side."""
 
     async def begin(self, address: Address, target: str) -> tuple[socket.socket, str]:
         """A client whose call has begun, and the path of the file that shows that it ended."""
@@ -191,7 +187,7 @@ class GoneTests(HalfCloseTestCase):
         await self.until(lambda: not in_flight())
 
     @slow
-    async def test_services(self) -> None:
+    async def test_call_of_a_lost_client_is_cancelled_in_every_service(self) -> None:
         """In every type, on both channels, over TCP and a unix socket."""
         for server_type in TYPES:
             for channel in CHANNELS:
@@ -201,21 +197,18 @@ class GoneTests(HalfCloseTestCase):
                 await self.until(lambda: not service.site.connections)  # noqa: B023
                 await service.stopService()
 
-    async def test_embedded(self) -> None:
-        """In a Site of C{twisted.web}."""
+    async def test_call_of_a_lost_client_is_cancelled_in_another_site(self) -> None:
         dispatcher, address = self.embedded()
         await self.check(lambda: dispatcher.in_flight, address, "/app")
 
-    async def test_stop(self) -> None:
-        """A server that is stopped answers a half-closed client before it ends."""
+    async def test_stopping_server_answers_a_half_closed_client(self) -> None:
         service, tcp, _ = await self.serve(THREADED_SERVER, "llhttp")
         answer = ensureDeferred(self.bodies(tcp, request("GET", "/slow/")))
         await self.until(lambda: service.dispatcher.in_flight == 1)
         await service.stopService()
         self.assertEqual(await answer, [ONE])
 
-    async def test_keep_alive(self) -> None:
-        """The system is asked to find out whether a half-closed client of TCP still exists."""
+    async def test_keepalive_probes_find_a_half_closed_client_that_is_gone(self) -> None:
         service, tcp, _ = await self.serve(THREADED_SERVER, "llhttp")
         client, _ = await self.begin(tcp, "/forever/")
         (channel,) = service.site._connections

@@ -278,7 +278,7 @@ class AlikeTests(ResourceTestCase):
 
 
 class StreamTests(ResourceTestCase):
-    """What only time shows."""
+    """Producers and clients that stop in the middle."""
 
     async def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -289,8 +289,7 @@ class StreamTests(ResourceTestCase):
         transport.pauseProducing()
         return transport
 
-    async def test_gone(self) -> None:
-        """notifyFinish tells that the client has gone, and a producer is stopped."""
+    async def test_notify_finish_fails_when_the_client_is_gone(self) -> None:
         for port in await self.serve_requests():
             connection = await connect(port.getHost().port)
             connection.transport.write(request("GET", "/"))  # type: ignore[union-attr]
@@ -305,8 +304,7 @@ class StreamTests(ResourceTestCase):
         self.requests: list[Any] = []
         return await self.serve(Leaf(lambda request: self.requests.append(request) or NOT_DONE_YET))
 
-    async def test_finished(self) -> None:
-        """notifyFinish tells that the answer has been written."""
+    async def test_notify_finish_fires_when_the_response_is_written(self) -> None:
         for port in await self.serve_requests():
             connection = await connect(port.getHost().port)
             answer = connection.send(request("GET", "/"))
@@ -320,8 +318,8 @@ class StreamTests(ResourceTestCase):
             self.assertEqual((await answer).body, b"done")
             await connection.close()
 
-    async def test_not_read(self) -> None:
-        """A push producer is paused while the client does not read, and what follows it has to wait."""
+    async def test_push_producer_is_paused_while_the_client_does_not_read(self) -> None:
+        """The next request of the connection waits."""
         made: list[Any] = []
 
         def pushes(request: Any) -> int:
@@ -375,7 +373,7 @@ class FileTests(SynchronousTestCase):
                 file.write(b"0123456789")
         self.client = Client([include("/site", [(r"/static/.*", File(self.folder))])])
 
-    def test_content_length_and_ranges(self) -> None:
+    def test_file_has_a_length_and_may_be_read_in_ranges(self) -> None:
         url = "/site/static/a.txt"
         self.assertEqual(self.client.get(url).body, b"0123456789")
         head = self.client.request("HEAD", url)
@@ -386,7 +384,7 @@ class FileTests(SynchronousTestCase):
         unchanged = self.client.get(url, {"If-Modified-Since": head.headers["last-modified"]})
         self.assertEqual((unchanged.status, unchanged.body), (304, b""))
 
-    def test_paths_below_the_prefix(self) -> None:
+    def test_paths_below_the_prefix_name_files(self) -> None:
         self.assertEqual(self.client.get("/site/static/below/%C3%A4%20b.txt").status, 200)
         missing = self.client.get("/site/static/none")
         self.assertEqual((missing.status, missing.headers["content-type"]), (404, "text/html; charset=utf-8"))
@@ -396,15 +394,14 @@ class FileTests(SynchronousTestCase):
             self.client.get("/site/static/below").headers["location"].endswith("/site/static/below/")
         )
 
-    def test_methods(self) -> None:
-        """Every method reaches a resource, unless its Route names some."""
+    def test_every_method_reaches_a_resource_unless_its_route_names_some(self) -> None:
         self.assertEqual(self.client.request("PROPFIND", "/site/static/a.txt").status, 501)
         route = Route("/static/.*", File(self.folder), methods=("GET",))  # type: ignore[arg-type]
         client = Client([route])
         self.assertEqual(client.get("/static/a.txt").status, 200)
         self.assertEqual(client.request("PUT", "/static/a.txt").status, 405)
 
-    def test_mistakes_in_the_table(self) -> None:
+    def test_resource_in_threads_and_entry_that_is_neither_are_refused(self) -> None:
         route = Route("/.*", Resource(), executor="threads")  # type: ignore[arg-type]
         self.assertRaises(PatternError, Router, [route])
         self.assertRaises(PatternError, Router, [("/", 5)])
@@ -438,7 +435,7 @@ class UnreadFileTests(SynchronousTestCase):
 
 
 class SplitTests(SynchronousTestCase):
-    def test_segments_above_and_below(self) -> None:
+    def test_path_is_split_where_the_variable_part_begins(self) -> None:
         for regex, path, expected in (
             ("/static/.*", "/static/a/b", (["static"], ["a", "b"])),
             ("/static/.*", "/static/", (["static"], [""])),
@@ -475,7 +472,7 @@ class ApplicationTests(ResourceTestCase):
             await connection.close()
         return found
 
-    async def test_klein(self) -> None:
+    async def test_klein_application_sees_its_own_prefix(self) -> None:
         app = Klein()
 
         @app.route("/hello/<name>", methods=["POST"])
@@ -486,7 +483,7 @@ class ApplicationTests(ResourceTestCase):
         self.assertEqual(first, b"you http://localhost/klein/hello/you 1")
         self.assertEqual((second, third), (first, first.replace(b"/klein", b"/app/klein")))
 
-    async def test_wsgi(self) -> None:
+    async def test_wsgi_application_sees_its_own_prefix(self) -> None:
         pool: Any = ThreadPool(0, 1)
         pool.start()
         self.addCleanup(pool.stop)

@@ -46,8 +46,7 @@ class MemoryTests(SynchronousTestCase):
         channel.makeConnection(transport)
         return channel, transport
 
-    def test_cases(self) -> None:
-        """A stock Site with an AppResource at its root answers the table."""
+    def test_stock_site_answers_every_case(self) -> None:
         wrong = []
         for case in CASES:
             channel, transport = self.connection(resource())
@@ -57,19 +56,17 @@ class MemoryTests(SynchronousTestCase):
             wrong += [f"{case.name}: {each}" for each in differences]
         self.assertEqual(wrong, [], "\n".join(wrong))
 
-    def test_first_line(self) -> None:
-        """The first line has our title of the status, not that of twisted.web or of Python."""
+    def test_status_line_has_the_title_of_rfc_9110(self) -> None:
+        """Neither the title of twisted.web nor that of Python."""
         for target, line in (("/by_name/?a=1", b"422 Unprocessable Content"), ("/echo/1/", b"200 OK")):
             channel, transport = self.connection(resource())
             channel.dataReceived(request("GET", target))
             self.assertTrue(transport.value().startswith(b"HTTP/1.1 " + line + b"\r\n"), transport.value())
 
-    def test_resource(self) -> None:
-        """It is an IResource."""
+    def test_app_resource_is_an_iresource(self) -> None:
         verifyObject(IResource, resource())
 
-    def test_address(self) -> None:
-        """A function learns the client's address from the Call."""
+    def test_call_has_the_address_of_its_client(self) -> None:
         seen: list[str] = []
 
         async def function(call: cases.Call) -> dict[str, Any]:
@@ -81,8 +78,8 @@ class MemoryTests(SynchronousTestCase):
         self.assertIn(b"200 OK", transport.value())
         self.assertEqual(seen, ["192.0.2.7"])
 
-    def test_client_gone(self) -> None:
-        """When the client closes the connection, the call is cancelled, and nothing is written or logged."""
+    def test_lost_connection_cancels_its_call(self) -> None:
+        """Nothing is written or logged."""
         waiting: list[Deferred[Any]] = []
 
         def function() -> Deferred[Any]:
@@ -99,8 +96,8 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(transport.value(), b"")
         app.dispatcher.stop()
 
-    def test_pipelined(self) -> None:
-        """Pipelined requests are answered in order, whichever is ready first."""
+    def test_pipelined_requests_are_answered_in_order(self) -> None:
+        """Whichever result comes first."""
         waiting: dict[str, Deferred[Any]] = {}
 
         def function(n: str) -> Deferred[Any]:
@@ -122,7 +119,7 @@ class MemoryTests(SynchronousTestCase):
 
 
 class MountTests(SynchronousTestCase):
-    """Wherever it is mounted, patterns match what is left of the path."""
+    """Wherever an AppResource is mounted, patterns match the rest of the path."""
 
     def get(self, root: IResource, url: str) -> tuple[int, Any]:
         client = StubTreq(root)
@@ -137,16 +134,14 @@ class MountTests(SynchronousTestCase):
         self.addCleanup(made.dispatcher.stop)
         return made
 
-    def test_root(self) -> None:
-        """At the root of a Site."""
+    def test_app_may_be_the_root_of_a_site(self) -> None:
         root = self.app("root")
         self.assertEqual(
             self.get(root, "http://localhost/x/?b=1"), (200, {"app": "root", "b": "1", "a": "x"})
         )
         self.assertEqual(self.get(root, "http://localhost/"), (200, {"app": "root"}))
 
-    def test_below(self) -> None:
-        """Two of them below paths of one Site."""
+    def test_apps_may_be_mounted_below_paths(self) -> None:
         root, middle = Resource(), Resource()
         root.putChild(b"one", self.app("one"))
         root.putChild(b"deep", middle)
@@ -156,8 +151,7 @@ class MountTests(SynchronousTestCase):
         self.assertEqual(self.get(root, "http://localhost/one/")[0], 200)
         self.assertEqual(self.get(root, "http://localhost/one/x/y/")[0], 404)
 
-    def test_klein(self) -> None:
-        """Inside a Klein application, beside its own routes."""
+    def test_app_may_be_mounted_in_klein(self) -> None:
         klein, app = Klein(), self.app("klein")
 
         @klein.route("/mounted/", branch=True)
@@ -175,7 +169,7 @@ class MountTests(SynchronousTestCase):
 
 
 class SocketTests(TestCase):
-    """A stock Site on a free port, functions in threads of a pool of the embedder's."""
+    """A stock Site on a free port, with functions in a thread pool of the embedding program."""
 
     timeout = 30
 
@@ -206,18 +200,16 @@ class SocketTests(TestCase):
         await connection.close()
         self.assertEqual(wrong, [], "\n".join(wrong))
 
-    async def test_cases(self) -> None:
-        """A stock Site answers the table over TCP, and keeps the connection open in between."""
+    async def test_stock_site_answers_every_case_over_tcp(self) -> None:
+        """The connection stays open between them."""
         await self.check(self.listen(resource(threads=self.threads())))
 
-    async def test_reactor_pool(self) -> None:
-        """Without an executor, functions run in threads of the reactor's own pool."""
+    async def test_functions_run_in_the_thread_pool_of_the_reactor_by_default(self) -> None:
         app = AppResource(cases.url_patterns, reactor)
         self.addCleanup(app.dispatcher.stop)
         self.assertEqual((await fetch(self.listen(app), "/echo/1/")).json, {"a": "1"})
 
-    async def test_two(self) -> None:
-        """Two of them, each with its own executor, in one process."""
+    async def test_two_apps_in_one_process_have_their_own_executors(self) -> None:
         apps = [AppResource(cases.url_patterns, reactor, self.threads(1)) for _ in range(2)]
         for app in apps:
             self.addCleanup(app.dispatcher.stop)

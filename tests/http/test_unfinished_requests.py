@@ -119,8 +119,8 @@ class HeadTests(UnfinishedTestCase):
                     self.send(connection, b"x" * 1000)
                     self.assertEqual(connection.site.unfinished.held, 0)
 
-    def test_without_a_token(self) -> None:
-        """A client without the token cannot send a body; one that has it can."""
+    def test_client_without_the_token_cannot_send_a_body(self) -> None:
+        """A client that has the token can."""
         self.guard.require(Credentials(TOKEN[1].partition(" ")[2].encode()))
         for name, connection, transport in self.connections():
             self.send(connection, request("POST", "/x", b"", (("Content-Length", "5"), EXPECT)))
@@ -136,16 +136,14 @@ class HeadTests(UnfinishedTestCase):
             self.assertEqual((name, answer.status, answer.json), (name, 200, {"size": 5}))
             self.assertFalse(transport.disconnecting)
 
-    def test_in_order(self) -> None:
-        """The refusal comes after the answers to the requests before it."""
+    def test_early_refusal_is_sent_after_the_responses_before_it(self) -> None:
         for name, connection, transport in self.connections():
             data = request("POST", "/x", b"ab") + head("/unknown", Content_Length="5", Expect="100-continue")
             self.send(connection, data)
             found = [each.status for each in answers(transport.value())]
             self.assertEqual((name, found), (name, [200, 404]))
 
-    def test_expectation_behind_another_request(self) -> None:
-        """A client that waits for 100 Continue gets it after the answer to its request before."""
+    def test_100_continue_is_sent_after_the_responses_before_it(self) -> None:
         for name, connection, transport in self.connections():
             self.send(
                 connection, request("POST", "/x", b"ab") + head(Content_Length="5", Expect="100-continue")
@@ -154,15 +152,13 @@ class HeadTests(UnfinishedTestCase):
             self.send(connection, b"hello")
             self.assertTrue(transport.value().endswith(b'{"size":5}'), (name, transport.value()))
 
-    def test_body_on_its_way(self) -> None:
-        """A client that does not wait for 100 Continue does not get it."""
+    def test_client_that_already_sends_its_body_gets_no_100_continue(self) -> None:
         for name, connection, transport in self.connections():
             self.send(connection, head(Content_Length="5", Expect="100-continue") + b"he", b"llo")
             self.assertEqual((name, transport.value().count(b"HTTP/1.1 ")), (name, 1))
             self.assertTrue(transport.value().endswith(b'{"size":5}'))
 
-    def test_complete_requests_are_checked_once(self) -> None:
-        """A request that arrives as a whole is not looked at twice, and its refusal closes nothing."""
+    def test_complete_request_is_checked_once_and_its_refusal_closes_nothing(self) -> None:
         self.patch(Dispatcher, "admit", None)
         connection, transport = self.connect("llhttp")
         for target, status in (("/x", 200), ("/unknown", 404)) * 3:
@@ -170,8 +166,7 @@ class HeadTests(UnfinishedTestCase):
             self.assertEqual(answers(transport.value())[-1].status, status)
         self.assertFalse(transport.disconnecting)
 
-    def test_new_table_in_between(self) -> None:
-        """A table that was loaded while the body arrived answers the request."""
+    def test_table_that_was_loaded_during_the_body_answers_the_request(self) -> None:
         for name, connection, transport in self.connections():
             self.send(connection, head(Content_Length="5"))
             old, self.dispatcher.router = (
@@ -182,22 +177,21 @@ class HeadTests(UnfinishedTestCase):
             self.assertEqual((name, answers(transport.value())[0].json), (name, {"changed": "/x"}))
             self.dispatcher.router = old
 
-    def test_logged_once(self) -> None:
-        """Observers see each request once, with its path, when it is answered."""
+    def test_observers_see_an_early_refusal_once(self) -> None:
+        """With its path."""
         for _, connection, _ in self.connections():
             self.send(connection, head("/unknown", Content_Length="5"))
             self.assertEqual([call.path for call in self.calls], ["/unknown"])
             self.calls.clear()
 
-    def test_head(self) -> None:
-        """The refusal of a HEAD with a body has no body."""
+    def test_early_refusal_of_head_has_no_body(self) -> None:
         for name, connection, transport in self.connections():
             self.send(connection, head("/x", "HEAD", Content_Length="5"))
             self.assertTrue(transport.value().endswith(b"\r\n\r\n"), (name, transport.value()))
 
 
 class PasswordTests(UnfinishedTestCase):
-    """While somebody checks a password, the client has to wait."""
+    """While a password is checked, the body is not read."""
 
     def begin_upload(self, name: str) -> tuple[Later, Any, Transport]:
         later = Later()
@@ -214,8 +208,7 @@ class PasswordTests(UnfinishedTestCase):
         self.rest = data[sent:]
         return later, connection, transport
 
-    def test_right(self) -> None:
-        """The body is read once the password was right."""
+    def test_body_is_read_once_the_password_was_right(self) -> None:
         for name in CHANNELS:
             later, connection, transport = self.begin_upload(name)
             later.asked[0].callback("alice")
@@ -229,8 +222,7 @@ class PasswordTests(UnfinishedTestCase):
             self.assertEqual((name, answer.status, answer.json), (name, 200, {"size": 900_000}))
             self.assertEqual(connection.site.unfinished.held, 0)
 
-    def test_wrong(self) -> None:
-        """A wrong one gets 401, and the body is not read."""
+    def test_wrong_password_gets_401_and_the_body_is_not_read(self) -> None:
         for name in CHANNELS:
             later, connection, transport = self.begin_upload(name)
             later.asked[0].errback(HTTPError(401, "wrong"))
@@ -238,8 +230,7 @@ class PasswordTests(UnfinishedTestCase):
             self.assertEqual([each.status for each in answers(transport.value())], [401], name)
             self.assertEqual((transport.disconnecting, connection.site.unfinished.held), (True, 0))
 
-    def test_gone(self) -> None:
-        """Nothing goes wrong when the client has gone meanwhile."""
+    def test_client_may_disconnect_during_the_check_of_its_password(self) -> None:
         for name in CHANNELS:
             for error in (None, HTTPError(401, "wrong")):
                 later, connection, transport = self.begin_upload(name)
@@ -251,8 +242,7 @@ class PasswordTests(UnfinishedTestCase):
                 settle(self.clock)
                 self.assertEqual((transport.value(), connection.site.unfinished.held), (b"", 0))
 
-    def test_never(self) -> None:
-        """A check that hangs is given up after the idle time."""
+    def test_check_that_hangs_is_given_up_after_the_idle_time(self) -> None:
         for name, status in (("llhttp", 504), ("twisted", 408)):
             later, connection, transport = self.begin_upload(name)
             self.clock.pump([1.0] * 70)
@@ -264,7 +254,7 @@ class PasswordTests(UnfinishedTestCase):
 
 
 class MemoryTests(UnfinishedTestCase):
-    """What unfinished requests take, and where that ends."""
+    """How much memory unfinished requests take, and their limit."""
 
     def memory(self, name: str, *pieces: bytes) -> int:
         """Bytes that a connection takes once it has received the pieces."""
@@ -281,15 +271,14 @@ class MemoryTests(UnfinishedTestCase):
         return after - before
 
     @slow
-    def test_small_chunks(self) -> None:
-        """A body in two-byte chunks takes little more than its bytes."""
+    def test_body_in_tiny_chunks_takes_little_more_than_its_bytes(self) -> None:
         for name in CHANNELS:
             chunks = b"2\r\nab\r\n" * 1000
             taken = self.memory(name, request("POST", "/x", headers=(CHUNKED,)), *[chunks] * 100)
             self.assertLess(taken, 400_000, name)
 
-    def test_small_pieces(self) -> None:
-        """So does one that comes in small pieces, and so do requests that have to wait."""
+    def test_body_in_tiny_pieces_takes_little_more_than_its_bytes(self) -> None:
+        """Also while it waits behind another request."""
         one = [b"x"] * 8_000
         for name in CHANNELS:
             self.assertLess(self.memory(name, head(Content_Length="100000"), *one), 100_000, name)
@@ -299,24 +288,23 @@ class MemoryTests(UnfinishedTestCase):
             whole = request("POST", "/x", b"ab")
             self.assertLess(self.memory(name, whole, head(Content_Length="100000"), *one), 150_000, name)
 
-    def test_headers(self) -> None:
-        """Headers that are not complete take as much as the guide says, and so does an idle connection."""
+    def test_incomplete_headers_take_no_more_than_the_guide_states(self) -> None:
+        """An idle connection takes less than 10,000 bytes."""
         for name in CHANNELS:
             for value in (b"b", b"b" * 150):
                 lines = b"".join(b"A%d:%b\r\n" % (number, value) for number in range(95))
                 self.assertLess(self.memory(name, head()[:-2] + lines), 45_000, name)
             self.assertLess(self.memory(name), 10_000, name)
 
-    def test_number_of_headers(self) -> None:
-        """There may be a hundred headers."""
+    def test_a_hundred_headers_are_accepted(self) -> None:
         for name, connection, transport in self.connections():
             data = head(Content_Length="0")[:-2]
             self.send(connection, data + b"A: b\r\n" * 97 + b"\r\n", data + b"A: b\r\n" * 100 + b"\r\n")
             first, second = answers(transport.value())
             self.assertEqual((first.status, second.status in (400, 431), name), (200, True, name))
 
-    def test_together(self) -> None:
-        """What exceeds the limit of all connections gets 503; what is complete or gone no longer counts."""
+    def test_bodies_beyond_the_limit_of_all_connections_get_503(self) -> None:
+        """Bodies that are complete, or whose client is gone, no longer count."""
         for name in CHANNELS:
             root = AppResource(self.dispatcher)
             first, transport = begin(root, self.clock, channel=name, max_body=100_000, max_bodies=300_000)
@@ -339,8 +327,7 @@ class MemoryTests(UnfinishedTestCase):
                 each.connectionLost(Failure(ConnectionLost()))
             self.assertEqual((name, first.site.unfinished.held), (name, 0))
 
-    def test_waiting_requests_count(self) -> None:
-        """What a client sends ahead of its answers counts too."""
+    def test_requests_sent_ahead_of_their_responses_count(self) -> None:
         for name, connection, transport in self.connections(max_bodies=1_000, max_body=1_000):
             later = Later()
             self.guard.require(later)
@@ -350,8 +337,7 @@ class MemoryTests(UnfinishedTestCase):
             found = [each.status for each in answers(transport.value())]
             self.assertEqual((name, found, transport.disconnecting), (name, [200, 503], True))
 
-    def test_small_waiting_requests(self) -> None:
-        """Requests that wait for their turn take little more than their bytes, however small they are."""
+    def test_small_waiting_requests_take_little_more_than_their_bytes(self) -> None:
         get = b"GET / HTTP/1.1\r\nHost:[::1]\r\n\r\n"
         post = b"POST / HTTP/1.1\r\nHost:[::1]\r\nContent-Length:1\r\n\r\nx"
         chunked = b"POST / HTTP/1.1\r\nHost:[::1]\r\nTransfer-Encoding:chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
@@ -363,8 +349,7 @@ class MemoryTests(UnfinishedTestCase):
                 taken = self.memory(name, data[:65_536])
                 self.assertLess(taken, 82_000, (name, one))
 
-    def test_small_waiting_requests_count(self) -> None:
-        """They count as soon as they have arrived, and no longer when they are answered."""
+    def test_small_waiting_requests_count_until_they_are_answered(self) -> None:
         for name, connection, transport in self.connections(max_bodies=50_000, max_body=1_000):
             later = Later()
             self.guard.require(later)
@@ -381,8 +366,8 @@ class MemoryTests(UnfinishedTestCase):
             self.assertEqual((name, found, transport.disconnecting), (name, [200, 503], True))
             self.assertEqual(connection.site.unfinished.held, 0)
 
-    def test_waiting_requests_are_answered(self) -> None:
-        """All that wait are answered, in order, and then nothing is held."""
+    def test_waiting_requests_are_answered_in_order(self) -> None:
+        """Then no bytes are held."""
         sizes = [0, 1, 2, 300, 0, 0, 7] * 40
         bodies = [b"\r\n\r\n"[: size % 5] + b"x" * (size - size % 5) for size in sizes]
         plain = [request("POST", "/x", body) for body in bodies]
@@ -402,8 +387,7 @@ class MemoryTests(UnfinishedTestCase):
                     self.assertEqual((name, found), (name, [len(body) for body in bodies]))
                     self.assertEqual(connection.site.unfinished.held, 0)
 
-    def test_longest_body(self) -> None:
-        """A body is measured while it arrives."""
+    def test_body_is_measured_while_it_arrives(self) -> None:
         for name, connection, transport in self.connections(max_body=1_000):
             self.send(connection, request("POST", "/x", headers=(CHUNKED,)))
             self.send(connection, b"300\r\n" + b"x" * 0x300 + b"\r\n", b"300\r\n" + b"x" * 0x300 + b"\r\n")
@@ -416,8 +400,8 @@ class StallTests(UnfinishedTestCase):
     def wait(self, seconds: float) -> None:
         self.clock.pump([0.1] * round(seconds * 10))
 
-    def test_body_stalls(self) -> None:
-        """A body that stalls longer than the idle time gets 408, then the connection is closed."""
+    def test_body_that_stalls_gets_408(self) -> None:
+        """Then the connection is closed."""
         for name, connection, transport in self.connections(idle_timeout=5):
             self.send(connection, head(Content_Length="5"))
             for _ in range(4):
@@ -429,23 +413,20 @@ class StallTests(UnfinishedTestCase):
             self.assertEqual((name, answer.status, transport.disconnecting), (name, 408, True))
             self.assertEqual(answer.headers["connection"], "close")
 
-    def test_head_stalls(self) -> None:
-        """So does a head."""
+    def test_head_that_stalls_gets_408(self) -> None:
         for name, connection, transport in self.connections(idle_timeout=5, header_timeout=0):
             self.send(connection, head()[:-4])
             self.wait(6)
             self.assertEqual((name, [each.status for each in answers(transport.value())]), (name, [408]))
 
-    def test_behind_another_request(self) -> None:
-        """So does a body behind a request that was answered."""
+    def test_body_that_stalls_behind_another_request_gets_408(self) -> None:
         for name, connection, transport in self.connections(idle_timeout=5):
             self.send(connection, request("POST", "/x", b"ab") + head(Content_Length="5") + b"he")
             self.wait(6)
             found = [each.status for each in answers(transport.value())]
             self.assertEqual((name, found, transport.disconnecting), (name, [200, 408], True))
 
-    def test_nothing_arrived(self) -> None:
-        """A connection without a request is closed without a word."""
+    def test_connection_without_a_request_is_closed_without_a_response(self) -> None:
         for name, connection, transport in self.connections(idle_timeout=5):
             self.send(connection, request("POST", "/x", b"ab"))
             self.wait(6)
