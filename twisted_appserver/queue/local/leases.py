@@ -51,7 +51,7 @@ class Leases:
                 return await self.get(name, seconds, key, timeout)
             await self._until_lease_stored(held, self._write(self._extend(local, held, seconds)))
             return held
-        if not queue.ready or local.getters:
+        if not queue.ready or local.getters.waiting:
             if local.drained:
                 return SHUTDOWN
             if timeout <= 0 or self._upkeep.stopping:
@@ -131,7 +131,7 @@ class Leases:
     def _finished(self, _: None, local: LocalQueue) -> None:
         local.queue.finishing -= 1
         local.queue.dones += 1
-        if local.joiners:
+        if local.joiners.waiting:
             self._upkeep.after_change(local)
         elif local.queue.bare:
             self._table.note_bare(local)

@@ -26,7 +26,7 @@ class LocalQueue:
     @property
     def has_waiters(self) -> bool:
         """Whether any request waits."""
-        return bool(self.getters or self.putters or self.joiners)
+        return bool(self.getters.waiting or self.putters.waiting or self.joiners.waiting)
 
     @property
     def drained(self) -> bool:
@@ -57,15 +57,15 @@ class LocalQueue:
         @param stopping: whether the server is stopping, so that no get or put succeeds.
         """
         queue = self.queue
-        while self.getters and queue.ready and not stopping:
+        while self.getters.waiting and queue.ready and not stopping:
             self.getters.serve_next()
-        if self.getters and self.drained:
+        if self.getters.waiting and self.drained:
             self.getters.dismiss(SHUTDOWN)
-        if self.putters and queue.config.shutdown:
+        if self.putters.waiting and queue.config.shutdown:
             self.putters.dismiss(SHUTDOWN)
-        while self.putters and queue.has_room and not stopping:
+        while self.putters.waiting and queue.has_room and not stopping:
             self.putters.serve_next()
-        if self.joiners and not queue.unfinished:
+        if self.joiners.waiting and not queue.unfinished:
             self.joiners.dismiss("")
 
     def cancel_timer(self) -> None:

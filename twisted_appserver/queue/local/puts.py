@@ -58,7 +58,7 @@ class Puts:
             if written is None:
                 break
             await follow(written)
-        if not queue.config.shutdown and (not queue.has_room or local.putters):
+        if not queue.config.shutdown and (not queue.has_room or local.putters.waiting):
             if timeout <= 0 or self._upkeep.stopping:
                 return STOPPING if self._upkeep.stopping else FULL
             reason = await local.putters.wait(timeout, key)
