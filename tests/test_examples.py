@@ -146,6 +146,45 @@ class InventoryTests(ExampleTestCase):
         await self.check(*TWISTD, f"--app={EXAMPLES / 'inventory.py'}", "--type=forked")
 
 
+class MiddlewareTests(ExampleTestCase):
+    """examples/middleware.py: decorators around all functions below a prefix."""
+
+    async def check(self, server_type: str) -> None:
+        passwords = self.folder / "passwords"
+        passwords.write_text("alice:secret\nbob:secret\n")
+        passwords.chmod(0o600)
+        program = self.start(
+            *TWISTD, f"--app={EXAMPLES / 'middleware.py'}", "--auth=file:passwords", f"--type={server_type}"
+        )
+        url = await program.url()
+
+        async def ask(user: str, path: str, **more: Any) -> tuple[int, str]:
+            response = await self.http.request("GET", url + path, auth=(user, "secret"), timeout=30, **more)
+            return response.code, await response.text()
+
+        self.assertEqual(await ask("bob", "/stock/bolt"), (200, '{"name":"bolt","pieces":17}'))
+        self.assertIn(
+            (404, True), [(code, "anvil" in text) for code, text in [await ask("bob", "/stock/anvil")]]
+        )
+        code, text = await ask("bob", "/internal/bolt?pieces=5")
+        self.assertEqual((code, "bob may not call change" in text), (403, True))
+        self.assertEqual(await ask("alice", "/internal/bolt?pieces=5"), (200, '{"name":"bolt","pieces":22}'))
+        self.assertEqual((await ask("alice", "/internal/anvil?pieces=5"))[0], 404)
+        self.assertEqual(await ask("bob", "/count/3"), (200, '{"number":1}\n{"number":2}\n{"number":3}\n'))
+        await program.line(r"GET /internal/anvil took [\d.]+ s for alice")
+        self.assertGreater(float((await program.line(r"GET /count/3 took ([\d.]+) s for bob"))[1]), 0.3)
+        await program.stop()
+
+    async def test_middleware_threaded(self) -> None:
+        """In threads, it times calls, checks users, and turns exceptions into responses."""
+        await self.check("threaded")
+
+    @slow
+    async def test_middleware_forked(self) -> None:
+        """So it does in worker processes."""
+        await self.check("forked")
+
+
 class MountedTests(ExampleTestCase):
     """An application below a path of something else, which goes on as before."""
 

@@ -25,7 +25,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from twisted_appserver.core.call import Call, Reply
+    from twisted_appserver.core.call import Call, Reply, current_call
     from twisted_appserver.core.events import Event
     from twisted_appserver.core.router import Router
     from twisted_appserver.core.routes import Route, include
@@ -57,6 +57,7 @@ __all__ = [
     "Route",
     "Router",
     "ThreadExecutor",
+    "current_call",
     "include",
     "make_service",
     "run_server",
@@ -66,7 +67,7 @@ __all__ = [
 # workers is as quick to recover as one of them is to start. A name's module is imported when it is asked for
 # (PEP 562).
 _MODULES = {
-    "core.call": "Call Reply",
+    "core.call": "Call Reply current_call",
     "errors": "AppserverError ConfigurationError HTTPError PatternError",
     "core.events": "Event",
     "executors.inline": "InlineExecutor",

@@ -28,6 +28,10 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
+    Mutation("core/wrapping.py", "        kind = _kind(function, kind)", "        pass",
+             "core.test_wrapping.EverywhereTests.test_context_manager_surrounds_the_whole_call"),
+    Mutation("core/wrapping.py", "        own.bind(*positional, **dict.fromkeys(named))", "        pass",
+             "core.test_wrapping.ErrorTests.test_decorator_that_takes_other_arguments_is_refused"),
     Mutation("executors/processes/worker_streams.py", " and number not in self._closing", "",
              "executors.test_worker_streams.StuckTests.test_generator_that_ends_while_the_server_looks_is_not_stuck"),
     Mutation("core/python_logging.py", "                logger.handlers[position] = new\n", "",

@@ -82,7 +82,7 @@ def _operation(
     handler: Handler, method: str, groups: dict[str, str], number: int, schemas: Schemas
 ) -> dict[str, Any]:
     """Describe a function that is called with one method."""
-    summary, _, text = (inspect.getdoc(handler.function) or "").partition("\n")
+    summary, _, text = (inspect.getdoc(handler.original) or "").partition("\n")
     operation: dict[str, Any] = {
         "operationId": f"{handler.name}-{number}-{method.lower()}",
         "tags": ["functions"],
@@ -154,7 +154,7 @@ def _result(handler: Handler, schemas: Schemas) -> dict[str, Any]:
     annotation = handler.signature.return_annotation
     if annotation in (Reply, "Reply"):
         return {"*/*": {}}
-    function = inspect.unwrap(handler.function)
+    function = inspect.unwrap(handler.original)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         item = {} if annotation in (inspect.Signature.empty, Any) else _item(annotation, schemas)
         return {JSON_LINES: {"schema": item}, "text/event-stream": {}}

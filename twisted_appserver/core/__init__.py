@@ -10,6 +10,7 @@ A module may import only modules above it in this list:
   - request_target: the request target and the Host header (RFC 9112, section 3.2)
   - conversions: from text and JSON to the annotated types of parameters
   - arguments: how variables become the arguments of a function
+  - wrapping: decorators around the functions below a prefix
   - handler: a function of the table, and how a call runs it
   - headers: response headers that functions return, checked and converted
   - statuses: titles of HTTP status codes

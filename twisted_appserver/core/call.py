@@ -119,3 +119,18 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 
 # The call that is being performed, in its own context only.
 CURRENT: ContextVar[Call | None] = ContextVar("call", default=None)
+
+
+def current_call() -> Call:
+    """
+    Return the call that is being performed, for decorators and for functions that are not given it.
+
+    It is there for the whole call, wherever that runs: in the function, its decorators and its generator, and
+    in tasks and threads that copy their context, such as those of C{asyncio.to_thread}.
+
+    @raise RuntimeError: when no call is being performed here.
+    """
+    call = CURRENT.get()
+    if call is None:
+        raise RuntimeError("current_call(): no call is being performed in this thread or task")
+    return call

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from twisted_appserver.core.arguments import Arguments
 from twisted_appserver.core.call import Call
 from twisted_appserver.core.conversions.annotations import signature, unwrap
+from twisted_appserver.core.wrapping import apply_decorators, leads_to
 from twisted_appserver.errors import HTTPError
 
 # What Python reports if a variable has the name of C{self}, in a method that takes **variables.
@@ -27,6 +28,9 @@ class Handler:
     @param name: the name for logs and figures; C{None} for the function's own name.
     @param executor: the executor that runs the function; C{None} for the service's default.
     @param timeout: seconds for one call; C{None} for the service's default.
+    @param decorators: the decorators around the function, outermost first.
+    @ivar function: the function with its decorators, which calls run.
+    @ivar original: the function without them.
     @ivar arguments: how variables become its arguments.
     @ivar index: the position in the table.
     @ivar router: the L{core.router.Router} of that table.
@@ -41,8 +45,9 @@ class Handler:
         name: str | None = None,
         executor: str | None = None,
         timeout: float | None = None,
+        decorators: Sequence[Callable[..., Any]] = (),
     ) -> None:
-        self.function, self.timeout = function, timeout
+        self.original, self.timeout = function, timeout
         self.name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
         self.idempotent = False
         self.index = 0
@@ -50,11 +55,20 @@ class Handler:
         try:
             self.signature = signature(function)
             self._check_method(groups)
+            on_reactor = _on_reactor(function, self.signature, executor)
+            self.function = apply_decorators(function, decorators, on_reactor)
+            if decorators and leads_to(self.function, function):
+                self.signature = signature(self.function)
             self.arguments = Arguments(self.signature, groups)
         except TypeError as error:
             raise TypeError(f"{self.name}: {error}") from None
-        self.executor = "inline" if _on_reactor(function, self.signature, executor) else executor
+        made_async = not on_reactor and _on_reactor(self.function, self.signature, executor)
+        self.executor = "inline" if on_reactor or made_async else executor
         self.notes = [f"{self.name}: {note}" for note in self.arguments.notes]
+        if made_async:
+            self.notes.append(
+                f"{self.name}: its decorator is async, so it runs on the reactor and must not block"
+            )
         # Copies of what L{run} needs for every call.
         self.call_name = self.arguments.call_name
         self._direct, self._reads_request = self.arguments.direct, self.arguments.reads_request
@@ -65,7 +79,7 @@ class Handler:
         @raise TypeError: when the function is a method without its object.
         """
         first = next(iter(self.signature.parameters.values()), None)
-        *_, inner = unwrap(self.function)
+        *_, inner = unwrap(self.original)
         owner, _, name = getattr(inner, "__qualname__", "").rpartition(".")
         if first is None or first.name != "self" or first.name in groups or not inspect.isfunction(inner):
             return

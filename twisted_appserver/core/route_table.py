@@ -12,7 +12,7 @@ def format_table(router: Router) -> str:
     rows = [("pattern", "methods", "function", "runs on", "timeout")]
     for entry in router.entries:
         handler = entry.handler
-        where = f"{getattr(handler.function, '__module__', '?')}:{handler.name}"
+        where = f"{getattr(handler.original, '__module__', '?')}:{handler.name}"
         timeout = "" if handler.timeout is None else f"{handler.timeout:g}"
         methods = " ".join(sorted(entry.methods - {"HEAD"}))
         rows.append((entry.regex, methods, where, handler.executor or "", timeout))

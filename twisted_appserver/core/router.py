@@ -18,7 +18,7 @@ from typing import Any
 from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.mounted_resource import ALL_METHODS, EXECUTOR, MountedResource, is_resource
 from twisted_appserver.core.pattern_compiler import compile_pattern, fixed_segments
-from twisted_appserver.core.routes import Route, flatten, resolve_function, unnamed_group_warnings
+from twisted_appserver.core.routes import Decorator, Route, flatten, resolve_function, unnamed_group_warnings
 from twisted_appserver.errors import HTTPError, PatternError
 
 GROUP_NAME = re.compile(r"\(\?P<\w+>")
@@ -52,12 +52,13 @@ class _Entry:
 
     @param place: the position in url_patterns.
     @param regex: the whole pattern.
+    @param decorators: the decorators around its function, outermost first.
     @ivar match: matches a whole path.
     @ivar notes: warnings for the log at start-up.
     @raise PatternError: when the entry cannot be used.
     """
 
-    def __init__(self, place: str, regex: str, route: Route) -> None:
+    def __init__(self, place: str, regex: str, route: Route, decorators: Sequence[Decorator]) -> None:
         try:
             _check(route, regex)
             pattern = compile_pattern(regex, place)
@@ -67,11 +68,15 @@ class _Entry:
             if is_resource(function):
                 if route.methods is Route.methods:
                     self.methods = ALL_METHODS
+                if decorators:
+                    raise ValueError(
+                        "a Twisted resource cannot be wrapped; list it outside of include(..., wrap=)"
+                    )
                 if executor is not None:
                     raise ValueError("a Twisted resource runs on the reactor; leave out executor")
                 name, executor = name or type(function).__name__, EXECUTOR
                 function = MountedResource(function, regex)
-            self.handler = Handler(function, pattern.groupindex, name, executor, route.timeout)
+            self.handler = Handler(function, pattern.groupindex, name, executor, route.timeout, decorators)
             self.handler.idempotent = route.idempotent
         except Exception as error:  # an annotation may raise anything
             reason = " ".join(str(error).split()) or repr(error)

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from twisted_appserver.core.mounted_resource import is_resource
+from twisted_appserver.core.wrapping import decorators_of
 from twisted_appserver.errors import PatternError
 
 EMPTY_GROUP = re.compile(r"\(\?P<(\w+)>\)")
@@ -43,16 +44,24 @@ class Route:
 class _Include:
     prefix: str
     patterns: Sequence[Any]
+    wrap: Any
 
 
-def include(prefix: str, patterns: Sequence[Any]) -> Any:
+Decorator = Callable[[Any], Any]
+Entry = tuple[str, str, Route, tuple[Decorator, ...]]
+
+
+def include(prefix: str, patterns: Sequence[Any], *, wrap: Decorator | Sequence[Decorator] = ()) -> Any:
     """
     Return an entry of url_patterns that stands for all C{patterns} below a prefix.
 
-    @param prefix: a regular expression.
+    @param prefix: a regular expression; empty for the patterns as they are.
     @param patterns: entries like those of url_patterns.
+    @param wrap: a decorator for every function below the prefix, or several, outermost first. A context
+        manager made by C{contextlib.contextmanager} is a decorator too, and is left when the whole call has
+        ended, even if the function is a coroutine function or a generator.
     """
-    return _Include(prefix, patterns)
+    return _Include(prefix, patterns, wrap)
 
 
 def _normalize(regex: str) -> str:
@@ -64,11 +73,14 @@ def _normalize(regex: str) -> str:
     return f"(?:{regex})" if "|" in regex else regex
 
 
-def flatten(patterns: Any, prefix: str = "", place: str = "url_patterns") -> Iterator[tuple[str, str, Route]]:
+def flatten(
+    patterns: Any, prefix: str = "", place: str = "url_patterns", decorators: tuple[Decorator, ...] = ()
+) -> Iterator[Entry]:
     """
     Yield the entries of a table and of the tables included in it.
 
-    @return: for each entry its position, such as C{url_patterns[0][1]}, its whole pattern and its Route.
+    @return: for each entry its position, such as C{url_patterns[0][1]}, its whole pattern, its Route, and the
+        decorators around its function, outermost first.
     @raise PatternError: when an entry has the wrong form.
     """
     if not isinstance(patterns, Iterable) or isinstance(patterns, str | bytes):
@@ -76,13 +88,17 @@ def flatten(patterns: Any, prefix: str = "", place: str = "url_patterns") -> Ite
     for position, entry in enumerate(patterns):
         here = f"{place}[{position}]"
         if isinstance(entry, _Include) and isinstance(entry.prefix, str):
-            yield from flatten(entry.patterns, prefix + _normalize(entry.prefix), here)
+            try:
+                inner = decorators + decorators_of(entry.wrap)
+            except TypeError as error:
+                raise PatternError(f"{here}: {error}") from None
+            yield from flatten(entry.patterns, prefix + _normalize(entry.prefix), here, inner)
             continue
         if isinstance(entry, tuple | list) and len(entry) == 2:
             entry = Route(*entry)
         if not isinstance(entry, Route) or not isinstance(entry.regex, str):
             raise PatternError(f"{here} must be (regex, function), Route(...) or include(...), not {entry!r}")
-        yield here, prefix + _normalize(entry.regex), entry
+        yield here, prefix + _normalize(entry.regex), entry, decorators
 
 
 def resolve_function(function: Any) -> Any:

@@ -188,7 +188,7 @@ class AppService(Service):
             await dependency.check()
 
     def _dependencies(self) -> set[Any]:
-        owners = (getattr(handler.function, "__self__", None) for handler in self.dispatcher.router.handlers)
+        owners = (getattr(handler.original, "__self__", None) for handler in self.dispatcher.router.handlers)
         return {owner for owner in owners if IDependency.providedBy(owner)}
 
     @property

@@ -1,0 +1,194 @@
+"""
+Applies the decorators of C{include(..., wrap=)} to a function. Pure.
+
+Strategy: decorators are applied once, when the table is loaded. The context managers of C{contextlib} are
+decorators too. As such they would be left as soon as a coroutine or a generator has been made, before it has
+done anything. So they are applied here by the kind of the function, and stay entered until it has ended.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncContextDecorator, ContextDecorator, aclosing
+from enum import Enum, auto
+from functools import wraps
+from typing import Any
+
+MAX_LAYERS = 100  # of decorators around each other; a mock object has a __wrapped__ without end
+_Function = Callable[..., Any]
+
+
+class _Kind(Enum):
+    """The kind of a function: how the work of a call continues after the function has returned."""
+
+    FUNCTION = auto()
+    COROUTINE = auto()
+    GENERATOR = auto()
+    ASYNC_GENERATOR = auto()
+
+
+KINDS = (
+    (inspect.isasyncgenfunction, _Kind.ASYNC_GENERATOR),
+    (inspect.isgeneratorfunction, _Kind.GENERATOR),
+    (inspect.iscoroutinefunction, _Kind.COROUTINE),
+)
+
+
+def decorators_of(wrap: Any) -> tuple[_Function, ...]:
+    """
+    Return the decorators that C{include} was given, outermost first.
+
+    @raise TypeError: when one of them is not callable, or is a context manager that has not been made.
+    """
+    decorators = tuple(wrap) if isinstance(wrap, Iterable) and not callable(wrap) else (wrap,)
+    for decorator in decorators:
+        if not callable(decorator):
+            raise TypeError(f"wrap must be a decorator or a sequence of decorators, not {wrap!r}")
+        inner = inspect.unwrap(decorator)
+        if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+            raise TypeError(f"wrap={_name(decorator)} is a function with a yield; write {_name(decorator)}()")
+    return decorators
+
+
+def apply_decorators(function: _Function, decorators: Sequence[_Function], is_async: bool) -> _Function:
+    """
+    Wrap a function.
+
+    @param decorators: the decorators, outermost first.
+    @param is_async: whether the function returns something to await.
+    @raise TypeError: when a decorator fails, or the server cannot call what it returns like the function.
+    """
+    signature = inspect.signature(function) if decorators else None
+    kind = _Kind.COROUTINE if is_async else _Kind.FUNCTION
+    for decorator in reversed(decorators):
+        kind = _kind(function, kind)
+        inner, function = function, _apply(decorator, function, kind)
+        if isinstance(function, ContextDecorator | AsyncContextDecorator):
+            raise TypeError(f"wrap={_name(decorator)} makes a context manager; write {_name(decorator)}()")
+        if not callable(function):
+            raise TypeError(f"the decorator {_name(decorator)} returned {function!r}, which is no function")
+        if "__signature__" in getattr(function, "__dict__", ()):  # It fills some parameters itself.
+            signature = function.__signature__  # type: ignore[attr-defined]
+        elif signature is not None and function is not inner:
+            _check_call(function, signature, _name(decorator))
+    return function
+
+
+def leads_to(wrapped: Any, function: _Function) -> bool:
+    """Return whether C{wrapped} refers to a function as C{functools.wraps} does."""
+    for _ in range(MAX_LAYERS):
+        if wrapped is function:
+            return True
+        wrapped = getattr(wrapped, "__wrapped__", None)
+    return False
+
+
+def _name(decorator: Any) -> str:
+    if isinstance(decorator, ContextDecorator | AsyncContextDecorator):
+        decorator = getattr(decorator, "func", decorator)  # the function of contextlib.contextmanager
+    return str(getattr(decorator, "__name__", type(decorator).__name__))
+
+
+def _check_call(function: _Function, signature: inspect.Signature, name: str) -> None:
+    """
+    @raise TypeError: when a function does not accept the arguments of the one that it wraps.
+    """
+    try:
+        own = inspect.signature(function, follow_wrapped=False)
+    except ValueError:  # It is not written in Python, as functools.lru_cache.
+        return
+    positional = [each for each in signature.parameters.values() if each.kind is each.POSITIONAL_ONLY]
+    named = [
+        each.name
+        for each in signature.parameters.values()
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+    ]
+    try:
+        own.bind(*positional, **dict.fromkeys(named))
+    except TypeError as error:
+        raise TypeError(
+            f"the decorator {name} returned a function that does not accept the same arguments: {error}; "
+            "pass on *args and **kwargs"
+        ) from None
+
+
+def _kind(function: Any, otherwise: _Kind) -> _Kind:
+    """
+    @param otherwise: the kind of the function that C{function} wraps, if it wraps one. An ordinary function
+        passes on what that one returns.
+    """
+    for test, kind in KINDS:
+        if test(function) or test(type(function).__call__):
+            return kind
+    return otherwise
+
+
+def _apply(decorator: Any, function: _Function, kind: _Kind) -> Any:
+    asynchronous = isinstance(decorator, AsyncContextDecorator)
+    if not (asynchronous or isinstance(decorator, ContextDecorator)):
+        return decorator(function)
+    if asynchronous and kind in (_Kind.FUNCTION, _Kind.GENERATOR):
+        raise TypeError(f"wrap={_name(decorator)}() is asynchronous, and this function is not async")
+    if kind is _Kind.FUNCTION:
+        return decorator(function)
+    # contextlib makes the context manager anew for each call in this way, and has no public name for it.
+    make = decorator._recreate_cm
+    if kind is _Kind.GENERATOR:
+        return _around_generator(make, function)
+    make_async = make if asynchronous else lambda: _AsyncManager(make())
+    around = _around_coroutine if kind is _Kind.COROUTINE else _around_async_generator
+    return around(make_async, function)
+
+
+class _AsyncManager:
+    """A context manager as an asynchronous one."""
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+
+    async def __aenter__(self) -> Any:
+        return self._manager.__enter__()
+
+    async def __aexit__(self, *error: Any) -> Any:
+        return self._manager.__exit__(*error)
+
+
+def _around_generator(make: _Function, function: _Function) -> _Function:
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with make():
+            yield from _checked(function(*args, **kwargs), Iterator)
+
+    return wrapper
+
+
+def _around_async_generator(make: _Function, function: _Function) -> _Function:
+    @wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        async with make(), aclosing(_checked(function(*args, **kwargs), AsyncIterator)) as items:
+            async for item in items:
+                yield item
+
+    return wrapper
+
+
+def _around_coroutine(make: _Function, function: _Function) -> _Function:
+    @wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        async with make():
+            result = function(*args, **kwargs)
+            return await result if inspect.isawaitable(result) else result
+
+    return wrapper
+
+
+def _checked(result: Any, kind: Any) -> Any:
+    """
+    @raise TypeError: when a decorator has replaced the generator by something else.
+    """
+    if not isinstance(result, kind):
+        raise TypeError(
+            f"a decorator around a generator returned {type(result).__name__}; list it first in wrap"
+        )
+    return result
