@@ -277,3 +277,14 @@ class LintTests(SynchronousTestCase):
         options = Options()
         options.parseOptions(words[0][3:] + words[1])
         self.assertTrue(options.settings().insecure)
+
+    def test_image_is_built_from_a_clone(self) -> None:
+        """All that the Dockerfile copies is in a clone, apart from the application, and pip finds the extras."""
+        lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+        copied = [name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]]
+        self.assertEqual([name for name in copied if not (ROOT / name).exists()], ["app.py"])
+        for name in ("pyproject.toml", "setup.py", "twisted_appserver", "twisted"):
+            self.assertIn(name, copied)
+        self.assertTrue(
+            any('pip install --no-cache-dir "/tmp/source[metrics,re2]"' in line for line in lines)
+        )

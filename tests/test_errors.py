@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import tomllib
 from collections.abc import Iterator
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.programs import ROOT
 from tests.test_layers import MODULES, tree
+from twisted_appserver.errors import how_to_install
 
 INDEPENDENT = "tqueue.client."  # its modules need the standard library only
 
@@ -35,3 +41,31 @@ class ExceptionTests(SynchronousTestCase):
         found = list(exceptions())
         self.assertGreater(len(found), 10)
         self.assertEqual([name for name, _, text in found if not text.startswith("Raised when")], [])
+
+
+class ExtraTests(SynchronousTestCase):
+    """What to type when a package is missing."""
+
+    def test_the_advice_works_in_a_clone(self) -> None:
+        """Messages name extras that exist, and pip finds them in a clone: nothing is published."""
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        named = set()
+        for module in MODULES:
+            for node in ast.walk(tree(module)):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "how_to_install":
+                    named.add(ast.literal_eval(node.args[0]))
+        self.assertLessEqual({"docs", "metrics", "postgresql", "re2", "reload"}, named)
+        self.assertEqual(named - extras.keys(), set())
+        self.assertIn("pip install '.[metrics]'", how_to_install("metrics"))
+
+    def test_nothing_is_installed_by_the_name_of_the_package(self) -> None:
+        """Neither messages nor pages nor examples install it from an index, where it is not."""
+        names = ("README.md", "CONTRIBUTING.md", "twisted_appserver", "twisted", "docs", "examples")
+        listed = subprocess.run(["git", "-C", ROOT, "ls-files", "--", *names], capture_output=True, text=True)
+        files = [ROOT / name for name in listed.stdout.splitlines() if not name.endswith(".png")]
+        if not files:
+            raise SkipTest("this is not a clone")
+        for path in files:
+            text = path.read_text() if path.exists() else ""
+            found = re.findall(r"install\b[^\n]*\btwisted_appserver(?:\[|==)[^\n]*", text)
+            self.assertEqual(found, [], path)

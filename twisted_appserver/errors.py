@@ -34,6 +34,15 @@ class HTTPError(AppserverError):
         self.status, self.detail, self.headers = status, detail or "", tuple(pairs)
 
 
+def how_to_install(extra: str) -> str:
+    """
+    Return the advice for a message about a package that is missing.
+
+    @param extra: the extra of this package that installs it.
+    """
+    return f"in a clone of twisted_appserver, run: pip install '.[{extra}]'"
+
+
 class PatternError(AppserverError):
     """Raised when an entry of C{url_patterns} cannot be used. The message names the entry and the reason."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted_appserver.admin.figures import BOUNDS, Figures
 from twisted_appserver.core.call import Reply
-from twisted_appserver.errors import HTTPError
+from twisted_appserver.errors import HTTPError, how_to_install
 
 LABELS = ("route", "status")
 
@@ -34,7 +34,7 @@ class Metrics:
         try:  # imported on the reactor, so that a full thread pool does not delay it
             from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
         except ImportError:
-            raise HTTPError(501, "metrics need: pip install 'twisted_appserver[metrics]'") from None
+            raise HTTPError(501, f"metrics need the extra metrics; {how_to_install('metrics')}") from None
         if self._registry is None:
             self._registry = CollectorRegistry()
             self._registry.register(self)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from twisted_appserver.admin.figures import Figures, percentile
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.errors import HTTPError
+from twisted_appserver.errors import HTTPError, how_to_install
 
 CONTENT_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 HEADERS = (
@@ -78,7 +78,7 @@ class Pages:
         @raise HTTPError: 404 if the extra C{docs} is not installed.
         """
         if SWAGGER is None:
-            raise HTTPError(404, "Swagger UI needs the extra docs: pip install 'twisted_appserver[docs]'")
+            raise HTTPError(404, f"Swagger UI needs the extra docs; {how_to_install('docs')}")
         if name:
             return _reply(SWAGGER.joinpath(name), name)
         reply = _file("swagger.html")

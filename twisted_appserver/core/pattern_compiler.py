@@ -14,6 +14,7 @@ import warnings
 from typing import Any
 
 from twisted_appserver.core.regex_safety import UNKNOWN, slowness
+from twisted_appserver.errors import how_to_install
 
 # A named group that cannot match a slash.
 GROUP = re.compile(r"\(\?P<\w+>(?:\[\^/\]|\\[dw]|\[[\w.-]+\])(?:[+*?]|\{\d+(?:,\d*)?\})?\)")
@@ -69,8 +70,8 @@ def compile_pattern(regex: str, place: str) -> Any:
         if how_long == UNKNOWN:
             problem = "too complex to check; a path may block the server for a long time"
         warnings.warn(
-            f"{place} {regex!r}: {problem}; {ADVICE}, or install twisted_appserver[re2], "
-            "which supports no lookarounds, backreferences and possessive repetitions",
+            f"{place} {regex!r}: {problem}; {ADVICE}, or install the extra re2, which "
+            f"supports no lookarounds, backreferences and possessive repetitions: {how_to_install('re2')}",
             BacktrackingWarning,
             stacklevel=2,
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import Any
 
-from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.errors import ConfigurationError, how_to_install
 
 DEBOUNCE = 100  # milliseconds; changes within this time cause one reload
 
@@ -23,7 +23,7 @@ def watch_files(folder: str, reactor: Any, reload: Callable[[], object]) -> None
     try:
         from watchfiles import PythonFilter, watch
     except ImportError:
-        raise ConfigurationError("--reload needs: pip install 'twisted_appserver[reload]'") from None
+        raise ConfigurationError(f"--reload needs the extra reload; {how_to_install('reload')}") from None
     # Python compares the time in seconds and the size to decide if bytecode is up to date. A file that is
     # saved twice within a second may have the same size, so no bytecode is written.
     sys.dont_write_bytecode = True

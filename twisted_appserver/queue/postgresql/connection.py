@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.errors import ConfigurationError, how_to_install
 from twisted_appserver.queue.postgresql import schema
 from twisted_appserver.queue.postgresql.connection_watchdog import LONG, ConnectionWatchdog
 from twisted_appserver.queue.postgresql.poolers import refuse_shared
@@ -41,7 +41,7 @@ def import_psycopg() -> Any:
         import psycopg
     except ImportError as error:
         raise ConfigurationError(
-            f"{error}: install the extra, pip install 'twisted_appserver[postgresql]'"
+            f"PostgreSQL needs the extra postgresql; {how_to_install('postgresql')} ({error})"
         ) from None
     return psycopg
 
