@@ -279,7 +279,7 @@ class LintTests(SynchronousTestCase):
         self.assertTrue(options.settings().insecure)
 
     def test_image_is_built_from_a_clone(self) -> None:
-        """All that the Dockerfile copies is in a clone, apart from the application, and pip finds the extras."""
+        """All that the Dockerfile copies is in a clone, apart from the application; pip finds the extras."""
         lines = (DEPLOY / "Dockerfile").read_text().splitlines()
         copied = [name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]]
         self.assertEqual([name for name in copied if not (ROOT / name).exists()], ["app.py"])
