@@ -51,7 +51,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def chosen(
     parser: argparse.ArgumentParser, option: str, text: str | None, known: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The names in an option, or all when it is not given."""
+    """Return the names in an option, or all names if it is not given."""
     names = tuple(text.split(",")) if text else known
     for name in names:
         if name not in known:
@@ -60,7 +60,7 @@ def chosen(
 
 
 def plan(groups: Sequence[str], only: Sequence[str]) -> list[Workload]:
-    """The workloads to run, each with the servers that are wanted and the one it refers to."""
+    """Return the workloads to run, each with the chosen servers and its reference server."""
     planned = []
     for workload in WORKLOADS:
         wanted = [name for name in workload.servers if name in only]
@@ -71,7 +71,7 @@ def plan(groups: Sequence[str], only: Sequence[str]) -> list[Workload]:
 
 
 def minutes(planned: Sequence[Workload], rounds: int, seconds: float) -> float:
-    """About how long it will take."""
+    """Estimate how many minutes the run takes."""
     total = 0.0
     for one in planned:
         runs = {"plain": 1, "mixed": 2, "idle": 2, "queue": 1, "filled": 2}[one.kind]
@@ -83,7 +83,7 @@ def minutes(planned: Sequence[Workload], rounds: int, seconds: float) -> float:
 
 
 def catalogue() -> str:
-    """What there is to choose from."""
+    """Return the text that lists groups and servers."""
     lines = ["groups and workloads:"]
     for one in WORKLOADS:
         lines.append(f"  {one.group:10} {one.name:24} {one.figure:18} {', '.join(one.servers)}")
@@ -93,7 +93,7 @@ def catalogue() -> str:
 
 
 def run(options: argparse.Namespace, results: Results) -> None:
-    """Measure what was asked for, and save it group by group."""
+    """Measure the chosen workloads, and save the results of each group."""
     planned = plan(options.groups, options.only)
     spent = minutes(planned, options.rounds, options.seconds)
     print(f"{len(planned)} workloads, about {spent:.0f} minutes", flush=True)
@@ -113,7 +113,7 @@ def run(options: argparse.Namespace, results: Results) -> None:
 
 
 def write_report(results: Results, folder: Path) -> None:
-    """Write the text and the picture."""
+    """Write the report and the chart."""
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / "benchmarks.png"
     (folder / "benchmarks.md").write_text(report.write(results, picture.name))
@@ -124,12 +124,12 @@ def write_report(results: Results, folder: Path) -> None:
 
 
 def terminate(number: int, frame: object) -> None:
-    """End as an exception does, so that whatever runs is stopped on the way out."""
+    """Raise an exception, so that running servers are stopped."""
     raise SystemExit(128 + number)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command line; return the exit status."""
     options = parse(arguments)
     if options.list:
         print(catalogue())

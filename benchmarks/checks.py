@@ -1,4 +1,4 @@
-"""Is the answer right, and was it made where the server says that it makes answers?"""
+"""Checks that a response is right, and that its function ran in the right thread or process."""
 
 import time
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ SECONDS = 10.0
 
 def check_answer(running: Running, workload: Workload) -> None:
     """
-    Ask once for what the workload asks for.
+    Send one request of the workload.
 
-    @raise ServerFailed: when the JSON is not exactly what it must be.
+    @raise ServerFailed: when the response is not exactly the expected JSON.
     """
     body = workload.expected if workload.script == "post.lua" else None
     status, answer = running.fetch(workload.path, body)
@@ -30,14 +30,14 @@ def check_answer(running: Running, workload: Workload) -> None:
 
 
 def ask_where(running: Running) -> list[dict[str, Any]]:
-    """Ask sixteen clients' worth of times, at once, where the function runs."""
+    """Request the place where a function runs, from sixteen clients at once."""
     with ThreadPoolExecutor(16) as clients:
         asked = clients.map(lambda _: running.fetch("/where/")[1], range(16))
         return list(asked)
 
 
 def right_place(running: Running, answers: Iterable[dict[str, Any]]) -> bool:
-    """Whether the functions ran where the server's table entry says."""
+    """Return whether the functions ran in the place of the server's entry."""
     place = running.server.place
     pids = {answer["pid"] for answer in answers}
     threads = {answer["thread"] for answer in answers}
@@ -52,13 +52,13 @@ def right_place(running: Running, answers: Iterable[dict[str, Any]]) -> bool:
 
 def check_place(running: Running) -> None:
     """
-    Ask where the functions run, until the answers show what they must.
+    Request the place where functions run until it is the right one.
 
-    Threads: several, or one, none of them the main one.  Inline: only the main one, of the first
-    process.
-    Processes: several, none of them the first process, which does the HTTP or watches the others.
+    - Threads: several threads, or one, none of them the main thread.
+    - Inline: only the main thread of the first process.
+    - Processes: several, none of them the first process, which serves HTTP or watches the others.
 
-    @raise ServerFailed: when the answers never show it.
+    @raise ServerFailed: when it never is.
     """
     deadline = time.monotonic() + SECONDS
     answers: list[dict[str, Any]] = []
@@ -73,7 +73,7 @@ def check_place(running: Running) -> None:
 
 
 def check(running: Running, workloads: Iterable[Workload]) -> None:
-    """Check the place, and the answer of each workload."""
+    """Check the place, and the response of each workload."""
     check_place(running)
     for workload in workloads:
         check_answer(running, workload)

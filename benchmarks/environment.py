@@ -26,7 +26,7 @@ def pip(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def install_peers() -> None:
     """
-    Make the environment, of the Python that runs this, unless it holds just what C{peers.txt} says.
+    Make the environment with the running Python, unless it has exactly the packages of C{peers.txt}.
 
     @raise SystemExit: when that fails.
     """
@@ -42,9 +42,9 @@ def install_peers() -> None:
 
 def install_project() -> str | None:
     """
-    Install the checkout as it is now, built from a copy so that nothing is left in it.
+    Install this checkout. It is built in a copy, so that no files are left in the checkout.
 
-    @return: why that is impossible, or None.
+    @return: why it cannot be installed, or None.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "checkout"
@@ -61,6 +61,6 @@ def install_project() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Every package of the environment with its version."""
+    """Return every package of the environment with its version."""
     listed = json.loads(pip("list", "--format=json").stdout)
     return {package["name"].lower(): package["version"] for package in listed}

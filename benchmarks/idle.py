@@ -1,5 +1,5 @@
 """
-Many connections that have asked once and now stay open, doing nothing.
+Many idle connections, each of which has sent one request.
 
 They come from several addresses of the loopback network, since one address has too few ports, and in
 small batches, since Twisted by default lets only 50 wait to be accepted.
@@ -16,7 +16,7 @@ SECONDS = 20.0
 
 
 def close_all(sockets: list[socket.socket]) -> None:
-    """Close them all, without waiting for the other side."""
+    """Close all sockets without waiting for the other side."""
     while sockets:
         sockets.pop().close()
 
@@ -40,7 +40,7 @@ class IdleConnections:
         return self
 
     def add(self, count: int) -> None:
-        """Open some more, ask on all of them, and read the answers."""
+        """Open more connections, send a request on each, and read the responses."""
         request = f"GET /person/get/123/ HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n\r\n".encode()
         fresh = []
         for _ in range(count):
@@ -62,7 +62,7 @@ class IdleConnections:
                 raise ConnectionError(f"the server answered {answer[:200]!r}")
 
     def held(self) -> int:
-        """How many of them the server has not closed."""
+        """Return how many connections the server has not closed."""
         poller = select.poll()
         for connection in self.sockets:
             connection.setblocking(False)
@@ -73,7 +73,7 @@ class IdleConnections:
         )
 
     def is_open(self, connection: socket.socket) -> bool:
-        """Whether a readable connection has something to read that is not its end."""
+        """Return whether a readable connection has data to read, and not its end."""
         try:
             return connection.recv(4096) != b""
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""One running server: started on a free port in a session of its own, and surely stopped."""
+"""One running server, on a free port and in its own session, so that all of its processes can be stopped."""
 
 import http.client
 import json
@@ -23,11 +23,11 @@ KILL_SECONDS = 5.0
 
 
 class ServerFailed(Exception):
-    """Raised when a server does not start, or does not answer as it should."""
+    """Raised when a server does not start, or does not respond as it must."""
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 def session(leader: int) -> list[int]:
-    """The processes of a session, without those that are dead."""
+    """Return the living processes of a session."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -51,9 +51,9 @@ def session(leader: int) -> list[int]:
 
 class Running:
     """
-    A server, as a context manager: it answers inside, and is gone afterwards.
+    A server as a context manager: inside it responds, afterwards it has ended.
 
-    @ivar port: where it listens, on 127.0.0.1.
+    @ivar port: its port on 127.0.0.1.
     @ivar pid: its first process.
     """
 
@@ -74,7 +74,7 @@ class Running:
         }
 
     def command(self) -> list[str]:
-        """The command line, filled in."""
+        """Return the command line with its placeholders replaced."""
         filled = self.server.command.format(
             bin=BIN,
             port=self.port,
@@ -104,7 +104,7 @@ class Running:
         return self
 
     def wait(self) -> None:
-        """Wait until it answers."""
+        """Wait until the server responds."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -117,20 +117,20 @@ class Running:
         raise ServerFailed(f"{self.server.name} does not answer: {self.tail()}")
 
     def answers(self) -> bool:
-        """Whether it can be asked; of a queue, whether it listens."""
+        """Return whether the server responds; for a queue, whether it listens."""
         if self.server.speaker:
             socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
             return True
         return self.fetch("/person/get/123/")[0] == 200
 
     def tail(self) -> str:
-        """The last line that it wrote."""
+        """Return the last line of its output."""
         self.log.seek(0)
         lines = self.log.read().decode(errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else "it wrote nothing"
 
     def fetch(self, path: str, body: object = None) -> tuple[int, Any]:
-        """Ask once, on a connection of its own; return the status and the decoded JSON."""
+        """Send one request on a new connection; return the status and the decoded JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             if body is None:
@@ -144,7 +144,7 @@ class Running:
             connection.close()
 
     def memory(self) -> int:
-        """The resident memory of all its processes, in bytes."""
+        """Return the resident memory of all its processes, in bytes."""
         pages = 0
         for pid in session(self.pid):
             try:
@@ -154,7 +154,7 @@ class Running:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def stop(self) -> None:
-        """Ask the whole session to end, then make it, and wait until nobody is left."""
+        """Send SIGTERM to the whole session, then SIGKILL, and wait until no process is left."""
         for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
             deadline = time.monotonic() + seconds
             for pid in session(self.pid):

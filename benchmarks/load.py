@@ -1,4 +1,4 @@
-"""wrk: started, waited for, and its text read."""
+"""Runs wrk and reads its output."""
 
 import re
 import subprocess
@@ -19,11 +19,11 @@ PERCENTILE = re.compile(r"^\s+(\d+)%\s+([\d.]+)(us|ms|s|m|h)\s*$", re.MULTILINE)
 @dataclass(frozen=True)
 class Sample:
     """
-    What wrk reports.
+    The output of wrk.
 
-    @ivar rate: answers a second.
+    @ivar rate: responses per second.
     @ivar latency: seconds, by percentile (50, 75, 90, 99).
-    @ivar errors: answers that were no 2xx or 3xx, and failed sockets, together.
+    @ivar errors: responses other than 2xx and 3xx, and failed sockets, together.
     """
 
     rate: float
@@ -33,9 +33,9 @@ class Sample:
 
 def parse(text: str) -> Sample:
     """
-    Read wrk's text.
+    Parse the output of wrk.
 
-    @raise ValueError: when there is no rate in it.
+    @raise ValueError: when it has no rate.
     """
     rate = RATE.search(text)
     if rate is None:
@@ -48,7 +48,7 @@ def parse(text: str) -> Sample:
 
 
 class Load:
-    """One wrk with one thread, started at once."""
+    """A wrk with one thread. It starts at once."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Load:
         )
 
     def result(self) -> Sample:
-        """Wait for its end, and read what it printed."""
+        """Wait until it ends, and parse its output."""
         try:
             text, _ = self.process.communicate(timeout=self.seconds + 30)
         finally:
@@ -79,7 +79,7 @@ class Load:
         return parse(text)
 
     def stop(self) -> None:
-        """End it, if it still runs."""
+        """Kill it if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.communicate()

@@ -1,4 +1,4 @@
-"""The machine: its cores, whether it is busy with something else, and what it is called."""
+"""The machine: its cores, its load and its description."""
 
 import fcntl
 import os
@@ -21,9 +21,9 @@ Cores = Sequence[int]
 
 def cores(alone: bool) -> tuple[Cores, Cores]:
     """
-    Which cores the server and the load generator may use.
+    Return the cores for the server and those for the load generator.
 
-    @param alone: does each get its own?  Otherwise, or on one core, they share all.
+    @param alone: whether each gets its own core.  Otherwise, or on a single core, they share all cores.
     """
     if alone and len(CORES) > 1:
         return CORES[:1], CORES[1:2]
@@ -31,14 +31,14 @@ def cores(alone: bool) -> tuple[Cores, Cores]:
 
 
 def pin(chosen: Cores) -> list[str]:
-    """The beginning of a command line whose process may use only these cores."""
+    """Return words that precede a command, so that it runs only on these cores."""
     if tuple(chosen) == CORES:
         return []
     return ["taskset", "--cpu-list", ",".join(str(core) for core in chosen)]
 
 
 def busy(seconds: float = 1.0) -> float:
-    """Watch what share of the processors is in use, from 0 to 1."""
+    """Measure which share of the processors is in use, from 0 to 1."""
 
     def times() -> tuple[int, int]:
         fields = [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
@@ -51,7 +51,7 @@ def busy(seconds: float = 1.0) -> float:
 
 
 def complaint() -> str | None:
-    """Why this is no time to measure, if so."""
+    """Return why the machine is too busy to measure, or C{None}."""
     share = busy()
     load = os.getloadavg()[0]
     if share > BUSY:
@@ -62,9 +62,9 @@ def complaint() -> str | None:
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
     """
-    Be the only run of the benchmark.
+    Hold the lock that allows only one run of the benchmark.
 
-    @raise BlockingIOError: when another one holds the lock.
+    @raise BlockingIOError: when another run holds the lock.
     """
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,19 +72,19 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def raise_limits() -> int:
-    """Allow as many open files as the system lets us, and return how many."""
+    """Raise the limit of open files as far as possible, and return it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def empty_calls() -> float:
-    """How often a second Python calls a function that does nothing: how well it was compiled."""
+    """Return how often Python calls an empty function in a second. It shows how well Python was compiled."""
     return 1e6 / min(timeit.repeat("f()", "def f(): pass", number=1_000_000, repeat=5))
 
 
 def describe() -> dict[str, str]:
-    """What the report says of the machine."""
+    """Return the description of the machine in the report."""
     model = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

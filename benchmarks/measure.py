@@ -1,4 +1,4 @@
-"""One measurement of each kind; each returns its figures by name."""
+"""Measurements, one function for each kind of workload; each returns its figures by name."""
 
 import dataclasses
 import json
@@ -25,14 +25,14 @@ MILLION = 1_000_000
 
 
 def start(running: Running, workload: Workload, seconds: float, connections: int = 0) -> Load:
-    """Load a server as the workload says."""
+    """Start to load a server with requests of the workload."""
     url = f"http://127.0.0.1:{running.port}{workload.path}"
     count = connections or workload.connections
     return Load(url, count, seconds, running.load_cores, workload.script)
 
 
 def plain(running: Running, workload: Workload, seconds: float) -> Figures:
-    """One wrk."""
+    """Measure one wrk."""
     sample = start(running, workload, seconds).result()
     return {
         "requests/s": sample.rate,
@@ -43,7 +43,7 @@ def plain(running: Running, workload: Workload, seconds: float) -> Figures:
 
 
 def mixed(running: Running, workload: Workload, seconds: float) -> Figures:
-    """One wrk of fast calls, first alone, then beside another whose calls sleep."""
+    """Measure fast calls, first alone, then beside calls that sleep."""
     alone = start(running, workload, seconds).result()
     url = f"http://127.0.0.1:{running.port}{SLOW_PATH}"
     slow = Load(url, SLOW_CONNECTIONS, seconds + 1, running.load_cores)
@@ -64,7 +64,7 @@ def mixed(running: Running, workload: Workload, seconds: float) -> Figures:
 
 
 def idle(running: Running, workload: Workload, seconds: float) -> Figures:
-    """One active connection, first alone, then beside ten thousand idle ones."""
+    """Measure one active connection, first alone, then beside ten thousand idle ones."""
     alone = start(running, workload, seconds, connections=1).result()
     before = running.memory()
     with IdleConnections(running.port, IDLE) as connections:
@@ -83,7 +83,7 @@ def idle(running: Running, workload: Workload, seconds: float) -> Figures:
 
 
 def queue(running: Running, workload: Workload, seconds: float, limit: int = 0) -> Figures:
-    """C{queue_load.py}, which puts, or puts, gets and says done: as the path of the workload says."""
+    """Measure a queue with C{queue_load.py}: puts, or cycles of put, get and done, as C{path} names them."""
     server = running.server
     words = (server.speaker, running.port, server.clients, seconds, workload.path, limit)
     command = [*machine.pin(running.load_cores), str(BIN / "python"), "queue_load.py", *map(str, words)]
@@ -95,7 +95,7 @@ def queue(running: Running, workload: Workload, seconds: float, limit: int = 0) 
 
 
 def filled(running: Running, workload: Workload, seconds: float) -> Figures:
-    """The same before and after a million tasks were put, which stay."""
+    """Measure a queue before and after a million tasks were put that stay in it."""
     empty = queue(running, workload, seconds)
     queue(running, dataclasses.replace(workload, path="put"), 600, MILLION)
     full = queue(running, workload, seconds)
@@ -112,7 +112,7 @@ KINDS = {"plain": plain, "mixed": mixed, "idle": idle, "queue": queue, "filled":
 
 
 def calibrate() -> str:
-    """How many loops of the C{cpu} function take two milliseconds here."""
+    """Return how many loops of the C{cpu} function take two milliseconds on this machine."""
     command = [str(BIN / "python"), "bare.py", "calibrate", str(MILLISECONDS)]
     done = subprocess.run(command, cwd=SERVERS, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -120,9 +120,9 @@ def calibrate() -> str:
 
 def bare(workload: Workload, seconds: float, variables: Mapping[str, str]) -> Figures:
     """
-    Two processes call the function in a loop, beside a load generator that waits.
+    Measure two processes that call the function in a loop, without a server.
 
-    Its requests go to a socket that never answers: it holds its connections, and costs nothing.
+    A load generator waits meanwhile for a socket that never responds: it takes memory, but no processor time.
     """
     _, cores = machine.cores(alone=False)
     command = [str(BIN / "python"), "bare.py", str(seconds)]

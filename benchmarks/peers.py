@@ -1,9 +1,9 @@
 """
-The servers: ours in its variants, and what else a user would pick for the same work.
+The servers: ours in several variants, and alternatives for the same work.
 
-Each runs as its documentation shows it, with its own JSON encoder, access logs off, and as many
-threads or processes as ours.  Where that matters, time limits on idle connections are raised so
-that the C{idle} group can hold them.
+Each runs as its documentation shows it, with its own JSON encoder, without access logs, and with as many
+threads or processes as ours.  If necessary, time limits on idle connections are raised for the
+C{idle} group.
 """
 
 from collections.abc import Mapping
@@ -28,19 +28,19 @@ class Server:
     """
     A server that can be started.
 
-    @ivar name: how it is called on the command line and in the results.
-    @ivar title: how it is called in the report.
-    @ivar command: with C{{bin}}, C{{port}}, C{{threads}}, C{{workers}} and C{{folder}} to be
-        filled in.
-    @ivar speaker: how C{queue_load.py} speaks to it, if it is a queue.
-    @ivar clients: how many connections it gets, if it is one.
+    @ivar name: its name on the command line and in the results.
+    @ivar title: its title in the report.
+    @ivar command: its command line, with the placeholders C{{bin}}, C{{port}}, C{{threads}}, C{{workers}}
+        and C{{folder}}.
+    @ivar speaker: its protocol in C{queue_load.py}, if it is a queue.
+    @ivar clients: the number of connections, if it is a queue.
     @ivar place: where its functions run: C{thread} (several of one process), C{one-thread},
-        C{inline} (on the thread that does the HTTP), C{process} (a pool of processes behind the one
-        that does the HTTP), C{prefork} (processes that each do their own HTTP), C{bare} (no
-        server at all) or C{queue} (it runs none: it is a queue).
-    @ivar threads: how many threads it gets, unless the workload says otherwise.
-    @ivar environment: further variables for its application.
-    @ivar ours: is it this project?
+        C{inline} (in the thread that serves HTTP), C{process} (a pool of processes behind the process
+        that serves HTTP), C{prefork} (several processes that each serve HTTP), C{bare} (without a
+        server) or C{queue} (a queue runs no functions).
+    @ivar threads: the number of threads, unless the workload sets another.
+    @ivar environment: more variables for its application.
+    @ivar ours: whether it is this package.
     """
 
     name: str
@@ -55,18 +55,18 @@ class Server:
 
     @property
     def alone(self) -> bool:
-        """Whether the server gets a core of its own, and the load generator another."""
+        """Return whether the server has its own core, and the load generator another one."""
         return self.place in ("thread", "one-thread", "inline", "queue")
 
 
 def our(name: str, title: str, place: str, **environment: str) -> Server:
-    """One variant of our own server."""
+    """Make an entry for a variant of our server."""
     command = "{bin}/python ours.py"
     return Server(name, title, command, place, environment=environment, ours=True)
 
 
 def queue(name: str, title: str, command: str, speaker: str = "http", clients: int = 32) -> Server:
-    """A queue, which gets a core of its own."""
+    """Make an entry for a queue, which has its own core."""
     return Server(name, title, command, "queue", speaker=speaker, clients=clients, ours=speaker == "http")
 
 

@@ -1,5 +1,5 @@
 """
-C{benchmarks.png}: bars of the headline figures.
+Draws C{benchmarks.png}: a bar chart of the main figures.
 
 Run in the benchmark's own environment, where matplotlib is: C{python -m benchmarks.plot RESULTS
 PICTURE}.
@@ -19,7 +19,7 @@ PEERS = "#7f8c8d"
 
 
 def draw(axes: Any, workload: Workload, results: Results) -> None:
-    """One workload: a bar for each server, best on top, ours in another colour."""
+    """Draw one workload: a bar for each server, the best on top, ours in another colour."""
     entries = [
         (entry.median(workload.figure), name)
         for name, entry in results.entries(workload).items()
@@ -39,7 +39,7 @@ def draw(axes: Any, workload: Workload, results: Results) -> None:
 
 
 def main(source: Path, picture: Path) -> None:
-    """Read the results and write the picture."""
+    """Read the results and write the chart."""
     import matplotlib  # type: ignore[import-not-found,unused-ignore]
 
     matplotlib.use("Agg")

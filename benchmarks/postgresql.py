@@ -1,7 +1,7 @@
 """Queue operations per second by store and number of servers, beside other queues over PostgreSQL.
 
-C{python -m benchmarks.postgresql}: prints a table, and writes it into docs/scaling.md. Durable throughout,
-but for the store in memory. It takes five minutes. With C{--million}: what a million tasks that wait change.
+C{python -m benchmarks.postgresql} prints a table, and writes it into docs/scaling.md. All stores are durable,
+except the one in memory. It takes five minutes. C{--million} measures the effect of a million waiting tasks.
 """
 
 import argparse
@@ -34,7 +34,7 @@ PEERS = ("pgqueuer", "procrastinate")
 
 
 class Servers:
-    """Of ours, as a context manager."""
+    """Our servers, as a context manager."""
 
     def __init__(self, store: str, number: int, database: PostgreSQL) -> None:
         self._stack = ExitStack()
@@ -44,7 +44,7 @@ class Servers:
         self._ports = ",".join(str(server.port) for server in self._servers)
 
     def load(self, what: str, seconds: float, limit: int = 0) -> float:
-        """Requests per second, of 64 connections."""
+        """Return requests per second on 64 connections."""
         words = [self._ports, CONNECTIONS, seconds, what, limit]
         command = [str(BIN / "python"), str(SERVERS / "queue_load.py"), "http", *map(str, words)]
         found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -69,7 +69,7 @@ def ours(store: str, number: int, database: PostgreSQL) -> dict[str, float]:
 
 
 def peer(name: str, database: PostgreSQL) -> dict[str, float]:
-    """One process that puts, and one that works."""
+    """Measure another package: one process puts tasks, and one does them."""
     url = database.database()
 
     def run(role: str) -> subprocess.Popen[str]:
@@ -88,7 +88,7 @@ def peer(name: str, database: PostgreSQL) -> dict[str, float]:
 
 
 def measure(database: PostgreSQL) -> dict[str, dict[str, float]]:
-    """Medians of the rounds, which are interleaved."""
+    """Return the medians of the rounds, which are interleaved."""
     runs: dict[str, Callable[[], dict[str, float]]] = {
         **{name: lambda what=what: ours(*what, database) for name, what in OURS.items()},  # type: ignore[misc]
         **{name: lambda name=name: peer(name, database) for name in PEERS},  # type: ignore[misc]
@@ -115,7 +115,7 @@ def table(figures: dict[str, dict[str, float]]) -> str:
 
 
 def million(database: PostgreSQL) -> str:
-    """What a million tasks that wait change, with two servers: medians of rounds, which are interleaved."""
+    """Measure the effect of a million waiting tasks on two servers. Return a sentence about it."""
     found: dict[tuple[str, bool], list[float]] = {}
 
     def measure(servers: Servers, full: bool) -> None:
@@ -126,7 +126,7 @@ def million(database: PostgreSQL) -> str:
         began = time.monotonic()
         many.load("put", 1200, MILLION)
         took = time.monotonic() - began
-        time.sleep(5)  # for the checkpoint that the filling began
+        time.sleep(5)  # until the checkpoint after filling is over
         for _ in range(ROUNDS):
             with Servers("postgresql", 2, database) as few:
                 few.load("cycle", 1)
@@ -149,7 +149,11 @@ def write(mark: str, text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.postgresql", description=__doc__)
-    parser.add_argument("--million", action="store_true", help="the latter; up to 20 minutes")
+    parser.add_argument(
+        "--million",
+        action="store_true",
+        help="measure the effect of a million waiting tasks; up to 20 minutes",
+    )
     given = parser.parse_args()
     environment.install_peers()
     database = PostgreSQL(fsync=True).start()

@@ -1,4 +1,4 @@
-"""C{benchmarks.md}: what was measured, how, and where."""
+"""Writes C{benchmarks.md}: what was measured, how, and where."""
 
 from collections.abc import Iterator, Mapping
 
@@ -59,14 +59,14 @@ NOTES = {
 
 
 def number(value: float) -> str:
-    """A figure, with three digits or more."""
+    """Format a figure with at least three digits."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def ratio(entry: Entry) -> str:
-    """The median of the ratios and their range."""
+    """Format the median of the ratios and their range."""
     middle = entry.ratio()
     if middle is None:
         return ""
@@ -74,7 +74,7 @@ def ratio(entry: Entry) -> str:
 
 
 def row(name: str, entry: Entry, figures: list[str], reference: bool) -> str:
-    """One server of a table."""
+    """Format the row of one server."""
     cells = [BY_NAME[name].title]
     for figure in figures:
         known = entry.rounds and figure in entry.rounds[0]
@@ -85,7 +85,7 @@ def row(name: str, entry: Entry, figures: list[str], reference: bool) -> str:
 
 
 def table(workload: Workload, entries: Mapping[str, Entry]) -> Iterator[str]:
-    """The section of one workload."""
+    """Yield the lines of the section of one workload."""
     first = next((entry for entry in entries.values() if entry.rounds), None)
     figures = first.names() if first else []
     counts = sorted({len(entry.rounds) for entry in entries.values()})
@@ -103,15 +103,15 @@ def table(workload: Workload, entries: Mapping[str, Entry]) -> Iterator[str]:
 
 
 def words(values: list[int] | list[float]) -> str:
-    """Numbers in a row of text."""
+    """Join numbers with C{or}."""
     return " or ".join(f"{value:g}" for value in values)
 
 
 def write(results: Results, picture: str) -> str:
     """
-    The whole text.
+    Return the whole report.
 
-    @param picture: the file name of the plot.
+    @param picture: the file name of the chart.
     """
     machine = results.content.get("machine", {})
     versions = results.content.get("versions", {})

@@ -1,9 +1,9 @@
 """
-The file of figures.
+The file of results.
 
-It is a JSON object: C{figures[group][workload][server]} holds the rounds of one server, and
-the ratios of the reference server to it, made when both were measured in the same run.  A part that
-is run again replaces what was there.
+It is a JSON object: C{figures[group][workload][server]} holds the rounds of one server, and the ratios
+of the reference server to it, made when both were measured in the same run.  A workload that is measured
+again replaces its earlier results.
 """
 
 import json
@@ -18,14 +18,14 @@ from benchmarks.workloads import Workload
 
 
 def ratios(reference: Series, series: Series, figure: str) -> list[float]:
-    """The reference's figure, divided by the other's, of each round that has both."""
+    """Divide the figure of the reference by the figure of the other server, for each round that has both."""
     pairs = zip(reference.rounds, series.rounds, strict=False)
     return [ours[figure] / peer[figure] for ours, peer in pairs if ours and peer and peer[figure]]
 
 
 @dataclass
 class Entry:
-    """One server under one workload, as it was saved."""
+    """The saved results of one server under one workload."""
 
     rounds: list[dict[str, float]]
     ratios: list[float]
@@ -34,43 +34,43 @@ class Entry:
     seconds: float
 
     def names(self) -> list[str]:
-        """The names of the figures."""
+        """Return the names of the figures."""
         return [name for name in (self.rounds[0] if self.rounds else ()) if name != "errors"]
 
     def median(self, name: str) -> float:
-        """The median of a figure."""
+        """Return the median of a figure."""
         return median(one[name] for one in self.rounds)
 
     def ratio(self) -> float | None:
-        """The median of the ratios."""
+        """Return the median of the ratios."""
         return median(self.ratios) if self.ratios else None
 
     def errors(self) -> int:
-        """All errors of all rounds."""
+        """Return the number of errors in all rounds."""
         return int(sum(one["errors"] for one in self.rounds))
 
 
 @dataclass
 class Results:
-    """What all runs so far have found."""
+    """The results of all runs so far."""
 
     path: Path
     content: dict[str, Any] = field(default_factory=dict)
 
     def load(self) -> "Results":
-        """Read the file, if there is one."""
+        """Read the file, if it exists."""
         if self.path.exists():
             self.content = json.loads(self.path.read_text())
         return self
 
     def save(self) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file atomically."""
         fresh = self.path.with_suffix(".new")
         fresh.write_text(json.dumps(self.content, indent=1))
         fresh.replace(self.path)
 
     def describe(self, machine: Mapping[str, str], versions: Mapping[str, str]) -> None:
-        """Note where the last run was made, and with what."""
+        """Record the machine and the versions of the last run."""
         self.content["machine"] = dict(machine)
         self.content["versions"] = dict(versions)
 
@@ -95,7 +95,7 @@ class Results:
             }
 
     def entries(self, workload: Workload) -> dict[str, Entry]:
-        """The servers of a workload, in the order of the workload's table."""
+        """Return the results of each server, in the order of the workload."""
         group = self.content.get("figures", {}).get(workload.group, {})
         found = group.get(workload.name, {})
         return {name: Entry(**found[name]) for name in workload.servers if name in found}

@@ -1,9 +1,9 @@
 """
-All servers in turn, several times.
+Rounds in which all servers take turns.
 
-Strategy: figures of this machine drift, so that only those of the same round are compared.  In each
+Strategy: the speed of a machine drifts, so only figures of the same round are compared.  In each
 round every server of a group is started, checked, warmed up, measured and stopped; the next round
-begins with the next server.  A server that fails is left out of the rounds that follow.
+begins with the next server.  A server that fails is left out of the following rounds.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ WARM_UP = 1.0
 
 @dataclass
 class Series:
-    """What was measured of one server under one workload: one entry a round, None for a failure."""
+    """The figures of one server under one workload: one entry for each round, None for a failure."""
 
     rounds: list[Figures | None] = field(default_factory=list)
     failed: str | None = None
@@ -34,9 +34,9 @@ class Group:
     """
     The workloads of one group.
 
-    @ivar rounds: how often.
-    @ivar seconds: how long one measurement takes.
-    @ivar loops: what C{BENCH_CPU_LOOPS} is to be.
+    @ivar rounds: the number of rounds.
+    @ivar seconds: the length of one measurement.
+    @ivar loops: the value of C{BENCH_CPU_LOOPS}.
     """
 
     workloads: Sequence[Workload]
@@ -46,13 +46,13 @@ class Group:
     series: dict[tuple[str, str], Series] = field(default_factory=dict)
 
     def servers(self, number: int) -> list[Server]:
-        """The servers, in this round's order."""
+        """Return the servers in the order of this round."""
         names = list(dict.fromkeys(name for one in self.workloads for name in one.servers))
         turn = number % len(names)
         return [BY_NAME[name] for name in names[turn:] + names[:turn]]
 
     def run(self) -> Iterator[str]:
-        """Measure, and tell of each measurement in a line of text."""
+        """Run all rounds, and yield a line of text for each measurement."""
         for number in range(self.rounds):
             due = [one for one in self.workloads if number < one.rounds]
             for server in self.servers(number) if due else ():
@@ -64,7 +64,7 @@ class Group:
     def start(
         self, server: Server, variables: dict[str, str], batch: list[Workload], number: int
     ) -> Iterator[str]:
-        """Start a server once, for the workloads that want it in the same state."""
+        """Start a server once, and measure the workloads that need the same environment."""
         keys = [(one.name, server.name) for one in batch]
         for key in keys:
             self.series.setdefault(key, Series()).rounds.append(None)
@@ -82,7 +82,7 @@ class Group:
             yield f"round {number + 1}  {server.name}: {error}"
 
     def measure(self, server: Server, variables: dict[str, str], batch: list[Workload]) -> Iterator[Figures]:
-        """The figures of each workload."""
+        """Yield the figures of each workload."""
         if server.place == "bare":
             for workload in batch:
                 yield measure.bare(workload, self.seconds * workload.share, variables)
@@ -100,7 +100,7 @@ class Group:
 
 
 def line(number: int, workload: Workload, server: Server, figures: Figures) -> str:
-    """A measurement, for whoever watches."""
+    """Format a measurement."""
     figure = f"{figures[workload.figure]:,.1f} {workload.figure}"
     errors = f", {figures['errors']:.0f} errors" if figures["errors"] else ""
     return f"round {number + 1}  {workload.group}/{workload.name}  {server.name}: {figure}{errors}"

@@ -29,11 +29,11 @@ url_patterns = ((r"/busy/(?P<ms>)", busy),)
 """
 TYPES = ("threaded", "forked", "cluster")
 LENGTHS = (0, 1, 20, 200)  # milliseconds
-SECONDS, ROUNDS, CONNECTIONS = 6, 3, 16  # calls that the end cuts off must not count for much
+SECONDS, ROUNDS, CONNECTIONS = 6, 3, 16  # long enough that calls cut off at the end hardly matter
 
 
 def start(kind: str, folder: str) -> tuple[subprocess.Popen[str], int]:
-    """A server, and its port, once it is ready."""
+    """Start a server. Return it and its port when it is ready."""
     words = ["--port", "0", "--type", kind, "--workers", "2", "--app", "app.py"]
     process = subprocess.Popen(
         [sys.executable, "-m", "twisted_appserver", *words], cwd=folder, text=True,
@@ -58,7 +58,7 @@ def status(port: int) -> int:
 
 
 def calls(port: int, length: int, seconds: int) -> float:
-    """Calls per second; none may fail."""
+    """Return calls per second. None may fail."""
     url = f"http://127.0.0.1:{port}/busy/{length}"
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", url]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -70,7 +70,7 @@ def calls(port: int, length: int, seconds: int) -> float:
 
 
 def measure() -> dict[tuple[str, int], float]:
-    """Medians of the rounds, which are interleaved."""
+    """Return the medians of the rounds, which are interleaved."""
     found: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "app.py").write_text(APP)

@@ -1,8 +1,8 @@
 """
-What is asked of the servers, and which servers are asked.
+Workloads and the servers that each one measures.
 
-Workloads of one group share the start of a server.  The first figure of a workload is the one that
-ratios are made of.
+Workloads of one group are measured in the same run of a server.  Ratios compare the first figure of a
+workload.
 """
 
 from collections.abc import Mapping
@@ -27,18 +27,18 @@ PROCESSES = (
 @dataclass(frozen=True)
 class Workload:
     """
-    One thing to measure.
+    What to measure, and with which servers.
 
-    @ivar group: what C{--groups} calls it.
+    @ivar group: its name for C{--groups}.
     @ivar name: unique within the group.
-    @ivar title: what the report calls it.
-    @ivar servers: names of the servers; the first is the one that the others are compared with.
-    @ivar figure: the headline figure, by its name in the results.
-    @ivar better: C{more} or C{less} of it.
-    @ivar kind: how it is measured: C{plain}, C{mixed}, C{idle}, C{queue}, C{filled}.
-    @ivar share: of the seconds for one measurement, how much this workload gets.
-    @ivar rounds: at most so many.
-    @ivar environment: what the server's application is told.
+    @ivar title: its title in the report.
+    @ivar servers: the names of the servers; the first one is the reference for the others.
+    @ivar figure: the name of its main figure in the results.
+    @ivar better: whether C{more} or C{less} is better.
+    @ivar kind: the function that measures it: C{plain}, C{mixed}, C{idle}, C{queue} or C{filled}.
+    @ivar share: the length of a measurement, as a fraction of C{--seconds}.
+    @ivar rounds: the maximum number of rounds.
+    @ivar environment: variables for the application of the server.
     """
 
     group: str
@@ -58,7 +58,7 @@ class Workload:
 
 
 def table(size: int) -> Workload:
-    """The last of a table of so many patterns."""
+    """Request the last pattern of a table with C{size} patterns."""
     return Workload(
         "patterns",
         f"last of {size}",
@@ -72,7 +72,7 @@ def table(size: int) -> Workload:
 
 
 def mixed(name: str, servers: tuple[str, ...]) -> Workload:
-    """Fast calls on 56 connections, beside 8 connections whose every call sleeps 50 ms."""
+    """Make fast calls on 56 connections, beside calls on 8 connections that each sleep 50 ms."""
     return Workload(
         "mixed",
         name,

@@ -13,7 +13,7 @@ pool: Executor
 
 
 async def call(function: Callable[..., Any], *arguments: Any) -> web.Response:
-    """Call a function in the pool, and answer with its result as JSON."""
+    """Call a function in the pool, and respond with its result as JSON."""
     loop = asyncio.get_running_loop()
     return web.json_response(await loop.run_in_executor(pool, function, *arguments))
 

@@ -1,8 +1,8 @@
 """
 Call the C{cpu} function without any server.
 
-C{bare.py SECONDS} calls it in a loop for so long, and prints how often it did.  C{bare.py calibrate
-MILLISECONDS} prints how many loops in it take so long.
+C{bare.py SECONDS} calls it in a loop for this time, and prints the number of calls.  C{bare.py calibrate
+MILLISECONDS} prints how many of its loops take this time.
 """
 
 import sys
@@ -14,7 +14,7 @@ TRIAL = 200_000
 
 
 def calibrate(milliseconds: float) -> int:
-    """How many loops take so long, at best."""
+    """Return how many loops take this time, at best."""
     work.CPU_LOOPS = TRIAL
     spent = []
     for _ in range(9):
@@ -25,7 +25,7 @@ def calibrate(milliseconds: float) -> int:
 
 
 def count(seconds: float) -> int:
-    """How many calls are done in so long."""
+    """Return how many calls are done in this time."""
     end = time.monotonic() + seconds
     calls = 0
     while time.monotonic() < end:

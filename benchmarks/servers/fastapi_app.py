@@ -14,7 +14,7 @@ pool: ProcessPoolExecutor | None = None
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Keep the process pool as long as the server runs."""
+    """Keep the process pool while the server runs."""
     global pool
     if work.PLACE != "process":
         yield

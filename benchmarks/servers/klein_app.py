@@ -16,7 +16,7 @@ app = Klein()
 
 
 def call(request: IRequest, function: Callable[..., Any], *arguments: Any) -> Deferred[bytes]:
-    """Call a function in a thread, and answer with its result as JSON."""
+    """Call a function in a thread, and respond with its result as JSON."""
     request.setHeader(b"content-type", b"application/json")
     return deferToThread(lambda: json.dumps(function(*arguments)).encode())
 

@@ -8,7 +8,7 @@ QUEUE: Queue[bytes] = Queue()
 
 
 class Manager(BaseManager):
-    """With one queue."""
+    """A manager of one queue."""
 
 
 Manager.register("queue", callable=lambda: QUEUE)

@@ -1,9 +1,8 @@
 """
 This package, through its public names only.
 
-C{BENCH_VARIANT} says where the functions run: C{threads} and C{processes} as a user would start
-them, C{inline} with every route on the reactor, and C{limit}, where the reactor answers a constant:
-what the channel alone could do.
+C{BENCH_VARIANT} is where the functions run: C{threads} or C{processes} as usual, C{inline} with every route
+on the reactor, or C{limit}, where a coroutine returns a constant. The latter measures the channel alone.
 """
 
 import os
@@ -23,7 +22,7 @@ async def constant() -> dict[str, Any]:
 
 
 def route(pattern: str, function: Any) -> Any:
-    """A route as the variant wants it."""
+    """Make a route for the variant."""
     if VARIANT == "inline":
         return appserver.Route(pattern, function, executor="inline")
     if VARIANT == "limit" and function is work.get_object:

@@ -1,9 +1,9 @@
 """
 Other task queues over PostgreSQL: NAME ROLE URL SECONDS.
 
-C{prepare} makes their tables, C{produce} puts task after task from 64 coroutines, each committed before the
-next, and C{work} does them and prints how many per second were done, after a second that does not count. As
-many connections, and as many tasks at once, as helped in trials: more made neither faster.
+C{prepare} creates their tables. C{produce} puts tasks from 64 coroutines, and each commits a task before it
+puts the next. C{work} does tasks and prints how many it did per second, without the first second. More
+connections or more tasks at once made neither package faster in trials.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ WARM = 1.0  # seconds
 
 
 class Count:
-    """How many tasks were done, in the seconds that count."""
+    """Count the tasks that were done while it counts."""
 
     def __init__(self, seconds: float) -> None:
         self._begin = time.monotonic() + WARM
@@ -36,7 +36,7 @@ class Count:
 
 
 async def loop(put: Callable[[], Awaitable[Any]], seconds: float) -> None:
-    """Put from several coroutines until the time is over."""
+    """Put tasks from several coroutines until the time is over."""
     end = time.monotonic() + seconds + 2 * WARM
 
     async def one() -> None:

@@ -1,9 +1,9 @@
 """
-The one load generator for all queues: raw sockets, one request at a time on each, and what the
-protocols say to each other.  Prints its figures as JSON.
+A load generator for all queues. It sends one request at a time on each of several raw sockets, and
+prints its figures as JSON.
 
-Strategy: requests are made beforehand where they can be, and answers are read no further than must be,
-so that the generator is never what is measured: beside it stands its own processor time.
+Strategy: requests are prepared beforehand if possible, and responses are parsed as little as possible, so
+that the generator is not the bottleneck. Its own use of the processor is among the figures.
 """
 
 import json
@@ -22,24 +22,24 @@ AUTHKEY = b"benchmark"
 
 class Speaker(Protocol):
     """
-    How to talk to a queue.
+    The protocol of a queue.
 
-    @ivar put: the bytes that put a task.
-    @ivar get: those that get one.
+    @ivar put: the request that puts a task.
+    @ivar get: the request that gets one.
     """
 
     put: bytes
     get: bytes
 
     def done(self, answer: bytes) -> bytes:
-        """What says that the task of this answer is done."""
+        """Return the request that finishes the task in this response."""
 
     def complete(self, answer: bytes) -> bool:
-        """Whether an answer is whole; raises ValueError when it is an error."""
+        """Return whether a response is complete. Raise ValueError if it is an error."""
 
 
 class Http:
-    """TQueueSrv."""
+    """The protocol of TQueueSrv."""
 
     put = (
         b"POST /bench/put/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -64,7 +64,7 @@ class Http:
 
 
 class Beanstalkd:
-    """Its protocol, as its doc/protocol.txt says."""
+    """The protocol of beanstalkd, from its doc/protocol.txt."""
 
     put = b"put 0 0 60 %d\r\n%b\r\n" % (len(BODY), BODY)
     get = b"reserve\r\n"
@@ -83,7 +83,7 @@ class Beanstalkd:
 
 
 class Redis:
-    """A list, and another for what is worked on: the pattern of its documentation of LMOVE."""
+    """A queue as the documentation of LMOVE describes it: a list of tasks, and a list of running tasks."""
 
     put = b"*3\r\n$5\r\nLPUSH\r\n$1\r\nq\r\n$%d\r\n%b\r\n" % (len(BODY), BODY)
     get = b"*5\r\n$5\r\nLMOVE\r\n$1\r\nq\r\n$1\r\nw\r\n$5\r\nRIGHT\r\n$4\r\nLEFT\r\n"
@@ -104,7 +104,7 @@ SPEAKERS: dict[str, type[Speaker]] = {"http": Http, "beanstalkd": Beanstalkd, "r
 
 
 def check(port: int, speaker: Speaker) -> None:
-    """Put a task and get it; raises ValueError when it is another one."""
+    """Put a task and get it. Raise ValueError if another task comes back."""
     connection = Connection(port, speaker, cycle=True)
     for _ in range(2):
         connection.send(connection.answer or None)
@@ -118,7 +118,7 @@ def check(port: int, speaker: Speaker) -> None:
 
 
 def talk(speaker: Speaker, cycle: bool) -> Iterator[bytes]:
-    """What one connection asks for, one after the other; it is sent the answers."""
+    """Yield the requests of one connection. It receives the responses."""
     while True:
         yield speaker.put
         if cycle:
@@ -127,7 +127,7 @@ def talk(speaker: Speaker, cycle: bool) -> Iterator[bytes]:
 
 
 class Connection:
-    """One request at a time."""
+    """A connection with one request at a time."""
 
     def __init__(self, port: int, speaker: Speaker, cycle: bool) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -144,9 +144,9 @@ def sockets(
     ports: Sequence[int], speaker: Speaker, count: int, seconds: float, cycle: bool, limit: int
 ) -> list[float]:
     """
-    Ask for C{seconds}, or until there were C{limit} answers; return how long each took.
+    Send requests for C{seconds}, or until C{limit} responses have arrived. Return how long each took.
 
-    @param ports: of one server or several, which get their share of the connections.
+    @param ports: the ports of the servers, which share the connections.
     """
     poll, took = select.epoll(), []
     connections = {}
@@ -173,14 +173,14 @@ def sockets(
 
 
 class Manager(BaseManager):
-    """Of the standard library's queue."""
+    """The client of a queue that C{multiprocessing.managers} serves."""
 
 
 Manager.register("queue")
 
 
 def managed(port: int, count: int, seconds: float, cycle: bool) -> list[float]:
-    """The same through proxies of C{multiprocessing.managers}, in threads."""
+    """Like L{sockets}, with proxies of C{multiprocessing.managers} in threads."""
     took: list[float] = []
 
     def work() -> None:
@@ -206,12 +206,14 @@ def managed(port: int, count: int, seconds: float, cycle: bool) -> list[float]:
 
 def main(name: str, port: str, count: str, seconds: str, what: str, limit: str = "0") -> None:
     """
-    @param port: of the server, or of several, with commas between.
-    @param what: C{put}, or C{cycle} of put, get and done, or C{check} what comes back.
-    @param limit: of answers; 0 for none.
+    Print the figures.
+
+    @param port: the port of the server, or the ports of several, separated by commas.
+    @param what: C{put}, C{cycle} (put, get and done in turn), or C{check} (that the same task comes back).
+    @param limit: the number of responses; 0 for no limit.
     """
     ports = [int(each) for each in port.split(",")]
-    if what == "check" and name != "managers":  # whose proxies are the standard library's
+    if what == "check" and name != "managers":
         check(ports[0], SPEAKERS[name]())
     began, cycle = time.perf_counter(), what != "put"
     if name == "managers":

@@ -13,7 +13,7 @@ pool = ThreadPoolExecutor(work.THREADS)
 
 
 async def call(function: Callable[..., Any], *arguments: Any) -> HTTPResponse:
-    """Call a function in the pool, and answer with its result as JSON."""
+    """Call a function in the pool, and respond with its result as JSON."""
     loop = asyncio.get_running_loop()
     return json(await loop.run_in_executor(pool, function, *arguments))
 

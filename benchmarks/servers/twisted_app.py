@@ -1,4 +1,4 @@
-"""twisted.web as it comes: one leaf resource, one regular expression, C{deferToThread}."""
+"""twisted.web without additions: one leaf resource, one regular expression, C{deferToThread}."""
 
 import json
 import re
@@ -16,7 +16,7 @@ PLAIN = {b"/large/": work.large, b"/cpu/": work.cpu, b"/where/": work.where}
 
 
 def find(path: bytes, body: bytes) -> Any:
-    """Call the function that the path names."""
+    """Return the function that the path names, and its arguments."""
     if match := GET.fullmatch(path):
         return work.get_object(*(group.decode() for group in match.groups()))
     if match := SLEEP.fullmatch(path):
@@ -27,7 +27,7 @@ def find(path: bytes, body: bytes) -> Any:
 
 
 class Application(Resource):
-    """Every request is performed in a thread."""
+    """A resource that calls every function in a thread."""
 
     isLeaf = True
 
@@ -39,14 +39,14 @@ class Application(Resource):
         return NOT_DONE_YET
 
     def reply(self, body: bytes, request: Request) -> None:
-        """Answer with JSON."""
+        """Respond with JSON."""
         request.setHeader(b"content-type", b"application/json")
         request.setHeader(b"content-length", b"%d" % len(body))
         request.write(body)
         request.finish()
 
     def fail(self, failure: Any, request: Request) -> None:
-        """Answer that there is no such function, or that it failed."""
+        """Respond with 404 for an unknown path, or with 500 if the function failed."""
         request.setResponseCode(404 if failure.check(KeyError) else 500)
         request.finish()
 

@@ -1,8 +1,7 @@
 """
-What every server of the benchmark is asked to do: the same functions, behind each framework's own
-way of naming a URL.
+The functions that every server of the benchmark calls.
 
-Parameters come from the environment, because a worker process inherits that under every server:
+Parameters come from the environment, because the worker processes of every server inherit it:
 C{BENCH_PORT}, C{BENCH_THREADS}, C{BENCH_WORKERS}, C{BENCH_PLACE} (thread or process),
 C{BENCH_PATTERNS} (size of the table of patterns) and C{BENCH_CPU_LOOPS}.
 """
@@ -31,17 +30,17 @@ def get_object(object_type: str, object_id: str) -> dict[str, object]:
 
 
 def echo(**variables: Any) -> dict[str, object]:
-    """Answer with what was posted."""
+    """Return the posted object."""
     return variables
 
 
 def large() -> dict[str, object]:
-    """An answer of about 100 KB: a list of rows, as a query would give."""
+    """Return about 100 KB: a list of rows, like the result of a query."""
     return {"rows": ROWS}
 
 
 def cpu() -> dict[str, object]:
-    """Use the processor for a fixed amount of work, holding the interpreter."""
+    """Do a fixed amount of work that holds the interpreter lock."""
     value = 0
     for number in range(CPU_LOOPS):
         value = (value * 31 + number) & 0xFFFFFFFF
@@ -49,13 +48,13 @@ def cpu() -> dict[str, object]:
 
 
 def sleep(milliseconds: str) -> dict[str, object]:
-    """Wait, as a function does that asks a database."""
+    """Wait, like a function that queries a database."""
     time.sleep(int(milliseconds) / 1000)
     return {"slept": int(milliseconds)}
 
 
 def where() -> dict[str, object]:
-    """Tell in which process and thread this runs, slowly enough that others get calls too."""
+    """Return the process and thread that run this, slowly enough that others receive calls too."""
     time.sleep(0.02)
     return {
         "pid": os.getpid(),

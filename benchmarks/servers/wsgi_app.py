@@ -1,6 +1,6 @@
 """
-A bare WSGI application for Granian: the fastest peer gets no framework in its way, only one regular
-expression and the JSON encoder that our own server uses.
+A WSGI application without a framework for Granian, the fastest peer. It uses a regular expression and the
+JSON encoder of our server.
 """
 
 import re
@@ -16,7 +16,7 @@ PLAIN = {"/large/": work.large, "/cpu/": work.cpu, "/where/": work.where}
 
 
 def find(environ: dict[str, Any]) -> dict[str, Any] | None:
-    """Call the function that the path names."""
+    """Return the function that the path names, and its arguments."""
     path = environ["PATH_INFO"]
     if match := GET.fullmatch(path):
         return work.get_object(*match.groups())
