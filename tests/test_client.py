@@ -17,7 +17,7 @@ from twisted_appserver.errors import AppserverError
 
 
 class Fixed(Resource):
-    """Another server's page."""
+    """A page of another server."""
 
     def __init__(self, body: bytes, status: int = 200) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Fixed(Resource):
 
 
 class ClientTests(SynchronousTestCase):
-    """Over an application in memory."""
+    """The client, over an application in memory."""
 
     def setUp(self) -> None:
         app = AppResource(cases.url_patterns, Clock(), InlineExecutor())
@@ -55,17 +55,15 @@ class ClientTests(SynchronousTestCase):
         return error
 
     def test_call_without_variables_is_a_get(self) -> None:
-        """Without variables it is a GET."""
         self.assertEqual(self.call("/call/")["method"], "GET")
         self.assertEqual(self.call("/echo/x%20y/"), {"a": "x y"})
 
     def test_variables_arrive_with_their_types(self) -> None:
-        """Variables arrive with their types, whatever their names."""
+        """Whatever their names."""
         variables = {"a": 1, "b": [1.5, None], "path": "p", "self": "s", "timeout": 3, "c": {"ä": "ö"}}
         self.assertEqual(self.call("/echo/", **variables), variables)
 
     def test_error_raises_its_problem_document(self) -> None:
-        """An error raises its problem document."""
         error = self.problem(self.client, "/raises_http/")
         self.assertEqual((error.status, error.title, error.detail), (418, "I'm a Teapot", "short and stout"))
         self.assertTrue(error.instance)
@@ -74,14 +72,14 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(self.problem(self.client, "/raises/").status, 500)
 
     def test_response_that_is_no_object_or_list_raises_problem(self) -> None:
-        """A response that is no JSON object or list, from whatever answers there, raises a Problem too."""
+        """Whichever server sends it."""
         for path in ("/text", "/number"):
             self.assertEqual(self.problem(self.other, path).status, 200)
         self.assertEqual(self.successResultOf(Deferred.fromCoroutine(self.other.call("/list"))), [1])
         self.assertEqual(self.problem(self.other, "/nothing").status, 404)
 
     def test_stream_yields_every_line_and_raises_problem_for_invalid_json(self) -> None:
-        """The last line of a stream need not have an end; one that is no JSON raises a Problem."""
+        """The last line needs no line break."""
 
         async def items(path: str) -> list[Any]:
             return [item async for item in self.other.stream(path)]

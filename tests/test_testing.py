@@ -43,7 +43,7 @@ CHOSEN = {
 
 
 class OptionTests(SynchronousTestCase):
-    """Every option can be given in both ways."""
+    """Every option works on the command line and in the environment."""
 
     def parse(self, *words: str, kind: Any = Options, **environment: str) -> Settings:
         with patch.dict(os.environ, environment):
@@ -58,7 +58,7 @@ class OptionTests(SynchronousTestCase):
         return CHOSEN.get(name, SAMPLES[kind])
 
     def test_every_option_works_on_the_command_line_and_in_the_environment(self) -> None:
-        """Each option of the table, from the command line and from the environment, for both commands."""
+        """For both commands."""
         for command in (Options, QueueOptions):
             table = [each for each in fields(Settings) if each.name not in command.omitted]
             self.assertGreater(len(table), 15)
@@ -74,7 +74,6 @@ class OptionTests(SynchronousTestCase):
                 self.assertEqual(getattr(found, each.name), value, variable)
 
     def test_command_line_overrides_the_environment(self) -> None:
-        """An option that is given wins over the environment."""
         self.assertEqual(self.parse("--port", "81", APPSERVER_PORT="82").port, 81)
         self.assertEqual(self.parse("--allow-host", "a", APPSERVER_ALLOW_HOST="b c").allow_host, ("a",))
         self.assertFalse(self.parse(APPSERVER_INSECURE="no").insecure)
@@ -84,7 +83,7 @@ class OptionTests(SynchronousTestCase):
         self.assertTrue(self.parse("--insecure", APPSERVER_INSECURE="no").insecure)
 
     def test_wrong_environment_variable_is_refused(self) -> None:
-        """What is wrong there is refused as on the command line."""
+        """As on the command line."""
         for name, text in (
             ("APPSERVER_PORT", "x"),
             ("APPSERVER_INSECURE", "perhaps"),
@@ -104,7 +103,7 @@ class HintTests(SynchronousTestCase):
     )
 
     def test_route_table_has_a_line_for_each_entry(self) -> None:
-        """A line for each entry says all that there is to it."""
+        """With all of its properties."""
         head, price, order = format_table(Router(self.TABLE)).splitlines()
         self.assertIn("pattern", head)
         for word in ("/price/(?P<name>[a-z]+)/", "GET POST", "price", "5"):
@@ -113,13 +112,12 @@ class HintTests(SynchronousTestCase):
             self.assertIn(word, order)
 
     def test_nearest_pattern_is_named_first(self) -> None:
-        """The nearest pattern is named, then all."""
+        """All patterns follow."""
         said = suggest_patterns(Router(self.TABLE), "/prices/bolt/")
         self.assertIn("the most similar pattern is /price/", said)
         self.assertIn("/order/", said)
 
     def test_404_names_the_nearest_pattern_for_developers_only(self) -> None:
-        """A developer is told in the answer; nobody else is."""
         shown = Client(self.TABLE, display_tracebacks=True).get("/prices/bolt/")
         self.assertEqual(shown.status, 404)
         self.assertIn("the most similar pattern is /price/", shown.json["detail"])
@@ -137,7 +135,6 @@ class AccessLogTests(SynchronousTestCase):
             return file.read().splitlines()
 
     def test_line_has_the_combined_format(self) -> None:
-        """A line has the fields of the combined format."""
         headers = ((b"user-agent", b"curl/8"), (b"referer", b"http://localhost/"))
         call = Call("GET", "/a b/\u00e4", "c=d", headers, client="192.0.2.1", user="anna")
         (line,) = self.lines((call, Reply(b"12345")))
@@ -157,7 +154,7 @@ class AccessLogTests(SynchronousTestCase):
         self.assertEqual(re.sub(r"\\.", "", lines[0]).count('"'), 6)
 
     def test_moved_file_is_replaced_by_a_new_one(self) -> None:
-        """When the file is moved away, as log rotation does, the next line goes to a new one."""
+        """Log rotation moves it."""
         path = self.mktemp()
         log = AccessLog(path)
         log(Call("GET", "/1"), Reply(b""))
@@ -172,7 +169,7 @@ class AccessLogTests(SynchronousTestCase):
         self.assertRaises(ConfigurationError, AccessLog, "/nowhere/log")
 
     def test_missing_folder_fails_no_call(self) -> None:
-        """Where no new file can be made, no call fails for it; it goes on when one can."""
+        """Lines are written again as soon as a file can be created."""
         folder = self.mktemp()
         os.mkdir(folder)
         log = AccessLog(os.path.join(folder, "log"))
@@ -196,7 +193,7 @@ class CommandTests(CommandTestCase):
 
     @slow
     async def test_check_imports_everything_and_reports_problems(self) -> None:
-        """--check imports everything and ends with 0, or says what is wrong."""
+        """C{--check} ends with status 0, or prints the problem in one line."""
         status, said = await self.ends("--check", app=VERSION.format(1))
         self.assertEqual((status, said), (0, "4 routes, no problems\n"))
         one = "def f():\n    return {}\n\nurl_patterns = [('/f', f)]"
@@ -210,8 +207,8 @@ class CommandTests(CommandTestCase):
             self.assertIn(wrong, said)
 
     @slow
-    async def test_check_prints_notes(self) -> None:
-        """--check prints a line about a function that receives all variables only for compatibility."""
+    async def test_check_prints_a_note_about_a_compatible_function(self) -> None:
+        """It receives all variables only for compatibility."""
         app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f)]"
         status, said = await self.ends("--check", app=app)
         self.assertEqual((status, said.count("\n")), (0, 2), said)
@@ -226,7 +223,6 @@ class CommandTests(CommandTestCase):
 
     @slow
     async def test_notes_are_logged_once(self) -> None:
-        """The same line is in the log, once."""
         app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f), (r'/g/', f)]"
         for server_type in ("threaded", "forked"):
             program = self.twistd("--port", "0", "--type", server_type, folder=self.folder_of(app=app))
@@ -238,13 +234,12 @@ class CommandTests(CommandTestCase):
             self.assertEqual(program.output.count("m receives all variables"), 1)
 
     async def test_show_routes_prints_the_table(self) -> None:
-        """--show-routes prints the table."""
         status, said = await self.ends("--show-routes", app=VERSION.format(1))
         self.assertEqual(status, 0)
         self.assertIn("/version/", said)
 
     async def test_access_log_has_a_line_for_each_request(self) -> None:
-        """Each request has its line, in both front ends, also one that is refused before it is a call."""
+        """On both channels, also for a request that is refused early."""
         for channel in ("llhttp", "twisted"):
             folder = self.folder_of(app=VERSION.format(1))
             program = self.twistd(
@@ -299,12 +294,11 @@ class CommandTests(CommandTestCase):
 
     @slow
     async def test_saved_code_is_served_under_load(self) -> None:
-        """Saved code is served, under load; a syntax error is shown, and the old code stays."""
+        """A syntax error is shown, and the old code is still served."""
         await self.saved("threaded", 8)
 
     @slow
     async def test_saved_code_is_served_by_workers_under_load(self) -> None:
-        """The same with worker processes."""
         await self.saved("forked", 4)
 
 
@@ -338,7 +332,6 @@ class TestingTests(SynchronousTestCase):
         self.client = Client(table)
 
     def test_client_gets_what_a_server_would_answer(self) -> None:
-        """Requests get what a server would answer."""
         self.assertEqual(self.client.get("/double/4").json, {"double": 8})
         self.assertEqual(self.client.get("/double/?n=4").json, {"double": 8})
         self.assertEqual(self.client.post("/double/", {"n": 4}).json, {"double": 8})
@@ -354,7 +347,7 @@ class TestingTests(SynchronousTestCase):
         self.assertEqual(self.client._site.connections, 0)
 
     def test_options_for_requests_apply(self) -> None:
-        """Options that concern requests are those of a server."""
+        """The options of a server that concern requests."""
         path = self.mktemp()
         with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
             file.write("anna:secret of some length")
@@ -373,14 +366,13 @@ class TestingTests(SynchronousTestCase):
         self.assertRaises(ConfigurationError, Client, table, auth=("hashed:file",))
 
     def test_given_headers_take_precedence_and_targets_may_have_any_characters(self) -> None:
-        """A header that is given goes before ours, in whatever case; a target may have any characters."""
+        """Header names may be in any case."""
         self.assertEqual(self.client.post("/double/", headers={"content-type": "text/plain"}).status, 415)
         self.assertEqual(self.client.get("/double/4", {"host": "127.0.0.1"}).status, 200)
         answer = Client([("/(?P<a>)", lambda a, q: {a: q})]).get("/日%25?q=é")
         self.assertEqual(answer.json, {"日%": "é"})
 
-    def test_function_that_waits_has_no_answer(self) -> None:
-        """A function that waits has no answer, which is said."""
+    def test_function_that_waits_raises_no_answer(self) -> None:
         self.assertIn("/waits/", str(self.assertRaises(NoAnswer, self.client.get, "/waits/")))
 
     def test_invalid_table_is_refused(self) -> None:

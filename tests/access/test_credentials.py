@@ -126,7 +126,7 @@ class CredentialsTests(SynchronousTestCase):
         return error
 
     def test_only_the_exact_token_is_accepted(self) -> None:
-        """The right token passes, in any case of the scheme; whatever is a little different does not."""
+        """The scheme may be in any case."""
         for right in (b"Bearer " + TOKEN, b"bearer   " + TOKEN + b" "):
             self.assertEqual(self.successResultOf(self.credentials.authenticate(right)), "")
         for wrong in (b"", b"Bearer", b"Bearer ", TOKEN, b"Bearer " + TOKEN[:-1], b"Bearer " + TOKEN + b"x",
@@ -134,7 +134,6 @@ class CredentialsTests(SynchronousTestCase):
             self.refused(wrong)
 
     def test_correct_password_gives_the_name(self) -> None:
-        """A right name and password pass, with their name."""
         asked = self.credentials.authenticate(basic("anna", "secret").encode())
         self.assertEqual(self.successResultOf(asked), "anna")
         for name, password in (("anna", "Secret"), ("anna", ""), ("", "secret"), ("bob", "secret")):
@@ -143,7 +142,7 @@ class CredentialsTests(SynchronousTestCase):
         self.refused(b"Basic " + b64encode(b"anna"))
 
     def test_refusal_has_a_challenge_and_no_secret(self) -> None:
-        """A refusal tells what is asked for (RFC 9110, section 11.6.1), and nothing of what was sent."""
+        """RFC 9110, section 11.6.1. Nothing that the client sent is repeated."""
         error = self.refused(basic("anna", "hunter2").encode())
         self.assertEqual(dict(error.headers)["www-authenticate"].count("realm"), 2)
         self.assertNotIn("hunter2", error.detail)
@@ -151,7 +150,7 @@ class CredentialsTests(SynchronousTestCase):
         self.assertEqual(dict(only.headers)["www-authenticate"], 'Bearer realm="appserver"')
 
     def test_tokens_are_compared_in_constant_time(self) -> None:
-        """Tokens are compared by their digests in constant time: never by bytes that they share."""
+        """By their digests, so that equal first bytes take no longer."""
         compared = []
         with patch(
             "twisted_appserver.access.credentials.compare_digest", lambda *two: compared.append(two) or False
@@ -161,7 +160,9 @@ class CredentialsTests(SynchronousTestCase):
         self.assertEqual([list(map(len, two)) for two in compared], [[32, 32]] * 2)
 
     def slow(self) -> tuple[Credentials, list[tuple[bytes, Deferred[bytes]]]]:
-        """Credentials whose checker takes its time, and what it was asked: names, and what answers."""
+        """
+        Return credentials whose checker answers later, and a list of what it receives: names and Deferreds.
+        """
         asked: list[tuple[bytes, Deferred[bytes]]] = []
 
         def check(credentials: UsernamePassword) -> Deferred[bytes]:
@@ -188,7 +189,7 @@ class CredentialsTests(SynchronousTestCase):
         ]
 
     def test_guessing_client_does_not_lock_others_out(self) -> None:
-        """A client may have eight passwords checked at a time; that leaves room for others, and ends."""
+        """Eight passwords of one client are checked at a time. Others can be checked meanwhile."""
         for guesser, other in (("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8:0:1::1"), ("", "::1")):
             credentials, asked = self.slow()
             waiting = self.guesses(credentials, guesser, 70)
@@ -203,7 +204,7 @@ class CredentialsTests(SynchronousTestCase):
             self.assertNoResult(credentials.authenticate(basic("anna", "once more").encode(), guesser))
 
     def test_one_network_is_one_client(self) -> None:
-        """Whoever has a network of IPv6 cannot guess from each of its addresses."""
+        """An IPv6 network cannot guess from each of its addresses."""
         credentials, asked = self.slow()
         for number in range(20):
             credentials.authenticate(basic("anna", str(number)).encode(), f"2001:db8::{number:x}").addErrback(
@@ -213,7 +214,7 @@ class CredentialsTests(SynchronousTestCase):
         self.assertEqual(client_network("::ffff:192.0.2.1"), client_network("192.0.2.1"))
 
     def test_all_clients_together_have_a_limit_of_checks(self) -> None:
-        """All clients together may have 64 passwords checked; known ones need none of that."""
+        """64 passwords are checked at a time. A known password needs no check."""
         credentials, asked = self.slow()
         known = basic("bob", "secret").encode()
         credentials.authenticate(known, "192.0.2.200")
@@ -226,7 +227,7 @@ class CredentialsTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(credentials.authenticate(known, "192.0.2.1")), "bob")
 
     def test_known_password_is_renewed_while_in_use(self) -> None:
-        """Its user never waits: it is checked again in time, and refused once it is wrong."""
+        """Its user never waits. It is checked again in time, and refused once it is wrong."""
         credentials, asked = self.slow()
         known = basic("bob", "secret").encode()
         with patch("twisted_appserver.access.credentials.monotonic", Clock().seconds) as seconds:
@@ -245,7 +246,7 @@ class CredentialsTests(SynchronousTestCase):
             self.assertIsNone(credentials.remembered_user(known))
 
     def test_remembered_passwords_are_bounded(self) -> None:
-        """Of those that were right the oldest is forgotten."""
+        """The oldest one is forgotten."""
         checker = SimpleNamespace(requestAvatarId=lambda asked: asked.username)
         credentials = Credentials(None, [checker])
         with patch("twisted_appserver.access.credentials.MAX_REMEMBERED", 3):
@@ -255,7 +256,7 @@ class CredentialsTests(SynchronousTestCase):
         self.assertEqual(known, [None, "b", "c", "d"])
 
     def test_checker_that_raises_accepts_nobody(self) -> None:
-        """A checker that raises lets nobody in, and is logged."""
+        """The error is logged."""
 
         class Broken:
             def requestAvatarId(self, credentials: Any) -> Any:
@@ -273,7 +274,7 @@ class HashedTests(SynchronousTestCase):
         return HashedPasswords(private(self.mktemp(), "\n".join(lines) + "\n"), Now())
 
     def test_only_the_correct_password_is_accepted(self) -> None:
-        """A password is known by its hash only, which is another one each time."""
+        """Equal passwords have different hashes."""
         lines = [passwords.password_line("anna", "päss:word"), passwords.password_line("bob", "x")]
         self.assertNotIn("word", lines[0])
         self.assertNotEqual(lines[1], passwords.password_line("bob", "x"))
@@ -284,14 +285,13 @@ class HashedTests(SynchronousTestCase):
             self.failureResultOf(checker.requestAvatarId(UsernamePassword(name, password)))
 
     def test_malformed_line_is_named_by_its_number(self) -> None:
-        """A line that is none is named by its number."""
         for text in ("anna", "anna:secret", "anna:md5$1$1$1$YQ==$YQ==", "anna:scrypt$a$8$1$YQ==$YQ=="):
             error = self.assertRaises(ValueError, self.checker, passwords.password_line("bob", "x"), text)
             self.assertIn("line 2", str(error))
             self.assertNotIn("secret", str(error))
 
     def test_command_prints_a_line(self) -> None:
-        """The command prints a line for the password that it reads."""
+        """For the password that it reads."""
         command = [sys.executable, "-m", "twisted_appserver.access.passwords"]
         made = subprocess.run(
             [*command, "anna"], input="secret\n", capture_output=True, text=True, timeout=60
@@ -306,7 +306,9 @@ class HashedTests(SynchronousTestCase):
         self.assertIn("colon", said.getvalue())
 
     def test_unusable_checkers_are_refused(self) -> None:
-        """--auth takes hashed:FILE and Twisted's own checkers, and says what is wrong with any other."""
+        """
+        C{--auth} takes C{hashed:FILE} and Twisted's checkers. The error for any other value is one line.
+        """
         path = private(self.mktemp(), passwords.password_line("anna", "x"))
         self.assertEqual(len(make_checkers(Now(), [f"hashed:{path}", f"file:{path}"])), 2)
         for text in ("hashed:/nowhere", "nonsense:secret", "anonymous", "memory:secret"):
@@ -332,7 +334,7 @@ class ProxiesTests(SynchronousTestCase):
         return call.client, dict(call.raw_headers)
 
     def test_client_is_the_last_address_that_is_no_proxy(self) -> None:
-        """The client is the last one in the chain that is none of the proxies; others are not believed."""
+        """Earlier addresses in the chain are ignored."""
         proxies = Proxies(["10.0.0.0/8", "::1", "unix"])
         said = (b"x-forwarded-for", b"6.6.6.6, 192.0.2.1, 10.1.1.1")
         for peer, expected in (
@@ -345,13 +347,12 @@ class ProxiesTests(SynchronousTestCase):
         self.assertEqual(self.client(Proxies(["10.0.0.1"]), "", said)[0], "")
 
     def test_host_is_taken_from_a_trusted_proxy(self) -> None:
-        """A proxy may say by which name it was asked."""
         said = (b"x-forwarded-host", b"evil.example, app.example")
         self.assertEqual(self.client(Proxies(["unix"]), "", said)[1][b"host"], b"app.example")
         self.assertEqual(self.client(Proxies(["unix"]), "192.0.2.9", said)[1][b"host"], b"localhost")
 
     def test_forwarded_header_is_parsed_in_all_its_forms(self) -> None:
-        """The chain may stand in Forwarded too, each address in any of its forms (RFC 7239, section 6)."""
+        """RFC 7239, section 6."""
         proxies = Proxies(["10.0.0.0/8"])
         for value, client, host in (
             (b"for=192.0.2.1", "192.0.2.1", b"localhost"),
@@ -372,7 +373,7 @@ class ProxiesTests(SynchronousTestCase):
         self.assertEqual(self.client(proxies, "10.0.0.1", *both)[0], "192.0.2.1")
 
     def test_addresses_with_ports_and_mapped_addresses_are_parsed(self) -> None:
-        """Ports and IPv4 in the guise of IPv6 are understood; what is no address is nobody's."""
+        """An invalid address ends the chain."""
         proxies = Proxies(["10.0.0.0/8"])
         for peer, said, expected in (
             ("::ffff:10.0.0.1", b"192.0.2.1", "192.0.2.1"),
@@ -387,14 +388,14 @@ class ProxiesTests(SynchronousTestCase):
             self.assertEqual(self.client(proxies, peer, (b"x-forwarded-for", said))[0], expected, said)
 
     def test_headers_of_other_clients_are_removed(self) -> None:
-        """A function can believe what it finds in these headers: only what a proxy says gets that far."""
+        """So functions can trust these headers: they come from a proxy only."""
         said = (b"x-forwarded-proto", b"https"), (b"forwarded", b"for=6.6.6.6")
         for peer, expected in (("10.0.0.1", set(said)), ("192.0.2.9", set())):
             _, headers = self.client(Proxies(["10.0.0.1"]), peer, *said)
             self.assertEqual(set(headers.items()), {(b"host", b"localhost")} | expected)
 
     def test_invalid_addresses_are_refused_with_a_hint(self) -> None:
-        """What is no address is refused, with what to write instead."""
+        """The hint shows what to write instead."""
         for text, hint in (
             ("10.0.0.0/33", ""), ("", ""), ("proxy.example", ""), ("unix:/run/x", ""), ("*", ""),
             ("10.0.0.1/8", "; write 10.0.0.0/8"), ("127.0.0.1:80", "; write 127.0.0.1"),
@@ -405,14 +406,14 @@ class ProxiesTests(SynchronousTestCase):
             self.assertTrue(error.endswith(hint or "or unix"), error)
 
     def test_mapped_network_is_the_same_proxy(self) -> None:
-        """A proxy that is named as IPv4 in IPv6 is the same one."""
+        """IPv4 addresses may be written as IPv6 addresses."""
         said = (b"x-forwarded-for", b"192.0.2.1")
         for name in ("::ffff:10.0.0.1", "::ffff:10.0.0.0/104"):
             self.assertEqual(self.client(Proxies([name]), "10.0.0.1", said)[0], "192.0.2.1")
 
 
 class GuardTests(SynchronousTestCase):
-    """A guard that asks who is there, in a dispatcher."""
+    """A guard with credentials, in a dispatcher."""
 
     def setUp(self) -> None:
         self.guard = RequestGuard(origins=["https://pages.example"])
@@ -437,7 +438,7 @@ class GuardTests(SynchronousTestCase):
         return self.dispatcher.dispatch(Call(method, path, raw_headers=tuple(raw)))
 
     def check_slowly(self) -> list[Deferred[bytes]]:
-        """Have names checked by one that takes its time. Returns what it was asked, as that grows."""
+        """Require credentials that are checked later. Return the list of Deferreds for the checks."""
         answers: list[Deferred[bytes]] = []
         checker = SimpleNamespace(requestAvatarId=lambda _: answers.append(Deferred()) or answers[-1])
         self.guard.credentials = Credentials(None, [checker])
@@ -447,7 +448,10 @@ class GuardTests(SynchronousTestCase):
         return self.successResultOf(self.ask(**headers)).status
 
     def test_only_the_token_leads_to_the_patterns(self) -> None:
-        """Only who has the token gets as far as the patterns; what passed once passes again, alone."""
+        """
+        Without it, a client does not learn which paths exist. Only equal requests reuse an earlier
+        decision.
+        """
         self.guard.require(Credentials(TOKEN))
         right = f"Bearer {TOKEN.decode()}"
         for _ in range(2):
@@ -459,7 +463,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(self.calls, ["", ""])
 
     def test_function_receives_the_name_of_the_user(self) -> None:
-        """The function learns the name, also where the head was seen before."""
+        """Also if the same head was received before."""
         path = private(self.mktemp(), "anna:secret\n")
         self.guard.require(Credentials(None, make_checkers(Now(), [f"file:{path}"])))
         for _ in range(2):
@@ -468,7 +472,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(self.status(authorization=basic("anna", "wrong")), 401)
 
     def test_checked_once_whatever_the_headers(self) -> None:
-        """A password that was right is not checked again because another header differs."""
+        """A correct password is not checked again because another header differs."""
         answers = self.check_slowly()
         first = self.ask(authorization=basic("anna", "x"), x_number="0")
         answers[0].callback(b"")
@@ -478,7 +482,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual((len(answers), set(self.calls)), (1, {"anna"}))
 
     def test_guesses_count_for_the_real_client(self) -> None:
-        """Behind a proxy the clients are those that it names."""
+        """Behind a trusted proxy, this is the client that the proxy names."""
         self.dispatcher.guard = self.guard = RequestGuard(proxies=Proxies(["unix"]))
         answers = self.check_slowly()
         for number in range(20):
@@ -488,7 +492,6 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(len(answers), 9)
 
     def test_password_checked_during_a_replacement_must_match_the_new_ones(self) -> None:
-        """When credentials are replaced, a password that is being checked must be right with the new ones."""
         answers = self.check_slowly()
         asked = self.ask(authorization=basic("anna", "x"))
         self.guard.require(Credentials(TOKEN))
@@ -497,7 +500,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(self.calls, [])
 
     def test_revoked_password_stops_working_after_a_minute(self) -> None:
-        """A name and password that were right are asked about again after a minute, a token never."""
+        """A password is checked again after a minute, a token never."""
         database = InMemoryUsernamePasswordDatabaseDontUse(anna=b"secret")
         self.guard.require(Credentials(TOKEN, [database]))
         anna, token = basic("anna", "secret"), f"Bearer {TOKEN.decode()}"
@@ -509,14 +512,13 @@ class GuardTests(SynchronousTestCase):
             self.assertEqual([self.status(authorization=each) for each in (anna, token)], [401, 200])
 
     def test_old_token_stops_working_at_once(self) -> None:
-        """With a new token the old one is worth nothing, even in a request that was seen before."""
+        """Even in a request that was received before."""
         for new, old in ((TOKEN, b"another" + TOKEN), (b"another" + TOKEN, TOKEN)):
             self.guard.require(Credentials(new))
             self.assertEqual(self.status(authorization=f"Bearer {old.decode()}"), 401)
             self.assertEqual(self.status(authorization=f"Bearer {new.decode()}"), 200)
 
     def test_client_that_left_during_a_check_is_not_called_for(self) -> None:
-        """A checker may take its time; whoever went away meanwhile is not called for."""
         answers = self.check_slowly()
         here, gone = (self.ask(authorization=basic(name, "x")) for name in ("anna", "bob"))
         self.assertNoResult(here)
@@ -528,7 +530,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual((self.calls, self.dispatcher.in_flight), (["anna"], 0))
 
     def test_time_limit_includes_the_check_of_the_password(self) -> None:
-        """What a checker takes is of the time that the call has, also where it never answers."""
+        """Even if the checker never answers."""
         answers = self.check_slowly()
         asked = self.ask(authorization=basic("anna", "x"))
         self.clock.advance(4)
@@ -543,7 +545,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual((self.calls, self.dispatcher.in_flight), (["bob"], 0))
 
     def test_limit_of_the_route_applies_after_the_check(self) -> None:
-        """Once it is known who asks, the limit of the Route holds, counted from the arrival."""
+        """It is counted from the arrival of the call."""
         answers = self.check_slowly()
         paths = ("/endless/", "/slow/", "/who/")
         endless, slow, late = (self.ask(path=path, authorization=basic(path, "x")) for path in paths)
@@ -561,7 +563,7 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual((self.successResultOf(endless).status, self.dispatcher.in_flight), (200, 0))
 
     def test_allowed_origin_may_read_answers_and_errors(self) -> None:
-        """A page of an origin that is named may read the answers, errors too; others may not."""
+        """Other origins may not."""
         for path, status in (("/who/", 200), ("/nowhere/", 404)):
             reply = self.successResultOf(self.ask(path=path, origin="https://pages.example"))
             headers = dict(reply.headers)
@@ -573,7 +575,7 @@ class GuardTests(SynchronousTestCase):
             self.assertEqual(dict(reply.headers)["vary"], "origin")
 
     def test_allowed_origin_may_read_refusals(self) -> None:
-        """It may read why its request was too large for a call, too."""
+        """For example, that its request was too large."""
         for channel in ("llhttp", "twisted"):
             client = Client(
                 [("/who/", basic)], allow_origin=("https://pages.example",), max_body=5, channel=channel
@@ -583,7 +585,7 @@ class GuardTests(SynchronousTestCase):
             self.assertEqual(answer.headers["access-control-allow-origin"], "https://pages.example")
 
     def test_preflight_is_answered_without_a_token(self) -> None:
-        """A browser that asks first is told what a page may send, without a token, and nothing is called."""
+        """The response lists what a page may send. No function is called."""
         self.guard.require(Credentials(TOKEN))
         asked = {"access_control_request_method": "PUT", "access_control_request_headers": "authorization"}
         reply = self.successResultOf(self.ask("OPTIONS", origin="https://pages.example", **asked))
@@ -596,13 +598,12 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(self.calls, [])
 
     def test_answers_are_unchanged_without_allowed_origins(self) -> None:
-        """Where no origin is named, answers are as they were."""
         self.dispatcher.guard = RequestGuard()
         self.assertEqual(self.successResultOf(self.ask()).headers, ())
 
 
 class ListeningTests(SynchronousTestCase):
-    """Endpoints that listen at once, and those that take their time."""
+    """Endpoints that listen at once, and endpoints that listen later."""
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
@@ -631,14 +632,14 @@ class ListeningTests(SynchronousTestCase):
         return Endpoint()
 
     def test_public_endpoint_keeps_all_endpoints_closed(self) -> None:
-        """Where one endpoint is open to strangers, none listens."""
+        """If one endpoint is public and nothing protects it, none listens."""
         self.endpoints._endpoints = [self.endpoint(host) for host in ("127.0.0.1", "192.0.2.1", "127.0.0.2")]
         self.assertRaises(ConfigurationError, self.endpoints.open, None)
         self.assertEqual(sorted(self.stopped), ["127.0.0.1", "192.0.2.1"])
         self.assertEqual(self.endpoints.ports, [])
 
     def test_nothing_listens_where_the_address_shows_that_it_is_open(self) -> None:
-        """An endpoint whose address is known is refused before anything listens, whatever wraps it."""
+        """Whatever other endpoint wraps it."""
         for listen in (
             "tcp:8313", "tcp:8313:interface=0.0.0.0", "tcp:8313:interface=192.0.2.1", "tcp6:8313",
             r"tcp6:8313:interface=2001\:db8\:\:1", "haproxy:tcp:8313", r"haproxy:tcp6:8313:interface=\:\:",
@@ -654,14 +655,13 @@ class ListeningTests(SynchronousTestCase):
             self.assertEqual(len(memory.tcpServers), 1, listen)
 
     def test_public_ssl_endpoint_is_refused_before_it_listens(self) -> None:
-        """So is one of ssl:."""
         memory = MemoryReactorClock()
         self.endpoints._endpoints = [SSL4ServerEndpoint(memory, 8313, None)]
         self.assertRaises(ConfigurationError, self.endpoints.open, None)
         self.assertEqual(memory.sslServers, [])
 
     def test_loopback_is_accepted_and_names_are_checked_later(self) -> None:
-        """Loopback addresses are for this machine only; a name is checked when the endpoint listens."""
+        """A name is checked when the endpoint listens."""
         for listen, address in (
             ("tcp:0:interface=127.0.0.1", "127.0.0.1"), (r"tcp6:0:interface=\:\:1", "::1"),
             ("tcp:0:interface=localhost", None), ("unix:here", None),
@@ -671,7 +671,6 @@ class ListeningTests(SynchronousTestCase):
             self.endpoints._check(address)
 
     def test_public_endpoint_that_listens_late_is_closed_and_logged(self) -> None:
-        """One that is ready later is refused too, and that is logged."""
         here, stranger = (self.endpoint(host, True) for host in ("127.0.0.1", "192.0.2.1"))
         self.endpoints._endpoints = [here, stranger]
         self.endpoints.open(None)
@@ -685,7 +684,7 @@ class ListeningTests(SynchronousTestCase):
 
 
 class CommandTests(CommandTestCase):
-    """The options, with real processes."""
+    """The options, in real processes."""
 
     def secret(self, content: str) -> str:
         return private(os.path.abspath(self.mktemp()), content)
@@ -696,7 +695,7 @@ class CommandTests(CommandTestCase):
 
     @slow
     async def test_token_and_password_work_and_no_secret_is_logged(self) -> None:
-        """Token and password, with both front ends; no secret is in what the server writes."""
+        """With both channels."""
         hashed = self.secret(passwords.password_line("anna", "secret4anna") + "\n")
         token = self.secret(TOKEN.decode())
         folder = self.folder_of(app=APP)
@@ -722,7 +721,7 @@ class CommandTests(CommandTestCase):
 
     @slow
     async def test_all_answers_have_cors_headers_in_both_types(self) -> None:
-        """Answers with headers of their own are marked in both types, over both front ends."""
+        """Responses with headers of their own too, on both channels."""
         folder = self.folder_of(app=APP)
         for words in (("--type", "forked"), ("--type", "forked", "--channel", "twisted"), ()):
             program = self.twistd(
@@ -738,7 +737,7 @@ class CommandTests(CommandTestCase):
 
     @slow
     async def test_public_endpoint_needs_authentication_or_insecure(self) -> None:
-        """Listening beyond this machine needs somebody who asks who is there, or a word that it is meant."""
+        """C{--insecure} confirms that everybody may call."""
         folder = self.folder_of(app=APP)
         for listen in ("tcp:0", "tcp:0:interface=0.0.0.0", "tcp6:0"):
             program = self.twistd("--listen", listen, folder=folder)
@@ -755,7 +754,6 @@ class CommandTests(CommandTestCase):
 
     @slow
     async def test_only_a_trusted_proxy_may_name_its_client(self) -> None:
-        """Only a proxy that is named may say who its client is."""
         folder = self.folder_of(app=APP)
         for words, expected in (([], "127.0.0.1"), (["--proxied", "127.0.0.0/8"], "192.0.2.1")):
             program = self.twistd("--port", "0", *words, folder=folder)

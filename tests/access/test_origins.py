@@ -18,7 +18,7 @@ from twisted_appserver.tqueue.tap import makeService as makeQueues
 
 class HostTests(SynchronousTestCase):
     def test_host_is_read_as_requests_contain_it(self) -> None:
-        """A host is used in the form in which a request names it."""
+        """It is compared in the form that a request contains."""
         for text, expected in (
             ("App.Example", b"app.example"), ("B\u00fccher.example", b"xn--bcher-kva.example"), ("*", b"*"),
             ("192.0.2.1", b"192.0.2.1"), ("[::0001]", b"[::1]"), ("my_host-1", b"my_host-1"),
@@ -26,7 +26,7 @@ class HostTests(SynchronousTestCase):
             self.assertEqual(read_host(text), expected, text)
 
     def test_invalid_host_is_refused_with_a_hint(self) -> None:
-        """What is no host is refused, with what to write instead."""
+        """The hint shows what to write instead."""
         example = ", such as app.example.org"
         for text, hint in (
             ("a:80", "; write a"), ("http://x/", "; write x"), ("https://x:8443", "; write x"),
@@ -43,7 +43,7 @@ class HostTests(SynchronousTestCase):
 
 class OriginTests(SynchronousTestCase):
     def test_origin_is_read_as_browsers_send_it(self) -> None:
-        """An origin is used in the form in which browsers send it."""
+        """It is compared in the form that browsers send."""
         for text, expected in (
             ("https://x", b"https://x"), ("HTTPS://X.example:8443/", b"https://x.example:8443"),
             ("https://x:443", b"https://x"), ("http://x:80/", b"http://x"), ("http://x:443", b"http://x:443"),
@@ -53,7 +53,7 @@ class OriginTests(SynchronousTestCase):
             self.assertEqual(read_origin(text), expected, text)
 
     def test_invalid_origin_is_refused_with_a_hint(self) -> None:
-        """What no page has as its origin is refused, with what to write instead."""
+        """The hint shows what to write instead."""
         for text, hint in (
             ("null", "every sandboxed frame"), ("NULL", "every sandboxed frame"),
             ("file://", "every sandboxed frame"), ("*", "must be named"),
@@ -71,7 +71,7 @@ class OriginTests(SynchronousTestCase):
             self.assertNotIn("\n", error)
 
     def test_hints_are_accepted(self) -> None:
-        """What a message tells to write can be written."""
+        """The value that a message suggests is valid."""
         for read, text in (
             (read_origin, "example.org:81"),
             (read_host, "http://x:80/"),
@@ -82,10 +82,10 @@ class OriginTests(SynchronousTestCase):
 
 
 class WaysTests(SynchronousTestCase):
-    """Whichever way an option is given."""
+    """The checks apply however an option is given."""
 
     def test_keyword_arguments_are_checked(self) -> None:
-        """One of C{make_service}, or of the client for tests."""
+        """Of C{make_service} and of the client for tests."""
         for options in ({"allow_host": ("a:80",)}, {"allow_origin": ("null",)}, {"proxied": ("",)}):
             self.assertRaises(ConfigurationError, make_service, (), **options)
             self.assertRaises(ConfigurationError, Client, (), **options)
@@ -93,7 +93,7 @@ class WaysTests(SynchronousTestCase):
         self.assertRaises(ConfigurationError, RequestGuard, [""])
 
     def test_command_line_and_environment_are_checked(self) -> None:
-        """One line, for both commands."""
+        """The error is one line, for both commands."""
         for command, made, make in (
             ("appserver", Options, makeService),
             ("tqueuesrv", QueueOptions, makeQueues),

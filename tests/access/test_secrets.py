@@ -30,12 +30,12 @@ RIGHT, NEW = f"Bearer {TOKEN.decode()}", f"Bearer {OTHER}"
 
 class PrivateFilesTests(SynchronousTestCase):
     def test_private_file_is_read(self) -> None:
-        """What a private file contains, or the beginning of it."""
+        """As a whole, or its beginning."""
         path = private(self.mktemp(), "secret")
         self.assertEqual((read_private(path), read_private(path, 3)), (b"secret", b"sec"))
 
     def test_group_may_read_only_files_of_another_user(self) -> None:
-        """The group may read a file only if it belongs to another user, as Kubernetes mounts secrets."""
+        """Kubernetes mounts secrets like this."""
         ours, theirs = os.geteuid(), os.geteuid() + 1
         for mode, owner, accepted in (
             (0o600, ours, True), (0o400, ours, True), (0o700, ours, True), (0o640, ours, False),
@@ -53,20 +53,20 @@ class PrivateFilesTests(SynchronousTestCase):
 
 
 class ReloadTests(ServiceTestCase):
-    """C{service.reload()}"""
+    """C{service.reload()} reads secrets again."""
 
     async def status(self, port: int, authorization: str) -> int:
         headers = (("Authorization", authorization),)
         return (await exchange(port, request("GET", "/nowhere/", headers=headers))).status
 
     async def expect(self, port: int, **expected: int) -> None:
-        """By names of credentials, 401, or 404 where they are accepted."""
+        """Check the status for each named secret: 401, or 404 if it is accepted."""
         sent = {"old": RIGHT, "new": NEW, "anna": basic("anna", "x"), "bob": basic("bob", "y")}
         found = {name: await self.status(port, sent[name]) for name in expected}
         self.assertEqual(found, expected)
 
     async def test_reload_replaces_token_and_passwords_at_once(self) -> None:
-        """Both files are read again; what they contained before stops working at once."""
+        """Both files are read again; the old secrets stop working."""
         token = private(self.mktemp(), TOKEN.decode())
         hashed = private(self.mktemp(), passwords.password_line("anna", "x"))
         for channel in ("llhttp", "twisted"):
@@ -82,7 +82,7 @@ class ReloadTests(ServiceTestCase):
             await service.stopService()
 
     async def test_unusable_files_change_nothing_and_are_reported(self) -> None:
-        """Files that cannot be used change nothing; one line says why, and so does the status page."""
+        """In one line of the log, and on the status page."""
         token = private(self.mktemp(), TOKEN.decode())
         hashed = private(self.mktemp(), passwords.password_line("anna", "x"))
         service, port = await self.start(token_file=token, auth=(f"hashed:{hashed}",))
@@ -111,7 +111,7 @@ class ReloadTests(ServiceTestCase):
         await self.expect(port, old=401, new=404)
 
     async def test_secrets_are_reloaded_though_the_table_was_passed(self) -> None:
-        """Where there is no application to import, the secrets are read again all the same."""
+        """There is no application to import again."""
         token = private(self.mktemp(), TOKEN.decode())
         service, port = await self.start(app=None, url_patterns=[("/x", print)], token_file=token)
         private(token, OTHER)
@@ -120,11 +120,11 @@ class ReloadTests(ServiceTestCase):
 
 
 class SignalTests(CommandTestCase):
-    """SIGHUP"""
+    """SIGHUP reads secrets again."""
 
     @slow
     async def test_sighup_reloads_secrets_of_both_commands(self) -> None:
-        """Each command reads its secrets again; a broken file changes nothing and is reported in one line."""
+        """An unusable file changes nothing and is reported in one line."""
         folder = self.folder_of(urls=APP)
         token = private(os.path.join(folder, "token"), TOKEN.decode())
         for words in (("appserver", "--type", "forked", "--workers", "1"), ("tqueuesrv",)):
@@ -151,7 +151,7 @@ class SignalTests(CommandTestCase):
 
 class SocketTests(ServiceTestCase):
     async def test_unix_socket_is_for_its_user_and_group(self) -> None:
-        """A unix socket is for its user and group, unless a mode is given in one of the two ways."""
+        """Unless a mode is given, in one of two ways."""
         folder = tempfile.TemporaryDirectory()  # whose path is short enough for a socket
         self.addCleanup(folder.cleanup)
         paths = [os.path.join(folder.name, name) for name in ("a", "b", "c", "d", "e\\:f")]
@@ -167,7 +167,7 @@ class SocketTests(ServiceTestCase):
 
 class KeyTests(SynchronousTestCase):
     def test_private_key_that_others_can_read_is_warned_about(self) -> None:
-        """A private key that every user can read is used, and a warning is logged; not so for its group."""
+        """It is used all the same. If only its group can read it, there is no warning."""
         for mode, warnings in ((0o644, 1), (0o660, 1), (0o640, 0), (0o600, 0)):
             path = self.mktemp()
             place, _ = over_tls(path)

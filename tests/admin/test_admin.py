@@ -90,7 +90,7 @@ class DescriptionTests(SynchronousTestCase):
     """The OpenAPI document."""
 
     def test_document_is_valid_openapi(self) -> None:
-        """It is valid for the table of cases, and for every example."""
+        """For the table of cases and for every example."""
         tables = [PATTERNS, cases.url_patterns]
         for path in sorted((ROOT / "examples").glob("*.py")):
             if "url_patterns" in path.read_text():
@@ -102,7 +102,6 @@ class DescriptionTests(SynchronousTestCase):
             self.assertTrue(document["paths"])
 
     def test_function_is_described_by_signature_and_docstring(self) -> None:
-        """A function is described by its signature, its annotations and its docstring."""
         document = make_document(Router(PATTERNS).entries, "shop")
         self.assertEqual(document["info"]["title"], "shop")
         item = document["paths"]["/order/{name}/"]
@@ -124,14 +123,14 @@ class DescriptionTests(SynchronousTestCase):
         )
 
     def test_defaults_that_are_not_json_are_omitted(self) -> None:
-        """A default that JSON does not have is left out, and a type that it does not know is any."""
+        """A type that JSON does not have is described as any value."""
         document = make_document(Router([("/x", odd)]).entries, "x")
         json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
         schemas = [each["schema"] for each in document["paths"]["/x"]["get"]["parameters"]]
         self.assertEqual(schemas, [{"type": "number"}, {}, {}, {"default": 1}])
 
     def test_first_entry_of_a_path_and_method_is_described(self) -> None:
-        """Entries for other methods of one path are in one item; of two for one method the first is told."""
+        """Entries for other methods of the path are in the same item."""
         routes = [
             Route("/x/(?P<a>)", lambda a: {}, name=name, methods=[name]) for name in ("GET", "DELETE", "GET")
         ]
@@ -142,7 +141,10 @@ class DescriptionTests(SynchronousTestCase):
         self.assertEqual(told, {"get": "GET-0-get", "delete": "DELETE-1-delete"})
 
     def test_patterns_become_path_templates(self) -> None:
-        """Groups become names, what is escaped stands for itself, what is optional and has no name goes."""
+        """
+        Groups become names, escaped characters are unescaped, and optional parts without a name are left
+        out.
+        """
         for regex, path, filled in (
             (r"/a/(?P<b>[^/]+)/", "/a/{b}/", "/a/x/"),
             (r"/a\.b/(?P<b>(x|\))y)-(?P<c>\d+)", "/a.b/{b}-{c}", "/a.b/xy-3"),
@@ -160,13 +162,12 @@ class DescriptionTests(SynchronousTestCase):
             self.assertTrue(re.fullmatch(regex, filled), regex)
 
     def test_pattern_that_is_no_path_is_omitted(self) -> None:
-        """A pattern that cannot be told as a path is not in the document."""
         regexes = (r"/v\d+/x", r"/(?:en|de)/x", r"/[ab]/x", r"/x{2}", r"/what\?", r"/(?:a|(?P<name>))")
         routes = [(regex, order) for regex in regexes]
         self.assertEqual(make_document(Router(routes).entries, "x")["paths"], {})
 
     def test_regular_expressions_of_groups_are_kept(self) -> None:
-        """What a name must match is told as the pattern has it."""
+        """As the pattern of the parameter."""
         told = path_template(r"/(?P<a>[)(]\)(x|y))/(?:b(?P<c>))(?P<d>(?P=a))")
         assert told is not None
         self.assertEqual(told[1], {"a": r"[)(]\)(x|y)", "c": "", "d": ".*"})
@@ -174,7 +175,6 @@ class DescriptionTests(SynchronousTestCase):
 
 class GeneratorTests(SynchronousTestCase):
     def test_items_of_a_generator_are_described(self) -> None:
-        """What a generator yields is described, not that it is one."""
         document = make_document(Router(streaming.url_patterns).entries, "x")
         validate(msgspec.to_builtins(document))
         content = document["paths"]["/counts"]["get"]["responses"]["200"]["content"]
@@ -183,7 +183,7 @@ class GeneratorTests(SynchronousTestCase):
 
 class DurationTests(SynchronousTestCase):
     def test_duration_is_counted_in_its_bucket(self) -> None:
-        """A duration is counted in the first bucket whose bound is above it."""
+        """The first bucket whose bound is above it."""
         for index, bound in enumerate(BOUNDS):
             durations = Durations()
             durations.add(bound * 0.99)
@@ -193,7 +193,6 @@ class DurationTests(SynchronousTestCase):
         self.assertEqual((durations.counts[-1], durations.number), (2, 3))
 
     def test_percentile_is_estimated_within_a_bucket(self) -> None:
-        """Percentiles are right to the bucket."""
         durations = Durations()
         self.assertEqual(percentile(durations.counts, 0.5), 0.0)
         for _ in range(98):
@@ -205,7 +204,7 @@ class DurationTests(SynchronousTestCase):
 
 
 class ServiceTests(TestCase):
-    """The pages of a service, as they are served."""
+    """The pages of a service."""
 
     timeout = 30
 
@@ -227,7 +226,7 @@ class ServiceTests(TestCase):
         }
 
     async def check(self, port: int, prefix: str = "") -> None:
-        """Every page is there, and what they need comes from the same place."""
+        """Check that every page is served, and that all that it loads comes from the same server."""
         for path, kind in (
             ("docs", "text/html"), ("status", "text/html"), ("page.css", "text/css"),
             ("icon.svg", "image/svg+xml"), ("docs.js", "text/javascript"), ("page.js", "text/javascript"),
@@ -249,7 +248,7 @@ class ServiceTests(TestCase):
         self.assertEqual((await fetch(port, f"{prefix}/order/bolt/?count=2")).status, 200)
 
     async def test_pages_and_probes_answer_on_every_channel(self) -> None:
-        """They are served under both channels, and below a prefix of any other Site."""
+        """On both channels, and below a prefix of another Site."""
         for channel in ("llhttp", "twisted"):
             service, port = await self.serve(channel=channel)
             await self.check(port)
@@ -261,7 +260,7 @@ class ServiceTests(TestCase):
             await self.check(other.getHost().port, "/some/where")
 
     async def test_metrics_add_up_all_executors(self) -> None:
-        """What functions do on the reactor counts like what they do in threads; the pages do not count."""
+        """Calls on the reactor count like calls in threads. Requests for pages do not count."""
         _, port = await self.serve(
             (r"/there", answers), (r"/here", answers_on_reactor), (r"/odd", fails_on_reactor)
         )
@@ -288,13 +287,12 @@ class ServiceTests(TestCase):
         await broker.stop()
 
     async def test_no_admin_leaves_the_paths_to_the_application(self) -> None:
-        """Without them, their paths are the user's own."""
         _, port = await self.serve((r"/-/docs", order), no_admin=True)
         self.assertEqual((await fetch(port, "/-/docs")).status, 422)
         self.assertEqual((await fetch(port, "/-/health")).status, 404)
 
     async def test_pages_are_guarded_like_the_application(self) -> None:
-        """They are for nobody who may not call."""
+        """A client that may not call functions may not read pages."""
         path = self.mktemp()
         with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write("0123456789abcdef")
@@ -305,7 +303,7 @@ class ServiceTests(TestCase):
         self.assertEqual((await exchange(port, sent)).status, 421)
 
     async def test_probes_answer_while_every_thread_hangs(self) -> None:
-        """While every thread hangs, all of it is answered, and the service is not ready."""
+        """The service is not ready meanwhile."""
         hold = threading.Event()
         self.addCleanup(hold.set)
 
@@ -328,7 +326,7 @@ class ServiceTests(TestCase):
         self.assertEqual((await fetch(port, "/-/ready")).status, 200)
 
     async def test_calls_are_counted_by_route_and_status(self) -> None:
-        """From the first look on, every call is counted by its route and status."""
+        """Counting starts with the first request for the figures."""
 
         def fails() -> dict[str, Any]:
             raise ZeroDivisionError("said by the function")
@@ -353,7 +351,7 @@ class ServiceTests(TestCase):
         )
 
     async def test_users_see_only_their_own_errors(self) -> None:
-        """A user sees the errors of their own calls; the bearer of the token sees all, in each type."""
+        """The bearer of the token sees all errors. This holds in each server type."""
 
         def fails(what: str) -> dict[str, Any]:
             raise ZeroDivisionError(what)
@@ -386,7 +384,7 @@ class ServiceTests(TestCase):
                 self.assertEqual(len(errors), {"anna": 2, "bob": 3, "token": 7}[name])
 
     async def test_counting_stops_when_nobody_requests_the_figures(self) -> None:
-        """Some time after the last look nothing is counted any more, and so nothing spent."""
+        """Some time after the last request, so that it costs nothing."""
         self.patch(figures, "COUNTING_TIME", -1.0)
         service, port = await self.serve()
         await fetch(port, "/-/status.json")
@@ -395,7 +393,7 @@ class ServiceTests(TestCase):
             await deferLater(reactor, 0.05)
 
     async def test_status_lists_the_workers(self) -> None:
-        """Worker processes are shown, with what they are doing."""
+        """With the calls that they run."""
         service = make_service(port=0, app="tests.support.cases", server_type="forked", workers=2)
         service.startService()
         self.addCleanup(service.stopService)
@@ -415,7 +413,7 @@ class ServiceTests(TestCase):
 
 class QueueTests(CommandTestCase):
     async def test_figures_of_queues_are_shown(self) -> None:
-        """The figures of a TQueueSrv's queues are among them."""
+        """The queues of a TQueueSrv."""
         program = self.python(TWISTD, "-n", "--pidfile=", "tqueuesrv", "--port", "0")
         port = await program.port()
         for path in ("/painter/put/?detail=1", "/painter/put/", "/painter/get/"):

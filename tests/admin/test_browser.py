@@ -167,7 +167,10 @@ class BrowserTestCase(CommandTestCase):
         skip = "there is no chromium with chromedriver (Debian: apt-get install chromium chromium-driver)"
 
     def browser(self, *words: str) -> Any:
-        """A browser with a profile of its own that ends with the test. Only for L{deferToThread}."""
+        """
+        Start a browser with its own profile, which ends with the test. Call this in a thread
+        (C{deferToThread}).
+        """
         options = webdriver.ChromeOptions()
         options.binary_location = str(BROWSER)
         profile = os.path.abspath(self.mktemp())
@@ -181,7 +184,7 @@ class BrowserTestCase(CommandTestCase):
         return browser
 
     async def look(self, looks: Callable[[Any], Any], *words: str) -> Any:
-        """What C{looks} returns, which is given a browser in a thread."""
+        """Return what C{looks} returns. It is called with a browser, in a thread."""
 
         def run() -> Any:
             browser = self.browser(*words)
@@ -194,7 +197,7 @@ class BrowserTestCase(CommandTestCase):
 
 
 def wait(browser: Any, condition: Callable[[Any], Any]) -> Any:
-    """The first true value of a condition."""
+    """Return the first true value of a condition."""
     return WebDriverWait(browser, SECONDS, 0.05, [Exception]).until(condition)
 
 
@@ -208,7 +211,7 @@ def picture(browser: Any, name: str) -> None:
 
 
 def strangers(browser: Any, base: str) -> list[str]:
-    """The addresses elsewhere that the page has asked for anything."""
+    """Return the addresses on other servers that the page has requested."""
     script = "return performance.getEntriesByType('resource').map(each => each.name)"
     return [name for name in browser.execute_script(script) if not name.startswith(base)]
 
@@ -217,7 +220,7 @@ class PageTests(BrowserTestCase):
     """The pages of a service."""
 
     async def check(self, name: str, *words: str, dark: bool = False, size: str = "1000,900") -> None:
-        """Open the functions, call one, see its answer; see the status."""
+        """Open the functions, call one, read its response, and open the status."""
         program = self.twistd("--port", "0", *words, folder=self.folder_of(shop=SHOP))
         await self.look_at(f"http://localhost:{await program.port()}", name, dark, size)
         await self.stopped(program)
@@ -259,7 +262,7 @@ class PageTests(BrowserTestCase):
         await self.look(looks, f"--window-size={size}", *shown)
 
     def follow(self, browser: Any) -> None:
-        """Watch a job's bar reach its end; see the items of a stream."""
+        """Watch the bar of a job until it is full, and read the items of a stream."""
         details = browser.find_element(
             By.CSS_SELECTOR, "details[data-path='/bake/{loaves}/'][data-method=GET]"
         )
@@ -280,7 +283,7 @@ class PageTests(BrowserTestCase):
         self.assertEqual(float(details.find_element(By.TAG_NAME, "progress").get_attribute("value")), 1.0)
 
     async def mounted(self, service: Any) -> str:
-        """Below a prefix of a stock Site: where."""
+        """Mount an application below a prefix of a stock Site. Return its address."""
         service.startService()
         self.addCleanup(service.stopService)
         await service.started
@@ -292,30 +295,30 @@ class PageTests(BrowserTestCase):
 
     @slow
     async def test_pages_work_below_a_prefix(self) -> None:
-        """Below a prefix of a stock Site of twisted.web, in the dark."""
+        """Of a stock Site of twisted.web, in the dark scheme."""
         folder = self.folder_of(shop=SHOP)
         base = await self.mounted(make_service(app=os.path.join(folder, "shop.py"), port=0))
         await self.look_at(base, "prefix-narrow-dark", dark=True, size="500,900")
 
     @slow
     async def test_pages_work_on_a_wide_screen(self) -> None:
-        """On a wide screen, in light."""
+        """In the light scheme."""
         await self.check("wide-light", "--app", "shop.py")
 
     @slow
     async def test_pages_work_on_a_narrow_screen(self) -> None:
-        """On a phone, with worker processes."""
+        """Of a phone, with worker processes."""
         await self.check(
             "narrow-light", "--app", "shop.py", "--type", "forked", "--workers", "2", size="500,900"
         )
 
     @slow
     async def test_pages_work_with_the_channel_of_twisted(self) -> None:
-        """In dark, under twisted.web's own channel."""
+        """In the dark scheme."""
         await self.check("wide-dark", "--app", "shop.py", "--channel", "twisted", dark=True)
 
     async def queues(self, base: str, name: str, *words: str) -> None:
-        """The buttons of a queue, each after a question: bury a task, kick it, purge, delete."""
+        """Use the buttons of a queue, each with its confirmation: bury a task, kick it, purge, delete."""
         port, prefix = (
             int(base.split(":")[2].partition("/")[0]),
             "/" + base.partition("//")[2].partition("/")[2],
@@ -355,7 +358,7 @@ class PageTests(BrowserTestCase):
 
     @slow
     async def test_queues_can_be_managed(self) -> None:
-        """A buried task is kicked, in the light and on a wide screen."""
+        """On a wide screen, in the light scheme."""
         program = self.python(TWISTD, "-n", "--pidfile=", "tqueuesrv", "--port", "0")
         port = await program.port()
         await self.queues(f"http://localhost:{port}", "queues", "--window-size=1000,900")
@@ -363,7 +366,7 @@ class PageTests(BrowserTestCase):
 
     @slow
     async def test_queues_can_be_managed_below_a_prefix(self) -> None:
-        """The same in the dark, on a phone, below a prefix of a stock Site."""
+        """On a phone, in the dark scheme, below a prefix of a stock Site."""
         service = QueueService(reactor, Settings(port=0), LocalBroker(reactor, MemoryStore()))
         await self.queues(
             await self.mounted(service), "queues-prefix-narrow-dark", "--window-size=500,900", *DARK
@@ -371,7 +374,7 @@ class PageTests(BrowserTestCase):
 
     @slow
     async def test_typed_values_arrive_with_their_types(self) -> None:
-        """The form of a function sends what was typed, with its type, to the last digit."""
+        """The form of a function sends every digit that was typed."""
         program = self.twistd("--port", "0", "--app", "kinds.py", folder=self.folder_of(kinds=KINDS))
         base = f"http://localhost:{await program.port()}"
 
@@ -392,7 +395,7 @@ class PageTests(BrowserTestCase):
 
     @slow
     async def test_swagger_ui_calls_a_function(self) -> None:
-        """With the extra, Swagger UI is there too, and calls a function; nothing comes from elsewhere."""
+        """The optional Swagger UI is served too, and loads nothing from other servers."""
         program = self.twistd("--port", "0", "--app", "shop.py", folder=self.folder_of(shop=SHOP))
         base = f"http://localhost:{await program.port()}"
 
@@ -420,7 +423,7 @@ class OriginTests(BrowserTestCase):
     """Pages of other origins."""
 
     async def attack(self, *words: str, name: str = "localhost") -> tuple[list[str], int]:
-        """What came of a page's tries to call our server, and how often the function was called."""
+        """Let a page try to call our server. Return the results, and how often the function was called."""
         folder = self.folder_of(app=COUNTED)
         other = self.twistd("--port", "0", "--allow-host", "evil.example", folder=folder)
         there = await other.port()
@@ -445,7 +448,7 @@ class OriginTests(BrowserTestCase):
 
     @slow
     async def test_page_of_another_origin_is_refused(self) -> None:
-        """Neither a form, fetch with any content type, a beacon nor an image calls a function."""
+        """Neither a form, C{fetch} with any content type, a beacon nor an image calls a function."""
         for name in ("localhost", "127.0.0.1", "evil.example"):
             came, calls = await self.attack(name=name)
             self.assertEqual(calls, 0, name)
@@ -453,13 +456,13 @@ class OriginTests(BrowserTestCase):
 
     @slow
     async def test_rebound_name_is_refused(self) -> None:
-        """Nor does a page whose own name has come to lead to our server."""
+        """The name of the page resolves to our server by now (DNS rebinding)."""
         _, calls = await self.attack(name="rebound")
         self.assertEqual(calls, 0)
 
     @slow
     async def test_page_of_an_allowed_origin_may_call(self) -> None:
-        """A page of an origin that is named calls, and reads the answers."""
+        """It can read the responses."""
         came, calls = await self.attack("--allow-origin", "http://evil.example:{there}", name="evil.example")
         self.assertIn("cors200", came)
         self.assertGreaterEqual(calls, came.count("cors200"))

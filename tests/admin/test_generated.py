@@ -25,8 +25,8 @@ class GeneratedTests(CommandTestCase):
     timeout = 300
 
     @slow
-    async def test_what_fits_the_document_is_accepted_and_nothing_fails(self) -> None:
-        """What fits the description is accepted, what does not is refused, nothing fails."""
+    async def test_requests_that_fit_the_document_are_accepted_and_none_fails(self) -> None:
+        """All other requests are refused."""
         program = self.twistd("--app", TYPED, "--port", "0")
         base = f"http://localhost:{await program.port()}"
         words = ("--seed", os.environ.get("SEED", "1"), "--max-examples", os.environ.get("EXAMPLES", "30"))
@@ -42,7 +42,7 @@ class GeneratedTests(CommandTestCase):
 
 class TypedTests(SynchronousTestCase):
     def test_examples_of_the_document_work(self) -> None:
-        """The examples in the description's own words work."""
+        """The examples in the docstrings of the functions."""
         client = Client(Application.parse(TYPED).load())
         for target, expected in (
             ("/add/2/?b=3", {"sum": 5}), ("/square-root/2.25/", {"root": 1.5}),
@@ -56,7 +56,7 @@ class TypedTests(SynchronousTestCase):
         self.assertEqual(client.post("/order/", {"order": {"name": "bolt"}}).json["count"], 1)
 
     def test_whole_numbers_may_have_a_decimal_point(self) -> None:
-        """In JSON 2.0 is a whole number as 2 is, wherever it stands; 2.5 is not, and neither is "2"."""
+        """In JSON 2.0 is a whole number like 2, in every position. 2.5 and "2" are not."""
         client = Client(Application.parse(TYPED).load())
         self.assertEqual(client.post("/sort/", {"numbers": [2.0, 1]}).json, {"numbers": [1, 2]})
         order = {"name": "bolt", "count": 3.0}

@@ -82,16 +82,16 @@ class StopTests(CommandTestCase):
 
     @slow
     async def test_sigterm_finishes_calls_of_an_embedded_resource(self) -> None:
-        """At SIGTERM calls of an embedded AppResource are answered; further ones get 503."""
+        """Later calls get 503."""
         await self.check("threaded")
 
     @slow
     async def test_sigterm_finishes_calls_in_workers_of_an_embedded_resource(self) -> None:
-        """The same with an executor of the embedder's, which is stopped afterwards."""
+        """The executor of the embedding program is stopped afterwards."""
         await self.check("forked")
 
     async def test_pools_of_functions_in_an_embedded_resource_end(self) -> None:
-        """Pools that functions of an embedded application open do not hang."""
+        """They do not hang."""
         program = self.python("script.py", "threaded", "30", folder=self.folder_of(script=SCRIPT))
         port = int((await program.line(r"port (\d+)"))[1])
         for _ in range(5):
@@ -127,8 +127,8 @@ class InitTests(CommandTestCase):
 
     @skipIf(TINI is None, "there is no tini (Debian: apt-get install tini)")
     @skipIf(not can_unshare(), "namespaces for processes cannot be made here")
-    async def test_orphans_are_reaped(self) -> None:
-        """Under the init of the image, with a process namespace of its own, orphans leave no zombies."""
+    async def test_init_of_the_image_reaps_orphans(self) -> None:
+        """In a process namespace of its own."""
         folder = self.folder_of(app=ORPHANS)
         command = [*UNSHARE, "--kill-child", str(TINI), "--", sys.executable, "-m", "twisted_appserver"]
         program = self.start(*command, "--port", "0", folder=folder, PYTHONPATH=str(ROOT))

@@ -66,7 +66,7 @@ class ReplacementTests(ExecutorTestCase):
         return executor, self.dispatcher(executor, "processes")
 
     async def test_worker_is_replaced_after_max_requests_without_failing_calls(self) -> None:
-        """After so many calls a worker is replaced; no call fails, and the pool stays whole."""
+        """The pool keeps its size."""
         executor, dispatcher = await self.pool(2, max_requests=20)
         seen: set[int] = set()
         while len(seen) <= 4:
@@ -78,7 +78,7 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual(executor.failed, 0)
 
     async def test_worker_above_max_rss_is_replaced_without_failing_calls(self) -> None:
-        """A worker whose memory is above the limit is replaced, in the midst of calls, and none fails."""
+        """While it receives calls."""
         with patch.object(pool, "MEMORY_CHECK_INTERVAL", 0.02):
             executor, dispatcher = await self.pool(1, max_rss=1)
             (first,) = executor.pids
@@ -92,7 +92,6 @@ class ReplacementTests(ExecutorTestCase):
         self.assertGreater(roomy.pool.workers[0].memory(), 10**6)
 
     async def test_replaced_worker_finishes_its_call_first(self) -> None:
-        """A worker that is replaced in the midst of a call ends it first."""
         executor, dispatcher = await self.pool(1)
         path = os.path.abspath(self.mktemp())
         held = dispatcher.dispatch(get("/holds/", path=path))
@@ -105,7 +104,6 @@ class ReplacementTests(ExecutorTestCase):
         await self.until(lambda: len(executor.pool.workers) == 1)
 
     async def test_reload_replaces_all_workers_and_waiting_calls_go_to_new_ones(self) -> None:
-        """All workers are replaced at once; calls that wait for one go to the new ones."""
         executor, dispatcher = await self.pool(2)
         before = set(executor.pids)
         router = Router(cases.url_patterns)
@@ -119,7 +117,7 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual(executor.failed, 0)
 
     async def test_new_workers_killed_before_they_are_ready_do_not_stop_a_reload(self) -> None:
-        """New workers that are killed before they are ready do not keep the new code from being served."""
+        """They are started again, and the new code is served."""
         executor, _ = await self.pool(2)
         before = set(executor.pids)
         renewed = executor.renew(Router(cases.url_patterns))
@@ -129,7 +127,7 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual((len(executor.pids), set(executor.pids) & before), (2, set()))
 
     async def test_new_workers_killed_when_ready_do_not_stop_a_reload(self) -> None:
-        """Nor if that happens when they are ready and wait for the others."""
+        """They are killed while they wait for the others."""
         executor, _ = await self.pool(2)
         before = set(executor.pids)
         renewed = executor.renew(Router(cases.url_patterns))
@@ -145,7 +143,7 @@ class ReplacementTests(ExecutorTestCase):
         await self.until(lambda: len(executor.pool.workers) == 2)
 
     async def test_old_worker_that_dies_during_a_reload_is_not_replaced(self) -> None:
-        """An old worker that dies during a reload is not replaced when that is over."""
+        """Neither during the reload nor after it."""
         executor, _ = await self.pool(2)
         renewed = executor.renew(Router(cases.url_patterns))
         old, _, late, _ = executor.pool.workers
@@ -159,7 +157,6 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual(len(executor.pool.workers), 2)
 
     async def test_deaths_after_one_worker_was_ready_do_not_fail_the_start(self) -> None:
-        """Once a worker was ready, the deaths of others are no failure to start."""
         executor = ProcessExecutor(reactor, APPLICATION, 2)
         self.addCleanup(executor.stop)
         started = executor.start()
@@ -172,7 +169,6 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual(len(executor.pids), 2)
 
     async def test_worker_starts_as_soon_as_descriptors_are_free(self) -> None:
-        """Where no descriptor is left for a worker, it is started when there is one."""
         executor, dispatcher = await self.pool(1)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         try:
@@ -188,7 +184,7 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual((len(executor.pool.workers), executor.unready()), (1, ""))
 
     async def test_worker_that_cannot_start_leaves_no_file(self) -> None:
-        """A worker that the system does not let start leaves no file behind."""
+        """The system refuses to start its process."""
         executor, _ = await self.pool(1)
         folder = self.mktemp()
         os.mkdir(folder)
@@ -199,7 +195,6 @@ class ReplacementTests(ExecutorTestCase):
 
     @slow
     async def test_dead_workers_leave_no_descriptors(self) -> None:
-        """Workers that have ended leave no descriptor behind."""
         executor, dispatcher = await self.pool(1)
         gc.disable()  # which would give back what is merely forgotten, sooner or later
         self.addCleanup(gc.enable)
@@ -215,7 +210,7 @@ class ReplacementTests(ExecutorTestCase):
         self.assertEqual(len(set(counts)), 1, counts)
 
     async def test_old_workers_stay_if_new_ones_cannot_start(self) -> None:
-        """Where the new workers cannot start, or have another table, the old ones go on."""
+        """They also stay if the new workers have another table."""
         executor, dispatcher = await self.pool(2)
         before = set(executor.pids)
         renewed = executor.renew(Router([(r"/other/", cases.pid)]))
@@ -225,7 +220,7 @@ class ReplacementTests(ExecutorTestCase):
         self.assertIn(json_of(await dispatcher.dispatch(get("/pid/")))["pid"], before)
 
     async def test_pool_reports_why_it_is_not_ready(self) -> None:
-        """A pool says why it cannot take a call, and that it can again."""
+        """Later it reports that it is ready again."""
         executor, _ = await self.pool(1)
         self.assertEqual(executor.unready(), "")
         (pid,) = executor.pids
@@ -236,7 +231,7 @@ class ReplacementTests(ExecutorTestCase):
 
 
 class StuckTests(ExecutorTestCase):
-    """Workers that do not do what they should, and do not die either."""
+    """Workers that are frozen or hang."""
 
     async def pool(self, size: int = 1, **options: Any) -> tuple[ProcessExecutor, Any]:
         executor = ProcessExecutor(reactor, APPLICATION, size)
@@ -245,7 +240,7 @@ class StuckTests(ExecutorTestCase):
         return executor, self.dispatcher(executor, "processes", **options)
 
     async def test_worker_frozen_before_a_call_is_replaced_at_the_time_limit(self) -> None:
-        """A worker that stands still before it begins a call is replaced at that call's time limit."""
+        """The time limit of the call."""
         executor, dispatcher = await self.pool(timeout=0.5)
         (pid,) = executor.pids
         os.kill(pid, signal.SIGSTOP)
@@ -255,7 +250,7 @@ class StuckTests(ExecutorTestCase):
         self.assertEqual((executor.running, executor.pending), (0, 0))
 
     async def test_calls_of_a_frozen_worker_move_to_a_free_one(self) -> None:
-        """Calls given to one that stands still are performed by another that is free; it is replaced."""
+        """The frozen worker is replaced."""
         with patch.object(worker_process, "STALL_TIMEOUT", 0.2):
             executor, dispatcher = await self.pool(2)
             (pid, other) = executor.pids
@@ -267,7 +262,7 @@ class StuckTests(ExecutorTestCase):
         self.assertEqual((executor.running, executor.pending, executor.completed), (0, 0, 20))
 
     async def test_new_worker_that_hangs_is_killed_and_old_code_stays(self) -> None:
-        """A new worker that does not become ready is killed after a while; the old code goes on."""
+        """It does not become ready in time."""
         executor, _ = await self.pool()
         before = executor.pids
         with patch.object(pool, "RELOAD_TIMEOUT", 0.2):
@@ -281,7 +276,7 @@ class StuckTests(ExecutorTestCase):
         self.assertNotEqual(executor.pids, before)
 
     async def test_replaced_worker_is_killed_though_a_thread_keeps_it_alive(self) -> None:
-        """A worker that a thread of some function keeps alive is gone soon after it was replaced."""
+        """A function started the thread."""
         with patch.object(worker_process, "RETIRE_TIMEOUT", 0.2):
             executor, dispatcher = await self.pool()
             first = json_of(await dispatcher.dispatch(get("/leaves_thread/")))["pid"]
@@ -290,21 +285,19 @@ class StuckTests(ExecutorTestCase):
         self.assertNotIn(first, executor.pids)
 
     async def test_left_thread_does_not_keep_the_pool_from_stopping(self) -> None:
-        """Nor does such a thread keep the pool from stopping."""
         executor, dispatcher = await self.pool()
         self.assertEqual((await dispatcher.dispatch(get("/leaves_thread/"))).status, 200)
         await executor.stop()
         self.assertEqual(executor.pool.workers, [])
 
     async def test_frozen_worker_does_not_keep_the_pool_from_stopping(self) -> None:
-        """Nor does a frozen worker."""
         executor, _ = await self.pool()
         os.kill(executor.pids[0], signal.SIGSTOP)
         await executor.stop()
         self.assertEqual(executor.pool.workers, [])
 
     async def test_death_of_a_worker_that_forked_is_noticed(self) -> None:
-        """The death of a worker is noticed, though a process that it forked has all its descriptors."""
+        """The process that it forked keeps all its descriptors open."""
         executor, dispatcher = await self.pool()
         path = os.path.abspath(self.mktemp())
         reply = dispatcher.dispatch(get("/forks/", path=path))
@@ -321,7 +314,7 @@ class StuckTests(ExecutorTestCase):
 
 class LostThreadsTests(ExecutorTestCase):
     async def test_service_is_unready_and_logs_where_all_threads_hang(self) -> None:
-        """When all threads hang in calls that nobody awaits, it is unready and the log says where."""
+        """They hang in calls whose clients no longer wait."""
         executor, dispatcher = await self.threads(2, timeout=0.2)
         lines = self.logged()
         paths = [os.path.abspath(self.mktemp()) for _ in range(2)]
@@ -343,7 +336,7 @@ class RefusalsTests(SynchronousTestCase):
         pending = 100
 
     def test_retry_after_follows_the_measured_rate(self) -> None:
-        """Who is turned away is told how long those who wait will take, at the rate of the last seconds."""
+        """C{Retry-After} is the time that the waiting calls take at the rate of the last seconds."""
         clock, executor = Clock(), self.Executor()
         refusals = Refusals(clock)
         self.assertEqual(refusals.retry_after(executor), 1)
@@ -364,12 +357,12 @@ class RefusalsTests(SynchronousTestCase):
 
 
 class ServerTests(CommandTestCase):
-    """C{RELOADS=20} makes them longer."""
+    """Real servers. C{RELOADS=20} makes the tests longer."""
 
     timeout = 300
 
     def write(self, folder: str, text: str) -> None:
-        """A new version of the application, which is later than the one before for whoever looks at files."""
+        """Write a new version of the application. Its file has a later time than the version before."""
         path = os.path.join(folder, "app.py")
         self.later = getattr(self, "later", 10**9) + 10
         with open(path + ".new", "w") as file:
@@ -378,7 +371,10 @@ class ServerTests(CommandTestCase):
         os.replace(path + ".new", path)
 
     async def load(self, port: int, until: Callable[[int], bool], path: str) -> list[int]:
-        """Call again and again, on one connection, until a version is seen; all that were seen."""
+        """
+        Call again and again on one connection until a version is served. Return all versions that were
+        served.
+        """
         connection, seen = await connect(port), [0]
         while not until(seen[-1]):
             answer = await connection.send(request("GET", path))
@@ -411,20 +407,19 @@ class ServerTests(CommandTestCase):
         await self.stopped(program)
 
     async def test_sighup_serves_new_code_without_failing_requests(self) -> None:
-        """At SIGHUP new code is served; no request fails, none is answered by older code than one before."""
+        """No request is answered by older code than the request before it."""
         await self.reloads("threaded", "/version/")
 
     @slow
     async def test_sighup_serves_new_code_in_workers_without_failing_requests(self) -> None:
-        """The same with worker processes, by new ones."""
         await self.reloads("forked", "/version/")
 
     async def test_sighup_serves_new_code_on_the_reactor_without_failing_requests(self) -> None:
-        """The same for what runs on the reactor, though the type is forked."""
+        """Coroutines of a server of type forked."""
         await self.reloads("forked", "/inline/", 2)
 
     async def test_sighup_keeps_queues_with_their_tasks_and_waiters(self) -> None:
-        """Queues in the application go on with their tasks, and with those who wait at them."""
+        """Queues that are part of the application."""
         store = os.path.abspath(self.mktemp())
         program = self.twistd("--port", "0", folder=self.folder_of(app=QUEUES.format(store)))
         port = await program.port()
@@ -438,7 +433,7 @@ class ServerTests(CommandTestCase):
         await self.stopped(program)
 
     async def hanging(self, *words: str, route: str = "hangs") -> tuple[Program, str]:
-        """A server one of whose functions hangs."""
+        """Start a server, and call a function that hangs."""
         folder = self.folder_of(app=VERSION.format(1))
         program = self.twistd("--port", "0", *words, folder=folder)
         path = os.path.join(folder, "hangs")
@@ -451,14 +446,14 @@ class ServerTests(CommandTestCase):
 
     @slow
     async def test_hanging_thread_does_not_keep_the_server_from_exiting(self) -> None:
-        """A thread that hangs does not keep the server from ending after its grace period, orderly."""
+        """It ends with status 0 after its grace period."""
         for words in ((), ("--type", "forked")):  # beside worker processes too
             program, _ = await self.hanging("--graceful-timeout", "0.2", *words, route="hangs_beside")
             await self.stopped(program)
             self.assertIn("hang in their threads", program.output)
 
     async def test_workers_end_when_the_server_is_killed(self) -> None:
-        """When the server is killed, no worker outlives it, also one in the midst of a function."""
+        """Even one that runs a function."""
         program, _ = await self.hanging("--type", "forked", "--workers", "2")
         self.assertEqual(len(program.processes()), 3)
         program.signal("KILL")

@@ -88,14 +88,14 @@ class _Terminal(io.StringIO):
 
 class FormatTests(SynchronousTestCase):
     def logged(self, kind: str, log: Any, file: Any = None) -> str:
-        """Return what an observer writes to a file when C{log} logs with its argument."""
+        """Return what an observer writes when C{log} uses a Logger."""
         file = io.StringIO() if file is None else file
         log(Logger("name", observer=make_observer(file, kind)))
         file.seek(0)
         return file.read()
 
     def test_json_line_has_the_fields_of_the_event(self) -> None:
-        """Each event is a line of JSON, whatever is in it."""
+        """Whatever the event contains."""
         text = self.logged("json", lambda log: log.warn("a {b}\nsecond {c!r}", b='"', c=object))
         self.assertEqual(text.count("\n"), 1)
         seen = json.loads(text)
@@ -104,7 +104,7 @@ class FormatTests(SynchronousTestCase):
         self.assertRegex(seen["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$")
 
     def test_traceback_is_a_field_of_its_own(self) -> None:
-        """A traceback is a member of its own, and in the text stands below its line."""
+        """In the text format, it stands below its line."""
 
         def fail(log: Logger) -> None:
             try:
@@ -120,12 +120,12 @@ class FormatTests(SynchronousTestCase):
         self.assertIn("on purpose", last)
 
     def test_format_depends_on_whether_the_file_is_a_terminal(self) -> None:
-        """A file that is no terminal gets JSON, unless it is asked for otherwise."""
+        """A terminal gets text, a file JSON, unless an option chooses the format."""
         json.loads(self.logged("", lambda log: log.info("x")))
         self.assertNotIn("{", self.logged("text", lambda log: log.info("x")))
 
     def test_lone_surrogates_are_escaped(self) -> None:
-        """What UTF-8 does not have, such as a part of a file's name, is escaped and keeps no line away."""
+        """Such text cannot be encoded as UTF-8. It may come from file names."""
         for kind in ("json", "text"):
             text = self.logged(kind, lambda log: log.info("caf\udce9 {path}", path="\udce9"))
             text.encode()
@@ -168,7 +168,7 @@ class FormatTests(SynchronousTestCase):
         self.assertTrue(text.endswith(" warn name: low\n"), text)
 
     def test_client_cannot_forge_a_line(self) -> None:
-        """A path cannot make a line of its own, nor colours."""
+        """A path in the log contains neither line breaks nor colours."""
         file = io.StringIO()
         requests = RequestLog(reactor)
         requests.log = Logger("name", observer=make_observer(file, "text"))  # type: ignore[misc]
@@ -181,7 +181,7 @@ class ServerTests(CommandTestCase):
     timeout = 60
 
     async def lines(self, *words: str, app: str = TALKS) -> list[dict[str, Any]]:
-        """Return what a server logs while it performs some calls."""
+        """Return what a server logs about some calls, as JSON."""
         program = self.twistd("--port", "0", *words, folder=self.folder_of(app=app))
         port = await program.port()
         for target in ("/talks", "/fails", "/on_reactor"):
@@ -197,7 +197,7 @@ class ServerTests(CommandTestCase):
 
     @slow
     async def test_requests_are_logged_as_json(self) -> None:
-        """A request has its line, with id, route, status and duration; what its function says has the id."""
+        """With id, route, status and duration. Messages of the function have the same id."""
         for server_type in ("threaded", "forked"):
             lines = await self.lines("--type", server_type, "--log-requests", "always")
             seen = self.find(lines, "GET /talks 200")
@@ -254,13 +254,13 @@ class ServerTests(CommandTestCase):
         self.assertNotIn("traceback", seen)
 
     async def test_requests_are_not_logged_by_default(self) -> None:
-        """Where nobody asks for it, requests have no lines, only faults."""
+        """Errors are."""
         lines = await self.lines()
         self.assertEqual([line for line in lines if "/talks" in line["message"]], [])
         self.find(lines, "fails failed")
 
     async def test_requests_are_logged_as_text_on_a_terminal(self) -> None:
-        """On a terminal lines are short, for requests too, and a failure is red."""
+        """Lines are short, and errors are red."""
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
         folder = self.folder_of(app=TALKS)
@@ -288,7 +288,7 @@ class ServerTests(CommandTestCase):
 
     @slow
     async def test_twistd_log_file_has_our_format_only_if_chosen(self) -> None:
-        """twistd's own file has its format, or JSON when that is asked for; its own logger is left alone."""
+        """The logger that twistd's own option names is left unchanged."""
         for words, ours in ((("--log-format", "json"), True), ((), False)):
             folder = self.folder_of(app=TALKS)
             program = self.python(
@@ -327,7 +327,7 @@ url_patterns = ((r"/asks", asks), (r"/shows", shows))
 class TraceTests(CommandTestCase):
     @slow
     async def test_trace_id_is_passed_on_to_other_services(self) -> None:
-        """What a function asks of another service carries the ids of its own call."""
+        """A function can send the ids of its call with its own requests."""
         other = self.twistd("--port", "0", folder=self.folder_of(app=PASSES.format(port=0)))
         there = await other.port()
         program = self.twistd("--port", "0", folder=self.folder_of(app=PASSES.format(port=there)))

@@ -94,7 +94,7 @@ class ReloadTests(TestCase):
         return service
 
     async def use(self, service: Any) -> Any:
-        """Ask for everything, each several times, so that it is known. Returns an open connection."""
+        """Call every function several times, so that caches fill. Return an open connection."""
         connection = await connect(service.ports[0].getHost().port)
         for _ in range(4):
             for target in (
@@ -142,15 +142,13 @@ class ReloadTests(TestCase):
         await connection.close()
 
     async def test_reload_frees_the_previous_code(self) -> None:
-        """With threads, and our channel."""
         await self.check(THREADED_SERVER, "llhttp")
 
     async def test_reload_frees_the_previous_code_with_the_channel_of_twisted(self) -> None:
-        """With threads, and C{twisted.web}'s channel."""
         await self.check(THREADED_SERVER, "twisted")
 
     @slow
     async def test_reload_frees_the_previous_code_with_workers(self) -> None:
-        """With worker processes: the server itself keeps nothing."""
+        """The server itself keeps nothing."""
         for channel in CHANNELS:
             await self.check(FORKED_SERVER, channel)

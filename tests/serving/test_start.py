@@ -40,14 +40,14 @@ url_patterns = (("/version/", version),)
 
 
 class ShadowTests(CommandTestCase):
-    """A file of the application has the name of a module of the standard library."""
+    """A file of the application has the name of a standard module."""
 
     timeout = 120
     broken = "raise AttributeError('this is not the standard library')\n"
 
     @slow
     async def test_file_named_like_an_imported_module_does_no_harm(self) -> None:
-        """What the server and its workers have imported already is not hidden by the application's files."""
+        """The server and its workers have imported the standard module before."""
         for name in ("random", "types", "enum", "tempfile"):
             folder = self.folder_of(**{"urls": ARTICLE, name: self.broken})
             for server_type in ("threaded", "forked"):
@@ -64,7 +64,7 @@ class ShadowTests(CommandTestCase):
 
     @slow
     async def test_file_that_hides_a_module_is_reported(self) -> None:
-        """The error names the file, whether it fails itself or whatever has imported it."""
+        """The error names the file, whether it fails itself or a module that imports it."""
         urls = "import chess\nurl_patterns = ()\n"
         chess = "import wave\nwave.open\n"
         for text in (self.broken, ""):
@@ -73,7 +73,7 @@ class ShadowTests(CommandTestCase):
 
     @slow
     async def test_last_line_of_a_worker_that_cannot_start_is_reported(self) -> None:
-        """What a worker has printed last is the reason, and the file that hides a module is named."""
+        """The file that hides a module is named too."""
         folder = self.folder_of(urls=ARTICLE)
         Path(folder, "site").mkdir()
         Path(folder, "site", "sitecustomize.py").write_text(
@@ -93,7 +93,7 @@ class ShadowTests(CommandTestCase):
 
 class AdviceTests(SynchronousTestCase):
     def test_package_hides_a_module_too(self) -> None:
-        """A folder hides a module too, if it is a package; other files and folders do not."""
+        """Other files and folders do not."""
         folder = os.path.abspath(self.mktemp())
         for name in ("random", "wave", "application"):
             os.makedirs(os.path.join(folder, name))
@@ -109,7 +109,7 @@ class HeadStartTests(CommandTestCase):
 
     @slow
     async def test_workers_import_beside_the_server(self) -> None:
-        """The server and its workers import the application at the same time, also when it is reloaded."""
+        """At the start and at each reload, both import the application at the same time."""
         folder = self.folder_of(app=MEETS.replace("VERSION", "'1'"))
         words = ("--port", "0", "--type", "forked", "--workers", "2")
         program = self.twistd(*words, folder=folder)
@@ -131,7 +131,7 @@ class HeadStartTests(CommandTestCase):
 
     @slow
     async def test_failed_start_leaves_no_workers_and_no_files(self) -> None:
-        """If the server cannot start, neither its workers nor their files are left, and one line says why."""
+        """The reason is one line."""
         for words, app in (((), "1 / 0"), (("--token-file", "/no/token"), ARTICLE)):
             folder = self.folder_of(app=app)
             temporary = self.folder_of()
