@@ -118,8 +118,8 @@ class NginxTests(CommandTestCase):
     async def ask(self, port: int, target: str = "/who", headers: Any = (), **options: Any) -> Answer:
         return await exchange(port, request("GET", target, headers=headers, host="example.org", **options))
 
-    async def test_behind(self) -> None:
-        """The function sees the real client, whatever that claims; connections are kept; limits hold."""
+    async def test_function_behind_nginx_sees_the_real_client(self) -> None:
+        """Whatever the client claims. Connections are kept open, and limits apply."""
         folder = self.folder_of(app=APP)
         os.chmod(folder, 0o755)
         server = await self.server(folder)
@@ -142,8 +142,7 @@ class NginxTests(CommandTestCase):
         await server.stop()
 
     @slow
-    async def test_restarted(self) -> None:
-        """A server that is started again behind nginx is found again."""
+    async def test_nginx_finds_a_restarted_server(self) -> None:
         folder = self.folder_of(app=APP)
         os.chmod(folder, 0o755)
         server = await self.server(folder)
@@ -155,8 +154,7 @@ class NginxTests(CommandTestCase):
         self.assertEqual((await self.ask(port)).status, 200)
         await server.stop()
 
-    async def test_parts(self) -> None:
-        """An answer in parts passes through as it is made."""
+    async def test_stream_passes_nginx_while_it_is_made(self) -> None:
         folder = self.folder_of(app=APP)
         os.chmod(folder, 0o755)
         server = await self.server(folder)
@@ -193,8 +191,8 @@ class SystemdTests(CommandTestCase):
     timeout = 60
 
     @slow
-    async def test_socket(self) -> None:
-        """The server takes the socket that systemd passes; who comes while it is away is answered."""
+    async def test_server_uses_the_socket_of_systemd(self) -> None:
+        """Clients that connect while it restarts are answered."""
         folder = self.folder_of(app=APP)
         words = options("--listen=systemd:domain=INET:index=0", "--listen=unix:appserver.sock:mode=660")
         server_command = [sys.executable, "-m", "twisted_appserver", *words]
@@ -221,16 +219,14 @@ class SystemdTests(CommandTestCase):
         )  # fmt: skip
         return server
 
-    def test_options(self) -> None:
-        """The options of the unit are ours."""
+    def test_options_of_the_unit_exist(self) -> None:
         words = unit("appserver.service")["ExecStart"].split()[1:]
         given = Options()
         given.parseOptions(words)
         self.assertEqual(given.settings().proxied, ("unix", "127.0.0.1"))
 
     @skipIf(ANALYZE is None, "there is no systemd-analyze (Debian: apt-get install systemd)")
-    def test_units(self) -> None:
-        """systemd finds nothing wrong with the units."""
+    def test_systemd_accepts_the_units(self) -> None:
         folder = Path(self.mktemp())
         folder.mkdir()
         for name in ("appserver.service", "appserver.socket"):
@@ -249,8 +245,8 @@ class SystemdTests(CommandTestCase):
 
 
 class LintTests(SynchronousTestCase):
-    def test_kubernetes(self) -> None:
-        """The manifest fits the schema of Kubernetes, and its probes are there."""
+    def test_manifest_fits_the_schema_of_kubernetes(self) -> None:
+        """Its probes exist."""
         documents = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
         for document in documents:
             kubernetes_validate.validate(document, "1.30", strict=True)
@@ -262,8 +258,7 @@ class LintTests(SynchronousTestCase):
         options.parseOptions(container["args"])
         self.assertGreater(pod["terminationGracePeriodSeconds"], options.settings().graceful_timeout + 5)
 
-    def test_dockerfile(self) -> None:
-        """The Dockerfile can be read, its command has our options, and it does not run as root."""
+    def test_dockerfile_has_existing_options_and_another_user_than_root(self) -> None:
         folder = Path(self.mktemp())
         folder.mkdir()
         parser = DockerfileParser(str(folder))

@@ -61,8 +61,8 @@ def options_table() -> str:
 class PageTests(SynchronousTestCase):
     """Every page, read as text."""
 
-    def test_links(self) -> None:
-        """A link within the repository leads to a file that is there, and to a heading that is there."""
+    def test_links_within_the_repository_lead_somewhere(self) -> None:
+        """To a file and heading that exist."""
         for page in PAGES:
             for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
                 if "://" in target:
@@ -75,13 +75,11 @@ class PageTests(SynchronousTestCase):
                     anchors = [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
                     self.assertIn(heading, anchors, f"{page.name} links to {target}")
 
-    def test_compiles(self) -> None:
-        """Every Python block is a program, or a whole part of one."""
+    def test_every_python_block_compiles(self) -> None:
         for name, block in programs():
             compile(block, name, "exec")
 
-    def test_tables(self) -> None:
-        """The url_patterns of every Python block can be served."""
+    def test_url_patterns_of_every_python_block_can_be_served(self) -> None:
         count = 0
         for name, block in programs():
             if "url_patterns =" in block:
@@ -91,20 +89,19 @@ class PageTests(SynchronousTestCase):
                 count += 1
         self.assertTrue(count)
 
-    def test_example(self) -> None:
-        """The README's example is examples/article.py, byte for byte."""
+    def test_example_of_the_readme_is_examples_article(self) -> None:
+        """Byte for byte."""
         example = blocks(ROOT / "README.md", "python")[0]
         self.assertEqual(example, (ROOT / "examples" / "article.py").read_text())
 
-    def test_options(self) -> None:
-        """The guide has the table of options, complete and as the command line shows it."""
+    def test_guide_has_the_table_of_options(self) -> None:
+        """Complete, and as the command line shows it."""
         expected = options_table()
         found = re.search(re.escape(OPTION_COLUMNS) + r"(?:\|.*\n)*", (ROOT / "docs/guide.md").read_text())
         shown = found[0] if found else ""
         self.assertTrue(shown == expected, f"the guide's table of options should be\n\n{expected}")
 
-    def test_named_options(self) -> None:
-        """Every option of ours that a page names exists."""
+    def test_every_option_that_a_page_names_exists(self) -> None:
         known = {cli_name(each.name) for each in fields(Settings)}
         known |= set(re.findall(r'"(--[a-z-]+)"', (PACKAGE / "tqueue" / "command.py").read_text()))
         for page in PAGES:
@@ -114,7 +111,7 @@ class PageTests(SynchronousTestCase):
 
 
 class GuideTests(SynchronousTestCase):
-    """The guide's statuses and numbers are those of the code."""
+    """The guide has the statuses and numbers of the code."""
 
     def setUp(self) -> None:
         self.text = (ROOT / "docs" / "guide.md").read_text()
@@ -124,8 +121,8 @@ class GuideTests(SynchronousTestCase):
         assert found is not None, title
         return " ".join(found[1].split())
 
-    def test_statuses(self) -> None:
-        """The table of errors has each status that the package answers with, and no other."""
+    def test_guide_has_every_status_that_the_package_sends(self) -> None:
+        """And no other."""
         raised = set()
         for path in PACKAGE.rglob("*.py"):
             if path.is_relative_to(PACKAGE / "queue") or path.is_relative_to(PACKAGE / "tqueue"):
@@ -142,8 +139,7 @@ class GuideTests(SynchronousTestCase):
         told = {int(number) for row in rows for number in row.split(", ")}
         self.assertEqual(told, raised)
 
-    def test_limits(self) -> None:
-        """The section on limits tells each limit as it is."""
+    def test_guide_has_the_limits_of_the_code(self) -> None:
         defaults = Settings()
         text = self.section("Limits")
         for told in (
@@ -161,30 +157,29 @@ class GuideTests(SynchronousTestCase):
         ):
             self.assertIn(told, text)
 
-    def test_stopping(self) -> None:
-        """The section on stopping tells the grace period, and the time for the last answers."""
+    def test_guide_has_the_times_of_stopping(self) -> None:
+        """The grace period, and the time for the last responses."""
         text = self.section("Stopping")
         self.assertIn(f"`--graceful-timeout` seconds ({Settings().graceful_timeout:.0f})", text)
         self.assertEqual((service.FLUSH, "half a second" in text), (0.5, True))
 
 
 class ArchitectureTests(SynchronousTestCase):
-    """The page on the architecture names what there is."""
+    """The page on the architecture names files and objects that exist."""
 
     def setUp(self) -> None:
         self.text = (ROOT / "docs" / "architecture.md").read_text()
         self.names = re.findall(r"`([^`\n]+)`", self.text.replace("```", ""))
 
-    def test_files(self) -> None:
-        """Every file that it names is in the package or in the repository."""
+    def test_every_file_that_architecture_names_exists(self) -> None:
+        """In the package or in the repository."""
         files = re.findall(r"[\w/]+\.py\b", self.text)
         self.assertTrue(len(files) > 20, files)
         for name in files:
             places = (PACKAGE / name, ROOT / name)
             self.assertTrue(any(place.is_file() for place in places), name)
 
-    def test_names(self) -> None:
-        """Every module.name that it names can be imported."""
+    def test_every_name_in_architecture_can_be_imported(self) -> None:
         modules = {path.stem for path in (*PACKAGE.glob("*.py"), *PACKAGE.iterdir())}
         named = [name for name in self.names if re.fullmatch(r"\w+(\.\w+)+", name)]
         named = [name for name in named if not name.endswith(".py") and name != "twisted.web"]
@@ -195,10 +190,9 @@ class ArchitectureTests(SynchronousTestCase):
 
 
 class PromiseTests(SynchronousTestCase):
-    """The page on what is promised names tests that there are."""
+    """The page on promises names tests that exist."""
 
-    def test_tests(self) -> None:
-        """Every row has a test of its own name, and there are many."""
+    def test_every_promise_names_a_test(self) -> None:
         rows = re.findall(r"(?m)^\| (.+) \| `([\w.]+)` \|$", (ROOT / "docs" / "promises.md").read_text())
         self.assertGreater(len(rows), 30)
         for _, name in rows:
@@ -206,11 +200,10 @@ class PromiseTests(SynchronousTestCase):
 
 
 class ProgramTests(ProgramTestCase):
-    """The programs in the documentation, run."""
+    """The programs in the documentation run."""
 
     @slow
-    async def test_programs(self) -> None:
-        """Every Python block that is a whole program serves, and stops."""
+    async def test_every_whole_program_serves_and_stops(self) -> None:
         count = 0
         for name, block in programs():
             if "__main__" in block:
@@ -224,8 +217,8 @@ class ProgramTests(ProgramTestCase):
         self.assertEqual(count, 2)
 
     @slow
-    async def test_transcript(self) -> None:
-        """Every curl command in the guide is answered as it says, in both types."""
+    async def test_curl_commands_of_the_guide_get_its_responses(self) -> None:
+        """In both server types."""
         guide = ROOT / "docs" / "guide.md"
         (self.folder / "shop.py").write_text(blocks(guide, "python")[0])
         commands = re.findall(CURL, "".join(blocks(guide, "console")))
@@ -242,8 +235,8 @@ class ProgramTests(ProgramTestCase):
             await server.stop()
 
     @slow
-    async def test_client(self) -> None:
-        """The guide's function that calls the guide's shop gets its answers, and its refusals."""
+    async def test_client_of_the_guide_calls_its_shop(self) -> None:
+        """It gets results and errors."""
         guide = blocks(ROOT / "docs" / "guide.md", "python")
         (self.folder / "shop.py").write_text(guide[0])
         calls = next(block for block in guide if "AppClient" in block)
@@ -258,8 +251,8 @@ class ProgramTests(ProgramTestCase):
             self.assertIn(expected, caller.output)
         await server.stop()
 
-    async def test_executor(self) -> None:
-        """The guide's AppResource with worker processes of its own works below a path."""
+    async def test_app_resource_of_the_guide_works_below_a_path(self) -> None:
+        """With its own worker processes."""
         block = next(block for _, block in programs() if "ProcessExecutor(" in block)
         block += "\nfrom twisted.web.server import Site\n"
         block += "port = reactor.listenTCP(0, Site(root), interface='127.0.0.1')\n"
@@ -270,8 +263,8 @@ class ProgramTests(ProgramTestCase):
         self.assertEqual(answer, b'{"object_type":"person","object_id":"123"}')
         await server.stop()
 
-    async def test_asyncio(self) -> None:
-        """The guide's functions on the reactor work, those for asyncio's too."""
+    async def test_coroutines_of_the_guide_work(self) -> None:
+        """Also those that use asyncio."""
         block = next(block for _, block in programs() if "ensure_future" in block)
         (self.folder / "waiting.py").write_text(block)
         run = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
@@ -282,8 +275,7 @@ class ProgramTests(ProgramTestCase):
             self.assertEqual(await self.get(f"{url}/{path}/0.01/"), b'{"waited":0.01}')
         await server.stop()
 
-    async def test_tac(self) -> None:
-        """The guide's .tac file works with twistd -y."""
+    async def test_tac_file_of_the_guide_works_with_twistd(self) -> None:
         block = next(block for _, block in programs() if "setServiceParent" in block)
         (self.folder / "example.tac").write_text(re.sub(r"port=\d+", "port=0", block))
         run = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
@@ -295,11 +287,10 @@ class ProgramTests(ProgramTestCase):
 
 
 class TenTests(ProgramTestCase):
-    """What a newcomer types."""
+    """The commands that a newcomer types."""
 
     @slow
-    async def test_commands(self) -> None:
-        """The README's ten commands do what it says."""
+    async def test_ten_commands_of_the_readme_work(self) -> None:
         text = (ROOT / "README.md").read_text().partition("## In ten commands")[2]
         (block,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
         for port in sorted(set(re.findall(r"\b80\d\d\b", block))):
@@ -324,10 +315,9 @@ class TenTests(ProgramTestCase):
 
 
 class PrivacyTests(SynchronousTestCase):
-    """The repository speaks to whoever reads it, wherever they are."""
+    """The repository makes sense to every reader."""
 
-    def test_text(self) -> None:
-        """No text file names a folder of one machine, or an entry of a tracker that readers cannot see."""
+    def test_no_text_names_a_folder_or_tracker_that_readers_cannot_see(self) -> None:
         private = re.compile(r"/(?:wor[k]|roo[t])/|\b[Ii]ssue[s ]*#?\d|(?<![\w&#])#\d+\b")
         count = 0
         for path in self.files(ROOT):
@@ -353,13 +343,13 @@ class PrivacyTests(SynchronousTestCase):
 
 
 class SiteTests(ProgramTestCase):
-    """The pages as a site."""
+    """The documentation as a site."""
 
     timeout = 120
 
     @slow
-    async def test_site(self) -> None:
-        """Sphinx builds it without a warning; every page and the reference of every module are there."""
+    async def test_site_is_built_without_warnings(self) -> None:
+        """It has every page and the reference of every module."""
         site = self.folder / "site"
         command = ("-m", "sphinx", "-q", "-W", "-b", "html", "-d", str(self.folder / "work"))
         build = self.python(*command, str(ROOT / "docs"), str(site))
@@ -375,7 +365,7 @@ class SiteTests(ProgramTestCase):
 
 
 class ComingTests(SynchronousTestCase):
-    """docs/coming-from.md: what stands there for others is a program too, and ours does the same."""
+    """Programs for other frameworks in docs/coming-from.md compile, and our counterparts run."""
 
     page = ROOT / "docs" / "coming-from.md"
 
@@ -384,18 +374,18 @@ class ComingTests(SynchronousTestCase):
         exec(blocks(self.page, "python")[number], module)
         return Client(module["url_patterns"])
 
-    def test_theirs(self) -> None:
+    def test_programs_for_other_frameworks_compile(self) -> None:
         for block in blocks(self.page, "py"):
             compile(block, "theirs", "exec")
 
-    def test_flask(self) -> None:
+    def test_counterpart_of_flask_works(self) -> None:
         """Path, query and form fields, with a default and a type; an error on purpose."""
         client = self.client(0)
         self.assertEqual(client.get("/items/bolt?count=3").json, {"name": "bolt", "count": 3})
         self.assertEqual(client.post("/items/bolt", form={"count": 4}).json["count"], 4)
         self.assertEqual(client.get("/items/nut").status, 404)
 
-    def test_fastapi(self) -> None:
+    def test_counterpart_of_fastapi_works(self) -> None:
         """A struct from a body, a limited number, and a stream."""
         client = self.client(1)
         order = {"name": "bolt", "count": 1}

@@ -57,25 +57,21 @@ class ArticleTests(ExampleTestCase):
         self.assertEqual(await self.get(await program.url() + "/person/get/123/"), PERSON)
         await program.stop()
 
-    async def test_script_threaded(self) -> None:
-        """The script serves its table in threads."""
+    async def test_article_runs_as_a_script_in_threads(self) -> None:
         await self.check_script("THREADED_SERVER")
 
-    async def test_script_forked(self) -> None:
-        """The script serves its table in worker processes."""
+    async def test_article_runs_as_a_script_in_worker_processes(self) -> None:
         await self.check_script("FORKED_SERVER")
 
-    async def test_twistd_threaded(self) -> None:
-        """twistd serves the script's table in threads."""
+    async def test_article_runs_under_twistd_in_threads(self) -> None:
         await self.check_twistd("threaded")
 
-    async def test_twistd_forked(self) -> None:
-        """twistd serves the script's table in worker processes."""
+    async def test_article_runs_under_twistd_in_worker_processes(self) -> None:
         await self.check_twistd("forked")
 
 
 class InventoryTests(ExampleTestCase):
-    """examples/inventory.py keeps its state right, wherever its functions run."""
+    """examples/inventory.py keeps its state consistent, wherever its functions run."""
 
     async def check(self, *command: str) -> None:
         program = self.start(*command, INVENTORY=str(self.folder / "inventory.sqlite"))
@@ -127,22 +123,18 @@ class InventoryTests(ExampleTestCase):
         answers = await gatherResults([Deferred.fromCoroutine(take()) for _ in range(24)])
         self.assertEqual(sorted(answers), [200] * 17 + [409] * 7)
 
-    async def test_threaded(self) -> None:
-        """In threads, run as a script."""
+    async def test_inventory_is_consistent_in_threads(self) -> None:
         await self.check(sys.executable, str(EXAMPLES / "inventory.py"), "--port=0", "--type=threaded")
 
     @slow
-    async def test_forked(self) -> None:
-        """In worker processes, run as a script."""
+    async def test_inventory_is_consistent_in_worker_processes(self) -> None:
         await self.check(sys.executable, str(EXAMPLES / "inventory.py"), "--port=0", "--type=forked")
 
-    async def test_twistd_threaded(self) -> None:
-        """In threads, under twistd."""
+    async def test_inventory_is_consistent_under_twistd_in_threads(self) -> None:
         await self.check(*TWISTD, f"--app={EXAMPLES / 'inventory.py'}", "--type=threaded")
 
     @slow
-    async def test_twistd_forked(self) -> None:
-        """In worker processes, under twistd."""
+    async def test_inventory_is_consistent_under_twistd_in_worker_processes(self) -> None:
         await self.check(*TWISTD, f"--app={EXAMPLES / 'inventory.py'}", "--type=forked")
 
 
@@ -186,7 +178,7 @@ class MiddlewareTests(ExampleTestCase):
 
 
 class MountedTests(ExampleTestCase):
-    """An application below a path of something else, which goes on as before."""
+    """An application below a path of another one, which still works."""
 
     async def check(self, name: str, home: bytes) -> None:
         program = self.start(sys.executable, str(EXAMPLES / name), "0")
@@ -199,20 +191,19 @@ class MountedTests(ExampleTestCase):
         self.assertEqual(response.code, 404)
         await program.stop()
 
-    async def test_site(self) -> None:
-        """examples/mounted.py: below a path of a Site."""
+    async def test_application_works_below_a_path_of_a_site(self) -> None:
+        """examples/mounted.py"""
         await self.check("mounted.py", b"The site that was there before.\n")
 
-    async def test_klein(self) -> None:
-        """examples/in_klein.py: below a path of a Klein application."""
+    async def test_application_works_below_a_path_of_klein(self) -> None:
+        """examples/in_klein.py"""
         await self.check("in_klein.py", b"A page of the Klein application.\n")
 
 
 class CallingTests(ExampleTestCase):
     """examples/calling.py, against examples/article.py."""
 
-    async def test_calling(self) -> None:
-        """It prints an answer, several answers in order, and an error."""
+    async def test_client_prints_responses_in_order_and_an_error(self) -> None:
         server = self.start(*TWISTD, f"--app={EXAMPLES / 'article.py'}")
         caller = self.start(sys.executable, str(EXAMPLES / "calling.py"), await server.url())
         self.assertEqual(await caller.ended, 0, caller.output)
@@ -227,8 +218,7 @@ class FollowingTests(ExampleTestCase):
     """examples/following.py, against examples/long_work.py."""
 
     @slow
-    async def test_following(self) -> None:
-        """It reads a stream and follows a job to the end, with a bar, and cancels another."""
+    async def test_client_reads_a_stream_follows_a_job_and_cancels_another(self) -> None:
         for server_type in ("threaded", "forked"):
             server = self.start(*TWISTD, f"--app={EXAMPLES / 'long_work.py'}", f"--type={server_type}")
             url = await server.url()

@@ -123,8 +123,7 @@ class LayerTests(SynchronousTestCase):
                     ours = target.startswith(f"{PACKAGE}.tqueue.client.")
                     self.assertTrue(ours or top in sys.stdlib_module_names, f"{name} imports {target}")
 
-    def test_no_circle(self) -> None:
-        """No chain of imports leads back to where it began."""
+    def test_no_chain_of_imports_is_a_circle(self) -> None:
         graph = {name: inner(name) for name in MODULES if name}
         done: set[str] = set()
 
@@ -138,8 +137,8 @@ class LayerTests(SynchronousTestCase):
         for name in graph:
             visit(name, ())
 
-    def test_reactor(self) -> None:
-        """The global reactor is named where a program starts, and nowhere else, and not at module level."""
+    def test_only_entry_points_use_the_global_reactor(self) -> None:
+        """And not at module level."""
         naming = {name for name in MODULES if "twisted.internet.reactor" in imports(name)}
         self.assertLessEqual(
             {name for name in naming if not name.startswith("tqueue.")},
@@ -151,8 +150,7 @@ class LayerTests(SynchronousTestCase):
             )
             self.assertNotIn("reactor", [each.name for node in top.body for each in node.names])  # type: ignore[attr-defined]
 
-    def test_docstrings(self) -> None:
-        """Every module says what it is."""
+    def test_every_module_has_a_docstring(self) -> None:
         self.assertEqual([name for name in MODULES if not ast.get_docstring(tree(name))], [])
 
 
@@ -171,19 +169,19 @@ class ImportTests(SynchronousTestCase):
         )  # fmt: skip
         self.assertEqual((done.stdout, done.stderr), ("[] 1\n", ""))
 
-    def test_light(self) -> None:
-        """The public names install no reactor, import no optional dependency and start no thread."""
+    def test_importing_the_package_installs_no_reactor_and_starts_no_thread(self) -> None:
+        """It imports no optional dependency either."""
         self.check("twisted_appserver; from twisted_appserver import *")
 
-    def test_worker(self) -> None:
-        """A worker, of which many may have to start at once, imports no Twisted."""
+    def test_worker_process_imports_no_twisted(self) -> None:
+        """Many workers may have to start at once."""
         self.check(
             "twisted_appserver.executors.processes.worker_main; from examples import article\n"
             "assert not [name for name in sys.modules if name.startswith('twisted.')]"
         )
 
-    def test_public_names(self) -> None:
-        """Every name of __all__ is there, sorted as the linter wants it, and the design's are among them."""
+    def test_every_public_name_exists(self) -> None:
+        """The list is sorted as the linter requires, and has the names of the design."""
         promised = """run_server make_service AppResource Route include Router Call Reply HTTPError IExecutor
             InlineExecutor ThreadExecutor ProcessExecutor THREADED_SERVER FORKED_SERVER CLUSTER_SERVER"""
         self.assertLessEqual(set(promised.split()), set(twisted_appserver.__all__))

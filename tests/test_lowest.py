@@ -29,8 +29,8 @@ def load() -> Any:
 
 
 class LowestTests(SynchronousTestCase):
-    def test_pins(self) -> None:
-        """The bounds of the core and of the extras that run in a service, without the tools."""
+    def test_pins_are_the_lower_bounds_of_core_and_service_extras(self) -> None:
+        """Without the tools."""
         project = {
             "name": "ours",
             "dependencies": ["twisted[tls]>=26.10", "zope.interface >= 8"],
@@ -43,14 +43,13 @@ class LowestTests(SynchronousTestCase):
         }
         self.assertEqual(load().lowest(project), {"twisted": "26.10", "zope.interface": "8", "a_b": "1.2.3"})
 
-    def test_no_bound(self) -> None:
-        """A requirement without a lower bound, or with more than that, is an error that quotes it."""
+    def test_requirement_without_a_plain_lower_bound_is_an_error(self) -> None:
+        """The message quotes it."""
         for requirement in ("klein", "klein==24.8", "klein>=24.8,<25", "klein>=24.8; os_name == 'nt'"):
             error = self.assertRaises(ValueError, load().lowest, {"dependencies": [requirement]})
             self.assertIn(requirement, str(error))
 
-    def test_ours(self) -> None:
-        """The script prints a pin for each of our requirements."""
+    def test_each_of_our_requirements_has_a_pin(self) -> None:
         done = subprocess.run(
             [sys.executable, SCRIPT], capture_output=True, text=True, timeout=60, check=True
         )
@@ -60,8 +59,7 @@ class LowestTests(SynchronousTestCase):
         self.assertGreater(len(pins), len(project["dependencies"]))
         self.assertIn("multipart==1.3.1", pins)
 
-    def test_check(self) -> None:
-        """With --check the script compares the pins with what is installed."""
+    def test_check_compares_the_pins_with_installed_versions(self) -> None:
         script = load()
         installed = {"a": "1.2.0", "b": "2"}
         for bounds, status in (({"a": "1.2", "b": "2.0"}, 0), ({"a": "1.1", "b": "2"}, 1)):

@@ -64,8 +64,8 @@ class PackagingTests(ProgramTestCase):
         self.assertRegex(help, r"(?m)^ +web ")
 
     @slow
-    async def test_wheel(self) -> None:
-        """A wheel has the plugin and all that runs, and can be uninstalled."""
+    async def test_wheel_serves_and_can_be_uninstalled(self) -> None:
+        """It has the plugins."""
         await self.environment()
         await self.pip("wheel", "--quiet", "--no-deps", "--wheel-dir", str(self.folder), str(self.source))
         (wheel,) = self.folder.glob("*.whl")
@@ -85,8 +85,8 @@ class PackagingTests(ProgramTestCase):
         await self.check_removed()
 
     @slow
-    async def test_editable(self) -> None:
-        """An editable install has the plugin too, runs the source itself, and can be uninstalled."""
+    async def test_editable_install_serves_and_can_be_uninstalled(self) -> None:
+        """It runs the source itself, and has the plugins."""
         await self.environment()
         await self.pip("install", "--quiet", "--editable", str(self.source))
         await self.check_installed()

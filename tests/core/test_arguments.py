@@ -246,10 +246,10 @@ class Colour(enum.Enum):
 
 
 class ConversionTests(CallTestCase):
-    """Annotated parameters are converted and validated: lax for text, strict for JSON."""
+    """Annotated parameters are converted and validated: leniently from text, strictly from JSON."""
 
-    def test_lax(self) -> None:
-        """Text from path, query and form is converted."""
+    def test_text_is_converted_leniently(self) -> None:
+        """Text from path, query and form."""
 
         def takes(i: int, f: float, b: bool, d: datetime.date, u: uuid.UUID, c: Colour) -> Any:
             return {"i": i, "f": f, "b": b, "d": d, "u": u, "c": c}
@@ -260,8 +260,8 @@ class ConversionTests(CallTestCase):
         self.ok(expected, takes, {"i": "1"}, query=query)
         self.ok(expected, takes, {"i": "1"}, body=query.encode(), headers=FORM)
 
-    def test_strict(self) -> None:
-        """A JSON value must have the type already: "1" is no int, 1 is no str; a path's text may."""
+    def test_json_values_must_have_their_type(self) -> None:
+        """ "1" is no int and 1 is no str; text in a path is still converted."""
 
         def text(a: str) -> Any:
             return {"a": a}
@@ -271,8 +271,8 @@ class ConversionTests(CallTestCase):
         self.refused(422, "a", text, body=b'{"a": 1}', headers=JSON)
         self.ok({"a": 7}, typed, {"a": "7"}, body=b'{"a": "x"}', headers=JSON)
 
-    def test_refused(self) -> None:
-        """What cannot be converted is answered 422 naming the parameter and the reason."""
+    def test_value_that_cannot_be_converted_gets_422(self) -> None:
+        """The message names the parameter and the reason."""
         self.refused(422, "a", typed, query="a=x")
         self.refused(422, "int", typed, query="a=x")
         self.refused(422, "a", typed, query="a=1&a=2")

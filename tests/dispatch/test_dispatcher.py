@@ -83,8 +83,8 @@ class DispatchTestCase(SynchronousTestCase):
 
 
 class RouteTests(DispatchTestCase):
-    def test_performed(self) -> None:
-        """A call goes to the executor with its handler, groups, id and deadline; the reply is passed on."""
+    def test_call_is_submitted_with_handler_groups_id_and_deadline(self) -> None:
+        """The reply of the executor is passed on."""
         verifyObject(IExecutor, self.executor)
         deferred = self.dispatcher(timeout=60).dispatch(get("/x/1/"))
         ((call, submitted),) = self.executor.submitted
@@ -96,8 +96,8 @@ class RouteTests(DispatchTestCase):
         submitted.callback(reply)
         self.assertIs(self.successResultOf(deferred), reply)
 
-    def test_ids(self) -> None:
-        """Every call has an id of its own; one that came with the call is kept."""
+    def test_every_call_has_its_own_id(self) -> None:
+        """An id that came with the call is kept."""
         dispatcher = self.dispatcher()
         for _ in range(50):
             dispatcher.dispatch(get("/x/1/"))
@@ -105,8 +105,8 @@ class RouteTests(DispatchTestCase):
         dispatcher.dispatch(Call("GET", "/x/1/", request_id="mine"))
         self.assertEqual(self.executor.submitted[-1][0].request_id, "mine")
 
-    def test_named_executor(self) -> None:
-        """A Route may name its executor; a name that there is not is refused at once, in one line."""
+    def test_route_may_name_its_executor(self) -> None:
+        """An unknown name is refused at once, in one line."""
         self.dispatcher().dispatch(get("/other/"))
         self.assertEqual((len(self.executor.submitted), len(self.other.submitted)), (0, 1))
         error = self.assertRaises(
@@ -114,8 +114,8 @@ class RouteTests(DispatchTestCase):
         )
         self.assertIn("'other'", str(error))
 
-    def test_refusals(self) -> None:
-        """What no pattern matches is 404, another method 405 with Allow, and nothing is performed."""
+    def test_unknown_path_gets_404_and_unknown_method_405(self) -> None:
+        """Nothing is performed."""
         dispatcher = self.dispatcher()
         self.answer(dispatcher.dispatch(get("/nothing/")), 404)
         deferred = dispatcher.dispatch(Call("DELETE", "/x/1/"))
@@ -123,28 +123,27 @@ class RouteTests(DispatchTestCase):
         self.assertEqual(self.executor.submitted, [])
         self.assertEqual(dispatcher.in_flight, 0)
 
-    def test_options(self) -> None:
-        """OPTIONS is answered 204 with Allow, 404 where there is nothing."""
+    def test_options_gets_204_with_allow(self) -> None:
+        """And 404 for an unknown path."""
         dispatcher = self.dispatcher()
         reply = self.successResultOf(dispatcher.dispatch(Call("OPTIONS", "/put/")))
         self.assertEqual((reply.status, reply.body, reply.headers), (204, b"", (("allow", "OPTIONS, PUT"),)))
         self.answer(dispatcher.dispatch(Call("OPTIONS", "/nothing/")), 404)
 
-    def test_head(self) -> None:
-        """HEAD is performed like GET; the front end leaves the body out."""
+    def test_head_is_performed_like_get(self) -> None:
+        """The front end leaves the body out."""
         self.dispatcher().dispatch(Call("HEAD", "/x/1/"))
         self.assertEqual(self.executor.submitted[0][0].method, "HEAD")
 
-    def test_guard(self) -> None:
-        """Who may not ask learns nothing about the routes."""
+    def test_refused_client_learns_nothing_about_the_routes(self) -> None:
         dispatcher = self.dispatcher(guard=RequestGuard())
         for path in ("/x/1/", "/nothing/"):
             for method in ("GET", "OPTIONS"):
                 call = Call(method, path, raw_headers=((b"host", b"evil.example"),))
                 self.answer(dispatcher.dispatch(call), 421)
 
-    def test_full(self) -> None:
-        """When too many calls wait for an executor, further ones for it get 503 with Retry-After."""
+    def test_full_executor_gets_503_with_retry_after(self) -> None:
+        """Calls for other executors are accepted."""
         dispatcher = self.dispatcher(max_pending=5)
         self.executor.pending = 4
         self.assertNoResult(dispatcher.dispatch(get("/x/1/")))
@@ -154,8 +153,7 @@ class RouteTests(DispatchTestCase):
         self.assertGreater(int(dict(reply.headers)["retry-after"]), 0)
         self.assertNoResult(dispatcher.dispatch(get("/other/")))
 
-    def test_refuse(self) -> None:
-        """A front end's own refusals look like all others."""
+    def test_refusals_of_a_front_end_look_like_all_others(self) -> None:
         replies: list[Reply] = []
         self.dispatcher().refuse(
             HTTPError(413, "too long"), Call("", ""), lambda call, reply: replies.append(reply)
@@ -166,14 +164,13 @@ class RouteTests(DispatchTestCase):
 
 
 class FailureTests(DispatchTestCase):
-    def test_executor_says(self) -> None:
-        """What an executor says on purpose is the answer."""
+    def test_http_error_of_an_executor_is_the_response(self) -> None:
         deferred = self.dispatcher().dispatch(get("/x/1/"))
         self.executor.submitted[0][1].errback(HTTPError(502, "it died"))
         self.assertEqual(self.answer(deferred, 502)["detail"], "it died")
 
-    def test_executor_fails(self) -> None:
-        """Another failure of an executor is 500, logged under the id that the client gets."""
+    def test_other_error_of_an_executor_gets_500(self) -> None:
+        """It is logged under the id that the client receives."""
 
         def fail(job: PendingCall) -> None:
             raise ValueError("secret")
@@ -183,8 +180,7 @@ class FailureTests(DispatchTestCase):
         self.assertNotIn("secret", str(self.answer(deferred, 500)))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
-    def test_display_tracebacks(self) -> None:
-        """A client sees a traceback only where it was asked for."""
+    def test_client_sees_a_traceback_only_if_it_was_enabled(self) -> None:
         for display in (False, True):
             deferred = self.dispatcher(display_tracebacks=display).dispatch(get("/x/1/"))
             reply = Reply(b"{}", 500, (("content-type", "application/problem+json"),), "Traceback: secret")
@@ -193,8 +189,8 @@ class FailureTests(DispatchTestCase):
 
 
 class TimeTests(DispatchTestCase):
-    def test_limit(self) -> None:
-        """At its time limit a call is cancelled and answered 504, not before."""
+    def test_call_gets_504_at_its_time_limit(self) -> None:
+        """It is cancelled, and not before."""
         dispatcher = self.dispatcher(timeout=10)
         deferred = dispatcher.dispatch(get("/x/1/"))
         self.clock.advance(9.9)
@@ -204,8 +200,8 @@ class TimeTests(DispatchTestCase):
         self.assertEqual(len(self.executor.cancelled), 1)
         self.assertEqual(dispatcher.in_flight, 0)
 
-    def test_one_ends_another(self) -> None:
-        """What is late may end others, and begin some, while it is ended: these have time limits too."""
+    def test_late_call_may_end_and_begin_others(self) -> None:
+        """These have time limits too."""
         dispatcher = self.dispatcher(timeout=10)
         begun: list[Deferred[Reply]] = []
 
@@ -222,8 +218,7 @@ class TimeTests(DispatchTestCase):
         self.clock.advance(10)
         self.answer(begun[0], 504)
 
-    def test_many(self) -> None:
-        """Each call has its own limit from its arrival; one timer serves all."""
+    def test_each_call_has_its_own_limit_and_one_timer_serves_all(self) -> None:
         dispatcher = self.dispatcher(timeout=10)
         deferreds = []
         for n in range(10):
@@ -237,8 +232,7 @@ class TimeTests(DispatchTestCase):
             self.clock.advance(1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_begun_at_once(self) -> None:
-        """An answer in parts that begins while its call is handed over has the limit for its next part."""
+    def test_stream_that_begins_during_submit_has_a_limit_for_its_next_part(self) -> None:
 
         async def parts() -> AsyncIterator[dict[str, Any]]:
             yield {}
@@ -256,15 +250,13 @@ class TimeTests(DispatchTestCase):
         self.assertIn("within the time limit", ended[0])
         self.assertEqual(dispatcher.in_flight, 0)
 
-    def test_over_at_once(self) -> None:
-        """A call that is over when it has been handed over is under no limit."""
+    def test_call_that_ends_during_submit_has_no_limit(self) -> None:
         dispatcher = self.dispatcher(timeout=10)
         self.patch(self.executor, "submit", lambda job: job.callback(Reply(b"{}")))
         self.assertEqual(self.successResultOf(dispatcher.dispatch(get("/x/1/"))).status, 200)
         self.assertEqual((self.clock.getDelayedCalls(), dispatcher.in_flight), ([], 0))
 
-    def test_own_limit(self) -> None:
-        """A Route may have its own limit, or none."""
+    def test_route_may_have_its_own_limit_or_none(self) -> None:
         dispatcher = self.dispatcher(timeout=10)
         usual, quick, endless = (dispatcher.dispatch(get(path)) for path in ("/x/1/", "/quick/", "/endless/"))
         self.clock.advance(1)
@@ -275,23 +267,21 @@ class TimeTests(DispatchTestCase):
         self.clock.advance(10**6)
         self.assertNoResult(endless)
 
-    def test_no_limit(self) -> None:
-        """With a limit of 0 there is none, and no deadline."""
+    def test_timeout_of_0_means_no_limit_and_no_deadline(self) -> None:
         deferred = self.dispatcher(timeout=0).dispatch(get("/x/1/"))
         self.assertEqual(self.executor.submitted[0][0].deadline, 0.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertNoResult(deferred)
 
-    def test_in_time(self) -> None:
-        """A call that ended in time is not cancelled later; nor does the timer run for ever."""
+    def test_call_that_ended_in_time_is_not_cancelled_later(self) -> None:
+        """The timer ends too."""
         deferred = self.dispatcher(timeout=10).dispatch(get("/x/1/"))
         self.executor.submitted[0][1].callback(Reply(b"{}"))
         self.clock.advance(11)
         self.assertEqual(self.successResultOf(deferred).status, 200)
         self.assertEqual((self.executor.cancelled, self.clock.getDelayedCalls()), ([], []))
 
-    def test_stop(self) -> None:
-        """After stop() no timer is left."""
+    def test_stop_leaves_no_timer(self) -> None:
         dispatcher = self.dispatcher(timeout=10)
         dispatcher.dispatch(get("/x/1/"))
         dispatcher.dispatch(get("/quick/"))
@@ -300,8 +290,8 @@ class TimeTests(DispatchTestCase):
 
 
 class EndTests(DispatchTestCase):
-    def test_cancel(self) -> None:
-        """A front end cancels a call that nobody awaits any more; that is no 504 and no fault."""
+    def test_cancelled_call_is_no_error(self) -> None:
+        """A front end cancels a call whose client is gone."""
         dispatcher = self.dispatcher(timeout=10)
         deferred = dispatcher.dispatch(get("/x/1/"))
         deferred.cancel()
@@ -310,8 +300,8 @@ class EndTests(DispatchTestCase):
         self.clock.advance(20)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_observed(self) -> None:
-        """Observers are told every call, when it came and what it got; refused and abandoned ones too."""
+    def test_observers_see_every_call_with_its_arrival_and_status(self) -> None:
+        """Refused and cancelled ones too."""
         seen: list[tuple[str, Any, float, int]] = []
         dispatcher = self.dispatcher()
         dispatcher.observers.append(lambda c, r: seen.append((c.path, c.handler, c.arrived, r.status)))
@@ -332,8 +322,8 @@ class EndTests(DispatchTestCase):
             ],
         )
 
-    def test_drained(self) -> None:
-        """drained() fires when the last call in flight has ended, in whatever way."""
+    def test_drained_fires_when_the_last_call_has_ended(self) -> None:
+        """In whatever way it ends."""
         dispatcher = self.dispatcher(timeout=10)
         self.successResultOf(dispatcher.drained())
         calls = [dispatcher.dispatch(get("/x/1/")) for _ in range(3)]
@@ -346,8 +336,7 @@ class EndTests(DispatchTestCase):
         for deferred in waiting:
             self.successResultOf(deferred)
 
-    def test_drained_cancelled(self) -> None:
-        """Who does not await the end any more can cancel it."""
+    def test_drained_may_be_cancelled(self) -> None:
         dispatcher = self.dispatcher()
         dispatcher.dispatch(get("/x/1/"))
         waiting = dispatcher.drained()

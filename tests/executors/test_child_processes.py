@@ -78,18 +78,17 @@ class PoolTests(ChildrenTestCase):
         await self.ended(program)
 
     @slow
-    async def test_pools_end_in_threads(self) -> None:
-        """Pools that functions open and close do not hang, one after the other and side by side."""
+    async def test_pools_that_functions_open_in_threads_do_not_hang(self) -> None:
+        """One after the other, and several at the same time."""
         await self.pools("threaded")
 
     @slow
-    async def test_pools_end_in_workers(self) -> None:
-        """The same in worker processes."""
+    async def test_pools_that_functions_open_in_workers_do_not_hang(self) -> None:
         await self.pools("forked")
 
     @slow
-    async def test_pools_of_other_start_methods(self) -> None:
-        """Pools with the start methods spawn and forkserver do not hang."""
+    async def test_pools_of_other_start_methods_do_not_hang(self) -> None:
+        """The start methods are spawn and forkserver."""
         for server_type in TYPES:
             program, port = await self.served(server_type)
             for method in METHODS[1:]:
@@ -100,8 +99,8 @@ class PoolTests(ChildrenTestCase):
 
 class SignalTests(ChildrenTestCase):
     @slow
-    async def test_signals_end_children(self) -> None:
-        """A signal ends a child at once, however it was started and however early the signal arrives."""
+    async def test_signal_ends_a_child_at_once(self) -> None:
+        """However the child was started, and however early the signal arrives."""
         for server_type in TYPES:
             program, port = await self.served(server_type)
             for name in ("SIGTERM", "SIGINT", "SIGHUP"):
@@ -118,18 +117,17 @@ class SignalTests(ChildrenTestCase):
             await self.ended(program)
 
     @slow
-    async def test_children_have_default_handlers(self) -> None:
-        """A forked child has the handlers that any Python program begins with, and blocks nothing."""
+    async def test_forked_child_has_default_signal_handlers(self) -> None:
+        """It has the handlers of any Python program, and blocks no signal."""
         defaults = {"SIGTERM": "SIG_DFL", "SIGHUP": "SIG_DFL", "SIGCHLD": "SIG_DFL"}
         expected = {"handlers": {**defaults, "SIGINT": "default_int_handler"}, "wakeup": -1, "blocked": []}
         await self.answers("/handlers/", {"here": [], **expected})
 
-    async def test_own_handlers_are_inherited(self) -> None:
-        """A handler that the function itself has set works in its children."""
+    async def test_children_inherit_a_handler_that_the_function_set(self) -> None:
         await self.answers("/own_handler/SIGTERM/", {"code": 42}, "forked")
 
-    async def test_changes_end_with_the_call(self) -> None:
-        """Handlers, timers and masks that a function sets are gone at the next call, however it ended."""
+    async def test_handlers_timers_and_masks_are_reset_before_the_next_call(self) -> None:
+        """However the call ended."""
         program, port = await self.served("forked", "--workers", "1")
         for name, handler in (("SIGTERM", "ignore"), ("SIGUSR1", "SIG_DFL"), ("SIGINT", "ignore")):
             found = {"handler": handler, "timer": 0, "blocked": []}
@@ -141,7 +139,7 @@ class SignalTests(ChildrenTestCase):
 
 
 class InheritanceTests(ChildrenTestCase):
-    """What a child of the server's holds when the server has been killed."""
+    """What a child keeps open when the server was killed."""
 
     async def killed(self, server_type: str, path: str = "/leaves/") -> None:
         program, port = await self.served(server_type)
@@ -164,25 +162,22 @@ class InheritanceTests(ChildrenTestCase):
         while program.processes():
             await deferLater(reactor, 0.02)
 
-    async def test_port_is_free_after_kill(self) -> None:
-        """When the server is killed, its port is free and its clients notice, though a child lives on."""
+    async def test_port_of_a_killed_server_is_free_while_a_child_lives(self) -> None:
+        """Its clients notice, too."""
         await self.killed("threaded")
 
-    async def test_port_is_free_after_kill_on_reactor(self) -> None:
-        """The same if a function on the reactor has forked the child."""
+    async def test_port_is_free_while_a_child_forked_on_the_reactor_lives(self) -> None:
         await self.killed("threaded", "/leaves_on_reactor/")
 
-    async def test_port_is_free_after_kill_with_workers(self) -> None:
-        """The same with worker processes."""
+    async def test_port_is_free_while_a_child_of_a_worker_lives(self) -> None:
         await self.killed("forked")
 
     @slow
-    async def test_own_sockets_are_inherited(self) -> None:
-        """What the function itself has opened is inherited."""
+    async def test_child_inherits_the_sockets_of_its_function(self) -> None:
         await self.answers("/inherits/", {"said": "said"})
 
-    async def test_child_survives_the_stop(self) -> None:
-        """A child that a function leaves does not keep the server from stopping, and is not killed."""
+    async def test_child_survives_the_stop_of_the_server(self) -> None:
+        """It does not delay the stop either."""
         program, port = await self.served("forked")
         mark = Path(self.mktemp()).absolute()
         self.addCleanup(mark.touch)

@@ -57,26 +57,24 @@ class TableTests(ExecutorTestCase):
             self.assertGreater(executor.completed, 10)
             self.assertGreater(executor.failed, 10)
 
-    async def test_inline(self) -> None:
-        """InlineExecutor answers the table."""
+    async def test_inline_executor_answers_every_case(self) -> None:
         executor = InlineExecutor()
         await executor.start()
         await self.check("inline", executor, self.dispatcher(executor, "inline"))
         await executor.stop()
 
-    async def test_threads(self) -> None:
-        """ThreadExecutor answers the table."""
+    async def test_thread_executor_answers_every_case(self) -> None:
         await self.check("threads", *await self.threads(2))
 
-    async def test_processes(self) -> None:
-        """ProcessExecutor answers the table, with the same workers from beginning to end."""
+    async def test_process_executor_answers_every_case(self) -> None:
+        """With the same workers from beginning to end."""
         executor, dispatcher = await self.processes(1)
         before = executor.pids
         await self.check("processes", executor, dispatcher)
         self.assertEqual(executor.pids, before)
 
-    async def test_bodies(self) -> None:
-        """Replies with bodies that are no JSON arrive as they were made, from both kinds of place."""
+    async def test_bodies_that_are_no_json_arrive_unchanged(self) -> None:
+        """From threads and worker processes."""
         for _, dispatcher in (await self.threads(1), await self.processes(1)):
             reply = await dispatcher.dispatch(get("/returns/text/"))
             self.assertEqual((reply.status, reply.body), (202, "plain ä".encode()))
@@ -90,8 +88,7 @@ class TableTests(ExecutorTestCase):
             reply = await dispatcher.dispatch(get("/raises_http/"))
             self.assertEqual(dict(reply.headers)["x-pot"], "tea")
 
-    async def test_fault_is_logged(self) -> None:
-        """A fault is logged with its traceback, under the id that the client gets."""
+    async def test_error_is_logged_with_its_traceback_and_request_id(self) -> None:
         for _, dispatcher in (await self.threads(1), await self.processes(1)):
             lines = self.logged()
             reply = await dispatcher.dispatch(get("/raises/"))
@@ -112,16 +109,16 @@ class TableTests(ExecutorTestCase):
                 for text in (function, "'x-none'", "None"):
                     self.assertIn(text, line.lower() if text == "'x-none'" else line)
 
-    async def test_stopped(self) -> None:
-        """After stop() nothing runs or waits; stopping again, or before the start, does no harm."""
+    async def test_stop_may_be_called_twice_and_before_start(self) -> None:
+        """Afterwards nothing runs or waits."""
         for executor in (ThreadExecutor(reactor, 1), ProcessExecutor(reactor, APPLICATION, 1)):
             await executor.stop()
             await executor.start()
             await gatherResults([executor.stop(), executor.stop()])
             self.assertEqual((executor.pending, executor.running), (0, 0))
 
-    async def test_after_stop(self) -> None:
-        """Who calls a stopped executor, as one may whose resource is mounted elsewhere, is told so."""
+    async def test_stopped_executor_refuses_calls_with_503(self) -> None:
+        """Its AppResource may still be mounted in another Site."""
         inline = InlineExecutor()
         made = [(inline, self.dispatcher(inline, "inline")), await self.threads(1), await self.processes(1)]
         for executor, dispatcher in made:

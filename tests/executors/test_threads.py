@@ -61,8 +61,8 @@ class ThreadTests(ExecutorTestCase):
             self.assertEqual(sorted(json_of(reply)["place"] for reply in replies), list(range(10)))
         self.assertEqual(executor.completed, 200)
 
-    async def test_one_by_one(self) -> None:
-        """Calls that arrive in turns of the reactor of their own run at the same time as well."""
+    async def test_calls_that_arrive_one_by_one_run_at_the_same_time(self) -> None:
+        """Each arrives in another iteration of the reactor."""
         gate, executor, dispatcher = await self.gate(3)
         held = []
         for name in "abc":
@@ -72,8 +72,7 @@ class ThreadTests(ExecutorTestCase):
         gate.open.set()
         await gatherResults(held)
 
-    async def test_fast_beside_slow(self) -> None:
-        """While nine of ten threads are held, calls go through the tenth; none waits behind a held one."""
+    async def test_no_call_waits_behind_a_slow_one_while_a_thread_is_free(self) -> None:
         gate, executor, dispatcher = await self.gate(10)
         held = [dispatcher.dispatch(get(f"/hold/{n}/")) for n in range(9)]
         fast = [dispatcher.dispatch(get(f"/fast/x{n}/")) for n in range(100)]
@@ -83,8 +82,8 @@ class ThreadTests(ExecutorTestCase):
         await gatherResults(held)
         self.assertEqual((executor.running, executor.pending, executor.completed), (0, 0, 109))
 
-    async def test_slow_after_all(self) -> None:
-        """A function that was quick before is not waited for long; what is behind it gets another thread."""
+    async def test_slow_call_of_a_quick_function_delays_no_other(self) -> None:
+        """A thread takes the calls behind it."""
         gate, executor, dispatcher = await self.gate(2)
         gate.open.set()
         await dispatcher.dispatch(get("/hold/quick/"))
@@ -96,8 +95,8 @@ class ThreadTests(ExecutorTestCase):
         gate.open.set()
         await held
 
-    async def test_no_descriptors(self) -> None:
-        """Where none are left for a thread to wait at, it ends when it has done all, and others come."""
+    async def test_threads_serve_without_free_descriptors(self) -> None:
+        """A thread that cannot wait ends after its calls, and new threads are started."""
 
         def none_left(_: float) -> None:
             raise OSError(errno.EMFILE, "Too many open files")
@@ -111,8 +110,7 @@ class ThreadTests(ExecutorTestCase):
             await self.until(lambda: executor._threads == 0)
         self.assertEqual(executor.completed, 22)
 
-    async def test_leaving(self) -> None:
-        """A thread that had nothing to do for a while goes back to its pool, and closes its descriptors."""
+    async def test_idle_thread_returns_to_its_pool_and_closes_its_descriptors(self) -> None:
         wakeups: list[Wakeup] = []
 
         def made(timeout: float) -> Wakeup:
@@ -129,8 +127,7 @@ class ThreadTests(ExecutorTestCase):
         await self.until(lambda: [wakeup._reader.fileno() for wakeup in wakeups] == [-1] * 3)
         self.assertEqual((await dispatcher.dispatch(get("/fast/x/"))).status, 200)
 
-    async def test_batches(self) -> None:
-        """Replies that the reactor waited for are handed out like others, each once."""
+    async def test_each_reply_of_a_batch_arrives_once(self) -> None:
         gate, executor, dispatcher = await self.gate(3)
         for size in (1, 2, 50, 1, 200):
             replies = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(size)]
@@ -138,8 +135,7 @@ class ThreadTests(ExecutorTestCase):
             self.assertEqual(names, [str(n) for n in range(size)])
         self.assertEqual((executor.completed, executor.pending, len(gate.begun)), (254, 0, 254))
 
-    async def test_reactor_pool(self) -> None:
-        """While every thread is held, those that the reactor's pool had before are there for others."""
+    async def test_busy_executor_leaves_the_threads_of_the_reactor_free(self) -> None:
         pool, gate = reactor.getThreadPool(), Gate()  # type: ignore[attr-defined]
         self.addCleanup(gate.open.set)
         before = pool.max
@@ -158,8 +154,7 @@ class ThreadTests(ExecutorTestCase):
             await executor.stop()
             self.assertEqual(pool.max, before)
 
-    async def test_order(self) -> None:
-        """Calls begin in the order in which they were submitted."""
+    async def test_calls_begin_in_the_order_of_submission(self) -> None:
         gate, executor, dispatcher = await self.gate(1)
         first = dispatcher.dispatch(get("/hold/first/"))
         rest = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(50)]
@@ -169,8 +164,7 @@ class ThreadTests(ExecutorTestCase):
         await gatherResults([first, *rest])
         self.assertEqual(gate.begun, ["first", *map(str, range(50))])
 
-    async def test_cancel_pending(self) -> None:
-        """A call that is cancelled before it began is never performed."""
+    async def test_call_that_is_cancelled_before_it_begins_is_never_performed(self) -> None:
         gate, executor, dispatcher = await self.gate(1)
         held = dispatcher.dispatch(get("/hold/first/"))
         await self.until(lambda: gate.begun)
@@ -183,8 +177,7 @@ class ThreadTests(ExecutorTestCase):
         self.assertEqual(gate.begun, ["first", "0", "2"])
         self.assertEqual(dispatcher.in_flight, 0)
 
-    async def test_cancel_running(self) -> None:
-        """A call that is cancelled while it runs is abandoned; its thread counts as busy until it ends."""
+    async def test_thread_of_a_cancelled_call_is_busy_until_the_call_ends(self) -> None:
         gate, executor, dispatcher = await self.gate(1)
         held = dispatcher.dispatch(get("/hold/first/"))
         await self.until(lambda: gate.begun)
@@ -196,8 +189,8 @@ class ThreadTests(ExecutorTestCase):
         await waiting
         self.assertEqual((executor.running, executor.pending), (0, 0))
 
-    async def test_time_limit(self) -> None:
-        """A call that takes too long is answered 504, running or waiting; the thread is counted as busy."""
+    async def test_late_call_gets_504_and_its_thread_counts_as_busy(self) -> None:
+        """Whether it runs or waits."""
         gate, executor, dispatcher = await self.gate(1)
         calls = [dispatcher.dispatch(get(f"/hurried/{name}/")) for name in "ab"]
         replies = await gatherResults(calls)
@@ -206,16 +199,15 @@ class ThreadTests(ExecutorTestCase):
         gate.open.set()
         await self.until(lambda: not executor.running)
 
-    async def test_reply_fails_alone(self) -> None:
-        """Where somebody who awaits a reply raises, the other replies of the batch are handed out."""
+    async def test_error_in_a_callback_affects_no_other_reply(self) -> None:
         _, _, dispatcher = await self.gate(4)
         replies = [dispatcher.dispatch(get(f"/fast/{n}/")) for n in range(20)]
         replies[3].addCallback(lambda _: 1 / 0)
         await gatherResults(replies[:3] + replies[4:])
         self.failureResultOf(replies[3], ZeroDivisionError)
 
-    async def test_stop(self) -> None:
-        """stop() gives up what runs and waits: both fail with 503; what waits never begins."""
+    async def test_stop_gives_running_and_waiting_calls_503(self) -> None:
+        """Waiting calls never begin."""
         gate, executor, dispatcher = await self.gate(1)
         held, waiting = (dispatcher.dispatch(get(f"/hold/{name}/")) for name in ("first", "second"))
         await self.until(lambda: gate.begun)
@@ -228,16 +220,14 @@ class ThreadTests(ExecutorTestCase):
 
 
 class WakeupTests(TestCase):
-    def test_before(self) -> None:
-        """A thread that was woken before it waits does not wait, once."""
+    def test_wake_before_the_wait_ends_it_once(self) -> None:
         wakeup = Wakeup(0.01)
         self.addCleanup(wakeup.close)
         self.assertFalse(wakeup.wait())
         wakeup.wake()
         self.assertEqual((wakeup.wait(), wakeup.wait()), (True, False))
 
-    def test_meanwhile(self) -> None:
-        """A thread that is woken while it waits continues at once."""
+    def test_wake_during_the_wait_ends_it_at_once(self) -> None:
         wakeup = Wakeup(20.0)
         self.addCleanup(wakeup.close)
         listener = threading.Thread(target=wakeup.wait, daemon=True)

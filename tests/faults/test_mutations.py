@@ -9,15 +9,13 @@ from tests.faults.mutations import MUTATIONS, ROOT
 
 
 class MutationsTests(SynchronousTestCase):
-    def test_texts(self) -> None:
-        """Each text stands once in its file, and becomes another."""
+    def test_each_mutation_changes_one_place(self) -> None:
         for mutation in MUTATIONS:
             source = (ROOT / "twisted_appserver" / mutation.file).read_text()
             self.assertEqual(source.count(mutation.text), 1, mutation)
             self.assertNotEqual(mutation.text, mutation.instead)
 
-    def test_tests(self) -> None:
-        """Each has a test that there is."""
+    def test_each_mutation_names_a_test(self) -> None:
         for mutation in MUTATIONS:
             found = TestLoader().loadByName(f"tests.{mutation.test}")
             self.assertGreater(found.countTestCases(), 0, mutation.test)

@@ -22,11 +22,11 @@ class RunTests(TestCase):
         self.assertGreater(sum(result["faults"].values()), 20)
 
     @slow
-    async def test_threaded(self) -> None:
-        """With threads, every request has its one right answer, and nothing leaks."""
+    async def test_threaded_server_answers_every_request_under_faults(self) -> None:
+        """Each gets its one correct response, and nothing leaks."""
         await self.check("threaded")
 
     @slow
-    async def test_forked(self) -> None:
-        """With worker processes that are killed and frozen too."""
+    async def test_forked_server_answers_every_request_under_faults(self) -> None:
+        """Workers are killed and frozen."""
         await self.check("forked")

@@ -104,8 +104,8 @@ class MemoryTests(SynchronousTestCase):
     def refused(self, answer: Response, status: int) -> None:
         self.assertEqual(answer.status, status, answer.text)
 
-    def test_prefer(self) -> None:
-        """It takes the preference of this name (RFC 7240, section 2), and the pages are answered at once."""
+    def test_prefer_respond_async_makes_a_job(self) -> None:
+        """RFC 7240, section 2. Requests for pages are answered at once."""
         for status, preferences in (
             (202, ("Respond-Async", "wait=10, respond-async;a", 'a="b"\t,respond-async,wait=1')),
             (200, ("not-respond-async", "respond-asynchronously", "wait=respond-async", "")),
@@ -115,8 +115,7 @@ class MemoryTests(SynchronousTestCase):
                 self.assertEqual(answer.status, status, prefer)
         self.assertEqual(self.client.get("/-/jobs", headers=LATER).status, 200)
 
-    def test_dict(self) -> None:
-        """A job waits, is done, and has the result of its function."""
+    def test_job_ends_with_the_result_of_its_function(self) -> None:
         place = self.begin("/waits")
         seen = self.look(place)
         self.assertEqual((seen["state"], seen["function"], seen["items"]), ("running", "waits", 0))
@@ -128,8 +127,8 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual((answer.json, answer.headers["content-type"]), ({"came": 1}, "application/json"))
         self.assertEqual([job["job"] for job in self.look("/-/jobs")["jobs"]], [seen["job"]])
 
-    def test_generator(self) -> None:
-        """A generator's last item is its progress, and then its result; whatever the client accepts."""
+    def test_last_item_of_a_generator_is_progress_and_then_result(self) -> None:
+        """Whatever the client accepts."""
         place = self.begin("/counts?n=5", Accept="text/event-stream")
         seen = self.look(place)
         self.assertEqual((seen["state"], seen["items"]), ("done", 5))
@@ -138,15 +137,14 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual((answer.json, answer.headers["content-type"]), ({"number": 4}, "application/json"))
         self.assertEqual(self.look(self.begin("/counts?n=0"))["result"], None)
 
-    def test_reply(self) -> None:
-        """The answer that a function made itself is kept as it was."""
+    def test_reply_of_a_function_is_kept_unchanged(self) -> None:
         answer = self.client.get(self.begin("/text") + "/result")
         self.assertEqual((answer.status, answer.text, answer.headers["x-made"]), (201, "some text", "yes"))
         answer = self.client.get(self.begin("/table") + "/result")
         self.assertEqual((answer.text, answer.headers["content-type"]), ("0,0\n1,1\n2,4\n", "text/csv"))
 
-    def test_failed(self) -> None:
-        """A failure is that of the job, and stands there as a problem document."""
+    def test_failure_becomes_the_error_of_the_job(self) -> None:
+        """As a problem document."""
         for target, status, items in (("/fails/418", 418, 0), ("/early", 418, 0), ("/late", 500, 1)):
             place = self.begin(target)
             seen = self.look(place)
@@ -156,8 +154,8 @@ class MemoryTests(SynchronousTestCase):
             self.refused(self.client.get(place + "/result"), status)
         self.assertEqual(len(self.flushLoggedErrors()), 0)
 
-    def test_error_after_an_item(self) -> None:
-        """An HTTPError after an item is the error of the job, with its headers, and is not logged."""
+    def test_http_error_after_an_item_is_kept_and_not_logged(self) -> None:
+        """With its headers."""
         for target in ("/refused_late", "/reactor_refused_late", "/refused_table"):
             logged = self.capture()
             place = self.begin(target)
@@ -170,14 +168,14 @@ class MemoryTests(SynchronousTestCase):
                 self.assertEqual(answer.headers["x-why"], "late")
             self.assertEqual([text for text in logged if "failed" in text], [])
 
-    def test_wrong_error_after_an_item(self) -> None:
-        """An HTTPError that is none after an item is a fault of the function, which the log explains."""
+    def test_invalid_http_error_after_an_item_gets_500(self) -> None:
+        """The log explains why."""
         logged = self.capture()
         self.assertEqual(self.look(self.begin("/refused_wrongly"))["error"]["status"], 500)
         self.assertEqual(len([text for text in logged if "status 200" in text]), 1)
 
-    def test_plain_stream(self) -> None:
-        """A client that waits cannot get the error any more; the log has it, and what to do."""
+    def test_http_error_in_a_stream_without_a_job_is_logged_with_advice(self) -> None:
+        """The waiting client cannot receive it any more."""
         logged = self.capture()
         self.assertRaises(NoAnswer, self.client.get, "/refused_late")
         (text,) = (text for text in logged if "409" in text)
@@ -194,8 +192,7 @@ class MemoryTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         return lines
 
-    def test_failed_otherwise(self) -> None:
-        """Where the function answers with a failure in its own words, there is a problem document as well."""
+    def test_reply_with_an_error_status_has_a_problem_document_too(self) -> None:
         for target, words in (("/says/404", "no"), ("/says/409", '{"why":"no"}')):
             place = self.begin(target)
             seen = self.look(place)
@@ -204,8 +201,7 @@ class MemoryTests(SynchronousTestCase):
             answer = self.client.get(place + "/result")
             self.assertEqual((answer.status, answer.text), (status, words))
 
-    def test_refused(self) -> None:
-        """What no function would be called for becomes no job."""
+    def test_refused_request_becomes_no_job(self) -> None:
         self.refused(self.client.get("/nothing", headers=LATER), 404)
         self.refused(self.client.request("DELETE", "/text", headers=LATER), 405)
         self.refused(self.client.get("/text", headers={**LATER, "Host": "evil.example"}), 421)
@@ -214,8 +210,7 @@ class MemoryTests(SynchronousTestCase):
             self.refused(self.client.get(place), 404)
         self.refused(self.client.request("DELETE", "/-/jobs/x"), 404)
 
-    def test_methods(self) -> None:
-        """Jobs are looked at with GET and HEAD, and deleted; other methods are refused."""
+    def test_jobs_accept_get_head_and_delete_only(self) -> None:
         place = self.begin("/text")
         for target, allowed in (
             ("/-/jobs", {"GET", "HEAD"}), (place, {"GET", "HEAD", "DELETE"}),
@@ -228,13 +223,13 @@ class MemoryTests(SynchronousTestCase):
             )
         self.assertEqual(self.look(place)["state"], "done")
 
-    def test_place(self) -> None:
-        """Its address is relative, so that it is right below every prefix."""
+    def test_address_of_a_job_is_relative(self) -> None:
+        """So it is right below every prefix."""
         answer = self.client.get("/deep/down/here/", headers=LATER)
         self.assertTrue(answer.headers["location"].startswith("../../../-/jobs/"))
 
-    def test_number(self) -> None:
-        """There are no more than may be; those that are over make room, the oldest first."""
+    def test_number_of_jobs_is_limited(self) -> None:
+        """Finished jobs make room, the oldest first."""
         for _ in range(3):
             self.begin("/waits")
         self.refused(self.client.get("/waits", headers=LATER), 503)
@@ -249,8 +244,8 @@ class MemoryTests(SynchronousTestCase):
     def client_with(self, **options: Any) -> None:
         self.client = Client(PATTERNS, **options)
 
-    def test_bytes(self) -> None:
-        """All results together are limited in bytes: the oldest that are over make room."""
+    def test_bytes_of_all_results_are_limited(self) -> None:
+        """The oldest finished jobs make room."""
         self.client_with(max_job_bytes=1000)
         running = self.begin("/waits")
         old, middle, new = (self.begin(f"/large/{size}") for size in (400, 400, 300))
@@ -265,8 +260,7 @@ class MemoryTests(SynchronousTestCase):
         self.begin("/large/600")
         self.assertEqual(self.look(new)["state"], "done")
 
-    def test_too_large(self) -> None:
-        """A result that is larger than all may be together is a failure that names the option."""
+    def test_result_above_the_limit_fails_and_names_the_option(self) -> None:
         self.client_with(max_job_bytes=1000)
         kept = self.begin("/large/300")
         for target in ("/large/1001", "/items/1001", "/long/100000"):
@@ -278,8 +272,8 @@ class MemoryTests(SynchronousTestCase):
                 self.assertEqual(self.look(kept)["state"], "done")
         self.assertEqual(CLOSED, ["long"])
 
-    def test_memory(self) -> None:
-        """A job that streams for long keeps its last item, and not the body of the request."""
+    def test_streaming_job_keeps_only_its_last_item(self) -> None:
+        """It does not keep the body of the request either."""
         self.client_with(max_job_bytes=20_000)
         place = self.begin_with_body("/items/10000")
         self.assertEqual(self.look(place)["items"], 3)
@@ -294,8 +288,8 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(answer.status, 202)
         return "/" + answer.headers["location"].replace("../", "")
 
-    def test_list(self) -> None:
-        """The list has the newest hundred, how many there are, and no results."""
+    def test_list_shows_the_newest_hundred_jobs_and_their_number(self) -> None:
+        """Without their results."""
         self.client_with()
         for _ in range(101):
             place = self.begin("/counts?n=2")
@@ -305,8 +299,8 @@ class MemoryTests(SynchronousTestCase):
         names = {"job", "function", "state", "created", "items"}
         self.assertEqual({name for job in found["jobs"] for name in job}, names)
 
-    def test_age(self) -> None:
-        """One that is over is forgotten after a while; one that is not is kept."""
+    def test_finished_job_is_forgotten_after_job_age(self) -> None:
+        """A running job is kept."""
         old, young = self.begin("/waits"), self.begin("/waits")
         AWAITED[0].callback({})
         self.client.clock.advance(99)
@@ -316,8 +310,8 @@ class MemoryTests(SynchronousTestCase):
         self.client.clock.advance(1000)
         self.assertEqual(self.look(young)["state"], "running")
 
-    def test_time_limit(self) -> None:
-        """The service's time limit is for clients that wait; a route's own is for jobs too."""
+    def test_jobs_have_the_time_limit_of_their_route_only(self) -> None:
+        """The limit of the service is for clients that wait."""
         free, limited, items = self.begin("/waits"), self.begin("/limited"), self.begin("/limited_items")
         self.client.clock.advance(61)
         self.client.clock.advance(0)
@@ -326,8 +320,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(self.look(items)["items"], 1)
         self.assertEqual(self.look(items)["error"]["status"], 504)
 
-    def test_delete(self) -> None:
-        """DELETE cancels a job, and has one forgotten that is over."""
+    def test_delete_cancels_a_running_job_and_forgets_a_finished_one(self) -> None:
         place = self.begin("/waits")
         self.assertEqual(self.client.request("DELETE", place).json["state"], "cancelled")
         self.assertTrue(AWAITED[0].called)
@@ -336,16 +329,15 @@ class MemoryTests(SynchronousTestCase):
         self.client.request("DELETE", place)
         self.refused(self.client.get(place), 404)
 
-    def test_origin(self) -> None:
-        """A page that may call may follow its job; nothing of that is doubled."""
+    def test_page_of_an_allowed_origin_may_follow_its_job(self) -> None:
+        """No header is sent twice."""
         origin = {"Origin": "http://ours.example"}
         answer = self.client.get("/text", headers={**LATER, **origin})
         self.assertEqual(answer.headers["access-control-allow-origin"], "http://ours.example")
         answer = self.client.get("/" + answer.headers["location"] + "/result", headers=origin)
         self.assertEqual(answer.headers["access-control-allow-origin"], "http://ours.example")
 
-    def test_users(self) -> None:
-        """Nobody sees the jobs of another user."""
+    def test_nobody_sees_the_jobs_of_another_user(self) -> None:
         place = self.begin("/text")
         (job,) = self.client.dispatcher.jobs._jobs.values()
         job.user = "somebody"
@@ -367,8 +359,7 @@ class ServerTests(CommandTestCase):
             await program.stop()
 
     @slow
-    async def test_progress(self) -> None:
-        """A job's progress is seen while it runs."""
+    async def test_progress_is_visible_while_a_job_runs(self) -> None:
 
         async def check(client: AppClient, port: int, forked: bool) -> None:
             path = os.path.abspath(self.mktemp())
@@ -385,8 +376,8 @@ class ServerTests(CommandTestCase):
         await self.both(check)
 
     @slow
-    async def test_cancel(self) -> None:
-        """A job that is cancelled ends: a worker at once, whatever it does, a thread where it yields next."""
+    async def test_cancelled_job_ends(self) -> None:
+        """A worker process ends at once, a generator in a thread at its next yield."""
 
         async def check(client: AppClient, port: int, forked: bool) -> None:
             path = os.path.abspath(self.mktemp())
@@ -442,8 +433,8 @@ class ServerTests(CommandTestCase):
         self.assertFalse(os.path.exists(f"/proc/{pid}"))
 
     @slow
-    async def test_stream(self) -> None:
-        """The client reads items as they are made, no more of them than it wants, and errors too."""
+    async def test_client_reads_a_stream_while_it_is_made(self) -> None:
+        """It may stop early, and it receives errors."""
 
         async def check(client: AppClient, port: int, forked: bool) -> None:
             items = [item["number"] async for item in client.stream("/counts", n=500)]
@@ -467,8 +458,8 @@ class ServerTests(CommandTestCase):
 
         await self.both(check)
 
-    async def test_none(self) -> None:
-        """Without the pages there are no jobs: who prefers one gets the answer itself."""
+    async def test_no_admin_means_no_jobs(self) -> None:
+        """A request that prefers a job gets the response itself."""
         program = self.twistd("--app", "tests.support.streaming", "--port", "0", "--no-admin")
         port = await program.port()
         answer = await exchange(port, request("GET", "/plain?a=1", headers=tuple(LATER.items())))

@@ -72,7 +72,10 @@ class Interrupted(BaseException):
 
 class QueueTests(ClientCase):
     def test_interrupted_get_gets_nothing(self) -> None:
-        """A get that is interrupted, as by Ctrl-C, leaves the line at once: the next get has the item."""
+        """
+        A get that is interrupted, for example by Ctrl-C, leaves the queue of waiters: the next get has the
+        item.
+        """
 
         def interrupt(*_: object) -> None:
             raise Interrupted
@@ -85,8 +88,7 @@ class QueueTests(ClientCase):
         queue.put("item")
         self.assertEqual(queue.get(timeout=20), "item")
 
-    def test_items(self) -> None:
-        """Items of every kind go in and come out."""
+    def test_items_of_every_type_arrive_unchanged(self) -> None:
         queue = self.queue(name="Grüße, 100 % Welt?")
         for item in (None, 1, "x", (1, "a"), {"a": {1, 2}}, b"\0", float("inf"), [[]]):
             queue.put(item)
@@ -94,8 +96,8 @@ class QueueTests(ClientCase):
             queue.task_done()
         queue.join()
 
-    def test_deep(self) -> None:
-        """What may be nested so deep may be so at the server too; one level more is refused before."""
+    def test_nesting_that_the_client_accepts_is_accepted_by_the_server(self) -> None:
+        """The client refuses an item with one level more."""
         queue = self.queue()
         kinds: list[tuple[int, Callable[[Any], Any]]] = [
             (99, lambda item: [item]),
@@ -108,22 +110,21 @@ class QueueTests(ClientCase):
             self.assertEqual(queue.get(), item)
             self.assertRaises(TypeError, queue.put, around(item))
 
-    def test_timeout(self) -> None:
-        """A time to wait is a number, and not below zero."""
+    def test_invalid_timeout_is_refused(self) -> None:
         queue = self.queue()
         for timeout in (-1, float("nan")):
             self.assertRaises(ValueError, queue.get, timeout=timeout)
             self.assertRaises(ValueError, queue.put, 1, timeout=timeout)
         self.assertEqual(queue.qsize(), 0)
 
-    def test_exceptions(self) -> None:
-        """The exceptions are those of the standard library, where it has them."""
+    def test_exceptions_are_those_of_the_standard_library(self) -> None:
+        """Where it has them."""
         self.assertIs(client.Empty, standard.Empty)
         self.assertIs(client.Full, standard.Full)
         self.assertIs(client.ShutDown, getattr(standard, "ShutDown", client.ShutDown))
 
-    def test_names(self) -> None:
-        """Queues of the same name are the same queue; those without a name are not."""
+    def test_queues_of_the_same_name_are_the_same_queue(self) -> None:
+        """Queues without a name have a queue of their own, and invalid names are refused."""
         self.queue().put(1)
         self.assertEqual(self.queue().qsize(), 1)
         self.assertTrue(self.queue(name=None).empty())
@@ -132,13 +133,11 @@ class QueueTests(ClientCase):
             self.assertRaises(ValueError, AsyncQueue, name=name, reactor=Clock())
         self.assertRaises(ValueError, client.Queue, 0, "localhost:8082")
 
-    def test_refused(self) -> None:
-        """What the server refuses is an error with its reason."""
+    def test_refused_request_raises_server_error_with_its_status(self) -> None:
         error = self.assertRaises(client.ServerError, self.queue().kick, -1)
         self.assertEqual(error.status, 422)
 
-    def test_task(self) -> None:
-        """A task is done at the end of its block, and released if that raises."""
+    def test_task_block_finishes_its_task_or_releases_it_on_an_error(self) -> None:
         queue = self.queue()
         queue.put(1)
         with self.assertRaises(KeyError), queue.task(delay=0):
@@ -149,8 +148,8 @@ class QueueTests(ClientCase):
         with self.assertRaises(client.Empty), queue.task(timeout=0):
             pass
 
-    def test_task_block(self) -> None:
-        """task_done() does not mean the task of a block; close() within the block releases it."""
+    def test_task_done_does_not_finish_the_task_of_a_block(self) -> None:
+        """C{close()} within the block releases it."""
         queue = self.queue()
         queue.put(1)
         with queue.task() as item:
@@ -158,8 +157,8 @@ class QueueTests(ClientCase):
             queue.close()
         self.assertEqual(queue.qsize(), 1)
 
-    def test_tasks(self) -> None:
-        """The loop ends when the queue is shut down and empty; the task at which it is left comes back."""
+    def test_tasks_ends_when_the_queue_is_shut_down_and_empty(self) -> None:
+        """The task at which the loop is left comes back."""
         queue = self.queue()
         for number in range(5):
             queue.put(number)
@@ -170,14 +169,13 @@ class QueueTests(ClientCase):
         self.assertEqual(list(queue.tasks()), [1, 2, 3, 4])
         self.assertEqual(queue.unfinished_tasks, 0)
 
-    def test_auto(self) -> None:
-        """With ack="auto" tasks are done when they are got."""
+    def test_ack_auto_finishes_a_task_when_it_is_delivered(self) -> None:
         queue = self.queue(ack="auto")
         queue.put(1)
         self.assertEqual((queue.get(), queue.unfinished_tasks), (1, 0))
 
-    def test_no_item(self) -> None:
-        """What another program put and is no item is an error, and is given back."""
+    def test_task_that_is_no_item_raises_item_error_and_is_released(self) -> None:
+        """Another program may have put it."""
         queue = self.queue()
         queue.put_task({"item": {"$type": ["set", [[1]]]}})
         self.assertRaises(ItemError, queue.get, timeout=5)
@@ -185,23 +183,21 @@ class QueueTests(ClientCase):
         self.assertEqual((stats["delayed"], stats["leased"]), (1, 0))
         self.assertRaises(ValueError, queue.task_done)
 
-    def test_close(self) -> None:
-        """What was got and is not done is given back at once when the queue is closed."""
+    def test_close_releases_the_leased_tasks(self) -> None:
         queue = self.queue()
         queue.put(1)
         queue.get()
         queue.close()
         self.assertEqual(self.queue().get(timeout=5), 1)
 
-    def test_pickled(self) -> None:
-        """A queue can be given to another process, which has tasks of its own."""
+    def test_pickled_queue_works_and_has_its_own_tasks(self) -> None:
         queue = self.queue()
         other = pickle.loads(pickle.dumps(queue))
         other.put(1)
         self.assertEqual(queue.get(), 1)
 
-    def test_forked(self) -> None:
-        """After a fork parent and child have connections and keys of their own: every put counts."""
+    def test_parent_and_children_can_put_after_a_fork(self) -> None:
+        """Each has its own connections and keys, so every put counts."""
         queue = self.queue()
         queue.put("before")
         children = [
@@ -214,8 +210,8 @@ class QueueTests(ClientCase):
         queue.put("after")
         self.assertEqual(queue.qsize(), 7)
 
-    def test_forked_tasks(self) -> None:
-        """A task that was got before a fork is the parent's: the child cannot finish it, or give it back."""
+    def test_child_cannot_finish_a_task_of_its_parent(self) -> None:
+        """It cannot release it either."""
         queue = self.queue()
         for number in range(2):
             queue.put(number)
@@ -232,8 +228,8 @@ class QueueTests(ClientCase):
         queue.task_done()
         self.assertEqual(queue.unfinished_tasks, 0)
 
-    def test_threads(self) -> None:
-        """From many threads at once, nothing is lost and nothing comes twice."""
+    def test_many_threads_may_share_a_queue(self) -> None:
+        """No item is lost, and none comes twice."""
         queue, got = self.queue(maxsize=10), standard.Queue[Any]()
 
         def produce(start: int) -> None:
@@ -259,8 +255,8 @@ class QueueTests(ClientCase):
 
 class LeaseTests(ClientCase):
     @slow
-    def test_kept(self) -> None:
-        """A client that keeps a task for ten leases while working keeps it."""
+    def test_lease_is_renewed_while_the_client_works(self) -> None:
+        """The client works for ten times the length of its lease."""
         self.queue().put(1)
         process = keeper(self.server.url, 0.5, 5)
         assert process.stdout is not None
@@ -272,8 +268,7 @@ class LeaseTests(ClientCase):
         self.assertEqual(self.queue().unfinished_tasks, 0)
 
     @slow
-    def test_auto(self) -> None:
-        """With ack="auto" too, a task is kept for the length of a block."""
+    def test_lease_of_a_block_is_renewed_with_ack_auto(self) -> None:
         queue = self.queue(ack="auto", lease=0.6)
         queue.put(1)
         with queue.task():
@@ -281,8 +276,8 @@ class LeaseTests(ClientCase):
         self.assertEqual(queue.unfinished_tasks, 0)
 
     @slow
-    def test_dies(self) -> None:
-        """The task of a worker that dies is with another one within the lease and one second."""
+    def test_task_of_a_dead_worker_is_delivered_again_when_its_lease_ends(self) -> None:
+        """At most one second later."""
         self.queue().put(1)
         process = keeper(self.server.url, 2, 60)
         assert process.stdout is not None
@@ -297,8 +292,7 @@ class LeaseTests(ClientCase):
 
 class RestartTests(SynchronousTestCase):
     @slow
-    def test_killed(self) -> None:
-        """Clients go on over kill -9 and a restart of the server, and nobody notices."""
+    def test_clients_survive_a_killed_and_restarted_server(self) -> None:
         server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
         self.addCleanup(lambda: server.kill())
         queue, got = client.Queue(0, server.url, "q"), []
@@ -321,8 +315,7 @@ class RestartTests(SynchronousTestCase):
         queue.close()
 
     @slow
-    def test_done_later(self) -> None:
-        """A task_done() that did not reach the server can be repeated."""
+    def test_task_done_that_did_not_reach_the_server_can_be_repeated(self) -> None:
         server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
         self.addCleanup(lambda: server.kill())
         queue = client.Queue(0, server.url, "q", patience=0.3)
@@ -338,8 +331,7 @@ class RestartTests(SynchronousTestCase):
         queue.task_done(0)
         self.assertEqual(queue.unfinished_tasks, 0)
 
-    def test_patience(self) -> None:
-        """A server that cannot be reached is an error after a while, not before."""
+    def test_unreachable_server_is_an_error_when_patience_ends(self) -> None:
         queue = client.Queue(0, "http://127.0.0.1:9", "q", patience=0.3)
         begin = time.monotonic()
         self.assertRaises(ConnectionError, queue.qsize)
@@ -364,8 +356,8 @@ class AsyncTests(TestCase):
 
     @slow
     @inlineCallbacks
-    def test_verbs(self) -> Any:
-        """The same verbs, with the same meaning, on the reactor; leases are kept there too."""
+    def test_async_queue_has_the_verbs_of_queue(self) -> Any:
+        """Leases are renewed on the reactor."""
         queue = self.queue
         for item in ((1, 2), "x"):
             yield queue.put(item)
@@ -401,8 +393,8 @@ class AsyncTests(TestCase):
                 yield asked
 
     @inlineCallbacks
-    def test_no_item(self) -> Any:
-        """What another program put and is no item is given back; it is not what task_done() means."""
+    def test_task_that_is_no_item_raises_item_error_and_is_released(self) -> Any:
+        """C{task_done()} does not mean such a task."""
         yield self.queue.put_task({"item": {"$type": ["bytes", "x"]}})
         with self.assertRaises(ItemError):
             yield self.queue.get()
@@ -412,8 +404,7 @@ class AsyncTests(TestCase):
             yield self.queue.task_done()
 
     @inlineCallbacks
-    def test_cancel(self) -> Any:
-        """A get that is cancelled gets no task."""
+    def test_cancelled_get_receives_no_task(self) -> Any:
         getting: Deferred[Any] = self.queue.get()
         stats = client.Queue(0, self.server.url, "q")
         yield defer.succeed(None)
@@ -434,8 +425,7 @@ class AsyncTests(TestCase):
 
 
 class AsyncTroubleTests(SynchronousTestCase):
-    def test_silent(self) -> None:
-        """A server that does not answer is tried again while there is patience, and is an error then."""
+    def test_silent_server_is_tried_again_until_patience_ends(self) -> None:
         clock, asked = Clock(), list[Deferred[Any]]()
 
         def request(*arguments: Any, **options: Any) -> Deferred[Any]:
@@ -450,19 +440,18 @@ class AsyncTroubleTests(SynchronousTestCase):
         self.assertEqual(len(asked), 3)
         self.failureResultOf(getting, defer.TimeoutError)
 
-    def test_no_number(self) -> None:
-        """A time to wait that is no number is an error at once."""
+    def test_timeout_that_is_no_number_is_refused_at_once(self) -> None:
         queue = AsyncQueue("http://x", "q", Clock(), SimpleNamespace())
         for asking in (queue.get(timeout=float("nan")), queue.put(1, timeout=float("nan"))):
             self.failureResultOf(asking, ValueError)
 
-    def test_deep(self) -> None:
-        """An item that cannot travel is the same error as elsewhere, also if it cannot be sorted."""
+    def test_item_that_is_nested_too_deeply_is_a_type_error(self) -> None:
+        """Also if it cannot be sorted."""
         queue = AsyncQueue("http://x", "q", Clock(), SimpleNamespace())
         self.failureResultOf(queue.put(nested(5000, lambda item: [1, item])), TypeError)
 
-    def test_renewal_outlasts(self) -> None:
-        """A renewal that outlasts its task leaves the next one with one loop, and the last with none."""
+    def test_renewal_that_outlasts_its_task_leaves_no_second_loop(self) -> None:
+        """After the last task no loop is left."""
         renewals = list[Deferred[None]]()
 
         async def send(step: Any) -> ServerResponse:
@@ -488,8 +477,8 @@ class AsyncTroubleTests(SynchronousTestCase):
         renewals[3].callback(None)
         self.assertEqual(clock.getDelayedCalls(), [])
 
-    def test_proxy(self) -> None:
-        """A server error that is no JSON, as of a proxy, is tried again too."""
+    def test_server_error_of_a_proxy_is_tried_again(self) -> None:
+        """Its body is not JSON."""
         answers = [(502, {}, b"<html>"), (200, {}, b'{"qsize": 1}'), (502, {}, b"<html>")]
         proxy = StubTreq(StringStubbingResource(lambda *request: answers.pop(0)))
         queue = AsyncQueue("http://x", "q", clock := Clock(), proxy, patience=1)
@@ -520,8 +509,7 @@ class CommandTests(ClientCase):
         return finished.stdout
 
     @slow
-    def test_verbs(self) -> None:
-        """Each verb does what it says."""
+    def test_each_verb_does_what_its_name_promises(self) -> None:
         self.tqueue("put", "color=red", "n=1")
         self.tqueue("put", input="color=blue\n\nn=3\n")
         self.assertEqual(self.tqueue("qsize"), "3\n")
@@ -534,8 +522,8 @@ class CommandTests(ClientCase):
         self.assertIn('"kicked": 0', self.tqueue("kick"))
         self.assertIn("ready 2, delayed 0", self.tqueue("watch", "--times", "1", "--every", "0.01"))
 
-    def test_texts(self) -> None:
-        """A value that is no JSON is text, also if Python would take it for a number."""
+    def test_value_that_is_no_json_is_text(self) -> None:
+        """Also if Python would read it as a number."""
         values = ("NaN", "-Infinity", "1e400", "[1e400]", "{")
         self.tqueue("put", *(f"{name}={value}" for name, value in zip("abcde", values, strict=True)), "f=1e3")
         fields = dict(zip("abcdef", (*values, 1e3), strict=True))
@@ -543,8 +531,7 @@ class CommandTests(ClientCase):
         wrong = self.run_command("put", self.server.url, "q", '{"a": NaN}')
         self.assertEqual((wrong.returncode, wrong.stderr.count("\n")), (2, 1))
 
-    def test_cannot(self) -> None:
-        """What cannot be done is one line and a status, not a traceback."""
+    def test_failure_is_one_line_and_an_exit_status(self) -> None:
         empty = self.run_command("get", self.server.url, "q")
         self.assertEqual((empty.returncode, empty.stderr), (1, "tqueue: the queue is empty\n"))
         wrong = self.run_command("put", self.server.url, "q", "noequals")
@@ -555,8 +542,7 @@ class CommandTests(ClientCase):
         nothing = self.run_command("work", self.server.url, "q", "nosuch:thing")
         self.assertEqual((nothing.returncode, nothing.stderr.count("\n")), (2, 1))
 
-    def test_interrupted(self) -> None:
-        """A get may wait for ever, and Ctrl-C ends it without a traceback."""
+    def test_ctrl_c_ends_a_waiting_get_without_a_traceback(self) -> None:
         process = subprocess.Popen(
             [*COMMAND, "get", self.server.url, "q", "--timeout", "inf"],
             env={**os.environ, "PYTHONPATH": ROOT},
@@ -570,8 +556,7 @@ class CommandTests(ClientCase):
         self.assertEqual((process.returncode, err), (130, ""))
 
     @slow
-    def test_watch(self) -> None:
-        """No rate is below zero when the server starts again."""
+    def test_watch_shows_no_negative_rate_after_a_restart(self) -> None:
         queue = self.queue()
         queue.put(1)
         with subprocess.Popen(
@@ -588,8 +573,7 @@ class CommandTests(ClientCase):
         self.assertEqual(process.returncode, 0)
 
     @slow
-    def test_numbers(self) -> None:
-        """What no number of that kind can be is said before anything is done."""
+    def test_option_out_of_range_is_refused_before_anything_is_done(self) -> None:
         work = ("work", self.server.url, "q", "time:sleep")
         watch = ("watch", self.server.url, "q", "--times", "2", "--every")
         for arguments in (
@@ -602,8 +586,8 @@ class CommandTests(ClientCase):
             self.assertEqual(wrong.returncode, 2)
             self.assertIn("or more", wrong.stderr)
 
-    def test_work(self) -> None:
-        """work stopped by SIGTERM finishes what it has, loses nothing and leaves nothing leased."""
+    def test_sigterm_lets_work_finish_its_tasks(self) -> None:
+        """No task is lost, and none stays leased."""
         folder = self.mktemp()
         os.mkdir(folder)
         with open(os.path.join(folder, "jobs.py"), "w") as file:
@@ -636,8 +620,8 @@ class CommandTests(ClientCase):
         self.assertIn(f"{len(done)} done, 0 failed", out)
 
     @slow
-    def test_work_fails(self) -> None:
-        """A task whose function raises or exits, or that is no item, is tried again and in the end buried."""
+    def test_failing_task_is_repeated_and_finally_buried(self) -> None:
+        """Its function raises or exits, or the task is no item."""
         folder = self.mktemp()
         os.mkdir(folder)
         with open(os.path.join(folder, "jobs.py"), "w") as file:

@@ -32,10 +32,10 @@ NOT_REACHED = (OSError, ServerError)  # of Queue and AsyncQueue, when a server g
 
 
 class ClientTable(Clients):
-    """The table."""
+    """The cases."""
 
-    def test_last(self) -> Deferred[None]:
-        """task_done() finishes the task that was got last, also if the one before it was never finished."""
+    def test_task_done_finishes_the_task_that_was_received_last(self) -> Deferred[None]:
+        """Also if the one before it was never finished."""
 
         def case(here: ClientCase) -> None:
             queue = here.queue()
@@ -53,8 +53,8 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
-    def test_done_fails(self) -> Deferred[None]:
-        """A task whose task_done() failed is finished in the background; the next one means another."""
+    def test_failed_task_done_is_repeated_in_the_background(self) -> Deferred[None]:
+        """The next C{task_done()} finishes another task."""
 
         def case(here: ClientCase) -> None:
             queue = here.queue(patience=0.2, lease=1.2)
@@ -71,8 +71,8 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
-    def test_done_again(self) -> Deferred[None]:
-        """A task_done() that failed may be repeated, also after the background has finished the task."""
+    def test_failed_task_done_may_be_repeated(self) -> Deferred[None]:
+        """Also after the background has finished the task."""
 
         def case(here: ClientCase) -> None:
             queue = here.queue(patience=0.2, lease=1.2)
@@ -91,8 +91,8 @@ class ClientTable(Clients):
         return self.run_case(case)
 
     @slow
-    def test_repeated(self) -> Deferred[None]:
-        """Whatever happens to a request or its answer, it is repeated, and has its effect once."""
+    def test_request_that_fails_is_repeated_and_has_one_effect(self) -> Deferred[None]:
+        """Whatever happens to the request or its response."""
 
         def case(here: ClientCase) -> None:
             queue = here.queue(lease=30)
@@ -116,8 +116,8 @@ class ClientTable(Clients):
         return self.run_case(case)
 
     @slow
-    def test_retry_after(self) -> Deferred[None]:
-        """A server that asks for a pause gets it, and a pause that exceeds the patience is not made."""
+    def test_client_waits_as_long_as_retry_after_requires(self) -> Deferred[None]:
+        """It gives up at once if that is longer than its patience."""
 
         def case(here: ClientCase) -> None:
             queue = here.queue()
@@ -134,8 +134,7 @@ class ClientTable(Clients):
         return self.run_case(case)
 
     @slow
-    def test_refused(self) -> Deferred[None]:
-        """A server that starts only now is waited for; what it refuses is not repeated."""
+    def test_client_waits_for_a_server_that_starts_and_repeats_no_refusal(self) -> Deferred[None]:
 
         def case(here: ClientCase) -> None:
             here.server.kill()
@@ -154,8 +153,8 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
-    def test_lost(self) -> Deferred[None]:
-        """A task whose lease has run out is known to be lost, and finishing it is an error."""
+    def test_finishing_a_task_whose_lease_has_ended_raises_lease_lost(self) -> Deferred[None]:
+        """C{is_lost()} shows it before."""
 
         def case(here: ClientCase) -> None:
             queue = here.queue(lease=1.2)
@@ -177,8 +176,7 @@ class ClientTable(Clients):
         return self.run_case(case)
 
     @slow
-    def test_away(self) -> Deferred[None]:
-        """A task counts as lost while the server has been away for longer than the lease."""
+    def test_task_is_lost_when_the_server_is_away_for_longer_than_its_lease(self) -> Deferred[None]:
 
         def case(here: ClientCase) -> None:
             queue = here.queue(lease=1.2, patience=0.2)
@@ -191,8 +189,8 @@ class ClientTable(Clients):
         return self.run_case(case)
 
     @slow
-    def test_lost_answer(self) -> Deferred[None]:
-        """A task is done once though the answer was lost; if the lease ran out, that is an error."""
+    def test_task_is_done_once_though_the_response_was_lost(self) -> Deferred[None]:
+        """If the lease ended meanwhile, that is an error."""
 
         def case(here: ClientCase) -> None:
             queue = here.queue(lease=30)
@@ -208,8 +206,7 @@ class ClientTable(Clients):
         return self.run_case(case)
 
     @slow
-    def test_many(self) -> Deferred[None]:
-        """Hundreds of leases of two seconds are kept, by few requests."""
+    def test_hundreds_of_leases_are_renewed_by_few_requests(self) -> Deferred[None]:
 
         def case(here: ClientCase) -> None:
             queue = here.queue(lease=2)
@@ -226,8 +223,7 @@ class ClientTable(Clients):
         return self.run_case(case)
 
     @slow
-    def test_renewal_fails(self) -> Deferred[None]:
-        """Leases are kept though every other renewal fails."""
+    def test_leases_last_though_every_other_renewal_fails(self) -> Deferred[None]:
 
         def case(here: ClientCase) -> None:
             queue = here.queue(lease=2, patience=0.1)
@@ -245,8 +241,8 @@ class ClientTable(Clients):
         return self.run_case(case)
 
     @slow
-    def test_backoff(self) -> Deferred[None]:
-        """A task whose block fails rests for longer each time; a delay of 0 is possible."""
+    def test_task_of_a_failed_block_is_delayed_longer_each_time(self) -> Deferred[None]:
+        """A delay of 0 is possible."""
 
         def case(here: ClientCase) -> None:
             queue = here.queue()
@@ -262,8 +258,7 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
-    def test_names(self) -> Deferred[None]:
-        """Any name that a queue can have, and any user and password, arrive as they are."""
+    def test_any_name_user_and_password_arrive_unchanged(self) -> Deferred[None]:
 
         def case(here: ClientCase) -> None:
             names = ["a b", "50%", "%2F", "?x=1", "#", "a&b=c", "Grüße", "a:1", "+", "𝄞" * 200, "renew"]
@@ -274,8 +269,8 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
-    def test_unusable(self) -> None:
-        """What cannot be sent is refused when the queue is made, without showing what is secret."""
+    def test_invalid_option_is_refused_without_showing_secrets(self) -> None:
+        """When the queue is made."""
         wrong: list[tuple[str, dict[str, Any], str]] = [
             ("http://localhost:8082", {"token": "secret\n"}, "character 7 of 7"),
             ("http://localhost:8082", {"token": "sec\r\nX: ret"}, "character 4"),
@@ -314,8 +309,7 @@ class ClientTable(Clients):
 class QueueClientTests(ClientTable, QueueClients, TestCase):
     timeout = 120
 
-    def test_no_name(self) -> None:
-        """A host whose name cannot be found now is looked up again."""
+    def test_host_that_cannot_be_found_is_looked_up_again(self) -> None:
         looked, real = [], socket.create_connection
 
         def connect(address: Any, *arguments: Any) -> Any:
@@ -330,8 +324,8 @@ class QueueClientTests(ClientTable, QueueClients, TestCase):
         self.assertEqual(self.make("http://tqueue.invalid:8082").qsize(), 0)
         self.assertEqual(looked, [("tqueue.invalid", 8082)] * 3)
 
-    def test_threads(self) -> None:
-        """Each thread finishes its own; one that has got none finishes the oldest of the others."""
+    def test_each_thread_finishes_its_own_tasks(self) -> None:
+        """A thread that has received none finishes the oldest of the others."""
         server = Server().start()
         self.addCleanup(server.kill)
         queue = self.make(server.url)
@@ -358,8 +352,7 @@ class QueueClientTests(ClientTable, QueueClients, TestCase):
         self.assertRaises(ValueError, queue.task_done)
 
     @slow
-    def test_loop(self) -> None:
-        """A lost lease is logged in a loop over tasks(), which goes on."""
+    def test_loop_over_tasks_logs_a_lost_lease_and_continues(self) -> None:
         server = Server().start()
         self.addCleanup(server.kill)
         queue = self.make(server.url)
@@ -376,8 +369,7 @@ class QueueClientTests(ClientTable, QueueClients, TestCase):
         self.assertEqual(got, [1, 2])
         self.assertIn("had run out", logs.output[0])
 
-    def test_kinds(self) -> None:
-        """The other kinds of queues have the same blocks and receipts."""
+    def test_lifo_and_priority_queues_have_blocks_and_receipts(self) -> None:
         server = Server().start()
         self.addCleanup(server.kill)
         for kind in (LifoQueue, PriorityQueue):
@@ -395,8 +387,7 @@ class QueueClientTests(ClientTable, QueueClients, TestCase):
 class AsyncClientTests(ClientTable, AsyncQueueClients, TestCase):
     timeout = 120
 
-    def test_no_name(self) -> Deferred[None]:
-        """A host whose name cannot be found now is looked up again."""
+    def test_host_that_cannot_be_found_is_looked_up_again(self) -> Deferred[None]:
 
         class Names:
             looked = 0
@@ -416,8 +407,7 @@ class AsyncClientTests(ClientTable, AsyncQueueClients, TestCase):
 
         return self.run_case(case)
 
-    def test_cut_while_sending(self) -> Deferred[None]:
-        """A put that is reset at once, while most of its body is still here, is repeated."""
+    def test_put_that_is_reset_while_it_is_sent_is_repeated(self) -> Deferred[None]:
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
 

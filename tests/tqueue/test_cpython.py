@@ -51,20 +51,17 @@ class CPythonTests(SynchronousTestCase):
             self.assertEqual(finished.returncode, 0, f"{version}:\n{finished.stderr[-5000:]}")
 
     @slow
-    def test_memory(self) -> None:
-        """They pass on the memory store."""
+    def test_cpythons_tests_pass_in_memory(self) -> None:
         self.run_all(
             "memory:", "CQueue", "CLifo", "CPriority", "LifoQueueTest.test_shutdown_all_methods_in_many"
         )
 
     @slow
-    def test_sqlite(self) -> None:
-        """They pass on SQLite."""
+    def test_cpythons_tests_pass_on_sqlite(self) -> None:
         store = f"sqlite:{os.path.abspath(self.mktemp())}"
         self.run_all(store, "CQueue", "CLifo", "CPriority", "many_threads")
 
     @slow
     @skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
-    def test_postgresql(self) -> None:
-        """They pass on PostgreSQL."""
+    def test_cpythons_tests_pass_on_postgresql(self) -> None:
         self.run_all(shared().database(), "CQueue", "CLifo", "CPriority", "many_threads")

@@ -19,8 +19,7 @@ class DocsTests(SynchronousTestCase):
         with open(os.path.join(ROOT, "docs", "tqueue.md")) as file:
             self.text = file.read()
 
-    def test_curl(self) -> None:
-        """The requests that are typed with curl get the answers that stand below them."""
+    def test_requests_with_curl_get_the_responses_of_the_page(self) -> None:
         if shutil.which("curl") is None:
             raise SkipTest("there is no curl")
         server = Server().start()
@@ -37,8 +36,8 @@ class DocsTests(SynchronousTestCase):
                 shown, real = (re.findall(r'"task_id":"(.*?)"', text)[0] for text in (expected, answer))
             self.assertEqual(answer, expected.replace(shown, real), command)
 
-    def test_python(self) -> None:
-        """The first example in Python, and the table for an application of one's own."""
+    def test_python_examples_of_the_page_run(self) -> None:
+        """The first example, and the table for an application of one's own."""
         server = Server().start()
         self.addCleanup(server.kill)
         blocks = re.findall(r"```python\n(.*?)```", self.text, re.DOTALL)
@@ -49,8 +48,7 @@ class DocsTests(SynchronousTestCase):
         handler, groups = Router(names["url_patterns"]).match("POST", "/queues/painter/put/")
         self.assertEqual((handler.function.__name__, groups), ("put", {"worker": "painter"}))
 
-    def test_limits(self) -> None:
-        """The options of a queue have the defaults that the page tells."""
+    def test_page_has_the_defaults_of_the_options(self) -> None:
         server = Server().start()
         self.addCleanup(server.kill)
         queue = Queue(0, server.url, "q")

@@ -12,8 +12,7 @@ from tests.support.queue_server import ROOT
 
 
 class ExampleTests(SynchronousTestCase):
-    def test_primes(self) -> None:
-        """One of several workers is killed, and the result is complete."""
+    def test_primes_are_complete_though_a_worker_is_killed(self) -> None:
         finished = subprocess.run(
             [sys.executable, os.path.join(ROOT, "examples/tqueue_primes.py"), "100000"],
             capture_output=True,

@@ -64,8 +64,8 @@ class ForeignTests(FileCase):
         self.assertNotIn("\n", error)
         self.assertEqual(content(self.folder), before)
 
-    def test_other_application(self) -> None:
-        """A database with tables of its own is not touched, whatever its version, journal or mark are."""
+    def test_database_of_another_application_is_refused_unchanged(self) -> None:
+        """Whatever its version, its journal mode and its application id are."""
         for statements in (
             ["CREATE TABLE users (name)"],
             ["CREATE TABLE store (prefix)", "PRAGMA user_version=1"],
@@ -78,8 +78,8 @@ class ForeignTests(FileCase):
             self.refused("another application")
             os.unlink(self.path)
 
-    def test_other_application_at_work(self) -> None:
-        """The same while its tables are in its log only, and while it writes."""
+    def test_database_that_another_application_writes_is_refused_unchanged(self) -> None:
+        """Its tables may be in its write-ahead log only."""
         with closing(sqlite3.connect(self.path, isolation_level=None)) as database:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("CREATE TABLE users (name)")
@@ -91,20 +91,18 @@ class ForeignTests(FileCase):
                 self.assertEqual(file.read(), before)
             database.execute("INSERT INTO users VALUES ('x')")
 
-    def test_no_database(self) -> None:
-        """A file that is none of SQLite's is refused."""
+    def test_file_that_is_no_database_is_refused(self) -> None:
         for text in (b"x", b"name,age\n" * 100):
             with open(self.path, "wb") as file:
                 file.write(text)
             self.refused("not a database")
 
-    def test_folder(self) -> None:
+    def test_folder_is_refused(self) -> None:
         os.mkdir(self.path)
         error = str(self.assertRaises(ConfigurationError, SQLiteStore(self.path).open, reactor))
         self.assertIn("directory", error)
 
-    async def test_damaged_options(self) -> None:
-        """Options that cannot be used are one line that names the queue."""
+    async def test_invalid_options_in_the_file_are_one_line_with_the_queue(self) -> None:
         await self.begin().stop()
         self.database("INSERT INTO queues VALUES ('painter', '{\"lease\": -5}')")
         error = str(self.assertRaises(ConfigurationError, SQLiteStore(self.path).open, reactor))
@@ -113,8 +111,8 @@ class ForeignTests(FileCase):
 
 
 class OwnTests(FileCase):
-    async def test_empty_file(self) -> None:
-        """An empty file, as of mktemp, and one that was begun and not finished, become a store."""
+    async def test_empty_file_becomes_a_store(self) -> None:
+        """Also one whose creation was interrupted."""
         for statements in ([], ["PRAGMA journal_mode=WAL"]):
             self.database(*statements)
             broker = self.begin()
@@ -122,15 +120,15 @@ class OwnTests(FileCase):
             await broker.stop()
             os.unlink(self.path)
 
-    async def test_unknown_option(self) -> None:
-        """An option of another version is ignored, with a warning; the others are used."""
+    async def test_option_of_another_version_is_ignored_with_a_warning(self) -> None:
+        """The other options apply."""
         await self.begin().stop()
         self.database('INSERT INTO queues VALUES (\'q\', \'{"maxsize": 7, "colour": "red"}\')')
         broker = self.begin()
         self.assertEqual(broker.look("q").config, Config(maxsize=7))
 
-    async def test_of_version_one(self) -> None:
-        """A store of the first version keeps its tasks, keys, options and delays, and gets a secret."""
+    async def test_store_of_the_first_version_keeps_its_tasks_and_gets_a_secret(self) -> None:
+        """It also keeps keys, options and delays."""
         now = 1_700_000_000.0
         self.database(
             *MIGRATIONS[0].split(";"),
@@ -161,8 +159,7 @@ class OwnTests(FileCase):
 
 
 class TroubleTests(FileCase):
-    async def test_no_reserve(self) -> None:
-        """Where the reserve cannot be made, puts are refused with the reason; it is logged at the start."""
+    async def test_missing_reserve_refuses_puts_and_is_logged_at_the_start(self) -> None:
         os.mkdir(self.path + "-reserve")
         broker = self.begin()
         error = await self.assertFailure(self.put(broker), StoreError)
@@ -178,8 +175,7 @@ class TroubleTests(FileCase):
         self.assertEqual(broker.unready(), "")
         await self.put(broker)
 
-    async def test_no_sql_for_clients(self) -> None:
-        """What goes wrong in the database is described without SQL and without data."""
+    async def test_error_of_the_database_shows_neither_sql_nor_data(self) -> None:
         broker = self.begin()
         await self.put(broker)
         broker._puts.last_number = 0  # the number of a task comes a second time
@@ -187,8 +183,8 @@ class TroubleTests(FileCase):
         for word in ("INSERT", "tasks", "UNIQUE", "secret", self.path):
             self.assertNotIn(word, str(error))
 
-    async def test_full(self) -> None:
-        """A full disk makes the server unready, found out by a probe, and ready again when there is space."""
+    async def test_server_is_unready_while_the_disk_is_full(self) -> None:
+        """A probe notices both, also that there is space again."""
         broker = self.begin()
         await self.put(broker)
         ask = broker.store._database.execute
@@ -207,8 +203,7 @@ class TroubleTests(FileCase):
 
 class StartTests(SynchronousTestCase):
     @slow
-    def test_other_application(self) -> None:
-        """The command ends with one line."""
+    def test_command_refuses_the_database_of_another_application_in_one_line(self) -> None:
         path = os.path.abspath(self.mktemp())
         with closing(sqlite3.connect(path)) as database:
             database.execute("CREATE TABLE users (name)")
@@ -217,8 +212,7 @@ class StartTests(SynchronousTestCase):
         self.assertIn("the database of another application", error)
         self.assertNotIn("Traceback", error)
 
-    def test_secret_is_kept(self) -> None:
-        """Ids stay valid over a restart."""
+    def test_task_ids_stay_valid_over_a_restart(self) -> None:
         from twisted_appserver.tqueue.client import Queue
 
         server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()

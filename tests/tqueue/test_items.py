@@ -43,36 +43,34 @@ def nested(levels: int, around: Callable[[Any], Any], item: Any = "[{") -> Any:
 
 class ItemTests(SynchronousTestCase):
     @given(items)
-    def test_round(self, item: Any) -> None:
-        """Whatever can travel arrives as it was, types included, and as a JSON object on the way."""
+    def test_any_item_arrives_with_its_types(self, item: Any) -> None:
+        """On the way it is a JSON object."""
         fields = json.loads(to_task(item))
         self.assertIs(type(fields), dict)
         self.assertNotIn("worker", fields)
         self.assertEqual(typed(from_task(fields)), typed(item))
 
-    def test_plain(self) -> None:
-        """A dict is the task's fields; another item is the field C{item}."""
+    def test_dict_becomes_the_fields_of_its_task(self) -> None:
+        """Another item becomes the field C{item}."""
         self.assertEqual(json.loads(to_task({"a": [1, "x"]})), {"a": [1, "x"]})
         self.assertEqual(json.loads(to_task(7)), {"item": 7})
         self.assertEqual(json.loads(to_task((1, 2))), {"item": {"$type": ["tuple", [1, 2]]}})
 
-    def test_foreign(self) -> None:
-        """What another program put comes out as it is, even if it looks like ours."""
+    def test_tasks_of_other_programs_arrive_unchanged(self) -> None:
+        """Even if they look like ours."""
         for fields in ({}, {"$type": 1}, {"a": {"$type": ["unknown", 1]}}, {"item": 1, "b": 2}):
             self.assertEqual(from_task(fields), fields)
 
-    def test_wrong(self) -> None:
-        """What is tagged and is not what its tag says is one kind of error."""
+    def test_wrongly_tagged_value_is_an_item_error(self) -> None:
         for tagged in (["bytes", "x"], ["bytes", 1], ["set", [[1]]], ["dict", [1]], ["float", 10**400]):
             self.assertRaises(ItemError, from_task, {"a": {"$type": tagged}})
 
-    def test_cannot(self) -> None:
-        """What cannot travel is refused, by name."""
+    def test_item_that_json_cannot_hold_is_refused_by_name(self) -> None:
         for item in (object(), [{"a": print}], 1j, "\ud800", {"\udfff": 1}):
             self.assertIn("a task cannot hold", str(self.assertRaises(TypeError, to_task, item)))
 
-    def test_deep(self) -> None:
-        """What is nested too deep, or without an end, is refused by the same error."""
+    def test_item_that_is_nested_too_deeply_is_refused(self) -> None:
+        """So is one that contains itself."""
         endless: list[Any] = []
         endless.append(endless)
         for levels in (100, 200, 450, 5000):
@@ -87,28 +85,27 @@ simple = numbers | st.text()
 
 class OrderTests(SynchronousTestCase):
     @given(numbers, numbers)
-    def test_numbers(self, one: float, other: float) -> None:
-        """Numbers sort as they do in Python."""
+    def test_numbers_sort_as_in_python(self, one: float, other: float) -> None:
         self.assertEqual(sort_key(one) < sort_key(other), float(one) < float(other))
 
     @given(st.text(), st.text())
-    def test_texts(self, one: str, other: str) -> None:
-        """Texts sort as they do in Python."""
+    def test_texts_sort_as_in_python(self, one: str, other: str) -> None:
         self.assertEqual(sort_key(one) < sort_key(other), one < other)
 
     @given(st.lists(numbers), st.lists(numbers), st.text(), st.text())
-    def test_tuples(self, one: list[float], other: list[float], text: str, other_text: str) -> None:
-        """Tuples sort by their first difference; a shorter one comes first."""
+    def test_tuples_sort_as_in_python(
+        self, one: list[float], other: list[float], text: str, other_text: str
+    ) -> None:
+        """By their first difference; a shorter one comes first."""
         left, right = (0, text, *map(float, one)), (0, other_text, *map(float, other))
         self.assertEqual(sort_key(left) < sort_key(right), left < right)
 
-    def test_empty(self) -> None:
-        """An empty tuple or list comes before any other, as in Python."""
+    def test_empty_tuple_comes_first(self) -> None:
+        """Also an empty list, as in Python."""
         for empty in ((), []):
             for other in (-1,), (-1e308, 0), [1], ("",), [[]]:
                 self.assertLess(sort_key(empty), sort_key(other))
 
-    def test_huge(self) -> None:
-        """Numbers beyond any float are at the ends."""
+    def test_numbers_beyond_any_float_come_at_the_ends(self) -> None:
         self.assertLess(sort_key(-(10**400)), sort_key(-1e308))
         self.assertLess(sort_key(1e308), sort_key(10**400))

@@ -89,7 +89,7 @@ def frozen(pids: list[int]) -> Iterator[None]:
 
 
 class GraceTests(SynchronousTestCase):
-    """Leases of a broker on a clock that is handed in."""
+    """Leases of a broker on a clock that the test moves."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -105,8 +105,8 @@ class GraceTests(SynchronousTestCase):
         self.now(self.broker.put("q", QueuedTask(0, b"{}")))
         return self.now(self.broker.get("q", seconds))
 
-    def test_stood_still(self) -> None:
-        """A lease that should have ended while the process stood still lasts a little longer."""
+    def test_lease_that_ended_while_the_process_was_stopped_lasts_longer(self) -> None:
+        """Its holder has a few seconds to renew it."""
         for verb in ("timer", "get", "done", "extend"):
             task = self.leased(10.0)
             if verb == "timer":
@@ -119,8 +119,7 @@ class GraceTests(SynchronousTestCase):
             self.assertEqual(self.now(self.broker.get("q")), EMPTY, verb)
             self.assertIs(self.now(self.broker.done("q", task.number, 1)), task, verb)
 
-    def test_ends_at_last(self) -> None:
-        """Where nobody renews it then, it ends."""
+    def test_prolonged_lease_ends_if_it_is_not_renewed(self) -> None:
         self.leased(10.0)
         waiting = begin(self.broker.get("q", None, "", 100.0))
         self.clock.advance(15.0)
@@ -129,20 +128,19 @@ class GraceTests(SynchronousTestCase):
         self.clock.advance(0.2)
         self.assertEqual(self.successResultOf(waiting).deliveries, 2)
 
-    def test_on_time(self) -> None:
-        """No lease is prolonged where the process does not stand still."""
+    def test_lease_ends_on_time_while_the_process_runs(self) -> None:
         self.leased(10.0)
         self.clock.pump([1.0] * 10)
         self.assertEqual(self.now(self.broker.get("q")).deliveries, 2)
 
-    def test_peek_has_the_wall_clock(self) -> None:
-        """What peek tells is the time of day, whatever the reactor's clock is."""
+    def test_peek_returns_the_time_of_day(self) -> None:
+        """Whatever the reactor's clock is."""
         self.leased(10.0)
         (task,) = self.now(self.broker.peek("q", 1, "leased"))
         self.assertEqual(task.lease, 1000.0 + 3600.0 + 10.0)
 
-    def test_forgotten(self) -> None:
-        """Names that were used once are forgotten within seconds; their keys are not."""
+    def test_unused_queues_are_forgotten_within_seconds(self) -> None:
+        """Their keys are not."""
         for number in range(100):
             name = f"q{number}"
             self.now(self.broker.put(name, QueuedTask(0, b"{}"), "k"))
@@ -168,7 +166,7 @@ class HealthTests(SynchronousTestCase):
         return self.writes[-1]
 
     def test_one_write_for_many_probes(self) -> None:
-        """Probes share a write, and need none for a second after one, or after a put."""
+        """Probes share a write, and need none for a second after a write or a put."""
         probes = [begin(self.health.check()) for _ in range(100)]
         self.assertEqual(len(self.writes), 1)
         self.writes[0].callback(None)
@@ -180,8 +178,8 @@ class HealthTests(SynchronousTestCase):
             self.successResultOf(begin(self.health.check()))
         self.assertEqual((len(self.writes), self.health.trouble), (1, ""))
 
-    def test_no_answer(self) -> None:
-        """A store that does not answer is in trouble after two seconds; later probes do not wait again."""
+    def test_store_that_does_not_answer_is_in_trouble_after_two_seconds(self) -> None:
+        """Later probes do not wait again."""
         first = begin(self.health.check())
         self.clock.advance(1.9)
         self.assertNoResult(first)
@@ -236,16 +234,16 @@ class StopTests(ServerCase):
         wait_for(lambda: ask(server, "/q/get")[1]["task_id"])
 
     @slow
-    def test_memory(self) -> None:
+    def test_lease_outlasts_a_stopped_server_in_memory(self) -> None:
         self.check("memory:")
 
     @slow
-    def test_sqlite(self) -> None:
+    def test_lease_outlasts_a_stopped_server_on_sqlite(self) -> None:
         self.check(self.sqlite())
 
     @slow
     @WITHOUT_POSTGRESQL
-    def test_postgresql(self) -> None:
+    def test_lease_outlasts_a_stopped_server_on_postgresql(self) -> None:
         self.check(shared().database())
 
 
@@ -269,12 +267,12 @@ class ClockTests(ServerCase):
         self.finished(server, task_id)
 
     @slow
-    def test_memory(self) -> None:
-        """The wall clock is set forward by an hour: leases and those who wait do not notice."""
+    def test_jump_of_the_wall_clock_ends_no_lease_in_memory(self) -> None:
+        """Clients that wait notice nothing either."""
         self.check("memory:")
 
     @slow
-    def test_sqlite(self) -> None:
+    def test_jump_of_the_wall_clock_ends_no_lease_on_sqlite(self) -> None:
         self.check(self.sqlite())
 
 
@@ -285,8 +283,8 @@ class ReadyTests(ServerCase):
         self.addCleanup(self.database.remove)
 
     @slow
-    def test_postgresql(self) -> None:
-        """A server is ready only while its database works: not when it is stopped, read-only or frozen."""
+    def test_server_is_ready_only_while_its_database_works(self) -> None:
+        """Not while it is stopped, read-only or frozen."""
         server = self.server(self.database.database())
         self.assertEqual(ready(server), 200)
         self.database.ask("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
@@ -310,8 +308,7 @@ class ReadyTests(ServerCase):
         self.assertEqual(ask(server, "/q/put", b"{}")[0], 200)
 
     @slow
-    def test_leases(self) -> None:
-        """A worker keeps its task over an outage of the database that is longer than the lease."""
+    def test_lease_outlasts_an_outage_of_the_database(self) -> None:
         server = self.server(self.database.database())
         task_id = self.held(server)
         self.database.stop()
@@ -338,8 +335,8 @@ class DatabaseTests(TestCase):
         return connection
 
     @slow
-    async def test_frozen_backend(self) -> None:
-        """A process of the database that stands still is left for another one, and what was asked is done."""
+    async def test_frozen_database_process_is_replaced(self) -> None:
+        """The requests that waited for it are performed."""
         broker = self.broker(shared().database())
         await broker.put("q", QueuedTask(0, b"{}"))
         pid = broker.store.database.connection.info.backend_pid
@@ -351,8 +348,8 @@ class DatabaseTests(TestCase):
         self.assertEqual(await broker.qsizes("q"), {"q": 4})
 
     @slow
-    async def test_slow_statement(self) -> None:
-        """What only takes long, such as the lock of another server, is waited for on the same connection."""
+    async def test_slow_statement_keeps_its_connection(self) -> None:
+        """For example, one that waits for the lock of another server."""
         url = shared().database()
         broker, other = self.broker(url), self.connect(url)
         await broker.put("q", QueuedTask(0, b"{}"))
@@ -365,8 +362,8 @@ class DatabaseTests(TestCase):
         await waiting
         self.assertEqual(broker.store.database.connection.info.backend_pid, pid)
 
-    async def test_forged_deletion(self) -> None:
-        """Anybody may notify that a queue is gone; those who wait at it stay until it is deleted."""
+    async def test_forged_notification_of_a_deletion_ends_no_wait(self) -> None:
+        """Every user of the database may send it."""
         url = shared().database()
         broker, there = self.broker(url), self.broker(url)
         await there.delete("q")
@@ -392,8 +389,7 @@ class DatabaseTests(TestCase):
         await there.delete("q")
         self.assertEqual(await waiting, SHUTDOWN)
 
-    async def test_no_sql_for_clients(self) -> None:
-        """What the database refuses is described without SQL, and without the task."""
+    async def test_error_of_the_database_shows_neither_sql_nor_data(self) -> None:
         url = shared().database()
         broker, other = self.broker(url), self.connect(url)
         await broker.put("q", QueuedTask(0, b"{}"))
@@ -407,8 +403,8 @@ class DatabaseTests(TestCase):
             for word in ("secret", "INSERT", "tasks", "row", "odd", "body", "\n"):
                 self.assertNotIn(word, str(error))
 
-    async def test_options_of_another_version(self) -> None:
-        """Options that this version does not have are ignored; those that cannot be used are an error."""
+    async def test_options_of_another_version_are_ignored_or_an_error(self) -> None:
+        """Unknown options are ignored; a value that cannot be used is an error."""
         url = shared().database()
         broker, other = self.broker(url), self.connect(url)
         await broker.change("q", {"maxsize": 5})
@@ -420,8 +416,8 @@ class DatabaseTests(TestCase):
         self.assertIn("kind", str(error))
 
     @slow
-    async def test_no_server_marked(self) -> None:
-        """While no server notes that it is there no lease ends, and then all are prolonged first."""
+    async def test_no_lease_ends_while_no_server_is_alive(self) -> None:
+        """When a server is alive again, it first prolongs all leases."""
         broker = self.broker(shared().database())
         (number, later) = [(await broker.put("q", QueuedTask(0, b"{}"))).number for _ in range(2)]
         await broker.get("q", LEASE)
@@ -435,8 +431,7 @@ class DatabaseTests(TestCase):
         self.assertEqual((await broker.done("q", number, 1)).number, number)
 
     @slow
-    async def test_one_of_two_servers_away(self) -> None:
-        """While one server is there, leases end as they should."""
+    async def test_leases_end_while_one_of_two_servers_is_alive(self) -> None:
         url = shared().database()
         here, there = self.broker(url), make_broker(reactor, open_store(url))
         there.start()
@@ -490,8 +485,8 @@ class PoolerTests(TestCase):
         wait_for(accepts)
         return f"postgresql://postgres@127.0.0.1:{port}/{name}"
 
-    def test_shared_connections(self) -> None:
-        """A pooler that shares connections is refused in one line, and nothing has been set or made."""
+    def test_pooler_that_shares_connections_is_refused(self) -> None:
+        """In one line, and the database is unchanged."""
         for mode in ("transaction", "statement"):
             url = self.pooler(mode)
             broker = make_broker(reactor, open_store(url))
@@ -504,8 +499,8 @@ class PoolerTests(TestCase):
             )
             self.assertEqual(found.split(), ["t", "on"])
 
-    async def test_own_connections(self) -> None:
-        """A pooler with a connection for each client will do, even if it has no other one."""
+    async def test_pooler_with_a_connection_for_each_client_works(self) -> None:
+        """Even if it has only one connection."""
         for size in (1, 5):
             self.patch(poolers, "PATIENCE", 1.0)
             broker = make_broker(reactor, open_store(self.pooler("session", size)))

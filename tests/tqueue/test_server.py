@@ -25,7 +25,7 @@ SYNC = re.compile(r"(?:fsync|fdatasync)\(\d+\)\s+= 0|<\.\.\. (?:fsync|fdatasync)
 
 
 class SyncTests(SynchronousTestCase):
-    """An answer leaves after the disk has what it says."""
+    """A response leaves only after the disk has the change."""
 
     def setUp(self) -> None:
         if shutil.which("strace") is None:
@@ -55,8 +55,8 @@ class SyncTests(SynchronousTestCase):
         with open(self.trace) as file:
             return file.read().splitlines()
 
-    def test_between(self) -> None:
-        """Between the arrival of each put, get and done and its answer, the disk is synced."""
+    def test_disk_is_synced_before_each_response(self) -> None:
+        """For put, get and done."""
         self.queue.put("mark")
         self.queue.get()
         self.queue.task_done()
@@ -71,8 +71,7 @@ class SyncTests(SynchronousTestCase):
                 events.append("answer")
         self.assertEqual(events, ["put", "sync", "answer", "get", "sync", "answer", "done", "sync", "answer"])
 
-    def test_shared(self) -> None:
-        """Puts that come at the same time share commits."""
+    def test_concurrent_puts_share_commits(self) -> None:
         threads = [threading.Thread(target=lambda: [self.queue.put(n) for n in range(20)]) for _ in range(32)]
         for thread in threads:
             thread.start()
@@ -85,8 +84,8 @@ class SyncTests(SynchronousTestCase):
 
 class FullTests(SynchronousTestCase):
     @slow
-    def test_killed(self) -> None:
-        """A server that is killed while its disk is full starts, has all its tasks, and goes on later."""
+    def test_server_that_was_killed_with_a_full_disk_starts_with_all_tasks(self) -> None:
+        """It accepts tasks again when there is space."""
         disk = os.path.abspath(self.mktemp())
         os.mkdir(disk)
         mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True)
@@ -130,8 +129,8 @@ class WaiterTests(SynchronousTestCase):
             return 1024 * int(next(line for line in file if line.startswith("VmRSS")).split()[1])
 
     @slow
-    def test_many(self) -> None:
-        """Ten thousand wait, in order of arrival, and each costs at most 20 KiB."""
+    def test_10000_waiting_clients_are_served_in_order(self) -> None:
+        """Each of them takes at most 20 KiB."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard < self.COUNT + 500 or not os.path.exists("/proc/self/status"):
             raise SkipTest("not so many files may be open, or there is no /proc")

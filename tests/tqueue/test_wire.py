@@ -55,7 +55,7 @@ class WireCase(SynchronousTestCase):
 class TextTests(WireCase):
     """Options in the query are text, and are read like the arguments of any function."""
 
-    def test_lenient(self) -> None:
+    def test_options_in_the_query_are_read_leniently(self) -> None:
         for query in (
             {"timeout": ".05"},
             {"timeout": "+0", "detail": "yes"},
@@ -65,7 +65,7 @@ class TextTests(WireCase):
             self.assertEqual(self.ask("/painter/get/", **query)[0], 200, query)
         self.assertEqual(self.ask("/painter/config/", maxsize="05", lease="1.")[1]["maxsize"], 5)
 
-    def test_message(self) -> None:
+    def test_message_names_the_option_and_its_value(self) -> None:
         for path, query, expected in (
             ("get", {"timeout": "soon"}, "timeout must be a number, not 'soon'"),
             ("get", {"detail": "perhaps"}, "detail must be true or false, not 'perhaps'"),
@@ -79,10 +79,10 @@ class TextTests(WireCase):
 
 
 class ArticleTests(WireCase):
-    """The four requests of the article, to the letter."""
+    """The article's four requests, exactly as it describes them."""
 
-    def test_four_requests(self) -> None:
-        """In both slash forms, by GET or POST, the answers are exactly those of the design."""
+    def test_four_requests_get_exactly_the_responses_of_the_article(self) -> None:
+        """By GET and POST, with and without a trailing slash."""
         for slash in ("/", ""):
             for empty in (None, b""):
                 put = self.ask("/painter/put" + slash, b"color=red&worker=painter", FORM)
@@ -96,8 +96,8 @@ class ArticleTests(WireCase):
                 self.assertEqual(self.ask("/painter/get" + slash, empty), (200, whole))
                 self.assertEqual(self.ask(f"/painter/done/{task_id}{slash}", empty), (200, whole))
 
-    def test_cannot_succeed(self) -> None:
-        """Nothing to get, no such active task, queue full: an empty task_id, and 200."""
+    def test_request_that_cannot_succeed_gets_an_empty_task_id(self) -> None:
+        """With status 200: nothing to get, no such active task, queue full."""
         nothing = {"worker": "painter", "task_id": "", "task": {}}
         self.assertEqual(self.ask("/painter/get/"), (200, nothing))
         for task_id in ("1", "x", "-1", "%20"):
@@ -108,7 +108,7 @@ class ArticleTests(WireCase):
         self.assertEqual(self.ask(f"/painter/done/{put['task_id']}"), (200, nothing))  # not active
 
     def test_head_has_no_effect(self) -> None:
-        """HEAD puts, gets and finishes nothing: 405. What only reads answers it."""
+        """Requests that change something get 405; those that only read answer it."""
         self.ask("/p/put/", b"{}")
         for path in ("/p/put/", "/p/get", "/p/get/?timeout=1", "/p/done/1", "/p/kick", "/p/delete/"):
             status, headers, _ = self.send("HEAD", path)
@@ -119,7 +119,7 @@ class ArticleTests(WireCase):
         self.assertEqual([stats[name] for name in ("ready", "puts", "gets")], [1, 1, 0])
 
     def test_changes_require_post(self) -> None:
-        """No picture or link can change or delete a queue: GET is refused, and nothing happens."""
+        """A GET, which a link or picture can cause, is refused and changes nothing."""
         self.ask("/p/put/", b"{}")
         got = self.ask("/p/get/")[1]["task_id"]
         self.ask("/p/put/", b"{}")
@@ -141,15 +141,14 @@ class ArticleTests(WireCase):
         self.assertEqual(found, [1, 1, 0, 0, ""])
         self.assertEqual(self.send("GET", "/p/config")[0], 200)
 
-    def test_json_stays(self) -> None:
-        """A task in JSON comes back to the last digit, without the reserved name."""
+    def test_json_task_comes_back_to_the_last_digit(self) -> None:
+        """Without the reserved name."""
         text = b'{"n": 12345678901234567890123, "x": 0.10, "worker": "painter", "null": null}'
         self.ask("/painter/put/", text)
         task = self.ask("/painter/get/")[1]["task"]
         self.assertEqual(task, {"n": 12345678901234567890123, "x": 0.1, "null": None})
 
-    def test_errors(self) -> None:
-        """What is wrong with a request is said, with the status that fits."""
+    def test_invalid_request_gets_a_fitting_status(self) -> None:
         self.assertEqual(self.ask("/painter/put/", b"[1]")[0], 400)
         self.assertEqual(self.ask("/painter/put/", b"{")[0], 400)
         self.assertEqual(self.ask("/painter/put/", b"x", "text/plain")[0], 415)
@@ -181,8 +180,8 @@ class ArticleTests(WireCase):
                 self.assertEqual(self.ask(f"/p/{verb}/{quote(task_id)}")[1]["task_id"], "", (verb, task_id))
         self.assertEqual(self.ask(f"/p/done/{ids[0]}")[1]["task_id"], ids[0])
 
-    def test_worker_is_reserved(self) -> None:
-        """A field of that name is an error, unless it repeats the name of the queue."""
+    def test_field_named_worker_is_refused(self) -> None:
+        """Unless it has the name of the queue."""
         for body, kind in ((b'{"worker": "me"}', "application/json"), (b"worker=me&n=1", FORM),
                            (b'{"worker": 1}', "application/json"), (b"worker=p&worker=p", FORM)):  # fmt: skip
             status, problem = self.ask("/p/put/", body, kind)
@@ -192,8 +191,8 @@ class ArticleTests(WireCase):
             self.ask("/p/put/", body, kind)
             self.assertEqual(float(self.ask("/p/get/")[1]["task"]["n"]), 1.0)
 
-    def test_keys(self) -> None:
-        """A key is any text. Used again it puts nothing and says so; for another body it is an error."""
+    def test_repeated_key_puts_nothing(self) -> None:
+        """A key is any text. With another body it is an error."""
         for key in ("invoice:1", "invoice:2", "ä \u2028:7", "7", ":7"):
             first = self.ask("/p/put/", b'{"n": 1}', key=key)[1]
             again = self.ask("/p/put/", b'{"n": 1}', key=key)[1]
@@ -205,8 +204,8 @@ class ArticleTests(WireCase):
         self.assertEqual(self.ask("/p/qsize")[1], {"worker": "p", "qsize": 5})
         self.assertEqual(self.ask("/p/qsize", detail=1)[1], {"worker": "p", "qsize": 5, "buried": 0})
 
-    def test_kick_repeated(self) -> None:
-        """A kick, or a purge, whose answer was lost can be repeated with its key."""
+    def test_kick_and_purge_can_be_repeated_with_their_key(self) -> None:
+        """Their responses may have been lost."""
         for _ in range(3):
             self.ask("/p/put/", b"{}")
             self.ask(f"/p/bury/{self.ask('/p/get/')[1]['task_id']}")
@@ -219,12 +218,10 @@ class ArticleTests(WireCase):
         stats = self.ask("/p/stats/")[1]
         self.assertEqual((stats["ready"], stats["buried"]), (1, 1))
 
-    def test_task_size(self) -> None:
-        """A task that is larger than a body may be gets 413."""
+    def test_task_above_the_body_limit_gets_413(self) -> None:
         self.assertEqual(self.ask("/painter/put/", b'{"a":"%s"}' % (b"x" * 1024 * 1024))[0], 413)
 
-    def test_others(self) -> None:
-        """The further requests have the same shape."""
+    def test_further_requests_have_the_same_form(self) -> None:
         ids = [self.ask("/p/put/", b'{"n":%d}' % n)[1]["task_id"] for n in range(3)]
         got = self.ask("/p/get/", lease=30, detail=1)[1]
         self.assertEqual((got["task_id"], got["delivery"]), (ids[0], 1))
@@ -246,8 +243,8 @@ class ArticleTests(WireCase):
         self.assertEqual(self.ask("/p/delete/")[1], {"worker": "p"})
         self.assertEqual(self.ask("/")[1], {"queues": {}})
 
-    def test_renew(self) -> None:
-        """Many leases are renewed by one request, which names those that are lost."""
+    def test_one_request_renews_many_leases(self) -> None:
+        """Its response names the leases that are lost."""
         ids = [self.ask("/p/put/", b"{}")[1]["task_id"] for _ in range(3)]
         for _ in range(2):
             self.ask("/p/get/", lease=1)
@@ -264,8 +261,8 @@ class ArticleTests(WireCase):
         self.assertEqual(self.ask("/p/renew/")[0], 405)
 
     @slow
-    def test_gone(self) -> None:
-        """A client that goes away while it waits gets no task; the next one does."""
+    def test_waiting_client_that_disconnects_receives_no_task(self) -> None:
+        """The next client receives it."""
         gone = socket.create_connection(("127.0.0.1", self.server.port))
         gone.sendall(b"GET /p/get/?timeout=60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_for(lambda: self.ask("/p/stats/")[1]["getters"] == 1)
@@ -274,8 +271,8 @@ class ArticleTests(WireCase):
         self.ask("/p/put/", b"{}")
         self.assertEqual(self.ask("/p/stats/")[1]["ready"], 1)
 
-    def test_stop(self) -> None:
-        """A server that is stopped does not wait for those who wait, and tells them so."""
+    def test_stopping_server_answers_waiting_clients_with_503(self) -> None:
+        """It does not wait for them."""
         answers: list[Any] = []
         thread = threading.Thread(target=lambda: answers.append(self.ask("/p/get/", timeout=60)))
         thread.start()
@@ -291,8 +288,8 @@ class SQLiteArticleTests(ArticleTests):
     store = "sqlite:"
 
     @slow
-    def test_killed(self) -> None:
-        """What was acknowledged is there after kill -9, leases and options too."""
+    def test_acknowledged_requests_survive_kill_9(self) -> None:
+        """Leases and options too."""
         ids = [self.ask("/p/put/", b'{"n":%d}' % n)[1]["task_id"] for n in range(20)]
         self.ask("/p/config/", maxsize=20)
         got = self.ask("/p/get/", key="a:1")[1]
@@ -306,8 +303,8 @@ class SQLiteArticleTests(ArticleTests):
         self.assertEqual([task["task_id"] for task in tasks], ids[2:])
 
     @slow
-    def test_second(self) -> None:
-        """A second server on the same file ends with one line."""
+    def test_second_server_on_the_same_file_is_refused(self) -> None:
+        """In one line."""
         other = Server(self.server.store)
         error = str(self.assertRaises(RuntimeError, other.start, 4.0))
         self.assertIn("another process uses the store", error)

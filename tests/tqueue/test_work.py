@@ -128,8 +128,8 @@ class WorkCase(SynchronousTestCase):
 
 class VerbTests(WorkCase):
     @slow
-    def test_reserved(self) -> None:
-        """A field named worker is refused with one line, unless it has the queue's own name."""
+    def test_field_named_worker_is_refused(self) -> None:
+        """In one line, unless it has the name of the queue."""
         for fields in (["worker=x"], ["worker=1", "a=1"], ['{"worker": null}']):
             status, out, err = self.run_command("put", *fields)
             self.assertEqual((status, out, err.count("\n")), (2, "", 1))
@@ -141,8 +141,8 @@ class VerbTests(WorkCase):
         self.assertEqual(self.queue.get(timeout=5), {"worker": "x"})
 
     @slow
-    def test_keys(self) -> None:
-        """Keys are any text; each names one put, in any order and among the puts of clients."""
+    def test_each_key_names_one_put(self) -> None:
+        """Keys are any text, in any order, and among the puts of clients."""
         ids = []
         for key in ("invoice:1", "invoice:2", "invoice:1", "invoice:2", "7", "ü"):
             self.queue.put({"between": 1})
@@ -154,16 +154,15 @@ class VerbTests(WorkCase):
             status, out, err = self.run_command("put", "n=1", "--key", key)
             self.assertEqual((status, out, err.count("\n")), (2, "", 1))
 
-    def test_unusable(self) -> None:
-        """A token or url that cannot be sent is one line, which does not show what is secret."""
+    def test_invalid_token_or_url_is_one_line_without_secrets(self) -> None:
         for options in ({"TQUEUE_TOKEN": "secret\n"}, {"url": "http://me:secret@local host:80"}):
             status, out, err = self.run_command("qsize", **options)
             self.assertEqual((status, out, err.count("\n")), (2, "", 1))
             self.assertNotIn("secret", err)
 
     @slow
-    def test_delivery(self) -> None:
-        """get prints the delivery, and a late done that names it does not finish another worker's."""
+    def test_late_done_with_a_delivery_does_not_finish_another_workers_task(self) -> None:
+        """C{get} prints the delivery."""
         self.queue.put(1)
         got = json.loads(self.run_command("get")[1])
         self.assertEqual(got["delivery"], 1)
@@ -175,8 +174,8 @@ class VerbTests(WorkCase):
         self.assertEqual(self.run_command("done", got["task_id"], "--delivery", "2")[0], 0)
 
     @slow
-    def test_lost_answers(self) -> None:
-        """put, get, done and kick have their effect once though their answers are lost."""
+    def test_lost_responses_of_the_command_have_one_effect(self) -> None:
+        """For put, get, done and kick."""
         proxy = Faulty(self.server.port)
         self.addCleanup(proxy.close)
         proxy.faults += [(verb, "lost") for verb in ("put", "get", "done", "kick")]
@@ -211,8 +210,8 @@ class WorkTests(WorkCase):
         return out, err
 
     @slow
-    def test_forks(self) -> None:
-        """A child that a function forks ends where the function ends, and gets no task."""
+    def test_child_of_a_task_ends_where_the_function_ends(self) -> None:
+        """It receives no task."""
         for threads in ("1", "3"):
             out, err = self.work_all("forks", 3, "--threads", threads)
             self.assertIn("3 done, 0 failed", out)
@@ -222,14 +221,13 @@ class WorkTests(WorkCase):
         self.assertEqual(found, ["child 0", "child 1", "child 2", "status 0 0", "status 1 1", "status 2 7"])
 
     @slow
-    def test_children(self) -> None:
-        """A child that multiprocessing has forked can be ended as usual, though work handles SIGTERM."""
+    def test_child_of_multiprocessing_can_be_terminated(self) -> None:
+        """Although C{work} handles SIGTERM."""
         out, _ = self.work_all("terminates", 2)
         self.assertIn("2 done", out)
         self.assertEqual(self.notes(), ["status 0 -15", "status 1 -15"])
 
-    def test_interrupted_twice(self) -> None:
-        """The first Ctrl-C lets a task at hand be finished; the second one ends at once."""
+    def test_first_ctrl_c_finishes_the_task_and_the_second_ends_at_once(self) -> None:
         self.queue.put(1)
         process = self.work("hangs")
         wait_for(lambda: self.notes() == ["begun"])
@@ -241,8 +239,7 @@ class WorkTests(WorkCase):
         self.assertEqual(process.returncode, 130)
 
     @slow
-    def test_lost(self) -> None:
-        """Tasks whose leases had been lost are not counted as done."""
+    def test_tasks_whose_leases_were_lost_do_not_count_as_done(self) -> None:
         for number in range(4):
             self.queue.put(number)
         process = self.work("slow", "--threads", "4")
@@ -259,8 +256,8 @@ class WorkTests(WorkCase):
         self.assertEqual(err.count("had run out before it was done"), 4)
 
     @slow
-    def test_frozen(self) -> None:
-        """A worker that was stopped for longer than its lease counts its task as lost, and goes on."""
+    def test_worker_frozen_for_longer_than_its_lease_counts_its_task_as_lost(self) -> None:
+        """Then it continues."""
         self.queue.put(1)
         process = self.work("slow", "--lease", "1")
         wait_for(lambda: self.notes() == ["begun"])
@@ -276,8 +273,8 @@ class WorkTests(WorkCase):
         self.assertIn("0 done, 0 failed, 1 lost", out)
 
     @slow
-    def test_patience(self) -> None:
-        """work waits for a server that is away; with a patience, it gives up after that."""
+    def test_work_waits_for_a_server_until_patience_ends(self) -> None:
+        """Without C{--patience} it waits for ever."""
         self.server.kill()
         status, out, err = self.run_command("work", "jobs:hangs", "--patience", "0.5")
         self.assertEqual((status, "0 done" in out, "refused" in err), (2, True, True))
@@ -293,8 +290,8 @@ class WorkTests(WorkCase):
         process.terminate()
         process.communicate(timeout=30)  # which it does not wait for now
 
-    def test_not_run(self) -> None:
-        """A coroutine function would be called and never run: it is refused."""
+    def test_coroutine_function_is_refused(self) -> None:
+        """C{work} would call it and never run it."""
         status, out, err = self.run_command("work", "jobs:coroutine")
         self.assertEqual((status, out, err.count("\n")), (2, "", 1))
 
@@ -312,8 +309,8 @@ class ForkTests(WorkCase):
                 os._exit(status)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-    def test_connections(self) -> None:
-        """The child has its own connections, whatever both do and close; those of the parent stay open."""
+    def test_child_has_its_own_connections(self) -> None:
+        """Whatever it closes, the connections of the parent stay open."""
         self.queue.put(1)
         (idle,) = self.queue._pool._open
         inherited = os.fstat(idle._socket.fileno())
@@ -330,8 +327,8 @@ class ForkTests(WorkCase):
         self.assertEqual(still._socket.getsockname(), local)
         self.assertEqual(self.queue.qsize(), 3)
 
-    def test_blocks(self) -> None:
-        """A block or loop that a child leaves is not its own; its loop ends."""
+    def test_child_that_leaves_a_loop_does_not_finish_the_parents_task(self) -> None:
+        """The loop of the child ends."""
         for number in range(3):
             self.queue.put(number)
         self.queue.shutdown()
@@ -345,8 +342,8 @@ class ForkTests(WorkCase):
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 5)
         self.assertEqual((got, self.queue.unfinished_tasks), ([0, 1, 2], 0))
 
-    def test_asynchronous(self) -> None:
-        """An AsyncQueue that was used before a fork refuses to be used in the child; others have new keys."""
+    def test_async_queue_that_was_used_before_a_fork_refuses_the_child(self) -> None:
+        """One that was not used works, and has new keys."""
         clock = Clock()
         asked: list[Deferred[Any]] = []
 
@@ -374,8 +371,7 @@ class ForkTests(WorkCase):
             each.cancel()
 
     @slow
-    def test_beside_threads(self) -> None:
-        """A child that is forked while threads of the parent use the queue can use it too."""
+    def test_child_forked_beside_threads_can_use_the_queue(self) -> None:
         going = threading.Event()
         threads = [threading.Thread(target=self.use, args=(going,)) for _ in range(4)]
         for thread in threads:
