@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Optional
 import msgspec
 
 from tests.support import cases
-from tests.support.calling import FORM, JSON, CallTestCase
+from tests.support.calling import FORM, JSON, CallTestCase, call
 from twisted_appserver import Call
 from twisted_appserver.core.handler import Handler
 
@@ -65,6 +65,18 @@ class BindingTests(CallTestCase):
         """The message names it. Surplus variables are ignored."""
         self.refused(422, "b", pair, query="a=1")
         self.ok({"a": "1", "b": "2"}, pair, query="a=1&b=2&c=3")
+
+    def test_missing_variable_and_json_sent_as_a_form_get_advice(self) -> None:
+        """As C{curl -d} sends it. Other bodies get no advice."""
+
+        def add(title: str) -> dict[str, str]:
+            return {}
+
+        advice = "send it with the header Content-Type: application/json"
+        self.refused(422, advice, add, method="POST", headers=FORM, body=b' {"title": "x"}')
+        for headers, body in ((JSON, b'{"name": "x"}'), (FORM, b"name=x")):
+            reply = call(add, method="POST", headers=headers, body=body)
+            self.assertEqual(json.loads(reply.body)["detail"], "title is missing")
 
     def test_group_outside_the_match_is_a_missing_variable(self) -> None:
         """It leaves the default, if there is one."""

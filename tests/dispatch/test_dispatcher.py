@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -189,6 +190,17 @@ class FailureTests(DispatchTestCase):
 
 
 class TimeTests(DispatchTestCase):
+    def test_call_that_takes_too_long_is_logged_with_its_function_and_limit(self) -> None:
+        lines: list[str] = []
+        observer: Any = lambda event: lines.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        deferred = self.dispatcher(timeout=10).dispatch(get("/x/1/"))
+        self.clock.advance(10.1)
+        request_id = json.loads(self.successResultOf(deferred).body)["instance"]
+        name = self.executor.submitted[-1][0].handler.name
+        self.assertIn(f"{name} took longer than its time limit of 10 s, {request_id}", lines)
+
     def test_call_gets_504_at_its_time_limit(self) -> None:
         """It is cancelled, and not before."""
         dispatcher = self.dispatcher(timeout=10)

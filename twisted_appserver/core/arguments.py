@@ -175,7 +175,7 @@ class Arguments:
             if name in variables:
                 values[name] = parameter.convert(variables.pop(name), name in typed)
             elif parameter.required and name not in values:
-                raise HTTPError(422, f"{name} is missing")
+                raise HTTPError(422, f"{name} is missing{_hint(call, is_json)}")
             elif parameter.make_default and name not in values:
                 values[name] = parameter.make_default()
         return self._with_rest(self.var_keyword, values, variables, typed) if self.var_keyword else values
@@ -233,3 +233,10 @@ class Arguments:
         for name, value in variables.items():
             values.setdefault(name, rest.convert(value, name in typed, name))
         return values
+
+
+def _hint(call: Call, is_json: bool) -> str:
+    """Return what to add to a message about a missing variable. C{curl -d} labels JSON as a form."""
+    if is_json or call.body.lstrip()[:1] not in (b"{", b"["):
+        return ""
+    return "; the body looks like JSON: send it with the header Content-Type: application/json"

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.events import EVENT_HEADERS
@@ -27,6 +28,8 @@ class CallsInFlight:
     @param stream_ended: called with the pending call and the reply when a stream has ended.
     @ivar count: how many calls are in flight.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -73,11 +76,23 @@ class CallsInFlight:
     def _expired(self, pending: PendingCall) -> None:
         if pending.stream is not None:
             error = HTTPError(504, "no part was produced or read within the time limit")
+            self._log_expired(pending, "produced no part, or its client read none, within the time limit")
             pending.stream.cut(error.detail, problem_reply(error, pending.call.request_id))
             pending.executor.cancel(pending, True)
         else:
             error = HTTPError(504, "the call took longer than its time limit")
+            self._log_expired(pending, "took longer than its time limit")
             self._abandon(pending, problem_reply(error, pending.call.request_id), True)
+
+    def _log_expired(self, pending: PendingCall, what: str) -> None:
+        self.log.warn(
+            "{route} {what} of {seconds:g} s, {request_id}",
+            route=getattr(pending.call.handler, "name", ""),
+            what=what,
+            seconds=pending.limit.seconds,
+            request_id=pending.call.request_id,
+            call=pending.call,
+        )
 
     def _abandon(self, pending: PendingCall, reply: Reply, kill: bool) -> None:
         pending.called = True
