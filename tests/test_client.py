@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from tests.support import cases
-from twisted_appserver import AppResource, InlineExecutor
+from twisted_appserver import AppResource, InlineExecutor, Upload
 from twisted_appserver.client import AppClient, Problem
 from twisted_appserver.errors import AppserverError
 
@@ -62,6 +62,13 @@ class ClientTests(SynchronousTestCase):
         """Whatever their names."""
         variables = {"a": 1, "b": [1.5, None], "path": "p", "self": "s", "timeout": 3, "c": {"ä": "ö"}}
         self.assertEqual(self.call("/echo/", **variables), variables)
+
+    def test_uploads_are_sent_as_a_form(self) -> None:
+        """The other variables become fields of the form."""
+        image = Upload("ä.png", "image/png", b"\x89PNG")
+        found = self.call("/upload/", title="A", image=image, more=[image, image])
+        self.assertEqual((found["title"], found["name"], found["type"]), ("A", "ä.png", "image/png"))
+        self.assertEqual((found["hex"], found["more"]), ("89504e47", [4, 4]))
 
     def test_error_raises_its_problem_document(self) -> None:
         error = self.problem(self.client, "/raises_http/")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from twisted_appserver.core.events import Event
     from twisted_appserver.core.router import Router
     from twisted_appserver.core.routes import Route, include
+    from twisted_appserver.core.upload import Upload
     from twisted_appserver.errors import AppserverError, ConfigurationError, HTTPError, PatternError
     from twisted_appserver.executors.inline import InlineExecutor
     from twisted_appserver.executors.interface import IExecutor
@@ -57,6 +58,7 @@ __all__ = [
     "Route",
     "Router",
     "ThreadExecutor",
+    "Upload",
     "current_call",
     "include",
     "make_service",
@@ -76,6 +78,7 @@ _MODULES = {
     "executors.threads": "ThreadExecutor",
     "settings": "CLUSTER_SERVER FORKED_SERVER THREADED_SERVER",
     "core.routes": "Route include",
+    "core.upload": "Upload",
     "http.app_resource": "AppResource",
     "core.router": "Router",
     "serving.run": "run_server",

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 
 from twisted_appserver.core.call import CURRENT
+from twisted_appserver.core.multipart_form import has_files, write_multipart
 from twisted_appserver.errors import AppserverError
 
 READ_AHEAD = 16  # lines of a stream that are kept before the caller asks for them
@@ -54,7 +55,8 @@ class AppClient:
 
     async def call(self, path: str, /, **variables: Any) -> Any:
         """
-        Call a function: with GET, or with POST if there are variables, which are sent as JSON.
+        Call a function: with GET, or with POST if there are variables, which are sent as JSON. With an
+        L{Upload} among them, they are sent as a form.
 
         @param path: the path of the function, which begins with a slash.
         @return: the dict or list that the function returned.
@@ -106,6 +108,9 @@ class AppClient:
         call = CURRENT.get()
         trace = call.trace if call is not None else {}  # the request belongs to the trace of the current call
         options |= {"headers": {**trace, **self._headers, **(headers or {})}, "timeout": self._timeout}
+        if has_files(variables):
+            body, options["headers"]["content-type"] = write_multipart(variables)
+            return await self._treq.post(self._base + path, data=body, **options)
         if variables:
             return await self._treq.post(self._base + path, json=variables, **options)
         return await self._treq.get(self._base + path, **options)

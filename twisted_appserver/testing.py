@@ -24,6 +24,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from twisted_appserver.access.credentials import load_credentials
+from twisted_appserver.core.multipart_form import has_files, write_multipart
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.inline import InlineExecutor
@@ -146,8 +147,15 @@ class Client:
         form: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Send a POST request with a body of JSON or with the fields of a form."""
-        if form is not None:
+        """
+        Send a POST request with a body of JSON or with the fields of a form.
+
+        @param form: the fields by name; a list is a repeated field. With an L{Upload} among them, the form is
+            sent as multipart/form-data.
+        """
+        if form is not None and has_files(form):
+            body, kind = write_multipart(form)
+        elif form is not None:
             body, kind = urlencode(form, doseq=True).encode(), "application/x-www-form-urlencoded"
         else:
             body, kind = msgspec.json.encode(json if json is not None else {}), "application/json"

@@ -177,18 +177,17 @@ class MultipartTests(Refusals):
 
     def test_file_gets_415(self) -> None:
         for name in ('filename="x.txt"', "filename*=UTF-8''x.txt", "FileName* = utf-8''%e2%82%ac"):
-            for head in (f'name="a"; {name}', name):
-                body = multipart((head, b"1"))
-                self.assertIn("file", self.refused(415, read_body, body, "multipart/form-data; boundary=XX"))
+            body = multipart((f'name="a"; {name}', b"1"))
+            self.assertIn("file", self.refused(415, read_body, body, "multipart/form-data; boundary=XX"))
 
-    def test_field_that_looks_like_a_file_is_accepted(self) -> None:
-        """The field is named like a file, or no file was chosen."""
-        for head, name in (('name="a; filename*=x"', "a; filename*=x"), ('name="a"; filename=""', "a")):
-            fields, _ = read_body(multipart((head, b"")), "multipart/form-data; boundary=XX")
-            self.assertEqual(fields, {name: ""})
+    def test_field_that_is_named_like_a_file_is_accepted(self) -> None:
+        body = multipart(('name="a; filename*=x"', b"1"))
+        self.assertEqual(
+            read_body(body, "multipart/form-data; boundary=XX"), ({"a; filename*=x": "1"}, False)
+        )
 
     def test_part_without_a_name_gets_400(self) -> None:
-        for head in ("", "name", 'name=""', "x=1"):
+        for head in ("", "name", 'name=""', "x=1", 'filename="x.txt"'):
             body = multipart(('name="a"', b"1"), (head, b"2"))
             detail = self.refused(400, read_body, body, "multipart/form-data; boundary=XX")
             self.assertIn("a part has no name", detail)

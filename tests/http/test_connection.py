@@ -493,6 +493,7 @@ class SocketTests(TestCase):
         body = b"x" * 3_000_000
         answer = await connection.send(wire.request("POST", "/echo/", body))
         self.assertEqual(answer.status, 413)
+        self.assertIn("--max-body", answer.json["detail"])
         await connection.close()
 
     async def test_client_that_does_not_read_delays_its_further_requests(self) -> None:

@@ -20,7 +20,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 
-from twisted_appserver import Call, HTTPError, Reply, Route
+from twisted_appserver import Call, HTTPError, Reply, Route, Upload
 
 BIG = 10_000_000
 
@@ -48,6 +48,12 @@ class Order(msgspec.Struct):
 
 def order(order: Order) -> dict[str, Any]:
     return {"name": order.name, "count": order.count}
+
+
+def upload(title: str, image: Upload, more: list[Upload] = []) -> dict[str, Any]:  # noqa: B006
+    sizes = [len(each.data) for each in more]
+    return {"title": title, "name": image.filename, "type": image.content_type, "hex": image.data.hex(),
+            "more": sizes}  # fmt: skip
 
 
 def with_call(call: Call, a: int = 0) -> dict[str, Any]:
@@ -282,6 +288,7 @@ url_patterns = (
     (r"/single/", single),
     (r"/dated/(?P<year>\d{4})/(?P<month>\d\d)/", dated),
     (r"/order/", order),
+    (r"/upload/", upload),
     (r"/call/", with_call),
     (r"/raises/", raises),
     (r"/raises_surrogate/", raises_surrogate),
@@ -316,6 +323,12 @@ url_patterns = (
 
 FORM = ((b"content-type", b"application/x-www-form-urlencoded"),)
 JSON = ((b"content-type", b"application/json"),)
+MULTIPART = ((b"content-type", b"multipart/form-data; boundary=XX"),)
+TITLE = b'--XX\r\nContent-Disposition: form-data; name="title"\r\n\r\nA\r\n'
+IMAGE = (
+    b'--XX\r\nContent-Disposition: form-data; name="image"; filename="/tmp/a.png"\r\n'
+    b"Content-Type: image/png\r\n\r\n\x89\r\n\0\r\n"
+)
 
 
 class Case(NamedTuple):
@@ -372,6 +385,23 @@ CASES = (
         body=b'{"name": "x", "count": 0}',
         headers=JSON,
     ),
+    Case(
+        "/upload/",
+        200,
+        {"title": "A", "name": "a.png", "type": "image/png", "hex": "890d0a00", "more": []},
+        body=TITLE + IMAGE + b"--XX--",
+        headers=MULTIPART,
+    ),
+    Case("/upload/", 422, {"detail": "image is missing"}, body=TITLE + b"--XX--", headers=MULTIPART),
+    Case(
+        "/upload/",
+        422,
+        {"detail": "image must be a file in a multipart form, not 'x'"},
+        body=b"title=A&image=x",
+        headers=FORM,
+    ),
+    Case("/by_name/1/", 422, {"detail": "b is missing"}, body=IMAGE + b"--XX--", headers=MULTIPART),
+    Case("/echo/", 422, {"detail": "image must not be a file"}, body=IMAGE + b"--XX--", headers=MULTIPART),
     Case("/echo/", 400, {"detail": "JSON"}, body=b"{", headers=JSON),
     Case("/echo/", 415, {}, body=b"x"),
     # Errors of the function.

@@ -159,7 +159,7 @@ CASES = (
     HTTPCase("POST", "/echo/", 415, {"detail": "charset utf-16"}, b"{}",
              (("Content-Type", "application/json; charset=utf-16"),)),
     HTTPCase("POST", "/echo/", 200, {"a": "1"}, b"a=1", (FORM, ("Content-Encoding", "identity"))),
-    HTTPCase("POST", "/echo/", 415, {"detail": "file"}, multipart('; filename="x"'), (MULTIPART,)),
+    HTTPCase("POST", "/echo/", 422, {"detail": "not be a file"}, multipart('; filename="x"'), (MULTIPART,)),
     HTTPCase("POST", "/echo/", 400, {"detail": "multipart"}, multipart()[:-9], (MULTIPART,)),
     HTTPCase("POST", "/echo/", 200, {"a": "x" * LONGEST}, b'{"a":"%s"}' % (b"x" * LONGEST), (JSON,)),
     HTTPCase("POST", "/echo/", 200, {"a": 2}, b'{"a":1,"a":2}', (JSON,)),

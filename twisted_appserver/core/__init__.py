@@ -4,6 +4,8 @@ A module may import only modules above it in this list:
 
   - shadowed_modules: files of an application that hide modules of the standard library
   - application: the user's C{url_patterns}, importable by name here and in worker processes
+  - upload: a file from a multipart form
+  - multipart_form: reads and writes forms with files
   - invalid_json: why a JSON document cannot be read
   - request_data: query strings, bodies and request ids
   - call: L{call.Call} and L{call.Reply}

@@ -124,7 +124,7 @@ class Arguments:
         for each in self.parameters:
             if each.name in groups and not each.accepts_text:
                 raise TypeError(
-                    f"the group {each.name!r} is text, and {self.signature} takes an object there; "
+                    f"the group {each.name!r} is text, and {self.signature} takes no text there; "
                     "change the annotation"
                 )
 
@@ -144,6 +144,9 @@ class Arguments:
         var_keyword_raw = self.var_keyword is not None and self.var_keyword.takes_raw_json
         self._keeps_raw_json = bool(self._raw_names) or var_keyword_raw
         self._has_combined = self._keeps_raw_json or bool(self.body_object or self.dict_name)
+        self._file_names = {each.name for each in self.parameters if each.takes_files}
+        if self.body_object and self.body_object.takes_files:
+            self._file_names |= (self.body_object.fields or set()) - self._not_in_body_object
         required = {each.name for each in self.parameters if each.required}
         untyped = not self.positional and all(each.type in (Any, str) for each in self.parameters)
         typed = self.var_keyword and self.var_keyword.type is not Any
@@ -163,7 +166,7 @@ class Arguments:
                 query = read_query(call.query)
             if call.body:
                 fields, is_json = read_fields(
-                    call.body, call.raw_headers, bool(self.call_name), self._keeps_raw_json
+                    call.body, call.raw_headers, bool(self.call_name), self._keeps_raw_json, self._takes_file
                 )
         variables = {**query, **fields, **groups}
         typed: Collection[str] = fields if is_json else ()  # the names whose values came as JSON
@@ -179,6 +182,19 @@ class Arguments:
             elif parameter.make_default and name not in values:
                 values[name] = parameter.make_default()
         return self._with_rest(self.var_keyword, values, variables, typed) if self.var_keyword else values
+
+    def _takes_file(self, name: str) -> bool:
+        """
+        Return whether a parameter receives the file of this name.
+
+        @raise HTTPError: 422 when a parameter of this name, or for all variables, cannot receive a file.
+        """
+        if name in self._file_names:
+            return True
+        rest = self.var_keyword
+        if name in self._names or self.dict_name or (rest and not rest.takes_files):
+            raise HTTPError(422, f"{name} must not be a file")
+        return rest is not None
 
     def _combined(self, variables: dict[str, Any], fields: dict[str, Any], is_json: bool) -> dict[str, Any]:
         """

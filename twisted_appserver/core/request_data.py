@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-import multipart
 
 from twisted_appserver.core.invalid_json import explain_json_error
+from twisted_appserver.core.multipart_form import MAX_FIELDS, TakesFile, read_multipart, refuse_files
 from twisted_appserver.errors import HTTPError
 
 MAX_DEPTH = 100  # nesting levels of JSON arrays and objects
 REQUEST_ID = re.compile(rb"[\w.:/+=@-]{1,128}")
-MAX_FIELDS = 1000  # fields of a query string or a form
-FILE_NAME = re.compile(r"""(?:^|;)\s*filename\*\s*=""", re.IGNORECASE)
-QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 READABLE = re.compile(r"application/(?:[^/]*\+)?json|application/x-www-form-urlencoded|multipart/form-data")
 CHARSET = re.compile(r""";\s*charset\s*=\s*"?([^\s;"]*)""", re.IGNORECASE)
 UTF8 = ("utf-8", "utf8", "us-ascii", "ascii", "")  # every ASCII text is UTF-8
@@ -26,7 +22,7 @@ RAW: Any = msgspec.json.Decoder(dict[str, msgspec.Raw])
 ANY: Any = msgspec.json.Decoder(float_hook=float)  # a number that is too large for a float becomes infinity
 
 
-def _group_by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def _group_by_name(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return query or form fields by name. A repeated field becomes a list."""
     found: dict[str, Any] = {}
     for name, value in pairs:
@@ -90,32 +86,6 @@ def decode(raw: msgspec.Raw, name: str = "") -> Any:
         raise HTTPError(400, explain_json_error(bytes(raw), error, name)) from None
 
 
-def _is_file(part: Any) -> bool:
-    """
-    Return whether a part of a form is a file.
-
-    Some clients send the name as C{filename*}, although RFC 7578 (section 4.2) forbids it.
-    """
-    disposition = dict(part.headerlist).get("Content-Disposition", "")
-    return bool(part.filename) or bool(FILE_NAME.search(QUOTED.sub("", disposition)))
-
-
-def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
-    _, options = multipart.parse_options_header(content_type)
-    boundary = options.get("boundary")
-    if not boundary:
-        raise HTTPError(400, "the multipart body cannot be read: its Content-Type header has no boundary")
-    try:
-        parts = list(multipart.MultipartParser(io.BytesIO(body), boundary, part_limit=MAX_FIELDS))
-        if any(map(_is_file, parts)):
-            raise HTTPError(415, "multipart/form-data with files is not accepted; send fields only")
-        if not all(part.name for part in parts):
-            raise HTTPError(400, "the multipart body cannot be read: a part has no name")
-        return _group_by_name((part.name, part.raw.decode("utf-8")) for part in parts)
-    except (multipart.MultipartError, UnicodeDecodeError) as error:
-        raise HTTPError(400, f"the multipart body cannot be read: {error}") from None
-
-
 def read_query(query: str) -> dict[str, Any]:
     """
     Return the fields of a query string.
@@ -126,7 +96,11 @@ def read_query(query: str) -> dict[str, Any]:
 
 
 def read_body(
-    body: bytes, content_type: str, any_type: bool = False, raw: bool = False
+    body: bytes,
+    content_type: str,
+    any_type: bool = False,
+    raw: bool = False,
+    takes_file: TakesFile = refuse_files,
 ) -> tuple[dict[str, Any], bool]:
     """
     Return the fields of a body, and whether they came as JSON.
@@ -134,6 +108,7 @@ def read_body(
     @param any_type: whether to ignore a body of another type, or a body that is labelled as a form but is not
         one, instead of raising an error.
     @param raw: whether to leave the values of JSON undecoded, as C{msgspec.Raw}.
+    @param takes_file: returns whether a file in a form is wanted; the others are left out.
     @raise HTTPError: 400 when the body is malformed, 415 when its type has no fields.
     """
     kind = content_type
@@ -151,7 +126,7 @@ def read_body(
                 raise
             return {}, False
     if kind == "multipart/form-data":
-        return _multipart(body, content_type), False
+        return _group_by_name(read_multipart(body, content_type, takes_file)), False
     if any_type:
         return {}, False
     allowed = "application/json, application/x-www-form-urlencoded or multipart/form-data"
@@ -159,7 +134,11 @@ def read_body(
 
 
 def read_fields(
-    body: bytes, headers: Iterable[tuple[bytes, bytes]], any_type: bool = False, raw: bool = False
+    body: bytes,
+    headers: Iterable[tuple[bytes, bytes]],
+    any_type: bool = False,
+    raw: bool = False,
+    takes_file: TakesFile = refuse_files,
 ) -> tuple[dict[str, Any], bool]:
     """
     Return the fields of a body like L{read_body}, for a request with these headers.
@@ -176,7 +155,12 @@ def read_fields(
     kind = content_type.decode("latin-1")
     if coding:
         _check_coding(coding.decode("latin-1"), kind, any_type)
-    return read_body(body, kind, any_type, raw)
+    return read_body(body, kind, any_type, raw, takes_file)
+
+
+def body_too_long(limit: int) -> HTTPError:
+    """Return the error for a body of more than C{limit} bytes."""
+    return HTTPError(413, f"the body is longer than {limit} bytes; the server's --max-body sets this limit")
 
 
 def _check_coding(coding: str, content_type: str, any_type: bool) -> None:

@@ -18,6 +18,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.request_data import body_too_long
 from twisted_appserver.core.request_target import check_host, make_call
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.statuses import title
@@ -124,7 +125,7 @@ class AppResource(Resource):
         @raise HTTPError: 400 when the request is malformed, 413 when its body is too long.
         """
         if request.content.seek(0, SEEK_END) > self._max_body:
-            raise HTTPError(413, f"the body is longer than {self._max_body} bytes")
+            raise body_too_long(self._max_body)
         request.content.seek(0)
         headers = raw_headers(request)
         hosts = [value for name, value in headers if name == b"host"]

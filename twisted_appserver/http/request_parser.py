@@ -15,6 +15,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from msgspec.structs import replace
 
 from twisted_appserver.core.call import Call
+from twisted_appserver.core.request_data import body_too_long
 from twisted_appserver.core.request_target import check_host, make_call, quote_line, unquote_line
 from twisted_appserver.errors import HTTPError
 
@@ -171,8 +172,11 @@ class RequestParser:
             raise HTTPError(431, f"the headers are longer than {MAX_HEAD} bytes")
 
     def _fail(self, status: int, detail: str) -> None:
-        self._error = HTTPError(status, detail)
-        raise self._error
+        self._fail_with(HTTPError(status, detail))
+
+    def _fail_with(self, error: HTTPError) -> None:
+        self._error = error
+        raise error
 
     def _check(self, check: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function from a callback of llhttp; if it fails, L{feed} raises its error."""
@@ -251,13 +255,13 @@ class RequestParser:
             return None
         length = int(fields.get(b"content-length", b"0"))
         if self._max_body is not None and length > self._max_body:
-            self._fail(413, f"the body is longer than {self._max_body} bytes")
+            self._fail_with(body_too_long(self._max_body))
         return length
 
     def on_body(self, data: bytes) -> None:
         self._received += len(data)
         if self._max_body is not None and self._received > self._max_body:
-            self._fail(413, f"the body is longer than {self._max_body} bytes")
+            self._fail_with(body_too_long(self._max_body))
         if not self.body:  # most bodies arrive in one part
             self.body = data
         elif isinstance(self.body, bytearray):

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.request_data import body_too_long
 from twisted_appserver.core.request_target import (
     check_host,
     make_call,
@@ -63,7 +64,7 @@ class StockConnection(BaseConnection):
             )
         size = int(self.requests[-1].content.tell())
         if self.max_body is not None and size > self.max_body:
-            self._refuse(HTTPError(413, f"the body is longer than {self.max_body} bytes"))
+            self._refuse(body_too_long(self.max_body))
             return 0
         if not self._checked:
             self._checked = True
@@ -98,7 +99,7 @@ class StockConnection(BaseConnection):
         check_host(hosts[-1], self._version == b"HTTP/1.1")
         split_target(self._command, self._path)
         if self.max_body is not None and self.length is not None and self.length > self.max_body:
-            raise HTTPError(413, f"the body is longer than {self.max_body} bytes")
+            raise body_too_long(self.max_body)
 
     def allContentReceived(self) -> None:
         if not self._deaf:

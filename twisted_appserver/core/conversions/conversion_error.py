@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted_appserver.core.upload import Upload
+
 MAX_SHOWN = 60  # characters of a value in a message
 HIDDEN: Any = object()  # stands for a value that a message does not show
 
 
 def format_value(value: Any) -> str:
     """Format a value for a message: text in Python's quotes, everything else as JSON. Shorten long values."""
+    if isinstance(value, Upload):
+        return "a file"
     try:
         text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):  # JSON cannot represent it, or an integer has too many digits

@@ -23,12 +23,14 @@ class IConverter(Protocol):
         numbers.
     @ivar fields: the names that a JSON object may have; C{None} if values are not objects with known names.
     @ivar accepts_text: whether text can be converted.
+    @ivar takes_files: whether a value may be or contain an L{Upload}.
     @ivar needs_custom_class: whether a value must be an instance of a class that no request can provide.
     """
 
     takes_raw_json: bool
     fields: frozenset[str] | None
     accepts_text: bool
+    takes_files: bool
 
     @property
     def needs_custom_class(self) -> bool: ...
@@ -82,6 +84,7 @@ class UnionConverter:
         self._converters = [converter_for(each) for each in members if each is not NoneType]
         self._checks = checks_for(annotation)
         self.takes_raw_json = any(each.takes_raw_json for each in self._converters)
+        self.takes_files = any(each.takes_files for each in self._converters)
 
     def convert(self, value: Any, strict: bool) -> Any:
         is_none = value is None or (not strict and value == "" and not self._allows_text)

@@ -40,6 +40,7 @@ NOUNS = {
     "datetime": "a date and time like 2030-01-31T14:30",
     "duration": "a duration like PT90S, or seconds",
     "bytes": "base64",
+    "Upload": "a file in a multipart form",
     "finite": "a finite number",
     "digits": "an integer of at most 4300 digits",
 }

@@ -17,6 +17,7 @@ from twisted_appserver.core.conversions.finite import is_finite
 from twisted_appserver.core.conversions.lenient_text import OBJECTS, SEQUENCES, normalize, union_members
 from twisted_appserver.core.conversions.limits import checks_for, has_limits, schema_keywords
 from twisted_appserver.core.conversions.messages import explain
+from twisted_appserver.core.upload import SCHEMA, Upload
 
 # A JSON string, or an integer written like 1.0.
 INTEGER = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?\d+)\.0+(?=[\s,}\]]|$)', re.DOTALL)
@@ -50,7 +51,7 @@ def _has_number_keys(part: Any) -> bool:
 
 def _custom_types(info: types.Type, seen: list[types.Type]) -> Iterator[types.CustomType]:
     """Yield the required types for which no request can provide a value."""
-    if isinstance(info, types.CustomType) and info.cls is not object:
+    if isinstance(info, types.CustomType) and info.cls not in (object, Upload):
         yield info
     if any(info is each for each in seen):
         return
@@ -81,6 +82,7 @@ class MsgspecConverter:
         tuples = all(isinstance(kind, types.TupleType | types.NoneType) for kind in found)
         self._takes_several = tuples or any(isinstance(kind, SEQUENCES) for kind in found)
         self.takes_raw_json = any(isinstance(each, type) and issubclass(each, Decimal) for each in inner)
+        self.takes_files = any(each is Upload for each in inner)
         floats = any(isinstance(each, type) and issubclass(each, float) for each in inner)
         # Whether text, or JSON, can become NaN or infinity, so that numbers must be checked.
         self._check_text_numbers = finite and (self.takes_raw_json or floats)
@@ -90,7 +92,7 @@ class MsgspecConverter:
         self._is_complete = not (self._checks or numbers or self._templates)  # after msgspec has converted it
         self.fields = _field_names(found)
         objects = (*OBJECTS, types.DictType, types.NoneType)
-        self.accepts_text = not all(isinstance(kind, objects) for kind in found)
+        self.accepts_text = not all(isinstance(kind, objects) or _is_upload(kind) for kind in found)
 
     @property
     def needs_custom_class(self) -> bool:
@@ -153,7 +155,9 @@ class MsgspecConverter:
         return found
 
     def schema(self, template: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        (made,), components = msgspec.json.schema_components((self._type,), ref_template=template)
+        (made,), components = msgspec.json.schema_components(
+            (self._type,), schema_hook=_custom_schema, ref_template=template
+        )
         return {**made, **schema_keywords(self._type)}, components
 
 
@@ -162,3 +166,13 @@ def _field_names(found: list[types.Type]) -> frozenset[str] | None:
     if not objects or len(objects) != sum(not isinstance(kind, types.NoneType) for kind in found):
         return None
     return frozenset(each.encode_name for kind in objects for each in kind.fields)
+
+
+def _is_upload(info: types.Type) -> bool:
+    return isinstance(info, types.CustomType) and info.cls is Upload
+
+
+def _custom_schema(cls: type) -> dict[str, str]:
+    if cls is Upload:
+        return dict(SCHEMA)
+    raise NotImplementedError

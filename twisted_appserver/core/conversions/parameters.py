@@ -35,12 +35,13 @@ class Parameter:
     @ivar fields: the names that a JSON object may have; C{None} if values are not objects with known names.
     @ivar accepts_text: whether text can be converted to the type.
     @ivar takes_raw_json: whether values from JSON must come undecoded, as C{msgspec.Raw}.
+    @ivar takes_files: whether a value may be or contain an L{Upload}.
     @raise TypeError: when no request can provide a value.
     """
 
     make_default: Callable[[], Any] | None = None
     fields: frozenset[str] | None = None
-    takes_raw_json = False
+    takes_raw_json = takes_files = False
     accepts_text = True
 
     def __init__(self, parameter: inspect.Parameter) -> None:
@@ -66,6 +67,7 @@ class Parameter:
             raise TypeError(f"no request can provide a value for the parameter {parameter}")
         self.fields, self.takes_raw_json = self.converter.fields, self.converter.takes_raw_json
         self._convert, self.accepts_text = self.converter.convert, self.converter.accepts_text
+        self.takes_files = self.converter.takes_files
 
     def _use_pydantic_field(self, field: Any) -> None:
         """Use the default and the limits of a C{pydantic.Field()}."""

@@ -13,6 +13,7 @@ import msgspec
 from twisted_appserver.core.conversions.annotations import UNIONS, WRAPPERS, class_fields, plain_types, walk
 from twisted_appserver.core.conversions.conversion_error import HIDDEN, ConversionError, repeated_field_error
 from twisted_appserver.core.conversions.finite import is_finite
+from twisted_appserver.core.upload import Upload
 
 PACKAGES = ("pydantic", "pydantic_core", "pydantic_extra_types")
 # A JSON string, or a number with a fraction or an exponent.
@@ -24,6 +25,8 @@ INSTEAD = "use pydantic models throughout, or a msgspec.Struct with msgspec.Meta
 def is_pydantic(part: Any) -> bool:
     """Return whether a type, or a piece of metadata, comes from pydantic or supports it."""
     cls = part if isinstance(part, type) else type(part)
+    if cls is Upload:  # it works without pydantic too
+        return False
     names = {each.__module__.split(".")[0] for each in cls.__mro__}
     if names.intersection(PACKAGES):
         return True
@@ -107,6 +110,7 @@ class PydanticConverter:
         self.takes_several = _takes_several(annotation)
         self.takes_raw_json = True
         schema = repr(self._adapter.core_schema)
+        self.takes_files = Upload.__get_pydantic_core_schema__.__qualname__ in schema
         self._decimals = "'decimal'" in schema
         self._numbers = self._decimals or "'float'" in schema
         found = [_json_fields(kind) for kind in plain_types(annotation)]
@@ -161,7 +165,7 @@ class PydanticConverter:
                 value = [value]
         if isinstance(value, dict):
             value = {
-                name: [each] if self._lists.get(name) and isinstance(each, str) else each
+                name: [each] if self._lists.get(name) and isinstance(each, str | Upload) else each
                 for name, each in value.items()
             }
         members = value.values() if isinstance(value, dict) else (value,)
