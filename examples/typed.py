@@ -1,6 +1,6 @@
 """Ten functions whose arguments have types: what does not fit is refused before they run.
 
-The page at /-/docs shows it all. C{appserver --app examples/typed.py}
+The page at /-/docs shows it all. C{appserver examples/typed.py}
 """
 
 import math

@@ -50,7 +50,7 @@ class PackagingTests(ProgramTestCase):
         self.assertRegex(await self.run_program("twistd", "--help"), r"(?m)^ +appserver ")
         self.assertIn("--type=", await self.run_program("twistd", "appserver", "--help"))
         for server_type in ("threaded", "forked"):
-            for command in (["twistd", "--nodaemon", "--pidfile=", "appserver"], ["appserver"]):
+            for command in (["twistd", "--nodaemon", "--pidfile=", "appserver"], ["appserver", "--example"]):
                 program = self.program(*command, "--port", "0", "--type", server_type)
                 self.assertEqual(await self.get(await program.url() + "/person/get/123/"), PERSON)
                 await program.stop()

@@ -6,6 +6,7 @@ lists its modules in the same way:
 
   - errors: all exceptions
   - settings: the table of options
+  - command_line: what all commands share
   - core: calls and functions, without Twisted
   - executors: where calls run
   - access: who may send a request

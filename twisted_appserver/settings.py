@@ -64,7 +64,7 @@ class Settings:
     app: str | None = _option(
         None,
         "TARGET",
-        "The application: a module, module:name or a .py file [urls.py, app.py, or an example]",
+        "The application, if no argument names it: a .py file, a module, or module:name [urls.py or app.py]",
     )
     server_type: str = _option(
         THREADED_SERVER,

@@ -28,6 +28,10 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
+    Mutation("serving/tap.py", " or isinstance(self.parent, StandaloneOptions):", ":",
+             "serving.test_command.TwistdTests.test_command_serves_the_example_only_if_told_to"),
+    Mutation("serving/command_options.py", "            if self[cli_name(name)[2:]] is value:", "            if False:",
+             "serving.test_command_options.UsageTests.test_wrong_variable_of_the_environment_is_named"),
     Mutation("core/wrapping.py", "        kind = _kind(function, kind)", "        pass",
              "core.test_wrapping.EverywhereTests.test_context_manager_surrounds_the_whole_call"),
     Mutation("core/wrapping.py", "        own.bind(*positional, **dict.fromkeys(named))", "        pass",

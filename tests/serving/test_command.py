@@ -34,7 +34,7 @@ TWISTD = os.path.join(os.path.dirname(sys.executable), "twistd")
 
 
 class CommandTestCase(ProgramTestCase):
-    timeout = 25
+    timeout = 60
 
     def folder_of(self, **files: str) -> str:
         """A new folder with these files in it, by their names without C{.py}."""
@@ -228,14 +228,39 @@ class TwistdTests(CommandTestCase):
             self.assertEqual(answer.json["from"], "urls")
         await gatherResults([Deferred.fromCoroutine(self.stopped(program)) for program in started])
 
-    async def test_example_is_served_without_any_application(self) -> None:
-        """Without an application the example is served. C{python -m} is the same command."""
+    async def test_twistd_serves_the_example_without_any_application(self) -> None:
+        """Without an application C{twistd appserver} serves the example."""
         folder = self.folder_of()
-        program = self.python("-m", "twisted_appserver", "--port", "0", "--threads", "3", folder=folder)
+        program = self.twistd("--port", "0", "--threads", "3", folder=folder)
         self.assertEqual((await program.line())[3], "3")
         self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
         await self.stopped(program)
         self.assertEqual(os.listdir(folder), [])
+
+    async def test_command_serves_the_example_only_if_told_to(self) -> None:
+        """C{appserver}, also as C{python -m}, serves the example with --example, and otherwise nothing."""
+        folder = self.folder_of()
+        program = self.python("-m", "twisted_appserver", "--example", "-p", "0", folder=folder)
+        self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
+        await self.stopped(program)
+        for words in ((), ("--check",)):
+            program = self.python("-m", "twisted_appserver", *words, folder=folder)
+            self.assertEqual((await program.ended, program.out), (2, ""))
+            self.assertIn(f"no application: {folder} contains neither urls.py nor app.py", program.err)
+            self.assertEqual(program.err.count("\n"), 1, program.err)
+
+    async def test_application_may_be_an_argument(self) -> None:
+        """The application may stand anywhere among the options: a file, a module, or module:name."""
+        folder = self.folder_of(shop=ARTICLE)
+        commands = (
+            ("shop.py", "--port", "0"),
+            ("--port", "0", "shop"),
+            ("-p0", "shop:url_patterns", "--insecure"),
+        )
+        started = [self.twistd(*words, folder=folder) for words in commands]
+        for program in started:
+            self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
+        await gatherResults([Deferred.fromCoroutine(self.stopped(program)) for program in started])
 
     async def test_listen_takes_several_endpoints(self) -> None:
         """--listen takes several endpoints."""

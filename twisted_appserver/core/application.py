@@ -17,7 +17,8 @@ import msgspec
 from twisted_appserver.core.shadowed_modules import shadowing_advice
 from twisted_appserver.errors import ConfigurationError
 
-DEFAULT = "twisted_appserver.example"
+EXAMPLE = "twisted_appserver.example"
+DEFAULT_FILES = ("urls.py", "app.py")  # what is served if no application is given, if it exists
 _loading: list[str] = []
 
 
@@ -44,7 +45,7 @@ class Application(msgspec.Struct, frozen=True):
         @raise ConfigurationError: when the value has another form, or the file does not exist.
         """
         if not target:
-            target = next(filter(os.path.isfile, ("urls.py", "app.py")), DEFAULT)
+            target = next(filter(os.path.isfile, DEFAULT_FILES), EXAMPLE)
         place, colon, name = target.rpartition(":")
         if not colon or not name.isidentifier():
             place, name = target, "url_patterns"

@@ -6,6 +6,7 @@ A module may import only modules above it in this list:
   - readiness: what a service needs before it is ready
   - access_log: one line for each request
   - logs: text for terminals, JSON lines for machines
+  - command_options: the command line of a server
   - endpoints: addresses to listen on, and TLS
   - assembly: makes the executors and the dispatcher from the settings
   - reloader: replaces the application and the credentials

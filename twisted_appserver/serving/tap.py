@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, fields
+from contextlib import suppress
+from glob import glob
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.python import usage
 from twisted.python.failure import Failure
-from twisted.python.logfile import LogFile
 
-from twisted_appserver.core.application import Application, refuse_while_loading
+from twisted_appserver.core.application import DEFAULT_FILES, EXAMPLE, Application, refuse_while_loading
 from twisted_appserver.core.route_table import format_table
 from twisted_appserver.core.router import Router
-from twisted_appserver.errors import AppserverError, ConfigurationError
+from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.processes.head_start import HeadStart
+from twisted_appserver.serving.command_options import (
+    START_ERROR,
+    USAGE_ERROR,
+    StandaloneOptions,
+    TableOptions,
+)
 from twisted_appserver.serving.daemon import StartReport, make_start_report, remove_pidfile
-from twisted_appserver.serving.logs import make_observer
 from twisted_appserver.serving.process_exit import EXIT_TIMEOUT, exit_handler
 from twisted_appserver.serving.server_process import (
     install_reload_triggers,
@@ -29,124 +33,76 @@ from twisted_appserver.serving.server_process import (
     take_over,
 )
 from twisted_appserver.serving.service import AppService
-from twisted_appserver.settings import FORKED_SERVER, Settings, cli_name, settings_from_texts
+from twisted_appserver.settings import FORKED_SERVER, Settings
 
-YES, NO = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
 # The options with which twistd changes its process before it starts the service.
 PROCESS_OPTIONS = ("uid", "gid", "chroot", "umask")
-# Where and how twistd writes its log. It calls log_observer() without arguments, so they are kept here.
-TWISTD_LOG: dict[str, str] = {}
-
-
-def log_observer() -> Any:
-    """Make the log observer that twistd installs."""
-    path = TWISTD_LOG["path"]
-    return make_observer(LogFile.fromFullPath(path) if path else sys.stdout, TWISTD_LOG["format"])
-
-
-def _repeatable(option: Field[Any]) -> Callable[[Any, str], None]:
-    """Make the method that C{usage.Options} calls for each occurrence of a repeatable option."""
-
-    def add(self: TableOptions, value: str) -> None:
-        self.repeated[option.name].append(value)
-
-    add.__doc__ = option.metadata["help"]
-    return add
-
-
-class TableOptions(usage.Options):
-    """
-    A command line that is made from the table of options.
-
-    @cvar omitted: the names in L{Settings} of the options that this command does not have.
-    @cvar own_defaults: the defaults that differ from those in the table, by name.
-    @cvar environment_prefix: the prefix of the environment variables from which options are read that the
-        command line does not contain.
-    """
-
-    synopsis = "[options]"
-    omitted: tuple[str, ...] = ()
-    own_defaults: Mapping[str, Any] = {}
-    environment_prefix = "APPSERVER_"
-    table: Sequence[Field[Any]]
-    optParameters: list[list[Any]] = []
-    optFlags: list[list[Any]] = []
-
-    def __init_subclass__(cls) -> None:
-        cls.table = [option for option in fields(Settings) if option.name not in cls.omitted]
-        cls.optParameters, cls.optFlags = list(cls.optParameters), list(cls.optFlags)
-        for option in cls.table:
-            name, text = cli_name(option.name)[2:], option.metadata["help"]
-            if option.default == ():
-                setattr(cls, "opt_" + name.replace("-", "_"), _repeatable(option))
-            elif option.type == "bool":
-                cls.optFlags.append([name, None, text])
-            else:
-                default = cls.own_defaults.get(option.name, option.default)
-                cls.optParameters.append([name, None, default, text])
-
-    def __init__(self) -> None:
-        self.repeated: dict[str, list[str]] = {
-            option.name: [] for option in self.table if option.default == ()
-        }
-        super().__init__()
-        # The environment provides defaults; the command line, which is parsed later, overrides them.
-        for option in self.table:
-            text = os.environ.get(self.variable(option.name))
-            if text is not None and option.name not in self.repeated:
-                self[cli_name(option.name)[2:]] = text
-
-    def postOptions(self) -> None:
-        """Make twistd write our log format to standard output, and to files if a format was chosen."""
-        twistd = self.parent
-        if twistd is None or twistd.get("logger") or twistd.get("syslog"):
-            return
-        path, chosen = twistd.get("logfile") or "", self[cli_name("log_format")[2:]]
-        if path in ("", "-") and twistd.get("nodaemon"):
-            TWISTD_LOG.update(path="", format=chosen)
-        elif chosen:
-            TWISTD_LOG.update(path=path or "twistd.log", format=chosen)
-        else:
-            return
-        twistd["logger"] = f"{__name__}.log_observer"
-
-    def settings(self) -> Settings:
-        """
-        Return the settings from the command line and the environment.
-
-        @raise ConfigurationError: when a value is wrong.
-        """
-        return settings_from_texts({option.name: self._value(option) for option in self.table})
-
-    def variable(self, name: str) -> str:
-        """Return the name of an option's environment variable."""
-        return self.environment_prefix + cli_name(name)[2:].replace("-", "_").upper()
-
-    def _value(self, option: Field[Any]) -> Any:
-        """Return an option's value from the command line or, if it is not there, from the environment."""
-        variable = self.variable(option.name)
-        if option.name in self.repeated:
-            return self.repeated[option.name] or os.environ.get(variable, "").split()
-        value = self[cli_name(option.name)[2:]]
-        if option.type != "bool" or not isinstance(value, str):
-            return value
-        if value.lower() not in YES | NO:
-            raise ConfigurationError(f"{variable} must be 1 or 0, not {value!r}")
-        return value.lower() in YES
 
 
 class Options(TableOptions):
     """The command line of the application server."""
 
+    synopsis = "[options] [APPLICATION]"
     longdesc = (
-        "Serves the functions in url_patterns, a table of regular expressions and Python functions. Start it "
-        "without options to try it, then run: curl localhost:8080/person/get/123/ or open "
-        "http://localhost:8080/-/docs. Options may also be set in the environment, such as APPSERVER_PORT."
+        "Serves the functions in url_patterns, a table of regular expressions and Python functions. "
+        "APPLICATION is a .py file, a module or module:name; by default urls.py or app.py. To try it, run "
+        "appserver --example, then curl localhost:8080/person/get/123/ or open http://localhost:8080/-/docs. "
+        "Options may also be set in the environment, such as APPSERVER_PORT."
     )
     optFlags = [
+        ["example", None, "Serve the example that comes with this package"],
         ["check", None, "Import the application, check its table, report problems, and exit"],
         ["show-routes", None, "Print the table of routes, and exit"],
     ]
+
+    def parseArgs(self, *arguments: str) -> None:
+        """
+        Take the application.
+
+        @raise UsageError: when there is more than one.
+        """
+        super().parseArgs(*arguments[1:])
+        for target in arguments:
+            if target.isdecimal():
+                raise usage.UsageError(f"{target} is not an application; write --port {target}")
+            if self.is_given("app"):
+                raise usage.UsageError(f"the application is given twice: {target} and --app {self['app']}")
+            self["app"] = target
+
+    def application(self, settings: Settings) -> Application:
+        """
+        Return the application to serve. Only C{twistd appserver} without any application serves the example,
+        as it always did.
+
+        @raise UsageError: when no application is given and none is found.
+        @raise ConfigurationError: when the given one has the wrong form, or its file does not exist.
+        """
+        if self["example"]:
+            if settings.app:
+                raise usage.UsageError(f"--example and the application {settings.app} exclude each other")
+            return Application.parse(EXAMPLE)
+        if settings.app or any(map(os.path.isfile, DEFAULT_FILES)):
+            return Application.parse(settings.app)
+        if self["check"] or self["show-routes"] or isinstance(self.parent, StandaloneOptions):
+            raise usage.UsageError(_advice_without_application())
+        return Application.parse(EXAMPLE)
+
+
+def _advice_without_application() -> str:
+    """Return the message for a command that has no application to serve."""
+    found = next(filter(_has_table, sorted(glob("*.py"))), "")
+    example = "" if found else ", or try appserver --example"
+    return (
+        f"no application: {os.getcwd()} contains neither {' nor '.join(DEFAULT_FILES)}; "
+        f"name a file or module, such as appserver {found or 'shop.py'}{example}"
+    )
+
+
+def _has_table(path: str) -> bool:
+    """Return whether a file seems to define a table of patterns."""
+    with suppress(OSError), open(path, errors="replace") as file:
+        return any(line.startswith("url_patterns") for line in file)
+    return False
 
 
 class CommandService(AppService):
@@ -256,15 +212,17 @@ def makeService(options: Options) -> AppService:
     """Make the service that the command line describes. Ends the process if that is impossible."""
     from twisted.internet import reactor
 
+    settings = options.settings_or_exit()
     try:
         refuse_while_loading("twistd")
-        settings = options.settings()
-        application = Application.parse(settings.app)
+        application = options.application(settings)
         early_workers = start_workers_early(reactor, options, settings, application)
         router = Router(application.load())
         service = CommandService(reactor, settings, application, router, early_workers)
+    except usage.UsageError as error:
+        options.fail(error, USAGE_ERROR)
     except AppserverError as error:
-        sys.exit(f"appserver: {error}")
+        options.fail(error, START_ERROR)
     service.attach_to_twistd(options.parent)
     if options["show-routes"]:
         _print(format_table(router))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,7 +11,8 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import IBroker
-from twisted_appserver.serving.tap import CommandService, TableOptions
+from twisted_appserver.serving.command_options import START_ERROR, TableOptions
+from twisted_appserver.serving.tap import CommandService
 from twisted_appserver.settings import Settings
 from twisted_appserver.tqueue.wire import url_patterns
 
@@ -22,6 +22,7 @@ class Options(TableOptions):
     The command line: C{--store}, and the application server's options for listening, limits, access and logs.
     """
 
+    command, program = "tqueuesrv", "twistd tqueuesrv"
     longdesc = (
         "Serves task queues to workers on several hosts. Try it without any option, and then: "
         "curl -d n=1 localhost:8082/painter/put/; curl localhost:8082/painter/get/"
@@ -81,11 +82,10 @@ def makeService(options: Options) -> QueueService:
     """Make the service for a command line."""
     from twisted.internet import reactor
 
+    settings = options.settings_or_exit()
     try:
-        service = QueueService(
-            reactor, options.settings(), make_broker(reactor, open_store(options["store"]))
-        )
+        service = QueueService(reactor, settings, make_broker(reactor, open_store(options["store"])))
     except AppserverError as error:
-        sys.exit(f"tqueuesrv: {error}")
+        options.fail(error, START_ERROR)
     service.attach_to_twistd(options.parent)
     return service
