@@ -75,6 +75,8 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual((error.status, error.title, error.detail), (418, "I'm a Teapot", "short and stout"))
         self.assertTrue(error.instance)
         self.assertIn("short and stout", str(error))
+        error = self.problem(self.client, "/raises_extra/")
+        self.assertEqual(error.extra, {"retry_in": 5, "sku": ["a1", "1.5"], "headers": None})
         self.assertEqual(self.problem(self.client, "/nothing/").status, 404)
         self.assertEqual(self.problem(self.client, "/raises/").status, 500)
 

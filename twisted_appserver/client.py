@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import urljoin
 
@@ -17,7 +17,7 @@ from twisted.web.client import ResponseDone
 
 from twisted_appserver.core.call import CURRENT
 from twisted_appserver.core.multipart_form import has_files, write_multipart
-from twisted_appserver.errors import AppserverError
+from twisted_appserver.errors import PROBLEM_MEMBERS, AppserverError
 
 READ_AHEAD = 16  # lines of a stream that are kept before the caller asks for them
 
@@ -30,11 +30,20 @@ class Problem(AppserverError):
     @ivar title: the kind of error.
     @ivar detail: what was wrong.
     @ivar instance: the request id, which the log of the service contains too.
+    @ivar extra: further members of the problem document.
     """
 
-    def __init__(self, status: int, title: str = "", detail: str = "", instance: str = "") -> None:
+    def __init__(
+        self,
+        status: int,
+        title: str = "",
+        detail: str = "",
+        instance: str = "",
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(f"{status} {title}: {detail}" + (f" ({instance})" if instance else ""))
         self.status, self.title, self.detail, self.instance = status, title, detail, instance
+        self.extra = dict(extra or {})
 
 
 class AppClient:
@@ -130,11 +139,13 @@ async def _document(response: Any) -> Any:
         return document
     if not isinstance(document, dict):
         document = {"title": "the response is not a JSON object or list"}
-    raise Problem(response.code, **_texts(document))
+    raise _problem(response.code, document)
 
 
-def _texts(document: dict[str, Any]) -> dict[str, str]:
-    return {key: str(document.get(key, "")) for key in ("title", "detail", "instance")}
+def _problem(status: int, document: dict[str, Any]) -> Problem:
+    texts = {key: str(document.get(key, "")) for key in ("title", "detail", "instance")}
+    extra = {key: value for key, value in document.items() if key not in PROBLEM_MEMBERS}
+    return Problem(status, extra=extra, **texts)
 
 
 class RemoteJob:
@@ -175,7 +186,7 @@ class RemoteJob:
             if status["state"] == "done":
                 return status.get("result")
             if status["state"] in ("failed", "cancelled"):
-                raise Problem(status["error"]["status"], **_texts(status["error"]))
+                raise _problem(status["error"]["status"], status["error"])
             await deferLater(reactor, every)
 
     async def cancel(self) -> dict[str, Any]:

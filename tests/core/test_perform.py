@@ -7,6 +7,7 @@ import datetime
 import functools
 import json
 import os
+import pickle
 import sys
 from http import HTTPStatus
 from typing import Any
@@ -204,6 +205,14 @@ class FaultTests(CallTestCase):
                 self.assertNotIn("\n", name + value)
                 value.encode("latin-1")
 
+    def test_further_members_that_are_not_json_are_an_error_of_the_function(self) -> None:
+        for value in (float("nan"), object(), "\ud800", {1: 1, "1": 2}, Reply({})):
+
+            def fails(value: Any = value) -> Any:
+                raise HTTPError(409, "", extra={"retry_in": value})
+
+            self.failed(fails)
+
     def test_traceback_can_always_be_encoded(self) -> None:
 
         def fails() -> Any:
@@ -225,6 +234,23 @@ class ProblemTests(SynchronousTestCase):
              "detail": "no such thing", "instance": "id-7"},
         )  # fmt: skip
         self.assertEqual(reply.headers, (("content-type", "application/problem+json"), ("x-a", "b")))
+
+    def test_further_members_are_in_the_document(self) -> None:
+        """Their names may equal those of parameters. They survive pickling."""
+        extra = {"retry_in": 5, "headers": [1], "extra": {"a": None}, "day": datetime.date(2030, 1, 31)}
+        error = HTTPError(409, "sold out", [("x-a", "b")], extra=extra)
+        for each in (error, pickle.loads(pickle.dumps(error))):
+            document = json.loads(problem_reply(each, "id-7").body)
+            self.assertEqual(document["detail"], "sold out")
+            self.assertEqual({name: document[name] for name in extra}, {**extra, "day": "2030-01-31"})
+        self.assertEqual(json.loads(problem_reply(HTTPError(409), "").body)["status"], 409)
+
+    def test_members_of_every_document_are_refused(self) -> None:
+        for name in ("type", "title", "status", "detail", "instance"):
+            error = self.assertRaises(ValueError, HTTPError, 409, extra={name: "x"})
+            self.assertIn(repr(name), str(error))
+        for extra in ([("a", 1)], {1: 2}, "ab"):
+            self.assertIn("extra must be", str(self.assertRaises(TypeError, HTTPError, 409, extra=extra)))
 
     def test_unknown_status_has_a_title(self) -> None:
         self.assertTrue(json.loads(problem_reply(HTTPError(499)).body)["title"])

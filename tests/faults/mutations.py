@@ -73,6 +73,8 @@ MUTATIONS = (
              "works_with.test_works_with.WorksWithTests.test_forked_in_generator_on_threads"),
     Mutation("core/perform.py", "        except BaseException as wrong:", "        except (TypeError, ValueError) as wrong:",
              "executors.test_executors.TableTests.test_thread_executor_answers_every_case"),
+    Mutation("errors.py", "        if name in extra:\n", "        if False:\n",
+             "core.test_perform.ProblemTests.test_members_of_every_document_are_refused"),
     Mutation("core/headers.py", " > MAX_CACHED:", " > 10**9:",
              "core.test_headers.SendableTests.test_large_headers_are_not_cached"),
     Mutation("tqueue/client/connections.py", "            connection.reset()\n", "",

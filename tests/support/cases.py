@@ -72,6 +72,18 @@ def raises_http() -> dict[str, Any]:
     raise HTTPError(418, "short and stout", [("x-pot", "tea")])
 
 
+def raises_extra() -> dict[str, Any]:
+    raise HTTPError(409, "sold out", extra={"retry_in": 5, "sku": ["a1", Decimal("1.5")], "headers": None})
+
+
+def raises_reserved() -> dict[str, Any]:
+    raise HTTPError(409, "sold out", extra={"status": 5})
+
+
+def raises_bad_extra() -> dict[str, Any]:
+    raise HTTPError(409, "sold out", extra={"retry_in": float("nan")})
+
+
 class NotFound(HTTPError):
     def __init__(self, what: str) -> None:  # a common mistake: it does not call HTTPError.__init__
         self.what = what
@@ -293,6 +305,9 @@ url_patterns = (
     (r"/raises/", raises),
     (r"/raises_surrogate/", raises_surrogate),
     (r"/raises_http/", raises_http),
+    (r"/raises_extra/", raises_extra),
+    (r"/raises_reserved/", raises_reserved),
+    (r"/raises_bad_extra/", raises_bad_extra),
     (r"/raises_bad_http/", raises_bad_http),
     (r"/raises_unfinished_http/", raises_unfinished_http),
     (r"/raises_unreadable_http/", raises_unreadable_http),
@@ -421,6 +436,8 @@ CASES = (
     Case("/returns/bad_reply/", 500, FAULT),
     Case("/returns/bad_status/", 500, FAULT),
     Case("/raises_bad_http/", 500, FAULT),
+    Case("/raises_reserved/", 500, FAULT),
+    Case("/raises_bad_extra/", 500, FAULT),
     Case("/raises_unfinished_http/", 500, FAULT),
     Case("/raises_unreadable_http/", 500, FAULT),
     Case("/raises_none_header/", 500, FAULT),
@@ -430,6 +447,7 @@ CASES = (
     Case("/returns/no_pairs/", 500, FAULT),
     # Replies and errors that the function chooses.
     Case("/raises_http/", 418, {"detail": "short and stout"}),
+    Case("/raises_extra/", 409, {"detail": "sold out", "retry_in": 5, "sku": ["a1", "1.5"], "headers": None}),
     Case("/raises_headers/", 429, {"title": "Too Many Requests"}, headers_sent=SENT),
     Case("/returns/headers/", 200, {}, headers_sent=SENT),
     Case("/returns/big/", 200, {"text": "x" * BIG}),

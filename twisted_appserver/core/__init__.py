@@ -16,10 +16,10 @@ A module may import only modules above it in this list:
   - handler: a function of the table, and how a call runs it
   - headers: response headers that functions return, checked and converted
   - statuses: titles of HTTP status codes
+  - json_encoding: JSON from what functions return
   - problem_reply: problem documents, the responses for errors
   - error_advice: advice for errors that depend on where a function runs
   - forked_child: ends a process that a function forks where the function ends
-  - json_encoding: JSON from what functions return
   - events: server-sent events
   - streaming: the parts that a generator yields
   - perform: run the function of a call and return its reply

@@ -146,7 +146,8 @@ def error_reply(error: BaseException, call: Call) -> Reply:
             if not isinstance(error.status, int) or not 400 <= error.status <= 599:
                 raise ValueError(f"{source} with the status {error.status!r}; use 400 to 599")
             headers = _convert_headers(error.headers, source)
-            return problem_reply(HTTPError(int(error.status), str(error.detail), headers), call.request_id)
+            checked = HTTPError(int(error.status), str(error.detail), headers, error.extra)
+            return problem_reply(checked, call.request_id)
         except BaseException as wrong:  # reading an attribute of a user's class may raise anything
             error = wrong
     reply = problem_reply(
