@@ -214,6 +214,32 @@ class CallingTests(ExampleTestCase):
         await server.stop()
 
 
+class MixedTests(ExampleTestCase):
+    """examples/mixed.py: threads and worker processes in one server."""
+
+    async def check(self, *command: str) -> None:
+        program = self.start(*command)
+        client = self.client(await program.url())
+        greeting = await client.call("/greet/Ada/")
+        self.assertEqual(greeting, {"hello": "Ada", "process": program.pid})
+        counted = await client.call("/primes/100/")
+        self.assertEqual(counted["primes"], 25)
+        self.assertNotEqual(counted["process"], program.pid)
+        self.assertEqual((await client.call("/primes/0/"))["primes"], 0)
+        await program.stop()
+
+    async def test_script(self) -> None:
+        """Run as a script."""
+        text = (EXAMPLES / "mixed.py").read_text()
+        self.assertEqual(text.count("port=8081"), 1)
+        (self.folder / "script.py").write_text(text.replace("port=8081", "port=0"))
+        await self.check(sys.executable, "script.py")
+
+    async def test_twistd(self) -> None:
+        """Under twistd."""
+        await self.check(*TWISTD, f"--app={EXAMPLES / 'mixed.py'}", "--workers=1")
+
+
 class FollowingTests(ExampleTestCase):
     """examples/following.py, against examples/long_work.py."""
 

@@ -100,10 +100,14 @@ class Figures:
         return sum(getattr(executor, attribute) for name, executor in executors.items() if name != ADMIN)
 
     @property
+    def _pool(self) -> Any:
+        """The pool of worker processes; C{None} if there is none."""
+        return getattr(self.service.dispatcher.executors.get("processes"), "pool", None)
+
+    @property
     def restarts(self) -> int:
         """The number of worker processes that died and were replaced."""
-        pool = getattr(self.service.executor, "pool", None)
-        return pool.restarts if pool is not None else 0
+        return self._pool.restarts if self._pool is not None else 0
 
     def active_calls(self) -> dict[str, dict[str, int]]:
         """Return the numbers of running and waiting calls of each function."""
@@ -117,7 +121,7 @@ class Figures:
 
     def workers(self) -> list[dict[str, Any]]:
         """Describe the worker processes: id, age in seconds, memory in bytes, finished calls, and state."""
-        pool = getattr(self.service.executor, "pool", None)
+        pool = self._pool
         return [
             {
                 "pid": worker.pid,

@@ -68,7 +68,7 @@ class Metrics:
             ("pending", "Calls waiting for a thread or worker process.", total("pending")),
             ("running", "Running calls.", total("running")),
             ("parked", "Streams waiting for their clients to read.", total("parked")),
-            ("size", "Threads or worker processes.", service.executor.size),
+            ("size", "Threads or worker processes.", total("size")),
             ("ready", "1 if calls can be performed, otherwise 0.", int(not service.unready())),
             ("connections", "Open connections.", service.site.connections),
         ):

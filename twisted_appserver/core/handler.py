@@ -69,6 +69,8 @@ class Handler:
             self.notes.append(
                 f"{self.name}: its decorator is async, so it runs on the reactor and must not block"
             )
+        elif executor not in (None, self.executor):
+            self.notes.append(f"{self.name}: a coroutine runs on the reactor, and not on {executor!r}")
         # Copies of what L{run} needs for every call.
         self.call_name = self.arguments.call_name
         self._direct, self._reads_request = self.arguments.direct, self.arguments.reads_request

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -19,7 +20,7 @@ from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.mounted_resource import ALL_METHODS, EXECUTOR, MountedResource, is_resource
 from twisted_appserver.core.pattern_compiler import compile_pattern, fixed_segments
 from twisted_appserver.core.routes import Decorator, Route, flatten, resolve_function, unnamed_group_warnings
-from twisted_appserver.errors import HTTPError, PatternError
+from twisted_appserver.errors import ConfigurationError, HTTPError, PatternError
 
 GROUP_NAME = re.compile(r"\(\?P<\w+>")
 INDEX = attrgetter("handler.index")
@@ -131,6 +132,22 @@ class Router:
     def handlers(self) -> list[Handler]:
         """The handler of every entry, in the order of the table."""
         return [entry.handler for entry in self.entries]
+
+    def check_executors(self, names: Collection[str]) -> None:
+        """
+        Check the names of executors.
+
+        @param names: the names that may be used. Only resources run where resources are rendered.
+        @raise ConfigurationError: when an entry has another name.
+        """
+        for entry in self.entries:
+            name, is_mounted = entry.handler.executor, isinstance(entry.handler.original, MountedResource)
+            if name is None or (name in names and is_mounted == (name == EXECUTOR)):
+                continue
+            others = [each for each in names if each != EXECUTOR]
+            nearest = get_close_matches(name, others, 1)
+            advice = f"did you mean {nearest[0]!r}?" if nearest else f"use one of {', '.join(others)}"
+            raise ConfigurationError(f"{entry.place}: unknown executor {name!r}; {advice}")
 
     @property
     def notes(self) -> list[str]:

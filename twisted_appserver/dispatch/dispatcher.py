@@ -18,7 +18,7 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.calls_in_flight import CallsInFlight
 from twisted_appserver.dispatch.failures import Failures
 from twisted_appserver.dispatch.retry_after import Refusals
-from twisted_appserver.errors import ConfigurationError, HTTPError
+from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import Answer, IExecutor, PendingCall
 
 ASYNC = re.compile(r"(?:^|,)[ \t]*respond-async[ \t]*(?:[,;=]|$)", re.IGNORECASE)  # RFC 7240, section 4.1
@@ -77,12 +77,7 @@ class Dispatcher:
 
         @raise ConfigurationError: if a route names an unknown executor.
         """
-        for handler in router.handlers:
-            if handler.executor is not None and handler.executor not in self.executors:
-                names = ", ".join(self.executors)
-                raise ConfigurationError(
-                    f"{handler.name}: unknown executor {handler.executor!r}; available: {names}"
-                )
+        router.check_executors(self.executors)
 
     # ---- ways in ----
 

@@ -8,7 +8,8 @@ A module may import only modules above it in this list:
   - logs: text for terminals, JSON lines for machines
   - command_options: the command line of a server
   - endpoints: addresses to listen on, and TLS
-  - assembly: makes the executors and the dispatcher from the settings
+  - assembly: makes the dispatcher and the jobs from the settings
+  - service_executors: the executors that the table needs
   - reloader: replaces the application and the credentials
   - service: starts, drains and stops a server
   - file_watcher: notices when files are saved

@@ -13,11 +13,8 @@ from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import AppserverError, ConfigurationError
-from twisted_appserver.executors.cluster.executor import DaskExecutor
-from twisted_appserver.executors.interface import IExecutor
-from twisted_appserver.executors.processes.executor import ProcessExecutor
-from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.http.site import AppSite
+from twisted_appserver.serving.service_executors import ServiceExecutors
 from twisted_appserver.settings import Settings
 
 
@@ -26,7 +23,6 @@ class Reloader:
     Replace the application, the token and the passwords of a running server. Reloads never overlap.
 
     @param application: C{None} if there is nothing to import, because the table was passed as an argument.
-    @param executor: the executor that runs calls by default.
     @ivar problem: why the last reload failed; empty if it succeeded.
     """
 
@@ -39,11 +35,11 @@ class Reloader:
         application: Application | None,
         guard: RequestGuard,
         dispatcher: Dispatcher,
-        executor: IExecutor,
+        executors: ServiceExecutors,
         site: AppSite,
     ) -> None:
         self._reactor, self._settings, self._application = reactor, settings, application
-        self._guard, self._dispatcher, self._executor, self._site = guard, dispatcher, executor, site
+        self._guard, self._dispatcher, self._executors, self._site = guard, dispatcher, executors, site
         self._lock = DeferredLock()
         self.problem = ""
 
@@ -98,9 +94,6 @@ class Reloader:
             self.problem = f"reload failed; still serving the previous code: {error}"
             self.log.error("{problem}", problem=self.problem)
             raise
-        for executor in self._dispatcher.executors.values():
-            if isinstance(executor, DaskExecutor):
-                executor.adopt(router)
         self._dispatcher.router, self.problem = router, ""
         self._site.forget()
         self.log.info("application reloaded")
@@ -108,17 +101,9 @@ class Reloader:
 
     async def _load_router(self, application: Application) -> Router:
         """Import the application again. New worker processes import it at the same time."""
-        pool = self._executor if isinstance(self._executor, ProcessExecutor) else None
-        if pool is not None:
-            pool.head_start = HeadStart(self._reactor, application, pool.size)
-        try:
+        with self._executors.head_start():
             router = Router(application.load(fresh=True))
-            self._dispatcher.check(router)
-            if pool is not None:
-                await pool.renew(router)
-        finally:
-            if pool is not None and pool.head_start is not None:
-                pool.head_start.stop()
+            await self._executors.renew(router)
         return router
 
 

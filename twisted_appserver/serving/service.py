@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred, FirstError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -29,12 +29,13 @@ from twisted_appserver.http.app_resource import AppResource
 from twisted_appserver.http.epoll_reader import EpollReader
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.serving.access_log import AccessLog
-from twisted_appserver.serving.assembly import make_dispatcher, make_executors, make_jobs
+from twisted_appserver.serving.assembly import make_dispatcher, make_jobs
 from twisted_appserver.serving.endpoints import Endpoints
 from twisted_appserver.serving.logs import RequestLog
 from twisted_appserver.serving.readiness import IDependency
 from twisted_appserver.serving.reloader import Reloader, log_notes
-from twisted_appserver.settings import THREADED_SERVER, Settings, settings_from_keywords
+from twisted_appserver.serving.service_executors import ServiceExecutors, imports_by_name
+from twisted_appserver.settings import Settings, settings_from_keywords
 
 FLUSH = 0.5  # seconds that a stopping server waits for clients to read the last responses
 
@@ -67,7 +68,8 @@ class AppService(Service):
         self._access_log: AccessLog | None = None
         self._request_log = RequestLog(reactor)
         reader = EpollReader(reactor)
-        executors, default = make_executors(reader, settings, application, router, head_start)
+        self._executors = ServiceExecutors(reader, settings, application, router, head_start)
+        executors, default = self._executors.by_name, self._executors.default
         self.executor: IExecutor = executors[default]
         self.dispatcher, guard = make_dispatcher(reactor, settings, router, executors, default)
         self._figures = Figures(self)
@@ -85,7 +87,7 @@ class AppService(Service):
             application if reloadable else None,
             guard,
             self.dispatcher,
-            self.executor,
+            self._executors,
             self.site,
         )
         self.started: Deferred[None] = Deferred()
@@ -113,10 +115,7 @@ class AppService(Service):
         self._start_logs(access_log)
         self.site.ports = list(self.ports)
         protect(self, self.site.descriptors)
-        started = [executor.start() for executor in self.dispatcher.executors.values()]
-        gatherResults(started, consumeErrors=True).addCallbacks(
-            self._executors_started, self._executors_failed
-        )
+        self._executors.start().addCallbacks(self._executors_started, self._executors_failed)
         self.log.info("{line}", line=self.line())
         log_notes(self.log, self.dispatcher.router)
 
@@ -151,9 +150,8 @@ class AppService(Service):
         return self._endpoints.ports
 
     def line(self) -> str:
-        """Return one line for people: the URLs, the server type, and the number of threads or workers."""
-        unit = "threads" if self._settings.server_type == THREADED_SERVER else "workers"
-        return f"{self._endpoints} {self._settings.server_type}, {self.executor.size} {unit}"
+        """Return one line for people: the URLs, the server type, and the numbers of threads and workers."""
+        return f"{self._endpoints} {self._settings.server_type}, {self._executors.sizes()}"
 
     @property
     def title(self) -> str:
@@ -180,7 +178,7 @@ class AppService(Service):
         if self.executor.pending >= self._settings.max_pending:
             return f"{self.executor.pending} calls are already waiting"
         reasons = (dependency.unready() for dependency in self._dependencies())
-        return self.executor.unready() or "; ".join(filter(None, reasons))
+        return self._executors.unready() or "; ".join(filter(None, reasons))
 
     async def check(self) -> None:
         """Check what the functions depend on, such as stores, so that L{unready} is up to date."""
@@ -229,8 +227,7 @@ class AppService(Service):
             )
         )
         await drained
-        for executor in self.dispatcher.executors.values():
-            await executor.stop()
+        await self._executors.stop()
         closed.addTimeout(FLUSH, self._reactor)
         closed.addErrback(lambda _: self.log.warn("aborting connections whose clients do not read"))
         await closed
@@ -261,10 +258,10 @@ def make_service(
             "the reload option is for commands only; call the service's reload() instead"
         )
     application = Application.parse(settings.app)
-    if url_patterns is not None and settings.app is None and settings.server_type != THREADED_SERVER:
-        raise ConfigurationError("worker processes import the application: pass app='module:name'")
     if reactor is None:
         from twisted.internet import reactor
-    patterns = application.load() if url_patterns is None else url_patterns
+    router = Router(application.load() if url_patterns is None else url_patterns)
+    if url_patterns is not None and settings.app is None and imports_by_name(settings, router):
+        raise ConfigurationError("worker processes import the application: pass app='module:name'")
     reloadable = url_patterns is None or settings.app is not None
-    return AppService(reactor, settings, application, Router(patterns), reloadable=reloadable)
+    return AppService(reactor, settings, application, router, reloadable=reloadable)

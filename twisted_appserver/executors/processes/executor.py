@@ -96,6 +96,12 @@ class ProcessExecutor:
         return sum(worker.streams.parked for worker in self._workers)
 
     @property
+    def idle(self) -> bool:
+        """Whether every call that was submitted has ended."""
+        busy = any(worker.assigned.calls or worker.streams.open for worker in self._workers)
+        return not (self._waiting or busy)
+
+    @property
     def pids(self) -> list[int]:
         """The process ids of the workers that accept calls."""
         return [worker.pid for worker in self._workers if worker.ready]

@@ -68,7 +68,7 @@ class WorkerPool:
 
         @return: fires when all are ready; fails with L{ConfigurationError} if the first one fails to start.
         """
-        self._starting = Deferred()
+        self._starting, self._proven = Deferred(), False
         starting = self._starting
         if not all(self._spawn() for _ in range(self._size)):
             self._fail_start()

@@ -132,7 +132,10 @@ class WorkerProcess(ProcessProtocol):
             self.was_ready = True
             self._executor.became_ready(self)
         else:
-            self.kill("its url_patterns differ from the server's: reload if the application has changed")
+            self.kill(
+                "its url_patterns differ from the server's; define them before if __name__ == '__main__', "
+                "and reload if the application has changed"
+            )
 
     def _call_answered(self, reply: Reply | None, seconds: float) -> None:
         assigned = self.assigned
