@@ -28,6 +28,8 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
+    Mutation("core/import_errors.py", "    if isinstance(error, SyntaxError) and error.filename and error.lineno:", "    if False:",
+             "core.test_import_errors.ImportErrorTests.test_syntax_error_is_shown"),
     Mutation("serving/tap.py", " or isinstance(self.parent, StandaloneOptions):", ":",
              "serving.test_command.TwistdTests.test_command_serves_the_example_only_if_told_to"),
     Mutation("serving/command_options.py", "            if self[cli_name(name)[2:]] is value:", "            if False:",

@@ -3,6 +3,7 @@
 A module may import only modules above it in this list:
 
   - shadowed_modules: files of an application that hide modules of the standard library
+  - import_errors: the file, the line and the reason if an application cannot be imported
   - application: the user's C{url_patterns}, importable by name here and in worker processes
   - upload: a file from a multipart form
   - multipart_form: reads and writes forms with files

@@ -14,6 +14,12 @@ from typing import Any
 
 import msgspec
 
+from twisted_appserver.core.import_errors import (
+    import_problem,
+    missing_file_advice,
+    missing_module_advice,
+    missing_variable_advice,
+)
 from twisted_appserver.core.shadowed_modules import shadowing_advice
 from twisted_appserver.errors import ConfigurationError
 
@@ -56,7 +62,7 @@ class Application(msgspec.Struct, frozen=True):
         if not place.endswith(".py"):
             return cls(module=place, name=name)
         if not os.path.isfile(place):
-            raise ConfigurationError(f"file not found: {place}")
+            raise ConfigurationError(missing_file_advice(place))
         return cls(file=os.path.abspath(place), name=name)
 
     @classmethod
@@ -113,15 +119,20 @@ class Application(msgspec.Struct, frozen=True):
             except ConfigurationError:
                 raise
             except (Exception, SystemExit) as error:
-                folders = {os.getcwd(): None, os.path.dirname(self.file) or os.getcwd(): None}
-                reason = f"{type(error).__name__}: {error}{shadowing_advice(folders, error)}"
-                raise ConfigurationError(f"the application {place} cannot be imported: {reason}") from error
+                raise ConfigurationError(self._import_problem(error)) from error
         try:
             return getattr(module, self.name)  # type: ignore[no-any-return]
         except AttributeError:
-            raise ConfigurationError(
-                f"{place} has no variable {self.name}; define it or name another"
-            ) from None
+            raise ConfigurationError(missing_variable_advice(module, self.name)) from None
+
+    def _import_problem(self, error: BaseException) -> str:
+        """Return one line that names the file, the line and the error."""
+        if missing := missing_module_advice(self.module, error):
+            return f"the application cannot be imported: {missing}"
+        place, reason = import_problem(error)
+        folders = {os.getcwd(): None, os.path.dirname(self.file) or os.getcwd(): None}
+        where = "" if place else f" {self.module or self.file}"
+        return f"the application{where} cannot be imported: {place}{reason}{shadowing_advice(folders, error)}"
 
     @contextmanager
     def _forget_modules(self) -> Iterator[None]:
@@ -187,5 +198,9 @@ def _import_file(path: str) -> ModuleType:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     module = sys.modules[name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)  # as import_module does
+        raise
     return module
