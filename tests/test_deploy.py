@@ -25,8 +25,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.serving.test_command import CommandTestCase
 from tests.support.programs import ROOT, Program
 from tests.support.slow import slow
-from tests.support.wire import Answer, connect, exchange, request
+from tests.support.wire import connect, exchange, request
 from twisted_appserver.serving.tap import Options
+from twisted_appserver.testing import Response
 
 DEPLOY = ROOT / "examples" / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -115,7 +116,7 @@ class NginxTests(CommandTestCase):
         await program.line(r"forked, \d+ workers")  # Twisted tells of its socket before that listens
         return program
 
-    async def ask(self, port: int, target: str = "/who", headers: Any = (), **options: Any) -> Answer:
+    async def ask(self, port: int, target: str = "/who", headers: Any = (), **options: Any) -> Response:
         return await exchange(port, request("GET", target, headers=headers, host="example.org", **options))
 
     async def test_function_behind_nginx_sees_the_real_client(self) -> None:

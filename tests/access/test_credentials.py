@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import CommandTestCase
 from tests.support.slow import slow
-from tests.support.wire import Answer, exchange, fetch, request
+from tests.support.wire import exchange, fetch, request
 from twisted_appserver import Call, ConfigurationError, HTTPError, InlineExecutor, Reply, Route, Router
 from twisted_appserver.access import passwords
 from twisted_appserver.access.credentials import Credentials, make_checkers, read_token
@@ -34,7 +34,7 @@ from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.serving.endpoints import Endpoints, _interface
 from twisted_appserver.settings import Settings
-from twisted_appserver.testing import Client
+from twisted_appserver.testing import Client, Response
 
 TOKEN = b"0123456789abcdefTOKEN"
 APP = """\
@@ -689,7 +689,7 @@ class CommandTests(CommandTestCase):
     def secret(self, content: str) -> str:
         return private(os.path.abspath(self.mktemp()), content)
 
-    async def who(self, port: int, authorization: str = "", *headers: tuple[str, str]) -> Answer:
+    async def who(self, port: int, authorization: str = "", *headers: tuple[str, str]) -> Response:
         sent = (("Authorization", authorization), *headers) if authorization else headers
         return await exchange(port, request("GET", "/who/", headers=sent))
 

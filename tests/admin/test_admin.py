@@ -25,7 +25,7 @@ from tests.access.test_credentials import basic, private
 from tests.serving.test_command import TWISTD, CommandTestCase
 from tests.support import cases, streaming
 from tests.support.programs import ROOT
-from tests.support.wire import Answer, connect, exchange, fetch, request
+from tests.support.wire import connect, exchange, fetch, request
 from twisted_appserver import Reply, Route, Router, include, make_service
 from twisted_appserver.admin import figures
 from twisted_appserver.admin.figures import BOUNDS, Durations, percentile
@@ -34,6 +34,7 @@ from twisted_appserver.admin.path_templates import path_template
 from twisted_appserver.core.application import Application
 from twisted_appserver.queue.backends import make_broker
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
+from twisted_appserver.testing import Response
 from twisted_appserver.tqueue import url_patterns as queue_patterns
 
 
@@ -343,7 +344,7 @@ class ServiceTests(TestCase):
         self.assertEqual(found["appserver_call_seconds_count", "order"], 5)
         self.assertTrue(0 < found["appserver_call_seconds_sum", "order"] < 60)
         self.assertEqual(found["appserver_failed_total", ""], 1)
-        status: Answer = await fetch(port, "/-/status.json")
+        status: Response = await fetch(port, "/-/status.json")
         self.assertEqual(status.json["routes"]["order"]["calls"], 5)
         (error,) = status.json["errors"]
         self.assertEqual(
@@ -370,7 +371,7 @@ class ServiceTests(TestCase):
             who = {name: basic(name, f"secret4{name}") for name in ("anna", "bob")}
             who["token"] = "Bearer 0123456789abcdef"
 
-            async def get(name: str, target: str, port: int = port, who: dict[str, str] = who) -> Answer:
+            async def get(name: str, target: str, port: int = port, who: dict[str, str] = who) -> Response:
                 return await exchange(port, request("GET", target, headers=(("Authorization", who[name]),)))
 
             for name in ("anna", "bob", "token"):

@@ -17,12 +17,13 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.server import Site
 
 from tests.support import eventing
-from tests.support.wire import Answer, Connection, connect, request
+from tests.support.wire import Connection, connect, request
 from twisted_appserver import AppResource, Event, InlineExecutor, make_service
 from twisted_appserver.core.call import Call
 from twisted_appserver.core.events import END_ID, accepts_events, encode_event, encode_line
 from twisted_appserver.dispatch import keep_alive as keepalive
 from twisted_appserver.executors.stream import Stream
+from twisted_appserver.testing import Response
 
 ACCEPT = ("Accept", "text/event-stream")
 LAST = ("Last-Event-ID", END_ID)
@@ -145,7 +146,7 @@ class ServerTests(TestCase):
         port: int = service.ports[0].getHost().port
         return port
 
-    async def get(self, connection: Connection, target: str, *headers: tuple[str, str]) -> Answer:
+    async def get(self, connection: Connection, target: str, *headers: tuple[str, str]) -> Response:
         return await connection.send(request("GET", target, headers=headers))
 
     async def check(self, **options: Any) -> None:

@@ -17,7 +17,7 @@ from tests.serving.test_command import TWISTD, CommandTestCase
 from tests.support import cases, streaming
 from tests.support.programs import Program
 from tests.support.slow import slow
-from tests.support.wire import Answer, exchange, fetch, request
+from tests.support.wire import exchange, fetch, request
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.handler import Handler
@@ -28,6 +28,7 @@ from twisted_appserver.executors.cluster.run_once import RunOnce
 from twisted_appserver.executors.cluster.task import whole_reply
 from twisted_appserver.executors.cluster.wire import encode_outcomes
 from twisted_appserver.executors.interface import PendingCall
+from twisted_appserver.testing import Response
 
 DASK = [sys.executable, "-c", "from dask.__main__ import main; main()"]
 APP = """\
@@ -142,7 +143,7 @@ class ClusterTests(CommandTestCase):
             target = case.path + (f"?{case.query}" if case.query else "")
             headers = tuple((name.decode(), value.decode()) for name, value in case.headers)
             sent = request("POST" if case.body else "GET", target, case.body, headers)
-            answer: Answer = await exchange(port, sent)
+            answer: Response = await exchange(port, sent)
             right = answer.status == case.status
             for name, text in case.headers_sent.items():
                 right = right and answer.headers.get(name) == text
@@ -179,7 +180,7 @@ class ClusterTests(CommandTestCase):
             pids |= {each.json["pid"] for each in await gatherResults([self.pid(port) for _ in range(8)])}
         await program.stop()
 
-    def pid(self, port: int) -> Deferred[Answer]:
+    def pid(self, port: int) -> Deferred[Response]:
         return Deferred.fromCoroutine(fetch(port, "/pid"))
 
     @slow

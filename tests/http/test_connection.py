@@ -28,6 +28,7 @@ from twisted_appserver.http.connection import HTTPConnection
 from twisted_appserver.http.known_requests import CAPACITY
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import Settings
+from twisted_appserver.testing import Response
 
 REQUEST = b"GET /x/1/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -87,7 +88,7 @@ def talk(pieces: list[bytes], **options: Any) -> tuple[bytes, bool]:
     return transport.value(), transport.disconnecting
 
 
-def answers(data: bytes) -> list[wire.Answer]:
+def answers(data: bytes) -> list[Response]:
     found = []
     while one := wire.read(data):
         answer, data = one
@@ -171,7 +172,7 @@ class RefusedTests(SynchronousTestCase):
 class MessageTests(SynchronousTestCase):
     """Messages of every form that HTTP/1.1 has."""
 
-    def one(self, data: bytes) -> tuple[wire.Answer, bool]:
+    def one(self, data: bytes) -> tuple[Response, bool]:
         sent, closed = talk([data])
         (answer,) = answers(sent)
         return answer, closed
@@ -382,7 +383,7 @@ class AgainTests(SynchronousTestCase):
         take = (r"/take/", lambda name, other="": {"name": name})
         return Router([take, (r"/note/(?P<name>)/", note), (r"/spoil/(?P<name>)/", spoil)])
 
-    def send(self, data: bytes, host: str = "192.0.2.1") -> wire.Answer:
+    def send(self, data: bytes, host: str = "192.0.2.1") -> Response:
         channel, transport = (
             self.site.buildProtocol(None),
             MemoryTransport(peerAddress=IPv4Address("TCP", host, 1)),

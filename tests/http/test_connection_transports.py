@@ -24,9 +24,10 @@ from twisted.trial.unittest import TestCase
 
 from tests.http.test_resource import resource
 from tests.support import http_cases
-from tests.support.wire import Answer, Connection, request
+from tests.support.wire import Connection, request
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import CHANNELS, Settings
+from twisted_appserver.testing import Response
 
 LARGE = b'{"a":"' + b"x" * 90_000 + b'"}'
 
@@ -60,7 +61,7 @@ def certificate() -> bytes:
     return private + made.public_bytes(serialization.Encoding.PEM)
 
 
-def told(answer: Answer) -> tuple[Any, ...]:
+def told(answer: Response) -> tuple[Any, ...]:
     """What the client is told, but for what names this very request."""
     body: Any = answer.body
     length = answer.headers.get("content-length", "0")

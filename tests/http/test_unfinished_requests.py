@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.channel_memory import Transport, begin, settle
 from tests.support.slow import slow
-from tests.support.wire import Answer, read, request
+from tests.support.wire import read, request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router
 from twisted_appserver.access.credentials import Credentials
 from twisted_appserver.access.request_guard import RequestGuard
@@ -23,6 +23,7 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.http import connection as channel
 from twisted_appserver.http import site
 from twisted_appserver.settings import CHANNELS
+from twisted_appserver.testing import Response
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TOKEN = ("Authorization", "Bearer sesame-sesame-sesame")
@@ -58,7 +59,7 @@ def head(target: str = "/x", method: str = "POST", host: str = "localhost", **he
     return request(method, target, b"", fields, host)
 
 
-def answers(data: bytes) -> list[Answer]:
+def answers(data: bytes) -> list[Response]:
     found = []
     while one := read(data.removeprefix(CONTINUE)):
         answer, data = one

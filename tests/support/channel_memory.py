@@ -9,10 +9,11 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from tests.support.wire import Answer, read
+from tests.support.wire import read
 from twisted_appserver import AppResource, Call, InlineExecutor, Route
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import Settings
+from twisted_appserver.testing import Response
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "SEARCH", "CONNECT")
 
@@ -39,7 +40,7 @@ class Talk(NamedTuple):
     @ivar rest: bytes that were sent after the last complete response.
     """
 
-    answers: list[Answer]
+    answers: list[Response]
     calls: list[Call]
     closed: bool
     rest: bytes
@@ -79,7 +80,7 @@ def talk(pieces: Iterable[bytes], **options: Any) -> Talk:
         settle(clock)
     channel.setTimeout(None)
     root.dispatcher.stop()
-    data, answers = transport.value(), list[Answer]()
+    data, answers = transport.value(), list[Response]()
     while found := read(data):
         answer, data = found
         answers.append(answer)

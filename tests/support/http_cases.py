@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from tests.support.cases import SENT
-from tests.support.wire import Answer, request
+from tests.support.wire import request
+from twisted_appserver.testing import Response
 
 MAX_BODY = 100_000
 LONGEST = MAX_BODY - len(b'{"a":""}')  # text in a JSON body
@@ -46,7 +47,7 @@ class HTTPCase(NamedTuple):
     def name(self) -> str:
         return f"{self.method} {self.target[:60]} {self.headers} {self.raw[:60]!r}"
 
-    def differences(self, got: Answer) -> list[str]:
+    def differences(self, got: Response) -> list[str]:
         """What is wrong with an answer, if anything."""
         wrong = [f"status {got.status}, not {self.status}: {got.body[:200]!r}"] * (got.status != self.status)
         if self.exact is not None and got.body != self.exact:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from typing import Any, NamedTuple
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -12,19 +10,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from twisted_appserver.testing import read_body, read_head
-
-
-class Answer(NamedTuple):
-    """One HTTP answer. C{headers} are by their name in lower case; repeated ones joined with commas."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
+from twisted_appserver.testing import Response, read_body, read_head
 
 
 def request(
@@ -41,14 +27,14 @@ def request(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-def read(data: bytes, method: str = "GET") -> tuple[Answer, bytes] | None:
+def read(data: bytes, method: str = "GET") -> tuple[Response, bytes] | None:
     """The first answer in C{data} and what follows it; C{None} while it is not complete."""
     found = read_head(data)
     if found is None:
         return None
     status, headers, rest = found
     body = read_body({} if method == "HEAD" or status in (204, 304) else headers, rest)
-    return body and (Answer(status, headers, body[0]), body[1])
+    return body and (Response(status, headers, body[0]), body[1])
 
 
 class Connection(Protocol):
@@ -57,11 +43,11 @@ class Connection(Protocol):
     def __init__(self) -> None:
         self.unread = b""
         self.closed: Deferred[None] = Deferred()
-        self._waiting: deque[tuple[str, Deferred[Answer]]] = deque()
+        self._waiting: deque[tuple[str, Deferred[Response]]] = deque()
 
-    def send(self, data: bytes) -> Deferred[Answer]:
+    def send(self, data: bytes) -> Deferred[Response]:
         """Send one request; fires with its answer, fails when the connection is closed before."""
-        deferred: Deferred[Answer] = Deferred(lambda _: None)
+        deferred: Deferred[Response] = Deferred(lambda _: None)
         self._waiting.append((data.partition(b" ")[0].decode("latin-1"), deferred))
         self.transport.write(data)  # type: ignore[union-attr]
         return deferred
@@ -89,7 +75,7 @@ async def connect(port: int) -> Connection:
     return await connectProtocol(endpoint, Connection())
 
 
-async def exchange(port: int, data: bytes) -> Answer:
+async def exchange(port: int, data: bytes) -> Response:
     """One request over a connection of its own."""
     connection = await connect(port)
     try:
@@ -98,6 +84,6 @@ async def exchange(port: int, data: bytes) -> Answer:
         await connection.close()
 
 
-async def fetch(port: int, target: str) -> Answer:
+async def fetch(port: int, target: str) -> Response:
     """A plain GET."""
     return await exchange(port, request("GET", target))
