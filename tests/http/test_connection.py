@@ -1,4 +1,4 @@
-"""Tests of L{http.connection}: checks that llhttp leaves to its caller, order, limits, known requests."""
+"""Tests of L{http.connection}: checks that llhttp leaves to its caller, order, limits, repeated requests."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def make_site(clock: Any, **options: Any) -> AppSite:
 
 
 class MemoryTransport(StringTransport):
-    """A transport in memory that only notes that it should close."""
+    """A transport in memory that only records that it should close."""
 
     def loseConnection(self) -> None:
         self.disconnecting = True
@@ -76,7 +76,7 @@ class MemoryTransport(StringTransport):
 
 
 def talk(pieces: list[bytes], **options: Any) -> tuple[bytes, bool]:
-    """What a channel answers to some bytes, and whether it closes the connection."""
+    """Send bytes to a channel. Return its responses, and whether it closes the connection."""
     clock = Clock()
     channel = make_site(clock, **options).buildProtocol(None)
     transport = MemoryTransport()

@@ -1,4 +1,4 @@
-"""What went wrong in the channel once: timers, what is kept for later, other resources."""
+"""Regression tests of the connection: timers, data that waits, targets, mounted resources."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ class KeptTests(MemoryTestCase):
 
 
 class Waiting(Resource):
-    """Answers when it is told to, with the length of the body."""
+    """A resource that responds to GET when the test finishes it, and to POST with the length of the body."""
 
     isLeaf = True
 
@@ -246,7 +246,7 @@ class SocketTests(TestCase):
     timeout = 30
 
     async def read_slowly(self, description: str, endpoint: Callable[[int], Any]) -> None:
-        """Take time over a large answer, longer than an idle connection has."""
+        """Read a large response for longer than an idle connection may take."""
 
         async def function() -> dict[str, str]:
             return {"text": "x" * 10_000_000}

@@ -1,6 +1,6 @@
-"""Requests that gunicorn collected, valid and not, sent to our channel.
+"""Valid and invalid requests that gunicorn has collected, sent to our connection.
 
-They are read from gunicorn's source distribution, which pip downloads; nothing of it is run or kept here.
+They are read from gunicorn's source distribution, which pip downloads. None of its code runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GUNICORN = "gunicorn==27.0.1"
 ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[rnt0])")
 ESCAPES = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0"}
 
-# Invalid by gunicorn's measure, and not by ours, with the reason.
+# Requests that gunicorn refuses and we accept, with the reason.
 ACCEPTED = {
     "006": "the path has less than 8,192 bytes",
     "007": "the headers have less than 16,384 bytes",
@@ -31,11 +31,11 @@ ACCEPTED = {
     "rfc9112_target_non_ascii_02": "UTF-8 in a target, as curl sends it",
     "rfc9112_leading_crlf_02": "empty lines before a request may be passed over (RFC 9112, section 2.2)",
 }
-UNFINISHED = {  # which the time limits end
+UNFINISHED = {  # a time limit ends them
     "001": "a head without its end",
     "rfc9112_chunked_missing_final_crlf_01": "a body in chunks without its end",
 }
-# Valid by gunicorn's measure, and not by ours.
+# Requests that gunicorn accepts and we refuse.
 MALFORMED = "this is no Host (RFC 9110, section 4.2.2)"
 CODING = "only chunked is implemented (RFC 9112, section 6.1)"
 SPELLING = "a method that llhttp does not know"
@@ -68,7 +68,7 @@ REFUSED = {
 
 
 def unescape(text: bytes) -> bytes:
-    r"""The bytes that a file stands for: line ends in it mean nothing, C{\r}, C{\0}, C{\x0a} and such do."""
+    r"""Return the bytes of a file: line ends are ignored, and C{\r}, C{\0}, C{\x0a} are replaced."""
 
     def byte(found: re.Match[bytes]) -> bytes:
         return ESCAPES.get(found[1]) or bytes.fromhex(found[1][1:].decode())
@@ -98,7 +98,7 @@ class CorpusTests(SynchronousTestCase):
         return self.cases[kind]
 
     def ways(self, data: bytes) -> tuple[Talk, Talk]:
-        """What comes of it at once, and byte by byte."""
+        """Send the data at once, and byte by byte."""
         return talk([data]), talk([data[i : i + 1] for i in range(len(data))])
 
     def test_every_invalid_request_is_refused(self) -> None:

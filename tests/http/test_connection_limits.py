@@ -1,4 +1,4 @@
-"""What a client may try: to go away, to send what is none, to go on after a refusal, to speak in pieces."""
+"""Unusual clients: they disconnect, send garbage, go on after a refusal, or send tiny pieces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.http.test_connection_transports import over_tls, told
+from tests.http.test_connection_transports import comparable, over_tls
 from tests.http.test_resource import resource
 from tests.support import http_cases
 from tests.support.channel_memory import begin, pieces, settle, talk
@@ -36,7 +36,7 @@ def empty() -> dict[str, Any]:
 class PieceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.app = resource()
-        self.app.dispatcher._count = count(10**9)  # so that all ids are equally long
+        self.app.dispatcher._count = count(10**9)  # makes all ids equally long
         self.addCleanup(self.app.dispatcher.stop)
 
     def answer(self, case: http_cases.HTTPCase, parts: list[bytes]) -> Any:
@@ -49,7 +49,7 @@ class PieceTests(SynchronousTestCase):
         found = read(transport.value(), case.method)
         self.assertIsNotNone(found, f"{case.name}: {transport.value()!r}")
         assert found is not None
-        return told(found[0]), found[1]
+        return comparable(found[0]), found[1]
 
     @slow
     def test_request_cut_in_two_gets_the_same_response(self) -> None:
@@ -68,7 +68,7 @@ class PieceTests(SynchronousTestCase):
 
 
 def message(number: int, form: str, body: bytes) -> bytes:
-    """A good request for C{/number}."""
+    """Return a valid request for C{/number}."""
     path = f"/{number}"
     if form == "chunks":
         size = 1 + number % 5

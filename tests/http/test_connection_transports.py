@@ -1,4 +1,4 @@
-"""The table of requests over every transport, under our channel and under twisted.web's."""
+"""The table of requests over every transport, with our channel and with that of twisted.web."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ LARGE = b'{"a":"' + b"x" * 90_000 + b'"}'
 
 
 def over_tls(path: str) -> tuple[str, Callable[[Any], Any]]:
-    """A server's endpoint, whose certificate is written to C{path}, and what wraps a client's of TCP."""
+    """Return the endpoint of a TLS server, and a function that wraps the endpoint of its client.
+
+    The certificate is written to C{path}.
+    """
     pem = certificate()
     with open(path, "wb") as file:
         file.write(pem)
@@ -43,7 +46,7 @@ def over_tls(path: str) -> tuple[str, Callable[[Any], Any]]:
 
 
 def certificate() -> bytes:
-    """A key and a certificate for localhost that it signed itself, as PEM."""
+    """Return a key and a self-signed certificate for localhost, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -61,8 +64,8 @@ def certificate() -> bytes:
     return private + made.public_bytes(serialization.Encoding.PEM)
 
 
-def told(answer: Response) -> tuple[Any, ...]:
-    """What the client is told, but for what names this very request."""
+def comparable(answer: Response) -> tuple[Any, ...]:
+    """Return the response without what differs between equal requests."""
     body: Any = answer.body
     length = answer.headers.get("content-length", "0")
     if answer.headers.get("content-type") == http_cases.PROBLEM and body:
@@ -87,7 +90,7 @@ class TransportTests(TestCase):
         return TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port, timeout=10)
 
     async def conversation(self, endpoint: Any) -> list[tuple[str, Any]]:
-        """Every case's name and answer, over one connection as long as the server keeps it open."""
+        """Return the name and response of every case. The connection is reused until the server closes it."""
         connection: Connection | None = None
         heard: list[tuple[str, Any]] = []
         for case in http_cases.CASES:
@@ -95,7 +98,7 @@ class TransportTests(TestCase):
                 connection = await connectProtocol(endpoint, Connection())
             answer = await connection.send(case.data)
             differences = case.differences(answer)
-            heard.append((case.name, differences or told(answer)))
+            heard.append((case.name, differences or comparable(answer)))
             self.assertEqual(differences, [], case.name)
             if answer.headers.get("connection") == "close":
                 await connection.closed
@@ -119,7 +122,7 @@ class TransportTests(TestCase):
     async def test_both_channels_send_the_same_responses_over_tls(self) -> None:
         place, wrap = over_tls(self.mktemp())
         await self.check(place, lambda port: wrap(self.tcp(port)))
-        for warning in self.flushWarnings():  # of what Twisted 26.10 does with the newest pyOpenSSL
+        for warning in self.flushWarnings():  # Twisted 26.10 causes it with the newest pyOpenSSL.
             self.assertIn("Passing pyOpenSSL", warning["message"])
 
     async def test_both_channels_send_the_same_responses_over_a_unix_socket(self) -> None:

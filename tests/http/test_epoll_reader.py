@@ -1,4 +1,4 @@
-"""Tests of L{twisted_appserver.http.epoll_reader}: connections that are read together."""
+"""Tests of L{twisted_appserver.http.epoll_reader}, which reads all readable sockets in one loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Server(Protocol):
 
     def connectionMade(self) -> None:
         self.heard = b""
-        self.lost: Deferred[str] = Deferred()  # how
+        self.lost: Deferred[str] = Deferred()  # fires with the reason
         self.factory.reader.adopt(self.transport)  # type: ignore[union-attr]
         self.factory.servers.append(self)  # type: ignore[union-attr]
 
@@ -52,7 +52,7 @@ class EpollReaderTests(TestCase):
         self.addCleanup(self.port.stopListening)
 
     async def pair(self) -> tuple[Connection, Server]:
-        """A client, and what it is connected with."""
+        """Connect a client. Return it with the protocol of the server."""
         number = len(self.factory.servers)
         client = await connect(self.port.getHost().port)
         await self.until(lambda: len(self.factory.servers) > number)
@@ -68,7 +68,7 @@ class EpollReaderTests(TestCase):
             await deferLater(reactor, 0.001, lambda: None)
 
     def reads(self, server: Server) -> bool:
-        """Whether the reader reads for it, and the reactor does not itself."""
+        """Return whether the reader reads for this connection. The reactor itself must not."""
         read: list[Any] = reactor.getReaders()  # type: ignore[attr-defined]
         self.assertNotIn(server.transport, read)
         return self.factory.reader in read
@@ -172,7 +172,7 @@ class EpollReaderTests(TestCase):
         await self.close(*pairs)
 
     def awake(self) -> bool:
-        """Whether the reactor is kept from sleeping."""
+        """Return whether the reader keeps the reactor awake."""
         calls: list[Any] = reactor.getDelayedCalls()  # type: ignore[attr-defined]
         return self.factory.reader._stay in [call.func for call in calls]
 

@@ -1,4 +1,4 @@
-"""Clients that send a request, close their sending side and wait, and clients that are gone."""
+"""Clients that close their sending side and wait for the response, and clients that are gone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def connected(address: Address) -> socket.socket:
 
 
 def half_closed(address: Address, data: bytes) -> bytes:
-    """What a client receives that sends something, closes its sending side and reads to the end."""
+    """Send data, close the sending side, and return everything that arrives until the end."""
     with connected(address) as client:
         client.sendall(data)
         client.shutdown(socket.SHUT_WR)
@@ -54,8 +54,8 @@ class HalfCloseTestCase(TestCase):
     timeout = 100
 
     async def serve(self, server_type: str, channel: str, **options: Any) -> tuple[Any, Address, str]:
-        """A service, and its addresses: over TCP and on a unix socket."""
-        folder = tempfile.TemporaryDirectory()  # whose path is short enough for a socket
+        """Start a service. Return it with its TCP address and the path of its unix socket."""
+        folder = tempfile.TemporaryDirectory()  # its path is short enough for a socket
         self.addCleanup(folder.cleanup)
         path = os.path.join(folder.name, "socket")
         listen = ("tcp:0:interface=127.0.0.1", f"unix:{path}")
@@ -69,7 +69,7 @@ class HalfCloseTestCase(TestCase):
         return service, ("127.0.0.1", service.ports[0].getHost().port), path
 
     def embedded(self) -> tuple[Dispatcher, Address]:
-        """An AppResource below a path of a stock Site."""
+        """Mount an AppResource below a path of a stock Site."""
         executor = ThreadExecutor(reactor, 4)
         executors = {"threads": executor, "inline": InlineExecutor()}
         dispatcher = Dispatcher(reactor, Router(half_closing.url_patterns), executors, "threads")
@@ -85,7 +85,7 @@ class HalfCloseTestCase(TestCase):
             await deferLater(reactor, 0.01)
 
     async def bodies(self, address: Address, *requests: bytes) -> list[Any]:
-        """The statuses and bodies of everything that a half-closed client receives."""
+        """Return the status and body of each response that a half-closed client receives."""
         data, found = await deferToThread(half_closed, address, b"".join(requests)), []
         while data and (one := read(data)):
             answer, data = one
@@ -164,7 +164,7 @@ class GoneTests(HalfCloseTestCase):
     """If a client is certainly gone, its call is cancelled, even after it has closed its sending side."""
 
     async def begin(self, address: Address, target: str) -> tuple[socket.socket, str]:
-        """A client whose call has begun, and the path of the file that shows that it ended."""
+        """Start a call of a half-closed client. Return the client, and the file that marks its end."""
         path = os.path.abspath(self.mktemp())
         client = connected(address)
         self.addCleanup(client.close)
@@ -177,12 +177,12 @@ class GoneTests(HalfCloseTestCase):
         client, closed = await self.begin(address, f"{prefix}/forever/")
         await deferLater(reactor, 0.2)
         self.assertFalse(os.path.exists(closed))
-        if not isinstance(address, str):  # with data that it has not read, a close of TCP is a reset too
+        if not isinstance(address, str):  # TCP also resets a connection that is closed with unread data
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         client.close()
         await self.until(lambda: os.path.exists(closed))
         client, closed = await self.begin(address, f"{prefix}/endless/")
-        client.close()  # to which the next item is sent
+        client.close()  # The next item is sent to it.
         await self.until(lambda: os.path.exists(closed))
         await self.until(lambda: not in_flight())
 

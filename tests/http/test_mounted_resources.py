@@ -38,7 +38,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Leaf(Resource):
-    """Answers by calling a function with the request."""
+    """A resource that calls a function with each request."""
 
     isLeaf = True
 
@@ -49,7 +49,7 @@ class Leaf(Resource):
 
 @implementer(IPushProducer)
 class Pushes:
-    """Writes parts whenever it may."""
+    """A push producer."""
 
     def __init__(self, request: Any) -> None:
         self.request, self.left, self.paused = request, PARTS, False
@@ -79,7 +79,7 @@ class Pushes:
 
 @implementer(IPullProducer)
 class Pulled:
-    """Writes one part each time that it is asked for one."""
+    """A pull producer."""
 
     def __init__(self, request: Any) -> None:
         self.request, self.left = request, PARTS
@@ -97,7 +97,7 @@ class Pulled:
 
 
 def parts(request: Any) -> int:
-    """An answer without a length, in parts with turns of the reactor in between."""
+    """Write a response without a length, each part in another iteration of the reactor."""
 
     def write(number: int) -> None:
         if number:
@@ -111,7 +111,7 @@ def parts(request: Any) -> int:
 
 
 def told(request: Any) -> bytes:
-    """What the request says of itself."""
+    """Return the attributes of the request."""
     said = [
         request.method, request.uri, request.path, request.clientproto, request.args, request.postpath,
         request.prepath, request.content.read(), request.getCookie(b"a"), request.getClientAddress().host,
@@ -222,7 +222,7 @@ class ResourceTestCase(TestCase):
         return app
 
     async def serve(self, top: Any) -> list[Any]:
-        """The ports of a stock Site, of each of our connections, and of an application in a stock Site."""
+        """Return ports of a stock Site, of each of our channels, and of an application in a stock Site."""
         sites = [Site(top)]
         for name in ("llhttp", "twisted"):
             settings = Settings(max_body=100_000_000, channel=name)
@@ -231,7 +231,7 @@ class ResourceTestCase(TestCase):
         return [await self.listen(site) for site in sites]
 
     async def responses(self, port: Any, data: bytes) -> list[Any]:
-        """The responses until the connection is closed, without what differs."""
+        """Return the responses until the connection is closed, without what may differ."""
         connection = await connect(port.getHost().port)
         connection.transport.write(data)  # type: ignore[union-attr]
         await connection.closed

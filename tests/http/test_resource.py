@@ -25,11 +25,11 @@ from twisted_appserver import AppResource, InlineExecutor, Router, ThreadExecuto
 from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 
-CASES = [case for case in http_cases.CASES if case.raw.isascii()]  # twisted.web itself refuses the others
+CASES = [case for case in http_cases.CASES if case.raw.isascii()]  # twisted.web refuses the others
 
 
 def resource(**executors: Any) -> AppResource:
-    """The application that L{support.http_cases} are for."""
+    """Make the application of L{support.http_cases}."""
     dispatcher = Dispatcher(
         Clock(), Router(cases.url_patterns), {"inline": InlineExecutor(), **executors},
         next(iter(executors), "inline"), RequestGuard(),
@@ -38,7 +38,7 @@ def resource(**executors: Any) -> AppResource:
 
 
 class MemoryTests(SynchronousTestCase):
-    """No socket: bytes go into a channel of a stock Site and come out of a transport."""
+    """A stock Site without sockets: bytes go into a channel and come out of a transport."""
 
     def connection(self, root: IResource) -> tuple[Any, StringTransport]:
         channel = Site(root, reactor=Clock()).buildProtocol(None)
@@ -185,7 +185,7 @@ class SocketTests(TestCase):
         return ThreadExecutor(reactor, size, pool)
 
     async def check(self, port: int) -> None:
-        """The table, over one connection as long as the server keeps it open."""
+        """Send every case. The connection is reused until the server closes it."""
         wrong: list[str] = []
         connection: Connection | None = None
         for case in CASES:

@@ -1,4 +1,4 @@
-"""Requests whose body is still to come: when they are checked, and how much memory they may take."""
+"""Requests that have not arrived completely: when they are checked, and how much memory they may take."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def changed(call: Call) -> dict[str, str]:
 
 
 class Later:
-    """Credentials that somebody checks later."""
+    """Credentials whose check takes until the test ends it."""
 
     def __init__(self) -> None:
         self.asked: list[Deferred[str]] = []
@@ -54,7 +54,7 @@ class Later:
 
 
 def head(target: str = "/x", method: str = "POST", host: str = "localhost", **headers: str) -> bytes:
-    """The head of a request, without its end."""
+    """Return a request without its body."""
     fields = tuple((name.replace("_", "-"), value) for name, value in headers.items())
     return request(method, target, b"", fields, host)
 
@@ -82,7 +82,7 @@ class UnfinishedTestCase(SynchronousTestCase):
         return begin(AppResource(self.dispatcher), self.clock, channel=name, **options)
 
     def connections(self, **options: Any) -> Iterator[tuple[str, Any, Transport]]:
-        """One of each channel."""
+        """Connect to each channel in turn."""
         for name in CHANNELS:
             yield name, *self.connect(name, **options)
 
@@ -258,7 +258,7 @@ class MemoryTests(UnfinishedTestCase):
     """How much memory unfinished requests take, and their limit."""
 
     def memory(self, name: str, *pieces: bytes) -> int:
-        """Bytes that a connection takes once it has received the pieces."""
+        """Return how many bytes of memory a connection takes after it has received the pieces."""
         connection, _ = self.connect(name)
         tracemalloc.start()
         try:

@@ -57,7 +57,7 @@ def everything(seen: list[Call], clock: Clock) -> AppResource:
 
 
 def begin(root: Any, clock: Clock, **options: Any) -> tuple[Any, Transport]:
-    """A channel of a site, and the transport that it writes to."""
+    """Return a channel of a site, and its transport."""
     channel = AppSite(root, clock, Settings(**options)).buildProtocol(None)
     transport = Transport()
     channel.makeConnection(transport)
@@ -65,13 +65,13 @@ def begin(root: Any, clock: Clock, **options: Any) -> tuple[Any, Transport]:
 
 
 def settle(clock: Clock) -> None:
-    """Let everything happen that is due at once."""
+    """Run everything that is due now."""
     while any(call.getTime() <= clock.seconds() for call in clock.getDelayedCalls()):
         clock.advance(0)
 
 
 def talk(pieces: Iterable[bytes], **options: Any) -> Talk:
-    """Hand the pieces to a channel one after the other."""
+    """Send the pieces to a channel one after the other."""
     clock, seen = Clock(), list[Call]()
     root = everything(seen, clock)
     channel, transport = begin(root, clock, **options)
@@ -88,7 +88,7 @@ def talk(pieces: Iterable[bytes], **options: Any) -> Talk:
 
 
 def pieces(data: bytes, lengths: Sequence[int]) -> list[bytes]:
-    """C{data} in pieces of these lengths, and what is left."""
+    """Cut C{data} into pieces of these lengths. The rest is the last piece."""
     made = []
     for length in lengths:
         made.append(data[:length])

@@ -1,4 +1,4 @@
-"""An application whose functions start processes, in every way that Python has. It is imported by name."""
+"""An application whose functions start processes in every way that Python offers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def terminated(method: str, name: str) -> dict[str, Any]:
 
 
 def sleeper(how: str, name: str) -> dict[str, Any]:
-    """End a program that C{subprocess} has started, maybe with a function that runs before exec."""
+    """Start a program with C{subprocess}, with or without C{preexec_fn}, and send it a signal."""
     options: dict[str, Any] = {"preexec_fn": os.getpid} if how == "preexec" else {}
     with subprocess.Popen(["sleep", "60"], **options) as process:
         process.send_signal(getattr(signal, name))
@@ -96,7 +96,7 @@ def _waits(path: str) -> None:
 
 
 def inherits() -> dict[str, Any]:
-    """A function's own socket is inherited, and works in the child."""
+    """Use a socket of this function in a child."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         process = multiprocessing.get_context("fork").Process(target=theirs.sendall, args=(b"said",))
@@ -108,7 +108,7 @@ def inherits() -> dict[str, Any]:
 
 
 def own_handler(name: str) -> dict[str, Any]:
-    """A handler that the function sets is inherited by its children."""
+    """Set a signal handler, and send the signal to a child that inherits the handler."""
     signal.signal(getattr(signal, name), lambda *_: os._exit(42))
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=_tells, args=(sender,))

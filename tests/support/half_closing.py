@@ -1,4 +1,4 @@
-"""An application for clients that close their sending side while they wait."""
+"""An application for tests of clients that close their sending side while they wait."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def size(text: str) -> dict[str, int]:
 
 
 def endless(path: str) -> Iterator[dict[str, int]]:
-    """Leaves a file when it is closed."""
+    """Create a file when the generator is closed."""
     try:
         while True:
             Path(path).write_text("begun")
@@ -63,7 +63,7 @@ def endless(path: str) -> Iterator[dict[str, int]]:
 
 
 async def forever(path: str) -> dict[str, Any]:
-    """Leaves a file when it is cancelled."""
+    """Create a file when the call is cancelled."""
     Path(path).write_text("begun")
     with suppress(Exception):
         await Deferred(lambda _: Path(path + ".closed").write_text("closed"))

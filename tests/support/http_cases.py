@@ -1,7 +1,7 @@
-"""Requests and the responses that every front end must send: only data.
+"""A table of requests and the responses that every front end must send.
 
-They are for an application of L{cases.url_patterns} behind a L{RequestGuard} without further names, with
-bodies of at most L{MAX_BODY} bytes. How a request is sent is up to who runs the table.
+The application has L{cases.url_patterns}, a L{RequestGuard} that allows no other names, and bodies of at most
+L{MAX_BODY} bytes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ PROBLEM = "application/problem+json"
 
 class HTTPCase(NamedTuple):
     """
-    One request and what is expected of its answer.
+    A request and its expected response.
 
-    @ivar answer: members of the JSON answer; C{detail} need only contain the text.
-    @ivar expect: headers of the answer by their name in lower case; C{None} for one that must be absent.
-    @ivar exact: the very body, where it is not JSON or every byte counts.
+    @ivar answer: members of the JSON response. C{detail} must only contain the text.
+    @ivar expect: headers of the response by their names in lower case; C{None} for one that must be absent.
+    @ivar exact: the exact body.
+    @ivar raw: the exact request, for cases that depend on its bytes.
     """
 
     method: str
@@ -37,7 +38,7 @@ class HTTPCase(NamedTuple):
     expect: dict[str, str | None] = {}
     exact: bytes | None = None
     host: str = "localhost"
-    raw: bytes = b""  # the request's very bytes, where they are the point of the case
+    raw: bytes = b""
 
     @property
     def data(self) -> bytes:
@@ -48,7 +49,7 @@ class HTTPCase(NamedTuple):
         return f"{self.method} {self.target[:60]} {self.headers} {self.raw[:60]!r}"
 
     def differences(self, got: Response) -> list[str]:
-        """What is wrong with an answer, if anything."""
+        """Return what differs from the expected response."""
         wrong = [f"status {got.status}, not {self.status}: {got.body[:200]!r}"] * (got.status != self.status)
         if self.exact is not None and got.body != self.exact:
             wrong.append(f"body {got.body[:200]!r}")
@@ -90,7 +91,7 @@ def nested(levels: int) -> bytes:
 
 
 CASES = (
-    # Where variables come from.
+    # Sources of variables.
     HTTPCase("GET", "/echo/1/?b=2&c=x+y&c=%26", 200, exact=b'{"b":"2","c":["x y","&"],"a":"1"}'),
     HTTPCase("POST", "/echo/", 200, {"a": "1", "b": "x y"}, b"a=1&b=x+y", (FORM,)),
     HTTPCase("POST", "/echo/1/?a=9&b=8&c=3", 200, {"a": "1", "b": 2, "c": "3"}, b'{"a":0,"b":2}', (JSON,)),
@@ -101,7 +102,7 @@ CASES = (
     HTTPCase("POST", "/call/?a=5", 200, {"method": "POST", "path": "/call/", "body": "raw", "a": 5}, b"raw"),
     HTTPCase("GET", "/by_name/?a=1", 422, {"detail": "b", "title": "Unprocessable Content", "status": 422}),
     HTTPCase("GET", "/call/?a=x", 422, {"detail": "a"}),
-    # The id of a request.
+    # Request ids.
     HTTPCase("GET", "/echo/1/", 200, headers=(("X-Request-ID", "a-1"),), expect={"x-request-id": "a-1"}),
     HTTPCase("GET", "/no/", 404, {"instance": "b2"}, b"", (("X-Request-ID", "b2"),), {"x-request-id": "b2"}),
     # Paths.
@@ -207,7 +208,7 @@ CASES = (
     HTTPCase("GET", "/raises_bad_http/", 500),
     HTTPCase("GET", "/coroutine/?a=y", 200, {"a": "y"}),
     HTTPCase("GET", "/coroutine_raises/", 500),
-    # Who may ask.
+    # Host and Origin.
     HTTPCase("GET", "/echo/1/", 200, {"a": "1"}, host="127.0.0.1:8080"),
     HTTPCase("GET", "/echo/1/", 200, {"a": "1"}, host="[::1]:65535"),
     HTTPCase("GET", "/echo/1/", 200, {"a": "1"}, host="localhost:"),

@@ -1,4 +1,4 @@
-"""Both clients of queues behind one interface, so that the same cases run over both."""
+"""Both clients of queues with the same interface, so that the same cases run over both."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from twisted_appserver.tqueue.client.async_queue import AsyncQueue
 
 
 class BlockingAsyncQueue:
-    """An AsyncQueue with the methods of Queue, for any thread but the reactor's."""
+    """An AsyncQueue with the methods of Queue, for threads other than the reactor's."""
 
     def __init__(self, queue: AsyncQueue) -> None:
         self._queue = queue
@@ -34,7 +34,7 @@ class BlockingAsyncQueue:
 
     @contextmanager
     def block(self, **options: Any) -> Iterator[Any]:
-        """C{task()}, which yields the block itself."""
+        """Like C{task()}, but C{as} receives the block itself."""
         task = self._queue.task(**options)
         self._wait(task.__aenter__())
         try:
@@ -65,7 +65,7 @@ class QueueWithBlocks(Queue):
 
 
 class ClientCase:
-    """One test in a thread: the server, the proxy before it, and how to make a queue of each kind."""
+    """What a case needs: a server, a proxy in front of it, and a way to make queues."""
 
     def __init__(self, test: Clients, store: str = "memory:") -> None:
         self.test = test
@@ -88,9 +88,9 @@ class ClientCase:
 
 class Clients:
     """
-    Runs cases, each in a thread.
+    Runs each case in a thread.
 
-    @cvar store: of the server.
+    @cvar store: the store of the server.
     """
 
     store = "memory:"
@@ -118,7 +118,7 @@ class QueueClients(Clients):
         return queue
 
     def stop_renewing(self, queue: Queue) -> None:
-        """Leases are not renewed for a test that is over."""
+        """Stop renewing leases at the end of a test."""
         queue._session.tasks.drop_all()
         queue._session.tasks.unfinished.clear()
         queue._pool.close()
@@ -136,7 +136,7 @@ class AsyncQueueClients(Clients):
         self.addCleanup(self.stop_renewing)
 
     def stop_renewing(self) -> Deferred[Any]:
-        """Leases are not renewed for a test that is over, and what is under way has ended."""
+        """Stop renewing leases at the end of a test, and wait for renewals in progress."""
         for queue in self.made:
             queue._session.tasks.drop_all()
             queue._session.tasks.unfinished.clear()

@@ -1,4 +1,4 @@
-"""A real TQueueSrv in a process of its own, for tests."""
+"""Starts a real TQueueSrv in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 class Server:
     """
-    @param store: as C{--store} has it.
-    @param port: 0 for a free one, which it keeps over restarts.
-    @param script: what to run instead of twistd.
+    A TQueueSrv in a process of its own.
+
+    @param store: the value of C{--store}.
+    @param port: its port; 0 for a free port, which it keeps over restarts.
+    @param script: arguments of Python that replace twistd.
     @param host: a L{examples.hosts.network.Host} to run on; this machine if C{None}.
     """
 
@@ -42,7 +44,7 @@ class Server:
         return f"http://{self._host.address if self._host else '127.0.0.1'}:{self.port}"
 
     def start(self, seconds: float = 20.0) -> Server:
-        """Return when it answers."""
+        """Start the server and wait until it listens."""
         command = [sys.executable, *self._script, "-n", "--pidfile=", "tqueuesrv", "--store", self.store]
         if self._host:
             command = [*self._host.prefix, *command, "--insecure", "--allow-host", "*"]
@@ -80,12 +82,12 @@ class Server:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Send SIGKILL and wait for the end."""
         self.signal(signal.SIGKILL)
         self._wait()
 
     def stop(self) -> int:
-        """SIGTERM; return the exit status."""
+        """Send SIGTERM and return the exit status."""
         self.signal(signal.SIGTERM)
         return self._wait()
 
@@ -100,7 +102,7 @@ class Server:
 
 
 def wait_for(condition: object, seconds: float = 20.0) -> None:
-    """Return when C{condition()} is true; fail if it is not in time."""
+    """Wait until C{condition()} is true; fail if that takes too long."""
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         if time.monotonic() > end:

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def sentences() -> Iterator[tuple[str, str]]:
-    """Each sentence with the file that it is in."""
+    """Yield each sentence with its file."""
     for pattern in (*PAGES, *SOURCES):
         for path in ROOT.glob(pattern):
             text = path.read_text(encoding="utf-8")
@@ -49,7 +49,7 @@ def sentences() -> Iterator[tuple[str, str]]:
 
 
 def prose(source: str) -> Iterator[str]:
-    """Docstrings by paragraph, comments joined over adjacent lines, and messages."""
+    """Yield the paragraphs of docstrings, comments joined over adjacent lines, and messages."""
     lines: list[str] = []
     last = -1
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -49,14 +49,14 @@ MARK: ContextVar[str] = ContextVar("mark", default="")
 
 
 def _note(path: str) -> None:
-    """Write to a file who closes a generator: the mark of its context, the thread and the process."""
+    """Write to a file where a generator is closed: its context's mark, the thread and the process."""
     with open(path + ".new", "w") as file:
         json.dump({"mark": MARK.get(), "thread": threading.get_ident(), "pid": os.getpid()}, file)
     os.replace(path + ".new", path + ".closed")
 
 
 def pieces(path: str, size: int, n: int = 1_000_000, seconds: float = 0.0) -> Reply:
-    """Send C{n} parts of C{size} bytes. Closing takes C{seconds}, and records who closes it."""
+    """Send C{n} parts of C{size} bytes. Closing takes C{seconds}, and records where it happens."""
 
     def made() -> Iterator[bytes]:
         MARK.set(path)
@@ -88,7 +88,7 @@ def held(path: str) -> Iterator[dict[str, Any]]:
 
 
 async def spins() -> AsyncIterator[dict[str, Any]]:
-    """Never waits."""
+    """Yield items without ever waiting."""
     while True:
         yield {}
 
@@ -99,12 +99,12 @@ def spins_here() -> Iterator[dict[str, Any]]:
 
 
 async def spins_text() -> Reply:
-    """Yields nothing but empty parts, after the first."""
+    """Yield one part, and then only empty parts."""
     return Reply(chain(["begin"], repeat("")), headers={"content-type": "text/plain"})
 
 
 def begins(path: str) -> Iterator[dict[str, Any]]:
-    """Wait for a file, and then do as L{endless} does."""
+    """Wait for a file, and then continue like L{endless}."""
     _wait(path + ".go")
     yield from endless(path)
 

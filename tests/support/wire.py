@@ -1,4 +1,4 @@
-"""Raw HTTP/1.1 over TCP: what is sent stands in the test byte for byte, answers are read as they come."""
+"""A client for tests that sends raw bytes over TCP and parses the responses (HTTP/1.1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def request(
     headers: tuple[tuple[str, str], ...] = (),
     host: str = "localhost",
 ) -> bytes:
-    """The bytes of a request; Host and Content-Length are added."""
+    """Return the bytes of a request. Host and Content-Length are added."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers)]
     if body:
         lines.append(f"Content-Length: {len(body)}")
@@ -28,7 +28,7 @@ def request(
 
 
 def read(data: bytes, method: str = "GET") -> tuple[Response, bytes] | None:
-    """The first answer in C{data} and what follows it; C{None} while it is not complete."""
+    """Return the first response in C{data} and the rest of the data; C{None} while it is incomplete."""
     found = read_head(data)
     if found is None:
         return None
@@ -38,7 +38,7 @@ def read(data: bytes, method: str = "GET") -> tuple[Response, bytes] | None:
 
 
 class Connection(Protocol):
-    """A client's connection. Answers are handed out in the order of the requests (RFC 9112, 9.3.2)."""
+    """The connection of a client. Responses arrive in the order of the requests (RFC 9112, section 9.3.2)."""
 
     def __init__(self) -> None:
         self.unread = b""
@@ -46,7 +46,7 @@ class Connection(Protocol):
         self._waiting: deque[tuple[str, Deferred[Response]]] = deque()
 
     def send(self, data: bytes) -> Deferred[Response]:
-        """Send one request; fires with its answer, fails when the connection is closed before."""
+        """Send one request. The Deferred fires with its response, or fails if the connection ends before."""
         deferred: Deferred[Response] = Deferred(lambda _: None)
         self._waiting.append((data.partition(b" ")[0].decode("latin-1"), deferred))
         self.transport.write(data)  # type: ignore[union-attr]
@@ -70,13 +70,13 @@ class Connection(Protocol):
 
 
 async def connect(port: int) -> Connection:
-    """A connection to C{port} of the loopback interface."""
+    """Connect to C{port} on the loopback interface."""
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=10)
     return await connectProtocol(endpoint, Connection())
 
 
 async def exchange(port: int, data: bytes) -> Response:
-    """One request over a connection of its own."""
+    """Send one request over a new connection."""
     connection = await connect(port)
     try:
         return await connection.send(data)
@@ -85,5 +85,5 @@ async def exchange(port: int, data: bytes) -> Response:
 
 
 async def fetch(port: int, target: str) -> Response:
-    """A plain GET."""
+    """Send a GET request over a new connection."""
     return await exchange(port, request("GET", target))
