@@ -26,10 +26,10 @@ class ChildrenTestCase(CommandTestCase):
     timeout = 240
 
     async def served(self, server_type: str, *words: str) -> tuple[Program, int]:
-        """A server of L{tests.support.children} with four threads or two workers, and its port."""
+        """Start a server with four threads or two workers. Return it and its port."""
         words = (
             "--app",
-            "tests.support.children",
+            "tests.support.child_processes",
             "--type",
             server_type,
             "--workers",
@@ -45,7 +45,7 @@ class ChildrenTestCase(CommandTestCase):
         return program, port
 
     async def ended(self, program: Program, *but: int) -> None:
-        """Stop a server; all that it has started ends soon, but for some processes."""
+        """Stop a server. All processes that it has started must end soon, except C{but}."""
         program.signal("TERM")
         self.assertIn(await program.ended, (0, -signal.SIGTERM), program.output)
         for _ in range(500):
@@ -64,7 +64,7 @@ class ChildrenTestCase(CommandTestCase):
 
 class PoolTests(ChildrenTestCase):
     async def pools(self, server_type: str) -> None:
-        """Ten of each kind in sequence, then four callers of five each at the same time."""
+        """Open ten pools of each kind one after the other, then four times five at the same time."""
         program, port = await self.served(server_type)
         paths = ["/pool/fork/", "/executor/fork/"] * 10
 

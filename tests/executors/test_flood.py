@@ -21,7 +21,7 @@ from tests.support.wire import exchange, fetch, request
 from twisted_appserver.client import AppClient
 
 MEGABYTES = 30  # of each answer
-DEAF = 12  # clients that do not read: more than there are threads or workers
+NOT_READING = 12  # clients that do not read: more than there are threads or workers
 LEAVING = 10  # clients that leave halfway
 MOST = 60_000_000  # bytes of memory that the server and its workers together may grow by
 PATIENCE = 5.0  # seconds that a plain call may take beside all that, on a busy machine
@@ -105,11 +105,11 @@ class FloodTests(CommandTestCase):
         count = MEGABYTES * 1_000_000 // SIZE
         query, whole = f"?n={count}&folder={folder}", count * SIZE
         begun = 0
-        deaf = []
+        not_reading = []
         for target in ("/flood", "/items", "/reactor"):
-            deaf += [await self.read(port, target + query, 0) for _ in range(DEAF // 3)]
-            begun += DEAF // 3
-        while (await fetch(port, "/-/status.json")).json["parked"] < DEAF:
+            not_reading += [await self.read(port, target + query, 0) for _ in range(NOT_READING // 3)]
+            begun += NOT_READING // 3
+        while (await fetch(port, "/-/status.json")).json["parked"] < NOT_READING:
             await deferLater(reactor, 0.01)
         await self.free(port)
         slow = [await self.read(port, target + query, 2 * whole, 0.001) for target in ("/flood", "/reactor")]
@@ -123,7 +123,7 @@ class FloodTests(CommandTestCase):
             await gatherResults([reader.over for reader in leaving])
             begun += len(leaving)
         await self.free(port)
-        for reader in deaf:
+        for reader in not_reading:
             reader.transport.abortConnection()  # type: ignore[union-attr]
         while len(os.listdir(folder)) < begun:
             await deferLater(reactor, 0.01)

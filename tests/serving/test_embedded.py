@@ -26,7 +26,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted_appserver import AppResource, ProcessExecutor, Route
 from tests.support.cases import holds, returns
-from tests.support.children import pool
+from tests.support.child_processes import pool
 
 url_patterns = ((r"/holds/", holds), (r"/returns/(?P<what>)/", returns), (r"/pool/(?P<method>)/", pool))
 

@@ -1,4 +1,4 @@
-"""A TQueueSrv that responds before it commits. The test of books must detect that."""
+"""A TQueueSrv that responds before it commits. L{tests.support.queue_faults} must detect that."""
 
 from __future__ import annotations
 

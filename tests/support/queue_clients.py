@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from tests.support.faulty import Faulty
+from tests.support.faulty_proxy import FaultyProxy
 from tests.support.queue_server import Server
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.client.async_queue import AsyncQueue
@@ -70,7 +70,7 @@ class ClientCase:
     def __init__(self, test: Clients, store: str = "memory:") -> None:
         self.test = test
         self.server = Server(store).start()
-        self.proxy = Faulty(self.server.port)
+        self.proxy = FaultyProxy(self.server.port)
         self.admin = Queue(0, self.server.url, "q")
 
     def queue(self, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The clients, against real servers."""
+"""Tests of the clients and of the command, with real servers."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ print("done", flush=True)
 """
 
 
-def keeper(*arguments: object) -> subprocess.Popen[str]:
-    """A process that gets a task, keeps it for a while, and is done with it."""
+def start_keeper(*arguments: object) -> subprocess.Popen[str]:
+    """Start a process that gets a task, keeps it for a while, and finishes it."""
     return subprocess.Popen(
         [sys.executable, "-c", KEEPER, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -142,7 +142,7 @@ class QueueTests(ClientCase):
         queue.put(1)
         with self.assertRaises(KeyError), queue.task(delay=0):
             raise KeyError
-        with queue.task(delay=-1) as item:  # is not looked at
+        with queue.task(delay=-1) as item:  # the delay is not used
             self.assertEqual((item, queue.unfinished_tasks), (1, 1))
         self.assertEqual(queue.unfinished_tasks, 0)
         with self.assertRaises(client.Empty), queue.task(timeout=0):
@@ -258,7 +258,7 @@ class LeaseTests(ClientCase):
     def test_lease_is_renewed_while_the_client_works(self) -> None:
         """The client works for ten times the length of its lease."""
         self.queue().put(1)
-        process = keeper(self.server.url, 0.5, 5)
+        process = start_keeper(self.server.url, 0.5, 5)
         assert process.stdout is not None
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.wait)
@@ -279,7 +279,7 @@ class LeaseTests(ClientCase):
     def test_task_of_a_dead_worker_is_delivered_again_when_its_lease_ends(self) -> None:
         """At most one second later."""
         self.queue().put(1)
-        process = keeper(self.server.url, 2, 60)
+        process = start_keeper(self.server.url, 2, 60)
         assert process.stdout is not None
         self.addCleanup(process.stdout.close)
         process.stdout.readline()
@@ -383,7 +383,7 @@ class AsyncTests(TestCase):
         self.server.port = port
         self.server.start()
         queue.patience = 30.0
-        with self.assertRaises(client.LeaseLost):  # the server has forgotten it
+        with self.assertRaises(client.LeaseLost):  # the server no longer has it
             yield queue.task_done()
         with self.assertRaises(ValueError):
             yield queue.task_done()

@@ -1,4 +1,4 @@
-"""What Queue and AsyncQueue promise alike: one table of cases, over both, against a real server."""
+"""Cases that run over both Queue and AsyncQueue, against a real server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twisted.internet.error import DNSLookupError
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.support.faulty import RESET
+from tests.support.faulty_proxy import RESET
 from tests.support.queue_clients import AsyncQueueClients, ClientCase, Clients, QueueClients
 from tests.support.queue_server import Server, wait_for
 from tests.support.slow import slow
@@ -28,7 +28,7 @@ from twisted_appserver.tqueue.client import (
     ServerError,
 )
 
-NOT_REACHED = (OSError, ServerError)  # of Queue and AsyncQueue, when a server goes on answering 503
+NOT_REACHED = (OSError, ServerError)  # raised by Queue and AsyncQueue while a server responds with 503
 
 
 class ClientTable(Clients):
@@ -96,7 +96,7 @@ class ClientTable(Clients):
 
         def case(here: ClientCase) -> None:
             queue = here.queue(lease=30)
-            kinds: list[Any] = ["reset", "deaf", "lost", "half", "noise", 503, 502, 500, 429, 408]
+            kinds: list[Any] = ["reset", "closed", "lost", "half", "noise", 503, 502, 500, 429, 408]
             for number, fault in enumerate(kinds):
                 item = {"n": number, "text": "x" * 900_000}
                 here.proxy.faults += [("put", fault), ("get", fault), ("done", fault)]

@@ -1,7 +1,7 @@
-"""CPython's own tests of C{queue}, with every interpreter that there is, against our client over HTTP.
+"""CPython's own tests of C{queue} with every installed interpreter, against our client over HTTP.
 
-The whole takes ten minutes: with the variable TQUEUE_ALL set it is run. Otherwise the tests of the C
-variant are left out, which for us are the same once more, and on SQLite those that put 65,536 tasks.
+All of them take ten minutes, and run only if TQUEUE_ALL is set. Otherwise two groups are left out: the tests
+of the C variant, which are the same for our client, and on SQLite those that put 65,536 tasks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FOLDER = os.path.join(ROOT, "twisted_appserver", "tqueue")
 
 
 def interpreters() -> dict[str, str]:
-    """The paths of the interpreters from 3.11 on that have CPython's tests, by version."""
+    """Return the paths of interpreters that have CPython's tests, by version, from 3.11 on."""
     places = [sys.executable, *glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python3"))]
     places += [path for minor in range(11, 20) if (path := shutil.which(f"python3.{minor}"))]
     question = "import sys, test.test_queue; print('%d.%d' % sys.version_info[:2])"
@@ -43,7 +43,13 @@ class CPythonTests(SynchronousTestCase):
         self.addCleanup(server.kill)
         for version, interpreter in interpreters().items():
             finished = subprocess.run(
-                [interpreter, os.path.join(ROOT, "tests/support/cpython.py"), FOLDER, server.url, *without],
+                [
+                    interpreter,
+                    os.path.join(ROOT, "tests/support/cpython_queue_tests.py"),
+                    FOLDER,
+                    server.url,
+                    *without,
+                ],
                 capture_output=True,
                 text=True,
                 timeout=900,

@@ -1,4 +1,4 @@
-"""What docs/tqueue.md shows is what happens."""
+"""The commands, programs and figures of docs/tqueue.md are right."""
 
 from __future__ import annotations
 

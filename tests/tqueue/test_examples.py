@@ -1,4 +1,4 @@
-"""The examples of TQueueSrv run, and come to the right result."""
+"""The examples of TQueueSrv run and print the right result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are opened as a store, and what a store does when its disk or its file is not in order."""
+"""Files that are opened as a store, and faults of the disk and of the file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from twisted_appserver.queue.model import Config, QueuedTask
 
 
 def content(folder: str) -> dict[str, bytes]:
-    """Every file of a folder."""
+    """Return the content of every file of a folder."""
     found = {}
     for name in os.listdir(folder):
         with open(os.path.join(folder, name), "rb") as file:
@@ -39,7 +39,7 @@ class FileCase(TestCase):
         self.path = os.path.join(self.folder, "a?b#c.db")
 
     def database(self, *statements: str) -> None:
-        """Make one, with these statements."""
+        """Create a database with these statements."""
         with closing(sqlite3.connect(self.path, isolation_level=None)) as database:
             for statement in statements:
                 database.execute(statement)
@@ -56,7 +56,7 @@ class FileCase(TestCase):
 
 class ForeignTests(FileCase):
     def refused(self, *words: str) -> None:
-        """Check that the file is refused in one line with these words, and that the folder stays as it is."""
+        """Check that the file is refused in one line with these words, and that the folder is unchanged."""
         before = content(self.folder)
         error = str(self.assertRaises(ConfigurationError, SQLiteStore(self.path).open, reactor))
         for word in (self.path, *words):
@@ -178,7 +178,7 @@ class TroubleTests(FileCase):
     async def test_error_of_the_database_shows_neither_sql_nor_data(self) -> None:
         broker = self.begin()
         await self.put(broker)
-        broker._puts.last_number = 0  # the number of a task comes a second time
+        broker._puts.last_number = 0  # the next task gets a number that is in use
         error = await self.assertFailure(self.put(broker, b'{"secret": 1}'), StoreError)
         for word in ("INSERT", "tasks", "UNIQUE", "secret", self.path):
             self.assertNotIn(word, str(error))

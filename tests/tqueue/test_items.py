@@ -1,4 +1,4 @@
-"""How items travel: with their types, and in an order that is theirs."""
+"""Items arrive with their types, and are sorted like in Python."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ items = st.recursive(hashable | st.sets(scalars, max_size=3), deeper, max_leaves
 
 
 def typed(value: Any) -> Any:
-    """A value with the types in it, since 1 == 1.0 == True."""
+    """Return the value together with its types, because 1 == 1.0 == True."""
     if isinstance(value, dict):
         return dict, {repr(typed(key)): typed(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

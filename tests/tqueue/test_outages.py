@@ -1,4 +1,4 @@
-"""Outages of the server, the database and the clock: leases, readiness, and what clients are told."""
+"""Outages of the server, the database and the clock: leases, readiness, and the errors of clients."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LEASE, OUTAGE = 1.0, 2.5  # seconds
 WITHOUT_POSTGRESQL = skipIf(
     folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)"
 )
-JUMPING = (  # a server whose wall clock is set forward by an hour, as soon as there is this file
+JUMPING = (  # a server whose wall clock jumps forward by an hour as soon as this file exists
     "import os, time; real = time.time; "
     "time.time = lambda: real() + 3600 * os.path.exists({flag!r}); "
     "from twisted.scripts.twistd import run; run()"
@@ -64,7 +64,7 @@ def ready(server: Server) -> int:
 
 
 def family(pid: int) -> list[int]:
-    """A process and its children."""
+    """Return the ids of a process and of its children."""
     found = [pid]
     for path in glob.glob("/proc/[0-9]*/stat"):
         try:
@@ -112,7 +112,7 @@ class GraceTests(SynchronousTestCase):
             if verb == "timer":
                 self.clock.advance(15.0)
             else:
-                self.clock.rightNow += 15.0  # requests are read before timers go off
+                self.clock.rightNow += 15.0  # the request is read before the timer fires
             if verb == "extend":
                 self.assertIs(self.now(self.broker.extend("q", task.number, 60.0, 1)), task)
                 self.clock.advance(30.0)
@@ -206,18 +206,18 @@ class ServerCase(SynchronousTestCase):
         return f"sqlite:{os.path.abspath(self.mktemp())}"
 
     def held(self, server: Server) -> str:
-        """The id of a task on a short lease."""
+        """Put and lease a task for a short time. Return its id."""
         ask(server, "/q/put", b"{}")
         return str(ask(server, f"/q/get?lease={LEASE}")[1]["task_id"])
 
     def finished(self, server: Server, task_id: str) -> None:
-        """Check that the task is still with the one who holds it."""
+        """Check that the task is still leased, and finish it."""
         self.assertEqual(ask(server, f"/q/done/{task_id}?delivery=1")[1]["task_id"], task_id)
 
 
 class StopTests(ServerCase):
     def check(self, store: str) -> None:
-        """A worker keeps its task over an outage of the server that is longer than the lease."""
+        """Check that a lease outlasts an outage of the server that is longer than the lease."""
         server = self.server(store)
         if store != "memory:":
             task_id = self.held(server)
@@ -230,7 +230,7 @@ class StopTests(ServerCase):
         with frozen([server.process.pid]):
             time.sleep(OUTAGE)
         self.finished(server, task_id)
-        self.held(server)  # nobody holds it in truth
+        self.held(server)  # nobody renews or finishes it
         wait_for(lambda: ask(server, "/q/get")[1]["task_id"])
 
     @slow
@@ -422,7 +422,7 @@ class DatabaseTests(TestCase):
         (number, later) = [(await broker.put("q", QueuedTask(0, b"{}"))).number for _ in range(2)]
         await broker.get("q", LEASE)
         patch = self.patch(heartbeat, "record_alive", lambda connection: None)
-        await broker.put("q", QueuedTask(0, b"{}"), "", 0.0, LEASE)  # a delay ends all the same
+        await broker.put("q", QueuedTask(0, b"{}"), "", 0.0, LEASE)  # a delay ends nevertheless
         await deferLater(reactor, OUTAGE)
         self.assertEqual((await broker.get("q", 60.0)).number, later)
         self.assertEqual((await broker.stats("q"))["ready"], 1)
@@ -452,7 +452,7 @@ class PoolerTests(TestCase):
     timeout = 120
 
     def pooler(self, mode: str, size: int = 5) -> str:
-        """The url of a new database behind a new pooler."""
+        """Start a pooler in front of a new database. Return its URL."""
         folder = tempfile.mkdtemp(prefix="pooler-")
         self.addCleanup(shutil.rmtree, folder)
         os.chmod(folder, 0o755)

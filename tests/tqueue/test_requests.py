@@ -1,4 +1,4 @@
-"""The requests of the clients as values: what is sent, what a response means, and when to try again."""
+"""The requests of the clients as values: what is sent, what a response means, and when it is repeated."""
 
 from __future__ import annotations
 

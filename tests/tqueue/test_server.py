@@ -1,4 +1,4 @@
-"""What a real server does with the disk, and with many who wait."""
+"""A real server: when it syncs the disk, a full disk, and many waiting clients."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class WaiterTests(SynchronousTestCase):
     COUNT = 10_000
 
     def resident(self) -> int:
-        """The server's memory in bytes."""
+        """Return the memory of the server in bytes."""
         assert self.server.process is not None
         with open(f"/proc/{self.server.process.pid}/status") as file:
             return 1024 * int(next(line for line in file if line.startswith("VmRSS")).split()[1])
@@ -147,7 +147,7 @@ class WaiterTests(SynchronousTestCase):
             self.addCleanup(waiter.close)
             waiter.sendall(b"GET /q/get/?timeout=300 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             waiters.append(waiter)
-            if number % 100 == 99:  # their order is that of arrival at the server, one reactor turn for all
+            if number % 100 == 99:  # all hundred may arrive in one iteration of the reactor
                 wait_for(lambda: queue.stats()["getters"] == len(waiters))
         each = (self.resident() - before) / self.COUNT
         print(f"{each:.0f} bytes for each waiter")
@@ -156,7 +156,7 @@ class WaiterTests(SynchronousTestCase):
             queue.put_task({"n": number})
         numbers = [self.answer(waiter) for waiter in waiters]
         self.assertEqual(sorted(numbers), list(range(self.COUNT)))
-        # Those who came within the same hundred may have arrived in any order.
+        # Clients of the same hundred may have arrived in any order.
         self.assertEqual([number // 100 for number in numbers], [n // 100 for n in range(self.COUNT)])
 
     def answer(self, waiter: socket.socket) -> int:

@@ -1,4 +1,4 @@
-"""The verbs beyond the standard library's: the same cases over both clients, on memory and SQLite."""
+"""Verbs that the standard library does not have: cases over both clients, in memory and on SQLite."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twisted_appserver.tqueue.client import Empty, Full, LeaseLost, ServerError,
 
 
 class VerbTable(Clients):
-    """The table."""
+    """The cases."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -47,7 +47,7 @@ class VerbTable(Clients):
             for _ in range(3):
                 queue.get()
             queue.bury("a")
-            queue.bury()  # the last one
+            queue.bury()  # the last task
             (leased,) = queue.peek(state="leased")
             queue.bury(task_id=leased["task_id"], delivery=1)
             buried = queue.peek(10, "buried")
@@ -75,7 +75,7 @@ class VerbTable(Clients):
         return self.run_case(case)
 
     def test_extended_lease_ends_later(self) -> Deferred[None]:
-        """Also one of another client, which is named by its id."""
+        """Another client can extend it by its id."""
 
         def case(here: ClientCase) -> None:
             queue = here.queue()

@@ -1,4 +1,4 @@
-"""What goes over the wire: real servers, asked by curl's like, over each store."""
+"""The HTTP interface of TQueueSrv: requests to real servers with each store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WireCase(SynchronousTestCase):
     def ask(
         self, path: str, body: bytes | None = None, kind: str = "application/json", **query: Any
     ) -> tuple[int, dict[str, Any]]:
-        """Make a request: by POST if it has a body, or changes anything but by the article's four."""
+        """Send a request, by POST if it has a body or if its verb requires POST."""
         if body is None and POSTED & set(path.partition("?")[0].split("/")):
             body = b""
         status, _, document = self.send("GET" if body is None else "POST", path, body, kind, **query)

@@ -1,4 +1,4 @@
-"""The command C{tqueue} where things go wrong, and forked processes."""
+"""The command C{tqueue} under faults, and forked processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.faulty import Faulty
+from tests.support.faulty_proxy import FaultyProxy
 from tests.support.queue_server import ROOT, Server, wait_for
 from tests.support.slow import slow
 from twisted_appserver.tqueue.client import Queue
@@ -42,7 +42,7 @@ def forks(task):
     note(f"status {task} {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
 
 def terminates(task):
-    """A child that is ended as usual; it has none of the parent's connections."""
+    """Terminate a child process as usual."""
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     child.start()
     child.terminate()
@@ -88,7 +88,7 @@ class WorkCase(SynchronousTestCase):
         server.kill()
 
     def command(self, *arguments: str, url: str = "", **environ: str) -> subprocess.Popen[str]:
-        """Start C{tqueue VERB URL q ...}. Any warning, such as of a socket that is left open, is an error."""
+        """Start C{tqueue VERB URL q ...}. It prints a warning for each socket that it leaves open."""
         verb, *rest = arguments
         command = [sys.executable, "-X", "dev", "-m", "twisted_appserver.tqueue.command", verb]
         process = subprocess.Popen(
@@ -104,7 +104,7 @@ class WorkCase(SynchronousTestCase):
         return process
 
     def reap(self, process: subprocess.Popen[str]) -> None:
-        """End it and whatever it has forked."""
+        """Kill it and every process that it has forked."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(20)
@@ -137,7 +137,7 @@ class VerbTests(WorkCase):
         status, _, err = self.run_command("put", "worker=q", "a=1")
         self.assertEqual((status, err), (0, ""))
         self.assertEqual(self.queue.get(timeout=5), {"a": 1})
-        self.queue.put({"worker": "x"})  # which the Python client may
+        self.queue.put({"worker": "x"})  # the Python client may use this name
         self.assertEqual(self.queue.get(timeout=5), {"worker": "x"})
 
     @slow
@@ -176,7 +176,7 @@ class VerbTests(WorkCase):
     @slow
     def test_lost_responses_of_the_command_have_one_effect(self) -> None:
         """For put, get, done and kick."""
-        proxy = Faulty(self.server.port)
+        proxy = FaultyProxy(self.server.port)
         self.addCleanup(proxy.close)
         proxy.faults += [(verb, "lost") for verb in ("put", "get", "done", "kick")]
         self.assertEqual(self.run_command("put", "n=1", url=proxy.url)[0], 0)
@@ -198,7 +198,7 @@ class WorkTests(WorkCase):
         return self.command("work", f"jobs:{function}", *arguments, **options)
 
     def work_all(self, function: str, count: int, *arguments: str) -> tuple[str, str]:
-        """Work on tasks until they are done."""
+        """Put tasks, and let C{work} do all of them."""
         before = self.queue.stats()["dones"]
         for number in range(count):
             self.queue.put(number)
@@ -245,7 +245,7 @@ class WorkTests(WorkCase):
         process = self.work("slow", "--threads", "4")
         wait_for(lambda: len(self.notes()) == 4)
         self.server.kill()
-        self.server.start()  # which has forgotten the tasks
+        self.server.start()  # it no longer has the tasks
         with open(os.path.join(self.folder, "go"), "w"):
             pass
         wait_for(lambda: self.queue.stats()["getters"] == 4)
@@ -288,7 +288,7 @@ class WorkTests(WorkCase):
         wait_for(lambda: self.queue.stats()["dones"] == 1)
         self.server.kill()
         process.terminate()
-        process.communicate(timeout=30)  # which it does not wait for now
+        process.communicate(timeout=30)  # it does not wait for the server now
 
     def test_coroutine_function_is_refused(self) -> None:
         """C{work} would call it and never run it."""
@@ -298,7 +298,7 @@ class WorkTests(WorkCase):
 
 class ForkTests(WorkCase):
     def child(self, function: Any) -> int:
-        """Call a function in a forked process. Returns its exit status."""
+        """Call a function in a forked process. Return its exit status."""
         child = os.fork()
         if child == 0:
             status = 1

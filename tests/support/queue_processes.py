@@ -1,7 +1,8 @@
-"""Producers and consumers for the books test, each a process with a ledger of its own.
+"""Producers and consumers for L{tests.support.queue_faults}, each a process that records its steps in a file.
 
-Usage: python -m tests.support.people produce|consume URL QUEUE LEDGER SEED. A line is written before and
-after each step, by one write to a file, which kill -9 cannot undo.
+Usage: python -m tests.support.queue_processes produce|consume URL QUEUE FILE SEED
+
+Each line is written by one call of C{write}, before or after a step, so C{kill -9} cannot undo it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ LEASE = 2.0  # seconds
 MAXSIZE = 200
 
 
-class Ledger:
+class StepRecord:
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
@@ -28,7 +29,7 @@ class Ledger:
 
 
 class Stop:
-    """Whether SIGTERM has come."""
+    """Records whether SIGTERM has arrived."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -38,21 +39,21 @@ class Stop:
         self.asked = True
 
 
-def produce(queue: Queue, ledger: Ledger, who: str) -> None:
+def produce(queue: Queue, record: StepRecord, who: str) -> None:
     stop, number = Stop(), 0
     while not stop.asked:
         number += 1
         name = f"{who}.{number}"
-        ledger.write("try", name, time.time())
+        record.write("try", name, time.time())
         try:
             queue.put({"name": name}, timeout=5)
         except Full:
-            ledger.write("refused", name, time.time())
+            record.write("refused", name, time.time())
         else:
-            ledger.write("ack", name, time.time())
+            record.write("ack", name, time.time())
 
 
-def consume(queue: Queue, ledger: Ledger, who: str) -> None:
+def consume(queue: Queue, record: StepRecord, who: str) -> None:
     stop = Stop()
     while not stop.asked:
         asked = time.time()
@@ -62,20 +63,20 @@ def consume(queue: Queue, ledger: Ledger, who: str) -> None:
             continue
         queue._keep(held)
         name = held.item["name"]
-        ledger.write("got", name, held.delivery, asked, time.time())
+        record.write("got", name, held.delivery, asked, time.time())
         if random.random() < 0.001:
-            time.sleep(2 * LEASE)  # its lease is kept alive
-        ledger.write("finishing", name, time.time())
+            time.sleep(2 * LEASE)  # its lease is renewed meanwhile
+        record.write("finishing", name, time.time())
         try:
             queue.task_done()
         except LeaseLost:
-            ledger.write("lost", name, time.time())
+            record.write("lost", name, time.time())
         else:
-            ledger.write("done", name, time.time())
+            record.write("done", name, time.time())
 
 
 if __name__ == "__main__":
     role, url, name, path, seed = sys.argv[1:]
     random.seed(seed)
-    people = Queue(url=url, name=name, lease=LEASE, patience=120.0)
-    {"produce": produce, "consume": consume}[role](people, Ledger(path), os.path.basename(path))
+    queue = Queue(url=url, name=name, lease=LEASE, patience=120.0)
+    {"produce": produce, "consume": consume}[role](queue, StepRecord(path), os.path.basename(path))

@@ -12,13 +12,13 @@ from typing import Any
 RESET = struct.pack("ii", 1, 0)  # linger for 0 seconds: close() sends RST
 
 
-class Faulty:
+class FaultyProxy:
     """
     @param port: of the server.
     @ivar faults: pairs of a word and a fault, for the next request whose path contains the word. A fault is
 
       - C{reset}: the connection is reset after the request head, before the body is read,
-      - C{deaf}: the connection is closed without a response; the server does not receive the request,
+      - C{closed}: the connection is closed without a response; the server does not receive the request,
       - C{lost}: the server responds, and the connection is reset instead of forwarding the response,
       - C{half}: half of the response arrives,
       - C{noise}: the response is not HTTP,
@@ -76,7 +76,7 @@ class Faulty:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             return False
         body = file.read(int(headers.get("content-length", 0)))
-        if fault == "deaf":
+        if fault == "closed":
             return False
         if isinstance(fault, int):
             connection.sendall(_answer(fault, b"<html>", "Retry-After: 1\r\n" if fault == 503 else ""))

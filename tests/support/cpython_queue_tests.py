@@ -1,7 +1,8 @@
-"""Run CPython's own tests of C{queue}, those of the interpreter that runs this, against our client.
+"""Runs the tests of C{queue} of this interpreter's CPython against our client.
 
-Usage: python cpython.py FOLDER-OF-THE-CLIENT URL [WITHOUT...], where tests are left out whose names contain
-one of the last words. Needs the standard library only.
+Usage: python cpython_queue_tests.py FOLDER-OF-THE-CLIENT URL [WITHOUT...]
+
+Tests whose names contain one of the last words are left out. Only the standard library is needed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A proxy that cuts connections in the middle of an answer, now and then: python -m ... URL SEED."""
+"""A proxy that sometimes cuts a connection in the middle of a response.
+
+Usage: python -m tests.support.cutting_proxy URL SEED
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from urllib.parse import urlsplit
 from twisted.internet import reactor
 from twisted.protocols import portforward
 
-CUT = 0.005  # of all pieces of answers
+CUT = 0.005  # probability for each piece of a response
 
 
-class Client(portforward.ProxyClient):
+class CuttingClient(portforward.ProxyClient):
     def dataReceived(self, data: bytes) -> None:
         if random.random() < CUT:
             self.peer.transport.write(data[: random.randrange(len(data))])  # type: ignore[union-attr]
@@ -23,23 +26,25 @@ class Client(portforward.ProxyClient):
             super().dataReceived(data)
 
 
-class ClientFactory(portforward.ProxyClientFactory):
-    protocol = Client  # type: ignore[assignment]
+class CuttingClientFactory(portforward.ProxyClientFactory):
+    protocol = CuttingClient  # type: ignore[assignment]
 
 
-class Side(portforward.ProxyServer):
-    clientProtocolFactory = ClientFactory
+class CuttingProxy(portforward.ProxyServer):
+    clientProtocolFactory = CuttingClientFactory
 
 
-class Factory(portforward.ProxyFactory):
-    protocol = Side  # type: ignore[assignment]
+class CuttingProxyFactory(portforward.ProxyFactory):
+    protocol = CuttingProxy  # type: ignore[assignment]
 
 
 def main(url: str, seed: int) -> None:
     random.seed(seed)
     here: Any = reactor
     server = urlsplit(url)
-    listening = here.listenTCP(0, Factory(str(server.hostname), server.port or 80), interface="127.0.0.1")
+    listening = here.listenTCP(
+        0, CuttingProxyFactory(str(server.hostname), server.port or 80), interface="127.0.0.1"
+    )
     print(listening.getHost().port, flush=True)
     here.run()
 

@@ -1,11 +1,12 @@
-"""Are the books right? Producers and consumers keep ledgers while everything around them fails.
+"""Tests queues under random faults: producers and consumers record each step, and the records must agree.
 
-Usage: python -m tests.support.books --minutes 10 --seed 1 [--lying] [--postgresql] [--hosts]. Server,
-producers and consumers are killed, stopped for a while, their connections cut in the middle of answers, and
-the disk is filled. After each round the ledgers are compared: see L{Books.check}. With C{--lying} the server
-answers before it commits, and the test must fail. With C{--postgresql} there are two servers over one
-database, which is stopped at once, again and again. With C{--hosts} (as root on Linux) these three are hosts
-in a network of their own, which are cut off for a while too.
+Usage: python -m tests.support.queue_faults --minutes 10 --seed 1 [--lying] [--postgresql] [--hosts]
+
+Server, producers and consumers are killed and frozen, connections are cut in the middle of responses, and the
+disk is filled. After each round L{Records.check} compares the records. With C{--lying} the server responds
+before it commits, and the test must fail. With C{--postgresql} two servers share one database, which is
+stopped again and again. With C{--hosts} (as root on Linux) each of these three is a host in a virtual network
+and is cut off at times.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ from contextlib import suppress
 from typing import Any
 
 from examples.hosts.network import Network
-from tests.support.people import LEASE, MAXSIZE
 from tests.support.postgres import PostgreSQL
+from tests.support.queue_processes import LEASE, MAXSIZE
 from tests.support.queue_server import ROOT, Server
 from twisted_appserver.tqueue.client import Queue
 
-PEOPLE = 8  # of each kind
+PROCESSES = 8  # producers, and as many consumers
 ROUND = 30.0  # seconds
-DISK = 48  # MiB of the small file system, if there may be one
+DISK = 48  # MiB of the small file system, if one can be mounted
 
 
-class Wrong(Exception):
-    """Raised when the books do not agree."""
+class RecordsDisagree(Exception):
+    """Raised when the records do not agree."""
 
 
-class Books:
-    """What the ledgers of a round say."""
+class Records:
+    """The records of all producers and consumers of a round."""
 
     def __init__(self, folder: str) -> None:
         self.tried: dict[str, float] = {}
@@ -64,20 +65,22 @@ class Books:
 
     def check(self, counts: Counter[str]) -> None:
         """
-        @raise Wrong: when an acknowledged put was lost, something came out that was not put or was refused,
-            a task was given out twice though its lease had not run out, or was not done when join ended, or
-            tasks changed places.
+        Check that the records agree.
+
+        @raise RecordsDisagree: when an acknowledged put was lost, a task was delivered that was not put or
+            was refused, a task was delivered again before its lease ended, join returned before all tasks
+            were done, or tasks were delivered in the wrong order.
         """
         counts["acknowledged"] += len(self.acked)
         lost = self.acked.keys() - self.got.keys()
         if lost:
-            raise Wrong(f"{len(lost)} acknowledged puts are lost, like {min(lost)}")
+            raise RecordsDisagree(f"{len(lost)} acknowledged puts are lost, like {min(lost)}")
         unknown = self.got.keys() - self.tried.keys() | self.got.keys() & self.refused
         if unknown:
-            raise Wrong(f"{len(unknown)} tasks came out that were not put, like {min(unknown)}")
+            raise RecordsDisagree(f"{len(unknown)} tasks came out that were not put, like {min(unknown)}")
         early = self.acked.keys() - self.finishing
         if early:
-            raise Wrong(f"join ended while {len(early)} tasks were not done, like {min(early)}")
+            raise RecordsDisagree(f"join ended while {len(early)} tasks were not done, like {min(early)}")
         self._check_deliveries(counts)
         self._check_order(counts)
 
@@ -88,9 +91,11 @@ class Books:
             for (one, asked, *_), (other, _, given, _) in itertools.pairwise(deliveries):
                 counts["leases run out"] += 1
                 if one == other:
-                    raise Wrong(f"{name} was given out twice in delivery {one}: {deliveries}")
+                    raise RecordsDisagree(f"{name} was given out twice in delivery {one}: {deliveries}")
                 if given < asked + LEASE * (other - one) - 0.01:
-                    raise Wrong(f"{name} was given out again after {given - asked} seconds: {deliveries}")
+                    raise RecordsDisagree(
+                        f"{name} was given out again after {given - asked} seconds: {deliveries}"
+                    )
 
     def _check_order(self, counts: Counter[str]) -> None:
         by_producer: dict[str, list[tuple[int, str]]] = defaultdict(list)
@@ -98,29 +103,29 @@ class Books:
             producer, _, number = name.rpartition(".")
             by_producer[producer].append((int(number), name))
         for names in by_producer.values():
-            first_got = float("inf")  # of all that the same producer put later
+            first_got = float("inf")  # of the tasks that the same producer put later
             for _, name in sorted(names, reverse=True):
                 delivery, asked, given, _ = self.got[name][0]
                 if delivery == 1:
                     counts["in order"] += 1
                     if first_got < asked:
-                        raise Wrong(f"a task that was put after {name} came out before it")
+                        raise RecordsDisagree(f"a task that was put after {name} came out before it")
                     first_got = min(first_got, given)
 
 
-class Village:
-    """The servers, the people and the proxy of one run, and what befalls them."""
+class FaultRun:
+    """The servers, producers, consumers and the proxy of one run, and the faults that hit them."""
 
     def __init__(
         self, folder: str, seed: int, lying: bool = False, postgresql: bool = False, hosts: Sequence[Any] = ()
     ) -> None:
         self.random, self.folder, self.small, self.hosts = random.Random(seed), folder, False, hosts
         self.database: PostgreSQL | None = None
-        self.misfortunes = list(self.MISFORTUNES)
+        self.faults = list(self.FAULTS)
         if postgresql:
             own = {"address": hosts[-1].address, "prefix": hosts[-1].prefix} if hosts else {}
             self.database = PostgreSQL(fsync=True, **own).start()
-            self.misfortunes += [Village.stop_database] * 2 + [Village.cut_off] * 3 * bool(hosts)
+            self.faults += [FaultRun.stop_database] * 2 + [FaultRun.cut_off] * 3 * bool(hosts)
             store = self.database.database()
         else:
             self._mount()
@@ -131,9 +136,9 @@ class Village:
             for host in hosts[:2] or [None] * (1 + postgresql)
         ]
         self.counts: Counter[str] = Counter()
-        self.people: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self.processes: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.proxy = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.cutting", self.server.url, str(seed)],
+            [sys.executable, "-m", "tests.support.cutting_proxy", self.server.url, str(seed)],
             stdout=subprocess.PIPE,
             cwd=ROOT,
         )
@@ -150,47 +155,49 @@ class Village:
 
     @property
     def server(self) -> Server:
-        """One of them."""
+        """One of the servers, at random."""
         return self.random.choice(self.servers)
 
-    def hire(self, role: str) -> None:
+    def start_process(self, role: str) -> None:
         self.counts[role] += 1
-        ledger = os.path.join(self.books, f"{role}-{self.counts[role]}")
+        path = os.path.join(self.records, f"{role}-{self.counts[role]}")
         url = self.random.choice((self.server.url, self.cut_url))
-        arguments = [role, url, self.name, ledger, str(self.random.random())]
-        process = subprocess.Popen([sys.executable, "-m", "tests.support.people", *arguments], cwd=ROOT)
-        self.people.append((role, process))
+        arguments = [role, url, self.name, path, str(self.random.random())]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.queue_processes", *arguments], cwd=ROOT
+        )
+        self.processes.append((role, process))
 
     def round(self, number: int, seconds: float) -> None:
-        """Let everything happen for a while, then let it come to rest, and compare the books."""
-        self.name, self.books = f"round-{number}", os.path.join(self.folder, f"books-{number}")
-        os.mkdir(self.books)
+        """Cause faults for a while, wait until all tasks are done, and compare the records."""
+        self.name, self.records = f"round-{number}", os.path.join(self.folder, f"records-{number}")
+        os.mkdir(self.records)
         queue = Queue(MAXSIZE, self.server.url, self.name, patience=60.0)
         queue.qsize()
         queue.config(max_deliveries=0)
-        for role in ("produce", "consume") * PEOPLE:
-            self.hire(role)
+        for role in ("produce", "consume") * PROCESSES:
+            self.start_process(role)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(self.random.uniform(0.1, 1.2))
-            self.random.choice(self.misfortunes)(self)
+            self.random.choice(self.faults)(self)
             fresh = [task for task in queue.peek(10 * MAXSIZE) if not task["deliveries"]]
             if len(fresh) > MAXSIZE:
-                raise Wrong(f"{len(fresh)} tasks wait, where {MAXSIZE} may")
-        self.dismiss("produce")
+                raise RecordsDisagree(f"{len(fresh)} tasks wait, but only {MAXSIZE} are allowed")
+        self.stop_processes("produce")
         queue.join()
-        self.dismiss("consume")
-        Books(self.books).check(self.counts)
+        self.stop_processes("consume")
+        Records(self.records).check(self.counts)
         queue.delete()
         queue.close()
 
-    def dismiss(self, role: str) -> None:
-        for _, process in (leaving := [each for each in self.people if each[0] == role]):
+    def stop_processes(self, role: str) -> None:
+        for _, process in (leaving := [each for each in self.processes if each[0] == role]):
             process.terminate()
         for _, process in leaving:
             if process.wait(90) not in (0, -signal.SIGTERM):
-                raise Wrong(f"one of those that {role} has failed by itself")
-        self.people = [each for each in self.people if each[0] != role]
+                raise RecordsDisagree(f"a process that runs {role} has failed")
+        self.processes = [each for each in self.processes if each[0] != role]
 
     def kill_server(self) -> None:
         self.counts["server killed"] += 1
@@ -207,30 +214,30 @@ class Village:
         self.database.start()
 
     def cut_off(self) -> None:
-        """A server, or the database: what they send is lost, and nobody is told."""
+        """Cut off the host of a server or of the database: its packets are lost silently."""
         host = self.random.choice(self.hosts)
         self.counts[f"{host.name.rpartition('-')[2]} cut off"] += 1
         host.cut()
         time.sleep(self.random.choice((self.random.uniform(0, 2.0), self.random.uniform(2.0, 12.0))))
         host.mend()
 
-    def kill_person(self) -> None:
-        role, process = self.people.pop(self.random.randrange(len(self.people)))
+    def kill_process(self) -> None:
+        role, process = self.processes.pop(self.random.randrange(len(self.processes)))
         self.counts[f"{role} killed"] += 1
         process.kill()
         process.wait()
-        self.hire(role)
+        self.start_process(role)
 
-    def stop_server(self) -> None:
-        self.counts["server stopped"] += 1
+    def freeze_server(self) -> None:
+        self.counts["server frozen"] += 1
         server = self.server
         server.signal(signal.SIGSTOP)
         time.sleep(self.random.uniform(0, 1.0))
         server.signal(signal.SIGCONT)
 
-    def stop_person(self) -> None:
-        _, process = self.random.choice(self.people)
-        self.counts["person stopped"] += 1
+    def freeze_process(self) -> None:
+        _, process = self.random.choice(self.processes)
+        self.counts["process frozen"] += 1
         process.send_signal(signal.SIGSTOP)
         time.sleep(self.random.choice((0.1, 1.5 * LEASE)))
         process.send_signal(signal.SIGCONT)
@@ -249,10 +256,10 @@ class Village:
             self.kill_server()
         os.unlink(filler)
 
-    MISFORTUNES = (kill_server, kill_server, kill_person, kill_person, stop_server, stop_person, fill_disk)
+    FAULTS = (kill_server, kill_server, kill_process, kill_process, freeze_server, freeze_process, fill_disk)
 
     def end(self) -> None:
-        for _, process in self.people:
+        for _, process in self.processes:
             process.kill()
             process.wait()
         for stopping in (self.proxy, *(server.process for server in self.servers)):
@@ -269,40 +276,40 @@ def main(
     minutes: float, seed: int, lying: bool = False, postgresql: bool = False, hosts: Sequence[Any] = ()
 ) -> Counter[str]:
     """
-    @return: how often what has happened.
-    @raise Wrong: when the books do not agree.
+    @return: how often each event has happened.
+    @raise RecordsDisagree: when the records do not agree.
     """
     with tempfile.TemporaryDirectory() as folder:
-        village = Village(folder, seed, lying, postgresql, hosts)
+        run = FaultRun(folder, seed, lying, postgresql, hosts)
         try:
             end, number = time.monotonic() + 60 * minutes, 0
             while (left := end - time.monotonic()) > 0:
                 number += 1
-                village.round(number, min(ROUND, left))
-                print(f"round {number}:", dict(village.counts), flush=True)
-        except Wrong:
-            print(dict(village.counts), *(server.log[-20:] for server in village.servers), sep="\n")
+                run.round(number, min(ROUND, left))
+                print(f"round {number}:", dict(run.counts), flush=True)
+        except RecordsDisagree:
+            print(dict(run.counts), *(server.log[-20:] for server in run.servers), sep="\n")
             raise
         finally:
-            village.end()
-    return village.counts
+            run.end()
+    return run.counts
 
 
 def main_on_hosts(minutes: float, seed: int, lying: bool) -> None:
-    """As L{main}, with two servers and the database each on a host of its own, and the people on another."""
-    with Network(f"books{os.getpid()}") as network:
+    """Like L{main}, but two servers, the database and the clients each run on a host of their own."""
+    with Network(f"queue{os.getpid()}") as network:
         hosts = [network.host(name) for name in ("server1", "server2", "database")]
-        network.host("people").enter()
+        network.host("clients").enter()
         main(minutes, seed, lying, True, hosts)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Are the books right?")
+    parser = argparse.ArgumentParser(description="Test queues under random faults.")
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--lying", action="store_true", help="with a server that answers before it commits")
+    parser.add_argument("--lying", action="store_true", help="with a server that responds before it commits")
     parser.add_argument("--postgresql", action="store_true", help="two servers over one PostgreSQL")
-    parser.add_argument("--hosts", action="store_true", help="these on hosts that are cut off too")
+    parser.add_argument("--hosts", action="store_true", help="these on hosts that are cut off at times")
     given = parser.parse_args()
     print(f"seed {given.seed}")
     try:
@@ -310,6 +317,6 @@ if __name__ == "__main__":
             main_on_hosts(given.minutes, given.seed, given.lying)
         else:
             main(given.minutes, given.seed, given.lying, given.postgresql)
-    except Wrong as wrong:
-        sys.exit(f"WRONG: {wrong}")
-    print("the books are right")
+    except RecordsDisagree as wrong:
+        sys.exit(f"The records do not agree: {wrong}")
+    print("the records agree")
