@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from klein import Klein
@@ -21,11 +22,21 @@ from zope.interface.verify import verifyObject
 
 from tests.support import cases, http_cases
 from tests.support.wire import Connection, connect, fetch, read, request
-from twisted_appserver import AppResource, InlineExecutor, Router, ThreadExecutor
+from twisted_appserver import (
+    AppResource,
+    ConfigurationError,
+    InlineExecutor,
+    ProcessExecutor,
+    Route,
+    Router,
+    ThreadExecutor,
+)
 from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 
 CASES = [case for case in http_cases.CASES if case.raw.isascii()]  # twisted.web refuses the others
+
+MIXED = ((r"/light/", cases.pid), Route(r"/heavy/", cases.pid, executor="processes"))
 
 
 def resource(**executors: Any) -> AppResource:
@@ -208,6 +219,22 @@ class SocketTests(TestCase):
         app = AppResource(cases.url_patterns, reactor)
         self.addCleanup(app.dispatcher.stop)
         self.assertEqual((await fetch(self.listen(app), "/echo/1/")).json, {"a": "1"})
+
+    async def test_further_executors_run_the_routes_that_name_them(self) -> None:
+        executor = ProcessExecutor(reactor, "tests.http.test_resource:MIXED", 1)
+        app = AppResource(executor.router, reactor, executors={"processes": executor})
+        self.addCleanup(app.dispatcher.stop)
+        self.addCleanup(executor.stop)
+        await executor.start()
+        port = self.listen(app)
+        self.assertEqual((await fetch(port, "/light/")).json, {"pid": os.getpid()})
+        self.assertEqual((await fetch(port, "/heavy/")).json, {"pid": executor.pids[0]})
+
+    def test_executor_with_another_table_is_refused(self) -> None:
+        executor = ProcessExecutor(reactor, "tests.http.test_resource:MIXED", 1)
+        for options in ({"executor": executor}, {"executors": {"processes": executor}}):
+            error = self.assertRaises(ConfigurationError, AppResource, cases.url_patterns, reactor, **options)
+            self.assertIn("import another table", str(error))
 
     async def test_two_apps_in_one_process_have_their_own_executors(self) -> None:
         apps = [AppResource(cases.url_patterns, reactor, self.threads(1)) for _ in range(2)]

@@ -30,8 +30,11 @@ import os
 from tests.support.cases import dies, holds
 from twisted_appserver import Call, Route
 
-def here():
+def place():
     return {{"pid": os.getpid(), "version": {version}}}
+
+def here():
+    return place()
 
 def call(call: Call):
     return {{"id": call.request_id, "pid": os.getpid()}}
@@ -41,7 +44,7 @@ def items(number: int):
         yield {{"item": each, "pid": os.getpid()}}
 
 async def coroutine():
-    return here()
+    return place()
 
 url_patterns = [
     (r"/light/", here),
@@ -264,6 +267,19 @@ class ReloadTests(MixedTestCase):
         await service.reload()
         self.assertEqual((await fetch(port, "/heavy/")).json["pid"], self.pool(service).workers[0].pid)
         await self.check_reload(service, port, 4)
+
+    async def test_waiting_call_moves_to_where_its_new_function_runs(self) -> None:
+        """A call that waits for a worker process moves to the reactor if its function is a coroutine now."""
+        service, port = await self.start("threads", server_type=FORKED_SERVER)
+        running, path = await self.held(port, "/light/holds/")
+        waiting = Deferred.fromCoroutine(fetch(port, "/light/"))
+        await self.until(lambda: service.executor.pending)
+        self.write(APP.replace('/light/", here', '/light/", coroutine'), version=2, heavy="threads")
+        await service.reload()
+        self.assertEqual((await waiting).json, {"pid": os.getpid(), "version": 2})
+        os.remove(path)
+        self.assertEqual((await running).status, 200)
+        self.assertEqual(service.dispatcher.in_flight, 0)
 
     async def test_workers_that_are_wanted_again_stay(self) -> None:
         """If a reload wants the worker processes again before they have ended, they are renewed."""

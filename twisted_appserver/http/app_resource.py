@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import SEEK_END
 from typing import Any
 from urllib.parse import quote
@@ -23,11 +23,13 @@ from twisted_appserver.core.request_target import check_host, make_call
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.statuses import title
 from twisted_appserver.dispatch.dispatcher import Dispatcher
-from twisted_appserver.errors import HTTPError
+from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.child_processes import protect
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.mounted_resources import ResourceExecutor
+from twisted_appserver.executors.processes.executor import ProcessExecutor
+from twisted_appserver.executors.processes.frames import ready_frame
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.http.epoll_reader import EpollReader
@@ -50,6 +52,8 @@ class AppResource(Resource):
     @param max_body: maximum size of a request body in bytes; a longer one gets 413.
     @param graceful_timeout: seconds to wait, when the reactor is stopped, until all calls are answered. If
         C{patterns} is the dispatcher of a service, the service waits.
+    @param executors: further executors, by the names that Routes give. Start and stop them yourself.
+    @raise ConfigurationError: when a Route names an unknown executor, or an executor has another table.
     """
 
     _log = Logger(namespace="twisted_appserver")
@@ -63,17 +67,20 @@ class AppResource(Resource):
         executor: IExecutor | None = None,
         max_body: int = 1024 * 1024,
         graceful_timeout: float = 30.0,
+        executors: Mapping[str, IExecutor] | None = None,
     ) -> None:
         super().__init__()
         self._reader = EpollReader(patterns.reactor if isinstance(patterns, Dispatcher) else reactor)
         if not isinstance(patterns, Dispatcher):
             router = patterns if isinstance(patterns, Router) else Router(patterns)
-            executors: dict[str, Any] = {
+            places: dict[str, IExecutor] = {
                 "inline": InlineExecutor(reactor),
                 "resources": ResourceExecutor(reactor),
+                "threads": executor or ThreadExecutor(reactor),
+                **(executors or {}),
             }
-            executors["threads"] = executor or ThreadExecutor(reactor)
-            patterns = Dispatcher(reactor, router, executors, "threads")
+            _check_tables(places, router)
+            patterns = Dispatcher(reactor, router, places, "threads")
             protect(reactor, self._reader.descriptors)
             if IReactorCore.providedBy(reactor):
                 reactor.addSystemEventTrigger("before", "shutdown", self.finish)
@@ -136,6 +143,18 @@ class AppResource(Resource):
             path = b"/" + b"/".join(request.postpath)
             return replace(call, path=path.decode("utf-8", "surrogateescape"), base=_base(request))
         return call
+
+
+def _check_tables(executors: Mapping[str, IExecutor], router: Router) -> None:
+    """
+    @raise ConfigurationError: when worker processes have another table: calls would run other functions.
+    """
+    for name, executor in executors.items():
+        if isinstance(executor, ProcessExecutor) and ready_frame(executor.router) != ready_frame(router):
+            raise ConfigurationError(
+                f"the worker processes of the executor {name!r} import another table; pass the router of "
+                "that executor to AppResource"
+            )
 
 
 def raw_headers(request: Any) -> tuple[tuple[bytes, bytes], ...]:

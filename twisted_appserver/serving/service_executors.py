@@ -17,10 +17,10 @@ from twisted_appserver.admin.figures import ADMIN
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.mounted_resource import EXECUTOR as RESOURCES
 from twisted_appserver.core.router import Router
-from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.cluster.executor import DaskExecutor
 from twisted_appserver.executors.inline import InlineExecutor
-from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.mounted_resources import ResourceExecutor
 from twisted_appserver.executors.processes.executor import ProcessExecutor
 from twisted_appserver.executors.processes.head_start import HeadStart
@@ -81,10 +81,12 @@ class ServiceExecutors:
 
     def _make_pool(self, router: Router) -> IExecutor:
         settings, self._head_start, head_start = self._settings, None, self._head_start
-        return ProcessExecutor(
+        executor = ProcessExecutor(
             self._reactor, self._application, settings.workers, router,
             settings.max_requests, settings.max_rss, head_start,
         )  # fmt: skip
+        executor.move = self._move
+        return executor
 
     def _make_cluster(self, router: Router) -> IExecutor:
         settings = self._settings
@@ -147,6 +149,22 @@ class ServiceExecutors:
             await executor.stop()
 
     # ---- reloads ----
+
+    def _move(self, pending: PendingCall) -> bool:
+        """
+        Give a waiting call that was routed again to the executor of its new route.
+
+        @return: C{False} if that is the executor which has the call, and which must keep it.
+        """
+        executor = self.by_name[pending.call.handler.executor or self.default]
+        if executor is pending.executor:
+            return False
+        pending.executor = executor
+        try:
+            executor.submit(pending)
+        except HTTPError as error:  # The cluster is unavailable.
+            pending.errback(error)
+        return True
 
     @contextmanager
     def head_start(self) -> Iterator[None]:

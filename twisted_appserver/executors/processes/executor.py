@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -47,6 +47,8 @@ class ProcessExecutor:
     @param max_requests: calls after which a worker is replaced; 0 for never.
     @param max_rss: bytes of resident memory above which a worker is replaced; 0 for never.
     @param head_start: workers that have been started already.
+    @ivar move: called with a waiting call that has another function since a reload. Returns whether another
+        executor has taken it. C{None} if there is no other one.
     """
 
     now = None
@@ -66,6 +68,7 @@ class ProcessExecutor:
         self.router = router or Router(self.application.load())
         self.size = size or os.cpu_count() or 1
         self.head_start = head_start
+        self.move: Callable[[PendingCall], bool] | None = None
         self.pool = WorkerPool(self, reactor, self.application, self.size, max_requests, max_rss)
         self._workers = self.pool.workers
         self.completed = self.failed = 0
@@ -220,7 +223,11 @@ class ProcessExecutor:
         self._waiting.extend(pending for pending in waiting if self._fits(pending))
 
     def _fits(self, pending: PendingCall) -> bool:
-        """Route a call again if the table has changed. A call that no entry matches now fails."""
+        """
+        Route a call again if the table has changed. A call that no entry matches now fails.
+
+        @return: whether the call still waits here.
+        """
         call = pending.call
         if call.handler.router is not self.router:
             try:
@@ -229,6 +236,7 @@ class ProcessExecutor:
                 self.ended(pending, error)
                 return False
             pending.call = replace(call, handler=handler, groups=groups)
+            return self.move is None or not self.move(pending)
         return True
 
     def stop(self) -> Deferred[None]:
