@@ -103,7 +103,8 @@ class PageTests(SynchronousTestCase):
 
     def test_every_option_that_a_page_names_exists(self) -> None:
         known = {cli_name(each.name) for each in fields(Settings)}
-        known |= set(re.findall(r'"(--[a-z-]+)"', (PACKAGE / "tqueue" / "command.py").read_text()))
+        for path in (PACKAGE / "tqueue" / "command").glob("*.py"):
+            known |= set(re.findall(r'"(--[a-z-]+)"', path.read_text()))
         for page in PAGES:
             others = {"--reactor", "--check", "--show-routes", "--soak"}  # not of the table
             named = set(re.findall(r"`(?:appserver |--listen )?(--[a-z-]+)", page.read_text()))

@@ -516,9 +516,9 @@ class CommandTests(ClientCase):
         self.assertIn('"task": {"color": "red", "n": 1}', got := self.tqueue("get"))
         task_id = got.split('"task_id": "')[1].split('"')[0]
         self.tqueue("done", task_id)
-        self.assertEqual(self.tqueue("peek").count("task_id"), 2)
-        self.assertIn('"task": {"color": "blue"}', self.tqueue("peek"))
-        self.assertIn('"dones": 1', self.tqueue("stats"))
+        self.assertEqual(self.tqueue("peek", "--json").count("task_id"), 2)
+        self.assertIn('"task": {"color": "blue"}', self.tqueue("peek", "--json"))
+        self.assertIn('"dones": 1', self.tqueue("stats", "--json"))
         self.assertIn('"kicked": 0', self.tqueue("kick"))
         self.assertIn("ready 2, delayed 0", self.tqueue("watch", "--times", "1", "--every", "0.01"))
 
@@ -533,7 +533,7 @@ class CommandTests(ClientCase):
 
     def test_failure_is_one_line_and_an_exit_status(self) -> None:
         empty = self.run_command("get", self.server.url, "q")
-        self.assertEqual((empty.returncode, empty.stderr), (1, "tqueue: the queue is empty\n"))
+        self.assertEqual((empty.returncode, empty.stderr), (1, "tqueue: the queue q is empty\n"))
         wrong = self.run_command("put", self.server.url, "q", "noequals")
         self.assertEqual(wrong.returncode, 2)
         self.assertIn("name=value", wrong.stderr)

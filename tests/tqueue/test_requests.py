@@ -29,7 +29,8 @@ from twisted_appserver.tqueue.client.errors import (
     ShutDown,
 )
 from twisted_appserver.tqueue.client.leases import Owner
-from twisted_appserver.tqueue.client.requests import Keys, QueueRequest, QueueRequests, checked_key
+from twisted_appserver.tqueue.client.request_keys import Keys, checked_key
+from twisted_appserver.tqueue.client.requests import QueueRequest, QueueRequests
 from twisted_appserver.tqueue.client.session import QueueSession
 from twisted_appserver.tqueue.wire import CHANGING, FINISHING, READING
 

@@ -19,7 +19,8 @@ from tests.support.slow import slow
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.client.addresses import read_address
 from twisted_appserver.tqueue.client.connections import Pool
-from twisted_appserver.tqueue.client.requests import Keys, QueueRequests
+from twisted_appserver.tqueue.client.request_keys import Keys
+from twisted_appserver.tqueue.client.requests import QueueRequests
 
 SYNC = re.compile(r"(?:fsync|fdatasync)\(\d+\)\s+= 0|<\.\.\. (?:fsync|fdatasync) resumed>\)\s+= 0")
 

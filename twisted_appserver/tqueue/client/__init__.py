@@ -8,38 +8,17 @@ A module may import only modules above it in this list:
   - forks: tells clients that they are in a forked process
   - items: converts any Python object to the fields of a task, and back
   - addresses: the URL and credentials of a server
+  - request_keys: the idempotency keys of requests
   - requests: builds each request and interprets its response, without I/O
   - attempts: when a request is sent, repeated or given up, without I/O
   - leases: the tasks that a client has leased
   - session: what a client does, step by step, without I/O
   - connections: HTTP/1.1 connections (RFC 9112)
   - verbs: the methods that both clients have in common
+  - task_block: a task for the length of a block
   - queue: C{Queue}, C{LifoQueue} and C{PriorityQueue}
   - async_queue: C{AsyncQueue}, with Deferreds
 """
 
-from .queue import (
-    Empty,
-    Full,
-    LeaseLost,
-    LifoQueue,
-    PriorityQueue,
-    Queue,
-    ServerError,
-    ServerUnavailable,
-    ShutDown,
-    Task,
-)
-
-__all__ = [
-    "Empty",
-    "Full",
-    "LeaseLost",
-    "LifoQueue",
-    "PriorityQueue",
-    "Queue",
-    "ServerError",
-    "ServerUnavailable",
-    "ShutDown",
-    "Task",
-]
+from .queue import *  # noqa: F403
+from .queue import __all__ as __all__

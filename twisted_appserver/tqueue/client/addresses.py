@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from base64 import b64encode
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+DEFAULT_URL = "http://127.0.0.1:8082"  # of a TQueueSrv without options
+
+
+def default_url() -> str:
+    """Return the URL in the environment variable C{TQUEUE_URL}, or else that of a server on this machine."""
+    return os.environ.get("TQUEUE_URL") or DEFAULT_URL
 
 
 class Address(NamedTuple):
@@ -29,6 +37,11 @@ class Address(NamedTuple):
     def origin(self) -> str:
         """The URL without path, name and password."""
         return f"http{'s' if self.secure else ''}://{self.netloc}"
+
+    @property
+    def url(self) -> str:
+        """The URL without name and password, for messages."""
+        return self.origin + self.path
 
 
 def read_address(url: str, token: str = "") -> Address:

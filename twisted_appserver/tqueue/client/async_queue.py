@@ -20,14 +20,15 @@ from twisted.web.client import (  # type: ignore[attr-defined]
     ResponseFailed,
 )
 
-from .addresses import read_address
+from .addresses import default_url, read_address
 from .attempts import FailedAttempt, Outcome, Pause, ServerResponse, Step, Steps
 from .errors import Empty, Full, LeaseLost, ServerError, ServerUnavailable, ShutDown
 from .forks import watch
 from .items import sort_key, to_task
-from .leases import BLOCK, LeasedTask, Owner
+from .leases import LeasedTask, Owner
 from .requests import WEEK, QueueRequest, checked_name, checked_seconds
 from .session import QueueSession
+from .task_block import TaskBlock
 from .verbs import QueueVerbs
 
 T = TypeVar("T")
@@ -59,29 +60,14 @@ def _deferred(method: Method[T]) -> Callable[..., Deferred[T]]:
     return begin
 
 
-class AsyncTask:
-    """
-    A task for the length of an C{async with} block; see L{AsyncQueue.task}.
-
-    @ivar item: the item that the queue returned; C{None} before the block.
-    """
-
-    def __init__(self, queue: AsyncQueue, timeout: float | None, delay: float | None) -> None:
-        self._queue, self._timeout, self._delay = queue, timeout, delay
-        self._leased: LeasedTask | None = None
-        self.item: Any = None
-
-    @property
-    def lost(self) -> bool:
-        """Whether the lease has run out, so that another worker may have got the task."""
-        return self._leased is not None and self._queue._session.tasks.lost(self._leased)
+class AsyncTask(TaskBlock["AsyncQueue"]):
+    """A task for the length of an C{async with} block; see L{AsyncQueue.task}."""
 
     async def __aenter__(self) -> Any:
-        queue = self._queue
-        self._leased = task = await queue._lease(self._timeout, self._delay)
-        task.owner, self.item = BLOCK, task.item
-        queue._keep(task)
-        return task.item
+        task = await self._queue._lease(self._timeout, self._delay)
+        item = self._begin(task)
+        self._queue._keep(task)
+        return item
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -96,7 +82,8 @@ class AsyncQueue(QueueVerbs):
 
     Its Deferreds may be cancelled: a cancelled get gets no task. The other verbs are in L{QueueVerbs}.
 
-    @param url: of the server.
+    @param url: of the server; the environment variable C{TQUEUE_URL}, or else C{http://127.0.0.1:8082}, if
+        C{None}.
     @param name: of the queue; a new, unique one if C{None}.
     @param reactor: an C{IReactorTime}; the global one if C{None}.
     @param treq_client: a C{treq.client.HTTPClient} or C{treq.testing.StubTreq}; treq itself if C{None}.
@@ -112,7 +99,7 @@ class AsyncQueue(QueueVerbs):
 
     def __init__(
         self,
-        url: str = "http://127.0.0.1:8082",
+        url: str | None = None,
         name: str | None = None,
         reactor: Any = None,
         treq_client: Any = None,
@@ -125,8 +112,11 @@ class AsyncQueue(QueueVerbs):
         if not patience >= 0:
             raise ValueError(f"patience must be 0 or more seconds, not {patience!r}")
         self.name, self._lease_seconds = checked_name(name), checked_seconds("lease", lease, WEEK)
-        address = read_address(url, os.environ.get("TQUEUE_TOKEN", "") if token is None else token)
-        self._origin, self._reactor, self._treq = address.origin, reactor, treq_client or treq
+        address = read_address(
+            default_url() if url is None else url,
+            os.environ.get("TQUEUE_TOKEN", "") if token is None else token,
+        )
+        self._reactor, self._treq = reactor, treq_client or treq
         self._session = QueueSession(address, self.name, lease, patience, reactor.seconds, str, self._warn)
         self._own = Owner()
         self._renewing = LoopingCall(self._renew)
@@ -203,9 +193,14 @@ class AsyncQueue(QueueVerbs):
         """
         return AsyncTask(self, timeout, delay)
 
-    def join(self) -> Deferred[None]:
-        """Wait until every task is done, whoever put and got it. Buried tasks are not waited for."""
-        return self._run(self._session.join())
+    def join(self, timeout: float | None = None) -> Deferred[bool]:
+        """
+        Wait until every task is done, whoever put and got it. Buried tasks are not waited for.
+
+        @param timeout: seconds; C{None} for ever.
+        @return: fires with whether every task is done.
+        """
+        return self._run(self._session.join(timeout))
 
     def qsize(self) -> Deferred[int]:
         """Return the number of tasks that are ready."""
@@ -285,7 +280,7 @@ class AsyncQueue(QueueVerbs):
         try:
             response = await self._treq.request(
                 request.method,
-                self._origin + request.path,
+                request.url,
                 params=request.query,
                 data=request.body,
                 headers=request.headers,

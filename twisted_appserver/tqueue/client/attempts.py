@@ -135,7 +135,7 @@ def repeat(request: QueueRequest[T], retry: Retry) -> Steps[T]:
         if pause is None:
             raise error
         if retry.attempts == LOGGED:
-            log.warning("%s is tried again until patience ends: %s", request.path, error)
+            log.warning("%s is tried again until patience ends: %s", request.url, error)
         yield Pause(pause)
 
 
@@ -145,13 +145,10 @@ def poll(make: Callable[[float], Steps[T]], timeout: float | None, clock: Callab
 
     @param make: returns the steps of one request that waits for so many seconds.
     @param timeout: seconds; C{None} for ever.
-    @raise ValueError: when the time-out is negative or not a number.
     @raise Exception: C{Empty} or C{Full}, when the time is over.
     """
-    if timeout is not None and not timeout >= 0:
-        raise ValueError("'timeout' must be a non-negative number")  # as the standard library words it
     missing: Exception = Empty()
-    for wait in _waits(float("inf") if timeout is None else clock() + timeout, clock):
+    for wait in waits(timeout, clock):
         try:
             return (yield from make(wait))
         except (Empty, Full) as error:
@@ -159,8 +156,16 @@ def poll(make: Callable[[float], Steps[T]], timeout: float | None, clock: Callab
     raise missing
 
 
-def _waits(end: float, clock: Callable[[], float]) -> Iterator[float]:
-    """Yield how long each request may wait: at least one request is made."""
+def waits(timeout: float | None, clock: Callable[[], float]) -> Iterator[float]:
+    """
+    Yield how long each request may wait at the server. At least one request is made.
+
+    @param timeout: seconds for all of them; C{None} for ever.
+    @raise ValueError: when the time-out is negative or not a number.
+    """
+    if timeout is not None and not timeout >= 0:
+        raise ValueError("'timeout' must be a non-negative number")  # as the standard library words it
+    end = float("inf") if timeout is None else clock() + timeout
     yield min(POLL, max(0.0, end - clock()))
     while (left := end - clock()) > 0:
         yield min(POLL, left)

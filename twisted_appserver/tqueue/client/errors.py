@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import queue as standard
 from queue import Empty, Full
 
@@ -25,11 +26,12 @@ class ServerError(Exception):
     Raised when the server refuses a request.
 
     @ivar status: the HTTP status code.
+    @ivar detail: the reason, as the server describes it.
     """
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(f"{status}: {detail}")
-        self.status = status
+        self.status, self.detail = status, detail
 
 
 class ServerUnavailable(ServerError, OSError):
@@ -37,6 +39,13 @@ class ServerUnavailable(ServerError, OSError):
 
     def __init__(self, status: int, body: bytes) -> None:
         number = errno.ENOSPC if status == 507 else errno.EAGAIN
-        detail = body[:200].decode("utf-8", "replace")
-        OSError.__init__(self, number, f"the server responds with status {status}: {detail}")
-        self.status = status
+        self.status, self.detail = status, _detail(body)
+        OSError.__init__(self, number, f"the server responds with status {status}: {self.detail}")
+
+
+def _detail(body: bytes) -> str:
+    """Return the reason in a problem document (RFC 9457); the beginning of any other body."""
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, LookupError, TypeError):
+        return body[:200].decode("utf-8", "replace")

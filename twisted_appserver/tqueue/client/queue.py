@@ -16,15 +16,16 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Literal
 
-from .addresses import read_address
+from .addresses import default_url, read_address
 from .attempts import FailedAttempt, Outcome, Pause, Step, Steps, T
 from .connections import NotSent, Pool
 from .errors import Empty, Full, LeaseLost, ServerError, ServerUnavailable, ShutDown
 from .forks import watch
 from .items import sort_key, to_task
-from .leases import BLOCK, LeasedTask, Owner
+from .leases import LeasedTask, Owner
 from .requests import WEEK, Document, QueueRequest, checked_name, checked_seconds
 from .session import QueueSession
+from .task_block import TaskBlock
 from .verbs import QueueVerbs
 
 __all__ = [
@@ -43,33 +44,14 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
-class Task:
-    """
-    A task for the length of a C{with} block; see L{Queue.task}. It may be used for one block at a time.
-
-    @ivar item: the item that the queue returned; C{None} before the block.
-    """
-
-    def __init__(self, queue: Queue, timeout: float | None, delay: float | None) -> None:
-        self._queue, self._timeout, self._delay = queue, timeout, delay
-        self._leased: LeasedTask | None = None
-        self.item: Any = None
-
-    @property
-    def lost(self) -> bool:
-        """
-        Whether the lease has run out, so that another worker may have got the task.
-
-        A function that works for long may check this before it does what must not be done twice.
-        """
-        return self._leased is not None and self._queue._session.tasks.lost(self._leased)
+class Task(TaskBlock["Queue"]):
+    """A task for the length of a C{with} block; see L{Queue.task}."""
 
     def __enter__(self) -> Any:
-        queue = self._queue
-        self._leased = task = queue._lease(self._timeout, self._delay)
-        task.owner, self.item = BLOCK, task.item
-        queue._keep(task)
-        return task.item
+        task = self._queue._lease(self._timeout, self._delay)
+        item = self._begin(task)
+        self._queue._keep(task)
+        return item
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -83,7 +65,8 @@ class Queue(QueueVerbs):
     A queue, first in, first out.
 
     @param maxsize: how many tasks may wait in it; 0 keeps the option of the queue on the server.
-    @param url: of the server.
+    @param url: of the server; the environment variable C{TQUEUE_URL}, or else C{http://127.0.0.1:8082}, if
+        C{None}.
     @param name: of the queue there; a new, unique one if C{None}.
     @param lease: seconds after which another worker gets a task of this object if this process has died.
     @param ack: C{"auto"} finishes each task when it is got: for programs that never call C{task_done()}.
@@ -99,7 +82,7 @@ class Queue(QueueVerbs):
     def __init__(
         self,
         maxsize: int = 0,
-        url: str = "http://127.0.0.1:8082",
+        url: str | None = None,
         name: str | None = None,
         *,
         lease: float = 60.0,
@@ -111,10 +94,11 @@ class Queue(QueueVerbs):
             raise ValueError(f"ack must be 'manual' or 'auto', not {ack!r}")
         if not patience >= 0:
             raise ValueError(f"patience must be 0 or more seconds, not {patience!r}")
-        self.url, self.name = url, checked_name(name, type(self).__name__.lower())
+        self.url = default_url() if url is None else url
+        self.name = checked_name(name, type(self).__name__.lower())
         self._lease_seconds, self._ack = checked_seconds("lease", lease, WEEK), ack
         self._token = os.environ.get("TQUEUE_TOKEN", "") if token is None else token
-        self._address = read_address(url, self._token)
+        self._address = read_address(self.url, self._token)
         self._pool = Pool(self._address)
         self._options: Document = {"kind": self._kind} if self._kind else {}  # to set on the server
         self._options.update({"maxsize": maxsize} if maxsize else {})
@@ -196,9 +180,14 @@ class Queue(QueueVerbs):
         owner = self._owner()
         self._finish(self._session.task_done(self._session.tasks.take(item, owner), owner))
 
-    def join(self) -> None:
-        """Wait until every task is done, whoever put and got it. Buried tasks are not waited for."""
-        self._run(self._session.join())
+    def join(self, timeout: float | None = None) -> bool:
+        """
+        Wait until every task is done, whoever put and got it. Buried tasks are not waited for.
+
+        @param timeout: seconds; C{None} for ever.
+        @return: whether every task is done.
+        """
+        return self._run(self._session.join(timeout))
 
     def qsize(self) -> int:
         """Return the number of tasks that are ready."""

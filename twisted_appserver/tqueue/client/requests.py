@@ -8,10 +8,8 @@ into a result or an exception. L{attempts} decides when a request is repeated.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -25,9 +23,8 @@ TaskName = tuple[str, int]  # the id of a task, and the delivery that is meant
 
 RESPONSE = 30.0  # seconds that a response may take, not counting the time for which the server may wait
 WEEK = 7 * 86400.0  # seconds; the longest lease that a server grants
-LONGEST_NAME, LONGEST_KEY = 200, 500  # characters; the server has the same limits
+LONGEST_NAME = 200  # characters; the server has the same limit
 LONGEST_ORDER = 1000  # characters of a sort key; the server refuses longer ones
-MARK = "\1"  # begins every key that a client makes; keys that users choose cannot begin with it
 # Only requests without an effect are sent by GET: HTTP clients, such as twisted.web's, may repeat any GET.
 READING = frozenset(("qsize", "stats", "peek", "join", "queues"))
 
@@ -38,6 +35,7 @@ class QueueRequest(Generic[T]):
     One request, ready to be sent.
 
     @ivar verb: what it does, such as C{"put"}.
+    @ivar origin: the scheme, host and port of the server.
     @ivar path: escaped, with the path prefix of the server.
     @ivar query: the unescaped options.
     @ivar headers: without C{Host} and C{Content-Length}.
@@ -47,6 +45,7 @@ class QueueRequest(Generic[T]):
 
     verb: str
     method: str
+    origin: str
     path: str
     query: dict[str, str]
     headers: dict[str, str]
@@ -58,6 +57,11 @@ class QueueRequest(Generic[T]):
     def target(self) -> str:
         """The request target (RFC 9112, section 3.2.1)."""
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+    @property
+    def url(self) -> str:
+        """The URL without the options."""
+        return self.origin + self.path
 
     def within(self, seconds: float) -> QueueRequest[T]:
         """Return the same request with another time-out."""
@@ -132,7 +136,7 @@ class QueueRequests:
     """
 
     def __init__(self, address: Address, name: str) -> None:
-        self._root = f"{address.path}/"
+        self._origin, self._root = address.origin, f"{address.path}/"
         self._path = f"{self._root}{quote(name, safe='')}/"
         self._headers = {"Authorization": address.authorization} if address.authorization else {}
 
@@ -155,7 +159,9 @@ class QueueRequests:
         if not is_get:
             headers = {**headers, "Content-Type": "application/json"}
         method = "GET" if is_get else "POST"
-        return QueueRequest(verb, method, path, query, headers, body, wait + RESPONSE, interpret)
+        return QueueRequest(
+            verb, method, self._origin, path, query, headers, body, wait + RESPONSE, interpret
+        )
 
     def put(
         self,
@@ -249,23 +255,6 @@ class QueueRequests:
         return self._make("queues", _queues)
 
 
-class Keys:
-    """
-    Makes the idempotency keys of one client. No two keys are equal, in any process.
-
-    A lane is for requests that follow one another, such as those of one thread. A key of a lane ends with a
-    colon and a number, and the server remembers only the last key of each lane.
-    """
-
-    def __init__(self) -> None:
-        self._client, self._numbers = uuid4().hex, count(1)
-
-    def next(self, lane: str = "") -> str:
-        """Return a new key."""
-        number = next(self._numbers)
-        return f"{MARK}{self._client}.{lane}:{number}" if lane else f"{MARK}{self._client}.{number}"
-
-
 def checked_name(name: str | None, kind: str = "queue") -> str:
     """
     Return the name of a queue, or a new one if it is C{None}.
@@ -280,19 +269,6 @@ def checked_name(name: str | None, kind: str = "queue") -> str:
     if name in ("-", ".", "..") or "/" in name:
         raise ValueError(f"a queue's name must not be '-', '.' or '..' or contain a slash, like {name!r}")
     return name
-
-
-def checked_key(key: str) -> str:
-    """
-    Return a key that a user chose for a put.
-
-    @raise ValueError: when the server would refuse the key, or a client could make the same one.
-    """
-    if not 0 < len(key) <= LONGEST_KEY:
-        raise ValueError(f"a key must be 1 to {LONGEST_KEY} characters, not {len(key)}: {key[:80]!r}")
-    if "\0" in key or key.startswith(MARK) or re.search("[\ud800-\udfff]", key):
-        raise ValueError(f"a key must be Unicode text without NUL, and not begin with U+0001, not {key!r}")
-    return key
 
 
 def checked_seconds(name: str, value: float, most: float) -> float:

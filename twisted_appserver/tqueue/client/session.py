@@ -14,11 +14,12 @@ from contextlib import suppress
 from typing import Any
 
 from .addresses import Address
-from .attempts import POLL, Retry, Steps, T, poll, repeat
+from .attempts import Retry, Steps, T, poll, repeat, waits
 from .errors import LeaseLost
 from .items import ItemError, from_task
 from .leases import BLOCK, LeasedTask, LeasedTasks, Owner
-from .requests import Document, Keys, QueueRequest, QueueRequests, checked_key
+from .request_keys import Keys, checked_key
+from .requests import Document, QueueRequest, QueueRequests
 
 
 def backoff(delivery: int) -> float:
@@ -136,10 +137,12 @@ class QueueSession:
             raise
         return task
 
-    def join(self) -> Steps[None]:
-        """Wait until every task is done."""
-        while (yield from self.ask(self.requests.join(POLL))):
-            pass
+    def join(self, timeout: float | None) -> Steps[bool]:
+        """Wait until every task is done. C{timeout}: seconds; C{None} for ever. Return whether they are."""
+        for wait in waits(timeout, self._clock):
+            if not (yield from self.ask(self.requests.join(wait))):
+                return True
+        return False
 
     def task_done(self, task: LeasedTask, owner: Owner) -> Steps[None]:
         """Finish a task. If the server cannot be reached, it is also finished in the background."""

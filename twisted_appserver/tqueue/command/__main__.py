@@ -1,0 +1,7 @@
+"""C{python -m twisted_appserver.tqueue.command}, the command C{tqueue}."""
+
+import sys
+
+from .main import main
+
+sys.exit(main())

@@ -1,0 +1,93 @@
+"""Runs a verb, and turns its outcome into an exit status."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+
+from .. import client
+from ..client.addresses import Address, default_url, read_address
+from ..client.errors import Empty, Full, LeaseLost, ServerError, ShutDown
+from ..client.queue import Queue
+from .error_messages import message_for
+from .output import Output, OutputError
+from .parser import parse
+from .verb import PATIENCE, complain
+
+INTERRUPTED = 130  # exit statuses of a shell: 128 and the number of the signal
+BROKEN_PIPE = 141
+
+
+def _address(url: str | None) -> tuple[str, Address]:
+    """
+    Return the URL of the server, and what it means.
+
+    @raise ValueError: when it cannot be used.
+    """
+    try:
+        chosen = default_url() if url is None else url
+        return chosen, read_address(chosen, os.environ.get("TQUEUE_TOKEN", ""))
+    except ValueError as error:
+        raise ValueError(f"{'--url' if url is not None else 'TQUEUE_URL'}: {error}") from None
+
+
+@contextmanager
+def _client_warnings(shown: bool) -> Iterator[None]:
+    """Print the warnings of the client. A short patience ends with an error that says the same."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("tqueue: %(message)s"))
+    logger = logging.getLogger(client.__name__)
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING if shown else logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+
+
+def _message(error: BaseException, address: Address, queue: str) -> str:
+    notes = "; ".join(getattr(error, "__notes__", ()))
+    return message_for(error, address, queue) + (f" ({notes})" if notes else "")
+
+
+def _run(arguments: Sequence[str]) -> int:
+    verb, given = parse(arguments)
+    try:
+        url, address = _address(given.url)
+    except ValueError as error:
+        complain(str(error))
+        return 2
+    output = Output(sys.stdout, given.json)
+    try:
+        with _client_warnings(given.patience > PATIENCE):
+            lease = getattr(given, "lease", None) or 60.0
+            with closing(Queue(0, url, given.name, lease=lease, patience=given.patience)) as queue:
+                return verb.run(queue, given, output)
+    except (Empty, Full, ShutDown) as error:
+        complain(_message(error, address, given.name))
+        return 1
+    except OutputError as error:
+        if error.closed:
+            return BROKEN_PIPE
+        complain(str(error))
+    except (OSError, ServerError, LeaseLost, ValueError, TypeError) as error:
+        complain(_message(error, address, given.name))
+    return 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    @param arguments: those of the command line if C{None}.
+    @return: the exit status: 0 for success; 1 if there was nothing to get, no room or no such leased task; 2
+        for an error; 130 after Ctrl-C; 141 if nobody reads the output any more.
+    """
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED

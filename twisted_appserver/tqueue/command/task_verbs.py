@@ -1,0 +1,207 @@
+"""The verbs about single tasks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..client.errors import LeaseLost
+from ..client.queue import Queue
+from ..client.requests import WEEK
+from .error_messages import not_leased
+from .output import Output
+from .task_fields import read_fields
+from .verb import TASKS, Verb, at_least, complain, task_name
+
+YEAR = 53 * WEEK  # seconds; the longest delay that a server accepts
+
+
+def put(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    if given.field:
+        _put_task(queue, given, output, given.field)
+        return 0
+    if given.key is not None:
+        raise ValueError("--key names one put: give the task's fields as arguments, not as lines")
+    if sys.stdin is not None and sys.stdin.isatty():
+        complain("reading one task from each line, as JSON or name=value; Ctrl-D ends")
+    for count, (number, line) in enumerate(_lines()):
+        try:
+            _put_task(queue, given, output, [line])
+        except Exception as error:
+            error.add_note(f"line {number} of standard input; tasks put before it: {count}")
+            raise
+    return 0
+
+
+def _lines() -> Iterator[tuple[int, str]]:
+    """Yield the lines of standard input that are not blank, with their numbers."""
+    try:
+        for number, line in enumerate(sys.stdin or (), 1):
+            if line.strip():
+                yield number, line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"standard input must be {error.encoding}: {error.reason}") from None
+
+
+def _put_task(queue: Queue, given: argparse.Namespace, output: Output, words: list[str]) -> None:
+    fields = read_fields(words, queue.name)
+    stored = queue.put_task(fields, given.timeout, priority=given.priority, delay=given.delay, key=given.key)
+    repeated = {"repeated": True} if stored["repeated"] else {}
+    output.json({"worker": queue.name, "task_id": stored["task_id"], **repeated})
+
+
+def get(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    task = queue.get_task(given.timeout, given.lease)
+    names = ("task_id", "task", "delivery")
+    output.json({"worker": queue.name, **{name: task[name] for name in names}})
+    return 0
+
+
+def _for_each(
+    queue: Queue, given: argparse.Namespace, output: Output, finish: Callable[[str, int], dict[str, Any]]
+) -> int:
+    """
+    Finish the tasks that the command line names.
+
+    @param finish: finishes the task with this id and delivery; returns what to print besides the id.
+    @return: the exit status: 1 if a task was not leased.
+    """
+    names, status = given.task, 0
+    if given.delivery:
+        if len(names) > 1:
+            raise ValueError("--delivery is for one task: write ID:DELIVERY for several")
+        names = [(names[0][0], given.delivery)]
+    for task_id, delivery in names:
+        try:
+            found = finish(task_id, delivery)
+        except LeaseLost:
+            complain(not_leased(task_id, delivery, queue.name))
+            status = 1
+        else:
+            output.json({"worker": queue.name, "task_id": task_id, **found})
+    return status
+
+
+def done(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    return _for_each(queue, given, output, lambda *name: {"task": queue.done(*name)})
+
+
+def release(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    def finish(task_id: str, delivery: int) -> dict[str, Any]:
+        queue.release(delay=given.delay, task_id=task_id, delivery=delivery)
+        return {}
+
+    return _for_each(queue, given, output, finish)
+
+
+def bury(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    def finish(task_id: str, delivery: int) -> dict[str, Any]:
+        queue.bury(task_id=task_id, delivery=delivery)
+        return {}
+
+    return _for_each(queue, given, output, finish)
+
+
+def extend(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    def finish(task_id: str, delivery: int) -> dict[str, Any]:
+        queue.extend(lease=given.lease, task_id=task_id, delivery=delivery)
+        return {}
+
+    return _for_each(queue, given, output, finish)
+
+
+def renew(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    lost = set(queue.renew(given.task, given.lease))
+    for task_id, delivery in given.task:
+        if (task_id, delivery) in lost:
+            complain(not_leased(task_id, delivery, queue.name))
+        else:
+            output.json({"worker": queue.name, "task_id": task_id})
+    return 1 if lost else 0
+
+
+def _put_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "field", metavar="FIELD", nargs="*", default=[], help="name=value, or one JSON object"
+    )
+    parser.add_argument(
+        "--priority", type=float, metavar="N", help="the lowest comes first, if the kind is priority"
+    )
+    parser.add_argument("--delay", type=float, metavar="S", help="seconds until a worker may get the task")
+    parser.add_argument("--key", metavar="TEXT", help="idempotency key: a put with the same key adds nothing")
+    parser.add_argument("--timeout", type=float, default=0.0, metavar="S", help="seconds to wait for room")
+
+
+def _get_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout", type=float, default=0.0, metavar="S", help="seconds to wait for a task; inf for ever"
+    )
+    parser.add_argument(
+        "--lease", type=float, metavar="S",
+        help="seconds until another worker may get the task; by default, the queue's option",
+    )  # fmt: skip
+
+
+def _name_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="ID", nargs="+", type=task_name, help="as printed by get")
+
+
+def _finish_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "task", metavar="ID", nargs="+", type=task_name,
+        help="as printed by get; ID:N means the Nth delivery only",
+    )  # fmt: skip
+    parser.add_argument(
+        "--delivery", type=int, default=0, metavar="N",
+        help="as printed by get: do nothing if another worker has got the task since",
+    )  # fmt: skip
+
+
+def _release_arguments(parser: argparse.ArgumentParser) -> None:
+    _finish_arguments(parser)
+    parser.add_argument(
+        "--delay", type=at_least(0.0, YEAR), default=0.0, metavar="S",
+        help="seconds until a worker may get the task",
+    )  # fmt: skip
+
+
+def _extend_arguments(parser: argparse.ArgumentParser) -> None:
+    _finish_arguments(parser)
+    _lease_argument(parser)
+
+
+def _renew_arguments(parser: argparse.ArgumentParser) -> None:
+    _name_arguments(parser)
+    _lease_argument(parser)
+
+
+def _lease_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lease", type=at_least(0.01, WEEK), default=60.0, metavar="S",
+        help="seconds from now until the lease ends; 60 by default",
+    )  # fmt: skip
+
+
+LINES = """\
+Without FIELD, each line of standard input is a task: a JSON object or name=value.
+A value that is not JSON is text."""
+LEASED = "The task must be leased, by any client. If it is not, the status is 1."
+
+TASK_VERBS = (
+    Verb("put", TASKS, "Put a task, or one for each line of standard input.", put,
+         "painter picture=7 color=red", _put_arguments, LINES),
+    Verb("get", TASKS, "Get a task, on lease. Finish it with done.", get,
+         "painter --timeout 10", _get_arguments, "The status is 1 if there is no task."),
+    Verb("done", TASKS, "Finish tasks, and print their fields.", done,
+         "painter 1-6f1ed002ab559585", _finish_arguments, LEASED),
+    Verb("release", TASKS, "Give tasks back, for any worker.", release,
+         "painter 1-6f1ed002ab559585 --delay 60", _release_arguments, LEASED),
+    Verb("bury", TASKS, "Put tasks aside, until they are kicked.", bury,
+         "painter 1-6f1ed002ab559585", _finish_arguments, LEASED),
+    Verb("extend", TASKS, "Let the leases of tasks end later.", extend,
+         "painter 1-6f1ed002ab559585 --lease 600", _extend_arguments, LEASED),
+    Verb("renew", TASKS, "Let many leases end later, in one request.", renew,
+         "painter 1-6f1ed002ab559585:1 2-0a6bb1c9d3e86b34:1", _renew_arguments, LEASED),
+)  # fmt: skip
