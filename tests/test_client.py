@@ -63,6 +63,13 @@ class ClientTests(SynchronousTestCase):
         variables = {"a": 1, "b": [1.5, None], "path": "p", "self": "s", "timeout": 3, "c": {"ä": "ö"}}
         self.assertEqual(self.call("/echo/", **variables), variables)
 
+    def test_wrong_trailing_slash_is_corrected(self) -> None:
+        self.assertEqual(self.call("/echo/x"), {"a": "x"})
+        self.assertEqual(self.call("/echo/x", b=2), {"a": "x", "b": 2})
+        self.assertEqual(self.call("/echo/ä", b=2), {"a": "ä", "b": 2})
+        self.assertEqual(self.problem(self.client, "/raises_http").status, 418)
+        self.assertEqual(self.problem(self.client, "/nothing", a=1).status, 404)
+
     def test_uploads_are_sent_as_a_form(self) -> None:
         """The other variables become fields of the form."""
         image = Upload("ä.png", "image/png", b"\x89PNG")

@@ -109,7 +109,8 @@ class AppClient:
         if response.code != 202:
             raise Problem(response.code, "the service does not support jobs")
         (location,) = response.headers.getRawHeaders("location")
-        return RemoteJob(self, urljoin(self._base + path, location).removeprefix(self._base))
+        url = response.request.absoluteURI.decode("ascii")  # after redirects
+        return RemoteJob(self, urljoin(url, location).removeprefix(self._base))
 
     async def _request(
         self, path: str, variables: dict[str, Any], headers: dict[str, str] | None = None, **options: Any
@@ -119,10 +120,19 @@ class AppClient:
         options |= {"headers": {**trace, **self._headers, **(headers or {})}, "timeout": self._timeout}
         if has_files(variables):
             body, options["headers"]["content-type"] = write_multipart(variables)
-            return await self._treq.post(self._base + path, data=body, **options)
+            return await self._post(self._base + path, data=body, **options)
         if variables:
-            return await self._treq.post(self._base + path, json=variables, **options)
+            return await self._post(self._base + path, json=variables, **options)
         return await self._treq.get(self._base + path, **options)
+
+    async def _post(self, url: str, **options: Any) -> Any:
+        """Send a POST request; send it again if the service redirects it because of a trailing slash."""
+        response = await self._treq.post(url, allow_redirects=False, **options)
+        target = urljoin(url, response.headers.getRawHeaders("location", [""])[0])
+        if response.code != 308 or not target.startswith(f"{self._base}/"):
+            return response
+        await response.content()
+        return await self._treq.post(target, allow_redirects=False, **options)
 
     async def _delete(self, path: str) -> Any:
         return await _document(

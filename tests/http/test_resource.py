@@ -162,6 +162,14 @@ class MountTests(SynchronousTestCase):
         self.assertEqual(self.get(root, "http://localhost/one/")[0], 200)
         self.assertEqual(self.get(root, "http://localhost/one/x/y/")[0], 404)
 
+    def test_missing_slash_is_added_below_the_path_of_the_app(self) -> None:
+        """treq follows the redirect."""
+        root, middle = Resource(), Resource()
+        root.putChild(b"deep", middle)
+        middle.putChild(b"two", self.app("two"))
+        found = self.get(root, "http://localhost/deep/two/y?b=1")
+        self.assertEqual(found, (200, {"app": "two", "a": "y", "b": "1"}))
+
     def test_app_may_be_mounted_in_klein(self) -> None:
         klein, app = Klein(), self.app("klein")
 

@@ -95,6 +95,7 @@ class UnfinishedTestCase(SynchronousTestCase):
 REFUSED = (
     (404, head("/unknown", Content_Length="5")),
     (404, head("/unknown", Transfer_Encoding="chunked")),
+    (308, head("/x/", Content_Length="5")),
     (405, head("/x", "PUT", Content_Length="5")),
     (421, head(host="evil.example", Content_Length="5")),
     (403, head(Origin="http://evil.example", Content_Length="5")),

@@ -33,5 +33,6 @@ A module may import only modules above it in this list:
   - mounted_resource: Twisted resources in a table
   - routes: C{Route} and C{include}
   - router: finds the function for a path
+  - slash_redirect: redirects to a path that differs by its trailing slash only
   - route_table: the table as text, and the entry closest to a path
 """

@@ -74,6 +74,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     @ivar prefer: the value of the header Prefer (RFC 7240).
     @ivar base: the scheme of the URL and the path at which the application is mounted, such as
         C{https:/app}; empty for http and the root.
+    @ivar has_encoded_slash: whether the path contained C{%2F}, which counts as a slash. From the front end;
+        the dispatcher does not pass it on.
     """
 
     method: str
@@ -90,6 +92,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     user: str = ""
     prefer: str = ""
     base: str = ""
+    has_encoded_slash: bool = False
 
     @property
     def headers(self) -> dict[str, str]:

@@ -116,7 +116,9 @@ def make_call(
     if host is not None:
         headers = [pair for pair in headers if pair[0] != b"host"]
         headers = [(b"host", host), *headers]
+    has_encoded_slash = False
     if b"%" in path:
+        has_encoded_slash = b"%2F" in path.upper()
         path = unquote_to_bytes(path)
     return Call(
         METHODS.get(method) or method.decode("latin-1"),
@@ -127,4 +129,5 @@ def make_call(
         client,
         client_request_id(headers),
         prefer=prefer_header(headers),
+        has_encoded_slash=has_encoded_slash,
     )

@@ -201,7 +201,10 @@ class Dispatcher:
         return f"{self._prefix}{next(self._count)}"
 
     def _rejected(self, error: BaseException, call: Call) -> Reply:
-        return self._failures.rejected(error, call, self.router)
+        return self._failures.rejected(error, call, self._router_of(call.path))
+
+    def _router_of(self, path: str) -> Router:
+        return self.router if self.admin is None or not path.startswith("/-/") else self.admin
 
     def _await_user(
         self, user: Deferred[str], call: Call, arrived: float, request_id: str, answer: Answer

@@ -12,6 +12,7 @@ from twisted_appserver.core.error_advice import reason_of
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.core.route_table import suggest_patterns
 from twisted_appserver.core.router import Router
+from twisted_appserver.core.slash_redirect import slash_redirect
 from twisted_appserver.errors import HTTPError
 
 
@@ -34,6 +35,12 @@ class Failures:
         if not isinstance(error, HTTPError):
             self.log.failure("an executor failed, {request_id}", Failure(error), request_id=call.request_id)
             error = HTTPError(500, "the executor failed")
+        if error.status == 404:
+            try:
+                if redirect := slash_redirect(router, call):
+                    return redirect
+            except HTTPError as wrong_method:
+                error = wrong_method
         if error.status == 404 and self.display_tracebacks:
             error = HTTPError(404, f"{error.detail}; {suggest_patterns(router, call.path)}")
         if call.method == "OPTIONS" and (error.status == 405 or (error.status == 404 and call.path == "*")):

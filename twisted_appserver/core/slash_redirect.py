@@ -1,0 +1,43 @@
+"""Redirects a request whose path has no match only because of its trailing slash. Pure."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.router import Router
+from twisted_appserver.errors import HTTPError
+
+SAFE = ":@!$&'()*+,;=~-._"  # characters of a segment that need no percent-encoding (RFC 3986, section 3.3)
+NOT_ASCII = re.compile(r"[^\0-\x7f]")
+UNSAFE = {"", ".", ".."}  # segments that some clients remove from a path
+
+
+def slash_redirect(router: Router, call: Call) -> Reply | None:
+    """
+    Return a redirect (308) to the same path with or without a trailing slash, if only that path matches.
+
+    The location is relative to the last segment of the path. So it keeps the scheme, the host, and whatever a
+    proxy or another Site has removed from the path. It cannot lead to another host.
+
+    @return: C{None} if the other path does not match either.
+    @raise HTTPError: 405 when the other path matches, but not with this method.
+    """
+    above, _, last = call.path.removesuffix("/").rpartition("/")
+    superfluous = call.path.endswith("/")
+    # Clients would read an encoded slash, dots or empty segments in another way than the server.
+    segments = [*above.split("/")[1:], last]
+    if call.has_encoded_slash or not call.path.startswith("/") or UNSAFE.intersection(segments):
+        return None
+    try:
+        router.match(call.method, f"{above}/{last}" + ("" if superfluous else "/"))
+    except HTTPError as error:
+        if error.status == 405:
+            raise
+        return None
+    location = f"../{quote(last, SAFE)}" if superfluous else f"./{quote(last, SAFE)}/"
+    if call.query:
+        location += "?" + NOT_ASCII.sub(lambda found: f"%{ord(found[0]):02X}", call.query)
+    # Browsers keep a 308 without this for ever, and would redirect in circles when the pattern is changed.
+    return Reply(b"", 308, (("location", location), ("cache-control", "no-cache")), "")
