@@ -192,7 +192,7 @@ class WorkerTests(ParkingTestCase):
         executor, dispatcher = await self.place("processes", 1)
         ((reply, path),) = await self.parked(executor, dispatcher, 1)
         (old,) = executor.pids
-        await executor.renew(Router(streaming.url_patterns))
+        await executor.reload(Router(streaming.url_patterns))
         self.assertNotIn(old, executor.pids)
         reader = Reader(reply.body)
         await self.until(lambda: len(reader.parts) > 100)
@@ -217,7 +217,7 @@ class WorkerTests(ParkingTestCase):
         path = self.path()
         await dispatcher.dispatch(get("/pieces", path=path, size=PIECE, seconds=0.1))
         await self.until(lambda: executor.parked == 1 and not executor.running)
-        await executor.renew(Router(streaming.url_patterns))
+        await executor.reload(Router(streaming.url_patterns))
         await executor.stop()
         self.assertTrue(os.path.exists(path + ".closed"))
 

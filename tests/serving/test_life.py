@@ -107,9 +107,9 @@ class ReplacementTests(ExecutorTestCase):
         executor, dispatcher = await self.pool(2)
         before = set(executor.pids)
         router = Router(cases.url_patterns)
-        renewed = executor.renew(router)
+        reloaded = executor.reload(router)
         replies = [dispatcher.dispatch(get("/pid/")) for _ in range(50)]
-        await renewed
+        await reloaded
         dispatcher.router = router
         replies += [dispatcher.dispatch(get("/pid/")) for _ in range(50)]
         pids = [json_of(reply)["pid"] for reply in await gatherResults(replies)]
@@ -120,17 +120,17 @@ class ReplacementTests(ExecutorTestCase):
         """They are started again, and the new code is served."""
         executor, _ = await self.pool(2)
         before = set(executor.pids)
-        renewed = executor.renew(Router(cases.url_patterns))
+        reloaded = executor.reload(Router(cases.url_patterns))
         for worker in executor.pool.workers[2:]:
             os.kill(worker.pid, signal.SIGKILL)
-        await renewed
+        await reloaded
         self.assertEqual((len(executor.pids), set(executor.pids) & before), (2, set()))
 
     async def test_new_workers_killed_when_ready_do_not_stop_a_reload(self) -> None:
         """They are killed while they wait for the others."""
         executor, _ = await self.pool(2)
         before = set(executor.pids)
-        renewed = executor.renew(Router(cases.url_patterns))
+        reloaded = executor.reload(Router(cases.url_patterns))
         late, early = executor.pool.workers[2:]
         os.kill(late.pid, signal.SIGSTOP)
         await self.until(lambda: early.was_ready)
@@ -138,20 +138,20 @@ class ReplacementTests(ExecutorTestCase):
         os.kill(early.pid, signal.SIGKILL)
         await self.until(lambda: early not in executor.pool.workers)
         os.kill(late.pid, signal.SIGCONT)
-        await renewed
+        await reloaded
         self.assertEqual((len(executor.pids), set(executor.pids) & before), (2, set()))
         await self.until(lambda: len(executor.pool.workers) == 2)
 
     async def test_old_worker_that_dies_during_a_reload_is_not_replaced(self) -> None:
         """Neither during the reload nor after it."""
         executor, _ = await self.pool(2)
-        renewed = executor.renew(Router(cases.url_patterns))
+        reloaded = executor.reload(Router(cases.url_patterns))
         old, _, late, _ = executor.pool.workers
         os.kill(late.pid, signal.SIGSTOP)
         os.kill(old.pid, signal.SIGKILL)
         await self.until(lambda: old not in executor.pool.workers)
         os.kill(late.pid, signal.SIGCONT)
-        await renewed
+        await reloaded
         executor.pool._respawn()  # as a timer would
         await self.until(lambda: not any(worker.retired for worker in executor.pool.workers))
         self.assertEqual(len(executor.pool.workers), 2)
@@ -173,7 +173,7 @@ class ReplacementTests(ExecutorTestCase):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-            await self.assertFailure(executor.renew(Router(cases.url_patterns)), ConfigurationError)
+            await self.assertFailure(executor.reload(Router(cases.url_patterns)), ConfigurationError)
             executor.pool.start_error = ""  # that was the reload's
             reply = dispatcher.dispatch(get("/dies/SIGKILL/"))
             self.assertEqual((await reply).status, 502)
@@ -190,7 +190,7 @@ class ReplacementTests(ExecutorTestCase):
         os.mkdir(folder)
         refused = patch.object(reactor, "spawnProcess", side_effect=OSError(11))
         with patch("tempfile.tempdir", folder), refused:
-            await self.assertFailure(executor.renew(Router(cases.url_patterns)), ConfigurationError)
+            await self.assertFailure(executor.reload(Router(cases.url_patterns)), ConfigurationError)
         self.assertEqual(os.listdir(folder), [])
 
     @slow
@@ -203,7 +203,7 @@ class ReplacementTests(ExecutorTestCase):
             reply = await dispatcher.dispatch(get("/dies/SIGKILL/"))
             self.assertEqual(reply.status, 502)
             await self.until(lambda: not executor.unready() and len(executor.pool.workers) == 1)
-            await executor.renew(Router(cases.url_patterns))
+            await executor.reload(Router(cases.url_patterns))
             dispatcher.router = executor.router
             await self.until(lambda: len(executor.pool.workers) == 1)
             counts.append(len(os.listdir("/proc/self/fd")))
@@ -213,8 +213,8 @@ class ReplacementTests(ExecutorTestCase):
         """They also stay if the new workers have another table."""
         executor, dispatcher = await self.pool(2)
         before = set(executor.pids)
-        renewed = executor.renew(Router([(r"/other/", cases.pid)]))
-        error = await self.assertFailure(renewed, ConfigurationError)
+        reloaded = executor.reload(Router([(r"/other/", cases.pid)]))
+        error = await self.assertFailure(reloaded, ConfigurationError)
         self.assertIn("differ", str(error))
         self.assertEqual(set(executor.pids), before)
         self.assertIn(json_of(await dispatcher.dispatch(get("/pid/")))["pid"], before)
@@ -266,13 +266,13 @@ class StuckTests(ExecutorTestCase):
         executor, _ = await self.pool()
         before = executor.pids
         with patch.object(pool, "RELOAD_TIMEOUT", 0.2):
-            renewed = executor.renew(Router(cases.url_patterns))
+            reloaded = executor.reload(Router(cases.url_patterns))
             os.kill(executor.pool.workers[1].pid, signal.SIGSTOP)
-            error = await self.assertFailure(renewed, ConfigurationError)
+            error = await self.assertFailure(reloaded, ConfigurationError)
         self.assertIn("not ready after 0.2 seconds", str(error))
         await self.until(lambda: len(executor.pool.workers) == 1)
         self.assertEqual(executor.pids, before)
-        await executor.renew(Router(cases.url_patterns))
+        await executor.reload(Router(cases.url_patterns))
         self.assertNotEqual(executor.pids, before)
 
     async def test_replaced_worker_is_killed_though_a_thread_keeps_it_alive(self) -> None:
@@ -280,7 +280,7 @@ class StuckTests(ExecutorTestCase):
         with patch.object(worker_process, "RETIRE_TIMEOUT", 0.2):
             executor, dispatcher = await self.pool()
             first = json_of(await dispatcher.dispatch(get("/leaves_thread/")))["pid"]
-            await executor.renew(Router(cases.url_patterns))
+            await executor.reload(Router(cases.url_patterns))
             await self.until(lambda: len(executor.pool.workers) == 1)
         self.assertNotIn(first, executor.pids)
 

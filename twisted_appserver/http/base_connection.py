@@ -52,7 +52,7 @@ class BaseConnection(http.HTTPChannel):
     finishing = False  # whether to close after the responses to what has been received
     _half_closed = False  # whether the client has closed its sending side
     _held = 0  # bytes of unfinished requests, as counted by the site
-    _deaf = False  # whether everything that arrives is ignored
+    _ignores_input = False  # whether everything that arrives is ignored
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -89,7 +89,7 @@ class BaseConnection(http.HTTPChannel):
             self._admitted(admitted)
 
     def _admitted(self, call: Call) -> None:
-        """The body may come: send 100 Continue to a client that waits for it."""
+        """Accept the body of an admitted request: send 100 Continue if the client waits for it."""
         raise NotImplementedError
 
     def _wait_for_credentials(self) -> None:

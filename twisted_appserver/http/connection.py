@@ -67,7 +67,7 @@ class HTTPConnection(BaseConnection):
     # ---- what arrives ----
 
     def dataReceived(self, data: bytes) -> None:
-        if self._deaf:
+        if self._ignores_input:
             return
         if self._client is None:
             self._client = getattr(self.transport.getPeer(), "host", None) or ""
@@ -127,7 +127,7 @@ class HTTPConnection(BaseConnection):
     def _feed(self, data: bytes, begin: int = 0) -> None:
         """Parse until a request is complete, and keep the rest for later."""
         parser = self._parser
-        while begin < len(data) and not self._deaf:
+        while begin < len(data) and not self._ignores_input:
             error = None
             try:
                 data, begin = parser.feed(data, begin)
@@ -143,7 +143,7 @@ class HTTPConnection(BaseConnection):
                 self.setTimeout(self._idle)
             if parser.unfinished and (begin >= len(data) or not parser.in_body):
                 self._check_unfinished()
-            if begin < len(data) and (self._ready or self._checking) and not self._deaf:
+            if begin < len(data) and (self._ready or self._checking) and not self._ignores_input:
                 self._set_aside(data, begin)
                 break
         if parser.unfinished or (self._held and not self._dataBuffer):
@@ -154,7 +154,7 @@ class HTTPConnection(BaseConnection):
         for request in self._parser.requests:
             self._call.learn(request)
             self._ready.append(partial(self._begin, request.call, request.keep_alive, request.http10))
-            self._deaf = self._deaf or not request.keep_alive
+            self._ignores_input = self._ignores_input or not request.keep_alive
         self._parser.requests.clear()
 
     def _check_unfinished(self) -> None:
@@ -186,7 +186,7 @@ class HTTPConnection(BaseConnection):
 
     def _resume(self, call: Call | None) -> None:
         self._checking = False
-        if call is not None and not self._deaf:
+        if call is not None and not self._ignores_input:
             self._admitted(call)
             self._advance()
 
@@ -244,9 +244,9 @@ class HTTPConnection(BaseConnection):
 
     def _refuse(self, error: BaseException, call: Call | None = None) -> None:
         """Refuse a request, after the responses to those before it, and ignore the rest."""
-        if self._deaf:
+        if self._ignores_input:
             return
-        self._deaf = True
+        self._ignores_input = True
         self._hold(0)
         if call is None:
             call = Call("", "", raw_headers=tuple(self._parser.headers), client=self._client)
@@ -306,7 +306,7 @@ class HTTPConnection(BaseConnection):
 
     def connectionLost(self, reason: Failure = CONNECTION_DONE) -> None:
         super().connectionLost(reason)
-        self._deaf = self._closing = True
+        self._ignores_input = self._closing = True
         self._ready.clear()
         self._parser.close()
         self._call.cancel()

@@ -51,7 +51,7 @@ class RequestParser:
     @param max_body: maximum size of a body in bytes; C{None} for no limit.
     @ivar client: the address of the client, for the calls.
     @ivar base: C{Call.base} of the calls.
-    @ivar requests: complete requests; the caller takes them out.
+    @ivar requests: complete requests; the caller removes them.
     @ivar unfinished: whether a request has begun and is not complete.
     @ivar in_body: whether the head of that request is complete.
     @ivar finished: whether the last request ended the connection, so that all further bytes are ignored.

@@ -39,14 +39,14 @@ class StockConnection(BaseConnection):
     _checked = False  # whether the head of the request that is arriving was checked
 
     def dataReceived(self, data: bytes) -> None:
-        if self._deaf:
+        if self._ignores_input:
             return
         super().dataReceived(data)
         self._account()
 
     def _account(self) -> None:
         """Count what has arrived of unfinished requests, and check one whose body is still to come."""
-        if self._deaf:
+        if self._ignores_input:
             return
         if self._dataBuffer:
             self._coalesce()
@@ -70,19 +70,19 @@ class StockConnection(BaseConnection):
             self._checked = True
             call = make_call(self._command, self._path, self._headers, b"", self._client)
             self._check_head(call)
-        return 0 if self._deaf else size
+        return 0 if self._ignores_input else size
 
     def lineReceived(self, line: bytes) -> None:
-        if self._deaf:
+        if self._ignores_input:
             return
         in_headers = bool(self.requests)
         quoted = line if in_headers or line.isascii() else quote_line(line, True)
         super().lineReceived(quoted)
-        if quoted is not line and not self._deaf:
+        if quoted is not line and not self._ignores_input:
             self._path = unquote_line(self._path)
 
     def rawDataReceived(self, data: bytes) -> None:
-        if not self._deaf:
+        if not self._ignores_input:
             super().rawDataReceived(data)
 
     def allHeadersReceived(self) -> None:
@@ -102,7 +102,7 @@ class StockConnection(BaseConnection):
             raise body_too_long(self.max_body)
 
     def allContentReceived(self) -> None:
-        if not self._deaf:
+        if not self._ignores_input:
             super().allContentReceived()
 
     def _send100Continue(self) -> None:
@@ -121,7 +121,7 @@ class StockConnection(BaseConnection):
         self._networkProducer.pauseProducing()
 
     def _resume(self, call: Call | None) -> None:
-        if call is not None and not self._deaf:
+        if call is not None and not self._ignores_input:
             self._networkProducer.resumeProducing()
             self._admitted(call)
 
@@ -133,9 +133,9 @@ class StockConnection(BaseConnection):
         self._refuse(HTTPError(400, "invalid HTTP/1.1 request"))
 
     def _refuse(self, error: BaseException, call: Call | None = None) -> None:
-        if self._deaf:
+        if self._ignores_input:
             return
-        self._deaf = True
+        self._ignores_input = True
         self._hold(0)
         self._dataBuffer.clear()
         if self._handlingRequest:
@@ -157,7 +157,7 @@ class StockConnection(BaseConnection):
         self._close_gently()
 
     def timeoutConnection(self) -> None:
-        if self._deaf:
+        if self._ignores_input:
             self.transport.abortConnection()
         elif self.requests and not self._handlingRequest:
             self._refuse(HTTPError(408, f"nothing more of the request arrived within {self.timeOut} seconds"))
@@ -165,7 +165,7 @@ class StockConnection(BaseConnection):
             super().timeoutConnection()
 
     def connectionLost(self, reason: Any = None) -> None:
-        self._deaf = True
+        self._ignores_input = True
         super().connectionLost(reason)
 
     def requestDone(self, request: Any) -> None:

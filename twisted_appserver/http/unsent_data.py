@@ -11,7 +11,7 @@ class UnsentData:
     """
     Observes the buffers of a transport, also below TLS. Twisted's interfaces do not show them.
 
-    @param transport: of any kind. If it is not TCP, nothing ever counts as unsent.
+    @param transport: any transport. If it is not TCP, no data counts as unsent.
     """
 
     def __init__(self, transport: Any) -> None:

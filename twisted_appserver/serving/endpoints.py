@@ -43,7 +43,7 @@ class Endpoints:
             self._endpoints: list[Any] = [
                 serverFromString(reactor, _complete(description)) for description in descriptions
             ]
-        except Exception as error:  # OpenSSL, which need not be installed, raises exceptions of its own
+        except Exception as error:  # OpenSSL is optional and raises its own exceptions
             raise ConfigurationError(f"--listen {' '.join(descriptions)}: {error}") from None
         self.ports: list[Any] = []
 

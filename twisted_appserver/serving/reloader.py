@@ -103,7 +103,7 @@ class Reloader:
         """Import the application again. New worker processes import it at the same time."""
         with self._executors.head_start():
             router = Router(application.load(fresh=True))
-            await self._executors.renew(router)
+            await self._executors.reload(router)
         return router
 
 

@@ -44,7 +44,7 @@ class AppService(Service):
     """
     A server. It listens and performs calls. When stopped, it finishes the running calls first.
 
-    @param application: from where the table comes, and where worker processes import it.
+    @param application: has the table, and tells worker processes what to import.
     @param head_start: worker processes that have been started already.
     @param reloadable: false if the table cannot be imported again.
     @ivar resource: the application as a Twisted resource, which can be mounted elsewhere too.

@@ -179,16 +179,16 @@ class ServiceExecutors:
         finally:
             workers.stop()
 
-    def renew(self, router: Router) -> Deferred[None]:
+    def reload(self, router: Router) -> Deferred[None]:
         """
         Prepare all executors for a new table, and use it.
 
         @return: fires when calls of the new table can be performed. Fails with L{ConfigurationError} if they
             cannot; then the executors still serve the previous table.
         """
-        return self._lock.run(lambda: Deferred.fromCoroutine(self._renew(router)))
+        return self._lock.run(lambda: Deferred.fromCoroutine(self._reload(router)))
 
-    async def _renew(self, router: Router) -> None:
+    async def _reload(self, router: Router) -> None:
         self.check(router)
         pool_runs, needed = "processes" in self._started, self.needed(router)
         try:
@@ -197,7 +197,7 @@ class ServiceExecutors:
                     await self._start(name, router)
             pool, cluster = self.by_name.get("processes"), self.by_name.get("cluster")
             if pool_runs and "processes" in needed and isinstance(pool, ProcessExecutor):
-                await pool.renew(router)
+                await pool.reload(router)
             if isinstance(cluster, DaskExecutor):
                 cluster.adopt(router)
             self._router = router

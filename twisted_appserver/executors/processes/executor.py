@@ -4,7 +4,7 @@ Strategy: calls wait here. When the reactor has read everything that is readable
 workers. A free worker gets a call of any kind. A worker gets several calls only if all of them are expected
 to be quick, judging by earlier calls of the same functions. If one of them is slow after all, the calls
 behind it are taken back for a free worker. When a worker dies, L{ProcessExecutor.worker_ended} fails the call
-that it was running, and L{WorkerPool.ended} replaces the worker; nothing else does either.
+that it was running, and L{WorkerPool.worker_ended} replaces the worker; nothing else does either.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class ProcessExecutor:
         self._waiting: deque[PendingCall] = deque()
         self._costs = CallCosts()
         self._assigning = self._stopped = False
-        self._watch: Any = None  # the timer of _look, while a worker may have calls that it has not begun
+        self._stuck_timer: Any = (
+            None  # the timer of _check_stuck, while a worker may have calls that it has not begun
+        )
 
     @property
     def pending(self) -> int:
@@ -127,12 +129,12 @@ class ProcessExecutor:
 
     def submit(self, pending: PendingCall) -> None:
         if self._stopped:
-            self.ended(pending, HTTPError(503, "the server is stopping"))
+            self.finish(pending, HTTPError(503, "the server is stopping"))
             return
         self._waiting.append(pending)
-        self.kick()
+        self.assign_soon()
 
-    def kick(self) -> None:
+    def assign_soon(self) -> None:
         """Assign waiting calls to workers when the reactor has read everything that is readable."""
         if self._waiting and not self._assigning:
             self._assigning = True
@@ -161,27 +163,27 @@ class ProcessExecutor:
             assigned.add(waiting.popleft(), cost if cost < QUICK else BUDGET)
         for worker in free:
             worker.flush()
-        if self._watch is None and any(worker.assigned.calls for worker in free):
-            self._watch = self.reactor.callLater(STUCK, self._look)
+        if self._stuck_timer is None and any(worker.assigned.calls for worker in free):
+            self._stuck_timer = self.reactor.callLater(STUCK, self._check_stuck)
 
-    def _look(self) -> None:
+    def _check_stuck(self) -> None:
         """Take calls back from workers that are stuck, or busy longer than expected."""
-        self._watch = None
+        self._stuck_timer = None
         free = any(worker.ready and not worker.busy for worker in self._workers)
         for worker in self._workers:
             if worker.assigned.queued:
                 self.requeue(worker.reclaim(free))
         if any(worker.assigned.queued for worker in self._workers):
-            self._watch = self.reactor.callLater(STUCK, self._look)
+            self._stuck_timer = self.reactor.callLater(STUCK, self._check_stuck)
 
     def requeue(self, calls: list[PendingCall]) -> None:
         """Let calls that a worker has not begun wait again, before all others."""
         self._waiting.extendleft(
             pending for pending in reversed(calls) if not pending.called and self._fits(pending)
         )
-        self.kick()
+        self.assign_soon()
 
-    def ended(self, pending: PendingCall, outcome: Reply | HTTPError, seconds: float | None = None) -> None:
+    def finish(self, pending: PendingCall, outcome: Reply | HTTPError, seconds: float | None = None) -> None:
         """Count a call as ended, and deliver its outcome."""
         if seconds is not None:
             self._costs.learn(pending.call.handler, seconds)
@@ -195,7 +197,7 @@ class ProcessExecutor:
 
     def became_ready(self, worker: WorkerProcess) -> None:
         self.pool.became_ready(worker)
-        self.kick()
+        self.assign_soon()
 
     def worker_ended(self, worker: WorkerProcess, how: str) -> None:
         """Fail the call that the worker was running. Calls that it had not begun wait again."""
@@ -203,17 +205,17 @@ class ProcessExecutor:
         lost = [*([running] if running else []), *worker.streams.calls()]
         if self._stopped:
             for pending in [*lost, *rest]:
-                self.ended(pending, HTTPError(503, "the server is stopping"))
+                self.finish(pending, HTTPError(503, "the server is stopping"))
         else:
             for pending in lost:
-                self.ended(pending, HTTPError(502, f"the worker process {how}"))
+                self.finish(pending, HTTPError(502, f"the worker process {how}"))
             self.requeue(rest)
         worker.streams.end_all()
-        self.pool.ended(worker, how)
+        self.pool.worker_ended(worker, how)
 
-    def renew(self, router: Router) -> Deferred[None]:
-        """As L{WorkerPool.renew}."""
-        return self.pool.renew(router)
+    def reload(self, router: Router) -> Deferred[None]:
+        """Like L{WorkerPool.reload}."""
+        return self.pool.reload(router)
 
     def adopt(self, router: Router) -> None:
         """Use this table from now on. Waiting calls are routed again."""
@@ -233,7 +235,7 @@ class ProcessExecutor:
             try:
                 handler, groups = self.router.match(call.method, call.path)
             except HTTPError as error:
-                self.ended(pending, error)
+                self.finish(pending, error)
                 return False
             pending.call = replace(call, handler=handler, groups=groups)
             return self.move is None or not self.move(pending)
@@ -241,10 +243,10 @@ class ProcessExecutor:
 
     def stop(self) -> Deferred[None]:
         self._stopped = True
-        if self._watch is not None and self._watch.active():
-            self._watch.cancel()
+        if self._stuck_timer is not None and self._stuck_timer.active():
+            self._stuck_timer.cancel()
         while self._waiting:
-            self.ended(self._waiting.popleft(), HTTPError(503, "the server is stopping"))
+            self.finish(self._waiting.popleft(), HTTPError(503, "the server is stopping"))
         for pending in [pending for worker in self._workers for pending in worker.streams.calls()]:
             pending.errback(HTTPError(503, "the server is stopping"))
         return self.pool.stop()

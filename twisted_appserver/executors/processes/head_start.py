@@ -67,7 +67,7 @@ class HeadStart:
 
     # ---- a worker reports to this object until an executor takes it ----
 
-    def kick(self) -> None:
+    def assign_soon(self) -> None:
         """Do nothing: there are no calls."""
 
     def worker_ended(self, worker: WorkerProcess, how: str) -> None:

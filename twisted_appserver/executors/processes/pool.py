@@ -128,7 +128,7 @@ class WorkerPool:
             starting, self._starting = self._starting, None
             starting.callback(None)
 
-    def ended(self, worker: WorkerProcess, how: str) -> None:
+    def worker_ended(self, worker: WorkerProcess, how: str) -> None:
         """Start another worker in place of one that has ended. Nothing else replaces dead workers."""
         self.workers.remove(worker)
         if self._stopping:
@@ -194,13 +194,13 @@ class WorkerPool:
                 self.log.info("worker {pid} exceeds its memory limit and is replaced", pid=worker.pid)
                 self.replace(worker)
 
-    def renew(self, router: Router) -> Deferred[None]:
+    def reload(self, router: Router) -> Deferred[None]:
         """
         Start new workers, which import the application again, and let them take over.
 
         @param router: the new table of the application.
         @return: fires when the new workers have taken over. Fails with L{ConfigurationError} if one of them
-            cannot start or is not ready within L{RELOAD_TIMEOUT} seconds; then the old workers go on.
+            cannot start or is not ready within L{RELOAD_TIMEOUT} seconds; then the old workers still serve.
         """
         reloaded: Deferred[None] = Deferred(self._reload_timed_out).addTimeout(RELOAD_TIMEOUT, self._reactor)
         self._reload = router, reloaded

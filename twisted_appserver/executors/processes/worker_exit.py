@@ -48,7 +48,7 @@ class WorkerExit:
         return number
 
     def __str__(self) -> str:
-        """Return how the process ended, as the rest of a sentence about it."""
+        """Return how the process ended, as the end of a sentence that begins with the process."""
         if self.signal:
             return f"was killed by {signal.Signals(self.signal).name}"
         return f"ended with status {getattr(self._failure and self._failure.value, 'exitCode', None)}"

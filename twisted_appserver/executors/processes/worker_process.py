@@ -124,7 +124,7 @@ class WorkerProcess(ProcessProtocol):
                 self._application_imported(frame)
             elif isinstance(frame, Fault):
                 self._reason = frame.reason
-        self._executor.kick()
+        self._executor.assign_soon()
 
     def _application_imported(self, frame: Ready) -> None:
         self._progress.remove()
@@ -149,7 +149,7 @@ class WorkerProcess(ProcessProtocol):
         elif reply.body is None:
             self.streams.begin(assigned.answered, pending, reply)
         else:
-            self._executor.ended(pending, reply, seconds)
+            self._executor.finish(pending, reply, seconds)
         if assigned.paused and not assigned.calls:
             self._cancel_timer()
             assigned.resume()
@@ -163,7 +163,7 @@ class WorkerProcess(ProcessProtocol):
         if pending is None:
             self.kill("it ended a stream that it had not begun")
             return
-        self._executor.ended(pending, Reply(b"", 500 if frame.failure else 200), frame.seconds)
+        self._executor.finish(pending, Reply(b"", 500 if frame.failure else 200), frame.seconds)
         if self.retired:
             self._exit_if_idle()
 
