@@ -1,8 +1,8 @@
 """Several hosts share a computation: how many primes are there below a number?
 
-Each worker process plays a host: it gets a range from one queue and puts the count into another one. One
-worker is killed in the middle of its work, as hosts are; its range goes to another worker when its lease
-runs out, and the result is complete. Run it: python examples/tqueue_primes.py [LIMIT]
+Each worker process stands for a host. It gets a range from one queue and puts the count into another one.
+One worker is killed in the middle of its work. When its lease ends, another worker gets its range, and the
+result is complete. Run it: python examples/tqueue_primes.py [LIMIT]
 """
 
 import os

@@ -55,7 +55,7 @@ def later(day: date, days: Annotated[int, Meta(ge=0, le=36500)] = 1) -> dict[str
     try:
         return {"day": day + timedelta(days)}
     except OverflowError:
-        raise HTTPError(422, "days: the calendar ends before") from None
+        raise HTTPError(422, "days: the result is after the year 9999") from None
 
 
 def price(amount: Annotated[str, Meta(pattern=r"^\d{1,9}(\.\d{1,2})?$")], rate: Decimal) -> dict[str, str]:

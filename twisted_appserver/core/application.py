@@ -24,7 +24,7 @@ from twisted_appserver.core.shadowed_modules import shadowing_advice
 from twisted_appserver.errors import ConfigurationError
 
 EXAMPLE = "twisted_appserver.example"
-DEFAULT_FILES = ("urls.py", "app.py")  # what is served if no application is given, if it exists
+DEFAULT_FILES = ("urls.py", "app.py")  # the first that exists is served if no application is given
 _loading: list[str] = []
 
 

@@ -305,7 +305,7 @@ class Dispatcher:
             observe(pending.call, reply)
 
     def marked(self, call: Call, reply: Reply) -> Reply:
-        """Return the reply, readable by pages of other origins if the guard allows these."""
+        """Return the reply with CORS headers if the guard allows other origins."""
         return reply if self.guard is None or not self.guard.cors else self.guard.with_cors(call, reply)
 
     # ---- the end ----

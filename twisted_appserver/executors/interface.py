@@ -87,9 +87,9 @@ class IExecutor(Interface):
     completed: int = Attribute("Calls that ended with a status below 500.")
     failed: int = Attribute("Calls that ended in any other way.")
     now: Any = Attribute(
-        "Optional: a function that performs a call without a L{PendingCall}, which would be wasted on a call "
-        "that is over at once. It returns the reply, or a function that continues the call as a pending "
-        "call. The dispatcher calls that function instead of C{submit}."
+        "Optional: a function that performs a call without a L{PendingCall}. It saves time if calls end at "
+        "once. It returns the reply, or a function that continues the call as a pending call. The "
+        "dispatcher calls that function instead of C{submit}."
     )
 
     def start() -> Deferred[None]:

@@ -35,7 +35,7 @@ class Source:
     returns C{False}, or if L{grant} or L{drop} returns C{True} later, L{run} must be called again.
 
     @param send: called with each part.
-    @param waits: returns whether other work waits, which goes first after L{SLICE} seconds.
+    @param waits: returns whether other work waits; if so, a slice ends after L{SLICE} seconds.
     @param urgent: returns whether the slice must end at once.
     @ivar parked: whether the generator waits for its client.
     @ivar dropped: whether nobody wants more parts.

@@ -87,7 +87,7 @@ class Job:
         if failure and reply.body.error is not None:
             self._settle(replace(reply.body.error, traceback=""))
         elif failure:
-            self._fail(500, "the function failed; the log says why under this instance")
+            self._fail(500, "the function failed; the log has the reason, with this instance")
         else:  # The last item of a generator is its result; a Reply in parts is joined.
             body = self.progress if self.lines else b"".join(self._parts)
             kinds = {JSON_LINES: JSON[0]}
@@ -104,7 +104,7 @@ class Job:
 
     def _too_large(self) -> None:
         self.progress = b"null"
-        self._fail(507, "the result is larger than --max-job-bytes leaves room for")
+        self._fail(507, "the result does not fit into --max-job-bytes")
 
     def _fail(self, status: int, detail: str) -> None:
         if self.reply is None:

@@ -101,7 +101,7 @@ def read_config(name: str, text: str | bytes) -> Config:
     """
     Read the stored options of a queue. Options of other versions are ignored, with a warning.
 
-    @param name: of the queue, for messages.
+    @param name: the name of the queue, for messages.
     @raise ValueError: when the options cannot be used.
     """
     try:
@@ -279,7 +279,7 @@ class TaskQueue:
         return self._alarms[0][0] if self._alarms else None
 
     def postpone(self, until: float) -> None:
-        """Make no lease end before that time."""
+        """Prolong the leases that would end before this time."""
         for task in self.leased.values():
             if task.lease < until:
                 task.lease = until

@@ -21,7 +21,7 @@ class Remembered(msgspec.Struct, frozen=True, gc=False):
 
     @ivar number: the number of the task that it has put, or how many tasks it has kicked or purged.
     @ivar until: when to forget it.
-    @ivar digest: of the body; empty if it is unknown.
+    @ivar digest: the digest of the body; empty if it is unknown.
     """
 
     key: str

@@ -80,7 +80,7 @@ class Waiters:
         Wait behind all others. The Deferred may be cancelled.
 
         @param timeout: seconds; infinity for no time limit.
-        @param key: of the request, see L{supersede}.
+        @param key: the key of the request, see L{supersede}.
         @return: fires with C{""} inside L{serve_next}, or with the reason why the request cannot succeed.
         """
         self.supersede(key)

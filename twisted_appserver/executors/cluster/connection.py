@@ -24,8 +24,8 @@ from twisted_appserver.executors.cluster.wire import handlers_by_key
 CHECK_INTERVAL = 0.5  # seconds between two checks of the connection
 CONNECT_TIMEOUT = 3.0  # seconds that an attempt to connect may take
 ANSWER_TIMEOUT = 5.0  # seconds after which a scheduler that does not answer counts as hung
-# Defaults for Dask in a local cluster without a dashboard. Nobody sees these profiles and measurements, which
-# take 4 % of a machine with two cores. U{https://docs.dask.org/en/stable/configuration.html}
+# Defaults for Dask in a local cluster without a dashboard. They disable profiles and measurements that take
+# 4 % of a machine with two cores, and that nobody reads. U{https://docs.dask.org/en/stable/configuration.html}
 DASK_DEFAULTS = {
     "distributed": {
         "worker": {"profile": {"enabled": False}},

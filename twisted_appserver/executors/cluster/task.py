@@ -84,7 +84,7 @@ def whole_reply(reply: Reply, call: Call) -> Reply:
         error = None  # Its traceback refers to this frame.
         return reply
     if failure:
-        why = HTTPError(500, "the function failed; the log says why under this instance")
+        why = HTTPError(500, "the function failed; the log has the reason, with this instance")
         return replace(problem_reply(why, call.request_id), traceback=failure)
     return replace(reply, body=bytes(whole))
 

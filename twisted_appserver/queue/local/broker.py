@@ -181,7 +181,7 @@ class LocalBroker:
         self, verb: str, name: str, key: str, body: bytes, act: Callable[[TaskQueue], tuple[int, Change]]
     ) -> int:
         """
-        Change a queue, unless the same request has done that before.
+        Change a queue, unless the same request was performed before.
 
         @param act: changes the queue, and returns the number of tasks and what must be stored.
         @return: the number of tasks.

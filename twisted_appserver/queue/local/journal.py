@@ -19,7 +19,7 @@ class Change(msgspec.Struct, frozen=True):
 
     @ivar puts: new tasks, with the names of their queues.
     @ivar keys: requests to remember, with their queues and lanes.
-    @ivar updates: of tasks that have changed, what L{to_update} returns.
+    @ivar updates: what L{to_update} returns for each task that has changed.
     @ivar deletes: the numbers of tasks to delete.
     @ivar configs: the options of queues by name; C{None} to delete the queue with its tasks and keys.
     @ivar forgets: the queues and lanes of requests to forget.

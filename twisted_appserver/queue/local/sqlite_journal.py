@@ -67,8 +67,8 @@ class SQLiteStore:
     Keeps changes after a crash of the process, and after a loss of power if the disk does (WAL, synchronous
     FULL). One process at a time may use the file.
 
-    @param path: of the database, which is created if it does not exist. Files with C{-wal} and C{-reserve}
-        appended to the name are created beside it.
+    @param path: the file of the database. If it does not exist, it is created, together with files with
+        C{-wal} and C{-reserve} appended to its name.
     @param wall: returns the seconds since the epoch.
     """
 

@@ -161,8 +161,8 @@ class Database:
         End a transaction that failed.
 
         @param requests: how many requests it performed.
-        @return: whether the connection or a temporary state was the cause, and not the requests, so that they
-            may be performed again.
+        @return: whether the requests may be performed again, because the connection or a temporary state was
+            the cause.
         """
         errors = self.psycopg.errors
         temporary = (

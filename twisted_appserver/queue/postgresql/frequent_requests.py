@@ -91,7 +91,7 @@ class FrequentRequests:
 
     def _resolve_puts(self, numbers: Sequence[int]) -> None:
         """
-        @param numbers: of the new tasks, in order; there may be fewer than requests.
+        @param numbers: the numbers of the new tasks, in order; there may be fewer than requests.
         """
         accepted = [request for request in self._put if request.pending]
         for request, number in zip(accepted, numbers, strict=False):

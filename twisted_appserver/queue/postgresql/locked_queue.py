@@ -81,8 +81,8 @@ def repeated_put(request: Request, number: int, first_digest: bytes) -> QueuedTa
     """
     Return the result of a put whose key was used before.
 
-    @param number: of the task that the first put has added.
-    @param first_digest: of the body of the first put; empty if it is unknown.
+    @param number: the number of the task that the first put has added.
+    @param first_digest: the digest of the body of the first put; empty if it is unknown.
     """
     if first_digest and first_digest != digest(request.task.body):
         return key_reused(request)

@@ -82,13 +82,13 @@ class AsyncQueue(QueueVerbs):
 
     Its Deferreds may be cancelled: a cancelled get gets no task. The other verbs are in L{QueueVerbs}.
 
-    @param url: of the server; the environment variable C{TQUEUE_URL}, or else C{http://127.0.0.1:8082}, if
-        C{None}.
-    @param name: of the queue; a new, unique one if C{None}.
+    @param url: the URL of the server; the environment variable C{TQUEUE_URL}, or else C{http://127.0.0.1:8082},
+        if C{None}.
+    @param name: the name of the queue; a new, unique name if C{None}.
     @param reactor: an C{IReactorTime}; the global one if C{None}.
     @param treq_client: a C{treq.client.HTTPClient} or C{treq.testing.StubTreq}; treq itself if C{None}.
     @param lease: seconds after which another worker gets a task of this object if this process has died.
-    @param token: for a server that requires one; the environment variable C{TQUEUE_TOKEN} if C{None}.
+    @param token: the token of the server; the environment variable C{TQUEUE_TOKEN} if C{None}.
     @param patience: seconds for which a request is repeated while the server cannot be reached.
     @raise ValueError: when one of these cannot be used.
     @raise RuntimeError: from every method, in a process that was forked after the queue had been used: the
@@ -207,7 +207,7 @@ class AsyncQueue(QueueVerbs):
         return self._ask(self._session.requests.qsize())
 
     def shutdown(self, immediate: bool = False) -> Deferred[None]:
-        """Let put fail with C{ShutDown} in every client, and get too when the queue is empty."""
+        """Shut the queue down: put fails with C{ShutDown} in every client, and get too once it is empty."""
         return self._ask(self._session.requests.shutdown(immediate))
 
     def _owner(self) -> Owner:
@@ -237,7 +237,7 @@ class AsyncQueue(QueueVerbs):
 
     @_deferred
     async def _finish(self, steps: Steps[T]) -> T:
-        """Take steps that may add or remove a task whose lease is renewed."""
+        """Perform steps that may add or remove a task whose lease is renewed."""
         try:
             return await self._run(steps)  # type: ignore[no-any-return]
         finally:

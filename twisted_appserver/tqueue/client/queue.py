@@ -65,12 +65,12 @@ class Queue(QueueVerbs):
     A queue, first in, first out.
 
     @param maxsize: how many tasks may wait in it; 0 keeps the option of the queue on the server.
-    @param url: of the server; the environment variable C{TQUEUE_URL}, or else C{http://127.0.0.1:8082}, if
-        C{None}.
-    @param name: of the queue there; a new, unique one if C{None}.
+    @param url: the URL of the server; the environment variable C{TQUEUE_URL}, or else C{http://127.0.0.1:8082},
+        if C{None}.
+    @param name: the name of the queue on the server; a new, unique name if C{None}.
     @param lease: seconds after which another worker gets a task of this object if this process has died.
     @param ack: C{"auto"} finishes each task when it is got: for programs that never call C{task_done()}.
-    @param token: for a server that requires one; the environment variable C{TQUEUE_TOKEN} if C{None}.
+    @param token: the token of the server; the environment variable C{TQUEUE_TOKEN} if C{None}.
     @param patience: seconds for which a request is repeated while the server cannot be reached.
     @raise ValueError: when one of these cannot be used.
     @raise OSError: from every method, when the server cannot be reached for that long.
@@ -204,7 +204,7 @@ class Queue(QueueVerbs):
 
     def shutdown(self, immediate: bool = False) -> None:
         """
-        Let put raise C{ShutDown} in every client, and get too when the queue is empty.
+        Shut the queue down: put raises C{ShutDown} in every client, and so does get once the queue is empty.
 
         @param immediate: whether to remove the waiting tasks, so that get raises C{ShutDown} at once.
         """
@@ -297,7 +297,7 @@ class Queue(QueueVerbs):
         self._start_renewing()
 
     def _finish(self, steps: Steps[T]) -> T:
-        """Take steps that may leave a task to be finished in the background."""
+        """Perform steps. A task that they could not finish is finished in the background."""
         try:
             return self._run(steps)
         finally:
