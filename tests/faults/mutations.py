@@ -86,7 +86,7 @@ MUTATIONS = (
     Mutation("tqueue/client/connections.py", "            connection.reset()\n", "",
              "tqueue.test_client.QueueTests.test_interrupted_get_gets_nothing"),
     Mutation("http/current_call.py", " or found.end() > MAX_TARGET", "", "http.test_connection_limits.ConductTests.test_limits_of_path_and_headers_are_exact"),
-    Mutation("executors/processes/executor.py", "                self.ended(pending, HTTPError(502,",
+    Mutation("executors/processes/executor.py", "                self.finish(pending, HTTPError(502,",
              "                self.requeue([pending]) or (HTTPError(502,", "executors.test_processes.ProcessTests.test_function_that_ends_its_process_gets_502"),
     Mutation("executors/processes/executor.py", "            self.requeue(rest)\n        worker.streams", "        worker.streams",
              "executors.test_processes.ProcessTests.test_killed_idle_worker_fails_no_call"),
