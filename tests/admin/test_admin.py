@@ -292,6 +292,24 @@ class ServiceTests(TestCase):
         self.assertEqual((await fetch(port, "/-/docs")).status, 422)
         self.assertEqual((await fetch(port, "/-/health")).status, 404)
 
+    async def test_error_pages_link_to_the_page_of_functions(self) -> None:
+        """The link is relative. Without that page there is no link."""
+        headers = (("Accept", "text/html"),)
+        for no_admin in (False, True):
+            _, port = await self.serve((r"/order", order), no_admin=no_admin)
+            for target, link in (
+                ("/", "-/docs"),
+                ("/nothing", "-/docs"),
+                ("/a/b/", "../../-/docs"),
+                ("/-/nothing", "../-/docs"),
+                ("/a%2Fb", ""),
+            ):
+                answer = await exchange(port, request("GET", target, b"", headers))
+                self.assertEqual((answer.status, b"<h1>404 Not Found" in answer.body), (404, True))
+                expected = link.encode() if not no_admin else b""
+                self.assertEqual(b'<a href="%s">' % expected in answer.body, bool(expected))
+                self.assertEqual(b"<a " in answer.body, bool(expected))
+
     async def test_pages_are_guarded_like_the_application(self) -> None:
         """A client that may not call functions may not read pages."""
         path = self.mktemp()

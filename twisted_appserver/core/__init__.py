@@ -19,6 +19,7 @@ A module may import only modules above it in this list:
   - statuses: titles of HTTP status codes
   - json_encoding: JSON from what functions return
   - problem_reply: problem documents, the responses for errors
+  - error_page: problem documents as web pages, for browsers
   - error_advice: advice for errors that depend on where a function runs
   - forked_child: ends a process that a function forks where the function ends
   - events: server-sent events

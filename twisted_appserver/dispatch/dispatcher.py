@@ -292,6 +292,8 @@ class Dispatcher:
         """Report the reply to a call that is over. Returns the reply for the client."""
         if reply.traceback:
             reply = self._failures.report(reply, call)
+        if reply.status >= 400:
+            reply = self._failures.negotiate(reply, call, self.admin)
         reply = self.marked(call, reply)
         for observe in self.observers:
             observe(call, reply)

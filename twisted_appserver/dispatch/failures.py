@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.error_advice import reason_of
+from twisted_appserver.core.error_page import negotiate_error
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.core.route_table import suggest_patterns
 from twisted_appserver.core.router import Router
@@ -46,6 +47,20 @@ class Failures:
         if call.method == "OPTIONS" and (error.status == 405 or (error.status == 404 and call.path == "*")):
             return Reply(b"", 204, error.headers)  # RFC 9110, section 9.3.7
         return problem_reply(error, call.request_id)
+
+    def negotiate(self, reply: Reply, call: Call, admin: Router | None) -> Reply:
+        """Return the reply for an error as the client prefers it: as JSON, or as a web page."""
+        return negotiate_error(reply, call, self._docs(call, admin) if reply.status in (404, 405) else "")
+
+    def _docs(self, call: Call, admin: Router | None) -> str:
+        """Return the relative address of the page of functions; empty if there is none."""
+        if admin is None or call.has_encoded_slash or not call.path.startswith("/"):
+            return ""
+        try:
+            admin.match("GET", "/-/docs")
+        except HTTPError:
+            return ""
+        return "../" * (call.path.count("/") - 1) + "-/docs"
 
     def report(self, reply: Reply, call: Call) -> Reply:
         """Log the traceback of a function that failed. Returns the reply that the client receives."""
