@@ -56,13 +56,13 @@ url_patterns = ((r"/who", who), (r"/counts", counts))
 
 
 def unit(name: str) -> dict[str, str]:
-    """The settings of a unit of systemd."""
+    """Return the settings of a systemd unit."""
     lines = (DEPLOY / name).read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
 def options(*listen: str) -> list[str]:
-    """Those of the unit, but for where to listen."""
+    """Return the options of the unit, except the addresses."""
     words = unit("appserver.service")["ExecStart"].split()[1:]
     places = [index for index, word in enumerate(words) if word == "--listen"]
     return [word for index, word in enumerate(words) if not {index, index - 1} & {*places}] + list(listen)
@@ -74,7 +74,7 @@ class NginxTests(CommandTestCase):
         skip = "there is no nginx (Debian: apt-get install nginx-light)"
 
     async def nginx(self, folder: str) -> int:
-        """Start it with the configuration of the example, in a folder of its own. Returns its port."""
+        """Start nginx with the configuration of the example, in a folder of its own. Return its port."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -111,7 +111,7 @@ class NginxTests(CommandTestCase):
         raise AssertionError(program.output + Path(folder, "error.log").read_text())
 
     async def server(self, folder: str) -> Program:
-        """The server with the options of the unit, but for where it listens."""
+        """Start the server with the options of the unit, but with another address."""
         program = self.twistd(*options("--listen=unix:appserver.sock"), folder=folder)
         await program.line(r"forked, \d+ workers")  # Twisted tells of its socket before that listens
         return program
@@ -213,7 +213,7 @@ class SystemdTests(CommandTestCase):
         self.assertEqual(await program.ended, 0)
 
     def server(self, program: Program) -> int:
-        """The process of the server, which is neither that which passes the socket nor a worker."""
+        """Return the process id of the server. Its parent passes the socket, and its children are workers."""
         (server,) = (
             pid for pid in program.processes()
             if pid != program.transport.pid and "worker" not in Path(f"/proc/{pid}/cmdline").read_text()
@@ -232,7 +232,7 @@ class SystemdTests(CommandTestCase):
         folder.mkdir()
         for name in ("appserver.service", "appserver.socket"):
             text = (DEPLOY / name).read_text()
-            text = text.replace("/srv/appserver/.venv/bin/appserver", sys.executable)  # which must be there
+            text = text.replace("/srv/appserver/.venv/bin/appserver", sys.executable)  # it must exist
             (folder / name).write_text(
                 text.replace("User=appserver", "User=root").replace("=www-data", "=root")
             )
@@ -268,7 +268,7 @@ class LintTests(SynchronousTestCase):
         self.assertRegex(parser.baseimage, r"^python:3\.\d+-slim$")
         self.assertEqual(found["USER"], "10001")
         words = [re.findall(r'"([^"]*)"', found[name]) for name in ("ENTRYPOINT", "CMD")]
-        self.assertEqual(words[0][:3], ["tini", "--", "appserver"])  # an init, which reaps processes
+        self.assertEqual(words[0][:3], ["tini", "--", "appserver"])  # an init that reaps processes
         self.assertIn(" tini ", parser.content)
         options = Options()
         options.parseOptions(words[0][3:] + words[1])

@@ -1,4 +1,4 @@
-"""What the documentation says is true."""
+"""The documentation is right: its programs, commands, tables, links and names."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ CURL = r"(?m)^\$ (curl .+)\n(.*)$"
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The blocks of a page that are marked as of a language."""
+    """Return the code blocks of a page in this language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def programs() -> Iterator[tuple[str, str]]:
-    """Each Python block of each page, with a name for messages."""
+    """Yield each Python block of each page, with a name for messages."""
     for page in PAGES:
         for number, block in enumerate(blocks(page, "python"), 1):
             yield f"Python block {number} of {page.name}", block
 
 
 def options_table() -> str:
-    """The options as the guide must show them."""
+    """Return the table of options that the guide must have."""
     rows = []
     for each in fields(Settings):
         meaning, _, default = each.metadata["help"].partition(" [")
@@ -106,7 +106,7 @@ class PageTests(SynchronousTestCase):
         for path in (PACKAGE / "tqueue" / "command").glob("*.py"):
             known |= set(re.findall(r'"(--[a-z-]+)"', path.read_text()))
         for page in PAGES:
-            others = {"--reactor", "--check", "--show-routes", "--soak"}  # not of the table
+            others = {"--reactor", "--check", "--show-routes", "--soak"}  # mentioned outside of the table
             named = set(re.findall(r"`(?:appserver |--listen )?(--[a-z-]+)", page.read_text()))
             self.assertEqual(named - others - known, set(), page.name)
 
@@ -127,7 +127,7 @@ class GuideTests(SynchronousTestCase):
         raised = set()
         for path in PACKAGE.rglob("*.py"):
             if path.is_relative_to(PACKAGE / "queue") or path.is_relative_to(PACKAGE / "tqueue"):
-                continue  # the page on queues has their statuses
+                continue  # the page on queues has these statuses
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and node.args:
                     name = getattr(node.func, "id", getattr(node.func, "attr", ""))
@@ -332,7 +332,7 @@ class PrivacyTests(SynchronousTestCase):
         self.assertTrue(count > 40, count)
 
     def files(self, folder: Path) -> Iterator[Path]:
-        """What belongs to the repository, as far as its own .gitignore tells."""
+        """Return the files of the repository that its .gitignore does not exclude."""
         ignored = re.compile(r"\..*|__pycache__|build|dist|venv|_trial_temp.*|.*\.egg-info|dropin\.cache")
         for path in folder.iterdir():
             if ignored.fullmatch(path.name) and path.name not in (".ci", ".gitignore"):

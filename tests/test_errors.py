@@ -19,7 +19,7 @@ INDEPENDENT = "tqueue.client."  # its modules need the standard library only
 
 
 def exceptions() -> Iterator[tuple[str, list[str], str]]:
-    """The classes that are exceptions by the names of their bases: name, bases and docstring."""
+    """Return the classes whose bases are named like exceptions: name, bases and docstring."""
     for module in MODULES:
         for node in ast.walk(tree(module)):
             if isinstance(node, ast.ClassDef):
@@ -44,7 +44,7 @@ class ExceptionTests(SynchronousTestCase):
 
 
 class ExtraTests(SynchronousTestCase):
-    """What to type when a package is missing."""
+    """Advice to install a missing package."""
 
     def test_the_advice_works_in_a_clone(self) -> None:
         """Messages name extras that exist, and pip finds them in a clone: nothing is published."""

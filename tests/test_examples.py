@@ -1,4 +1,4 @@
-"""Each example does what it says, run as its user would run it: as a process of its own, over a socket."""
+"""Every example works when it runs like a user runs it: as a process, over a socket."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TWISTD = [
 
 
 class ExampleTestCase(ProgramTestCase):
-    """Calls what it runs with the client of this package too."""
+    """Runs programs, and calls them with the client of this package."""
 
     def client(self, url: str) -> AppClient:
         return AppClient(url, self.http, timeout=30)
 
     async def refused(self, status: int, *arguments: Any, **variables: Any) -> str:
-        """The detail with which the service refuses a call of an L{AppClient}."""
+        """Return the detail of the problem with which the service refuses a call."""
         client, path = arguments
         with self.assertRaises(Problem) as raised:
             await client.call(path, **variables)
@@ -85,7 +85,7 @@ class InventoryTests(ExampleTestCase):
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["inventory.sqlite"])
 
     async def check_stock(self, url: str, client: AppClient) -> None:
-        """What is put in by a form comes out by JSON."""
+        """Check that items which a form adds are returned as JSON."""
         bolt = {"sku": "bolt", "quantity": 20, "price": 0.15}
         for status, quantity in ((201, 20), (200, 40)):
             form = {"quantity": "20", "price": "0.15"}
@@ -99,7 +99,7 @@ class InventoryTests(ExampleTestCase):
         self.assertEqual(await client.call("/items/?below=17"), {"items": []})
 
     async def check_errors(self, client: AppClient) -> None:
-        """What cannot be done is refused, and changes nothing."""
+        """Check that impossible requests are refused and change nothing."""
         self.assertIn("'nut'", await self.refused(404, client, "/items/nut/"))
         self.assertIn("'nut'", await self.refused(404, client, "/items/nut/take/", quantity=1))
         self.assertIn("17", await self.refused(409, client, "/items/bolt/take/", quantity=18))
@@ -111,7 +111,7 @@ class InventoryTests(ExampleTestCase):
         self.assertEqual((await client.call("/items/bolt/"))["quantity"], 17)
 
     async def check_race(self, client: AppClient) -> None:
-        """Of 24 clients that take one each of 17, exactly 17 get it."""
+        """Check that exactly 17 of 24 concurrent clients get one of 17 items."""
 
         async def take() -> int:
             try:
@@ -167,13 +167,12 @@ class MiddlewareTests(ExampleTestCase):
         self.assertGreater(float((await program.line(r"GET /count/3 took ([\d.]+) s for bob"))[1]), 0.3)
         await program.stop()
 
-    async def test_middleware_threaded(self) -> None:
-        """In threads, it times calls, checks users, and turns exceptions into responses."""
+    async def test_middleware_times_checks_and_maps_errors_in_threads(self) -> None:
+        """It times calls, checks users, and turns exceptions into responses."""
         await self.check("threaded")
 
     @slow
-    async def test_middleware_forked(self) -> None:
-        """So it does in worker processes."""
+    async def test_middleware_times_checks_and_maps_errors_in_workers(self) -> None:
         await self.check("forked")
 
 
@@ -228,14 +227,14 @@ class MixedTests(ExampleTestCase):
         self.assertEqual((await client.call("/primes/0/"))["primes"], 0)
         await program.stop()
 
-    async def test_script(self) -> None:
+    async def test_threads_and_workers_serve_one_script(self) -> None:
         """Run as a script."""
         text = (EXAMPLES / "mixed.py").read_text()
         self.assertEqual(text.count("port=8081"), 1)
         (self.folder / "script.py").write_text(text.replace("port=8081", "port=0"))
         await self.check(sys.executable, "script.py")
 
-    async def test_twistd(self) -> None:
+    async def test_threads_and_workers_serve_under_twistd(self) -> None:
         """Under twistd."""
         await self.check(*TWISTD, f"--app={EXAMPLES / 'mixed.py'}", "--workers=1")
 

@@ -1,4 +1,4 @@
-"""Tests of the modules as such: what importing them does, and in which direction they depend."""
+"""Tests of imports: their direction, and their effects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANYWHERE = ("__main__",)  # modules that need no place in the list
 
 
 def modules() -> dict[str, str]:
-    """The path of every module, by its dotted name below the package; the package itself is ''."""
+    """Return the path of every module by its dotted name below the package; the package itself is ''."""
     found = {}
     for folder, _, files in os.walk(FOLDER):
         for file in files:
@@ -42,13 +42,13 @@ def tree(name: str) -> ast.Module:
 
 
 def imports(name: str) -> Iterator[str]:
-    """What a module imports, wherever in it: dotted names, those of names in modules included."""
+    """Yield what a module imports at any level: the dotted names of modules and of names in them."""
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = node.module or ""
-            if node.level:  # relative to the package that it is in, or one further up
+            if node.level:  # relative to its package, or to a package around it
                 place = [PACKAGE, *name.split(".")][: None if is_package(name) else -1]
                 module = ".".join(filter(None, (*place[: len(place) + 1 - node.level], module)))
             yield from (f"{module}.{each.name}" for each in node.names)
@@ -59,7 +59,7 @@ def is_package(name: str) -> bool:
 
 
 def inner(name: str) -> set[str]:
-    """The modules of the package that a module imports."""
+    """Return the modules of this package that a module imports."""
     found = set()
     for target in imports(name):
         if target.startswith(PACKAGE + "."):
@@ -69,7 +69,7 @@ def inner(name: str) -> set[str]:
 
 
 def listed(package: str) -> list[str]:
-    """The modules and folders of a package, in the order of its docstring."""
+    """Return the modules and folders of a package in the order of its docstring."""
     return LISTED.findall(ast.get_docstring(tree(package)) or "")
 
 
@@ -97,7 +97,7 @@ class LayerTests(SynchronousTestCase):
         self.assertEqual(wrong, [])
 
     def in_order(self, name: str, target: str) -> bool:
-        """Whether a module may import another: compares the first parts in which their names differ."""
+        """Return whether a module may import another, by the first parts in which their names differ."""
         ours, theirs, package = name.split("."), target.split("."), ""
         while ours and theirs and ours[0] == theirs[0]:
             package = f"{package}.{ours[0]}".strip(".")
@@ -156,7 +156,7 @@ class LayerTests(SynchronousTestCase):
 
 class ImportTests(SynchronousTestCase):
     def check(self, program: str) -> None:
-        """A program, after which no module of those optional is imported, and no other thread runs."""
+        """Run a program, and check that it imports no optional module and starts no thread."""
         program = (
             f"import sys, threading, {program}\n"
             f"found = [name for name in ('twisted.internet.reactor', *{OPTIONAL}) if name in sys.modules]\n"

@@ -1,4 +1,4 @@
-"""Tests that nothing of a call that is over stays in memory, however it ended."""
+"""Tests that a finished call leaves nothing in memory, however it ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from twisted_appserver.serving.service import AppService, make_service
 
 BODY = b"x" * 20_000
 MANY = 50  # clients of each kind, ten at the same time
-FEW = 10  # of those that take long
+FEW = 10  # clients of kinds that take long
 KIND = (("Content-Type", "application/octet-stream"),)
 LATER = (("Prefer", "respond-async"),)
 
@@ -52,7 +52,7 @@ Ask = Callable[[int], Coroutine[Any, Any, None]]
 
 
 def ask(target: str, status: int, headers: tuple[tuple[str, str], ...] = (), method: str = "POST") -> Ask:
-    """What asks for a target, with a body, and sees that it is answered so."""
+    """Return a function that sends a request and checks the status of the response."""
 
     async def once(port: int) -> None:
         connection = await connect(port)
@@ -66,7 +66,7 @@ def ask(target: str, status: int, headers: tuple[tuple[str, str], ...] = (), met
 
 
 def leave(target: str, after: int, headers: tuple[tuple[str, str], ...] = ()) -> Ask:
-    """What asks for a target, and goes when so many bytes have come."""
+    """Return a function that sends a request, and disconnects after this many bytes of the response."""
 
     async def once(port: int) -> None:
         connection = await connect(port)
@@ -79,7 +79,7 @@ def leave(target: str, after: int, headers: tuple[tuple[str, str], ...] = ()) ->
 
 
 async def broken(port: int) -> None:
-    """Ask for an answer that breaks off."""
+    """Request a response that breaks off."""
     for target in ("/late", "/inline/late"):
         connection = await connect(port)
         answer = connection.send(request("POST", target, BODY, KIND))
@@ -88,14 +88,14 @@ async def broken(port: int) -> None:
 
 
 async def job(port: int) -> None:
-    """Begin a job, wait for its end and forget it."""
+    """Start a job, wait until it has finished, and delete it."""
     for target in ("/plain", "/counts", "/inline/counts", "/async_counts", "/text"):
         place = await job_at(port, target)
         assert (await exchange(port, request("DELETE", place))).json["state"] == "done"
 
 
 async def job_at(port: int, target: str) -> str:
-    """Where a job is looked at that is over."""
+    """Return the address of a finished job."""
     made = await exchange(port, request("POST", target, BODY, (*KIND, *LATER)))
     place = "/-/jobs/" + made.json["job"]
     while (await exchange(port, request("GET", place))).json["state"] in ("waiting", "running"):
@@ -104,7 +104,7 @@ async def job_at(port: int, target: str) -> str:
 
 
 async def cancelled_job(port: int) -> None:
-    """Begin a job, and cancel it."""
+    """Start a job, and cancel it."""
     made = await exchange(port, request("POST", "/waits", BODY, (*KIND, *LATER)))
     for _ in range(2):
         seen = await exchange(port, request("DELETE", "/-/jobs/" + made.json["job"]))
@@ -112,7 +112,7 @@ async def cancelled_job(port: int) -> None:
 
 
 async def refused(port: int) -> None:
-    """Ask for what is refused before there is a call: too long a body, and no HTTP."""
+    """Send requests that are refused before a call is made: too long a body, and garbage."""
     for data in (request("POST", "/plain", b"x" * 200_000, KIND), b"nonsense\r\n\r\n"):
         answer = await exchange(port, data)
         assert answer.status in (400, 413), answer
@@ -151,7 +151,7 @@ THROWN = (
     "a client that goes while a coroutine waits",
     "a job that is cancelled",
 )
-EARLY = sys.version_info < (3, 12)  # later Pythons leave such cycles where a stream ends early, too
+EARLY = sys.version_info < (3, 12)  # later Pythons also leave such cycles when a stream ends early
 
 
 class LeakTests(TestCase):
@@ -189,7 +189,7 @@ class LeakTests(TestCase):
         Counting objects takes longer than many calls do. So the kinds are counted together, and one by one
         only if something is left.
         """
-        for once in kinds.values():  # so that caches are filled
+        for once in kinds.values():  # fills the caches
             await self.repeat(service, once, port, 10)
         self.flushLoggedErrors()
         kept, before = count_blocks(), count_objects()
@@ -266,8 +266,8 @@ class LeakTests(TestCase):
         await self.check(service, port.getHost().port, ALIKE)
 
     @slow
-    async def test_reload_leaves_nothing(self) -> None:
-        """A table that was loaded anew goes, though its functions keep their calls and clients come again."""
+    async def test_reloaded_table_leaves_nothing_of_the_old_one(self) -> None:
+        """Even if its functions keep their calls, and clients connect again."""
         file = os.path.abspath(self.mktemp()) + ".py"
         with open(file, "w") as made:
             made.write(KEEPING)

@@ -18,7 +18,7 @@ SCRIPT = ROOT / ".ci" / "lowest"
 
 
 def load() -> Any:
-    """The script as a module. It has no suffix, and leaves no bytecode."""
+    """Load the script as a module. It has no suffix, and writes no bytecode."""
     loader = SourceFileLoader("lowest", str(SCRIPT))
     spec = spec_from_loader("lowest", loader)
     assert spec is not None

@@ -1,4 +1,4 @@
-"""The package as a user gets it: built, installed, run from another folder, and taken away again."""
+"""The package is built, installed, run from another folder, and uninstalled."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.support.slow import slow
 
 
 class PackagingTests(ProgramTestCase):
-    """Slow, and needs the network: pip fetches setuptools and what the package depends on."""
+    """They are slow and need the network: pip downloads setuptools and all dependencies."""
 
     timeout = 300
 
     async def environment(self) -> None:
-        """Copy what a distribution is built from, so that nothing is built in the repository; make a venv."""
+        """Copy the sources, so that nothing is built in the repository, and create a virtual environment."""
         self.source, self.elsewhere = self.folder / "source", self.folder / "elsewhere"
         self.elsewhere.mkdir()
         ignore = shutil.ignore_patterns("__pycache__", "dropin.cache", "*.egg-info")
@@ -31,12 +31,12 @@ class PackagingTests(ProgramTestCase):
         self.programs = self.folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
 
     def program(self, name: str, *arguments: str) -> Program:
-        """Start a program of the new venv, in a folder that has nothing to do with the source."""
+        """Start a program of the virtual environment in another folder."""
         return self.start(str(self.programs / name), *arguments, folder=self.elsewhere, PYTHONPATH=None)
 
     async def run_program(self, name: str, *arguments: str) -> str:
         """
-        @return: what it wrote.
+        @return: its output.
         """
         program = self.program(name, *arguments)
         self.assertEqual(await program.ended, 0, program.output)
@@ -46,7 +46,7 @@ class PackagingTests(ProgramTestCase):
         await self.run_program("python", "-m", "pip", *arguments)
 
     async def check_installed(self) -> None:
-        """twistd shows the plugin, and both it and the command serve, in both types."""
+        """Check that twistd lists the plugin, and that twistd and the command serve in both types."""
         self.assertRegex(await self.run_program("twistd", "--help"), r"(?m)^ +appserver ")
         self.assertIn("--type=", await self.run_program("twistd", "appserver", "--help"))
         for server_type in ("threaded", "forked"):
@@ -56,7 +56,7 @@ class PackagingTests(ProgramTestCase):
                 await program.stop()
 
     async def check_removed(self) -> None:
-        """Without the package, twistd is as it was before."""
+        """Check that without the package, twistd works as before."""
         await self.pip("uninstall", "-y", "twisted_appserver")
         help = await self.run_program("twistd", "--help")
         self.assertNotIn("appserver", help)
@@ -78,7 +78,7 @@ class PackagingTests(ProgramTestCase):
         typed = Path(where.strip()).with_name("py.typed")
         self.assertTrue(typed.is_relative_to(self.folder / "venv"), typed)
         self.assertTrue(typed.is_file())
-        queue = "twisted_appserver.queue"  # whose modules read their files of SQL when they are imported
+        queue = "twisted_appserver.queue"  # its modules read their SQL files when they are imported
         await self.run_program(
             "python", "-c", f"import {queue}.local.sqlite_journal, {queue}.postgresql.broker"
         )

@@ -1,4 +1,4 @@
-"""Tests of the source text of the package: sizes, names and habits that keep it easy to read."""
+"""Tests of the source text of the package: sizes, names and other rules that keep it easy to read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MODULE_LINES = 400
 CLASS_LINES = 300
 FUNCTION_LINES = 40
 
-# What is still too large, with its number of lines. An entry may shrink, and goes when it fits.
+# Definitions that are still too large, with their numbers of lines. They may only shrink.
 LARGE_MODULES: dict[str, int] = {}
 LARGE_CLASSES: dict[str, int] = {}
 LARGE_FUNCTIONS: dict[str, int] = {}
 # Names that several classes still share, with the number of these classes.
-SHARED_NAMES = {"Options": 2}  # for good: twistd looks for this name in the module of each plugin
+SHARED_NAMES = {"Options": 2}  # remains: twistd requires this name in the module of each plugin
 # Modules that still change objects that are declared frozen.
 FORCING: set[str] = set()
 
@@ -26,7 +26,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def definitions(*kinds: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
-    """Every node of these kinds in the package, with its module and its qualified name."""
+    """Yield every definition of these kinds in the package, with its module and its qualified name."""
 
     def inside(node: ast.AST, place: str) -> Iterator[tuple[str, ast.AST]]:
         for child in ast.iter_child_nodes(node):
@@ -42,13 +42,13 @@ def definitions(*kinds: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
 
 
 def lines(node: ast.AST) -> int:
-    """The lines of a definition, without its decorators."""
+    """Return the number of lines of a definition without its decorators."""
     return node.end_lineno - node.lineno + 1  # type: ignore[attr-defined,no-any-return]
 
 
 class SizeTests(SynchronousTestCase):
     def check(self, sizes: dict[str, int], limit: int, known: dict[str, int]) -> None:
-        """Nothing but the known exceptions exceeds the limit; these do, and have not grown."""
+        """Check that only the known exceptions exceed the limit, and that they have not grown."""
         large = {name: size for name, size in sizes.items() if size > limit}
         self.assertEqual(
             {name: size for name, size in large.items() if size > known.get(name, limit)},

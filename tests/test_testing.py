@@ -1,4 +1,4 @@
-"""Tests of what makes work with a server easier: options, tables, logs, saved code, and tests in memory."""
+"""Tests of conveniences: options, tables of routes, access logs, C{--reload}, and the client for tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from twisted_appserver.settings import Settings, cli_name
 from twisted_appserver.testing import Client, NoAnswer
 from twisted_appserver.tqueue.tap import Options as QueueOptions
 
-# For each type a text, and what it means.
+# For each type a text and its value.
 SAMPLES: dict[Any, tuple[str, Any]] = {
     int: ("17", 17),
     float: ("2.5", 2.5),

@@ -1,7 +1,9 @@
-"""A server under load and faults, and the books that are checked afterwards.
+"""Tests of a server under load and random faults.
 
-- L{core.application}: functions of every bad habit, which note each of their runs in a file.
-- L{support.load}: clients, each of whose requests has a number of its own and one outcome.
-- L{mischief}: what is done to the server and its workers meanwhile.
-- L{run}: all of it, for a time, and the check of the books: C{python -m tests.faults --minutes 10 --seed 7}.
+- L{application}: functions that misbehave in many ways, and record each of their runs in a file
+- L{load}: clients that number their requests and record one outcome for each
+- L{fault_injector}: random faults of the server, its workers and its clients
+- L{soak}: traffic of every other kind, and the memory of the server
+- L{run}: runs all of these and compares the records: C{python -m tests.faults --minutes 10 --seed 7}
+- L{mutations}: removes protections, and expects a test to fail
 """

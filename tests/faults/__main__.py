@@ -1,4 +1,4 @@
-"""C{python -m tests.faults --minutes 10 --seed 7}: both types, half of the time each."""
+"""C{python -m tests.faults --minutes 10 --seed 7} tests both server types, each for half of the time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--type", choices=("threaded", "forked", "cluster"), help="only this one")
-    parser.add_argument("--only", default="", help="the one kind of fault, like kill")
+    parser.add_argument("--type", choices=("threaded", "forked", "cluster"), help="test only this type")
+    parser.add_argument("--only", default="", help="cause only this kind of fault, such as kill")
     parser.add_argument("--pause", type=float, default=0.15, help="seconds between two faults (0.15)")
-    parser.add_argument("--soak", action="store_true", help="traffic of every kind besides; flat memory")
+    parser.add_argument("--soak", action="store_true", help="add traffic of every kind; check the memory")
     given = parser.parse_args()
     types = [given.type] if given.type else ["threaded", "forked"]
     seconds = given.minutes * 60 / len(types)

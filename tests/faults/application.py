@@ -1,4 +1,4 @@
-"""Functions of every bad habit. Each notes its run in the file that C{RUNS} names, before anything else."""
+"""Functions that misbehave in many ways. Each first records its run in the file that C{RUNS} names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted_appserver import Route
 
 
 def _opened(suffix: str) -> int:
-    """One descriptor for each file and process, however often this is imported anew."""
+    """Open a file once for each process, however often this module is imported again."""
     path = os.environ["RUNS"] + suffix if "RUNS" in os.environ else os.devnull
     if path not in sys.__dict__:
         sys.__dict__[path] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -22,7 +22,7 @@ def _opened(suffix: str) -> int:
 
 _file, _streams = _opened(""), _opened("-streams")
 _kept: list[bytes] = []
-PARTS = 200  # of a stream
+PARTS = 200  # parts of a stream
 
 
 def _note(number: int) -> None:
@@ -84,7 +84,7 @@ def measures(number: int, text: str) -> dict[str, Any]:
 
 
 def streams(number: int) -> Iterator[dict[str, Any]]:
-    """Note the begin and the end in another file."""
+    """Record the beginning and the end in another file."""
     os.write(_streams, b"begun\n")
     try:
         for part in range(PARTS):

@@ -1,4 +1,4 @@
-"""Clients that keep books of what they asked for and what they got."""
+"""Clients that record each request and its outcome."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 import threading
 from collections import Counter
 
-# How often each function is called, of a thousand calls.
+# Calls of each function among a thousand calls.
 WEIGHTS = {
     "quick": 880,
     "slow": 90,
@@ -19,15 +19,17 @@ WEIGHTS = {
     "hangs": 1,
     "crashes": 2,
 }
-PATIENCE = 30.0  # seconds for one answer
-TURNED_AWAY = -2  # stands for the status where the connection was not taken
+PATIENCE = 30.0  # seconds to wait for a response
+TURNED_AWAY = -2  # the outcome if a new connection was closed without a response
 
 
 class Load:
     """
-    @param forked: whether functions may take their process along.
-    @ivar outcomes: the status of each request's answer, by its number; 0 for a wrong one, -1 for none,
-        L{TURNED_AWAY} for a new connection that was closed without an answer.
+    Many concurrent clients.
+
+    @param forked: whether functions may end their process.
+    @ivar outcomes: the status of the response to each request, by the number of the request; 0 for a wrong
+        response, -1 for none, or L{TURNED_AWAY}.
     """
 
     def __init__(self, port: int, clients: int, seed: int, forked: bool) -> None:
@@ -48,13 +50,13 @@ class Load:
             thread.start()
 
     def stop(self) -> None:
-        """Return when every request has its answer."""
+        """Wait until every request has its outcome."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
 
     def counts(self) -> dict[str, Counter[int]]:
-        """How often each status came, by function."""
+        """Return how often each function had each outcome."""
         found: dict[str, Counter[int]] = {}
         for number, status in self.outcomes.items():
             found.setdefault(self.functions[number], Counter())[status] += 1
@@ -80,7 +82,7 @@ class Load:
                 if not right:
                     self.strange.append(f"{name} {number}: {str(body)[:200]}")
             except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-                turned_away = fresh and isinstance(error, ConnectionError)  # no descriptor was left for it
+                turned_away = fresh and isinstance(error, ConnectionError)  # no descriptor was left
                 self.outcomes[number] = TURNED_AWAY if turned_away else -1
                 if not turned_away:
                     self.strange.append(f"{name} {number}: {error!r}")

@@ -1,7 +1,7 @@
 """
-Protections taken out, one at a time, in a copy of the project: for each a test must fail that passes otherwise.
+Mutations: each removes a protection in a copy of the project, and names the test that must then fail.
 
-C{python -m tests.faults.mutations}: ends with status 1 if a test does not notice.
+C{python -m tests.faults.mutations} applies them, and exits with status 1 if such a test passes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SECONDS = 150  # for one test
+SECONDS = 150  # time limit for one test
 
 
 class Mutation(NamedTuple):
-    """In this file, this text, which stands there once, becomes that one; and this test must fail."""
+    """Replace C{text}, which must occur once in C{file}, by C{instead}; then C{test} must fail."""
 
     file: str
     text: str
@@ -372,7 +372,7 @@ MUTATIONS = (
 
 
 def passes(folder: Path, test: str) -> bool:
-    """Whether a test passes in a copy."""
+    """Return whether a test passes in a copy of the project."""
     command = [sys.executable, "-c", "from twisted.scripts.trial import run; run()", f"tests.{test}"]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "SLOW_TESTS": "1"}
     try:
@@ -385,7 +385,7 @@ def passes(folder: Path, test: str) -> bool:
 
 
 def survives(mutation: Mutation) -> str:
-    """What is wrong with the test of a mutation; empty if it notices."""
+    """Return why a mutation went unnoticed; empty if its test failed."""
     skipped = shutil.ignore_patterns(".*", "_trial_temp*", "__pycache__", "build", "docs", "images")
     with tempfile.TemporaryDirectory(prefix="mutations-") as place:
         folder = Path(place, "copy")
@@ -395,11 +395,11 @@ def survives(mutation: Mutation) -> str:
         if source.count(mutation.text) != 1:
             return f"{mutation.file} has {mutation.text!r} {source.count(mutation.text)} times"
         path.write_text(source.replace(mutation.text, mutation.instead))
-        return f"{mutation.test} does not notice" if passes(folder, mutation.test) else ""
+        return f"{mutation.test} does not fail" if passes(folder, mutation.test) else ""
 
 
 def main(wanted: list[str]) -> int:
-    """Try all, or those whose test or file has one of the words."""
+    """Apply all mutations, or only those whose test or file contains one of the words."""
     failed = 0
     for mutation in MUTATIONS:
         if wanted and not any(word in mutation.test or word in mutation.file for word in wanted):

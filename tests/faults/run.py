@@ -1,4 +1,4 @@
-"""A run: the server, the load, the mischief, and the books."""
+"""A run: starts a server, loads it, causes faults, and checks the records."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.faults.fault_injector import FaultInjector, children
 from tests.faults.load import TURNED_AWAY, Load
-from tests.faults.mischief import Mischief, children
 from tests.faults.soak import Memory, Traffic, unfinished
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ALLOWED = {  # besides 200; 502 also where a worker was killed, and 504 where one was frozen
+ALLOWED = {  # statuses besides 200; also 502 if a worker was killed, and 504 if one was frozen
     "raises": {500},
     "hangs": {504},
     "crashes": {502},
 }
-DESCRIPTORS = 160  # that the server may have: fewer than a crowd takes
-GROWTH = 60_000_000  # bytes that the server's memory may have grown by
-SETTLED = 30.0  # seconds in which descriptors and threads must be back where they were
+DESCRIPTORS = 160  # the server's limit, which is lower than a crowd needs
+GROWTH = 60_000_000  # bytes by which the memory of the server may grow
+SETTLED = 30.0  # seconds after which descriptors and threads must be back at their earlier numbers
 
 
 class Server:
-    """A real one, whose functions note their runs in a file."""
+    """A real server whose functions record their runs in a file."""
 
     def __init__(self, server_type: str, folder: str) -> None:
         self.runs = os.path.join(folder, "runs")
@@ -63,7 +63,7 @@ class Server:
             return dict(json.load(answer))
 
     def figures(self) -> dict[str, int]:
-        """What must not grow."""
+        """Return the figures that must not grow."""
         with open(f"/proc/{self.pid}/status") as file:
             status = dict(line.split(":", 1) for line in file.read().splitlines())
         return {
@@ -84,9 +84,9 @@ class Server:
 
 def wrong_outcomes(load: Load, kills: bool, queued: bool) -> list[str]:
     """
-    Answers that nothing explains.
+    Return the outcomes that no fault explains.
 
-    @param queued: whether a call may have to wait for one that hangs until its own time is up.
+    @param queued: whether a call may have to wait behind a hanging one until its own time limit.
     """
     wrong = []
     for name, counts in load.counts().items():
@@ -100,7 +100,7 @@ def wrong_outcomes(load: Load, kills: bool, queued: bool) -> list[str]:
 
 
 def too_many_failed(load: Load, kills: int, most: int) -> list[str]:
-    """More calls that a death took along than there were deaths: each takes the call that ran, or C{most}."""
+    """Check that each death of a worker failed only the call that it was running; at most C{most} calls."""
     failed = sum(counts[502] for counts in load.counts().values())
     crashes = sum(name == "crashes" for name in load.functions.values())
     return [f"{failed} calls ended with 502, of {kills} kills and {crashes} crashes"] * (
@@ -109,7 +109,7 @@ def too_many_failed(load: Load, kills: int, most: int) -> list[str]:
 
 
 def wrong_runs(load: Load, path: str) -> list[str]:
-    """Functions that ran twice, or that did not run though they were answered."""
+    """Return calls that ran twice, or that did not run although they had a response."""
     runs = Counter(int(line) for line in Path(path).read_text().split())
     wrong = [f"{number} ran {count} times" for number, count in runs.items() if count > 1]
     for number, status in load.outcomes.items():
@@ -120,8 +120,10 @@ def wrong_runs(load: Load, path: str) -> list[str]:
 
 def leaks(server: Server, before: dict[str, int], cluster: bool) -> list[str]:
     """
-    What has not come back to where it was. Dask keeps connections between its parts that it once needed: as
-    many after 35 kills as after 111; and it remembers the names of 100,000 tasks.
+    Return the figures that have grown.
+
+    Dask keeps its internal connections: as many after 35 kills as after 111. It also remembers the names of
+    100,000 tasks.
     """
     descriptors, memory = (40, 3 * GROWTH) if cluster else (3, GROWTH)
     end = time.monotonic() + SETTLED
@@ -143,7 +145,7 @@ def leaks(server: Server, before: dict[str, int], cluster: bool) -> list[str]:
 
 
 def least_each_second(load: Load, seconds: float) -> int:
-    """Let time pass; the answers of the worst second, the first left out."""
+    """Wait. Return the number of responses in the worst second, apart from the first one."""
     least, end = 10**9, time.monotonic() + seconds
     time.sleep(1)
     while (left := end - time.monotonic()) > 0:
@@ -164,22 +166,24 @@ def run(
     soak: bool = False,
 ) -> dict[str, Any]:
     """
-    @param soak: whether there is traffic of every kind besides, and the memory is watched.
+    Test a server of one type.
+
+    @param soak: whether to add traffic of every kind, and to watch the memory.
     @param pause: seconds between two faults, on average.
-    @param only: the one kind of fault; all if empty.
-    @return: figures, and under C{wrong} all that breaks a promise.
+    @param only: the only kind of fault; empty for all kinds.
+    @return: figures, and under C{wrong} everything that breaks a promise.
     """
     forked = server_type != "threaded"
     cluster = server_type == "cluster"
-    most = 8 if cluster else 1  # calls that a death may take along
+    most = 8 if cluster else 1  # calls that may fail when a worker dies
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         server = Server(server_type, folder)
         try:
             load = Load(server.port, clients, seed, forked)
             before = server.figures()
-            mischief = Mischief(server.pid, server.port, seed, forked, pause, only)
+            injector = FaultInjector(server.pid, server.port, seed, forked, pause, only)
             load.start()
-            mischief.start()
+            injector.start()
             traffic, memory = Traffic(server.port, seed, forked), Memory(server.pid)
             beside = (traffic, memory) if soak else ()
             for each in beside:
@@ -187,9 +191,9 @@ def run(
             least = least_each_second(load, seconds)
             for each in beside:
                 each.stop()
-            mischief.stop()
+            injector.stop()
             load.stop()
-            wrong = wrong_outcomes(load, forked, cluster) + too_many_failed(load, mischief.done["kill"], most)
+            wrong = wrong_outcomes(load, forked, cluster) + too_many_failed(load, injector.done["kill"], most)
             wrong += wrong_runs(load, server.runs) + leaks(server, before, cluster)
             wrong += traffic.unexplained() + memory.wrong()
             wrong += unfinished(f"{server.runs}-streams", forked) if soak else []
@@ -203,7 +207,7 @@ def run(
         "type": server_type,
         "requests": len(load.outcomes),
         "least in a second": least,
-        "faults": dict(mischief.done),
+        "faults": dict(injector.done),
         "answers": counts,
         "before": before,
         "after": after,

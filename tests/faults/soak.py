@@ -1,4 +1,4 @@
-"""Traffic of every kind beside the load, and the server's memory over time: C{python -m tests.faults --soak}.
+"""Traffic of every kind, and the memory of the server over time: C{python -m tests.faults --soak}.
 
 Each kind of request has a client of its own, which checks what it gets. What faults explain is allowed: a
 new connection that is closed while no descriptors are left and, where workers are killed, 502 or a stream
@@ -24,16 +24,16 @@ from typing import Any
 
 from tests.faults.application import PARTS
 
-PATIENCE = 30.0  # seconds for one answer
+PATIENCE = 30.0  # seconds to wait for a response
 BODY = 300_000  # bytes of a posted body
 EVERY = 1.0  # seconds between two samples of the memory
 SPARE = 20_000_000  # bytes by which the memory may differ between the second and the last quarter of a run
-OFTEN = 0.4  # the share of requests of a kind that faults may take along
-FIRST = 2 * 10**12  # numbers of these calls; those of the load and of the faults are below
+OFTEN = 0.4  # the share of requests of a kind that may fail because of faults
+FIRST = 2 * 10**12  # numbers of these calls; other clients use lower numbers
 
 
 class Wrong(Exception):
-    """Raised when a response is not what was asked for."""
+    """Raised when a response is wrong."""
 
 
 def same(found: object, expected: object) -> None:
@@ -45,17 +45,17 @@ def same(found: object, expected: object) -> None:
 
 
 def turned_away(error: Exception) -> bool:
-    """Whether a connection was closed by the server."""
+    """Return whether the server closed a connection."""
     return isinstance(error, ConnectionError) or getattr(error, "errno", None) == errno.ENOTCONN
 
 
 class Traffic:
     """
-    Requests of every kind, each again and again in a thread of its own.
+    Sends requests of every kind. Each kind has a thread that repeats it.
 
-    @param kills: whether worker processes are killed meanwhile.
+    @param kills: whether worker processes are killed.
     @ivar done: how often each kind ended as it should; C{excused}: how often it did not, for a known reason.
-    @ivar wrong: what nothing explains.
+    @ivar wrong: failures that no fault explains.
     """
 
     def __init__(self, port: int, seed: int, kills: bool) -> None:
@@ -123,19 +123,19 @@ class Traffic:
             connection.close()
 
     def _ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
-        """The status and the JSON of a response."""
+        """Send a request. Return the status and the JSON of the response."""
         with self._open(method, path, body, **headers) as response:
             return response.status, json.loads(response.read())
 
     def unexplained(self) -> list[str]:
-        """What is wrong, and the kinds that failed too often for the faults to be the reason."""
+        """Return what is wrong, and the kinds that failed more often than faults explain."""
         often = [name for name, count in self.excused.items() if count > OFTEN * (count + self.done[name])]
         return [*self.wrong[:20], *(f"{name} failed {self.excused[name]} times" for name in often)]
 
-    # ---- the kinds ----
+    # ---- the kinds of requests ----
 
     def posted(self, chance: random.Random) -> None:
-        """A body in chunks of random sizes."""
+        """Send a body in chunks of random sizes."""
         number = self._number()
         text = json.dumps({"text": "x" * BODY}).encode()
         cuts = sorted(chance.randrange(len(text)) for _ in range(20))
@@ -147,7 +147,7 @@ class Traffic:
         same(found, (200, {"number": number, "size": BODY}))
 
     def streamed(self, _: random.Random) -> None:
-        """A stream read to its end."""
+        """Read a stream to its end."""
         with self._open("GET", f"/streams/{self._number()}") as response:
             same(response.status, 200)
             items = [json.loads(line)["part"] for line in response]
@@ -156,13 +156,13 @@ class Traffic:
         same(items, list(range(PARTS)))
 
     def left(self, chance: random.Random) -> None:
-        """A stream of which a part is read, or nothing."""
+        """Read a part of a stream, or nothing."""
         with self._open("GET", f"/streams/{self._number()}") as response:
             same(response.status, 200)
             response.read(chance.choice((0, 1, 5000)))
 
     def half_closed(self, _: random.Random) -> None:
-        """A client that closes its sending side as soon as it has sent its request."""
+        """Close the sending side as soon as the request has been sent."""
         number = self._number()
         with socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE) as connection:
             connection.sendall(b"GET /slow/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % number)
@@ -179,7 +179,7 @@ class Traffic:
         return f"/-/jobs/{document['job']}"
 
     def job(self, _: random.Random) -> None:
-        """A job, polled until it is over, and forgotten."""
+        """Start a job, poll it until it has finished, and delete it."""
         number = self._number()
         place = self._start(f"/slow/{number}")
         limit = time.monotonic() + PATIENCE
@@ -193,12 +193,12 @@ class Traffic:
         same(self._ask("DELETE", place)[0], 200)
 
     def cancelled(self, _: random.Random) -> None:
-        """A job that streams, cancelled."""
+        """Start a job that streams, and cancel it."""
         place = self._start(f"/streams/{self._number()}")
         same(self._ask("DELETE", place)[0], 200)
 
     def rejected(self, _: random.Random) -> None:
-        """Requests that are rejected."""
+        """Send requests that are rejected."""
         json_type = {"Content-Type": "application/json"}
         same(self._ask("GET", "/nowhere")[0], 404)
         same(self._ask("GET", "/quick/1", Origin="http://example.org")[0], 403)
@@ -211,7 +211,7 @@ class Memory:
     """
     The resident memory of a process, sampled over time.
 
-    @ivar samples: in bytes.
+    @ivar samples: the samples in bytes.
     """
 
     def __init__(self, pid: int) -> None:
@@ -234,14 +234,14 @@ class Memory:
                 self.samples.append(int(self._path.read_text().split()[1]) * page)
 
     def quarters(self) -> list[int]:
-        """The median of each quarter of the run, in bytes."""
+        """Return the median of each quarter of the run, in bytes."""
         size = len(self.samples) // 4
         if not size:
             return []
         return [int(statistics.median(self.samples[size * n : size * (n + 1)])) for n in range(4)]
 
     def wrong(self) -> list[str]:
-        """Whether it has grown since the second quarter, when caches were full."""
+        """Return a line if the memory has grown since the second quarter, when caches were full."""
         quarters = self.quarters()
         if not quarters or quarters[3] <= quarters[1] + SPARE:
             return []
@@ -249,7 +249,7 @@ class Memory:
 
 
 def unfinished(path: str, kills: bool) -> list[str]:
-    """Generators that were begun and whose C{finally} was not executed; some, where workers were killed."""
+    """Return a line if generators were not closed. If workers were killed, some may be missing."""
     begun: Counter[str] = Counter(Path(path).read_text().split())
     open_ones = begun["begun"] - begun["ended"]
     return [] if kills or not open_ones else [f"{open_ones} of {begun['begun']} generators were not closed"]

@@ -1,4 +1,4 @@
-"""Whether the mutations could be made; C{python -m tests.faults.mutations} makes them."""
+"""Checks of the table of mutations; C{python -m tests.faults.mutations} applies them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A short run of the faults; C{python -m tests.faults} makes longer ones."""
+"""A short run of L{tests.faults.run}; C{python -m tests.faults} runs for longer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RunTests(TestCase):
     timeout = 120
 
     async def check(self, server_type: str) -> None:
-        """The books are right, and something was done."""
+        """Check that no promise was broken, and that faults were caused."""
         result: dict[str, Any] = await deferToThread(run, server_type, 6.0, 1, 8, 0.05)
         self.assertEqual(result["wrong"], [], result)
         self.assertGreater(result["requests"], 100)

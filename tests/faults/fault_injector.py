@@ -1,4 +1,4 @@
-"""What is done to a server and its workers."""
+"""Causes random faults of a server, its workers and its clients."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from contextlib import suppress
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
+    """Return the processes that a process has started."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with suppress(OSError), open(f"/proc/{entry}/stat") as file:
                 fields = file.read().rpartition(")")[2].split()
             with suppress(OSError), open(f"/proc/{entry}/cmdline") as file:
-                helps = "resource_tracker" in file.read()  # of multiprocessing
+                helps = "resource_tracker" in file.read()  # a helper of multiprocessing
                 if int(fields[1]) == pid and fields[0] != "Z" and not helps:
                     found.append(int(entry))
     return found
 
 
-class Mischief:
+class FaultInjector:
     """
-    One fault after the other, at random.
+    Causes one random fault after the other.
 
-    @ivar done: how often each was done.
+    @ivar done: how often each fault was caused.
     """
 
     def __init__(self, pid: int, port: int, seed: int, forked: bool, pause: float, only: str) -> None:
@@ -52,7 +52,7 @@ class Mischief:
         if only:
             self._kinds = [getattr(self, only)]
         self._open: list[socket.socket] = []
-        self._last = 0.0  # when the application was loaded again
+        self._last = 0.0  # the time of the last reload
         self._thread = threading.Thread(target=self._run)
 
     def start(self) -> None:
@@ -78,25 +78,25 @@ class Mischief:
         return self._chance.choice(workers)
 
     def kill(self) -> None:
-        """A worker, with -9."""
+        """Kill a worker with SIGKILL."""
         os.kill(self._worker(), signal.SIGKILL)
 
     def freeze(self) -> None:
-        """A worker, for a moment."""
+        """Freeze a worker for a moment."""
         worker = self._worker()
         os.kill(worker, signal.SIGSTOP)
         time.sleep(self._chance.uniform(0, 0.3))
         os.kill(worker, signal.SIGCONT)
 
     def hangup(self) -> None:
-        """SIGHUP: load the application again. No more often than every few seconds."""
+        """Reload the application with SIGHUP, at most every three seconds."""
         if time.monotonic() - self._last < 3:
             raise ProcessLookupError
         self._last = time.monotonic()
         os.kill(self._pid, signal.SIGHUP)
 
     def crowd(self) -> None:
-        """More clients than there are descriptors, for a moment."""
+        """Open more connections than there are descriptors, for a moment."""
         crowd = []
         for _ in range(200):
             with suppress(OSError):
@@ -109,25 +109,25 @@ class Mischief:
         return socket.create_connection(("127.0.0.1", self._port), timeout=5)
 
     def vanish(self) -> None:
-        """A client that asks and is gone. Its numbers are above all others."""
+        """Send a request and disconnect. The numbers of such requests are above all others."""
         with self._connect() as connection:
             number = 10**12 + self._chance.randrange(10**12)
             connection.sendall(b"GET /slow/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % number)
 
     def garbage(self) -> None:
-        """A client that sends noise."""
+        """Send random bytes."""
         with self._connect() as connection:
             connection.sendall(self._chance.randbytes(self._chance.randrange(1, 5000)))
 
     def trickle(self) -> None:
-        """A client that sends a byte now and then, and never a whole request."""
+        """Send a request byte by byte, and never completely."""
         self._keep(b"GET /quick/1 HT")
         for connection in self._open:
             with suppress(OSError):
                 connection.sendall(b"T")
 
     def unread(self) -> None:
-        """A client that asks for much and reads nothing."""
+        """Request large responses and read nothing."""
         numbers = [10**12 + self._chance.randrange(10**12) for _ in range(3)]
         self._keep(b"".join(b"GET /large/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % n for n in numbers))
 
