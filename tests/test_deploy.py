@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 from unittest import skipIf
@@ -73,6 +74,13 @@ class NginxTests(CommandTestCase):
     if NGINX is None:
         skip = "there is no nginx (Debian: apt-get install nginx-light)"
 
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()  # its path is short enough for a socket
+        self.addCleanup(folder.cleanup)
+        os.chmod(folder.name, 0o755)
+        self.socket = f"{folder.name}/appserver.sock"
+
     async def nginx(self, folder: str) -> int:
         """Start nginx with the configuration of the example, in a folder of its own. Return its port."""
         with socket.socket() as free:
@@ -85,7 +93,7 @@ class NginxTests(CommandTestCase):
             ("/run/nginx.pid", f"{folder}/pid"),
             ("/var/log/nginx/error.log", f"{folder}/error.log"),
             ("/var/log/nginx/access.log", f"{folder}/access.log"),
-            ("/run/appserver/appserver.sock", f"{folder}/appserver.sock"),
+            ("/run/appserver/appserver.sock", self.socket),
             ("server 127.0.0.1:8080 backup;", ""),
             ("listen 80;", f"listen 127.0.0.1:{port};"),
             ("http {\n", "http {\n" + "".join(
@@ -112,7 +120,7 @@ class NginxTests(CommandTestCase):
 
     async def server(self, folder: str) -> Program:
         """Start the server with the options of the unit, but with another address."""
-        program = self.twistd(*options("--listen=unix:appserver.sock"), folder=folder)
+        program = self.twistd(*options(f"--listen=unix:{self.socket}"), folder=folder)
         await program.line(r"forked, \d+ workers")  # Twisted tells of its socket before that listens
         return program
 
