@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
 import os
-import re
 import threading
 from typing import Annotated, Any
 
 import msgspec
-from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -23,15 +20,10 @@ from twisted.web.server import Site
 
 from tests.access.test_credentials import basic, private
 from tests.serving.test_command import TWISTD, CommandTestCase
-from tests.support import cases, streaming
-from tests.support.programs import ROOT
 from tests.support.wire import connect, exchange, fetch, request
-from twisted_appserver import Reply, Route, Router, include, make_service
+from twisted_appserver import Reply, Route, include, make_service
 from twisted_appserver.admin import figures
 from twisted_appserver.admin.figures import BOUNDS, Durations, percentile
-from twisted_appserver.admin.openapi import make_document
-from twisted_appserver.admin.path_templates import path_template
-from twisted_appserver.core.application import Application
 from twisted_appserver.queue.backends import make_broker
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
 from twisted_appserver.testing import Response
@@ -85,101 +77,6 @@ PATTERNS = (
     (r"/reply/(?P<other>)", lambda other: Reply(b"")),
     Route(r"/put/", lambda call=None, **rest: {}, methods=["PUT", "DELETE"]),
 )
-
-
-class DescriptionTests(SynchronousTestCase):
-    """The OpenAPI document."""
-
-    def test_document_is_valid_openapi(self) -> None:
-        """For the table of cases and for every example."""
-        tables = [PATTERNS, cases.url_patterns]
-        for path in sorted((ROOT / "examples").glob("*.py")):
-            if "url_patterns" in path.read_text():
-                tables.append(Application.parse(str(path)).load())
-        self.assertGreater(len(tables), 3)
-        for table in tables:
-            document = msgspec.to_builtins(make_document(Router(table).entries, "x"))
-            validate(document)
-            self.assertTrue(document["paths"])
-
-    def test_function_is_described_by_signature_and_docstring(self) -> None:
-        document = make_document(Router(PATTERNS).entries, "shop")
-        self.assertEqual(document["info"]["title"], "shop")
-        item = document["paths"]["/order/{name}/"]
-        self.assertEqual(
-            (item["get"]["summary"], item["get"]["description"]), ("Order a thing.", "It comes tomorrow.")
-        )
-        name, count, *_ = item["get"]["parameters"]
-        self.assertEqual(
-            (name["in"], name["required"], name["schema"]["pattern"]), ("path", True, "^(?:[a-z]{1,5})$")
-        )
-        self.assertEqual((count["in"], count["required"]), ("query", True))
-        self.assertEqual(count["schema"], {"type": "integer", "minimum": 1})
-        body = item["post"]["requestBody"]["content"]["application/json"]["schema"]
-        self.assertEqual(body["required"], ["count"])
-        self.assertEqual(body["properties"]["note"], {"default": "x"})
-        result = item["post"]["responses"]["200"]["content"]["application/json"]["schema"]
-        self.assertEqual(
-            document["components"]["schemas"][result["$ref"].rpartition("/")[2]]["title"], "Item"
-        )
-
-    def test_defaults_that_are_not_json_are_omitted(self) -> None:
-        """A type that JSON does not have is described as any value."""
-        document = make_document(Router([("/x", odd)]).entries, "x")
-        json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
-        schemas = [each["schema"] for each in document["paths"]["/x"]["get"]["parameters"]]
-        self.assertEqual(schemas, [{"type": "number"}, {}, {}, {"default": 1}])
-
-    def test_first_entry_of_a_path_and_method_is_described(self) -> None:
-        """Entries for other methods of the path are in the same item."""
-        routes = [
-            Route("/x/(?P<a>)", lambda a: {}, name=name, methods=[name]) for name in ("GET", "DELETE", "GET")
-        ]
-        routes.append(Route("/x/(?P<b>)", lambda b: {}, methods=["PUT"]))  # which OpenAPI cannot tell from it
-        paths = make_document(Router(routes).entries, "x")["paths"]
-        self.assertEqual(list(paths), ["/x/{a}"])
-        told = {method: paths["/x/{a}"][method]["operationId"] for method in ("get", "delete")}
-        self.assertEqual(told, {"get": "GET-0-get", "delete": "DELETE-1-delete"})
-
-    def test_patterns_become_path_templates(self) -> None:
-        """
-        Groups become names, escaped characters are unescaped, and optional parts without a name are left
-        out.
-        """
-        for regex, path, filled in (
-            (r"/a/(?P<b>[^/]+)/", "/a/{b}/", "/a/x/"),
-            (r"/a\.b/(?P<b>(x|\))y)-(?P<c>\d+)", "/a.b/{b}-{c}", "/a.b/xy-3"),
-            (r".?a", "/a", "/a"),
-            (r"/items/?", "/items", "/items"),
-            (r"/(?P<a>\d+)/?", "/{a}", "/1"),
-            (r"/opt(?:/(?P<q>\d+))?/", "/opt/{q}/", "/opt/4/"),
-            (r"/opt/(?P<q>\d+)?", "/opt/{q}", "/opt/4"),
-            (r"/a[bc]*(?:/more)?/(?!d)(?P<e>[()]+)", "/a/{e}", "/a/("),
-            (r"(?:/a/(?P<b>x|y)/)", "/a/{b}/", "/a/x/"),
-        ):
-            told = path_template(regex)
-            assert told is not None
-            self.assertEqual(told[0], path)
-            self.assertTrue(re.fullmatch(regex, filled), regex)
-
-    def test_pattern_that_is_no_path_is_omitted(self) -> None:
-        regexes = (r"/v\d+/x", r"/(?:en|de)/x", r"/[ab]/x", r"/x{2}", r"/what\?", r"/(?:a|(?P<name>))")
-        routes = [(regex, order) for regex in regexes]
-        self.assertEqual(make_document(Router(routes).entries, "x")["paths"], {})
-
-    def test_regular_expressions_of_groups_are_kept(self) -> None:
-        """As the pattern of the parameter."""
-        told = path_template(r"/(?P<a>[)(]\)(x|y))/(?:b(?P<c>))(?P<d>(?P=a))")
-        assert told is not None
-        self.assertEqual(told[1], {"a": r"[)(]\)(x|y)", "c": "", "d": ".*"})
-
-
-class GeneratorTests(SynchronousTestCase):
-    def test_items_of_a_generator_are_described(self) -> None:
-        document = make_document(Router(streaming.url_patterns).entries, "x")
-        validate(msgspec.to_builtins(document))
-        content = document["paths"]["/counts"]["get"]["responses"]["200"]["content"]
-        self.assertEqual(content["application/x-ndjson"]["schema"]["type"], "object")
 
 
 class DurationTests(SynchronousTestCase):

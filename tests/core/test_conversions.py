@@ -1061,8 +1061,7 @@ class DescriptionTests(SynchronousTestCase):
         document = make_document(Router(table).entries, "x")
         json.dumps(document)
         body = document["paths"]["/create/"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-        by_name, whole = body["anyOf"]
-        self.assertEqual(by_name, {"required": ["item"]})
+        whole = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]
         self.assertEqual(whole["properties"]["n"]["minimum"], 1)
         p, q = document["paths"]["/limited/"]["get"]["parameters"]
         self.assertEqual((p["schema"]["minimum"], q["schema"]["maximum"], q["schema"]["default"]), (1, 6, 5))
@@ -1081,13 +1080,12 @@ class DescriptionTests(SynchronousTestCase):
 
         one.__annotations__["p"], two.__annotations__["p"] = Address, Inner.Address
         document = make_document(Router([(r"/one/", one), (r"/two/", two)]).entries, "x")
-        found = [
-            document["paths"][path]["get"]["parameters"][0]["schema"]["$ref"] for path in ("/one/", "/two/")
-        ]
         fields = [
-            set(document["components"]["schemas"][each.rpartition("/")[2]]["properties"]) for each in found
+            {each["name"] for each in document["paths"][path]["get"]["parameters"]}
+            for path in ("/one/", "/two/")
         ]
         self.assertEqual(fields, [{"town", "number"}, {"street"}])
+        self.assertEqual(set(document["components"]["schemas"]), {"Problem", "Address", "Address2"})
 
 
 class ClientTests(SynchronousTestCase):

@@ -95,6 +95,7 @@ class Credentials:
     does not lock other clients out.
 
     @param token: the token; C{None} if tokens are not accepted.
+    @ivar schemes: how clients may authenticate: C{bearer}, C{basic} or both.
     """
 
     log = Logger()
@@ -105,6 +106,9 @@ class Credentials:
         self._waiting: dict[bytes, list[Deferred[str]]] = {}  # requests by the digest that is being checked
         self._checks: Counter[str] = Counter()  # running checks by client
         self._remembered: dict[bytes, tuple[str, float]] = {}  # user and time of the check, by digest
+        self.schemes = tuple(
+            name for name, used in (("bearer", token is not None), ("basic", checkers)) if used
+        )
         challenges = ['Bearer realm="appserver"'] if token is not None else []
         if checkers:
             challenges.append('Basic realm="appserver", charset="UTF-8"')

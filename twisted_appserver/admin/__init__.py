@@ -10,7 +10,12 @@ A module may import only modules above it in this list:
   - figures: counts, durations and the calls that are running
   - metrics: the figures for Prometheus
   - path_templates: patterns as paths with C{{names}}
+  - operation_plan: which functions OpenAPI can describe, and at which paths
+  - operation_ids: names for the functions of generated clients
   - schemas: JSON schemas of parameters and results
+  - request_descriptions: parameters and bodies of requests
+  - response_descriptions: media types and schemas of responses
+  - job_descriptions: background calls
   - openapi: the functions as an OpenAPI document
   - pages: the figures and functions as web pages
 """

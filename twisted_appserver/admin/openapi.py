@@ -1,24 +1,26 @@
-"""The OpenAPI 3.1 document of a table: made from patterns, signatures and docstrings."""
+"""The OpenAPI 3.1 document of a table: made from patterns, signatures, annotations and docstrings."""
 
 from __future__ import annotations
 
 import inspect
-import re
 import weakref
-from contextlib import suppress
-from typing import Any, get_args
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from twisted_appserver.admin.path_templates import path_template
-from twisted_appserver.admin.schemas import REFERENCE, Schemas, form_fields
-from twisted_appserver.core.call import Reply
-from twisted_appserver.core.conversions.parameters import Parameter
+from twisted_appserver.admin.job_descriptions import PREFER, JobDescriptions
+from twisted_appserver.admin.operation_ids import operation_ids
+from twisted_appserver.admin.operation_plan import OperationPlan, PlannedOperation
+from twisted_appserver.admin.path_templates import UndescribableError
+from twisted_appserver.admin.request_descriptions import RequestDescription
+from twisted_appserver.admin.response_descriptions import describe_responses
+from twisted_appserver.admin.schemas import Schemas
+from twisted_appserver.core.conversions.annotations import unwrap
 from twisted_appserver.core.handler import Handler
-from twisted_appserver.core.mounted_resource import EXECUTOR
-from twisted_appserver.core.perform import JSON_LINES
 
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
-Fields = dict[str, tuple[Parameter, dict[str, Any]]]  # parameters and their schemas, by name
+SECURITY = {  # RFC 6750 and RFC 7617, by the names of schemes
+    "bearer": {"type": "http", "scheme": "bearer", "description": "The token of --token-file."},
+    "basic": {"type": "http", "scheme": "basic", "description": "A name and a password that --auth accepts."},
+}
 
 
 class OpenAPIDocument:
@@ -32,142 +34,111 @@ class OpenAPIDocument:
         self._service = service
         # A weak reference to the router of the document, so that a reload can free the previous router.
         self._router: Any = bool
+        self._schemes: tuple[str, ...] = ()
         self._document: dict[str, Any] = {}
 
     async def openapi(self) -> dict[str, Any]:
         """Return the document."""
-        router = self._service.dispatcher.router
-        if self._router() is not router:
-            self._router = weakref.ref(router)
-            self._document = make_document(router.entries, self._service.title)
+        dispatcher = self._service.dispatcher
+        router, credentials = dispatcher.router, dispatcher.guard.credentials
+        schemes = () if credentials is None else credentials.schemes
+        if self._router() is not router or self._schemes != schemes:
+            self._router, self._schemes = weakref.ref(router), schemes
+            info = self._service.info
+            self._document = make_document(
+                router.entries,
+                info.title,
+                version=info.version,
+                description=info.description,
+                jobs=dispatcher.jobs is not None,
+                schemes=schemes,
+            )
         return self._document
 
 
-def make_document(entries: Any, title: str) -> dict[str, Any]:
+def make_document(
+    entries: Iterable[Any],
+    title: str,
+    *,
+    version: str = "0.1.0",
+    description: str = "",
+    jobs: bool = False,
+    schemes: Sequence[str] = (),
+) -> dict[str, Any]:
     """
     Make the document of a table.
 
     @param entries: the entries of a L{Router}.
     @param title: the title of the document.
+    @param version: the version of the application.
+    @param description: what the application is.
+    @param jobs: whether calls can become jobs.
+    @param schemes: how clients authenticate: C{bearer}, C{basic} or both.
     """
-    schemas = Schemas()
+    plan, schemas = OperationPlan(entries), Schemas()
+    background = JobDescriptions(schemas) if jobs else None
+    components: dict[str, Any] = {"schemas": schemas.components}
+    info = {"title": title, "version": version} | ({"description": description} if description else {})
+    document: dict[str, Any] = {"openapi": "3.1.0", "info": info, "servers": [{"url": ".."}]}
+    document["paths"] = _paths(plan, schemas, background)
+    document["components"] = components
+    if background is not None:
+        document["paths"] |= background.paths()
+        components["parameters"] = {"Prefer": PREFER}
+    if schemes:
+        components["securitySchemes"] = {scheme: SECURITY[scheme] for scheme in schemes}
+        _require(document, [{scheme: []} for scheme in schemes])
+    if plan.missing:
+        document["x-not-described"] = plan.not_described()
+    return document
+
+
+def _require(document: dict[str, Any], security: list[dict[str, Any]]) -> None:
+    """Require credentials of each operation too, because some generators look only there."""
+    document["security"] = security
+    for item in document["paths"].values():
+        for operation in item.values():
+            if isinstance(operation, dict):
+                operation["security"] = security
+
+
+def _paths(
+    plan: OperationPlan, schemas: Schemas, background: JobDescriptions | None
+) -> dict[str, dict[str, Any]]:
+    names = operation_ids((each.entry.handler.name, each.template, each.method) for each in plan.operations)
     paths: dict[str, dict[str, Any]] = {}
-    shapes: dict[str, str] = {}
-    for number, entry in enumerate(entries):
-        template = path_template(entry.regex)
-        if template is None or entry.handler.executor == EXECUTOR:
+    for each in plan.operations:
+        name = names[each.entry.handler.name, each.template, each.method]
+        try:
+            operation = _operation(each, name, schemas)
+        except UndescribableError as error:
+            plan.omit(each.entry, each.method, str(error))
             continue
-        path, groups = template
-        shape = re.sub(r"\{\w+\}", "{}", path)
-        if shapes.setdefault(shape, path) != path:  # OpenAPI cannot distinguish it from an earlier path
-            continue
-        item = paths.setdefault(path, {})
-        for method in sorted(entry.methods - {"HEAD"}):
-            if (
-                method.lower() in METHODS and method.lower() not in item
-            ):  # the first entry that matches is called
-                item[method.lower()] = _operation(entry.handler, method, groups, number, schemas)
-        if set(entry.regex) & set("[]()*+?|^$\\"):
-            item.setdefault("x-regex", entry.regex)
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": title, "version": "0"},
-        "servers": [{"url": ".."}],
-        "paths": paths,
-        "components": {"schemas": schemas.components},
-    }
+        if background is not None:
+            background.add_to(operation)
+        item = paths.setdefault(each.path, {})
+        item[each.method.lower()] = operation
+        if set(each.entry.regex) & set("[]()*+?|^$\\"):
+            item.setdefault("x-regex", each.entry.regex)
+    return paths
 
 
-def _operation(
-    handler: Handler, method: str, groups: dict[str, str], number: int, schemas: Schemas
-) -> dict[str, Any]:
-    """Describe a function that is called with one method."""
-    summary, _, text = (inspect.getdoc(handler.original) or "").partition("\n")
+def _operation(planned: PlannedOperation, name: str, schemas: Schemas) -> dict[str, Any]:
+    """Describe a function that is called with one method at one path."""
+    handler: Handler = planned.entry.handler
+    request = RequestDescription(handler, planned.method, planned.groups, planned.names, schemas)
+    *_, function = unwrap(handler.original)
+    summary, _, text = (inspect.getdoc(function) or "").partition("\n")
     operation: dict[str, Any] = {
-        "operationId": f"{handler.name}-{number}-{method.lower()}",
+        "operationId": name,
         "tags": ["functions"],
         "summary": summary or handler.name,
     }
     if text.strip():
         operation["description"] = text.strip()
-    fields = {each.name: (each, schemas.of_parameter(each)) for each in handler.arguments.parameters}
-    parameters = _path_parameters(groups, fields)
-    rest = {name: field for name, field in fields.items() if name not in groups}
-    if method in METHODS_WITH_BODY:
-        if rest or handler.arguments.var_keyword or handler.arguments.dict_name or handler.call_name:
-            operation["requestBody"] = _body(handler, rest)
-    else:
-        for name, (each, schema) in rest.items():
-            parameters.append({"name": name, "in": "query", "required": each.required, "schema": schema})
-    if parameters:
-        operation["parameters"] = parameters
-    operation["responses"] = _responses(handler, schemas)
+    if request.parameters:
+        operation["parameters"] = request.parameters
+    if request.body is not None:
+        operation["requestBody"] = request.body
+    operation["responses"] = describe_responses(handler, schemas)
     return operation
-
-
-def _path_parameters(groups: dict[str, str], fields: Fields) -> list[dict[str, Any]]:
-    parameters = []
-    for name, regex in groups.items():
-        schema = dict(fields[name][1]) if name in fields else {"type": "string"}
-        if schema == {"type": "string"} and regex not in ("[^/]+", ".+", ".*"):
-            schema["pattern"] = f"^(?:{regex})$"
-        parameters.append(
-            {"name": name, "in": "path", "required": True, "schema": schema or {"type": "string"}}
-        )
-    return parameters
-
-
-def _responses(handler: Handler, schemas: Schemas) -> dict[str, Any]:
-    problem = {"application/problem+json": {"schema": {"$ref": REFERENCE.format(name="problem")}}}
-    return {
-        "200": {"description": "The result.", "content": _result(handler, schemas)},
-        "202": {"description": "A job; its URL is in Location. For Prefer: respond-async (RFC 7240)."},
-        "422": {"description": "A variable is missing or invalid.", "content": problem},
-        "default": {"description": "An error.", "content": problem},
-    }
-
-
-def _body(handler: Handler, rest: Fields) -> dict[str, Any]:
-    """
-    Describe the body of a request.
-
-    @param rest: the parameters that are not in the path; they are the fields of the body.
-    """
-    body: dict[str, Any] = {"type": "object"}
-    if rest:
-        body["properties"] = {name: schema for name, (_, schema) in rest.items()}
-    required = [name for name, (each, _) in rest.items() if each.required]
-    whole = handler.arguments.body_object
-    if whole and whole.name in required:  # the body may also be this object itself
-        required.remove(whole.name)
-        body["anyOf"] = [{"required": [whole.name]}, rest[whole.name][1]]
-    if required:
-        body["required"] = required
-    content = {"application/json": {"schema": body}}
-    if fields := form_fields(body.get("properties", {})):
-        content["application/x-www-form-urlencoded"] = {"schema": {**body, "properties": fields}}
-    return {"required": bool(required or "anyOf" in body), "content": content}
-
-
-def _result(handler: Handler, schemas: Schemas) -> dict[str, Any]:
-    """Describe what a function returns, from its annotation."""
-    annotation = handler.signature.return_annotation
-    if annotation in (Reply, "Reply"):
-        return {"*/*": {}}
-    function = inspect.unwrap(handler.original)
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        item = {} if annotation in (inspect.Signature.empty, Any) else _item(annotation, schemas)
-        return {JSON_LINES: {"schema": item}, "text/event-stream": {}}
-    schema: dict[str, Any] = {"type": ["object", "array"]}
-    # JSON Schema cannot describe every type, such as a Deferred.
-    with suppress(TypeError, ValueError, NameError):
-        if annotation not in (inspect.Signature.empty, Any, None):
-            schema = schemas.of_type(annotation)
-    return {"application/json": {"schema": schema}}
-
-
-def _item(annotation: Any, schemas: Schemas) -> dict[str, Any]:
-    """Return the schema of what a generator yields, from an annotation such as C{Iterator[dict]}."""
-    with suppress(TypeError, ValueError, NameError, IndexError):
-        return schemas.of_type(get_args(annotation)[0])
-    return {}

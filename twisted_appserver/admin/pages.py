@@ -95,7 +95,7 @@ class Pages:
         figures.keep_counting()
         last = [second for second in figures.history if second[0] > time() - RATE_TIME]
         return {
-            "title": service.title,
+            "title": service.info.title,
             "line": service.line(),
             "unready": "; ".join(filter(None, (service.unready(), service.reload_problem))),
             "rate": sum(second[1] for second in last) / len(last) if last else 0.0,

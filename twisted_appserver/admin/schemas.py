@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +13,14 @@ from twisted_appserver.core.conversions.converters import IConverter, converter_
 from twisted_appserver.core.conversions.parameters import Parameter
 
 REFERENCE = "#/components/schemas/{name}"
+REFERRED = re.compile(r'"#/components/schemas/([^"]+)"')
 DECIMAL = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+BINARY = {  # bytes; some generators know the format, and others the media type
+    "type": "string",
+    "format": "binary",
+    "contentMediaType": "application/octet-stream",
+}
+NAME = re.compile(r"[^A-Za-z0-9._-]+")  # what the name of a component must not have
 BOOLEAN = {"type": "string", "enum": ["true", "false", "1", "0"]}
 PROBLEM = {
     "type": "object",
@@ -35,7 +43,43 @@ class Schemas:
     """
 
     def __init__(self) -> None:
-        self.components: dict[str, Any] = {"problem": PROBLEM}
+        self.components: dict[str, Any] = {}
+        self._origins: dict[str, str] = {}  # what each component was made of, as text
+        self.problem = self.add("Problem", PROBLEM)
+
+    def add(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+        """
+        Add a schema to the components, under another name if its own is taken.
+
+        @return: a reference to it.
+        """
+        free = self._free_name(name, _with_references(name, {name: schema}))
+        self.components[free] = _titled(schema, name, free)
+        return {"$ref": REFERENCE.format(name=free)}
+
+    def resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of an object, to which another one may refer; the first one of a union."""
+        for each in [schema, *schema.get("anyOf", ())]:
+            found: dict[str, Any] = self.components.get(each.get("$ref", "").rpartition("/")[2], each)
+            if "properties" in found:
+                return found
+        return schema
+
+    def _free_name(self, name: str, origin: str) -> str:
+        """
+        Return a name for which generators make a class of its own: they ignore case and punctuation.
+
+        @param origin: what the component is made of. The same name is returned for the same origin.
+        """
+        taken = {_class_name(each): each for each in self.components}
+        name = NAME.sub("_", name).strip("_") or "Object"
+        number, free = 2, name
+        while (other := taken.get(_class_name(free))) is not None:
+            if self._origins[other] == origin:
+                return other
+            free, number = f"{name}{number}", number + 1
+        self._origins[free], self.components[free] = origin, {}
+        return free
 
     def of_parameter(self, parameter: Parameter) -> dict[str, Any]:
         """Return the schema of a parameter's type, with its default."""
@@ -63,17 +107,41 @@ class Schemas:
         under other names if theirs are taken.
         """
         schema, definitions = converter.schema(REFERENCE)
-        references = {}
-        for name, definition in definitions.items():
-            number, free = 2, name
-            while self.components.get(free, _complete(definition)) != _complete(definition):
-                free, number = f"{name}{number}", number + 1
-            references[REFERENCE.format(name=name)] = REFERENCE.format(name=free)
+        title = schema.get("title", "")
+        if title and title not in definitions and schema.get("type") == "object" and "properties" in schema:
+            schema, definitions = {"$ref": REFERENCE.format(name=title)}, {**definitions, title: schema}
+        definitions = {name: _complete(definition) for name, definition in definitions.items()}
+        references = {
+            REFERENCE.format(name=name): REFERENCE.format(
+                name=self._free_name(name, _with_references(name, definitions))
+            )
+            for name in definitions
+        }
         for name, definition in definitions.items():
             free = references[REFERENCE.format(name=name)].rpartition("/")[2]
-            self.components[free] = _complete(_replace_references(definition, references))
+            self.components[free] = _titled(_replace_references(definition, references), name, free)
         completed: dict[str, Any] = _complete(_replace_references(schema, references))
         return completed
+
+
+def _with_references(name: str, definitions: dict[str, Any]) -> str:
+    """Return a definition together with all those to which it refers, as text."""
+    found, waiting = {}, [name]
+    while waiting:
+        name = waiting.pop()
+        if name in definitions and name not in found:
+            found[name] = definitions[name]
+            waiting += REFERRED.findall(json.dumps(found[name], default=str))
+    return json.dumps(found, default=str, sort_keys=True)
+
+
+def _class_name(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _titled(schema: dict[str, Any], name: str, free: str) -> dict[str, Any]:
+    """Return a schema whose title is not that of another class."""
+    return {**schema, "title": free} if free != name and "title" in schema else schema
 
 
 def _replace_references(schema: Any, references: dict[str, str]) -> Any:
@@ -86,8 +154,8 @@ def _replace_references(schema: Any, references: dict[str, str]) -> Any:
 
 def _complete(schema: Any) -> Any:
     """
-    Return a schema with a pattern for decimal numbers, for which JSON Schema has no type, and without
-    defaults that cannot be written as JSON.
+    Return a schema with a pattern for decimal numbers, for which JSON Schema has no type, with a type for
+    the items of each array, and without defaults that cannot be written as JSON.
     """
     if isinstance(schema, list):
         return [_complete(each) for each in schema]
@@ -96,6 +164,8 @@ def _complete(schema: Any) -> Any:
     completed = {
         key: _complete(value) for key, value in schema.items() if key != "default" or _is_json(value)
     }
+    if completed.get("type") == "array" and not {"items", "prefixItems"} & completed.keys():
+        completed["items"] = {}
     if completed.get("format") == "decimal":
         completed |= {"type": ["string", "number"], "pattern": DECIMAL}
     return completed
@@ -110,11 +180,10 @@ def _is_json(value: Any) -> bool:
 
 def form_fields(properties: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a form; no fields if a type has no clear representation in a form."""
-    if any(
-        {"$ref", "anyOf"} & schema.keys() or schema.get("type") in ("array", "object")
-        for schema in properties.values()
-    ):
-        return {}
-    return {
-        name: BOOLEAN if schema.get("type") == "boolean" else schema for name, schema in properties.items()
-    }
+    fields = {}
+    for name, schema in properties.items():
+        item = schema.get("items", {}) if schema.get("type") == "array" else schema
+        if {"$ref", "anyOf"} & item.keys() or item.get("type") in ("array", "object", None):
+            return {}
+        fields[name] = BOOLEAN if schema.get("type") == "boolean" else schema
+    return fields

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from twisted_appserver.access.credentials import load_credentials
 from twisted_appserver.access.request_guard import RequestGuard
+from twisted_appserver.admin.operation_plan import OperationPlan
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.dispatcher import Dispatcher
@@ -97,7 +98,7 @@ class Reloader:
         self._dispatcher.router, self.problem = router, ""
         self._site.forget()
         self.log.info("application reloaded")
-        log_notes(self.log, router)
+        log_notes(self.log, router, not self._settings.no_admin)
 
     async def _load_router(self, application: Application) -> Router:
         """Import the application again. New worker processes import it at the same time."""
@@ -107,7 +108,13 @@ class Reloader:
         return router
 
 
-def log_notes(log: Logger, router: Router) -> None:
-    """Log a warning for each note about the table."""
+def log_notes(log: Logger, router: Router, has_pages: bool) -> None:
+    """
+    Log a warning for each note about the table, and which functions the OpenAPI document lacks.
+
+    @param has_pages: whether the service has this document.
+    """
     for note in router.notes:
         log.warn("{note}", note=note)
+    for note in OperationPlan(router.entries).notes() if has_pages else ():
+        log.info("{note}", note=note)

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import ADMIN, Figures
 from twisted_appserver.core.application import Application
+from twisted_appserver.core.application_info import ApplicationInfo
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.executors.child_processes import protect, unprotect
@@ -117,7 +118,7 @@ class AppService(Service):
         protect(self, self.site.descriptors)
         self._executors.start().addCallbacks(self._executors_started, self._executors_failed)
         self.log.info("{line}", line=self.line())
-        log_notes(self.log, self.dispatcher.router)
+        log_notes(self.log, self.dispatcher.router, not self._settings.no_admin)
 
     def _start_logs(self, access_log: AccessLog | None) -> None:
         if access_log is not None:
@@ -154,11 +155,10 @@ class AppService(Service):
         return f"{self._endpoints} {self._settings.server_type}, {self._executors.sizes()}"
 
     @property
-    def title(self) -> str:
-        """The name of the service on its pages."""
-        module, file = self._application.module, self._application.file
-        name = module or os.path.basename(file).removesuffix(".py")
-        return name if name and self._reloadable else "Functions"
+    def info(self) -> ApplicationInfo:
+        """The title, the version and the description of the application."""
+        functions = [handler.original for handler in self.dispatcher.router.handlers]
+        return ApplicationInfo(self._application if self._reloadable else None, functions)
 
     @property
     def folder(self) -> str:

@@ -13,13 +13,16 @@ function words(schema, all) {
 }
 
 function fields(operation, all) {
-  const found = (operation.parameters || []).map(each => ({ ...each, place: each.in }));
-  const body = operation.requestBody && operation.requestBody.content["application/json"].schema;
-  if (body) {
+  const shown = each => each.in === "path" || (each.in === "query" && each.style === undefined);
+  const found = (operation.parameters || []).filter(shown).map(each => ({ ...each, place: each.in }));
+  const content = operation.requestBody ? operation.requestBody.content : {}, json = content["application/json"];
+  const [type] = Object.keys(content);
+  if (json) {
+    const body = resolve(json.schema, all);
     for (const [name, schema] of Object.entries(body.properties || {}))
       found.push({ name, schema, place: "body", required: (body.required || []).includes(name) });
     if (!body.properties) found.push({ name: "", schema: { type: "object" }, place: "body" });
-  }
+  } else if (type) found.push({ name: "", schema: { type }, place: "body", type });
   return found;
 }
 
@@ -83,18 +86,18 @@ async function read(answer, place) {
 async function call(method, path, inputs, all, shown, asJob) {
   let url = path;
   const query = new URLSearchParams(), body = [];
-  let whole = null;
+  let whole = null, type = "application/json";
   for (const { field, input } of inputs) {
     const text = input.value;
     if (field.place === "path") url = url.replace(`{${field.name}}`, encodeURIComponent(text));
-    else if (text === "" && !field.required) continue;
+    else if (text === "" && !field.required && !field.type) continue;
     else if (field.place === "query") query.append(field.name, text);
-    else if (field.name === "") whole = text;
+    else if (field.name === "") [whole, type] = [text, field.type || type];
     else body.push(`${JSON.stringify(field.name)}: ${typed(text, field.schema, all)}`);
   }
   const options = { method, headers: asJob ? { Prefer: "respond-async" } : {} };
   if (["POST", "PUT", "PATCH"].includes(method)) {
-    options.headers["Content-Type"] = "application/json";
+    options.headers["Content-Type"] = type;
     options.body = whole === null ? `{${body.join(", ")}}` : whole;
   }
   const began = performance.now();
@@ -129,7 +132,7 @@ function form(method, path, operation, all) {
     const schema = resolve(field.schema, all);
     if ("default" in schema) input.placeholder = JSON.stringify(schema.default);
     const hint = element("small", {}, `${field.place}: ${words(field.schema, all)}`);
-    made.append(element("label", { for: id }, field.name || "JSON"), element("div", {}, input, hint));
+    made.append(element("label", { for: id }, field.name || (field.type ? "Body" : "JSON")), element("div", {}, input, hint));
     inputs.push({ field, input });
   });
   const asJob = element("input", { type: "checkbox", name: "job" });
@@ -152,7 +155,7 @@ async function show() {
     place.replaceChildren();
     for (const [path, item] of Object.entries(description.paths)) {
       for (const [name, operation] of Object.entries(item)) {
-        if (!operation.responses) continue;
+        if (!operation.responses || !operation.tags.includes("functions")) continue;
         const method = name.toUpperCase();
         const head = element("summary", {}, element("span", { class: "method" }, method), " ",
           element("code", {}, path), " ", element("span", { class: "words" }, operation.summary));
@@ -162,6 +165,8 @@ async function show() {
         place.append(details);
       }
     }
+    for (const { function: name, pattern, methods, reason } of description["x-not-described"] || [])
+      place.append(element("p", {}, `${name}, ${methods.join(" ")} `, element("code", {}, pattern), ` has no form: ${reason}.`));
     if (!place.children.length) place.append(element("p", {}, "This service has no functions."));
   } catch (error) {
     place.replaceChildren(element("p", { class: "bad" }, `Cannot load the functions: ${error}`));

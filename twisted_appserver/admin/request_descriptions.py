@@ -1,0 +1,130 @@
+"""
+What a function takes, as OpenAPI's parameters and request bodies.
+
+A variable may come from the path, the body or the query string, but a generated function should take it once.
+So each variable is described in one place, which depends on the method and on the other parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted_appserver.admin.path_templates import UndescribableError, schema_pattern
+from twisted_appserver.admin.schemas import BINARY, Schemas, form_fields
+from twisted_appserver.core.conversions.parameters import Parameter
+from twisted_appserver.core.handler import Handler
+
+METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
+# What **variables take from a query string.
+ANY_QUERY = {
+    "name": "variables",
+    "in": "query",
+    "description": "Any variables.",
+    "style": "form",
+    "explode": True,
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+}
+
+
+class RequestDescription:
+    """
+    Describe the requests for a function with one method.
+
+    @param groups: the regular expressions of the groups in the path, by name.
+    @param names: the names that the path has for these groups.
+    @raise UndescribableError: when no request with this method can fill a parameter.
+    """
+
+    def __init__(
+        self, handler: Handler, method: str, groups: dict[str, str], names: dict[str, str], schemas: Schemas
+    ) -> None:
+        self._handler, self._method, self._schemas = handler, method, schemas
+        self._arguments = arguments = handler.arguments
+        self._rest = [each for each in arguments.parameters if each.name not in groups]
+        self._takes_all = bool(arguments.var_keyword or arguments.dict_name)
+        self._fields, self._query = self._places()
+        self.parameters = self._path_parameters(groups, names) + self._query_parameters()
+        self.body = self._body() if method in METHODS_WITH_BODY else None
+
+    def _places(self) -> tuple[list[Parameter], list[Parameter]]:
+        """Return the parameters that the body fills, and those that the query string fills."""
+        whole, rest = self._arguments.body_object, self._rest
+        if self._method not in METHODS_WITH_BODY:
+            for each in rest:
+                if each.required and each is not whole and not each.accepts_text:
+                    raise UndescribableError(
+                        f"{each.name} is an object, which only a JSON body can contain; "
+                        f"a {self._method} has no body"
+                    )
+            return [], [each for each in rest if each is whole or each.accepts_text]
+        if self._whole_body is not None:
+            return [self._whole_body], [each for each in rest if each is not whole and each.accepts_text]
+        if self._handler.call_name and not self._takes_all and all(each.accepts_text for each in rest):
+            return [], rest  # the function reads the body itself
+        return rest, []
+
+    @property
+    def _whole_body(self) -> Parameter | None:
+        """The parameter whose object is the whole body, if it is the only required one."""
+        whole = self._arguments.body_object
+        required = [each for each in self._rest if each.required]
+        return whole if whole is not None and required == [whole] and not self._takes_all else None
+
+    def _path_parameters(self, groups: dict[str, str], names: dict[str, str]) -> list[dict[str, Any]]:
+        by_name = {each.name: each for each in self._arguments.parameters}
+        described = []
+        for name, regex in groups.items():
+            schema = dict(self._schemas.of_parameter(by_name[name])) if name in by_name else {}
+            schema.pop("default", None)  # a path has no defaults
+            schema = schema or {"type": "string"}
+            if schema == {"type": "string"} and (pattern := schema_pattern(regex)):
+                schema["pattern"] = pattern
+            described.append({"name": names[name], "in": "path", "required": True, "schema": schema})
+        return described
+
+    def _query_parameters(self) -> list[dict[str, Any]]:
+        described = []
+        for each in self._query:
+            schema = self._schemas.of_parameter(each)
+            if each is self._arguments.body_object:
+                described += self._members(each, schema)
+            else:
+                described.append(
+                    {"name": each.name, "in": "query", "required": each.required, "schema": schema}
+                )
+        if self._takes_all and self._method not in METHODS_WITH_BODY:
+            described.append(ANY_QUERY)
+        return described
+
+    def _members(self, parameter: Parameter, schema: dict[str, Any]) -> list[dict[str, Any]]:
+        """Describe the members of the object to which the whole query string is converted."""
+        found = self._schemas.resolved(schema)
+        required = found.get("required", []) if parameter.required else []
+        return [
+            {"name": name, "in": "query", "required": name in required, "schema": member}
+            for name, member in found.get("properties", {}).items()
+        ]
+
+    def _body(self) -> dict[str, Any] | None:
+        if self._whole_body is not None:
+            schema = self._schemas.of_parameter(self._whole_body)
+            return {"required": True, "content": {"application/json": {"schema": schema}}}
+        content: dict[str, Any] = {}
+        required = [each.name for each in self._fields if each.required]
+        if self._fields or self._takes_all:
+            content = self._fields_content(required)
+        if self._handler.call_name and not self._fields:
+            content["application/octet-stream"] = {"schema": BINARY}
+        return {"required": bool(required), "content": content} if content else None
+
+    def _fields_content(self, required: list[str]) -> dict[str, Any]:
+        """Describe a body with fields: a JSON object, and a form if all fields are simple."""
+        body: dict[str, Any] = {"type": "object"}
+        if self._fields:
+            body["properties"] = {each.name: self._schemas.of_parameter(each) for each in self._fields}
+        if required:
+            body["required"] = required
+        content = {"application/json": {"schema": body}}
+        if fields := form_fields(body.get("properties", {})):
+            content["application/x-www-form-urlencoded"] = {"schema": {**body, "properties": fields}}
+        return content
