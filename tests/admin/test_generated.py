@@ -20,14 +20,13 @@ TYPED = str(ROOT / "examples" / "typed.py")
 
 
 class GeneratedTests(CommandTestCase):
-    """Ten functions whose parameters have types."""
+    """Functions whose parameters have types."""
 
     timeout = 300
 
-    @slow
-    async def test_requests_that_fit_the_document_are_accepted_and_none_fails(self) -> None:
+    async def check(self, example: str, least: int) -> None:
         """All other requests are refused."""
-        program = self.twistd("--app", TYPED, "--port", "0")
+        program = self.twistd("--app", str(ROOT / "examples" / f"{example}.py"), "--port", "0")
         base = f"http://localhost:{await program.port()}"
         words = ("--seed", os.environ.get("SEED", "1"), "--max-examples", os.environ.get("EXAMPLES", "30"))
         run = self.python(
@@ -36,8 +35,18 @@ class GeneratedTests(CommandTestCase):
         )  # fmt: skip
         self.assertEqual(await run.ended, 0, run.output)
         found = re.search(r"(\d+) generated, \1 passed", run.output)
-        self.assertTrue(found and int(found[1]) > 500, run.output)
+        self.assertTrue(found and int(found[1]) > least, run.output)
         await self.stopped(program)
+
+    @slow
+    async def test_requests_that_fit_the_document_are_accepted_and_none_fails(self) -> None:
+        """examples/typed.py: JSON objects."""
+        await self.check("typed", 500)
+
+    @slow
+    async def test_bytes_streams_and_lists_fit_their_description(self) -> None:
+        """examples/media.py: what is more than a JSON object."""
+        await self.check("media", 300)
 
 
 class TypedTests(SynchronousTestCase):

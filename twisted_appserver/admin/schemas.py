@@ -14,7 +14,7 @@ from twisted_appserver.core.conversions.parameters import Parameter
 
 REFERENCE = "#/components/schemas/{name}"
 REFERRED = re.compile(r'"#/components/schemas/([^"]+)"')
-DECIMAL = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+DECIMAL = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 BINARY = {  # bytes; some generators know the format, and others the media type
     "type": "string",
     "format": "binary",
@@ -183,7 +183,8 @@ def form_fields(properties: dict[str, Any]) -> dict[str, Any]:
     fields = {}
     for name, schema in properties.items():
         item = schema.get("items", {}) if schema.get("type") == "array" else schema
-        if {"$ref", "anyOf"} & item.keys() or item.get("type") in ("array", "object", None):
+        kind = "string" if "enum" in item else item.get("type")
+        if {"$ref", "anyOf"} & item.keys() or kind in ("array", "object", None):
             return {}
         fields[name] = BOOLEAN if schema.get("type") == "boolean" else schema
     return fields
