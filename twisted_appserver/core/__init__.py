@@ -5,9 +5,9 @@ A module may import only modules above it in this list:
   - shadowed_modules: files of an application that hide modules of the standard library
   - import_errors: the file, the line and the reason if an application cannot be imported
   - application: the user's C{url_patterns}, importable by name here and in worker processes
+  - application_info: the title, version and description of the application
   - upload: a file from a multipart form
   - multipart_form: reads and writes forms with files
-  - application_info: the title, version and description of the application
   - invalid_json: why a JSON document cannot be read
   - request_data: query strings, bodies and request ids
   - call: L{call.Call} and L{call.Reply}
