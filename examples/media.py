@@ -1,7 +1,8 @@
-"""Functions that take and return more than JSON objects: bytes, text, lists, streams and jobs.
+"""Functions that take and return more than JSON objects: bytes, files, text, lists and streams.
 
     appserver --app examples/media.py --port 8084
     curl --data-binary @README.md 'localhost:8084/checksum/?algorithm=sha1'
+    curl -F file=@README.md -F title=hello localhost:8084/attach/
     curl localhost:8084/countdown/3/
     openapi-python-client generate --url http://localhost:8084/-/openapi.json
 
@@ -17,7 +18,7 @@ from typing import Annotated, Literal, TypedDict
 
 from msgspec import Meta, Struct
 
-from twisted_appserver import Call, HTTPError, Reply, Route
+from twisted_appserver import Call, HTTPError, Reply, Route, Upload
 
 __version__ = "2.1.0"
 
@@ -59,6 +60,18 @@ class Step(Struct):
 def checksum(call: Call, algorithm: Literal["sha1", "sha256"] = "sha256") -> Checksum:
     """The checksum of a body of any type."""
     return Checksum(algorithm, len(call.body), hashlib.new(algorithm, call.body).hexdigest())
+
+
+def attach(
+    file: Upload, title: str = "", copies: int = 1, urgent: bool = False
+) -> dict[str, str | int | bool]:
+    """A file with other fields, as a browser's form sends it."""
+    return {"name": file.filename, "size": len(file.data), "title": title, "copies": copies, "urgent": urgent}
+
+
+def album(photos: list[Upload]) -> list[str]:
+    """The names of several files."""
+    return [photo.filename for photo in photos]
 
 
 def noise(
@@ -115,6 +128,8 @@ def greet(language: Literal["en", "de"] = "en") -> dict[str, str]:
 
 url_patterns = (
     Route(r"/checksum/", checksum, methods=["POST", "PUT"]),
+    Route(r"/attach/", attach, methods=["POST"]),
+    Route(r"/album/", album, methods=["POST"]),
     Route(r"/noise/(?P<size>\d+)/", noise, methods=["GET"]),
     Route(r"/square/(?P<side>\d+)/", square, methods=["GET"]),
     Route(r"/poem/", poem, methods=["GET"]),

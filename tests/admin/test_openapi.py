@@ -22,7 +22,7 @@ from tests.support import cases, streaming
 from tests.support.programs import ROOT
 from tests.support.properties import given, st
 from tests.support.wire import exchange, request
-from twisted_appserver import Call, Event, Reply, Route, Router, include, make_service
+from twisted_appserver import Call, Event, Reply, Route, Router, Upload, include, make_service
 from twisted_appserver.admin.openapi import make_document
 from twisted_appserver.admin.operation_ids import operation_ids
 from twisted_appserver.admin.operation_plan import OperationPlan
@@ -63,6 +63,11 @@ class Problem(msgspec.Struct):
     """Has the name of what the server itself describes."""
 
     reason: str
+
+
+class Form(msgspec.Struct):
+    photo: Upload
+    note: str = ""
 
 
 @dataclass
@@ -235,7 +240,7 @@ class MissingTests(SynchronousTestCase):
         for key, reason in (
             ((r"/x/(?P<b>[a-z]+)", ("GET",)), "cannot distinguish its path from that of url_patterns[0]"),
             ((r"/v\d/", ("GET", "POST")), "a part without a name"),
-            ((r"/between/", ("GET",)), "a is an object, which only a JSON body can contain"),
+            ((r"/between/", ("GET",)), "a is an object, which only a body can contain"),
             ((r"/copy/", ("COPY",)), "OpenAPI 3.1 has no COPY operations"),
             ((r"/x/1", ("GET",)), "never called: url_patterns[0]"),
         ):
@@ -395,6 +400,24 @@ class RequestTests(SynchronousTestCase):
         def ordered(call: Call, p: str, a: Order, b: Order) -> Any: ...
 
         self.assertEqual(set(self.places(ordered, "POST")[1]), {JSON})  # only JSON has objects
+
+    def test_files_are_sent_in_a_form(self) -> None:
+        """With all other fields, in multipart/form-data; a query cannot contain them."""
+
+        def attach(p: str, photo: Upload, more: list[Upload] = [], call: Call = Call("", "")) -> Any: ...  # noqa: B006, B008
+
+        query, content = self.places(attach, "POST")
+        self.assertEqual((query, set(content)), ({}, {"multipart/form-data"}))
+        fields = content["multipart/form-data"]["schema"]["properties"]
+        self.assertEqual(fields["photo"]["format"], "binary")
+        self.assertEqual(fields["more"]["items"]["contentMediaType"], BYTES)
+        (listed,) = document((r"/x/(?P<p>)/", attach))["x-not-described"]
+        self.assertIn("photo is a file", listed["reason"])
+
+        def whole(p: str, form: Form) -> Any: ...
+
+        schema = {"$ref": "#/components/schemas/Form"}
+        self.assertEqual(self.places(whole, "PUT")[1], {"multipart/form-data": {"schema": schema}})
 
     def test_variables_of_any_name(self) -> None:
         """They are a free object in the body or in the query."""

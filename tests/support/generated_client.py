@@ -132,6 +132,18 @@ def call_typed(api: GeneratedClient) -> None:
     call_jobs(api, lambda: api.response("sort_get", numbers=[2, 1], prefer="respond-async"))
 
 
+def call_uploads(api: GeneratedClient) -> None:
+    models, File = api.models, api.types.File
+    file = File(BytesIO(b"x" * 300), "photo.png", "image/png")
+    found = api("attach_post", body=models.AttachPostBody(file=file, title="é", copies=2))
+    equal(found, {"name": "photo.png", "size": 300, "title": "é", "copies": 2, "urgent": False})
+    urgent = models.AttachPostBodyUrgent.TRUE
+    equal(api("attach_post", body=models.AttachPostBody(file=file, urgent=urgent))["urgent"], True)
+    for names in (["a"], ["a", "b"]):
+        files = [File(BytesIO(b"y"), name, "text/plain") for name in names]
+        equal(api("album_post", body=models.AlbumPostBody(photos=files)), names)
+
+
 def call_media(api: GeneratedClient) -> None:
     models, types = api.models, api.types
     body, digest = b"\x00\xff" * 100, hashlib.sha256(b"\x00\xff" * 100).hexdigest()
@@ -140,6 +152,7 @@ def call_media(api: GeneratedClient) -> None:
         equal(found, {"algorithm": "sha256", "size": 200, "digest": digest})
     sha1 = models.ChecksumPostAlgorithm.SHA1
     equal(len(api("checksum_post", body=types.File(BytesIO(body)), algorithm=sha1)["digest"]), 40)
+    call_uploads(api)
     equal(api("noise_by_size_get", 5).payload.read(), hashlib.shake_128(b"0").digest(5))
     equal(api("poem_get", lines=2), "line 1\nline 2")
     assert b"blue" in api.response("square_by_side_get", 5, colour="blue").content

@@ -11,9 +11,13 @@ from typing import Any
 
 from twisted_appserver.admin.path_templates import UndescribableError, schema_pattern
 from twisted_appserver.admin.schemas import BINARY, Schemas, form_fields
+from twisted_appserver.core.conversions.annotations import walk
 from twisted_appserver.core.conversions.parameters import Parameter
 from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.upload import Upload
 
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
 METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 # What **variables take from a query string.
 ANY_QUERY = {
@@ -51,15 +55,15 @@ class RequestDescription:
         whole, rest = self._arguments.body_object, self._rest
         if self._method not in METHODS_WITH_BODY:
             for each in rest:
-                if each.required and each is not whole and not each.accepts_text:
+                if each.required and not (_fits_query(each) or (each is whole and not _has_upload(each))):
+                    kind = "a file" if _has_upload(each) else "an object"
                     raise UndescribableError(
-                        f"{each.name} is an object, which only a JSON body can contain; "
-                        f"a {self._method} has no body"
+                        f"{each.name} is {kind}, which only a body can contain; a {self._method} has no body"
                     )
-            return [], [each for each in rest if each is whole or each.accepts_text]
+            return [], [each for each in rest if each is whole or _fits_query(each)]
         if self._whole_body is not None:
-            return [self._whole_body], [each for each in rest if each is not whole and each.accepts_text]
-        if self._handler.call_name and not self._takes_all and all(each.accepts_text for each in rest):
+            return [self._whole_body], [each for each in rest if each is not whole and _fits_query(each)]
+        if self._handler.call_name and not self._takes_all and all(map(_fits_query, rest)):
             return [], rest  # the function reads the body itself
         return rest, []
 
@@ -108,7 +112,8 @@ class RequestDescription:
     def _body(self) -> dict[str, Any] | None:
         if self._whole_body is not None:
             schema = self._schemas.of_parameter(self._whole_body)
-            return {"required": True, "content": {"application/json": {"schema": schema}}}
+            media_type = MULTIPART if _has_upload(self._whole_body) else JSON
+            return {"required": True, "content": {media_type: {"schema": schema}}}
         content: dict[str, Any] = {}
         required = [each.name for each in self._fields if each.required]
         if self._fields or self._takes_all:
@@ -118,13 +123,26 @@ class RequestDescription:
         return {"required": bool(required), "content": content} if content else None
 
     def _fields_content(self, required: list[str]) -> dict[str, Any]:
-        """Describe a body with fields: a JSON object, and a form if all fields are simple."""
+        """Describe a body with fields: a form if there are files, otherwise a JSON object or a form."""
         body: dict[str, Any] = {"type": "object"}
         if self._fields:
             body["properties"] = {each.name: self._schemas.of_parameter(each) for each in self._fields}
         if required:
             body["required"] = required
-        content = {"application/json": {"schema": body}}
-        if fields := form_fields(body.get("properties", {})):
-            content["application/x-www-form-urlencoded"] = {"schema": {**body, "properties": fields}}
+        fields = form_fields(body.get("properties", {}))
+        form = {"schema": {**body, "properties": fields}}
+        if any(map(_has_upload, self._fields)):
+            return {MULTIPART: form if fields else {"schema": body}}
+        content = {JSON: {"schema": body}}
+        if fields:
+            content["application/x-www-form-urlencoded"] = form
         return content
+
+
+def _has_upload(parameter: Parameter) -> bool:
+    return any(each is Upload for each in walk(parameter.type))
+
+
+def _fits_query(parameter: Parameter) -> bool:
+    """Return whether a query string can contain a value for a parameter."""
+    return parameter.accepts_text and not _has_upload(parameter)

@@ -11,15 +11,13 @@ import msgspec
 
 from twisted_appserver.core.conversions.converters import IConverter, converter_for
 from twisted_appserver.core.conversions.parameters import Parameter
+from twisted_appserver.core.upload import SCHEMA as BINARY
+
+__all__ = ["BINARY", "REFERENCE", "Schemas", "form_fields"]
 
 REFERENCE = "#/components/schemas/{name}"
 REFERRED = re.compile(r'"#/components/schemas/([^"]+)"')
 DECIMAL = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
-BINARY = {  # bytes; some generators know the format, and others the media type
-    "type": "string",
-    "format": "binary",
-    "contentMediaType": "application/octet-stream",
-}
 NAME = re.compile(r"[^A-Za-z0-9._-]+")  # what the name of a component must not have
 BOOLEAN = {"type": "string", "enum": ["true", "false", "1", "0"]}
 PROBLEM = {
