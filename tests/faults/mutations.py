@@ -28,6 +28,10 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
+    Mutation("serving/stop_signals.py", "        elif monotonic() - self._since > SAME:", "        else:",
+             "serving.test_stop_signals.HandlerTests.test_signal_that_is_forwarded_too_counts_once"),
+    Mutation("executors/processes/worker_process.py", '        self.kill("the server ends at once")\n        self._progress.remove()', "        pass",
+             "serving.test_stop_signals.ProcessTests.test_second_signal_leaves_no_worker_and_no_pidfile"),
     Mutation("core/import_errors.py", "    if isinstance(error, SyntaxError) and error.filename and error.lineno:", "    if False:",
              "core.test_import_errors.ImportErrorTests.test_syntax_error_is_shown"),
     Mutation("serving/tap.py", " or isinstance(self.parent, StandaloneOptions):", ":",

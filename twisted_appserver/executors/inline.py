@@ -82,6 +82,8 @@ class InlineExecutor:
 
     size = pending = 0
 
+    kill = None
+
     def __init__(self, reactor: Any = None) -> None:
         self.reactor = reactor
         self.completed = self.failed = 0

@@ -92,6 +92,11 @@ class IExecutor(Interface):
         "dispatcher calls that function instead of C{submit}."
     )
 
+    kill: Any = Attribute(
+        "Optional: a function that kills all worker processes, because the server's process ends at once. It "
+        "is called in a signal handler, and nothing is called afterwards."
+    )
+
     def start() -> Deferred[None]:
         """
         Start performing calls. Calls that were submitted earlier wait until then.

@@ -278,6 +278,7 @@ class ResourceExecutor:
 
     size = pending = 0
     now = None
+    kill = None
 
     def __init__(self, reactor: Any = None) -> None:
         self.reactor = reactor

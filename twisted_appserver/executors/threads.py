@@ -64,6 +64,7 @@ class ThreadExecutor:
 
     log = Logger()
     now = None
+    kill = None
 
     def __init__(self, reactor: Any, size: int | None = None, pool: Any = None) -> None:
         self._reactor, self._pool, self._size = reactor, pool, size

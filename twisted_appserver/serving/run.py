@@ -16,6 +16,7 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.serving.logs import make_observer
 from twisted_appserver.serving.server_process import (
+    handle_stop_signals,
     install_reload_triggers,
     limit_exit_time,
     needs_asyncio,
@@ -23,6 +24,7 @@ from twisted_appserver.serving.server_process import (
     take_over,
 )
 from twisted_appserver.serving.service import AppService
+from twisted_appserver.serving.stop_signals import INTERRUPTED
 from twisted_appserver.settings import THREADED_SERVER, Settings, settings_from_keywords
 
 
@@ -51,6 +53,8 @@ def run_server(
         if url_patterns is None:
             url_patterns = application.load() if given else module[application.name]
         _serve(settings, application, Router(url_patterns))
+    except KeyboardInterrupt:  # before the reactor runs
+        sys.exit(INTERRUPTED)
     except (AppserverError, CannotListenError) as error:
         sys.exit(f"appserver: {error}")
 
@@ -78,6 +82,7 @@ def _serve(settings: Settings, application: Application, router: Router) -> None
 
     raise_file_limit(settings)
     install_reload_triggers(service, reactor, settings)
+    handle_stop_signals(service, reactor, lambda: None)
     service.startService()
     take_over()
     service.started.addErrback(failed)

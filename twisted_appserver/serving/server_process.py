@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from twisted_appserver.core.python_logging import pass_on_records
@@ -13,6 +14,7 @@ from twisted_appserver.executors.log_records import log_record
 from twisted_appserver.serving.file_watcher import watch_files
 from twisted_appserver.serving.process_exit import HANGING_TIMEOUT, exit_handler
 from twisted_appserver.serving.service import AppService
+from twisted_appserver.serving.stop_signals import StopHandlers
 from twisted_appserver.settings import CLUSTER_SERVER, Settings
 
 SPARE_FILES = (
@@ -60,6 +62,21 @@ def install_reload_triggers(service: AppService, reactor: Any, settings: Setting
         watch_files(service.folder, reactor, reload)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))
+
+
+def handle_stop_signals(service: AppService, reactor: Any, before_exit: Callable[[], None]) -> None:
+    """
+    Stop on the first SIGINT or SIGTERM, and end the process at once on the second one.
+
+    @param before_exit: called before the process ends at once.
+    """
+
+    def end() -> None:
+        service.kill()
+        before_exit()
+
+    service.signals = StopHandlers(reactor, end)
+    service.signals.install()
 
 
 def take_over() -> None:

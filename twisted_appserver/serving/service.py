@@ -36,6 +36,7 @@ from twisted_appserver.serving.logs import RequestLog
 from twisted_appserver.serving.readiness import IDependency
 from twisted_appserver.serving.reloader import Reloader, log_notes
 from twisted_appserver.serving.service_executors import ServiceExecutors, imports_by_name
+from twisted_appserver.serving.stop_signals import StopHandlers
 from twisted_appserver.settings import Settings, settings_from_keywords
 
 FLUSH = 0.5  # seconds that a stopping server waits for clients to read the last responses
@@ -50,6 +51,7 @@ class AppService(Service):
     @param reloadable: false if the table cannot be imported again.
     @ivar resource: the application as a Twisted resource, which can be mounted elsewhere too.
     @ivar executor: the executor that runs calls by default.
+    @ivar signals: the handlers of the signals that stop the process; C{None} if it is not the service's.
     @ivar started: fires when calls can be performed; fails with L{ConfigurationError} if they never can.
     """
 
@@ -92,6 +94,7 @@ class AppService(Service):
             self.site,
         )
         self.started: Deferred[None] = Deferred()
+        self.signals: StopHandlers | None = None
 
     def startService(self) -> None:
         """
@@ -215,9 +218,25 @@ class AppService(Service):
         """
         return Deferred.fromCoroutine(self._stop())
 
+    def kill(self) -> None:
+        """Kill all worker processes, because the process ends at once."""
+        for executor in self.dispatcher.executors.values():
+            if kill := getattr(executor, "kill", None):
+                kill()
+
+    def _stopping_line(self) -> str:
+        """Return what a stopping service waits for, how long, and how to end at once."""
+        calls = self.dispatcher.in_flight
+        if not calls:
+            return "stopping"
+        hint = f"; to stop at once, {self.signals.advice}" if self.signals and self.signals.advice else ""
+        seconds = f"{self._settings.graceful_timeout:g}"
+        return f"stopping: waiting for {calls} call{'s' * (calls != 1)}, at most {seconds} seconds{hint}"
+
     async def _stop(self) -> None:
         super().stopService()
         await self._endpoints.close()
+        self.log.info("{line}", line=self._stopping_line())
         closed = self.site.finish()
         drained = self.dispatcher.drained()
         drained.addTimeout(self._settings.graceful_timeout, self._reactor)

@@ -27,12 +27,14 @@ from twisted_appserver.serving.command_options import (
 from twisted_appserver.serving.daemon import StartReport, make_start_report, remove_pidfile
 from twisted_appserver.serving.process_exit import EXIT_TIMEOUT, exit_handler
 from twisted_appserver.serving.server_process import (
+    handle_stop_signals,
     install_reload_triggers,
     limit_exit_time,
     raise_file_limit,
     take_over,
 )
 from twisted_appserver.serving.service import AppService
+from twisted_appserver.serving.stop_signals import INTERRUPTED
 from twisted_appserver.settings import FORKED_SERVER, Settings
 
 # The options with which twistd changes its process before it starts the service.
@@ -127,6 +129,8 @@ class CommandService(AppService):
 
     def startService(self) -> None:
         raise_file_limit(self._settings)
+        if self._twistd is not None:  # the process runs nothing but this service
+            handle_stop_signals(self, self._reactor, lambda: remove_pidfile(self._twistd))
         try:
             install_reload_triggers(self, self._reactor, self._settings)
             self.open()
@@ -139,7 +143,7 @@ class CommandService(AppService):
                 self._report.problem = f"{type(error).__name__}: {error}"
             raise
         take_over()
-        if self._twistd is not None:  # the process runs nothing but this service
+        if self._twistd is not None:
             self._reactor.addSystemEventTrigger("after", "shutdown", exit_handler.take_signal, self._reactor)
         self.started.addCallbacks(self._succeeded, self._failed)
 
@@ -223,6 +227,8 @@ def makeService(options: Options) -> AppService:
         options.fail(error, USAGE_ERROR)
     except AppserverError as error:
         options.fail(error, START_ERROR)
+    except KeyboardInterrupt:  # while the application is imported
+        sys.exit(INTERRUPTED)
     service.attach_to_twistd(options.parent)
     if options["show-routes"]:
         _print(format_table(router))

@@ -11,6 +11,7 @@ L{executors.cluster.run_once} keeps it from repeating the other.
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -197,6 +198,10 @@ class DaskExecutor:
             return
         if all(each.called for each in self._tasks[future]):  # Dask drops the task if it has not begun.
             connection.loop.create_task(connection.client.cancel([future], force=True))
+
+    def kill(self) -> None:
+        for process in multiprocessing.active_children():  # the workers that Dask has started on this machine
+            process.kill()
 
     def stop(self) -> Deferred[None]:
         self.connection.stop()

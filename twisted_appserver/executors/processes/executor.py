@@ -241,6 +241,9 @@ class ProcessExecutor:
             return self.move is None or not self.move(pending)
         return True
 
+    def kill(self) -> None:
+        self.pool.kill()
+
     def stop(self) -> Deferred[None]:
         self._stopped = True
         if self._stuck_timer is not None and self._stuck_timer.active():

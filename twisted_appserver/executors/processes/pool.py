@@ -238,6 +238,13 @@ class WorkerPool:
 
     # ---- the end ----
 
+    def kill(self) -> None:
+        """Kill all workers, because the server ends at once. May be called in a signal handler."""
+        if self._executor.head_start is not None:
+            self._executor.head_start.stop()
+        for worker in self.workers:
+            worker.kill_at_once()
+
     def stop(self) -> Deferred[None]:
         """
         End all workers.

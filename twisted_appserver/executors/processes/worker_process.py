@@ -201,6 +201,11 @@ class WorkerProcess(ProcessProtocol):
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess("KILL")
 
+    def kill_at_once(self) -> None:
+        """Kill the process of a server that ends without waiting for it."""
+        self.kill("the server ends at once")
+        self._progress.remove()
+
     def retire(self) -> None:
         """Take no more calls, and exit when those that it has are finished."""
         self.retired, self.ready = True, False
