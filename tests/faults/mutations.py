@@ -180,7 +180,7 @@ MUTATIONS = (
     Mutation("jobs/registry.py", "        if wanted > self._most_bytes:", "        if False:", "jobs.test_jobs.MemoryTests.test_bytes_of_all_results_are_limited"),
     Mutation("jobs/registry.py", "        if len(self._jobs) >= self._most:", "        if False:",
              "jobs.test_jobs.MemoryTests.test_number_of_jobs_is_limited"),
-    Mutation("dispatch/dispatcher.py", "        if executor.pending >= self.max_pending:", "        if False:",
+    Mutation("dispatch/dispatcher.py", " and executor.pending >= self.max_pending:", " and False:",
              "serving.test_service.ServeTests.test_too_many_waiting_calls_get_503_with_retry_after"),
     Mutation("dispatch/retry_after.py", "        rate = (ended - before) / (now - since)", "        rate = 1.0",
              "serving.test_life.RefusalsTests.test_retry_after_follows_the_measured_rate"),

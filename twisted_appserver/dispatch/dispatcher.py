@@ -269,7 +269,7 @@ class Dispatcher:
 
     def _submit(self, pending: PendingCall, submit: Callable[[PendingCall], None]) -> None:
         call, executor = pending.call, pending.executor
-        if executor.pending >= self.max_pending:
+        if self._calls.count > self.max_pending and executor.pending >= self.max_pending:  # cheap test first
             seconds = str(self._refusals.retry_after(executor))
             raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", seconds)])
         if call.prefer and self.jobs and call.handler.router is not self.admin and ASYNC.search(call.prefer):

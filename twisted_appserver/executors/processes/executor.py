@@ -32,6 +32,7 @@ from twisted_appserver.executors.processes.worker_process import WorkerProcess
 QUICK = 0.0005  # seconds that a quick call takes at most
 AHEAD = 32  # maximum number of quick calls that a worker has at the same time
 BUDGET = 0.002  # seconds that all of these may be expected to take
+CALL_LOAD = 2  # what a call adds to the load of a worker; more than a generator that waits
 STUCK = 0.005  # seconds without a reply after which calls are taken back from a worker
 
 
@@ -151,15 +152,18 @@ class ProcessExecutor:
         self._assigning = False
         waiting = self._waiting
         free = [worker for worker in self._workers if worker.ready and not worker.assigned.paused]
+        loads = [_load(worker) for worker in free]
         while waiting and free:
             cost = self._costs.expected(waiting[0].call.handler, QUICK)
-            assigned = min(free, key=_load).assigned
+            index = loads.index(min(loads))
+            assigned = free[index].assigned
             calls = assigned.calls
             if calls and (cost >= QUICK or assigned.load + cost > BUDGET or len(calls) >= AHEAD):
                 between = [each for each in free if each.streams.open and not each.assigned.calls]
                 if not between:
                     break
-                assigned = between[0].assigned
+                index, assigned = free.index(between[0]), between[0].assigned
+            loads[index] += CALL_LOAD
             assigned.add(waiting.popleft(), cost if cost < QUICK else BUDGET)
         for worker in free:
             worker.flush()
@@ -257,7 +261,7 @@ class ProcessExecutor:
 
 def _load(worker: WorkerProcess) -> int:
     """Return how busy a worker is. Idle workers come first, and workers that run a generator come last."""
-    calls = 2 * len(worker.assigned.calls)
+    calls = CALL_LOAD * len(worker.assigned.calls)
     if not worker.streams.open:
         return calls
-    return calls + (1 if worker.streams.running is None else 2 * AHEAD)
+    return calls + (1 if worker.streams.running is None else CALL_LOAD * AHEAD)

@@ -190,6 +190,7 @@ class FrameReader:
 
     def __init__(self, max_length: int = (1 << 32) - 1) -> None:
         self._unread, self._max_length = bytearray(), max_length
+        self._wanted = LENGTH_SIZE  # how many bytes must be unread before a frame can be complete
 
     def feed(self, data: bytes) -> list[Frame]:
         """
@@ -199,22 +200,31 @@ class FrameReader:
             more can be read from this connection then.
         """
         unread = self._unread
-        unread += data
+        if unread:
+            unread += data
+            if len(unread) < self._wanted:  # A long frame arrives in many pieces, which are joined only once.
+                return []
+            data = bytes(unread)
+            unread.clear()
+            self._wanted = LENGTH_SIZE
         frames: list[Frame] = []
-        start = 0
-        while len(unread) - start >= LENGTH_SIZE:
-            length = int.from_bytes(unread[start : start + LENGTH_SIZE], "big")
+        start, size = 0, len(data)
+        while size - start >= LENGTH_SIZE:
+            begin = start + LENGTH_SIZE
+            length = int.from_bytes(data[start:begin], "big")
             if length > self._max_length:
                 raise ValueError(f"a frame of {length} bytes, more than {self._max_length}")
-            end = start + LENGTH_SIZE + length
-            if len(unread) < end:
+            end = begin + length
+            if size < end:
+                self._wanted = end - start
                 break
-            frame = _decoder.decode(bytes(unread[start + LENGTH_SIZE : end]))
+            frame = _decoder.decode(data[begin:end])
             if type(frame) is Replies:
                 _check_replies(frame)
             elif type(frame) is End and frame.error is not None:
                 _check_error(frame.error)
             frames.append(frame)
             start = end
-        del unread[:start]
+        if start < size:
+            unread += data[start:]
         return frames

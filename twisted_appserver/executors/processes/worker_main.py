@@ -130,7 +130,7 @@ class WorkerMain:
             self._read()
             while self._calls or self._runnable:
                 self._work()
-            _flush(every=True)
+            _flush_all()
 
     def _work(self) -> None:
         """Perform the next call, and run a slice of the next generator."""
@@ -168,9 +168,10 @@ class WorkerMain:
             self._runnable.append(frame.number)
 
     def _send(self, frame: Frame) -> None:
-        data = memoryview(encode(frame, MAX_FRAME))
-        while data:
-            data = data[self._outbound.write(data) :]
+        data = encode(frame, MAX_FRAME)
+        written = self._outbound.write(data)
+        while written < len(data):
+            written += self._outbound.write(memoryview(data)[written:])
 
     def _start(self, start: Start) -> None:
         output = sys.stderr  # The application may replace it.
@@ -250,17 +251,18 @@ class WorkerMain:
             self._send(replace(end, error=None))
 
 
-def _flush(every: bool = False) -> None:
-    """
-    Flush the output of a call, so that the server sees it before the reply.
+def _flush() -> None:
+    """Flush the output of a call, if there is any, so that the server sees it before the reply."""
+    if getattr(sys.stdout, "written", True) or getattr(sys.stderr, "written", True):
+        _flush_all()
 
-    @param every: also flush streams that look unused, because something may have written to their buffers.
-    """
+
+def _flush_all() -> None:
+    """Flush all output. Something may have written to the buffers of streams that look unused."""
     for stream in (sys.stdout, sys.stderr):
-        if every or getattr(stream, "written", True):
-            with suppress(Exception):  # The function may have closed or replaced the stream.
-                stream.flush()
-                stream.written = False  # type: ignore[union-attr]
+        with suppress(Exception):  # The function may have closed or replaced the stream.
+            stream.flush()
+            stream.written = False  # type: ignore[union-attr]
 
 
 def main() -> None:
