@@ -39,7 +39,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.calling import FORM, JSON, call
 from tests.support.properties import given, st
 from tests.support.slow import slow
-from twisted_appserver import Call
+from twisted_appserver import Call, Router
 from twisted_appserver.core.conversions.lenient_text import normalize
 from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.perform import perform
@@ -481,6 +481,37 @@ class BodyObjectTests(ConversionTestCase):
         ):
             reply = call(function, body=body.encode(), headers=JSON)
             self.assertEqual(json.loads(reply.body), {"name": "x", "price": DIGITS})
+
+    def test_query_does_not_hide_the_body(self) -> None:
+        """A query may contain the name of the parameter: text is no object."""
+
+        def find(order: Struct, page: int = 1) -> dict[str, Any]:
+            return {"name": order.name, "page": page}
+
+        for body, kind in ((b'{"name": "x"}', JSON), (b'{"order": {"name": "x"}}', JSON), (b"name=x", FORM)):
+            reply = call(find, body=body, headers=kind, query="order=asc&page=2")
+            self.assertEqual(json.loads(reply.body), {"name": "x", "page": 2})
+        self.assertIn("order must be an object", self.detail(find, query="order=asc&name=x"))
+
+    def test_member_with_the_name_of_the_parameter_is_taken_by_name(self) -> None:
+        def find(order: Struct) -> dict[str, Any]:
+            return {}
+
+        detail = self.detail(find, body=b'{"name": "x", "order": 5}', headers=JSON)
+        self.assertEqual(detail, "order must be an object, not 5")
+
+    def test_class_with_a_field_of_the_same_name_is_filled_by_name_only(self) -> None:
+        """A note at start-up says so."""
+
+        def find(name: Struct) -> dict[str, Any]:
+            return {"name": name.name}
+
+        notes = Router([(r"/", find)]).notes
+        self.assertEqual(len(notes), 1)
+        self.assertIn("name is filled by name only, because its class has a field 'name'", notes[0])
+        reply = call(find, body=b'{"name": {"name": "x"}}', headers=JSON)
+        self.assertEqual(json.loads(reply.body), {"name": "x"})
+        self.assertIn("name must be an object", self.detail(find, body=b'{"name": "x"}', headers=JSON))
 
     def test_default_is_used_without_fields(self) -> None:
 
@@ -1048,7 +1079,6 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_description_has_the_schemas_of_these_types(self) -> None:
         from twisted_appserver.admin.openapi import make_document
-        from twisted_appserver.core.router import Router
 
         def create(item: Model) -> Model:
             return item
@@ -1069,7 +1099,6 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_classes_of_the_same_name_are_described_apart(self) -> None:
         from twisted_appserver.admin.openapi import make_document
-        from twisted_appserver.core.router import Router
 
         class Inner:
             class Address(msgspec.Struct):

@@ -133,9 +133,16 @@ class Arguments:
         objects = [each for each in self.parameters if each.fields is not None]
         if len(objects) != 1 or objects[0].name in groups:
             return None
-        others = {each.name for each in self.parameters} | set(groups)
-        self._not_in_body_object = others - (objects[0].fields or set())
-        return objects[0]
+        (only,) = objects
+        fields = only.fields or frozenset()
+        if only.name in fields:
+            self.notes.append(
+                f"{only.name} is filled by name only, because its class has a field {only.name!r}; "
+                "rename the parameter to fill it from the whole body"
+            )
+            return None
+        self._not_in_body_object = {*self._names, *groups} - fields
+        return only
 
     def _prepare(self, groups: Collection[str]) -> None:
         """Find out what a call may skip."""
@@ -203,7 +210,8 @@ class Arguments:
         If the JSON values came undecoded, decode those that no converter decodes itself.
         """
         values: dict[str, Any] = {}
-        if self.body_object and self.body_object.name not in variables:
+        if self.body_object and self.body_object.name not in fields:
+            variables.pop(self.body_object.name, None)  # from the query: text is no object
             self._fill_body_object(self.body_object, fields, is_json, values)
         if self._keeps_raw_json and is_json:
             self._decode(variables)
