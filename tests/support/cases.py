@@ -295,6 +295,7 @@ def closes_stdout() -> dict[str, Any]:
 url_patterns = (
     (r"/echo/", echo),
     (r"/echo/(?P<a>)/", echo),
+    Route(r"/query/", echo, name="query", methods=["QUERY"]),
     (r"/by_name/", by_name),
     (r"/by_name/(?P<a>)/", by_name),
     (r"/single/", single),

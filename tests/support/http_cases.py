@@ -154,6 +154,12 @@ CASES = (
     HTTPCase("PUT", "/echo/", 405, {"title": "Method Not Allowed"}, expect={"allow": ALLOW}),
     HTTPCase("DELETE", "/echo/", 405, expect={"allow": ALLOW}),
     HTTPCase("PATCH", "/echo/", 405, expect={"allow": ALLOW}),
+    HTTPCase("QUERY", "/query/?b=2", 200, {"a": [1], "b": "2"}, b'{"a":[1]}', (JSON,)),
+    HTTPCase("QUERY", "/query/", 200, {"a": "ä"}, multipart(), (MULTIPART,)),
+    HTTPCase("QUERY", "/query/", 415, {"detail": "missing"}, b'{"a":1}'),
+    HTTPCase("QUERY", "/query", 308, body=b'{"a":[1]}', headers=(JSON,), expect={"location": "./query/"}),
+    HTTPCase("QUERY", "/echo/", 405, expect={"allow": ALLOW}),
+    HTTPCase("GET", "/query/", 405, expect={"allow": "OPTIONS, QUERY"}),
     # Bodies.
     HTTPCase("POST", "/echo/", 400, {"detail": "JSON"}, b"{", (JSON,)),
     HTTPCase("POST", "/echo/", 400, {"detail": "object"}, b"[]", (JSON,)),

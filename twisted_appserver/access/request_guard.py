@@ -156,7 +156,7 @@ def _preflight_headers(fields: dict[bytes, bytes]) -> tuple[tuple[str, str], ...
     """Return the headers of the answer to a CORS preflight request (Fetch, section 3.3.3)."""
     requested = fields.get(b"access-control-request-headers", b"").decode("latin-1")
     return (
-        ("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+        ("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE, QUERY"),
         *([("access-control-allow-headers", requested)] if requested else []),
         ("access-control-max-age", "600"),
     )

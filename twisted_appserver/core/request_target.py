@@ -25,7 +25,9 @@ REST_OF_LINE = re.compile(rb"[^\n]*")
 REQUEST_LINE = re.compile(rb"[\r\n]*[^\n]*")  # including empty lines before it
 NOT_ASCII = re.compile(rb"[\x80-\xff]")
 QUOTED = re.compile(rb"%([89A-Fa-f][0-9A-Fa-f])")
-METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")}
+METHODS = {
+    name.encode(): name for name in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "QUERY")
+}
 
 
 def _shown(data: bytes) -> str:

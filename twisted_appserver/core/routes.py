@@ -24,6 +24,7 @@ class Route:
         function.
     @ivar function: the function to call, or its name as C{"package.module:name"}.
     @ivar methods: the HTTP methods that the function handles. GET includes HEAD. The server answers OPTIONS.
+        QUERY (RFC 10008) is like GET with a body.
     @ivar name: the name for logs and figures; C{None} for the function's own name.
     @ivar executor: C{"inline"}, C{"threads"}, C{"processes"} or C{"cluster"}; C{None} for the service's
         default.
