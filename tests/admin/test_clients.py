@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 from tests.access.test_credentials import private
@@ -12,6 +14,9 @@ from tests.support.slow import slow
 from tests.support.wire import exchange, request
 
 EXAMPLES = ROOT / "examples"
+NODE = ROOT / "tests" / "support" / "node"  # the client, and the packages of npm that it needs
+TYPES = ("--noEmit", "--allowJs", "--checkJs", "--strict", "--skipLibCheck", "--target", "es2022")
+TYPES += ("--lib", "es2023,dom", "--module", "esnext", "--moduleResolution", "bundler")
 GENERATE = "import sys; from openapi_python_client.cli import app; app(sys.argv[1:])"
 # A media type of the application itself, which the generator would not read.
 CONFIGURATION = "post_hooks: []\ncontent_type_overrides:\n  image/svg+xml: application/octet-stream\n"
@@ -21,22 +26,25 @@ class ClientTestCase(CommandTestCase):
     """
     A server of an example with a folder for its client.
 
-    @ivar folder: the folder, in which openapi.json is.
+    @ivar folder: the folder.
     """
 
     timeout = 120
 
-    async def serve(self, example: str, *options: str) -> tuple[Program, int]:
-        """Start a server that requires a token, and save its document."""
+    def setUp(self) -> None:
+        super().setUp()
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
+
+    async def serve(self, example: str, *options: str) -> tuple[Program, int]:
+        """Start a server that requires a token, and save its document as a file in the folder."""
         token = private(str(self.folder / "token"), TOKEN)
         app = str(EXAMPLES / f"{example}.py")
         program = self.twistd("--app", app, "--port", "0", "--token-file", token, *options)
         port = await program.port()
         headers = [("authorization", f"Bearer {TOKEN}")]
         answer = await exchange(port, request("GET", "/-/openapi.json", headers=headers))
-        (self.folder / "openapi.json").write_bytes(answer.body)
+        (self.folder / f"{example}.json").write_bytes(answer.body)
         return program, port
 
 
@@ -47,7 +55,7 @@ class PythonTests(ClientTestCase):
         """Make a client without any warning, and call everything."""
         program, port = await self.serve(example, *options)
         (self.folder / "config.yml").write_text(CONFIGURATION)
-        places = ("--path", "openapi.json", "--output-path", example, "--config", "config.yml")
+        places = ("--path", f"{example}.json", "--output-path", example, "--config", "config.yml")
         arguments = ("generate", "--meta", "none", "--fail-on-warning", *places)
         made = self.python("-c", GENERATE, *arguments, folder=self.folder)
         self.assertEqual(await made.ended, 0, made.output)
@@ -66,3 +74,35 @@ class PythonTests(ClientTestCase):
     async def test_bytes_lists_streams_and_jobs_are_called(self) -> None:
         """examples/media.py, in worker processes."""
         await self.check("media", "--type", "forked", "--workers", "1")
+
+
+class TypeScriptTests(ClientTestCase):
+    """openapi-typescript, whose types openapi-fetch uses."""
+
+    missing = "node" if shutil.which("node") is None else ""
+    if not (NODE / "node_modules" / "openapi-typescript").is_dir():
+        missing = missing or "openapi-typescript"
+    if missing and os.environ.get("SLOW_TESTS"):
+        skip = f"{missing} is not installed (Debian: apt-get install npm; npm install --prefix {NODE})"
+
+    async def node(self, program: str, *arguments: str) -> str:
+        """Run a program of the packages. Returns its output."""
+        script = self.folder / "node_modules" / program
+        run = self.start(shutil.which("node") or "node", str(script), *arguments, folder=self.folder)
+        self.assertEqual(await run.ended, 0, run.output)
+        return run.output
+
+    @slow
+    async def test_functions_are_called_with_checked_types(self) -> None:
+        """The types fit what the client sends and receives, and the server's responses fit the types."""
+        shutil.copy(NODE / "client.mjs", self.folder)
+        (self.folder / "node_modules").symlink_to(NODE / "node_modules")
+        servers = [await self.serve(example) for example in ("typed", "media")]
+        for example in ("typed", "media"):
+            options = ("--output", f"{example}.d.ts", "--default-non-nullable", "false")
+            await self.node("openapi-typescript/bin/cli.js", f"{example}.json", *options)
+        await self.node("typescript/bin/tsc", *TYPES, "client.mjs")
+        urls = [f"http://localhost:{port}" for _, port in servers]
+        self.assertRegex(await self.node("../client.mjs", *urls), r"\d\d operations called")
+        for program, _ in servers:
+            await self.stopped(program)
