@@ -16,7 +16,7 @@ import twisted_appserver
 FOLDER = os.path.dirname(os.path.abspath(twisted_appserver.__file__))
 PACKAGE = "twisted_appserver"
 OPTIONAL = ("dask", "distributed", "psycopg", "watchfiles", "prometheus_client", "pydantic", "re2")
-OPTIONAL += ("annotated_types", "swagger_ui")
+OPTIONAL += ("annotated_types", "swagger_ui", "tqdm")
 LISTED = re.compile(r"^  - (\w+): ", re.M)  # a line for each module in a package's docstring
 ANYWHERE = ("__main__",)  # modules that need no place in the list
 

@@ -261,7 +261,7 @@ class VerbTests(ServerCase):
     def test_a_queue_is_joined_shut_down_purged_and_deleted(self) -> None:
         self.put(1, 2)
         err = self.bad(1, "join", "q", "--timeout", "0")
-        self.assertEqual(err, "tqueue: the queue q still has 2 tasks that are not done\n")
+        self.assertEqual(err, "tqueue: the queue q still has 2 unfinished tasks\n")
         self.good("shutdown", "q")
         self.assertEqual(self.bad(1, "put", "q", "n=1"), "tqueue: the queue q is shut down\n")
         self.good("config", "q", "shutdown=")

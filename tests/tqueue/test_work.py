@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,11 +19,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.queue_server import ROOT, Server, wait_for
 from tests.support.slow import slow
+from tests.support.terminal import run_in_terminal, screen
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.client.async_queue import AsyncQueue
+from twisted_appserver.tqueue.stop_signals import SAME
 
 JOBS = '''
-import multiprocessing, os, subprocess, sys, time
+import logging, multiprocessing, os, subprocess, sys, time
 from twisted_appserver.tqueue.client import Queue
 
 def note(text):
@@ -58,8 +61,23 @@ def slow(task):
     while not os.path.exists("go"):
         time.sleep(0.01)
 
+def divides(task):
+    return 1 / task["n"]
+
+def returns(task):
+    return {"task": task}
+
+def prints(task):
+    time.sleep(0.1)
+    print("out", task, "and more")
+    print("err", task, file=sys.stderr)
+    logging.warning("log %s", task)
+
 async def coroutine(task):
     pass
+
+hidden = lambda task: coroutine(task)
+logging.basicConfig()
 '''
 
 
@@ -235,8 +253,139 @@ class WorkTests(WorkCase):
         with self.assertRaises(subprocess.TimeoutExpired):
             process.wait(0.5)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        out, err = process.communicate(timeout=20)
+        self.assertEqual((process.returncode, out), (130, "0 done, 0 failed, 0 lost\n"))
+        self.assertIn("stopping, finishing 1 running task; press Ctrl-C again", err)
+        self.assertIn("gave 1 running task back to the queue", err)
+        self.assertEqual((self.queue.stats()["leased"], self.queue.get(timeout=5)), (0, 1))
+        self.queue.release()
+
+    def test_idle_work_ends_soon_after_the_first_ctrl_c(self) -> None:
+        process = self.work("hangs", "--threads", "3")
+        wait_for(lambda: self.queue.stats()["getters"] == 3)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        self.assertEqual((process.returncode, out), (0, "0 done, 0 failed, 0 lost\n"))
+        self.assertTrue(err.endswith("tqueue: stopping\n"), err)
+
+    def test_ctrl_c_that_is_sent_twice_at_the_same_moment_counts_once(self) -> None:
+        """As by programs that send it once more to the program that they have started."""
+        self.queue.put(1)
+        process = self.work("slow")
+        wait_for(lambda: self.notes() == ["begun"])
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        wait_for(lambda: "stopping" in process.stderr.readline())  # type: ignore[union-attr]
+        with open(os.path.join(self.folder, "go"), "w"):
+            pass
+        out, _ = process.communicate(timeout=20)
+        self.assertEqual((process.returncode, out), (0, "1 done, 0 failed, 0 lost\n"))
+
+    def test_banner_names_the_function_the_queue_the_server_and_how_to_stop(self) -> None:
+        self.queue.put(1)
+        self.queue.shutdown()
+        with open(os.path.join(self.folder, "go"), "w"):
+            pass
+        status, out, err = self.run_command("work", "jobs:slow", "--threads", "2", "--lease", "9")
+        self.assertEqual((status, out), (0, "1 done, 0 failed, 0 lost\n"))
+        self.assertEqual(
+            err,
+            f"tqueue: calling jobs:slow for each task of the queue q at {self.server.url}\n"
+            "tqueue: 2 threads, leases of 9 seconds, 1 task left; "
+            "Ctrl-C finishes the running tasks and stops\n"
+            "tqueue: the queue q has been shut down\n",
+        )
+
+    def test_failure_names_the_task_and_begins_with_the_function(self) -> None:
+        self.queue.config(max_deliveries=2)
+        task = self.queue.put_task({"n": 0, "long": "x" * 5000})["task_id"]
+        process = self.work("divides", "--delay", "0")
+        wait_for(lambda: self.queue.stats()["buried"])
+        process.terminate()
+        _, err = process.communicate(timeout=20)
+        first, second = err.split(f"tqueue: task {task} of q failed, attempt ")[1:]
+        self.assertTrue(first.startswith("1: {'n': 0, 'long': 'xxx"), first)
+        self.assertLess(len(first), 1000)
+        self.assertRegex(
+            first,
+            r"""\(50\d\d characters\)\nTraceback \(most recent call last\):\n  File ".*jobs.py", line """,
+        )
+        self.assertNotIn("twisted_appserver", first)
+        self.assertIn("\nZeroDivisionError: ", first)
+        self.assertTrue(first.endswith("\nIt is tried again at once.\n"), first)
+        self.assertIn("\nIt is buried after 2 attempts; tqueue kick q makes it ready again.\n", second)
+
+    def test_dropped_results_are_reported_once(self) -> None:
+        for number in range(3):
+            self.queue.put(number)
+        self.queue.shutdown()
+        status, out, err = self.run_command("work", "jobs:returns")
+        self.assertEqual(
+            (status, out, err.count("TQueueSrv keeps no results")), (0, "3 done, 0 failed, 0 lost\n", 1)
+        )
+
+    def test_task_whose_coroutine_would_not_run_fails(self) -> None:
+        self.queue.config(max_deliveries=1)
+        self.queue.put(1)
+        process = self.work("hidden")
+        wait_for(lambda: self.queue.stats()["buried"])
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+        self.assertIn("0 done, 1 failed", out)
+        self.assertIn("TypeError: the function returned a coroutine, which nobody runs", err)
+
+    @slow
+    def test_task_of_a_killed_worker_is_done_by_another(self) -> None:
+        self.queue.put(1)
+        process = self.work("slow", "--lease", "1")
+        wait_for(lambda: self.notes() == ["begun"])
+        process.kill()
+        other = self.work("slow", "--lease", "1")
+        wait_for(lambda: self.notes() == ["begun", "begun"])
+        with open(os.path.join(self.folder, "go"), "w"):
+            pass
+        wait_for(lambda: self.queue.stats()["dones"] == 1)
+        other.terminate()
+        self.assertIn("1 done, 0 failed, 0 lost", other.communicate(timeout=20)[0])
+
+    @slow
+    def test_second_ctrl_c_ends_at_once_although_the_server_is_away(self) -> None:
+        self.queue.put(1)
+        process = self.work("hangs")
+        wait_for(lambda: self.notes() == ["begun"])
+        self.server.kill()
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        wait_for(lambda: "stopping" in process.stderr.readline())  # type: ignore[union-attr]
+        time.sleep(SAME)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
         self.assertEqual(process.returncode, 130)
+        self.assertIn("running tasks return to the queue when their leases end", err)
+
+    def test_status_is_2_when_the_server_goes_away_for_longer_than_patience(self) -> None:
+        process = self.work("hangs", "--patience", "0")
+        wait_for(lambda: self.queue.stats()["getters"] == 1)
+        self.server.kill()
+        _, err = process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 2)
+        self.assertIn(f"tqueue: cannot reach {self.server.url}", err)
+
+    @slow
+    def test_output_of_functions_stands_above_the_bar(self) -> None:
+        for number in range(30):
+            self.queue.put(number)
+        self.queue.shutdown()
+        command = [sys.executable, "-m", "twisted_appserver.tqueue.command", "work", "q", "jobs:prints"]
+        environ = {"PYTHONPATH": ROOT, "TQUEUE_URL": self.server.url}
+        status, raw = run_in_terminal([*command, "--threads", "3"], self.folder, environ)
+        shown = screen(raw)
+        self.assertEqual((status, shown[-2]), (0, "30 done, 0 failed, 0 lost"))
+        for number in range(30):
+            for line in (f"out {number} and more", f"err {number}", f"WARNING:root:log {number}"):
+                self.assertEqual(shown.count(line), 1, line)
+        self.assertRegex(raw, r"\d/30|\d left, ")  # the bar was there
 
     @slow
     def test_tasks_whose_leases_were_lost_do_not_count_as_done(self) -> None:
@@ -278,11 +427,11 @@ class WorkTests(WorkCase):
         self.server.kill()
         status, out, err = self.run_command("work", "jobs:hangs", "--patience", "0.5")
         self.assertEqual((status, "0 done" in out, "refused" in err), (2, True, True))
-        process = self.work("slow")
+        process = self.work("slow", "--quiet")
         with open(os.path.join(self.folder, "go"), "w"):
             pass
         assert process.stderr is not None
-        self.assertIn("tried again", process.stderr.readline())
+        self.assertRegex(process.stderr.readline(), f"cannot reach {self.server.url}: .* \\(trying again\\)$")
         self.server.start()
         self.queue.put(1)
         wait_for(lambda: self.queue.stats()["dones"] == 1)

@@ -4,7 +4,12 @@ TQueueSrv, a network task queue: the methods of C{queue.Queue} over HTTP, for wo
 A module may import only modules above it in this list:
 
   - client: C{Queue} and C{AsyncQueue}
-  - work: runs a function for every task of a queue
+  - task_failure: describes a task whose function raised
+  - work: calls a function for each task of a queue
+  - stop_signals: the signals that end the work
+  - target_function: imports and checks the function
+  - status_line: a line on a terminal below everything else
+  - progress: how far the work has come
   - command: the C{tqueue} command
   - request_options: the options and bodies of requests
   - wire: the requests, as C{url_patterns}

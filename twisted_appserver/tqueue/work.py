@@ -1,50 +1,23 @@
-"""Calls a function for each task of a queue, in threads, until SIGTERM or Ctrl-C."""
+"""Calls a function for each task of a queue, in threads."""
 
 from __future__ import annotations
 
 import inspect
 import os
-import signal
-import sys
 import threading
-import time
-import traceback
 from collections.abc import Callable
 from contextvars import Context
-from importlib import import_module
-from typing import Any, TextIO
+from typing import Any
 
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.executors.child_processes import protect
 
-from .client.errors import Empty, LeaseLost, ServerError, ShutDown
+from .client.errors import Empty, LeaseLost, ShutDown
 from .client.forks import leave
 from .client.items import ItemError
-from .client.queue import Queue
+from .client.queue import Queue, Task
+from .task_failure import describe_failure, own_frames_removed
 
-STOPS = (signal.SIGTERM, signal.SIGINT)
 LAST = 10.0  # seconds of patience with the server after the work was stopped
-
-
-def function_named(target: str) -> Callable[[Any], Any]:
-    """
-    Import a function.
-
-    @param target: C{module:function}; the current folder is searched too.
-    @raise ValueError: when there is no such function, or it is not a plain function.
-    """
-    module, _, name = target.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        function = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"no function {target!r}: {error}") from None
-    if not callable(function):
-        raise ValueError(f"{target} cannot be called")
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        raise ValueError(f"{target} must be a plain function: a coroutine or generator would not run")
-    return function  # type: ignore[no-any-return]
 
 
 class TaskFailed(AppserverError):
@@ -59,6 +32,9 @@ class Work:
     function forks ends when the function returns or raises in it.
 
     @param delay: seconds until a failed task is tried again; C{None} for 1, 2, 4, ... 300.
+    @param report: prints what went wrong; called in the threads.
+    @ivar max_deliveries: the queue's option, for reports; 0 for no limit or if it is not known.
+    @ivar running: the number of tasks whose function is running.
     @ivar done: the number of finished tasks; the server counts the same ones.
     @ivar failed: how often a task was released.
     @ivar lost: how often the function returned after the lease of its task had run out.
@@ -66,15 +42,20 @@ class Work:
     """
 
     def __init__(
-        self, queue: Queue, function: Callable[[Any], Any], threads: int, delay: float | None = None
+        self,
+        queue: Queue,
+        function: Callable[[Any], Any],
+        threads: int,
+        delay: float | None = None,
+        report: Callable[[str], None] = print,
     ) -> None:
-        self._queue, self._function, self._delay = queue, function, delay
-        self.done = self.failed = self.lost = 0
+        self._queue, self._function, self._delay, self._report = queue, function, delay, report
+        self.running = self.done = self.failed = self.lost = self.max_deliveries = 0
         self.error: Exception | None = None
-        self._stopping = threading.Event()
+        self._stopping = self._returned = False  # plain attributes: a signal handler must not wait for a lock
         self._lock = threading.Lock()
         self._process = os.getpid()
-        self._threads = [threading.Thread(target=self._loop) for _ in range(threads)]
+        self._threads = [threading.Thread(target=self._run, name=f"task-{n}") for n in range(threads)]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -82,95 +63,93 @@ class Work:
 
     def stop(self) -> None:
         """Get no further tasks; finish the current ones. May be called from a signal handler."""
-        self._stopping.set()
-        self._queue.patience = min(self._queue.patience, LAST)
+        self._stopping = True
+        self._queue.patience = min(self._queue.patience, LAST if self.running else 0.0)
+
+    def give_back(self) -> None:
+        """
+        Release the tasks that are running, for other workers. Whatever their functions do still has no effect
+        on the queue.
+
+        @raise OSError: when the server cannot be reached. The leases run out later.
+        """
+        self._stopping, self._queue.patience = True, 0.0
+        self._queue.close()
 
     @property
     def alive(self) -> bool:
         return any(thread.is_alive() for thread in self._threads)
 
-    def _loop(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                with self._queue.task(timeout=1.0, delay=self._delay) as item:
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._take_task()
+        except ShutDown:
+            return
+        except Exception as error:
+            self.error = error
+            self.stop()
+
+    def _take_task(self) -> None:
+        """Wait for a task for a second, and perform it."""
+        task = self._queue.task(timeout=1.0, delay=self._delay)
+        try:
+            with task as item:
+                self._count(running=1)
+                try:
                     self._call(item)
-                self._count(done=1)
-            except Empty:
-                continue
-            except TaskFailed:
-                self._count(failed=1)
-            except ItemError:
-                traceback.print_exc()
-                self._count(failed=1)
-            except LeaseLost as error:
-                print(error, file=sys.stderr)
-                self._count(lost=1)
-            except ShutDown:
-                return
-            except (OSError, ServerError) as error:
-                self.error = error
-                self.stop()
+                finally:
+                    self._count(running=-1)
+            self._count(done=1)
+        except Empty:
+            pass
+        except TaskFailed as failure:
+            self._count(failed=1)
+            self._report(self._describe(task, failure.__cause__))
+        except ItemError as error:
+            self._count(failed=1)
+            self._report(f"{error}; it is released")
+        except OSError:
+            if task.task_id or not self._stopping:
+                raise
+        except LeaseLost as error:
+            self._count(lost=1)
+            self._report(f"{error}: another worker may have got it")
+
+    def _describe(self, task: Task, error: BaseException | None) -> str:
+        return describe_failure(task, self._queue.name, error, self._delay, self.max_deliveries)
 
     def _call(self, item: Any) -> None:
         try:
-            Context().run(self._function, item)  # an empty context for each task
+            result = Context().run(self._function, item)  # an empty context for each task
         except BaseException as error:  # includes sys.exit(); Ctrl-C goes to the main thread
             if os.getpid() != self._process:
-                leave(error)
-            traceback.print_exc()
+                leave(own_frames_removed(error))
             raise TaskFailed from error
         if os.getpid() != self._process:
             leave()
+        if result is not None:
+            self._drop(result)
 
-    def _count(self, done: int = 0, failed: int = 0, lost: int = 0) -> None:
+    def _drop(self, result: Any) -> None:
+        """
+        Report a result, which is not kept, once.
+
+        @raise TaskFailed: when the function has not run: its result is a coroutine or generator.
+        """
+        if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            error = TypeError(f"the function returned a {type(result).__name__}, which nobody runs")
+            raise TaskFailed from error
+        if not self._returned:
+            self._returned = True
+            kind = type(result).__name__
+            self._report(f"the function returned a value ({kind}): it is dropped, TQueueSrv keeps no results")
+
+    def _count(self, done: int = 0, failed: int = 0, lost: int = 0, running: int = 0) -> None:
         with self._lock:
             self.done += done
             self.failed += failed
             self.lost += lost
-
-
-class StopSignals:
-    """
-    Handles the signals that end the work.
-
-    The first signal stops the work: the current tasks are finished. A second Ctrl-C ends the process at once.
-    Processes that functions start have the default handlers.
-    """
-
-    def __init__(self, work: Work, stream: TextIO) -> None:
-        self._work, self._stream = work, stream
-        self._interrupted = False
-        for number in STOPS:
-            signal.signal(number, self._stop)
-        protect(self, tuple)  # restores the default handlers in processes that the function forks
-
-    def _stop(self, number: int, _: Any) -> None:
-        if number == signal.SIGINT and self._interrupted:
-            os._exit(130)
-        self._interrupted = self._interrupted or number == signal.SIGINT
-        self._work.stop()
-        if number == signal.SIGINT and self._stream.isatty():
-            os.write(
-                self._stream.fileno(), b"\nfinishing the current tasks; press Ctrl-C again to end at once\n"
-            )
-
-
-class ProgressLine:
-    """Shows the progress of the work as one line on a terminal."""
-
-    def __init__(self, work: Work, queue: Queue, stream: TextIO) -> None:
-        self._work, self._queue, self._stream = work, queue, stream
-        self._begin = time.monotonic()
-
-    def line(self, left: int | str) -> str:
-        seconds = max(time.monotonic() - self._begin, 0.001)
-        speed = self._work.done / seconds
-        return f"done {self._work.done}, failed {self._work.failed}, {speed:.1f} per second, left {left}"
-
-    def show(self) -> None:
-        try:
-            left: int | str = self._queue.unfinished_tasks
-        except (OSError, ServerError):
-            left = "?"
-        self._stream.write(f"\r\x1b[K{self.line(left)}")
-        self._stream.flush()
+            self.running += running

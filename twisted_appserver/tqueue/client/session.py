@@ -66,6 +66,7 @@ class QueueSession:
         self.patience = patience
         self.requests, self.tasks = QueueRequests(address, name), LeasedTasks(lease, clock)
         self._name, self._lease, self._clock, self._lane, self._warn = name, lease, clock, lane, warn
+        self._url = address.url
         self._keys = Keys()
         self._failing = False  # whether the last renewal failed: only the first failure is logged
 
@@ -134,7 +135,7 @@ class QueueSession:
             task.item = from_task(document["task"])
         except ItemError as error:
             yield from self._finish(task, "release", delay_after(error, delay, task.delivery))
-            raise
+            raise ItemError(f"task {task.task_id} is not an item: {error}") from error.__cause__
         return task
 
     def join(self, timeout: float | None) -> Steps[bool]:
@@ -255,7 +256,8 @@ class QueueSession:
         except Exception as error:
             if not self._failing:
                 self._warn(
-                    f"leases of the queue {self._name} are not renewed, or tasks not finished: {error}"
+                    f"leases of the queue {self._name} at {self._url} are not renewed, "
+                    f"or tasks not finished: {error}"
                 )
             self._failing = True
 

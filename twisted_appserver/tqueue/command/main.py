@@ -39,6 +39,7 @@ def _client_warnings(shown: bool) -> Iterator[None]:
     """Print the warnings of the client. A short patience ends with an error that says the same."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("tqueue: %(message)s"))
+    handler.addFilter(lambda _: not logging.getLogger().handlers)  # as if there were no handler at all
     logger = logging.getLogger(client.__name__)
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING if shown else logging.ERROR)

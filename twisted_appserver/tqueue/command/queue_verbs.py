@@ -15,7 +15,7 @@ from ..client.errors import ServerError
 from ..client.queue import Queue
 from ..client.requests import WEEK
 from .output import Output
-from .verb import QUEUES, Verb, at_least, complain
+from .verb import QUEUES, Verb, at_least, complain, plural
 
 STATES = ("ready", "delayed", "leased", "buried")
 TIMES = {"delayed": ("due", "DUE"), "leased": ("lease", "LEASE ENDS")}  # what such a task waits for
@@ -136,7 +136,7 @@ def delete(queue: Queue, given: argparse.Namespace, output: Output) -> int:
 def join(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     if queue.join(given.timeout):
         return 0
-    complain(f"the queue {queue.name} still has {queue.unfinished_tasks} tasks that are not done")
+    complain(f"the queue {queue.name} still has {plural(queue.unfinished_tasks, 'unfinished task')}")
     return 1
 
 

@@ -46,7 +46,14 @@ class Verb:
 
 def complain(message: str) -> None:
     """Print a line on standard error."""
-    print(f"tqueue: {message}", file=sys.stderr)
+    if sys.stderr is not None:
+        sys.stderr.write(f"tqueue: {message}\n")  # one call, so that lines of several threads do not mix
+        sys.stderr.flush()
+
+
+def plural(count: float, noun: str) -> str:
+    """Return a number with its noun, such as C{2 tasks}."""
+    return f"{count:g} {noun}{'' if count == 1 else 's'}"
 
 
 def at_least(lowest: float, highest: float = math.inf) -> Callable[[str], float]:
