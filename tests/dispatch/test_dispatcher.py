@@ -156,6 +156,20 @@ class RouteTests(DispatchTestCase):
         self.assertGreater(int(dict(reply.headers)["retry-after"]), 0)
         self.assertNoResult(dispatcher.dispatch(get("/other/")))
 
+    def test_coroutines_that_wait_do_not_count_as_waiting_calls(self) -> None:
+        """They wait for no thread or worker, so C{max_pending} rejects neither them nor calls in threads."""
+
+        async def waits() -> dict[str, Any]:
+            await Deferred()
+            return {}
+
+        router = Router(((r"/waits/", waits), (r"/x/", function)))
+        executors = {"inline": InlineExecutor(), "memory": self.executor}
+        dispatcher = Dispatcher(self.clock, router, executors, "memory", max_pending=1)
+        for path in ("/waits/", "/waits/", "/x/", "/waits/"):
+            self.assertNoResult(dispatcher.dispatch(get(path)))
+        self.assertEqual(dispatcher.in_flight, 4)
+
     def test_refusals_of_a_front_end_look_like_all_others(self) -> None:
         replies: list[Reply] = []
         self.dispatcher().refuse(

@@ -139,7 +139,7 @@ MUTATIONS = (
              "http.test_connection.AgainTests.test_repeated_request_must_authenticate_once_credentials_are_required"),
     Mutation("dispatch/dispatcher.py", "dict(model.groups) if handler.call_name else model.groups", "model.groups",
              "http.test_connection.AgainTests.test_changes_to_a_call_do_not_reach_later_ones"),
-    Mutation("dispatch/dispatcher.py", "arrived + timeout if timeout else 0.0, arrived,\n", "0.0, arrived,\n",
+    Mutation("dispatch/dispatcher.py", "arrived + limit.seconds if limit else 0.0, arrived,\n", "0.0, arrived,\n",
              "http.test_connection.AgainTests.test_changes_to_a_call_do_not_reach_later_ones"),
     Mutation("executors/parked_generator.py", "            self._credits -= cost(data)", "            pass",
              "executors.test_streams.StreamTests.test_nothing_is_made_while_nobody_reads"),

@@ -23,10 +23,12 @@ ABANDONED = Reply(b"", 499)  # what observers get when nobody awaited the reply;
 class CallsInFlight:
     """
     @param reactor: an C{IReactorTime}.
+    @param timeout: seconds for a call whose route has no time limit of its own; 0 for no limit.
     @param replied: called with the call and the reply when a call is over. Returns the reply for the client.
     @param stream_began: likewise when a stream begins.
     @param stream_ended: called with the pending call and the reply when a stream has ended.
     @ivar count: how many calls are in flight.
+    @ivar limits: the time limits of calls by the C{timeout} of their handlers.
     """
 
     log = Logger()
@@ -34,6 +36,7 @@ class CallsInFlight:
     def __init__(
         self,
         reactor: Any,
+        timeout: float,
         replied: Callable[[Call, Reply], Reply],
         stream_began: Callable[[Call, Reply], Reply],
         stream_ended: Callable[[PendingCall, Reply], None],
@@ -41,25 +44,24 @@ class CallsInFlight:
         self._reactor = reactor
         self._replied, self._stream_began, self._stream_ended = replied, stream_began, stream_ended
         self.count = 0
-        self._limits = TimeLimits(reactor, self._expired)
+        self.limits = TimeLimits(reactor, timeout, self._expired)
         self._drained: list[Deferred[None]] = []
 
     def begin(
-        self, call: Call, answer: Answer, executor: IExecutor | None, timeout: float, deadline: float
+        self, call: Call, answer: Answer, executor: IExecutor | None, timeout: float | None
     ) -> PendingCall:
         """
         Make a pending call. Its time limit is kept once the dispatcher has added the call to it.
 
         @param executor: C{None} if it is not known yet.
-        @param timeout: seconds; 0 for no limit.
+        @param timeout: that of its handler; C{None} if it has none, or is not known yet.
         """
         self.count += 1
-        limit = self._limits[timeout] if timeout else None
-        return PendingCall(call, self._ended, answer, executor, limit, deadline)
+        return PendingCall(call, self._ended, answer, executor, self.limits[timeout], call.deadline)
 
-    def hand_over(self, pending: PendingCall, executor: IExecutor, timeout: float) -> None:
+    def hand_over(self, pending: PendingCall, executor: IExecutor) -> None:
         """Give a pending call to its executor, which is known now, under the time limit of its route."""
-        limit = self._limits[timeout] if timeout else None
+        limit = self.limits[pending.call.handler.timeout]
         if pending.limit is not None and pending.limit is not limit:
             pending.limit.calls.pop(pending, None)
         pending.executor, pending.limit, pending.deadline = executor, limit, pending.call.deadline
@@ -144,4 +146,4 @@ class CallsInFlight:
 
     def stop(self) -> None:
         """Stop the timers. Calls in flight have no time limit any more."""
-        self._limits.stop()
+        self.limits.stop()

@@ -57,14 +57,15 @@ class Dispatcher:
     ) -> None:
         self.reactor, self.router, self.guard = reactor, router, guard
         self.executors, self.default = executors, default
-        self.timeout, self.max_pending = timeout, max_pending
+        self.max_pending = max_pending
         self.admin: Router | None = None
         self.jobs: Any = None
         self.observers: list[Callable[[Call, Reply], None]] = []
         self._failures = Failures(display_tracebacks)
         self.faults = self._failures.observers
         self._refusals = Refusals(reactor)
-        self._calls = CallsInFlight(reactor, self._over, self.marked, self._streamed)
+        self._calls = CallsInFlight(reactor, timeout, self._over, self.marked, self._streamed)
+        self._limits = self._calls.limits
         for executor in executors.values():
             if getattr(executor, "reactor", reactor) is None:
                 executor.reactor = reactor  # type: ignore[attr-defined]
@@ -158,8 +159,7 @@ class Dispatcher:
         if handler.router not in (self.router, self.admin):  # the application was reloaded
             return self.begin(call, answer)
         arrived = self.reactor.seconds()
-        timeout = self.timeout if handler.timeout is None else handler.timeout
-        call = replace(call, arrived=arrived, deadline=arrived + timeout if timeout else 0.0)
+        call = replace(call, arrived=arrived, deadline=self._limits.deadline(handler.timeout, arrived))
         return self._perform(call, answer)
 
     def knows(self, model: Call) -> bool:
@@ -175,12 +175,12 @@ class Dispatcher:
         @param model: the earlier one, as L{begin} gave it.
         """
         handler, arrived = model.handler, self.reactor.seconds()
-        timeout = self.timeout if handler.timeout is None else handler.timeout
+        limit = self._limits[handler.timeout]
         groups = dict(model.groups) if handler.call_name else model.groups  # the function could change them
         # In the order of the fields: names would cost as much as the object.
         call = Call(
             model.method, model.path, model.query, model.raw_headers, body, client,
-            f"{self._prefix}{next(self._count)}", arrived + timeout if timeout else 0.0, arrived,
+            f"{self._prefix}{next(self._count)}", arrived + limit.seconds if limit else 0.0, arrived,
             handler, groups,
         )  # fmt: skip
         return self._perform(call, answer)
@@ -210,9 +210,9 @@ class Dispatcher:
         self, user: Deferred[str], call: Call, arrived: float, request_id: str, answer: Answer
     ) -> PendingCall:
         """Let a call wait until its credentials have been checked."""
-        call = replace(call, arrived=arrived, request_id=request_id)
-        deadline = arrived + self.timeout if self.timeout else 0.0
-        pending = self._calls.begin(call, answer, None, self.timeout, deadline)
+        deadline = self._limits.deadline(None, arrived)
+        call = replace(call, arrived=arrived, request_id=request_id, deadline=deadline)
+        pending = self._calls.begin(call, answer, None, None)
         if pending.limit is not None:
             pending.limit.add(pending)
         user.addCallback(self._identified, pending).addErrback(self._not_identified, pending)
@@ -237,10 +237,9 @@ class Dispatcher:
         if self.admin is not None and call.path.startswith("/-/"):
             router = self.admin
         handler, groups = router.match(call.method, call.path)
-        timeout = self.timeout if handler.timeout is None else handler.timeout
         return Call(
             call.method, call.path, call.query, call.raw_headers, call.body, call.client,
-            request_id, arrived + timeout if timeout else 0.0, arrived, handler, groups, user,
+            request_id, self._limits.deadline(handler.timeout, arrived), arrived, handler, groups, user,
             call.prefer, call.base,
         )  # fmt: skip
 
@@ -256,11 +255,10 @@ class Dispatcher:
                 answer(call, self._over(call, outcome))
                 return None
             submit = outcome
-        timeout = self.timeout if handler.timeout is None else handler.timeout
         if pending is None:
-            pending = self._calls.begin(call, answer, executor, timeout, call.deadline)
+            pending = self._calls.begin(call, answer, executor, handler.timeout)
         else:
-            self._calls.hand_over(pending, executor, timeout)
+            self._calls.hand_over(pending, executor)
         try:
             self._submit(pending, submit)
         except Exception as error:

@@ -60,18 +60,31 @@ class TimeLimit:
             self._timer = self._reactor.callLater(max(0.0, seconds), self._expire)
 
 
-class TimeLimits(dict[float, TimeLimit]):
-    """The L{TimeLimit} for each number of seconds, made when it is first needed."""
+class TimeLimits(dict[float | None, TimeLimit | None]):
+    """
+    The L{TimeLimit} of a call by the C{timeout} of its handler, made when it is first needed; C{None} for
+    calls without a time limit.
 
-    def __init__(self, reactor: Any, expired: Callable[[PendingCall], None]) -> None:
+    @param default: seconds for a handler without a C{timeout} of its own; 0 for no limit.
+    @param expired: as for L{TimeLimit}.
+    """
+
+    def __init__(self, reactor: Any, default: float, expired: Callable[[PendingCall], None]) -> None:
         super().__init__()
-        self._reactor, self._expired = reactor, expired
+        self._reactor, self._default, self._expired = reactor, default, expired
 
-    def __missing__(self, seconds: float) -> TimeLimit:
-        limit = self[seconds] = TimeLimit(self._reactor, seconds, self._expired)
+    def __missing__(self, timeout: float | None) -> TimeLimit | None:
+        seconds = self._default if timeout is None else timeout
+        limit = self[timeout] = TimeLimit(self._reactor, seconds, self._expired) if seconds else None
         return limit
+
+    def deadline(self, timeout: float | None, arrived: float) -> float:
+        """Return when the reply to a call is due, in seconds since the epoch; 0.0 if there is no limit."""
+        limit = self[timeout]
+        return 0.0 if limit is None else arrived + limit.seconds
 
     def stop(self) -> None:
         """Stop the timers. Calls in flight have no time limit any more."""
         for limit in self.values():
-            limit.stop()
+            if limit is not None:
+                limit.stop()
