@@ -333,7 +333,9 @@ class PrivacyTests(SynchronousTestCase):
 
     def files(self, folder: Path) -> Iterator[Path]:
         """Return the files of the repository that its .gitignore does not exclude."""
-        ignored = re.compile(r"\..*|__pycache__|build|dist|venv|_trial_temp.*|.*\.egg-info|dropin\.cache")
+        ignored = re.compile(
+            r"\..*|__pycache__|node_modules|build|dist|venv|_trial_temp.*|.*\.egg-info|dropin\.cache"
+        )
         for path in folder.iterdir():
             if ignored.fullmatch(path.name) and path.name not in (".ci", ".gitignore"):
                 continue
