@@ -221,6 +221,8 @@ MUTATIONS = (
     Mutation("http/base_connection.py", "        self.finishing = True\n", "", "executors.test_shortage.StopTests.test_sigterm_loses_no_request_in_threads"),
     Mutation("executors/processes/executor.py", "return self.move is None or not self.move(pending)", "return True",
              "serving.test_service_executors.ReloadTests.test_waiting_call_moves_to_where_its_new_function_runs"),
+    Mutation("serving/service_executors.py", "            pool.adopt(self._router)", "            pass",
+             "serving.test_reload_memory.ReloadTests.test_reload_without_routes_for_workers_frees_the_previous_code"),
     Mutation("serving/service_executors.py", "        if pool.idle:", "        if True:",
              "serving.test_service_executors.ReloadTests.test_last_such_route_ends_the_workers"),
     Mutation("serving/service_executors.py", "            await executor.stop()\n            if isinstance", "            if isinstance",

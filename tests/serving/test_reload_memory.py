@@ -17,6 +17,7 @@ from tests.support import http_cases
 from tests.support.slow import slow
 from tests.support.wire import connect, request
 from twisted_appserver import FORKED_SERVER, THREADED_SERVER, make_service
+from twisted_appserver.serving import service_executors
 from twisted_appserver.settings import CHANNELS
 
 APPLICATION = """\
@@ -79,11 +80,11 @@ LATER = (("Prefer", "respond-async"),)
 class ReloadTests(TestCase):
     timeout = 60
 
-    async def start(self, server_type: str, channel: str) -> Any:
+    async def start(self, server_type: str, channel: str, text: str) -> Any:
         folder = os.path.abspath(self.mktemp())
         os.mkdir(folder)
         self.path = Path(folder, f"application_{os.urandom(4).hex()}.py")
-        self.path.write_text(APPLICATION)
+        self.path.write_text(text)
         self.addCleanup(sys.path.remove, folder)
         service = make_service(
             app=str(self.path), port=0, server_type=server_type, channel=channel, workers=1, threads=2
@@ -123,15 +124,20 @@ class ReloadTests(TestCase):
             await connection.send(request("GET", page))
         return connection
 
-    async def check(self, server_type: str, channel: str) -> None:
-        service = await self.start(server_type, channel)
+    async def check(self, server_type: str, channel: str, text: str = APPLICATION) -> None:
+        """Use a service with this application, and reload L{APPLICATION}."""
+        service = await self.start(server_type, channel, text)
         connection = await self.use(service)
         handlers = service.dispatcher.router.handlers
         old = [weakref.ref(service.dispatcher.router), weakref.ref(sys.modules[self.path.stem])]
         old += [weakref.ref(handler) for handler in handlers]
         old += [weakref.ref(handler.function) for handler in handlers]
         del handlers
+        self.path.write_text(APPLICATION)
         await service.reload()
+        if text is not APPLICATION:
+            while service.dispatcher.executors["processes"].pool.workers:
+                await deferLater(reactor, 0.01)
         if server_type == FORKED_SERVER:  # their old worker is still ending
             while len(service.executor.pool.workers) != 1:
                 await deferLater(reactor, 0.01)
@@ -146,6 +152,12 @@ class ReloadTests(TestCase):
 
     async def test_reload_frees_the_previous_code_with_the_channel_of_twisted(self) -> None:
         await self.check(THREADED_SERVER, "twisted")
+
+    async def test_reload_without_routes_for_workers_frees_the_previous_code(self) -> None:
+        """With threads and worker processes, which the new code does not need."""
+        self.patch(service_executors, "IDLE_CHECK_INTERVAL", 0.01)
+        needing = APPLICATION.replace('(r"/slow/", slow)', 'Route(r"/slow/", slow, executor="processes")')
+        await self.check(THREADED_SERVER, "llhttp", needing)
 
     @slow
     async def test_reload_frees_the_previous_code_with_workers(self) -> None:
