@@ -28,6 +28,8 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
+    Mutation("executors/processes/head_start.py", "signal.pthread_sigmask(signal.SIG_BLOCK, STOPS) if", "None if False and",
+             "serving.test_start.SignalTests.test_ctrl_c_while_a_worker_starts_does_not_end_it"),
     Mutation("serving/stop_signals.py", "        elif monotonic() - self._since > SAME:", "        else:",
              "serving.test_stop_signals.HandlerTests.test_signal_that_is_forwarded_too_counts_once"),
     Mutation("executors/processes/worker_process.py", '        self.kill("the server ends at once")\n        self._progress.remove()', "        pass",

@@ -91,6 +91,25 @@ class ShadowTests(CommandTestCase):
         self.assertIn(f"{site}/wave.py hides the module wave", program.err)
 
 
+class SignalTests(CommandTestCase):
+    timeout = 120
+
+    async def test_ctrl_c_while_a_worker_starts_does_not_end_it(self) -> None:
+        """A terminal sends SIGINT to workers too. It must not interrupt the start of Python in a worker."""
+        folder = self.folder_of(
+            urls=ARTICLE,
+            sitecustomize="import os, signal, sys\n"
+            "if 'twisted_appserver.executors.processes.worker_main' in sys.orig_argv:\n"
+            "    os.kill(os.getpid(), signal.SIGINT)\n    os.kill(os.getpid(), signal.SIGTERM)\n",
+        )
+        search = os.pathsep.join([os.environ.get("PYTHONPATH", ""), folder])
+        words = ("--port", "0", "--type", "forked", "--workers", "1")
+        program = self.twistd(*words, folder=folder, PYTHONPATH=search)
+        self.assertEqual((await fetch(await program.port(), "/person/get/123/")).body, PERSON)
+        await self.stopped(program)
+        self.assertNotIn("KeyboardInterrupt", program.output)
+
+
 class AdviceTests(SynchronousTestCase):
     def test_package_hides_a_module_too(self) -> None:
         """Other files and folders do not."""

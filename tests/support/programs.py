@@ -32,6 +32,7 @@ class Program(ProcessProtocol):
 
     @param command: the program and its arguments.
     @param folder: the current folder of the program.
+    @param terminal: whether its streams are a terminal. Writing C{Program.CTRL_C} there interrupts it.
     @param environ: variables to add to the environment; C{None} removes one.
     @ivar output: standard output and standard error, in the order of arrival; C{out} and C{err} contain them
         separately.
@@ -43,7 +44,11 @@ class Program(ProcessProtocol):
 
     transport: Any
 
-    def __init__(self, *command: str, folder: str | Path = ".", **environ: str | None) -> None:
+    CTRL_C = b"\x03"
+
+    def __init__(
+        self, *command: str, folder: str | Path = ".", terminal: bool = False, **environ: str | None
+    ) -> None:
         self.output = self.out = self.err = ""
         self.mark = uuid4().hex
         self.ended: Deferred[int] = Deferred()
@@ -55,7 +60,7 @@ class Program(ProcessProtocol):
         added = {"PYTHONPATH": search, "PYTHONUNBUFFERED": "1", "PROGRAM": self.mark, **environ}
         variables = {name: value for name, value in {**os.environ, **added}.items() if value is not None}
         reactor.spawnProcess(  # type: ignore[attr-defined]
-            self, command[0], command, variables, str(folder)
+            self, command[0], command, variables, str(folder), usePTY=terminal
         )
         self.pid: int = self.transport.pid
 

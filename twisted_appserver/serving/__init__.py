@@ -11,6 +11,7 @@ A module may import only modules above it in this list:
   - assembly: makes the dispatcher and the jobs from the settings
   - service_executors: the executors that the table needs
   - reloader: replaces the application and the credentials
+  - banner: what a server logs when it starts
   - stop_signals: what SIGINT and SIGTERM do, once and again
   - service: starts, drains and stops a server
   - file_watcher: notices when files are saved

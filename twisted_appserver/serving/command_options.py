@@ -43,6 +43,12 @@ def log_observer() -> Any:
     return make_observer(LogFile.fromFullPath(path) if path else sys.stdout, TWISTD_LOG["format"])
 
 
+def logs_to_terminal() -> bool:
+    """Return whether twistd writes a log for people to a terminal."""
+    is_ours = TWISTD_LOG.get("path") == ""
+    return is_ours and TWISTD_LOG["format"] != "json" and sys.stdout is not None and sys.stdout.isatty()
+
+
 def _repeatable(option: Field[Any]) -> Callable[[Any, str], None]:
     """Make the method that C{usage.Options} calls for each occurrence of a repeatable option."""
 

@@ -96,8 +96,12 @@ class Endpoints:
         self.ports.clear()
         return closed
 
+    def urls(self) -> list[str]:
+        """Return the URLs of the listening ports, and the paths of unix sockets."""
+        return [_url(port) for port in self.ports]
+
     def __str__(self) -> str:
-        return " ".join(_url(port) for port in self.ports)
+        return " ".join(self.urls())
 
 
 def _interface(endpoint: Any) -> str | None:
@@ -146,7 +150,7 @@ def _url(port: Any) -> str:
     """Return the URL of a listening port, or the path of a unix socket."""
     address = port.getHost()
     if not hasattr(address, "port"):
-        return str(getattr(address, "name", address))
+        return os.fsdecode(getattr(address, "name", None) or str(address))
     scheme = "https" if getattr(port, "_type", "") == "TLS" else "http"
     host = f"[{address.host}]" if ":" in address.host else address.host.replace("127.0.0.1", "localhost")
     return f"{scheme}://{host}:{address.port}/"

@@ -70,6 +70,7 @@ def _serve(settings: Settings, application: Application, router: Router) -> None
         [make_observer(sys.stderr, settings.log_format)], redirectStandardIO=False
     )
     service = AppService(reactor, settings, application, router)
+    service.on_terminal = sys.stderr.isatty() and settings.log_format != "json"
     failures: list[Failure] = []
 
     def failed(failure: Failure) -> None:

@@ -31,6 +31,7 @@ from twisted_appserver.http.epoll_reader import EpollReader
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.serving.access_log import AccessLog
 from twisted_appserver.serving.assembly import make_dispatcher, make_jobs
+from twisted_appserver.serving.banner import SAVED, banner, describe_access, describe_application, docs_url
 from twisted_appserver.serving.endpoints import Endpoints
 from twisted_appserver.serving.logs import RequestLog
 from twisted_appserver.serving.readiness import IDependency
@@ -51,6 +52,7 @@ class AppService(Service):
     @param reloadable: false if the table cannot be imported again.
     @ivar resource: the application as a Twisted resource, which can be mounted elsewhere too.
     @ivar executor: the executor that runs calls by default.
+    @ivar on_terminal: whether the log is text on a terminal.
     @ivar signals: the handlers of the signals that stop the process; C{None} if it is not the service's.
     @ivar started: fires when calls can be performed; fails with L{ConfigurationError} if they never can.
     """
@@ -94,6 +96,7 @@ class AppService(Service):
             self.site,
         )
         self.started: Deferred[None] = Deferred()
+        self.on_terminal = False
         self.signals: StopHandlers | None = None
 
     def startService(self) -> None:
@@ -120,7 +123,7 @@ class AppService(Service):
         self.site.ports = list(self.ports)
         protect(self, self.site.descriptors)
         self._executors.start().addCallbacks(self._executors_started, self._executors_failed)
-        self.log.info("{line}", line=self.line())
+        self.log.info("{banner}", banner=banner(self.line(), self._facts(), self.on_terminal))
         log_notes(self.log, self.dispatcher.router, not self._settings.no_admin)
 
     def _start_logs(self, access_log: AccessLog | None) -> None:
@@ -156,6 +159,20 @@ class AppService(Service):
     def line(self) -> str:
         """Return one line for people: the URLs, the server type, and the numbers of threads and workers."""
         return f"{self._endpoints} {self._settings.server_type}, {self._executors.sizes()}"
+
+    def _facts(self) -> dict[str, str]:
+        """Return what the log shows at the start besides L{line}."""
+        settings = self._settings
+        return {
+            "application": self.describe(),
+            "reload": SAVED if settings.reload else "",
+            "access": describe_access(settings),
+            "functions": "" if settings.no_admin else docs_url(self._endpoints.urls()),
+        }
+
+    def describe(self) -> str:
+        """Return what the service serves, for people. Subclasses override this."""
+        return describe_application(self._application, len(self.dispatcher.router.handlers))
 
     @property
     def info(self) -> ApplicationInfo:

@@ -23,6 +23,7 @@ from twisted_appserver.serving.command_options import (
     USAGE_ERROR,
     StandaloneOptions,
     TableOptions,
+    logs_to_terminal,
 )
 from twisted_appserver.serving.daemon import StartReport, make_start_report, remove_pidfile
 from twisted_appserver.serving.process_exit import EXIT_TIMEOUT, exit_handler
@@ -124,7 +125,7 @@ class CommandService(AppService):
 
         @param options: the options of twistd; C{None} if twistd does not run the service.
         """
-        self._twistd = options
+        self._twistd, self.on_terminal = options, options is not None and logs_to_terminal()
         self._report = make_start_report(self.command, options)
 
     def startService(self) -> None:

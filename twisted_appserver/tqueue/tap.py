@@ -66,6 +66,9 @@ class QueueService(CommandService):
     def title(self) -> str:
         return "TQueueSrv"
 
+    def describe(self) -> str:
+        return "TQueueSrv"
+
     def queues(self) -> dict[str, Any]:
         return self.broker.snapshot()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.executors.processes.worker_process import WorkerProcess
 
 MODULE = "twisted_appserver.executors.processes.worker_main"
+STOPS = (signal.SIGINT, signal.SIGTERM)  # the signals that stop the server, and not its workers
 ROOT = str(Path(__file__).resolve().parents[3])
 
 
@@ -26,11 +28,17 @@ def spawn(reactor: Any, worker: WorkerProcess) -> None:
     search = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
     # -P keeps Python from searching the current folder yet: a file there may hide a standard module.
     command = [sys.executable, "-P", "-m", MODULE]
+    # A signal to the whole process group, such as Ctrl-C, must not interrupt the start of a worker. It
+    # inherits the mask, and unblocks the signals when it has set its handlers.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS) if hasattr(signal, "pthread_sigmask") else None
     try:
         reactor.spawnProcess(worker, sys.executable, command, {**os.environ, "PYTHONPATH": search})
     except OSError:
         worker.release()
         raise
+    finally:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class HeadStart:

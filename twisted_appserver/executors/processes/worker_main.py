@@ -269,8 +269,11 @@ def main() -> None:
     """Run a worker until its server closes the connection."""
     # The server ends a worker by closing its standard input. A signal to the whole process group (Ctrl-C,
     # systemd) must not cut a call short. Child processes do not inherit a handler, as they would SIG_IGN.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    stops = (signal.SIGINT, signal.SIGTERM)
+    for number in stops:
         signal.signal(number, ignore)
+    if hasattr(signal, "pthread_sigmask"):  # The server has started this process with these signals blocked.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
     inbound, outbound = take_streams()
     protect(main, lambda: (inbound, outbound.fileno()))
     watch(inbound)
