@@ -57,7 +57,7 @@ def take_streams() -> tuple[int, BinaryIO]:
     """
     Move the standard streams aside. From now on they lead to C{/dev/null} and to the log.
 
-    @return: a descriptor for the frames from the server, and a file for those to it.
+    @return: a descriptor for frames from the server, and a file for frames to the server.
     """
     inbound, outbound = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
