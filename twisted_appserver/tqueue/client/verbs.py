@@ -1,4 +1,4 @@
-"""The verbs that both clients have beyond the standard library's. Needs the standard library only."""
+"""Verbs of both clients that C{queue.Queue} does not have. Needs the standard library only."""
 
 from __future__ import annotations
 
