@@ -44,7 +44,7 @@ class Client:
         try:
             with urllib.request.urlopen(url, data=b"", timeout=15) as answer:
                 return answer.status == 200
-        except OSError:  # of which urllib's errors are
+        except OSError:  # also the errors of urllib
             return False
 
     def gather(self):

@@ -392,7 +392,7 @@ class ClusterTests(CommandTestCase):
         await program.stop()
 
     async def test_other_reactor_is_reported(self) -> None:
-        """On another reactor than asyncio's it says what is needed."""
+        """The error says how to run Twisted on asyncio."""
         program = self.twistd("--port", "0", "--type", "cluster", folder=self.folder_of(app=APP))
         self.assertEqual(await program.ended, 1)
         self.assertIn("twistd --reactor=asyncio", program.err)

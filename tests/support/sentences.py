@@ -1,8 +1,8 @@
 """
 Draws random sentences from the project's docs, docstrings, comments and messages.
 
-C{python -m tests.support.sentences --seed 1 --number 50} prints 50 of them. A sentence that has to be read twice
-is a defect. C{--tests} draws from the docstrings and comments of tests and benchmarks.
+C{python -m tests.support.sentences --seed 1 --number 50} prints 50 of them. A sentence that has to be read
+twice is a defect. C{--tests} draws from the docstrings and comments of tests and benchmarks.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from twisted_appserver.tqueue.command import main
 from twisted_appserver.tqueue.command.parser import OTHER_WORDS, VERBS
 from twisted_appserver.tqueue.wire import CHANGING, FINISHING, READING
 
-NOWHERE = "http://127.0.0.1:1"  # where no server is
+NOWHERE = "http://127.0.0.1:1"  # no server listens there
 
 
 class Terminal(io.StringIO):

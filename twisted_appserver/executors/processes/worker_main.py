@@ -118,7 +118,7 @@ class WorkerMain:
         self._inbound, self._outbound = inbound, outbound
         self._reader = FrameReader()
         self._handlers: Sequence[Handler] = ()
-        self._number = 0  # of the call that was begun last
+        self._number = 0  # the number of the call that was begun last
         self._calls: deque[Call] = deque()  # calls that were read and have not begun
         self._bytes_read = 0
         self._sources: dict[int, Source] = {}  # generators that have not ended, by the numbers of their calls
