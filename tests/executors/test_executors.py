@@ -27,6 +27,8 @@ class TableTests(ExecutorTestCase):
                 self.assertIn(value, json_of(reply)["detail"], message)
             else:
                 self.assertEqual(json_of(reply)[member], value, message)
+        if case.exact is not None:
+            self.assertEqual(reply.body, case.exact)
         for name, value in case.headers_sent.items():
             found = ", ".join(text for key, text in reply.headers if key == name)
             self.assertEqual(found or None, value, f"{name} {message}")

@@ -64,6 +64,10 @@ async def waits_long(call: Call) -> AsyncIterator[dict[str, Any]]:
     await Deferred()
 
 
+def sold_out() -> None:
+    raise HTTPError(409, "sold out", extra={"retry_in": 5})
+
+
 PATTERNS = (
     *streaming.url_patterns,
     (r"/waits", waits),
@@ -73,6 +77,9 @@ PATTERNS = (
     (r"/says/404", lambda: Reply("no", 404)),
     (r"/says/409", lambda: Reply({"why": "no"}, 409)),
     (r"/deep/down/here/", lambda: {"deep": True}),
+    (r"/list", lambda: [{"n": 1}]),
+    (r"/reply_list", lambda: Reply([])),
+    (r"/sold_out", sold_out),
     (r"/text", text),
     (r"/large/(?P<size>)", lambda size: Reply("x" * int(size))),
     (r"/long/(?P<size>)", long),
@@ -126,6 +133,18 @@ class MemoryTests(SynchronousTestCase):
         answer = self.client.get(place + "/result")
         self.assertEqual((answer.json, answer.headers["content-type"]), ({"came": 1}, "application/json"))
         self.assertEqual([job["job"] for job in self.look("/-/jobs")["jobs"]], [seen["job"]])
+
+    def test_result_may_be_a_list(self) -> None:
+        for target, expected in (("/list", [{"n": 1}]), ("/reply_list", [])):
+            place = self.begin(target)
+            self.assertEqual(self.look(place)["result"], expected)
+            self.assertEqual(self.client.get(place + "/result").json, expected)
+
+    def test_error_has_its_further_members(self) -> None:
+        place = self.begin("/sold_out")
+        self.assertEqual(self.look(place)["error"]["retry_in"], 5)
+        response = self.client.get(place + "/result")
+        self.assertEqual((response.status, response.json["retry_in"]), (409, 5))
 
     def test_last_item_of_a_generator_is_progress_and_then_result(self) -> None:
         """Whatever the client accepts."""

@@ -118,6 +118,10 @@ def returns(what: str) -> Any:
     return {
         "set": {1, 2},
         "list": [1],
+        "empty": [],
+        "reply_list": Reply([1], 201),
+        "string": "text",
+        "number": 5,
         "none": None,
         "nan": {"a": [float("nan")]},
         "infinity": {"a": float("inf")},
@@ -354,6 +358,7 @@ class Case(NamedTuple):
     @ivar answer: members of the JSON in the reply. The member C{detail} is text that a problem document's
         C{detail} contains.
     @ivar where: the executors that run this case.
+    @ivar exact: the very body, if it is no object.
     @ivar headers_sent: headers of the reply, repeated ones joined with commas; C{None} for a missing header.
     """
 
@@ -365,6 +370,7 @@ class Case(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     where: tuple[str, ...] = ("inline", "threads", "processes")
     headers_sent: dict[str, str | None] = {}
+    exact: bytes | None = None
 
     def call(self) -> Call:
         return Call("POST" if self.body else "GET", self.path, self.query, self.headers, self.body)
@@ -430,6 +436,8 @@ CASES = (
     Case("/returns/decimal_nan/", 500, FAULT),
     Case("/returns/equal_keys/", 500, FAULT),
     Case("/returns/none/", 500, FAULT),
+    Case("/returns/string/", 500, FAULT),
+    Case("/returns/number/", 500, FAULT),
     Case("/returns/nan/", 500, FAULT),
     Case("/returns/infinity/", 500, FAULT),
     Case("/returns/object/", 500, FAULT),
@@ -453,7 +461,9 @@ CASES = (
     Case("/returns/headers/", 200, {}, headers_sent=SENT),
     Case("/returns/big/", 200, {"text": "x" * BIG}),
     Case("/returns/reply/", 201, {"made": True}),
-    Case("/returns/list/", 200),
+    Case("/returns/list/", 200, exact=b"[1]"),
+    Case("/returns/empty/", 200, exact=b"[]"),
+    Case("/returns/reply_list/", 201, exact=b"[1]"),
     Case("/returns/name/", 200, {"a": "x", "b": {"1": 2}}),
     # Output.
     Case("/prints/", 200, {"printed": "no newline"}),
