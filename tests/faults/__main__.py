@@ -13,7 +13,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--type", choices=("threaded", "forked", "cluster"), help="test only this type")
+    parser.add_argument(
+        "--type", choices=("threaded", "forked", "mixed", "cluster"), help="test only this type"
+    )
     parser.add_argument("--only", default="", help="cause only this kind of fault, such as kill")
     parser.add_argument("--pause", type=float, default=0.15, help="seconds between two faults (0.15)")
     parser.add_argument("--soak", action="store_true", help="add traffic of every kind; check the memory")

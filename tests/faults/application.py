@@ -1,4 +1,8 @@
-"""Functions that misbehave in many ways. Each first records its run in the file that C{RUNS} names."""
+"""
+Functions that misbehave in many ways. Each first records its run in the file that C{RUNS} names.
+
+If C{MIXED} is in the environment, some of them run in worker processes of a threaded server.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +97,14 @@ def streams(number: int) -> Iterator[dict[str, Any]]:
         os.write(_streams, b"ended\n")
 
 
+HEAVY = (quick, large, leaks, hangs, crashes, streams) if "MIXED" in os.environ else ()
+
 url_patterns = tuple(
-    Route(rf"/{function.__name__}/(?P<number>\d+)", function, timeout=1.0 if function is hangs else None)
+    Route(
+        rf"/{function.__name__}/(?P<number>\d+)",
+        function,
+        executor="processes" if function in HEAVY else None,
+        timeout=1.0 if function is hangs else None,
+    )
     for function in (quick, slow, large, prints, leaks, raises, hangs, crashes, measures, streams)
 )

@@ -32,17 +32,23 @@ SETTLED = 30.0  # seconds after which descriptors and threads must be back at th
 
 
 class Server:
-    """A real server whose functions record their runs in a file."""
+    """
+    A real server whose functions record their runs in a file.
+
+    @param server_type: as for the server, or C{mixed} for threads and worker processes in one server.
+    """
 
     def __init__(self, server_type: str, folder: str) -> None:
         self.runs = os.path.join(folder, "runs")
         self.log = open(os.path.join(folder, "log"), "w+")  # noqa: SIM115 - closed by stop()
         command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
         command += ["--reactor=asyncio"] if server_type == "cluster" else []
-        command += ["appserver", "--app", "tests.faults.application", "--port", "0", "--type", server_type]
+        command += ["appserver", "--app", "tests.faults.application", "--port", "0"]
+        command += ["--type", "threaded" if server_type == "mixed" else server_type]
         command += ["--threads", "20", "--workers", "4", "--timeout", "10", "--header-timeout", "2"]
         command += ["--idle-timeout", "5", "--max-rss", "150000000", "--max-requests", "5000"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "RUNS": self.runs}
+        environment |= {"MIXED": "1"} if server_type == "mixed" else {}
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=self.log, stderr=subprocess.STDOUT
         )

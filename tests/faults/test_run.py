@@ -30,3 +30,8 @@ class RunTests(TestCase):
     async def test_forked_server_answers_every_request_under_faults(self) -> None:
         """Workers are killed and frozen."""
         await self.check("forked")
+
+    @slow
+    async def test_mixed_server_answers_every_request_under_faults(self) -> None:
+        """Some functions run in threads, and the others in worker processes, which are killed and frozen."""
+        await self.check("mixed")
