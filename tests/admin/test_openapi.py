@@ -268,6 +268,15 @@ class MissingTests(SynchronousTestCase):
                 }
                 self.assertEqual(told | left, entry.methods - {"HEAD"}, entry.regex)
 
+    def test_query_is_an_extension(self) -> None:
+        """OpenAPI 3.1 lacks the method QUERY, which has a body."""
+        made = document(Route(r"/search/", search, methods=["QUERY"]), schemes=("bearer",))
+        operation = made["paths"]["/search/"]["x-query"]
+        self.assertEqual(operation["operationId"], "search_query")
+        self.assertIn(JSON, operation["requestBody"]["content"])
+        self.assertEqual(operation["security"], [{"bearer": []}])
+        self.assertEqual([each["methods"] for each in made["x-not-described"]], [["QUERY"]])
+
     def test_log_names_functions_without_any_operation(self) -> None:
         """A function of which some methods are described is not worth a line; resources are no functions."""
         table = (

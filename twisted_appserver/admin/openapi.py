@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted_appserver.admin.job_descriptions import PREFER, JobDescriptions
 from twisted_appserver.admin.operation_ids import operation_ids
-from twisted_appserver.admin.operation_plan import OperationPlan, PlannedOperation
+from twisted_appserver.admin.operation_plan import METHODS, OperationPlan, PlannedOperation
 from twisted_appserver.admin.path_templates import UndescribableError
 from twisted_appserver.admin.request_descriptions import RequestDescription
 from twisted_appserver.admin.response_descriptions import describe_responses
@@ -117,7 +117,9 @@ def _paths(
         if background is not None:
             background.add_to(operation)
         item = paths.setdefault(each.path, {})
-        item[each.method.lower()] = operation
+        item[METHODS[each.method]] = operation
+        if each.method == "QUERY":
+            plan.omit(each.entry, "QUERY", "OpenAPI 3.1 has no QUERY operations; generators ignore x-query")
         if set(each.entry.regex) & set("[]()*+?|^$\\"):
             item.setdefault("x-regex", each.entry.regex)
     return paths

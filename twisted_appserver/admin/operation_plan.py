@@ -14,7 +14,11 @@ from twisted_appserver.admin.path_templates import Template, UndescribableError,
 from twisted_appserver.core.mounted_resource import EXECUTOR
 from twisted_appserver.errors import HTTPError
 
-METHODS = ("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE")  # that OpenAPI 3.1 has
+# The names of operations in a path item. OpenAPI has QUERY from 3.2 on; in 3.1, it is an extension.
+METHODS = {
+    name.upper(): name for name in ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+}
+METHODS["QUERY"] = "x-query"
 VARIABLE = re.compile(r"\{(\w+)\}")
 
 

@@ -18,7 +18,7 @@ from twisted_appserver.core.upload import Upload
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
-METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
+METHODS_WITH_BODY = ("POST", "PUT", "PATCH", "QUERY")
 # What **variables take from a query string.
 ANY_QUERY = {
     "name": "variables",

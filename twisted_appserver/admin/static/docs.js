@@ -96,7 +96,7 @@ async function call(method, path, inputs, all, shown, asJob) {
     else body.push(`${JSON.stringify(field.name)}: ${typed(text, field.schema, all)}`);
   }
   const options = { method, headers: asJob ? { Prefer: "respond-async" } : {} };
-  if (["POST", "PUT", "PATCH"].includes(method)) {
+  if (["POST", "PUT", "PATCH", "QUERY"].includes(method)) {
     options.headers["Content-Type"] = type;
     options.body = whole === null ? `{${body.join(", ")}}` : whole;
   }
@@ -156,7 +156,7 @@ async function show() {
     for (const [path, item] of Object.entries(description.paths)) {
       for (const [name, operation] of Object.entries(item)) {
         if (!operation.responses || !operation.tags.includes("functions")) continue;
-        const method = name.toUpperCase();
+        const method = name.replace("x-", "").toUpperCase();
         const head = element("summary", {}, element("span", { class: "method" }, method), " ",
           element("code", {}, path), " ", element("span", { class: "words" }, operation.summary));
         const details = element("details", { "data-path": path, "data-method": method }, head);
