@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
 
+from openapi_spec_validator import validate
+
 from tests.access.test_credentials import private
 from tests.serving.test_command import CommandTestCase
+from tests.support import described
 from tests.support.generated_client import TOKEN
 from tests.support.programs import ROOT, Program
 from tests.support.slow import slow
 from tests.support.wire import exchange, request
+from twisted_appserver import Router
+from twisted_appserver.admin.openapi import make_document
 
 EXAMPLES = ROOT / "examples"
 NODE = ROOT / "tests" / "support" / "node"  # the client, and the packages of npm that it needs
@@ -51,14 +57,18 @@ class ClientTestCase(CommandTestCase):
 class PythonTests(ClientTestCase):
     """openapi-python-client."""
 
-    async def check(self, example: str, *options: str) -> None:
-        """Make a client without any warning, and call everything."""
-        program, port = await self.serve(example, *options)
+    async def generate(self, example: str) -> None:
+        """Make a client without any warning."""
         (self.folder / "config.yml").write_text(CONFIGURATION)
         places = ("--path", f"{example}.json", "--output-path", example, "--config", "config.yml")
         arguments = ("generate", "--meta", "none", "--fail-on-warning", *places)
         made = self.python("-c", GENERATE, *arguments, folder=self.folder)
         self.assertEqual(await made.ended, 0, made.output)
+
+    async def check(self, example: str, *options: str) -> None:
+        """Make a client, and call everything."""
+        program, port = await self.serve(example, *options)
+        await self.generate(example)
         script = str(ROOT / "tests" / "support" / "generated_client.py")
         run = self.python(script, example, f"http://localhost:{port}", PYTHONPATH=str(self.folder))
         self.assertEqual(await run.ended, 0, run.output)
@@ -74,6 +84,16 @@ class PythonTests(ClientTestCase):
     async def test_bytes_lists_streams_and_jobs_are_called(self) -> None:
         """examples/media.py, in worker processes."""
         await self.check("media", "--type", "forked", "--workers", "1")
+
+    @slow
+    async def test_client_of_every_kind_of_function_compiles(self) -> None:
+        """tests/support/described.py: names, types, defaults and paths for which generators have failed."""
+        made = make_document(Router(described.url_patterns).entries, "described", jobs=True)
+        validate(json.loads(json.dumps(made)))
+        (self.folder / "described.json").write_text(json.dumps(made))
+        await self.generate("described")
+        run = self.python("-W", "error", "-m", "compileall", "-q", str(self.folder / "described"))
+        self.assertEqual(await run.ended, 0, run.output)
 
 
 class TypeScriptTests(ClientTestCase):

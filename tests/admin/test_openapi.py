@@ -193,7 +193,7 @@ class TemplateTests(SynchronousTestCase):
             (r"/v\d+/x", "a part without a name"), (r"/x.+", "a part without a name"),
             (r"/[^a]", "a part without a name"), (r"/(?P<a>x)/(?P=a)", "a part without a name"),
             (r"/[a-z][a-z]", "alternatives"), (r"/(?:(?P<a>\d)/){2}", "repeats a group"),
-            (r"/a(?!b)b", "exclude every path"),
+            (r"/a(?!b)b", "exclude every path"), (r"/5%/", "it has a %"),
         ):  # fmt: skip
             with self.assertRaises(UndescribableError) as raised:
                 path_templates(regex)

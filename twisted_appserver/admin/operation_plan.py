@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 from urllib.parse import unquote
 
@@ -85,7 +86,7 @@ class OperationPlan:
     def _place(self, entry: Any, method: str, template: Template) -> str:
         """Add an operation. Returns the reason if that is impossible, otherwise an empty string."""
         own, groups = template
-        path = self._paths.setdefault(VARIABLE.sub("{}", own), own)
+        path = self._paths.setdefault(VARIABLE.sub("{}", own), _with_ascii_names(own))
         if method not in METHODS:
             return f"OpenAPI 3.1 has no {method} operations"
         earlier = self._taken.get((path, method))
@@ -116,6 +117,14 @@ class OperationPlan:
             entry = self._entries[position]
             if id(entry) not in described and entry.handler.executor != EXECUTOR:
                 yield f"{entry.place}: not in openapi.json: {reason}"
+
+
+def _with_ascii_names(path: str) -> str:
+    """Return a path whose names every generator reads. They are not part of requests."""
+    numbers = count(1)
+    return VARIABLE.sub(
+        lambda found: found[0] if found[1].isascii() else f"{{variable{next(numbers)}}}", path
+    )
 
 
 def _called_first(entry: Any, method: str, path: str) -> str | None:

@@ -18,6 +18,7 @@ __all__ = ["BINARY", "REFERENCE", "Schemas", "form_fields"]
 REFERENCE = "#/components/schemas/{name}"
 REFERRED = re.compile(r'"#/components/schemas/([^"]+)"')
 DECIMAL = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
+JSON_TYPES = {bool: "boolean", int: "integer", float: "number", type(None): "null"}
 NAME = re.compile(r"[^A-Za-z0-9._-]+")  # what the name of a component must not have
 BOOLEAN = {"type": "string", "enum": ["true", "false", "1", "0"]}
 PROBLEM = {
@@ -88,6 +89,7 @@ class Schemas:
         if not parameter.required:
             with suppress(TypeError):
                 default = msgspec.to_builtins(parameter.default, str_keys=True)
+                default = list(default) if isinstance(default, tuple) else default
                 schema = _complete({**schema, "default": default})
         return schema
 
@@ -152,8 +154,9 @@ def _replace_references(schema: Any, references: dict[str, str]) -> Any:
 
 def _complete(schema: Any) -> Any:
     """
-    Return a schema with a pattern for decimal numbers, for which JSON Schema has no type, with a type for
-    the items of each array, and without defaults that cannot be written as JSON.
+    Return a schema in the form that generators read: with a pattern for decimal numbers, for which JSON
+    Schema has no type, with a schema for the items of each array, with one type for all values of an
+    enumeration, and without defaults that cannot be written as JSON.
     """
     if isinstance(schema, list):
         return [_complete(each) for each in schema]
@@ -164,9 +167,22 @@ def _complete(schema: Any) -> Any:
     }
     if completed.get("type") == "array" and not {"items", "prefixItems"} & completed.keys():
         completed["items"] = {}
+    if "prefixItems" in completed and completed.get("items") is False:
+        del completed["items"]  # the numbers of items say the same, and generators expect a schema
+    if "enum" in completed:
+        completed |= _enumerations(completed.pop("enum"))
     if completed.get("format") == "decimal":
         completed |= {"type": ["string", "number"], "pattern": DECIMAL}
     return completed
+
+
+def _enumerations(values: list[Any]) -> dict[str, Any]:
+    """Return the schema of some values: an enumeration, or one for each type of values."""
+    kinds: dict[str, list[Any]] = {}
+    for value in values:
+        kinds.setdefault(JSON_TYPES.get(type(value), "string"), []).append(value)
+    schemas = [{"type": kind, "enum": found} for kind, found in kinds.items()]
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
 def _is_json(value: Any) -> bool:
@@ -181,8 +197,9 @@ def form_fields(properties: dict[str, Any]) -> dict[str, Any]:
     fields = {}
     for name, schema in properties.items():
         item = schema.get("items", {}) if schema.get("type") == "array" else schema
-        kind = "string" if "enum" in item else item.get("type")
-        if {"$ref", "anyOf"} & item.keys() or kind in ("array", "object", None):
+        if "prefixItems" in schema:
+            return {}
+        if {"$ref", "anyOf"} & item.keys() or item.get("type") in ("array", "object", None):
             return {}
         fields[name] = BOOLEAN if schema.get("type") == "boolean" else schema
     return fields
