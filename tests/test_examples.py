@@ -176,6 +176,34 @@ class MiddlewareTests(ExampleTestCase):
         await self.check("forked")
 
 
+class DatabaseTests(ExampleTestCase):
+    """examples/database.py: a pool that is opened at startup and closed at shutdown."""
+
+    async def check(self, server_type: str, processes: int) -> None:
+        program = self.start(
+            *TWISTD, f"--app={EXAMPLES / 'database.py'}", f"--type={server_type}", "--workers=2",
+            VISITS=str(self.folder / "visits.sqlite"),
+        )  # fmt: skip
+        client = self.client(await program.url())
+        counts = await gatherResults(
+            [Deferred.fromCoroutine(client.call("/visits/", page="home")) for _ in range(20)]
+        )
+        self.assertEqual(sorted(each["times"] for each in counts), list(range(1, 21)))
+        response = await self.http.get(f"{await program.url()}/visits/", timeout=30)
+        self.assertEqual(await response.json(), {"visits": {"home": 20}})
+        while program.output.count("opened 4 connections") < processes:
+            await program.line(rf"(?s)(?:opened 4.*){{{processes}}}")
+        await program.stop()
+        self.assertEqual(program.output.count("closed 4 connections"), processes)
+
+    async def test_pool_in_threads_is_opened_and_closed_once(self) -> None:
+        await self.check("threaded", 1)
+
+    @slow
+    async def test_pool_is_opened_and_closed_in_each_worker_process(self) -> None:
+        await self.check("forked", 2)
+
+
 class MountedTests(ExampleTestCase):
     """An application below a path of another one, which still works."""
 

@@ -24,6 +24,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from twisted_appserver.access.credentials import load_credentials
+from twisted_appserver.core.lifespan import ProcessLifespan
 from twisted_appserver.core.multipart_form import has_files, write_multipart
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError, ConfigurationError
@@ -110,13 +111,15 @@ class Client:
     Send requests to a table of functions. Each function runs at once, in the calling thread.
 
     @param url_patterns: the table.
+    @param lifespan: the lifespan of the application. It is entered at once. L{close}, or the end of a C{with}
+        block, leaves it.
     @param options: options from L{Settings}; those that do not concern requests have no effect.
     @ivar clock: the clock of the reactor; C{client.clock.advance(5)} lets five seconds pass.
     @raise PatternError: when an entry of the table cannot be used.
-    @raise ConfigurationError: when an option is wrong, or C{auth} names hashed passwords.
+    @raise ConfigurationError: when an option is wrong, C{auth} names hashed passwords, or the lifespan fails.
     """
 
-    def __init__(self, url_patterns: Sequence[Any], **options: Any) -> None:
+    def __init__(self, url_patterns: Sequence[Any], lifespan: Any = None, **options: Any) -> None:
         settings = settings_from_keywords(**options)
         self.clock = Clock()
         executors: dict[str, Any] = dict.fromkeys(
@@ -127,7 +130,7 @@ class Client:
             raise ConfigurationError(
                 "--auth hashed: needs threads, which this client does not have; use file: instead"
             )
-        router = Router(url_patterns)
+        router = Router(url_patterns, lifespan)
         self.dispatcher, guard = make_dispatcher(self.clock, settings, router, executors, "threads")
         if (credentials := load_credentials(self.clock, settings)) is not None:
             guard.require(credentials)
@@ -135,6 +138,20 @@ class Client:
             self.dispatcher.admin = Router(make_jobs(self.dispatcher, settings).url_patterns())
         resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self._site = AppSite(resource, self.clock, settings)
+        self._lifespan = None if router.lifespan is None else ProcessLifespan(router.lifespan)
+        if self._lifespan is not None:
+            self._lifespan.enter()
+
+    def close(self) -> None:
+        """Leave the lifespan. Raises whatever that raises."""
+        if self._lifespan is not None:
+            self._lifespan.leave()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def get(self, target: str, headers: Mapping[str, str] | None = None) -> Response:
         """Send a GET request. The target is a path, with or without a query string."""

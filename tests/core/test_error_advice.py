@@ -19,7 +19,7 @@ from twisted_appserver.executors.inline import InlineExecutor
 
 
 class SynchronousOnlyOperation(Exception):
-    """Raises the error of Django."""
+    """Like the one in Django."""
 
 
 class DataFrame:

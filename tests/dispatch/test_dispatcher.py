@@ -28,6 +28,7 @@ class MemoryExecutor:
     size, completed, failed, running, pending, parked = 1, 0, 0, 0, 0, 0
     now = None
     kill = None
+    here = True
 
     def __init__(self) -> None:
         self.submitted: list[tuple[Call, PendingCall]] = []

@@ -8,6 +8,7 @@ A module may import only modules above it in this list:
   - application_info: the title, version and description of the application
   - upload: a file from a multipart form
   - multipart_form: reads and writes forms with files
+  - lifespan: what a process does before its first call and after its last one
   - invalid_json: why a JSON document cannot be read
   - request_data: query strings, bodies and request ids
   - call: L{call.Call} and L{call.Reply}

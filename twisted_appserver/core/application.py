@@ -25,6 +25,7 @@ from twisted_appserver.errors import ConfigurationError
 
 EXAMPLE = "twisted_appserver.example"
 DEFAULT_FILES = ("urls.py", "app.py")  # the first that exists is served if no application is given
+DEFAULT_LIFESPAN = "lifespan"
 _loading: list[str] = []
 
 
@@ -35,11 +36,14 @@ class Application(msgspec.Struct, frozen=True):
     @ivar module: the name of its module; empty if it cannot be imported by name.
     @ivar file: the path of its file; empty if it has a module or no file.
     @ivar name: the name of the variable that holds the table; empty if it has none.
+    @ivar lifespan: the name of the variable that holds the lifespan; empty if it has none. A variable with
+        the default name need not exist.
     """
 
     module: str = ""
     file: str = ""
     name: str = "url_patterns"
+    lifespan: str = DEFAULT_LIFESPAN
 
     @classmethod
     def parse(cls, target: str | None) -> Application:
@@ -66,12 +70,13 @@ class Application(msgspec.Struct, frozen=True):
         return cls(file=os.path.abspath(place), name=name)
 
     @classmethod
-    def of(cls, module: dict[str, Any], patterns: Sequence[Any] | None) -> Application:
+    def of(cls, module: dict[str, Any], patterns: Sequence[Any] | None, lifespan: Any = None) -> Application:
         """
         Find the place of a table in a running module, in the way that C{multiprocessing} finds definitions.
 
         @param module: the globals of the module.
         @param patterns: the table; C{None} for the variable url_patterns.
+        @param lifespan: the lifespan; C{None} for the variable lifespan, if there is one.
         @raise ConfigurationError: when C{patterns} is C{None} and the module has no such variable.
         """
         if patterns is None and "url_patterns" not in module:
@@ -80,12 +85,13 @@ class Application(msgspec.Struct, frozen=True):
             )
         name = "url_patterns"
         if patterns is not None:
-            name = next((key for key, value in module.items() if value is patterns), "")
+            name = _name_of(patterns, module)
+        given = DEFAULT_LIFESPAN if lifespan is None else _name_of(lifespan, module)
         spec = module.get("__spec__")
         if spec is not None:
-            return cls(module=spec.name, name=name)
+            return cls(module=spec.name, name=name, lifespan=given)
         file = os.path.abspath(module.get("__file__", ""))
-        return cls(file=file if os.path.isfile(file) else "", name=name)
+        return cls(file=file if os.path.isfile(file) else "", name=name, lifespan=given)
 
     def check(self) -> None:
         """
@@ -99,11 +105,19 @@ class Application(msgspec.Struct, frozen=True):
         if not self.name:
             place = self.module or self.file
             raise ConfigurationError(f"the table cannot be imported: make it a global variable of {place}")
+        if not self.lifespan:
+            place = self.module or self.file
+            raise ConfigurationError(f"the lifespan cannot be imported: make it a global variable of {place}")
 
     def load(self, fresh: bool = False) -> Sequence[Any]:
-        """
-        Import the application and return its table.
+        """As L{load_all}, without the lifespan."""
+        return self.load_all(fresh)[0]
 
+    def load_all(self, fresh: bool = False) -> tuple[Sequence[Any], Any]:
+        """
+        Import the application.
+
+        @return: its table, and its lifespan or C{None}.
         @param fresh: whether to import it again, together with all modules of its folder or package.
         @raise ConfigurationError: when it cannot be imported or has no such table.
         """
@@ -120,10 +134,10 @@ class Application(msgspec.Struct, frozen=True):
                 raise
             except (Exception, SystemExit) as error:
                 raise ConfigurationError(self._import_problem(error)) from error
-        try:
-            return getattr(module, self.name)  # type: ignore[no-any-return]
-        except AttributeError:
-            raise ConfigurationError(missing_variable_advice(module, self.name)) from None
+        for name in (self.name, self.lifespan):
+            if name != DEFAULT_LIFESPAN and not hasattr(module, name):
+                raise ConfigurationError(missing_variable_advice(module, name))
+        return getattr(module, self.name), getattr(module, self.lifespan, None)
 
     def _import_problem(self, error: BaseException) -> str:
         """Return one line that names the file, the line and the error."""
@@ -159,6 +173,11 @@ class Application(msgspec.Struct, frozen=True):
         except BaseException:
             sys.modules.update(before)
             raise
+
+
+def _name_of(value: Any, module: dict[str, Any]) -> str:
+    """Return the name of the global variable that holds a value; empty if there is none."""
+    return next((key for key, each in module.items() if each is value), "")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.lifespan import check_lifespan
 from twisted_appserver.core.mounted_resource import ALL_METHODS, EXECUTOR, MountedResource, is_resource
 from twisted_appserver.core.pattern_compiler import compile_pattern, fixed_segments
 from twisted_appserver.core.routes import Decorator, Route, flatten, resolve_function, unnamed_group_warnings
@@ -106,11 +107,15 @@ class Router:
     A table of patterns.
 
     @param patterns: (regex, function) pairs, Routes and includes.
+    @param lifespan: what the application defines as its lifespan, if anything.
+    @ivar lifespan: makes the context manager of the lifespan; C{None} if there is none.
     @ivar entries: the entries of the table, each with C{regex}, C{methods} and C{handler}.
     @raise PatternError: when an entry cannot be used. The message names the entry and the reason.
+    @raise ConfigurationError: when the lifespan cannot be used.
     """
 
-    def __init__(self, patterns: Sequence[Any]) -> None:
+    def __init__(self, patterns: Sequence[Any], lifespan: Any = None) -> None:
+        self.lifespan = None if lifespan is None else check_lifespan(lifespan)
         self.entries = [_Entry(*entry) for entry in flatten(patterns)]
         self._not_indexed: list[_Entry] = []
         # By the number of segments and the positions of the fixed ones: a function that picks these segments

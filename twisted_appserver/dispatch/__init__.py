@@ -8,4 +8,5 @@ A module may import only modules above it in this list:
   - failures: replies to rejected calls, and log entries about functions that failed
   - calls_in_flight: cancels calls, keeps their time limits, and counts them
   - dispatcher: guard, route, limit, submit, observe
+  - lifespans: enters and leaves the lifespans of this process
 """

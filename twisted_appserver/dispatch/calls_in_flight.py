@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from twisted_appserver.core.call import Call, Reply
@@ -18,6 +19,21 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import Answer, IExecutor, PendingCall
 
 ABANDONED = Reply(b"", 499)  # what observers get when nobody awaited the reply; nginx logs this status too
+
+
+@dataclass(eq=False)
+class _Generation:
+    """
+    Calls that began before a split.
+
+    @ivar end: what all these calls have as their C{ended}.
+    @ivar count: how many of them have not ended.
+    @ivar ended: fires when all have ended.
+    """
+
+    end: Callable[..., None]
+    count: int
+    ended: Deferred[None]
 
 
 class CallsInFlight:
@@ -46,6 +62,8 @@ class CallsInFlight:
         self.count = 0
         self.limits = TimeLimits(reactor, timeout, self._expired)
         self._drained: list[Deferred[None]] = []
+        self._end = self._ended  # the same object for all calls of a generation
+        self._earlier: list[_Generation] = []
 
     def begin(
         self, call: Call, answer: Answer, executor: IExecutor | None, timeout: float | None
@@ -57,7 +75,7 @@ class CallsInFlight:
         @param timeout: that of its handler; C{None} if it has none, or is not known yet.
         """
         self.count += 1
-        return PendingCall(call, self._ended, answer, executor, self.limits[timeout], call.deadline)
+        return PendingCall(call, self._end, answer, executor, self.limits[timeout], call.deadline)
 
     def hand_over(self, pending: PendingCall, executor: IExecutor) -> None:
         """Give a pending call to its executor, which is known now, under the time limit of its route."""
@@ -113,7 +131,7 @@ class CallsInFlight:
         pending.answer(pending.call, reply)
 
     def _follow(self, pending: PendingCall, reply: Reply) -> None:
-        """Apply the time limit of a stream. It is for each part: for making it, and for reading it."""
+        """Keep the time limit of a stream. It applies to each part: to making it, and to reading it."""
         stream, limit = pending.stream, pending.limit
         stream.ended = partial(self._streamed, pending, reply)
         if limit is not None:
@@ -130,6 +148,8 @@ class CallsInFlight:
         if pending.limit is not None:
             pending.limit.calls.pop(pending, None)
         self.count -= 1
+        if self._earlier:
+            self._leave_generation(pending.ended)
         if self._drained and not self.count:
             self._reactor.callLater(0, self._fire_drained)
 
@@ -143,6 +163,25 @@ class CallsInFlight:
         self._drained.append(drained)
         self._fire_drained()
         return drained
+
+    def split(self) -> Deferred[None]:
+        """Return what fires when the calls that have begun since the last split have ended."""
+        count = self.count - sum(each.count for each in self._earlier)
+        if not count:
+            return succeed(None)
+        generation = _Generation(self._end, count, Deferred())
+        self._earlier.append(generation)
+        self._end = self._ended  # a new object
+        return generation.ended
+
+    def _leave_generation(self, end: Callable[..., None]) -> None:
+        for generation in self._earlier:
+            if generation.end is end:
+                generation.count -= 1
+                if not generation.count:
+                    self._earlier.remove(generation)
+                    self._reactor.callLater(0, generation.ended.callback, None)
+                return
 
     def stop(self) -> None:
         """Stop the timers. Calls in flight have no time limit any more."""

@@ -39,8 +39,8 @@ class Dispatcher:
     @raise ConfigurationError: if a route names an unknown executor.
     @ivar admin: the table of the server's own pages below C{/-/}; C{None} for none.
     @ivar jobs: the L{jobs.registry.Jobs} for calls whose clients do not wait; C{None} if there are no jobs.
-    @ivar observers: each is called with every call and its reply, which has the status 499 if
-        nobody awaited it.
+    @ivar calls: the calls that have begun and have not been answered.
+    @ivar observers: each is called with every call and its reply; the status is 499 if nobody awaited it.
     @ivar faults: each is called with every call whose function failed, and the reply with its traceback.
     """
 
@@ -64,8 +64,8 @@ class Dispatcher:
         self._failures = Failures(display_tracebacks)
         self.faults = self._failures.observers
         self._refusals = Refusals(reactor)
-        self._calls = CallsInFlight(reactor, timeout, self._over, self.marked, self._streamed)
-        self._limits = self._calls.limits
+        self.calls = CallsInFlight(reactor, timeout, self._over, self.marked, self._streamed)
+        self._limits = self.calls.limits
         for executor in executors.values():
             if getattr(executor, "reactor", reactor) is None:
                 executor.reactor = reactor  # type: ignore[attr-defined]
@@ -212,7 +212,7 @@ class Dispatcher:
         """Let a call wait until its credentials have been checked."""
         deadline = self._limits.deadline(None, arrived)
         call = replace(call, arrived=arrived, request_id=request_id, deadline=deadline)
-        pending = self._calls.begin(call, answer, None, None)
+        pending = self.calls.begin(call, answer, None, None)
         if pending.limit is not None:
             pending.limit.add(pending)
         user.addCallback(self._identified, pending).addErrback(self._not_identified, pending)
@@ -256,9 +256,9 @@ class Dispatcher:
                 return None
             submit = outcome
         if pending is None:
-            pending = self._calls.begin(call, answer, executor, handler.timeout)
+            pending = self.calls.begin(call, answer, executor, handler.timeout)
         else:
-            self._calls.hand_over(pending, executor)
+            self.calls.hand_over(pending, executor)
         try:
             self._submit(pending, submit)
         except Exception as error:
@@ -267,7 +267,7 @@ class Dispatcher:
 
     def _submit(self, pending: PendingCall, submit: Callable[[PendingCall], None]) -> None:
         call, executor = pending.call, pending.executor
-        if self._calls.count > self.max_pending and executor.pending >= self.max_pending:  # cheap test first
+        if self.calls.count > self.max_pending and executor.pending >= self.max_pending:  # cheap test first
             seconds = str(self._refusals.retry_after(executor))
             raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", seconds)])
         if call.prefer and self.jobs and call.handler.router is not self.admin and ASYNC.search(call.prefer):
@@ -284,7 +284,7 @@ class Dispatcher:
 
         @param kill: whether a worker process that runs it may be killed; see L{IExecutor.cancel}.
         """
-        self._calls.cancel(pending, kill)
+        self.calls.cancel(pending, kill)
 
     def _over(self, call: Call, reply: Reply) -> Reply:
         """Report the reply to a call that is over. Returns the reply for the client."""
@@ -313,12 +313,12 @@ class Dispatcher:
     @property
     def in_flight(self) -> int:
         """How many calls have begun and have not been answered."""
-        return self._calls.count
+        return self.calls.count
 
     def drained(self) -> Deferred[None]:
         """Return what fires when no call is in flight and the last reply has been passed on."""
-        return self._calls.drained()
+        return self.calls.drained()
 
     def stop(self) -> None:
         """Stop the timers. Calls in flight have no time limit any more."""
-        self._calls.stop()
+        self.calls.stop()

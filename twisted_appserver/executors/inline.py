@@ -80,6 +80,7 @@ class InlineExecutor:
     @param reactor: an C{IReactorTime}; C{None} for the reactor of the dispatcher.
     """
 
+    here = True
     size = pending = 0
 
     kill = None

@@ -86,6 +86,9 @@ class IExecutor(Interface):
     parked: int = Attribute("Generators that wait until their clients read.")
     completed: int = Attribute("Calls that ended with a status below 500.")
     failed: int = Attribute("Calls that ended in any other way.")
+    here: bool = Attribute(
+        "Optional: C{False} if calls run in other processes; these have their own lifespans."
+    )
     now: Any = Attribute(
         "Optional: a function that performs a call without a L{PendingCall}. It saves time if calls end at "
         "once. It returns the reply, or a function that continues the call as a pending call. The "

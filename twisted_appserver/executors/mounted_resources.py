@@ -273,10 +273,11 @@ class ResourceExecutor:
     """
     Renders every resource at once, in the reactor's thread.
 
-    @param reactor: the reactor; if C{None}, the reactor of its dispatcher.
+    @param reactor: the reactor; that of its dispatcher if C{None}.
     """
 
     size = pending = 0
+    here = True
     now = None
     kill = None
 

@@ -23,6 +23,7 @@ from twisted_appserver.core.request_target import check_host, make_call
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.statuses import title
 from twisted_appserver.dispatch.dispatcher import Dispatcher
+from twisted_appserver.dispatch.lifespans import Lifespans
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.child_processes import protect
 from twisted_appserver.executors.inline import InlineExecutor
@@ -49,6 +50,7 @@ class AppResource(Resource):
     @param reactor: the reactor; not needed with a dispatcher.
     @param executor: performs the calls. Start and stop it yourself. C{None} for the threads of the reactor's
         pool.
+    @param lifespan: the lifespan of the patterns, entered when the reactor starts and left by L{finish}.
     @param max_body: maximum size of a request body in bytes; a longer one gets 413.
     @param graceful_timeout: seconds to wait, when the reactor is stopped, until all calls are answered. If
         C{patterns} is the dispatcher of a service, the service waits.
@@ -59,6 +61,7 @@ class AppResource(Resource):
     _log = Logger(namespace="twisted_appserver")
     isLeaf = True
     _stopping = False
+    _lifespans: Lifespans | None = None  # a service has its own
 
     def __init__(
         self,
@@ -68,11 +71,12 @@ class AppResource(Resource):
         max_body: int = 1024 * 1024,
         graceful_timeout: float = 30.0,
         executors: Mapping[str, IExecutor] | None = None,
+        lifespan: Any = None,
     ) -> None:
         super().__init__()
         self._reader = EpollReader(patterns.reactor if isinstance(patterns, Dispatcher) else reactor)
         if not isinstance(patterns, Dispatcher):
-            router = patterns if isinstance(patterns, Router) else Router(patterns)
+            router = patterns if isinstance(patterns, Router) else Router(patterns, lifespan)
             places: dict[str, IExecutor] = {
                 "inline": InlineExecutor(reactor),
                 "resources": ResourceExecutor(reactor),
@@ -82,9 +86,16 @@ class AppResource(Resource):
             _check_tables(places, router)
             patterns = Dispatcher(reactor, router, places, "threads")
             protect(reactor, self._reader.descriptors)
+            self._lifespans = Lifespans(reactor, patterns)
             if IReactorCore.providedBy(reactor):
+                reactor.callWhenRunning(self._start, self._lifespans)
                 reactor.addSystemEventTrigger("before", "shutdown", self.finish)
         self.dispatcher, self._max_body, self._grace = patterns, max_body, graceful_timeout
+
+    def _start(self, lifespans: Lifespans) -> None:
+        lifespans.start().addErrback(
+            lambda failure: self._log.critical("calls get 503: {why}", why=failure.value)
+        )
 
     def finish(self) -> Deferred[None]:
         """
@@ -94,6 +105,8 @@ class AppResource(Resource):
         @return: fires when all responses have been sent, or the grace period is over.
         """
         self._stopping = True
+        if self._lifespans is not None:
+            self._lifespans.stop_entering()
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:
@@ -109,6 +122,8 @@ class AppResource(Resource):
         able: bool = IReactorFDSet.providedBy(reactor)
         while able and reactor.getWriters() and reactor.seconds() < end:
             await deferLater(reactor, LOOK)
+        if self._lifespans is not None:
+            await self._lifespans.stop()
 
     def render(self, request: Any) -> Any:
         try:

@@ -13,7 +13,9 @@ from twisted_appserver.admin.operation_plan import OperationPlan
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.dispatcher import Dispatcher
+from twisted_appserver.dispatch.lifespans import Lifespans
 from twisted_appserver.errors import AppserverError, ConfigurationError
+from twisted_appserver.executors.reactor_lifespan import ReactorLifespan
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.serving.service_executors import ServiceExecutors
 from twisted_appserver.settings import Settings
@@ -36,11 +38,13 @@ class Reloader:
         application: Application | None,
         guard: RequestGuard,
         dispatcher: Dispatcher,
+        lifespans: Lifespans,
         executors: ServiceExecutors,
         site: AppSite,
     ) -> None:
         self._reactor, self._settings, self._application = reactor, settings, application
         self._guard, self._dispatcher, self._executors, self._site = guard, dispatcher, executors, site
+        self._lifespans = lifespans
         self._lock = DeferredLock()
         self.problem = ""
 
@@ -90,22 +94,33 @@ class Reloader:
         try:
             if self._application is None:
                 raise ConfigurationError("the table was passed as an argument and cannot be imported again")
-            router = await self._load_router(self._application)
+            router, lifespan = await self._load_router(self._application)
         except AppserverError as error:
             self.problem = f"reload failed; still serving the previous code: {error}"
             self.log.error("{problem}", problem=self.problem)
             raise
         self._dispatcher.router, self.problem = router, ""
+        self._lifespans.adopt(lifespan, self._dispatcher.calls.split())
         self._site.forget()
         self.log.info("application reloaded")
         log_notes(self.log, router, not self._settings.no_admin)
 
-    async def _load_router(self, application: Application) -> Router:
-        """Import the application again. New worker processes import it at the same time."""
+    async def _load_router(self, application: Application) -> tuple[Router, ReactorLifespan | None]:
+        """
+        Import the application again. New worker processes import it at the same time.
+
+        @return: its table, and the lifespan of this process, which is entered already.
+        """
         with self._executors.head_start():
-            router = Router(application.load(fresh=True))
-            await self._executors.reload(router)
-        return router
+            router = Router(*application.load_all(fresh=True))
+            lifespan = await self._lifespans.prepare(router)
+            try:
+                await self._executors.reload(router)
+            except AppserverError:
+                if lifespan is not None:
+                    await lifespan.leave()
+                raise
+        return router, lifespan
 
 
 def log_notes(log: Logger, router: Router, has_pages: bool) -> None:

@@ -23,7 +23,7 @@ from twisted_appserver.serving.server_process import (
     raise_file_limit,
     take_over,
 )
-from twisted_appserver.serving.service import AppService
+from twisted_appserver.serving.service import AppService, make_router
 from twisted_appserver.serving.stop_signals import INTERRUPTED
 from twisted_appserver.settings import THREADED_SERVER, Settings, settings_from_keywords
 
@@ -32,6 +32,7 @@ def run_server(
     url_patterns: Sequence[Any] | None = None,
     port: int = 8080,
     server_type: str = THREADED_SERVER,
+    lifespan: Any = None,
     **options: Any,
 ) -> None:
     """
@@ -41,6 +42,8 @@ def run_server(
     @param port: the TCP port on the loopback interface; 0 picks a free port, which the first line of the log
         shows.
     @param server_type: C{THREADED_SERVER}, C{FORKED_SERVER} or C{CLUSTER_SERVER}.
+    @param lifespan: the lifespan of the application; if C{None}, the variable C{lifespan} of the same module,
+        if there is one.
     @param options: the other options; see L{Settings}.
     @raise SystemExit: when the server cannot start, with one line that gives the reason.
     """
@@ -49,10 +52,16 @@ def run_server(
         refuse_while_loading("run_server()")
         settings = settings_from_keywords(port=port, server_type=server_type, **options)
         given = settings.app is not None
-        application = Application.parse(settings.app) if given else Application.of(module, url_patterns)
-        if url_patterns is None:
-            url_patterns = application.load() if given else module[application.name]
-        _serve(settings, application, Router(url_patterns))
+        application = (
+            Application.parse(settings.app) if given else Application.of(module, url_patterns, lifespan)
+        )
+        imported: Any = None if given else module.get(application.lifespan)
+        if url_patterns is None and given:
+            url_patterns, imported = application.load_all()
+        elif url_patterns is None:
+            url_patterns = module[application.name]
+        router = make_router(settings, url_patterns, imported, lifespan)
+        _serve(settings, application, router)
     except KeyboardInterrupt:  # before the reactor runs
         sys.exit(INTERRUPTED)
     except (AppserverError, CannotListenError) as error:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, FirstError
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,6 +22,7 @@ from twisted_appserver.admin.figures import ADMIN, Figures
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.application_info import ApplicationInfo
 from twisted_appserver.core.router import Router
+from twisted_appserver.dispatch.lifespans import Lifespans
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.executors.child_processes import protect, unprotect
 from twisted_appserver.executors.interface import IExecutor
@@ -77,6 +78,7 @@ class AppService(Service):
         executors, default = self._executors.by_name, self._executors.default
         self.executor: IExecutor = executors[default]
         self.dispatcher, guard = make_dispatcher(reactor, settings, router, executors, default)
+        self._lifespans = Lifespans(reactor, self.dispatcher)
         self._figures = Figures(self)
         if not settings.no_admin:
             jobs = make_jobs(self.dispatcher, settings)
@@ -86,15 +88,8 @@ class AppService(Service):
         self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self.site = AppSite(self.resource, reader, settings)
         self._endpoints = Endpoints(reactor, settings)
-        self._reloader = Reloader(
-            reactor,
-            settings,
-            application if reloadable else None,
-            guard,
-            self.dispatcher,
-            self._executors,
-            self.site,
-        )
+        parts = (guard, self.dispatcher, self._lifespans, self._executors, self.site)
+        self._reloader = Reloader(reactor, settings, application if reloadable else None, *parts)
         self.started: Deferred[None] = Deferred()
         self.on_terminal = False
         self.signals: StopHandlers | None = None
@@ -122,7 +117,10 @@ class AppService(Service):
         self._start_logs(access_log)
         self.site.ports = list(self.ports)
         protect(self, self.site.descriptors)
-        self._executors.start().addCallbacks(self._executors_started, self._executors_failed)
+        started = [self._executors.start(), self._lifespans.start()]
+        gatherResults(started, consumeErrors=True).addCallbacks(
+            self._executors_started, self._executors_failed
+        )
         self.log.info("{banner}", banner=banner(self.line(), self._facts(), self.on_terminal))
         log_notes(self.log, self.dispatcher.router, not self._settings.no_admin)
 
@@ -146,8 +144,9 @@ class AppService(Service):
         self.started.callback(None)
 
     def _executors_failed(self, failure: Failure) -> None:
-        error = failure.value
-        self.started.errback(error.subFailure if isinstance(error, FirstError) else failure)
+        while isinstance(failure.value, FirstError):
+            failure = failure.value.subFailure
+        self.started.errback(failure)
         if not self.running:  # the service was stopped; that is not an error if nobody waits for the start
             self.started.addErrback(lambda _: None)
 
@@ -198,7 +197,8 @@ class AppService(Service):
         if self.executor.pending >= self._settings.max_pending:
             return f"{self.executor.pending} calls are already waiting"
         reasons = (dependency.unready() for dependency in self._dependencies())
-        return self._executors.unready() or "; ".join(filter(None, reasons))
+        own = self._executors.unready() or self._lifespans.unready()
+        return own or "; ".join(filter(None, reasons))
 
     async def check(self) -> None:
         """Check what the functions depend on, such as stores, so that L{unready} is up to date."""
@@ -252,6 +252,7 @@ class AppService(Service):
 
     async def _stop(self) -> None:
         super().stopService()
+        self._lifespans.stop_entering()
         await self._endpoints.close()
         self.log.info("{line}", line=self._stopping_line())
         closed = self.site.finish()
@@ -267,6 +268,7 @@ class AppService(Service):
         closed.addTimeout(FLUSH, self._reactor)
         closed.addErrback(lambda _: self.log.warn("aborting connections whose clients do not read"))
         await closed
+        await self._lifespans.stop()
         self._figures.stop()
         if self.dispatcher.jobs is not None:
             self.dispatcher.jobs.stop()
@@ -275,14 +277,30 @@ class AppService(Service):
         unprotect(self)
 
 
+def make_router(settings: Settings, patterns: Sequence[Any], imported: Any, given: Any) -> Router:
+    """
+    Return the table of a service, with its lifespan.
+
+    @param imported: the lifespan that worker processes import, or C{None}.
+    @param given: the one that was passed as an argument, or C{None}.
+    @raise ConfigurationError: when worker processes would need another lifespan than they import.
+    """
+    router = Router(patterns, imported if given is None else given)
+    if given is not None and given is not imported and imports_by_name(settings, router):
+        raise ConfigurationError("worker processes import the lifespan: define it in the module of the table")
+    return router
+
+
 def make_service(
-    url_patterns: Sequence[Any] | None = None, *, reactor: Any = None, **options: Any
+    url_patterns: Sequence[Any] | None = None, *, lifespan: Any = None, reactor: Any = None, **options: Any
 ) -> AppService:
     """
     Make a service from a table and options.
 
     @param url_patterns: the table; if C{None}, it is imported from the C{app} option. Worker processes and a
         cluster must be able to import the table, so they need C{app}.
+    @param lifespan: the lifespan of the table; if C{None} and the table is imported, its module's variable
+        C{lifespan}.
     @param reactor: the reactor; if C{None}, the global one.
     @param options: the options; see L{Settings}.
     @raise PatternError: when an entry of the table cannot be used.
@@ -296,7 +314,8 @@ def make_service(
     application = Application.parse(settings.app)
     if reactor is None:
         from twisted.internet import reactor
-    router = Router(application.load() if url_patterns is None else url_patterns)
+    patterns, imported = application.load_all() if url_patterns is None else (url_patterns, None)
+    router = make_router(settings, patterns, imported, lifespan)
     if url_patterns is not None and settings.app is None and imports_by_name(settings, router):
         raise ConfigurationError("worker processes import the application: pass app='module:name'")
     reloadable = url_patterns is None or settings.app is not None

@@ -222,7 +222,7 @@ def makeService(options: Options) -> AppService:
         refuse_while_loading("twistd")
         application = options.application(settings)
         early_workers = start_workers_early(reactor, options, settings, application)
-        router = Router(application.load())
+        router = Router(*application.load_all())
         service = CommandService(reactor, settings, application, router, early_workers)
     except usage.UsageError as error:
         options.fail(error, USAGE_ERROR)

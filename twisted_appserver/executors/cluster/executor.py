@@ -53,6 +53,7 @@ class DaskExecutor:
 
     log = Logger(namespace="twisted_appserver.executors.cluster")
     parked = 0  # Replies in parts are sent as a whole.
+    here = False
     now = None
 
     def __init__(
@@ -89,6 +90,8 @@ class DaskExecutor:
         return len(self._waiting) + len(self._submitted) - self.running
 
     def start(self) -> Deferred[None]:
+        if self.connection.router.lifespan is not None:
+            self.log.warn("the workers of the cluster do not enter the lifespan")
         return self.connection.start()
 
     def adopt(self, router: Router) -> None:

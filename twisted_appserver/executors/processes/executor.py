@@ -52,6 +52,7 @@ class ProcessExecutor:
         executor has taken it. C{None} if there is no other one.
     """
 
+    here = False
     now = None
 
     def __init__(
@@ -66,7 +67,7 @@ class ProcessExecutor:
     ) -> None:
         self.reactor, self._at_end_of_turn = reactor, at_end_of_turn(reactor)
         self.application = Application.parse(application) if isinstance(application, str) else application
-        self.router = router or Router(self.application.load())
+        self.router = router or Router(*self.application.load_all())
         self.size = size or os.cpu_count() or 1
         self.head_start = head_start
         self.move: Callable[[PendingCall], bool] | None = None

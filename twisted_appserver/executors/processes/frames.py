@@ -60,7 +60,7 @@ class Start(msgspec.Struct, array_like=True, tag=0):
 
     @ivar search: the value for C{sys.path}.
     @ivar environ: environment variables to set, or to remove if the value is C{None}.
-    @ivar module: where the application is, as in L{Application}; so are C{file} and C{name}.
+    @ivar module: where the application is, as in L{Application}; so are C{file}, C{name} and C{lifespan}.
     @ivar progress: the path of the file that the worker maps as its L{Progress}.
     """
 
@@ -69,6 +69,7 @@ class Start(msgspec.Struct, array_like=True, tag=0):
     module: str
     file: str
     name: str
+    lifespan: str
     progress: str
 
 

@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import sys
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ from msgspec.structs import replace
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import CURRENT, Call, Reply
 from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.lifespan import ProcessLifespan
 from twisted_appserver.core.perform import error_reply, perform
 from twisted_appserver.core.python_logging import pass_on_records
 from twisted_appserver.core.router import Router
@@ -57,7 +59,7 @@ def take_streams() -> tuple[int, BinaryIO]:
     """
     Move the standard streams aside. From now on they lead to C{/dev/null} and to the log.
 
-    @return: a descriptor for frames from the server, and a file for frames to the server.
+    @return: a descriptor for the frames from the server, and a file for those to it.
     """
     inbound, outbound = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -118,7 +120,8 @@ class WorkerMain:
         self._inbound, self._outbound = inbound, outbound
         self._reader = FrameReader()
         self._handlers: Sequence[Handler] = ()
-        self._number = 0  # the number of the call that was begun last
+        self._lifespan: ProcessLifespan | None = None
+        self._number = 0  # of the call that was begun last
         self._calls: deque[Call] = deque()  # calls that were read and have not begun
         self._bytes_read = 0
         self._sources: dict[int, Source] = {}  # generators that have not ended, by the numbers of their calls
@@ -131,6 +134,16 @@ class WorkerMain:
             while self._calls or self._runnable:
                 self._work()
             _flush_all()
+
+    def leave_lifespan(self) -> None:
+        """Leave the application's lifespan. The server logs what it raises."""
+        if self._lifespan is None:
+            return
+        try:
+            self._lifespan.leave()
+        except BaseException:
+            print(f"the lifespan failed when it was left\n{traceback.format_exc()}", file=sys.stderr)
+        _flush_all()
 
     def _work(self) -> None:
         """Perform the next call, and run a slice of the next generator."""
@@ -182,7 +195,10 @@ class WorkerMain:
             else:
                 os.environ[name] = value
         try:
-            router = Router(Application(start.module, start.file, start.name).load())
+            router = Router(*Application(start.module, start.file, start.name, start.lifespan).load_all())
+            if router.lifespan is not None:
+                self._lifespan = ProcessLifespan(router.lifespan)
+                self._lifespan.enter()
         except AppserverError as error:
             self._send(Fault(str(error)))
             raise SystemExit(1) from None
@@ -277,7 +293,11 @@ def main() -> None:
     inbound, outbound = take_streams()
     protect(main, lambda: (inbound, outbound.fileno()))
     watch(inbound)
-    WorkerMain(inbound, outbound).run()
+    worker = WorkerMain(inbound, outbound)
+    try:
+        worker.run()
+    finally:
+        worker.leave_lifespan()
 
 
 if __name__ == "__main__":

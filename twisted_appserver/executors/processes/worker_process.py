@@ -39,6 +39,7 @@ from twisted_appserver.executors.processes.worker_exit import WorkerExit
 from twisted_appserver.executors.processes.worker_output import WorkerOutput
 from twisted_appserver.executors.processes.worker_streams import WorkerStreams
 
+LEAVE_TIMEOUT = 10.0  # seconds that a worker has to leave the application's lifespan when the server stops
 RETIRE_TIMEOUT = 10.0  # seconds that a worker which was replaced has to exit
 STALL_TIMEOUT = 10.0  # seconds until a worker that begins none of its calls is killed
 STOP_TIMEOUT = 0.5  # seconds that a worker has to exit when the server stops
@@ -77,6 +78,7 @@ class WorkerProcess(ProcessProtocol):
         self.assigned = AssignedCalls(self._progress)
         self.streams = WorkerStreams(reactor, self._progress, self._writer.send, self.kill)
         self._reason = ""  # why it was killed, or gave up
+        self._closing = False  # whether it exits as soon as it can
         self._exit = WorkerExit()
         self._end_reported = False
         self._timer: Any = None  # kills it, or stops reading from it
@@ -96,7 +98,8 @@ class WorkerProcess(ProcessProtocol):
         self._output = WorkerOutput(self._reactor, self.pid)
         where = self._application
         environ = {"PYTHONPATH": os.environ.get("PYTHONPATH")}
-        self._writer.send(Start(sys.path, environ, where.module, where.file, where.name, self._progress.path))
+        names = (where.module, where.file, where.name, where.lifespan)
+        self._writer.send(Start(sys.path, environ, *names, self._progress.path))
 
     # ---- frames ----
 
@@ -130,7 +133,8 @@ class WorkerProcess(ProcessProtocol):
         self._progress.remove()
         if self.router is not None and frame == ready_frame(self.router):
             self.was_ready = True
-            self._executor.became_ready(self)
+            if not self._closing:
+                self._executor.became_ready(self)
         else:
             self.kill(
                 "its url_patterns differ from the server's; define them before if __name__ == '__main__', "
@@ -209,7 +213,7 @@ class WorkerProcess(ProcessProtocol):
     def retire(self) -> None:
         """Take no more calls, and exit when those that it has are finished."""
         self.retired, self.ready = True, False
-        if not self.was_ready:
+        if not (self.was_ready or self._has_lifespan):
             self.kill("another worker has taken its place")
         else:
             self._exit_if_idle()
@@ -220,14 +224,20 @@ class WorkerProcess(ProcessProtocol):
 
     def stop(self) -> None:
         """End the process because the server stops. An idle worker may exit by itself."""
-        if self.assigned.calls or not self.was_ready:
+        if self.assigned.calls or not (self.was_ready or self._has_lifespan):
             self.kill("the server is stopping")
         else:
             self.ready = False
-            self._close_stdin(STOP_TIMEOUT)
+            self._close_stdin(LEAVE_TIMEOUT if self._has_lifespan else STOP_TIMEOUT)
+
+    @property
+    def _has_lifespan(self) -> bool:
+        """Whether it must get time to leave a lifespan, which it may have entered before it was ready."""
+        return self.router is not None and self.router.lifespan is not None
 
     def _close_stdin(self, seconds: float) -> None:
         """Let the process exit by itself. A thread that a function has left behind may prevent that."""
+        self._closing = True
         self.transport.closeStdin()
         if not self._exit.has_exited:
             self._set_timer(seconds, self._kill_late)

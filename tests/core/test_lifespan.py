@@ -1,0 +1,130 @@
+"""Tests of L{core.lifespan}: which lifespans are accepted, and how a worker process enters and leaves one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_appserver import ConfigurationError, Router
+from twisted_appserver.core.lifespan import ProcessLifespan, check_lifespan
+from twisted_appserver.testing import Client
+
+Log = list[str]
+
+
+def forms(log: Log) -> list[Callable[[], Any]]:
+    """Return a lifespan of each form, which notes what happens to it."""
+
+    def generator() -> Iterator[None]:
+        log.append("enter")
+        yield
+        log.append("leave")
+
+    async def async_generator() -> AsyncIterator[None]:
+        await asyncio.sleep(0)
+        log.append("enter")
+        async with asyncio.TaskGroup():
+            yield
+        await asyncio.sleep(0)
+        log.append("leave")
+
+    class Manager:
+        def __enter__(self) -> None:
+            log.append("enter")
+
+        def __exit__(self, *_: object) -> None:
+            log.append("leave")
+
+    made = contextmanager(generator), asynccontextmanager(async_generator)
+    return [generator, async_generator, *made, Manager]
+
+
+class FormTests(SynchronousTestCase):
+    """A lifespan may be a generator function, or a function that returns a context manager."""
+
+    def test_every_form_is_entered_and_left_once(self) -> None:
+        log: Log = []
+        for form in forms(log):
+            lifespan = ProcessLifespan(check_lifespan(form))
+            self.assertEqual(log, [])
+            lifespan.enter()
+            self.assertEqual(log, ["enter"], form)
+            lifespan.leave()
+            lifespan.leave()
+            self.assertEqual(log, ["enter", "leave"], form)
+            log.clear()
+
+    def test_wrong_form_is_refused_when_the_table_is_loaded(self) -> None:
+        async def coroutine() -> None: ...
+
+        def with_argument(app: Any) -> Iterator[None]:
+            yield
+
+        wrong = {"not 5": 5, "(app: 'Any') -> ": with_argument, "it needs a yield": coroutine}
+        for expected, value in wrong.items():
+            error = self.assertRaises(ConfigurationError, Router, [], value)
+            self.assertIn(expected, str(error))
+            self.assertNotIn("\n", str(error))
+
+    def test_lifespan_that_cannot_be_entered_is_an_error_of_one_line(self) -> None:
+        def raises() -> Iterator[None]:
+            raise OSError("no\ndatabase")
+            yield
+
+        def never() -> Iterator[None]:
+            if not threading:
+                yield
+
+        async def never_later() -> AsyncIterator[None]:
+            if not threading:
+                yield
+
+        async def exits() -> AsyncIterator[None]:
+            raise SystemExit(3)
+            yield
+
+        cases = {
+            ": OSError: no database": raises,
+            "generator didn't yield": never,
+            "the lifespan failed": never_later,
+            "which is no context manager": dict,
+        }
+        for expected, value in cases.items():
+            lifespan = ProcessLifespan(check_lifespan(value))
+            error = self.assertRaises(ConfigurationError, lifespan.enter)
+            self.assertIn(expected, str(error))
+            self.assertNotIn("\n", str(error))
+            lifespan.leave()
+
+
+class ClientTests(SynchronousTestCase):
+    """The client for tests enters the lifespan at once, and leaves it when it is closed."""
+
+    def test_client_enters_and_leaves_the_lifespan(self) -> None:
+        log: Log = []
+
+        def call() -> dict[str, Any]:
+            return {"log": log}
+
+        for form in forms(log):
+            with Client([("/call", call)], lifespan=form) as client:
+                self.assertEqual(client.get("/call").json, {"log": ["enter"]})
+            self.assertEqual(log, ["enter", "leave"])
+            log.clear()
+
+    def test_lifespan_that_fails_fails_the_test(self) -> None:
+        def entering() -> Iterator[None]:
+            raise OSError("no database")
+            yield
+
+        def leaving() -> Iterator[None]:
+            yield
+            raise OSError("cannot close")
+
+        self.assertRaises(ConfigurationError, Client, [], lifespan=entering)
+        self.assertRaises(OSError, Client([], lifespan=leaving).close)

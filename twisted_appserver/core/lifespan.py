@@ -1,0 +1,143 @@
+"""
+The lifespan of an application: what a process does before its first call and after its last one.
+
+Strategy: a lifespan is entered and left by the same thread, and an asynchronous one by the same asyncio task,
+because locks, databases and task groups may require that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from twisted_appserver.core.import_errors import import_problem
+from twisted_appserver.errors import ConfigurationError
+
+Lifespan = Callable[[], Any]
+
+
+def check_lifespan(function: Any) -> Lifespan:
+    """
+    Return a function that makes the context manager of a lifespan.
+
+    @param function: what the application defines: such a function, or a generator function with one yield.
+    @raise ConfigurationError: when it is neither.
+    """
+    if not callable(function):
+        raise ConfigurationError(
+            f"lifespan must be a function decorated with contextlib.contextmanager, not {function!r}"
+        )
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        raise ConfigurationError(
+            f"lifespan{inspect.signature(function)} must be callable without arguments"
+        ) from None
+    except ValueError:  # It is not written in Python.
+        pass
+    if inspect.isgeneratorfunction(function):
+        return contextlib.contextmanager(function)
+    if inspect.isasyncgenfunction(function):
+        return contextlib.asynccontextmanager(function)
+    if inspect.iscoroutinefunction(function):
+        raise ConfigurationError(
+            "lifespan is a coroutine function; it needs a yield, where calls are performed"
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def open_lifespan(function: Lifespan) -> tuple[Any, bool]:
+    """
+    Make the context manager of a lifespan.
+
+    @return: the context manager, and whether it is asynchronous.
+    @raise ConfigurationError: when it is none.
+    """
+    manager = function()
+    for name, is_async in (("__aenter__", True), ("__enter__", False)):
+        if hasattr(type(manager), name):
+            return manager, is_async
+    raise ConfigurationError(
+        f"lifespan() returned {manager!r}, which is no context manager; "
+        "decorate it with contextlib.contextmanager"
+    )
+
+
+def entering_error(error: BaseException | None) -> ConfigurationError:
+    """Return the error, in one line, of a lifespan that ended before it was entered."""
+    if isinstance(error, ConfigurationError):
+        return error
+    if error is None:
+        return ConfigurationError("the lifespan ended before its yield")
+    return ConfigurationError(f"the lifespan failed: {''.join(import_problem(error))}")
+
+
+async def stay(manager: Any, entered: Callable[[], object], end: Awaitable[Any]) -> None:
+    """
+    Enter an asynchronous context manager, and leave it at the end.
+
+    @param entered: called when it is entered.
+    @param end: the result is awaited inside of the context manager.
+    """
+    async with manager:
+        entered()
+        await end
+
+
+class ProcessLifespan:
+    """
+    The lifespan of a process without a reactor. It is entered and left in the thread that performs calls.
+
+    The event loop of an asynchronous lifespan runs only while that is entered and left.
+    """
+
+    def __init__(self, function: Lifespan) -> None:
+        self._function = function
+        self._leave: Callable[[], object] | None = None
+
+    def enter(self) -> None:
+        """
+        Enter the lifespan.
+
+        @raise ConfigurationError: when it fails.
+        """
+        try:
+            manager, is_async = open_lifespan(self._function)
+            if is_async:
+                self._enter_async(manager)
+            else:
+                manager.__enter__()
+                self._leave = partial(manager.__exit__, None, None, None)
+        except BaseException as error:
+            raise entering_error(error) from error
+
+    def leave(self) -> None:
+        """
+        Leave the lifespan, if it is entered. Raises whatever it raises.
+        """
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+    def _enter_async(self, manager: Any) -> None:
+        loop = asyncio.new_event_loop()
+        entered, end = loop.create_future(), loop.create_future()
+        task = loop.create_task(stay(manager, lambda: entered.set_result(None), end))
+        loop.run_until_complete(asyncio.wait((task, entered), return_when=asyncio.FIRST_COMPLETED))
+        if task.done():
+            loop.close()
+            task.result()
+            raise entering_error(None)
+        self._leave = partial(self._leave_async, loop, task, end)
+
+    def _leave_async(self, loop: Any, task: asyncio.Task[None], end: asyncio.Future[None]) -> None:
+        end.set_result(None)
+        try:
+            loop.run_until_complete(task)
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
