@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from twisted_appserver.core.arguments import Arguments
@@ -17,6 +17,7 @@ from twisted_appserver.errors import HTTPError
 NAME_IN_USE = re.compile(r"multiple values for argument '(\w+)'")
 DEFERRED = re.compile(r"['\"]?(?:\w+\.)*Deferred\b")  # an annotation that could not be resolved
 DEFER = "twisted.internet.defer"  # the module that defines the wrapper made by inlineCallbacks
+AWAITABLES = (Awaitable, AsyncIterable)  # futures and tasks of asyncio are awaitable too
 
 
 class Handler:
@@ -32,6 +33,7 @@ class Handler:
     @ivar function: the function with its decorators, which calls run.
     @ivar original: the function without them.
     @ivar arguments: how variables become its arguments.
+    @ivar awaits: whether it runs on the reactor and can await objects of asyncio.
     @ivar index: the position in the table.
     @ivar router: the L{core.router.Router} of that table.
     @ivar notes: warnings for the log at start-up.
@@ -64,6 +66,7 @@ class Handler:
             raise TypeError(f"{self.name}: {error}") from None
         made_async = not on_reactor and _on_reactor(self.function, self.signature, executor)
         self.executor = "inline" if on_reactor or made_async else executor
+        self.awaits = self.executor == "inline" and _can_await(self.function, self.signature)
         self.notes = [f"{self.name}: {note}" for note in self.arguments.notes]
         if made_async:
             self.notes.append(
@@ -121,8 +124,8 @@ def _on_reactor(function: Callable[..., Any], signature: inspect.Signature, exec
     """
     Return whether a function runs on the reactor.
 
-    That is the case for coroutine functions, and for functions that return a Deferred according to
-    C{inlineCallbacks} or their annotation. If a decorator has turned one of these into an ordinary function,
+    That is the case for coroutine functions, and for functions that return a Deferred or an awaitable
+    according to C{inlineCallbacks} or their annotation. If a decorator has turned one of these into an ordinary function,
     its Route decides.
     """
     found = list(unwrap(function))
@@ -139,4 +142,20 @@ def _on_reactor(function: Callable[..., Any], signature: inspect.Signature, exec
     result = getattr(signature.return_annotation, "__origin__", signature.return_annotation)
     if isinstance(result, str):  # it could not be resolved
         return DEFER in modules or bool(DEFERRED.match(result))
-    return DEFER in modules or getattr(result, "__name__", "") == "Deferred"
+    return DEFER in modules or getattr(result, "__name__", "") == "Deferred" or _is_awaitable(result)
+
+
+def _is_awaitable(annotation: Any) -> bool:
+    annotation = getattr(annotation, "__origin__", annotation)
+    if getattr(annotation, "__name__", "") == "Deferred":
+        return False
+    return isinstance(annotation, type) and issubclass(annotation, AWAITABLES)
+
+
+def _can_await(function: Callable[..., Any], signature: inspect.Signature) -> bool:
+    """Return whether a function is a coroutine function, perhaps behind decorators, or returns an awaitable."""
+    for each in unwrap(function):
+        for called in (each, type(each).__call__):
+            if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+                return True
+    return _is_awaitable(signature.return_annotation)

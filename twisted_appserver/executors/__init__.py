@@ -13,7 +13,9 @@ A module may import only modules above it in this list:
   - held_calls: calls that wait until the lifespan is entered
   - stream: a reply in parts, between the generator and the client
   - mounted_resources: renders Twisted resources on the reactor
-  - inline: on the reactor, for coroutines and functions that return Deferreds
+  - blocking_log: logs functions that block the reactor
+  - call_task: the asyncio task in which a coroutine runs
+  - inline: on the reactor, for coroutines and functions that return Deferreds or futures
   - threads: in threads of the reactor's pool
   - processes: in spawned worker processes
   - cluster: on the workers of a Dask cluster

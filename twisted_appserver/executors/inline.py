@@ -1,16 +1,19 @@
-"""Calls performed on the reactor: coroutine functions, and functions that return Deferreds.
+"""Calls performed on the reactor: coroutine functions, and functions that return Deferreds or futures.
 
-Strategy: a coroutine runs up to the first Deferred that it must wait for, and continues when that fires. Most
-coroutines wait once or not at all, and C{Deferred.fromCoroutine} would cost more than they do. All steps of a
-call run in a context of its own, which is empty when the call begins.
+Strategy: a coroutine runs at once up to the first Deferred or future that it must wait for, and continues
+when that has its result. Most coroutines wait once or not at all; C{Deferred.fromCoroutine} or an
+C{asyncio.Task} would cost more than they do. If the reactor runs on asyncio, a L{CallTask} is the current
+task meanwhile. All steps of a call run in a context of its own, which is empty when the call begins.
 """
 
 from __future__ import annotations
 
+from asyncio import _get_running_loop
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
 from functools import partial
 from inspect import isawaitable
+from time import perf_counter, time
 from types import CoroutineType
 from typing import Any, NamedTuple
 
@@ -25,6 +28,8 @@ from twisted_appserver.core.perform import encode_result, error_reply, stream_fo
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.executors.blocking_log import LIMIT, BlockingLog
+from twisted_appserver.executors.call_task import CallTask, Step
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.stream import each, encoded, send_on_reactor
 
@@ -40,10 +45,24 @@ def _parked(pending: PendingCall) -> bool:
     return pending.stream is not None and bool(pending.stream.parked)
 
 
+class _Running(NamedTuple):
+    """
+    A coroutine that has begun.
+
+    @ivar task: its task if the reactor runs on asyncio, otherwise C{None}.
+    """
+
+    call: Call
+    coroutine: _Coroutine
+    context: Context
+    task: CallTask | None
+
+
 class _Waiting(NamedTuple):
-    """A coroutine, and the object that it awaits."""
+    """A coroutine that has begun, its task, and the object that it awaits."""
 
     coroutine: _Coroutine
+    task: CallTask | None
     awaited: Any
 
 
@@ -62,10 +81,19 @@ def _begin(call: Call) -> Any:
     result = call.handler.run(call)
     if type(result) is not CoroutineType:
         return result
+    loop = _get_running_loop()
     try:
-        return _Waiting(result, result.send(None))
+        if loop is None:
+            return _Waiting(result, None, result.send(None))
+        task = CallTask(result, loop)
+        return _Waiting(result, task, task.run(result.send, None))
     except StopIteration as end:
         return end.value if type(end.value) is dict else _Returned(end.value)
+
+
+def _start(call: Call, coroutine: _Coroutine, context: Context) -> _Running:
+    loop = _get_running_loop()
+    return _Running(call, coroutine, context, None if loop is None else CallTask(coroutine, loop))
 
 
 def _identity(value: Any) -> Any:
@@ -89,19 +117,21 @@ class InlineExecutor:
         self.reactor = reactor
         self.completed = self.failed = 0
         self._stopped = False
-        self._awaited: dict[PendingCall, Deferred[Any]] = {}
+        self._awaited: dict[PendingCall, Callable[[], object]] = {}  # what cancels each call that waits
+        self._blocking_log = BlockingLog()
 
     def start(self) -> Deferred[None]:
         self._stopped = False
         return succeed(None)
 
     def submit(self, pending: PendingCall) -> None:
-        self._go_on(pending, self.now(pending.call))
+        self._go_on(pending, self.now(pending.call, time()))
 
-    def now(self, call: Call) -> Outcome:
+    def now(self, call: Call, since: float = 0.0) -> Outcome:
         """
         As L{core.perform.perform}, for a function whose result may have to be awaited.
 
+        @param since: the time, if the call did not arrive just now.
         @return: the reply, if it is there at once, which is the usual case; else what continues the call.
         """
         if self._stopped:
@@ -109,6 +139,8 @@ class InlineExecutor:
         context = Context()
         try:
             result = context.run(_begin, call)
+            if time() - (since or call.arrived) > LIMIT:
+                self._blocked(call, since or call.arrived)
             if type(result) is not dict:
                 return self._other(result, call, context)
             reply = encode_result(result, call)
@@ -117,15 +149,21 @@ class InlineExecutor:
         self.completed += 1
         return reply
 
+    def _blocked(self, call: Call, since: float) -> None:
+        """Log how long a call blocked the reactor, unless the clock is that of a test."""
+        if self.reactor is not None:
+            self._blocking_log.report(call, self.reactor.seconds() - since)
+
     def _other(self, result: Any, call: Call, context: Context) -> Outcome:
         """Await a result, or send it in parts, or encode it."""
         if type(result) is _Waiting:
-            return self._step(call, result.coroutine, context, _identity, result.awaited)
+            running = _Running(call, result.coroutine, context, result.task)
+            return self._step(running, _identity, result.awaited)
         if type(result) is _Returned:
             return self._ended(context.run(encode_result, result.value, call), context)
         if isawaitable(result):
             waiting = _wait_for(result)
-            return self._step(call, waiting, context, waiting.send)
+            return self._step(_start(call, waiting, context), waiting.send)
         if isinstance(result, AsyncIterator):
             encoder, reply = stream_format(call)
             if reply is events.NO_MORE_EVENTS:
@@ -135,24 +173,19 @@ class InlineExecutor:
             return partial(self._send, encoded(result, encoder), reply, context)
         return self._ended(context.run(encode_result, result, call), context)
 
-    def _step(
-        self,
-        call: Call,
-        coroutine: _Coroutine,
-        context: Context,
-        go_on: Callable[..., Any],
-        value: Any = None,
-    ) -> Outcome:
-        """Run a coroutine until it waits for a Deferred, or ends."""
+    def _step(self, running: _Running, go_on: Step, value: Any = None) -> Outcome:
+        """Run a coroutine until it waits for a Deferred or a future, or ends."""
+        call, coroutine, context, task = running
+        since = perf_counter()
+        run = context.run if task is None else partial(context.run, task.run)
         try:
-            awaited = context.run(go_on, value)
-            while not isinstance(
-                awaited, Deferred
-            ):  # As in Twisted, other values that are yielded come back.
-                awaited = context.run(coroutine.send, awaited)
+            awaited = run(go_on, value)
+            # As in Twisted, other values that are yielded come back.
+            while not (isinstance(awaited, Deferred) if task is None else task.can_await(awaited)):
+                awaited = run(coroutine.send, awaited)
             if call is forked_child.forked_by:
                 forked_child.exit_child()
-            return partial(self._await, awaited, coroutine, context)
+            return partial(self._await, awaited, running)
         except StopIteration as end:
             try:
                 reply = context.run(encode_result, end.value, call)
@@ -160,6 +193,9 @@ class InlineExecutor:
                 reply = context.run(error_reply, error, call)
         except BaseException as error:
             reply = context.run(error_reply, error, call)
+        finally:
+            if perf_counter() - since > LIMIT:
+                self._blocking_log.report(call, perf_counter() - since)
         return self._ended(reply, context)
 
     def _ended(self, reply: Reply, context: Context) -> Outcome:
@@ -178,25 +214,30 @@ class InlineExecutor:
         else:
             outcome(pending)
 
-    def _await(
-        self, awaited: Deferred[Any], coroutine: _Coroutine, context: Context, pending: PendingCall
-    ) -> None:
-        self._awaited[pending] = awaited
-        arguments = (pending, coroutine, context)
-        awaited.addCallbacks(self._resumed, self._resumed, arguments, errbackArgs=arguments)
+    def _await(self, awaited: Any, running: _Running, pending: PendingCall) -> None:
+        task = running.task
+        if task is None:
+            self._awaited[pending] = awaited.cancel
+            awaited.addBoth(self._fired, pending, running)
+        else:
+            self._awaited[pending] = task.give_up
+            task.wait(awaited, partial(self._resumed, pending, running))
 
-    def _resumed(self, result: Any, pending: PendingCall, coroutine: _Coroutine, context: Context) -> None:
-        del self._awaited[pending]
-        go_on: Any = coroutine.send
+    def _fired(self, result: Any, pending: PendingCall, running: _Running) -> None:
+        go_on: Step = running.coroutine.send
         if isinstance(result, Failure):
-            go_on, result = result.throwExceptionIntoGenerator, coroutine
-        self._go_on(pending, self._step(pending.call, coroutine, context, go_on, result))
+            go_on, result = result.throwExceptionIntoGenerator, running.coroutine
+        self._resumed(pending, running, go_on, result)
+
+    def _resumed(self, pending: PendingCall, running: _Running, go_on: Step, value: Any) -> None:
+        del self._awaited[pending]
+        self._go_on(pending, self._step(running, go_on, value))
 
     def _send(
         self, parts: AsyncGenerator[bytes, None], reply: Reply, context: Context, pending: PendingCall
     ) -> None:
         sending = send_on_reactor(pending, parts, reply, self._pause)
-        self._go_on(pending, self._step(pending.call, sending, context, sending.send))
+        self._go_on(pending, self._step(_start(pending.call, sending, context), sending.send))
 
     def _pause(self) -> Deferred[None]:
         """Return what fires after the reactor has done other work."""
@@ -218,7 +259,7 @@ class InlineExecutor:
 
     def cancel(self, pending: PendingCall, kill: bool = False) -> None:
         if pending in self._awaited:
-            self._awaited[pending].cancel()
+            self._awaited[pending]()
 
     def stop(self) -> Deferred[None]:
         self._stopped = True
