@@ -5,7 +5,6 @@ serves the example only if C{--example} is given.
 
 from __future__ import annotations
 
-import os
 import sys
 
 from twisted.application.app import run
@@ -25,10 +24,7 @@ class AppserverOptions(StandaloneOptions):
 def main() -> None:
     """Run twistd in the foreground and without a pidfile."""
     arguments = ["--nodaemon"] if platformType == "win32" else ["--nodaemon", "--pidfile="]
-    given = sys.argv[1:]
-    if "cluster" in given or "--type=cluster" in given or os.environ.get("APPSERVER_TYPE") == "cluster":
-        arguments.append("--reactor=asyncio")  # Dask needs it; the reactor must be chosen first
-    sys.argv[:] = ["twistd", *arguments, "appserver", *given]
+    sys.argv[:] = ["twistd", *arguments, "appserver", *sys.argv[1:]]
     run(runApp, AppserverOptions)
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.calling import call
@@ -20,6 +21,10 @@ from twisted_appserver.executors.inline import InlineExecutor
 
 class SynchronousOnlyOperation(Exception):
     """Like the one in Django."""
+
+
+class AsyncLibraryNotFoundError(RuntimeError):
+    """Like the one in sniffio, which httpx uses."""
 
 
 class DataFrame:
@@ -81,6 +86,13 @@ def nested_loop() -> BaseException:
     return asyncio.run(outer())
 
 
+def deferred_in_task() -> BaseException:
+    async def awaits() -> None:
+        await Deferred()
+
+    return raised(lambda: asyncio.run(awaits()))
+
+
 def frame() -> BaseException:
     return TypeError(f"{DataFrame()!r} (DataFrame) has no equivalent in JSON")
 
@@ -92,6 +104,8 @@ CASES: tuple[tuple[Callable[[], BaseException], str], ...] = (
     (nested_loop, "await it"),
     (lambda: in_thread(asyncio.get_event_loop), "use asyncio.run(), or write an async def"),
     (lambda: raised(asyncio.get_running_loop), "--reactor=asyncio"),
+    (AsyncLibraryNotFoundError, "--reactor=asyncio"),
+    (deferred_in_task, "asFuture"),
     (lambda: SynchronousOnlyOperation("You cannot call this from an async context"), "Django's asynchronous"),
     (
         lambda: AssertionError("daemonic processes are not allowed to have children"),
@@ -129,16 +143,12 @@ class AdviceTests(SynchronousTestCase):
         async def task() -> Any:
             await asyncio.to_thread(int)
 
-        async def on_asyncio_reactor(function: Any) -> Any:
-            return now(function)
-
         def now(function: Any) -> Any:
             return InlineExecutor().now(Call("GET", "/", handler=Handler(function)))
 
-        replies = [now(function) for function in (sleeps, timeout, task)]
-        for reply in (*replies, asyncio.run(on_asyncio_reactor(sleeps))):
+        for reply in [now(function) for function in (sleeps, timeout, task)]:
             self.assertEqual(reply.status, 500)
-            self.assertIn("Deferred.fromFuture(asyncio.ensure_future(...))", reply.traceback)
+            self.assertIn("does not run on asyncio here", reply.traceback)
             self.assertIn("--reactor=asyncio", reply.traceback)
 
 

@@ -7,6 +7,10 @@ import re
 import traceback
 from itertools import pairwise
 
+NOT_ON_ASYNCIO = (
+    "Twisted's reactor does not run on asyncio here, so await Deferreds only: start the server with appserver"
+    " or twistd --reactor=asyncio; or write a plain def and use asyncio.run()"
+)
 ADVICE: tuple[tuple[str, str, str], ...] = (  # the exception's class, a pattern in its message, the advice
     (
         "ProgrammingError",
@@ -29,11 +33,13 @@ ADVICE: tuple[tuple[str, str, str], ...] = (  # the exception's class, a pattern
         "no current event loop in thread",
         "this function runs in a thread: use asyncio.run(), or write an async def",
     ),
+    ("RuntimeError", "no running event loop|await wasn't used with future", NOT_ON_ASYNCIO),
+    ("AsyncLibraryNotFoundError", "", NOT_ON_ASYNCIO),
     (
         "RuntimeError",
-        "no running event loop|await wasn't used with future",
-        "this function runs on Twisted's reactor: start the server with --reactor=asyncio and write await"
-        " Deferred.fromFuture(asyncio.ensure_future(...)), or write a plain def and use asyncio.run()",
+        "Task got bad yield: <Deferred ",
+        "a task that asyncio has created cannot await a Deferred: write"
+        " await deferred.asFuture(asyncio.get_running_loop())",
     ),
     (
         "SynchronousOnlyOperation",

@@ -125,8 +125,8 @@ def _on_reactor(function: Callable[..., Any], signature: inspect.Signature, exec
     Return whether a function runs on the reactor.
 
     That is the case for coroutine functions, and for functions that return a Deferred or an awaitable
-    according to C{inlineCallbacks} or their annotation. If a decorator has turned one of these into an ordinary function,
-    its Route decides.
+    according to C{inlineCallbacks} or their annotation. If a decorator has turned one of these into an
+    ordinary function, its Route decides.
     """
     found = list(unwrap(function))
     outer = found[0]
@@ -153,7 +153,7 @@ def _is_awaitable(annotation: Any) -> bool:
 
 
 def _can_await(function: Callable[..., Any], signature: inspect.Signature) -> bool:
-    """Return whether a function is a coroutine function, perhaps behind decorators, or returns an awaitable."""
+    """Return whether a function, perhaps a decorated one, is a coroutine function or returns an awaitable."""
     for each in unwrap(function):
         for called in (each, type(each).__call__):
             if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):

@@ -41,7 +41,7 @@ class CallTask(asyncio.Future[None]):
     _given_up = False  # whether the executor has cancelled the awaited Deferred
     _message: Any = None
     _name = ""
-    _awaits: Any = None
+    _fut_waiter: Any = None  # what it awaits; anyio reads this attribute of tasks
     _resume: Resume | None = None
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> None:
@@ -79,6 +79,12 @@ class CallTask(asyncio.Future[None]):
             and awaited.get_loop() is self.get_loop()
         )
 
+    def refuse(self, awaited: Any) -> Any:
+        """Continue a coroutine that awaits something else."""
+        if asyncio.isfuture(awaited):
+            return self._coroutine.throw(RuntimeError(f"{awaited!r} belongs to another event loop"))
+        return self._coroutine.send(awaited)
+
     def wait(self, awaited: Any, resume: Resume) -> None:
         """
         Wait for what the coroutine awaits: a Deferred, a future, or C{None} for the next iteration of the
@@ -88,7 +94,7 @@ class CallTask(asyncio.Future[None]):
         """
         if self._resume is None:
             _register_task(self)  # type: ignore[arg-type]
-        self._awaits, self._resume = awaited, resume
+        self._fut_waiter, self._resume = awaited, resume
         if isinstance(awaited, Deferred):
             awaited.addBoth(self._deferred_fired)
             if self._must_cancel:
@@ -103,9 +109,9 @@ class CallTask(asyncio.Future[None]):
 
     def give_up(self) -> None:
         """Cancel the coroutine: nobody awaits its result any more."""
-        if isinstance(self._awaits, Deferred):
+        if isinstance(self._fut_waiter, Deferred):
             self._given_up = True
-            self._awaits.cancel()
+            self._fut_waiter.cancel()
         else:
             self.cancel()
 
@@ -127,7 +133,7 @@ class CallTask(asyncio.Future[None]):
             self._next(self._coroutine.send, None)  # The coroutine takes the result from the future.
 
     def _next(self, step: Step, value: Any) -> None:
-        self._awaits, self._given_up = None, False
+        self._fut_waiter, self._given_up = None, False
         if self._must_cancel:
             self._must_cancel = False
             if not isinstance(value, asyncio.CancelledError):
@@ -142,7 +148,7 @@ class CallTask(asyncio.Future[None]):
         if self.done():
             return False
         self._requests += 1
-        awaited = self._awaits
+        awaited = self._fut_waiter
         if awaited is not None and not isinstance(awaited, Deferred) and awaited.cancel(msg=msg):
             return True
         self._must_cancel, self._message = True, msg
@@ -152,9 +158,9 @@ class CallTask(asyncio.Future[None]):
 
     def _cancel_awaited(self) -> None:
         # Not at once: who cancels a task does not expect its next step to run meanwhile.
-        awaited = self._awaits
+        awaited = self._fut_waiter
         self.get_loop().call_soon(
-            lambda: awaited.cancel() if self._awaits is awaited else None, context=Context()
+            lambda: awaited.cancel() if self._fut_waiter is awaited else None, context=Context()
         )
 
     def cancelling(self) -> int:

@@ -33,6 +33,7 @@ from twisted_appserver.executors.call_task import CallTask, Step
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.stream import each, encoded, send_on_reactor
 
+CLEANUP = 1.0  # seconds that cancelled coroutines may take when the executor stops
 Outcome = Reply | Callable[[PendingCall], None]  # the reply, or what continues the call as a pending call
 _Coroutine = Coroutine[Any, Any, Any]
 
@@ -118,6 +119,7 @@ class InlineExecutor:
         self.completed = self.failed = 0
         self._stopped = False
         self._awaited: dict[PendingCall, Callable[[], object]] = {}  # what cancels each call that waits
+        self._ending: Deferred[None] | None = None  # fires when a stopping executor has ended all calls
         self._blocking_log = BlockingLog()
 
     def start(self) -> Deferred[None]:
@@ -176,13 +178,15 @@ class InlineExecutor:
     def _step(self, running: _Running, go_on: Step, value: Any = None) -> Outcome:
         """Run a coroutine until it waits for a Deferred or a future, or ends."""
         call, coroutine, context, task = running
+        run: Any = context.run
+        if task is not None:
+            run = partial(context.run, task.run)  # type: ignore[call-arg]
         since = perf_counter()
-        run = context.run if task is None else partial(context.run, task.run)
         try:
             awaited = run(go_on, value)
-            # As in Twisted, other values that are yielded come back.
             while not (isinstance(awaited, Deferred) if task is None else task.can_await(awaited)):
-                awaited = run(coroutine.send, awaited)
+                # As in Twisted, other values that are yielded come back.
+                awaited = run(coroutine.send if task is None else task.refuse, awaited)
             if call is forked_child.forked_by:
                 forked_child.exit_child()
             return partial(self._await, awaited, running)
@@ -232,6 +236,8 @@ class InlineExecutor:
     def _resumed(self, pending: PendingCall, running: _Running, go_on: Step, value: Any) -> None:
         del self._awaited[pending]
         self._go_on(pending, self._step(running, go_on, value))
+        if self._ending is not None and not self._awaited and not self._ending.called:
+            self._ending.callback(None)
 
     def _send(
         self, parts: AsyncGenerator[bytes, None], reply: Reply, context: Context, pending: PendingCall
@@ -266,4 +272,10 @@ class InlineExecutor:
         for pending in list(self._awaited):
             pending.errback(HTTPError(503, "the server is stopping"))
             self.cancel(pending)
-        return succeed(None)
+        loop = _get_running_loop()
+        if loop is None or not self._awaited:
+            return succeed(None)
+        # asyncio throws CancelledError in its next iteration. Cleaning up may take longer.
+        self._ending = ending = Deferred[None]()
+        timer = loop.call_later(CLEANUP, ending.callback, None)
+        return ending.addCallback(lambda _: timer.cancel())

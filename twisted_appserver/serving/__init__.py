@@ -7,6 +7,7 @@ A module may import only modules above it in this list:
   - access_log: one line for each request
   - logs: text for terminals, JSON lines for machines
   - command_options: the command line of a server
+  - reactor_choice: which reactor a server program installs
   - endpoints: addresses to listen on, and TLS
   - assembly: makes the dispatcher and the jobs from the settings
   - service_executors: the executors that the table needs

@@ -17,6 +17,7 @@ from twisted_appserver.dispatch.lifespans import Lifespans
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.reactor_lifespan import ReactorLifespan
 from twisted_appserver.http.site import AppSite
+from twisted_appserver.serving.reactor_choice import log_reactor_note
 from twisted_appserver.serving.service_executors import ServiceExecutors
 from twisted_appserver.settings import Settings
 
@@ -99,6 +100,8 @@ class Reloader:
             self.problem = f"reload failed; still serving the previous code: {error}"
             self.log.error("{problem}", problem=self.problem)
             raise
+        if not any(handler.awaits for handler in self._dispatcher.router.handlers):
+            log_reactor_note(self.log, self._reactor, router)
         self._dispatcher.router, self.problem = router, ""
         self._lifespans.adopt(lifespan, self._dispatcher.calls.split())
         self._site.forget()

@@ -15,11 +15,15 @@ from twisted_appserver.core.application import Application, refuse_while_loading
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.serving.logs import make_observer
+from twisted_appserver.serving.reactor_choice import (
+    asyncio_by_default,
+    choose_reactor,
+    log_reactor_note,
+)
 from twisted_appserver.serving.server_process import (
     handle_stop_signals,
     install_reload_triggers,
     limit_exit_time,
-    needs_asyncio,
     raise_file_limit,
     take_over,
 )
@@ -57,7 +61,8 @@ def run_server(
         )
         imported: Any = None if given else module.get(application.lifespan)
         if url_patterns is None and given:
-            url_patterns, imported = application.load_all()
+            with asyncio_by_default():
+                url_patterns, imported = application.load_all()
         elif url_patterns is None:
             url_patterns = module[application.name]
         router = make_router(settings, url_patterns, imported, lifespan)
@@ -69,10 +74,7 @@ def run_server(
 
 
 def _serve(settings: Settings, application: Application, router: Router) -> None:
-    if needs_asyncio(settings, router):
-        from twisted.internet import asyncioreactor
-
-        asyncioreactor.install()
+    choose_reactor(settings, router)
     from twisted.internet import reactor
 
     globalLogBeginner.beginLoggingTo(
@@ -80,6 +82,7 @@ def _serve(settings: Settings, application: Application, router: Router) -> None
     )
     service = AppService(reactor, settings, application, router)
     service.on_terminal = sys.stderr.isatty() and settings.log_format != "json"
+    log_reactor_note(service.log, reactor, router)
     failures: list[Failure] = []
 
     def failed(failure: Failure) -> None:

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted_appserver.core.python_logging import pass_on_records
-from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.log_records import log_record
 from twisted_appserver.serving.file_watcher import watch_files
 from twisted_appserver.serving.process_exit import HANGING_TIMEOUT, exit_handler
 from twisted_appserver.serving.service import AppService
 from twisted_appserver.serving.stop_signals import StopHandlers
-from twisted_appserver.settings import CLUSTER_SERVER, Settings
+from twisted_appserver.settings import Settings
 
 SPARE_FILES = (
     64  # descriptors for everything but connections: the log, workers, and files that functions open
@@ -34,13 +33,6 @@ def raise_file_limit(settings: Settings) -> None:
         needed = min(needed, hard)
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-
-
-def needs_asyncio(settings: Settings, router: Router) -> bool:
-    """Return true if Twisted must run on asyncio, because Dask does."""
-    return settings.server_type == CLUSTER_SERVER or any(
-        handler.executor == "cluster" for handler in router.handlers
-    )
 
 
 def install_reload_triggers(service: AppService, reactor: Any, settings: Settings) -> None:

@@ -27,6 +27,11 @@ from twisted_appserver.serving.command_options import (
 )
 from twisted_appserver.serving.daemon import StartReport, make_start_report, remove_pidfile
 from twisted_appserver.serving.process_exit import EXIT_TIMEOUT, exit_handler
+from twisted_appserver.serving.reactor_choice import (
+    asyncio_by_default,
+    choose_reactor,
+    log_reactor_note,
+)
 from twisted_appserver.serving.server_process import (
     handle_stop_signals,
     install_reload_triggers,
@@ -182,9 +187,7 @@ class CommandService(AppService):
             self.log.critical("{error}", error=error)
 
 
-def start_workers_early(
-    reactor: Any, options: Options, settings: Settings, application: Application
-) -> HeadStart | None:
+def start_workers_early(options: Options, settings: Settings, application: Application) -> HeadStart | None:
     """
     Start worker processes that import the application while this process imports it too.
 
@@ -197,6 +200,8 @@ def start_workers_early(
     only_checks = options["check"] or options["show-routes"] or settings.reload
     if settings.server_type != FORKED_SERVER or only_checks or changes_process:
         return None
+    from twisted.internet import reactor
+
     return HeadStart(reactor, application, settings.workers or os.cpu_count() or 1)
 
 
@@ -215,14 +220,16 @@ def check_summary(router: Router) -> str:
 
 def makeService(options: Options) -> AppService:
     """Make the service that the command line describes. Ends the process if that is impossible."""
-    from twisted.internet import reactor
-
     settings = options.settings_or_exit()
     try:
         refuse_while_loading("twistd")
         application = options.application(settings)
-        early_workers = start_workers_early(reactor, options, settings, application)
-        router = Router(*application.load_all())
+        with asyncio_by_default():
+            early_workers = start_workers_early(options, settings, application)
+            router = Router(*application.load_all())
+        choose_reactor(settings, router)
+        from twisted.internet import reactor
+
         service = CommandService(reactor, settings, application, router, early_workers)
     except usage.UsageError as error:
         options.fail(error, USAGE_ERROR)
@@ -231,6 +238,7 @@ def makeService(options: Options) -> AppService:
     except KeyboardInterrupt:  # while the application is imported
         sys.exit(INTERRUPTED)
     service.attach_to_twistd(options.parent)
+    log_reactor_note(service.log, reactor, router)
     if options["show-routes"]:
         _print(format_table(router))
     if options["check"]:

@@ -1,0 +1,68 @@
+"""
+Chooses the reactor of a server program.
+
+Strategy: coroutine functions and Dask need Twisted's reactor on asyncio. All other tables get Twisted's
+default reactor, which is a little faster. The table is known only after its modules have been imported. If
+one of them imports the reactor, one must be installed at once; then it is the one on asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from twisted.logger import Logger
+
+from twisted_appserver.core.router import Router
+from twisted_appserver.settings import CLUSTER_SERVER, Settings
+
+REACTOR = "twisted.internet.reactor"
+
+
+def needs_asyncio(settings: Settings, router: Router) -> bool:
+    """Return true if Twisted should run on asyncio: for Dask, and for what coroutine functions await."""
+    return settings.server_type == CLUSTER_SERVER or any(
+        handler.executor == "cluster" or handler.awaits for handler in router.handlers
+    )
+
+
+def choose_reactor(settings: Settings, router: Router) -> None:
+    """Install the reactor that a table needs, unless one is installed already."""
+    if REACTOR not in sys.modules and needs_asyncio(settings, router):
+        _install()
+
+
+@contextmanager
+def asyncio_by_default() -> Iterator[None]:
+    """Meanwhile, the first import of the reactor installs the one on asyncio."""
+    from twisted.internet import default
+
+    install = default.install
+    default.install = _install
+    try:
+        yield
+    finally:
+        default.install = install
+
+
+def _install() -> None:
+    from twisted.internet import asyncioreactor
+
+    # Twisted cannot use the event loop that is the default on Windows.
+    asyncioreactor.install(asyncio.SelectorEventLoop() if sys.platform == "win32" else None)
+
+
+def log_reactor_note(log: Logger, reactor: Any, router: Router) -> None:
+    """Log a warning if coroutine functions cannot await asyncio on this reactor."""
+    names = [handler.name for handler in router.handlers if handler.awaits]
+    if not names or hasattr(reactor, "_asyncioEventloop"):
+        return
+    log.warn(
+        "{name} is a coroutine function, which can await Deferreds but not asyncio on Twisted's {kind}: "
+        "start with twistd --reactor=asyncio, or import the reactor inside functions",
+        name=names[0],
+        kind=type(reactor).__name__,
+    )
