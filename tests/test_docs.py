@@ -265,15 +265,15 @@ class ProgramTests(ProgramTestCase):
         await server.stop()
 
     async def test_coroutines_of_the_guide_work(self) -> None:
-        """Also those that use asyncio."""
-        block = next(block for _, block in programs() if "ensure_future" in block)
+        """They await asyncio and Deferreds."""
+        block = next(block for _, block in programs() if "wait_for_both" in block)
         (self.folder / "waiting.py").write_text(block)
-        run = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
-        command = "--reactor=asyncio --nodaemon --pidfile= appserver --port=0 --app=waiting.py"
-        server = self.start(sys.executable, "-c", run, *command.split())
+        server = self.start(sys.executable, "-m", "twisted_appserver", "--port=0", "--app=waiting.py")
         url = await server.url()
-        for path in ("wait", "asyncio", "deferred"):
+        for path in ("wait", "deferred"):
             self.assertEqual(await self.get(f"{url}/{path}/0.01/"), b'{"waited":0.01}')
+        self.assertEqual(await self.get(f"{url}/both/0.01/"), b'{"waited":["asyncio","Twisted"]}')
+        self.assertEqual(await self.get(f"{url}/count/0.01/"), b'{"number":0}\n{"number":1}\n{"number":2}\n')
         await server.stop()
 
     async def test_tac_file_of_the_guide_works_with_twistd(self) -> None:
