@@ -28,6 +28,7 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
+    Mutation("serving/check.py", "not problems\n", "True\n", "serving.test_check.CheckTests.test_table_that_cannot_work_fails"),
     Mutation("executors/processes/head_start.py", "signal.pthread_sigmask(signal.SIG_BLOCK, STOPS) if", "None if False and",
              "serving.test_start.SignalTests.test_ctrl_c_while_a_worker_starts_does_not_end_it"),
     Mutation("serving/stop_signals.py", "        elif monotonic() - self._since > SAME:", "        else:",

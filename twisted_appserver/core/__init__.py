@@ -35,6 +35,7 @@ A module may import only modules above it in this list:
   - pattern_compiler: compiles patterns with C{re} or RE2
   - mounted_resource: Twisted resources in a table
   - routes: C{Route} and C{include}
+  - route_problems: entries that cannot work
   - router: finds the function for a path
   - slash_redirect: redirects to a path that differs by its trailing slash only
   - route_table: the table as text, and the entry closest to a path

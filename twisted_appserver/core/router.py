@@ -20,6 +20,7 @@ from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.lifespan import check_lifespan
 from twisted_appserver.core.mounted_resource import ALL_METHODS, EXECUTOR, MountedResource, is_resource
 from twisted_appserver.core.pattern_compiler import compile_pattern, fixed_segments
+from twisted_appserver.core.route_problems import route_problems
 from twisted_appserver.core.routes import Decorator, Route, flatten, resolve_function, unnamed_group_warnings
 from twisted_appserver.errors import ConfigurationError, HTTPError, PatternError
 
@@ -57,6 +58,7 @@ class _Entry:
     @param decorators: the decorators around its function, outermost first.
     @ivar match: matches a whole path.
     @ivar notes: warnings for the log at start-up.
+    @ivar problems: why the entry cannot work, although it can be loaded.
     @raise PatternError: when the entry cannot be used.
     """
 
@@ -85,6 +87,7 @@ class _Entry:
             raise PatternError(f"{place} {route.regex!r}: {reason}") from error
         self.place = f"{place} {route.regex!r}"
         self.notes = [*self.handler.notes, *unnamed_group_warnings(regex)]
+        self.problems = route_problems(regex, self.handler)
         self.match, self.regex = pattern.fullmatch, regex
 
 
@@ -155,12 +158,17 @@ class Router:
             raise ConfigurationError(f"{entry.place}: unknown executor {name!r}; {advice}")
 
     @property
-    def notes(self) -> list[str]:
-        """Warnings about entries that work, but perhaps not as intended."""
+    def problems(self) -> list[str]:
+        """What cannot work, although the table can be loaded."""
         if not self.entries:
             return ["url_patterns is empty: every request gets 404"]
+        return [f"{entry.place}: {problem}" for entry in self.entries for problem in entry.problems]
+
+    @property
+    def notes(self) -> list[str]:
+        """Warnings about the problems, and about entries that work, but perhaps not as intended."""
         own = [f"{entry.place}: {note}" for entry in self.entries for note in entry.notes]
-        return own + list(_unreachable(self.entries))
+        return self.problems + own + list(_unreachable(self.entries))
 
     def match(self, method: str, path: str) -> tuple[Handler, dict[str, str]]:
         """

@@ -15,6 +15,7 @@ A module may import only modules above it in this list:
   - banner: what a server logs when it starts
   - stop_signals: what SIGINT and SIGTERM do, once and again
   - service: starts, drains and stops a server
+  - check: finds problems without starting a server
   - file_watcher: notices when files are saved
   - process_exit: runs atexit functions and sets the exit status
   - server_process: signals and limits of a server process

@@ -55,8 +55,7 @@ class Endpoints:
         @raise CannotListenError: when an address is in use. Nothing stays open then.
         @raise ConfigurationError: when other machines could call without authentication.
         """
-        for endpoint in self._endpoints:
-            self._check(_interface(endpoint))
+        self.check()
         for endpoint in self._endpoints:
             failures: list[Failure] = []
             opened = endpoint.listen(site).addCallback(self._opened)
@@ -67,6 +66,13 @@ class Endpoints:
                 if failures[0].check(OSError):  # such as a descriptor from systemd that is not a socket
                     raise ConfigurationError(f"cannot listen: {failures[0].getErrorMessage()}")
                 failures[0].raiseException()
+
+    def check(self) -> None:
+        """
+        @raise ConfigurationError: when other machines could call without authentication.
+        """
+        for endpoint in self._endpoints:
+            self._check(_interface(endpoint))
 
     def _opened(self, port: Any) -> None:
         try:

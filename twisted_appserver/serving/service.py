@@ -124,6 +124,12 @@ class AppService(Service):
         self.log.info("{banner}", banner=banner(self.line(), self._facts(), self.on_terminal))
         log_notes(self.log, self.dispatcher.router, not self._settings.no_admin)
 
+    def check_addresses(self) -> None:
+        """
+        @raise ConfigurationError: when other machines could call without authentication.
+        """
+        self._endpoints.check()
+
     def _start_logs(self, access_log: AccessLog | None) -> None:
         if access_log is not None:
             self._access_log = access_log

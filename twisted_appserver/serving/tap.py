@@ -18,6 +18,7 @@ from twisted_appserver.core.route_table import format_table
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.processes.head_start import HeadStart
+from twisted_appserver.serving.check import check
 from twisted_appserver.serving.command_options import (
     START_ERROR,
     USAGE_ERROR,
@@ -211,13 +212,6 @@ def _print(text: str) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def check_summary(router: Router) -> str:
-    """Return the last line that C{--check} prints."""
-    routes, notes = len(router.handlers), len(router.notes)
-    found = f"{notes} note{'s' * (notes != 1)}" if notes else "no problems"
-    return f"{routes} route{'s' * (routes != 1)}, {found}"
-
-
 def makeService(options: Options) -> AppService:
     """Make the service that the command line describes. Ends the process if that is impossible."""
     settings = options.settings_or_exit()
@@ -242,7 +236,9 @@ def makeService(options: Options) -> AppService:
     if options["show-routes"]:
         _print(format_table(router))
     if options["check"]:
-        _print("\n".join([*router.notes, check_summary(router)]))
-    if options["check"] or options["show-routes"]:
+        text, passed = check(reactor, settings, service, router)
+        _print(text)
+        sys.exit(0 if passed else START_ERROR)
+    if options["show-routes"]:
         sys.exit(0)
     return service

@@ -1,0 +1,87 @@
+"""Tests of entries that can be loaded, but cannot work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import wraps
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_appserver import Reply, Router
+
+
+def nothing() -> None: ...
+
+
+async def text() -> str:
+    return ""
+
+
+def pair() -> tuple[int, int]:
+    return 1, 2
+
+
+def rows() -> list[int]:
+    return []
+
+
+def generated() -> Iterator[str]:
+    yield ""
+
+
+def maybe() -> dict[str, Any] | None:
+    return {}
+
+
+@wraps(nothing)
+def converted() -> Any:
+    return Reply(b"")
+
+
+def anything(**variables: Any) -> Any:
+    return variables
+
+
+class ProblemTests(SynchronousTestCase):
+    def problems(self, pattern: str, function: Any = anything) -> list[str]:
+        router = Router([(pattern, function)])
+        self.assertEqual(router.notes[: len(router.problems)], router.problems)  # logged at start-up
+        return router.problems
+
+    def test_result_that_is_never_json_is_a_problem(self) -> None:
+        """A function whose annotation names a type that cannot be sent."""
+        for function, name in ((nothing, "None"), (text, "str"), (pair, "tuple[int, int]")):
+            (problem,) = self.problems("/", function)
+            self.assertIn(f"{function.__name__} returns {name} according to its annotation", problem)
+            self.assertIn("must return a dict", problem)
+
+    def test_result_that_may_be_json_is_no_problem(self) -> None:
+        """Lists, generators, unions, no annotation, and what a decorator may convert."""
+        for function in (rows, generated, maybe, converted, anything):
+            self.assertEqual(self.problems("/", function), [])
+
+    def test_group_of_another_framework_is_a_problem(self) -> None:
+        """The groups of Flask and FastAPI are text here; the message has the right form."""
+        for pattern, wrong in (
+            ("/x/<m>/", "<m>"),
+            ("/x/<int:m>/", "<int:m>"),
+            ("/x/{m}/", "{m}"),
+            ("/x/{m:path}", "{m:path}"),
+        ):
+            (problem,) = self.problems(pattern)
+            self.assertIn(f"{wrong} in the pattern matches only this text; write (?P<m>)", problem)
+
+    def test_regular_expressions_are_no_problem(self) -> None:
+        """Groups, lookarounds, references and repetitions."""
+        for pattern in (
+            r"/(?P<m>)/",
+            r"/(?P<m>a{2,3})/\d{4}",
+            r"/(?P<m>.)(?P=m)(?<=b)(?<!c)",
+            r"/\<m\>/\{m\}/",
+        ):
+            self.assertEqual(self.problems(pattern), [])
+
+    def test_empty_table_is_a_problem(self) -> None:
+        """Every request would get 404."""
+        self.assertEqual(Router([]).problems, ["url_patterns is empty: every request gets 404"])

@@ -1,0 +1,48 @@
+"""Finds entries of a table that can be loaded, but cannot work. Pure."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, get_origin
+
+from twisted_appserver.core.handler import Handler
+
+# Groups of other frameworks match only themselves here: <name> and <int:name> (Flask), {name} (FastAPI).
+FOREIGN_GROUP = re.compile(r"(?<![\\?P])(?:<(?:\w+:)?([A-Za-z_]\w*)>|\{([A-Za-z_]\w*)(?::\w+)?\})")
+NOT_JSON = frozenset((None, type(None), str, bytes, int, float, bool, tuple, set, frozenset))
+RESULTS = "a dict, a list, an object such as a dataclass, or a Reply"
+
+
+def _result_problem(handler: Handler) -> str:
+    """Return why what a function returns cannot be sent, judging by its annotation; empty if it can be."""
+    function = handler.original
+    if handler.function is not function or hasattr(function, "__wrapped__"):
+        return ""  # a decorator may convert the result
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return ""
+    annotation = handler.signature.return_annotation
+    if not _is_not_json(annotation):
+        return ""
+    name = "None" if annotation in (None, type(None)) else inspect.formatannotation(annotation)
+    return f"{handler.name} returns {name} according to its annotation; a function must return {RESULTS}"
+
+
+def _is_not_json(annotation: Any) -> bool:
+    try:
+        return annotation in NOT_JSON or get_origin(annotation) in (tuple, set, frozenset)
+    except TypeError:  # it cannot be hashed
+        return False
+
+
+def route_problems(regex: str, handler: Handler) -> list[str]:
+    """
+    Return why an entry cannot work, one sentence for each problem.
+
+    @param regex: the whole pattern.
+    """
+    found = [
+        f"{each[0]} in the pattern matches only this text; write (?P<{each[1] or each[2]}>)"
+        for each in FOREIGN_GROUP.finditer(regex)
+    ]
+    return [*found, *filter(None, [_result_problem(handler)])]
