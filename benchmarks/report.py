@@ -15,46 +15,48 @@ SHOWN = (
 HEAD = """\
 # Benchmarks
 
-Made by `python -m benchmarks`; do not edit. The servers, their options and the functions that they
-call are in `benchmarks/`. Every server calls the same Python functions on the same interpreter, and
-is checked first: the JSON must be exactly right, and the function must really run where its row
-says (in a thread that is not the main one, or in another process).
+`python -m benchmarks` generates this page; do not edit it. The servers, their options and the functions
+are in `benchmarks/`. Every server calls the same Python functions on the same interpreter. It is checked
+first: the JSON must be exactly right, and the function must run in the place that its row names (in a
+thread that is not the main one, or in another process).
 
 """
 
 HOW = """
-- Load: `wrk -t1`, keep-alive, its own figures. Where functions run in threads, the server has one
-  core and wrk another; where they run in processes, all share all cores.
+- Load: `wrk -t1` with keep-alive, which also measures. If functions run in threads, the server has one
+  core and wrk another; if they run in processes, all share all cores.
 - In each round every server is started, warmed up for a second, measured and stopped, one after
-  another, and the next round begins with the next server. A figure is the median of the rounds.
-- *Ratio* is the first row's figure divided by this row's, for each round by itself; the median of
-  these, and their range. For requests a second, above 1 means that ours does more. For latency and
-  memory, below 1 means that ours needs less.
-- How Python was compiled matters more than most of what is compared here: without profile-guided
-  optimisation (as pyenv compiles it unless told otherwise) it runs Python 1.5 times slower, which slows
-  down what is written in Python, and hardly what is not. So this was run with one that is made as most
-  users have it: `/usr/bin/python3 -m benchmarks`, the Python of the distribution.
-- Absolute figures drift with the machine: compare within a table only.
-- Each peer uses its own JSON encoder. Pools are of 10 threads or of 2 processes, except that
-  FastAPI and Starlette keep their own pool of 40, Granian has 8 in each of its processes, and Robyn
-  uses one. Granian gets no framework in its way, and our encoder.
-- *ours, a constant inline* is what our channel alone can do: it calls no function in a thread.
+  another. The next round begins with the next server. A figure is the median of the rounds.
+- *Ratio* is the first row's figure divided by this row's figure in the same round: the median of all
+  rounds, and their range. For requests per second, a ratio above 1 means that ours does more. For latency
+  and memory, a ratio below 1 means that ours needs less.
+- How Python was compiled matters more than most differences here. Without profile-guided optimisation,
+  the default of pyenv, code in Python is 1.5 times slower, and code in C or Rust is hardly slower. So
+  this was run with a Python that most users have, the one of the distribution:
+  `/usr/bin/python3 -m benchmarks`.
+- Absolute figures drift with the machine: compare figures of the same table only.
+- Each peer uses its own JSON encoder. Pools have 10 threads or 2 processes, with these exceptions:
+  FastAPI and Starlette have their own pool of 40 threads, Granian has 8 in each of its processes, and
+  Robyn has one. Granian runs without a framework, and with our encoder.
+- *ours, a constant inline* measures our channel alone: it calls no function in a thread.
 """
 
 NOTES = {
-    "threads": "Of requests that are the same to the last byte, ours knows after a few how to route them; "
-    "the function is called each time. The table of paths that are never the same shows what that gives.",
-    "cpu": "The function is a loop of a fixed count that takes 2 ms of processor time. The last "
-    "row is two processes that call it in a loop with no server, beside a wrk that waits.",
-    "mixed": "56 connections make fast calls, first alone, then beside 8 connections whose every "
-    "call sleeps 50 ms. Ten threads (FastAPI 40), or twelve processes.",
-    "queues": "One load generator for all: raw sockets, one request at a time on each of 32 connections; "
-    "for multiprocessing.managers, which has no open protocol, its own proxies in 8 threads. Each request "
-    "counts. SQLite, beanstalkd and Redis answer when the disk has it; memory and the manager's queue keep "
-    "nothing. Redis keeps what is worked on in a second list (LMOVE, LREM).",
-    "patterns": "The path asked for is the last of the table.",
-    "idle": "The memory is what the resident set of the server grew by; what the kernel keeps for "
-    "a socket is not in it.",
+    "threads": "After a few requests that are equal byte for byte, our server no longer routes them; it "
+    "still calls the function each time. The table with paths that never repeat shows the "
+    "difference.",
+    "cpu": "The function is a loop with a fixed count that takes 2 ms of processor time. The last row is "
+    "two processes that call it in a loop without a server, beside an idle wrk.",
+    "mixed": "56 connections make fast calls, first alone, then beside 8 connections with calls that sleep "
+    "50 ms. There are ten threads (FastAPI: 40) or twelve processes.",
+    "queues": "The same load generator for all: raw sockets, one request at a time on each of 32 "
+    "connections. For multiprocessing.managers, which has no open protocol, it uses the standard "
+    "proxies in 8 threads. Each request counts. SQLite, beanstalkd and Redis respond when the "
+    "task is on the disk; memory and the manager's queue store nothing. Redis keeps tasks in "
+    "progress in a second list (LMOVE, LREM).",
+    "patterns": "The requested path is the last of the table.",
+    "idle": "The memory is the growth of the server's resident set, without the memory of the kernel for "
+    "sockets.",
 }
 
 
@@ -115,7 +117,7 @@ def write(results: Results, picture: str) -> str:
     """
     machine = results.content.get("machine", {})
     versions = results.content.get("versions", {})
-    lines = [HEAD + f"![Requests a second and latency]({picture})\n", "## How it was made\n"]
+    lines = [HEAD + f"![Requests per second and latency]({picture})\n", "## How it was made\n"]
     lines += [f"- {key[0].upper()}{key[1:]}: {value}" for key, value in machine.items()]
     lines.append("- " + ", ".join(f"{name} {versions[name]}" for name in SHOWN if name in versions))
     lines.append(HOW.strip())

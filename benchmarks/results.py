@@ -79,7 +79,7 @@ class Results:
         """
         Save the servers of a workload.
 
-        @param series: by name of the server.
+        @param series: the series of each server, by its name.
         @param when: the date, as text.
         """
         group = self.content.setdefault("figures", {}).setdefault(workload.group, {})

@@ -148,7 +148,7 @@ WORKLOADS = (
     Workload(
         "million",
         "a million tasks",
-        "Queues: put, get and done in turn, beside a million tasks that wait",
+        "Queues: put, get and done in turn, with a million waiting tasks",
         ("tqueue-sqlite", "tqueue-memory", "tqueue-postgresql"),
         path="cycle",
         figure="empty/filled",

@@ -66,7 +66,7 @@ def get_item(sku: str) -> dict[str, Any]:
 
 
 def put(sku: str, quantity: Quantity, price: Price | None = None) -> Reply:
-    """Add to the stock of an item; the first time, with 201, the item itself. The last price stays."""
+    """Add to the stock of an item. A new item gets 201. The last price stays."""
     with database() as connection:
         created = connection.execute("INSERT OR IGNORE INTO item VALUES (?, 0, NULL)", (sku,)).rowcount
         connection.execute(

@@ -15,7 +15,7 @@ import urllib.request
 from twisted_appserver.tqueue.client import Empty, Queue
 
 RANGE, AHEAD, CLIENTS = 1_000, 40, 4
-PACE = 0.1  # seconds between two orders of one client, so that the table shows cuts and not the processor
+PACE = 0.1  # seconds between two orders of one client, so that only cuts of the network limit their number
 
 
 class Client:
@@ -44,7 +44,7 @@ class Client:
         try:
             with urllib.request.urlopen(url, data=b"", timeout=15) as answer:
                 return answer.status == 200
-        except OSError:  # of which urllib's errors are
+        except OSError:  # also the errors of urllib
             return False
 
     def gather(self):

@@ -1,6 +1,6 @@
 """A network of hosts on one machine: network namespaces, joined by a switch in one more. Linux, as root.
 
-Nothing of it can be reached from the machine itself, nor the machine from it.
+The machine and this network cannot reach each other.
 """
 
 import ctypes

@@ -76,7 +76,7 @@ class Now:
 
 
 def private(path: str, text: str) -> str:
-    """A file that only its owner can read. Returns its path."""
+    """Create a file that only its owner can read. Return its path."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
     return path
@@ -552,7 +552,7 @@ class GuardTests(SynchronousTestCase):
         self.clock.advance(4)
         for answer in answers[:2]:
             answer.callback(b"")
-        self.clock.advance(1)  # it waits behind these no more
+        self.clock.advance(1)  # it no longer waits behind the others
         self.assertEqual(self.successResultOf(late).status, 504)
         self.clock.advance(14.9)
         self.assertNoResult(slow)

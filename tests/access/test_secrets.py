@@ -152,7 +152,7 @@ class SignalTests(CommandTestCase):
 class SocketTests(ServiceTestCase):
     async def test_unix_socket_is_for_its_user_and_group(self) -> None:
         """Unless a mode is given, in one of two ways."""
-        folder = tempfile.TemporaryDirectory()  # whose path is short enough for a socket
+        folder = tempfile.TemporaryDirectory()  # its path is short enough for a socket
         self.addCleanup(folder.cleanup)
         paths = [os.path.join(folder.name, name) for name in ("a", "b", "c", "d", "e\\:f")]
         listen = [f"unix:{path}{more}" for path, more in zip(

@@ -1,6 +1,6 @@
 """Tests with requests that are made from the description of a service, by schemathesis.
 
-C{SEED=2 EXAMPLES=1000} makes others, and more.
+C{SEED=2} makes other requests, C{EXAMPLES=1000} more.
 """
 
 from __future__ import annotations

@@ -764,7 +764,7 @@ class PydanticTests(ConversionTestCase):
         self.gets(REFUSED, taking(Annotated[float, pydantic.Field(ge=0)]), query="p=inf")
 
     def test_strict_model_accepts_json(self) -> None:
-        """It accepts text for types that JSON has not, and numbers with many digits."""
+        """It accepts text for types that JSON does not have, and numbers with many digits."""
         good = f'{{"day": "2020-02-03", "amount": {DIGITS}, "ratio": 1.50}}'
         self.gets(
             Strict(day=DAY.date(), amount=EXACT, ratio=1.5), taking(Strict), body=good.encode(), headers=JSON

@@ -20,7 +20,7 @@ from twisted_appserver.executors.inline import InlineExecutor
 
 
 class SynchronousOnlyOperation(Exception):
-    """Like the one in Django."""
+    """Raises the error of Django."""
 
 
 class AsyncLibraryNotFoundError(RuntimeError):

@@ -195,13 +195,13 @@ class ServerTests(TestCase):
         with open(path) as file:
             self.assertEqual(file.read(), "begun closed ")
 
-    async def test_events_from_threads(self) -> None:
+    async def test_threads_send_events(self) -> None:
         await self.check()
 
-    async def test_events_through_the_channel_of_twisted(self) -> None:
+    async def test_the_channel_of_twisted_sends_events(self) -> None:
         await self.check(channel="twisted")
 
-    async def test_events_from_worker_processes(self) -> None:
+    async def test_worker_processes_send_events(self) -> None:
         await self.check(server_type="forked", workers=1)
 
     async def check_kept_alive(self, **options: Any) -> None:

@@ -20,7 +20,7 @@ from twisted_appserver.core.routes import flatten
 from twisted_appserver.core.strong_components import strong_components
 from twisted_appserver.tqueue import url_patterns as queues
 
-LENGTH = 8000  # of a path
+LENGTH = 8000  # the length of a path
 LIMIT = 0.12  # seconds of processor time for one match
 QUICK = 0.03  # seconds; an expression that is not reported must not need more
 

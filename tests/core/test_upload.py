@@ -48,8 +48,8 @@ class UploadTests(SynchronousTestCase):
         ):
             self.assertEqual(Upload(given_name).filename, name)
 
-    def test_equal_uploads(self) -> None:
-        """They are equal after copying and pickling too. The data is not part of their repr."""
+    def test_uploads_of_the_same_file_are_equal(self) -> None:
+        """Also after copying and pickling. Their repr does not contain the data."""
         for other in (
             Upload("a.png", "image/png", PNG.data),
             copy.copy(PNG),
@@ -71,7 +71,7 @@ class FormTests(SynchronousTestCase):
         files = [Upload("x.png", "image/png; q=1", b"\xff\r\n--XY"), Upload("empty", "text/plain")]
         self.assertEqual(found, [("a", "ä"), ("f", files[0]), ("f", files[1])])
 
-    def test_file_names_as_clients_send_them(self) -> None:
+    def test_file_names_of_every_client_are_decoded(self) -> None:
         """Browsers escape quotes as %22, curl with a backslash; other clients use C{filename*}."""
         for head, name in (
             ('filename="ä €.txt"', "ä €.txt"),
@@ -114,7 +114,7 @@ class FormTests(SynchronousTestCase):
         }
         self.assertEqual(read_body(body, kind, takes_file=lambda name: True), (expected, False))
 
-    def test_values_that_a_form_cannot_contain(self) -> None:
+    def test_values_that_a_form_cannot_contain_are_refused(self) -> None:
         self.assertRaises(TypeError, write_multipart, {"a": {}})
         self.assertRaises(ValueError, write_multipart, {"a": Upload("x", "a\r\nb: c")})
 
@@ -176,7 +176,7 @@ class ParameterTests(SynchronousTestCase):
     def post(self, function: Any, **form: Any) -> Any:
         return Client([(r"/", function)]).post("/", form=form)
 
-    def test_annotations(self) -> None:
+    def test_annotation_may_be_optional_a_list_or_a_union(self) -> None:
         one = repr(PNG)
         for function, form, expected in (
             (function_of(Upload), {"p": PNG}, one),
@@ -220,8 +220,7 @@ class ParameterTests(SynchronousTestCase):
         response = Client([(r"/", function_of(Upload))]).post("/", json={"p": "x"})
         self.assertEqual(response.json["detail"], "p must be a file in a multipart form, not 'x'")
 
-    def test_form_as_one_object(self) -> None:
-        """Text and files together fill the fields of the only object."""
+    def test_text_and_files_of_a_form_fill_the_only_object(self) -> None:
         for kind in (Data, Struct, Attrs, Model):
 
             def function(order: Any) -> Any:
@@ -234,7 +233,7 @@ class ParameterTests(SynchronousTestCase):
             self.assertIn("image", self.post(function, title="A", image="x").json["detail"])
             self.assertEqual(self.post(function, title="A").json["detail"], "image is missing")
 
-    def test_list_in_a_pydantic_model(self) -> None:
+    def test_list_in_a_pydantic_model_takes_one_file_or_several(self) -> None:
         def function(album: Album) -> Any:
             return {"images": shown(album.images)}
 
@@ -242,7 +241,7 @@ class ParameterTests(SynchronousTestCase):
             found = self.post(function, images=images).json["images"]
             self.assertEqual(found, shown(images) if isinstance(images, list) else [shown(images)])
 
-    def test_all_files(self) -> None:
+    def test_typed_rest_receives_all_other_files(self) -> None:
         def function(a: int = 0, **files: Upload) -> Any:
             return {"a": a, "files": {name: shown(each) for name, each in files.items()}}
 
@@ -270,16 +269,14 @@ class ParameterTests(SynchronousTestCase):
         self.assertEqual(response.body, PNG.data)
         self.flushLoggedErrors()
 
-    def test_job(self) -> None:
-        """A job receives its file when it runs."""
+    def test_job_receives_its_file_when_it_runs(self) -> None:
         body, kind = write_multipart({"p": PNG})
         client = Client([(r"/", function_of(Upload))])
         headers = {"prefer": "respond-async", "content-type": kind}
         place = client.request("POST", "/", headers, body).headers["location"]
         self.assertEqual(client.get(f"/{place}/result").json, {"p": repr(PNG)})
 
-    def test_schema(self) -> None:
-        """OpenAPI describes it as binary text."""
+    def test_openapi_describes_a_file_as_binary_text(self) -> None:
         from twisted_appserver.admin.schemas import Schemas
 
         for annotation in (Upload, Annotated[Upload, pydantic.Field(description="x")]):

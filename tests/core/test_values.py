@@ -60,16 +60,16 @@ class ExecutorTests(ExecutorTestCase):
                 wrong.append(f"{name}: {reply.status} {reply.body[:100]!r}")
         self.assertEqual(wrong, [], "\n".join(wrong))
 
-    async def test_values_on_the_reactor(self) -> None:
+    async def test_every_result_of_the_table_is_encoded_on_the_reactor(self) -> None:
         executor = InlineExecutor()
         await executor.start()
         await self.check(self.dispatcher(executor, "inline", PATTERNS), ("returns", "awaits"))
 
-    async def test_values_in_threads(self) -> None:
+    async def test_every_result_of_the_table_is_encoded_in_threads(self) -> None:
         _, dispatcher = await self.threads(2, patterns=PATTERNS)
         await self.check(dispatcher)
 
-    async def test_values_in_worker_processes(self) -> None:
+    async def test_every_result_of_the_table_is_encoded_in_worker_processes(self) -> None:
         executor = ProcessExecutor(reactor, "tests.support.values", 1)
         self.addCleanup(executor.stop)
         await executor.start()

@@ -230,11 +230,8 @@ class ClusterTests(CommandTestCase):
         await program.stop()
 
     @slow
-    async def test_scheduler_may_restart(self) -> None:
-        """
-        Without its scheduler the service says 503 and hangs nowhere; it is back when that is, with what both
-        have loaded meanwhile.
-        """
+    async def test_service_serves_again_after_its_scheduler_has_restarted(self) -> None:
+        """Meanwhile it responds with 503, and no call hangs. A table that was reloaded meanwhile is used."""
         folder = self.folder_of(app=APP)
         scheduler, worker, address = await self.dask(folder)
         program, port = await self.serve("--scheduler", address, folder=folder)
@@ -322,7 +319,7 @@ class ClusterTests(CommandTestCase):
         self.assertIn("ValueError: after the first item", reply.traceback)
 
     def test_task_begins_once(self) -> None:
-        """A task begins once, and not when it has been forgotten; what is known of it is forgotten too."""
+        """A task begins once, and not after it was forgotten. The record of it is deleted too."""
         once, scheduler = RunOnce(), SimpleNamespace(tasks={"a": 1, "b": 2}, handlers={})
         once.start(scheduler)
         begin = scheduler.handlers["appserver_begin"]
@@ -392,7 +389,7 @@ class ClusterTests(CommandTestCase):
         await program.stop()
 
     async def test_other_reactor_is_reported(self) -> None:
-        """On another reactor than asyncio's it says what is needed."""
+        """The error says how to run Twisted on asyncio."""
         program = self.twistd("--port", "0", "--type", "cluster", folder=self.folder_of(app=APP))
         self.assertEqual(await program.ended, 1)
         self.assertIn("twistd --reactor=asyncio", program.err)

@@ -20,7 +20,7 @@ from tests.support.slow import slow
 from tests.support.wire import exchange, fetch, request
 from twisted_appserver.client import AppClient
 
-MEGABYTES = 30  # of each answer
+MEGABYTES = 30  # the size of each response
 NOT_READING = 12  # clients that do not read: more than there are threads or workers
 LEAVING = 10  # clients that leave halfway
 MOST = 60_000_000  # bytes of memory that the server and its workers together may grow by

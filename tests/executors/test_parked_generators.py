@@ -27,7 +27,7 @@ from twisted_appserver.executors.processes import worker_streams
 from twisted_appserver.executors.stream import Stream
 
 PIECE = 10_000  # bytes of a part
-FULL = WINDOW * PIECE  # that are made before anybody reads
+FULL = WINDOW * PIECE  # bytes that are made before anybody reads
 
 
 class ParkingTestCase(ExecutorTestCase):

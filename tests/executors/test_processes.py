@@ -325,7 +325,7 @@ class TamperingTests(ExecutorTestCase):
         self.assertEqual(parts, [b'{"n":%d}\n' % number for number in range(3)])
 
     async def test_result_longer_than_a_frame_is_a_fault_of_the_function(self) -> None:
-        """A result that is too long for a frame is a fault of the function; its worker goes on."""
+        """A result that is too long for a frame is an error of the function; its worker continues."""
         executor, dispatcher = await self.start()
         before = executor.pids
         reply = await dispatcher.dispatch(get("/long/", size=2000))

@@ -181,7 +181,7 @@ class StopTests(CommandTestCase):
             self.assertGreater(counts[0], self.clients)
             lines = Path(folder, "log").read_text().splitlines()
             answered = [line for line in lines if "GET /quick/" in line or "GET /slow/" in line]
-            self.assertEqual(len(answered), counts[0])  # whatever was called, its client has the answer
+            self.assertEqual(len(answered), counts[0])  # the client of every call received its response
             os.remove(os.path.join(folder, "log"))
 
     @slow

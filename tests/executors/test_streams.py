@@ -342,7 +342,7 @@ class ServerTests(CommandTestCase):
 
 
 class MemoryTests(SynchronousTestCase):
-    def test_test_client_reads_streams(self) -> None:
+    def test_client_for_tests_reads_streams(self) -> None:
         """The client for tests reads them too."""
         client = Client(Application.parse(APPLICATION).load())
         self.assertEqual(lines(client.get("/counts?n=20").body), [{"number": n} for n in range(20)])

@@ -87,7 +87,7 @@ class ThreadTests(ExecutorTestCase):
         gate, executor, dispatcher = await self.gate(2)
         gate.open.set()
         await dispatcher.dispatch(get("/hold/quick/"))
-        await self.until(lambda: len(executor._idle) == 1)  # so that the reactor will wait for it
+        await self.until(lambda: len(executor._idle) == 1)  # then the reactor will wait for it
         gate.open.clear()
         held, fast = (dispatcher.dispatch(get(path)) for path in ("/hold/slow/", "/fast/x/"))
         self.assertEqual(json_of(await fast), {"name": "x"})

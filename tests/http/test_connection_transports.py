@@ -126,7 +126,7 @@ class TransportTests(TestCase):
             self.assertIn("Passing pyOpenSSL", warning["message"])
 
     async def test_both_channels_send_the_same_responses_over_a_unix_socket(self) -> None:
-        folder = tempfile.TemporaryDirectory()  # whose path is short enough for a socket
+        folder = tempfile.TemporaryDirectory()  # its path is short enough for a socket
         self.addCleanup(folder.cleanup)
         path = os.path.join(folder.name, "socket")
         await self.check(f"unix:{path}", lambda _: UNIXClientEndpoint(reactor, path, timeout=10))

@@ -287,7 +287,7 @@ class MemoryTests(SynchronousTestCase):
             self.assertEqual((seen["state"], seen["error"]["status"]), ("failed", 507))
             self.assertIn("--max-job-bytes", seen["error"]["detail"])
             self.assertEqual(self.client.dispatcher.in_flight, 0)
-            if target != "/long/100000":  # whose length was not known, so that others made room for it
+            if target != "/long/100000":  # other jobs made room for it, because its length was unknown
                 self.assertEqual(self.look(kept)["state"], "done")
         self.assertEqual(CLOSED, ["long"])
 

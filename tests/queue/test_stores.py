@@ -240,7 +240,7 @@ class StoreCases:
     async def reused_key_is_an_error(self, test: Any, broker: Any) -> None:
         """A second body for a key is an error: at the same time, later, and behind requests that wait."""
         first = begin(broker.put("q", QueuedTask(0, b"1"), "k"))
-        if not isinstance(broker, InTurn):  # of two servers, either may come first
+        if not isinstance(broker, InTurn):  # tasks of two servers may come in any order
             await test.assertFailure(begin(broker.put("q", QueuedTask(0, b"2"), "k")), ReusedError)
         await first
         await test.assertFailure(begin(broker.put("q", QueuedTask(0, b"2"), "k")), ReusedError)
@@ -561,7 +561,7 @@ class StoreTests(StoreTestCase):
 
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
-        """The store in a file."""
+        """They run over the store in a file."""
         await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"))
 
     def test_unknown_store_is_refused(self) -> None:

@@ -113,7 +113,7 @@ class ScriptTests(CommandTestCase):
             while not os.path.exists(path):
                 await deferLater(reactor, 0.005)
             program.signal("TERM")
-            while True:  # until it listens no more
+            while True:  # until it no longer listens
                 try:
                     await (await connect(await program.port())).close()
                 except Exception:

@@ -72,7 +72,7 @@ class StopTests(CommandTestCase):
         program.signal("TERM")
         while (await other.send(request("GET", "/api/none/"))).status != 503:
             await deferLater(reactor, 0.01)
-        until = monotonic() + 2 * FLUSH  # for longer than it would stay to send the last responses
+        until = monotonic() + 2 * FLUSH  # longer than it waits to send the last responses
         while monotonic() < until:
             self.assertEqual((await other.send(request("GET", "/api/none/"))).status, 503)
         self.assertFalse(answer.called)

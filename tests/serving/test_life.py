@@ -174,7 +174,7 @@ class ReplacementTests(ExecutorTestCase):
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
             await self.assertFailure(executor.reload(Router(cases.url_patterns)), ConfigurationError)
-            executor.pool.start_error = ""  # that was the reload's
+            executor.pool.start_error = ""  # forget the error of the reload
             reply = dispatcher.dispatch(get("/dies/SIGKILL/"))
             self.assertEqual((await reply).status, 502)
             await self.until(lambda: "cannot be started" in executor.unready())
@@ -196,7 +196,7 @@ class ReplacementTests(ExecutorTestCase):
     @slow
     async def test_dead_workers_leave_no_descriptors(self) -> None:
         executor, dispatcher = await self.pool(1)
-        gc.disable()  # which would give back what is merely forgotten, sooner or later
+        gc.disable()  # it would close forgotten descriptors sooner or later
         self.addCleanup(gc.enable)
         counts = []
         for _ in range(4):

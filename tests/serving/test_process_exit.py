@@ -55,7 +55,7 @@ class AtExitTests(CommandTestCase):
     timeout = 120
 
     async def used(self, *words: str, script: bool = False) -> tuple[Program, str, int]:
-        """Start a server and call it. Returns it, its folder, and the id of the process that ran the call."""
+        """Start a server and call it. Return it, its folder, and the id of the process that ran the call."""
         folder = self.folder_of(app=AT_EXIT)
         if script:
             program = self.python("app.py", *words, folder=folder)

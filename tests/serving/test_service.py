@@ -72,7 +72,7 @@ class ServeTests(ServiceTestCase):
                 self.assertEqual(wrong, [], "\n".join([str(options), *wrong]))
 
     async def test_forked_type_runs_functions_in_other_processes(self) -> None:
-        """The forked type runs functions in other processes, the threaded one in this."""
+        """The forked type runs functions in other processes, the threaded type in this one."""
         for server_type in TYPES:
             _, port = await self.start(server_type=server_type)
             found = (await fetch(port, "/pid/")).json["pid"]
@@ -114,7 +114,7 @@ class ServeTests(ServiceTestCase):
         service, _ = await self.start(listen=(tls, r"tcp:0:interface=\:\:1"))
         first, second = (port.getHost().port for port in service.ports)
         self.assertIn(f"https://localhost:{first}/ http://[::1]:{second}/ ", service.line())
-        self.flushWarnings()  # of what Twisted 26.10 does with the newest pyOpenSSL
+        self.flushWarnings()  # Twisted 26.10 causes them with the newest pyOpenSSL.
 
     async def test_default_listens_on_loopback_for_its_names_only(self) -> None:
         """By default a service listens on loopback only, and accepts only the names of loopback."""

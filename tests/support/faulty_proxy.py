@@ -66,7 +66,7 @@ class FaultyProxy:
         self._open.discard(connection)
 
     def _one(self, connection: socket.socket, file: Any) -> bool:
-        """Forward one request. Returns whether the connection stays open."""
+        """Forward one request. Return whether the connection stays open."""
         if not (words := file.readline().split()):
             return False
         path = words[1].decode()

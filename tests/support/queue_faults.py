@@ -103,7 +103,7 @@ class Records:
             producer, _, number = name.rpartition(".")
             by_producer[producer].append((int(number), name))
         for names in by_producer.values():
-            first_got = float("inf")  # of the tasks that the same producer put later
+            first_got = float("inf")  # the earliest get of tasks that the same producer put later
             for _, name in sorted(names, reverse=True):
                 delivery, asked, given, _ = self.got[name][0]
                 if delivery == 1:

@@ -1,7 +1,7 @@
 """Our connection in place of C{twisted.web.http.HTTPChannel}, for Twisted's own tests of parsing and framing.
 
-Our connection parses the requests and lines up the calls. Here each call becomes one of Twisted's Requests
-again, which writes its response with the methods that the connection inherits from Twisted.
+Our connection parses the requests and orders the calls. Here each call becomes a Request of Twisted again,
+which writes its response with the methods that the connection inherits from Twisted.
 """
 
 from __future__ import annotations

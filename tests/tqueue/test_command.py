@@ -21,7 +21,7 @@ from twisted_appserver.tqueue.command import main
 from twisted_appserver.tqueue.command.parser import OTHER_WORDS, VERBS
 from twisted_appserver.tqueue.wire import CHANGING, FINISHING, READING
 
-NOWHERE = "http://127.0.0.1:1"  # where no server is
+NOWHERE = "http://127.0.0.1:1"  # no server listens there
 
 
 class Terminal(io.StringIO):
@@ -227,7 +227,7 @@ class VerbTests(ServerCase):
         self.assertEqual((status, err.count("\n")), (0, 1))
         self.assertIn("Ctrl-D ends", err)
 
-    def test_tables_and_json(self) -> None:
+    def test_verbs_print_tables_or_json(self) -> None:
         self.put(1, 2)
         self.assertEqual(self.good("queues"), "QUEUE  READY\nq      2\n")
         self.assertEqual(json.loads(self.good("queues", "--json")), {"q": {"qsize": 2}})

@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 from twisted_appserver import Call, Reply
 
 THREADS, WORKERS, REACTOR, DASK = "threads", "workers", "reactor", "dask"
-BLOCKING = (THREADS, WORKERS, DASK)  # where a plain function may run
+BLOCKING = (THREADS, WORKERS, DASK)  # the places where a plain function may run
 
 
 class Use(NamedTuple):

@@ -17,7 +17,7 @@ from tests.works_with.functions import DASK, THREADS, USES, WORKERS, Use
 from tests.works_with.page import PAGE, page
 from tests.works_with.servers import Server, shared
 
-CALLS, CONCURRENT_CALLS = 8, 4  # of each function
+CALLS, CONCURRENT_CALLS = 8, 4  # calls of each function
 INSTALL = "pip install '.[works-with]'"
 
 

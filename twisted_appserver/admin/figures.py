@@ -75,7 +75,7 @@ class Figures:
         self.errors: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MAX_ERRORS)
         self._seconds = service.dispatcher.reactor.seconds
         self._requested = 0.0  # when the figures were last requested
-        self._second = Durations()  # of the current second
+        self._second = Durations()  # durations in the current second
         self._failed = 0
         self._clock = LoopingCall(self._tick)
         self._clock.clock = service.dispatcher.reactor

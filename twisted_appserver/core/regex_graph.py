@@ -31,7 +31,7 @@ from twisted_appserver.core.regex_syntax import (
 )
 
 MAX_WRITTEN_OUT = 1500  # nodes of a bounded repetition; larger ones count as endless
-MAX_NODES = 10 * MAX_WRITTEN_OUT  # of an expression
+MAX_NODES = 10 * MAX_WRITTEN_OUT  # nodes of an expression
 MAX_STEPS = 20_000  # edges followed from one node; with more, the expression is too complex
 COMMON = [chr(code) for code in (*range(256), 0x391, 0x661, 0x3000, 0x4E2D, 0x1F600)]
 START = 0

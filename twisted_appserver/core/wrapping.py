@@ -15,7 +15,7 @@ from enum import Enum, auto
 from functools import wraps
 from typing import Any
 
-MAX_LAYERS = 100  # of decorators around each other; a mock object has a __wrapped__ without end
+MAX_LAYERS = 100  # decorators around each other; a mock object has an endless chain of __wrapped__
 _Function = Callable[..., Any]
 
 

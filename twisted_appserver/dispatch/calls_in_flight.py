@@ -131,7 +131,7 @@ class CallsInFlight:
         pending.answer(pending.call, reply)
 
     def _follow(self, pending: PendingCall, reply: Reply) -> None:
-        """Keep the time limit of a stream. It applies to each part: to making it, and to reading it."""
+        """Apply the time limit of a stream. It is for each part: for making it, and for reading it."""
         stream, limit = pending.stream, pending.limit
         stream.ended = partial(self._streamed, pending, reply)
         if limit is not None:

@@ -49,7 +49,7 @@ class TimeLimit:
         try:
             while self.calls and (pending := next(iter(self.calls))).deadline <= now:
                 del self.calls[pending]
-                self._expired(pending)  # which may end others, and begin some
+                self._expired(pending)  # this may end other calls, and begin some
         finally:
             self._timer = None
             self._set()

@@ -273,7 +273,7 @@ class ResourceExecutor:
     """
     Renders every resource at once, in the reactor's thread.
 
-    @param reactor: the reactor; that of its dispatcher if C{None}.
+    @param reactor: the reactor; if C{None}, the reactor of its dispatcher.
     """
 
     size = pending = 0

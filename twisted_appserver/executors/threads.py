@@ -83,7 +83,7 @@ class ThreadExecutor:
         self._slow = SlowFunctions()
         self._lock = Lock()  # protects the following attributes
         self._threads = 0  # threads of the pool that work here now
-        self._idle: list[Wakeup] = []  # of the threads that wait; the last one is woken first
+        self._idle: list[Wakeup] = []  # one for each waiting thread; the last one is woken first
         self._waking = False  # whether a thread has been woken and has not begun yet
 
     @property

@@ -51,7 +51,7 @@ class Job:
         self.user, self.function, self._request_id = call.user, call.handler.name, call.request_id
         self.created = datetime.now(UTC)
         self.items, self.progress = 0, b"null"
-        self._parts: list[bytes] = []  # of a Reply that the function made itself
+        self._parts: list[bytes] = []  # the body so far, if the function returned a Reply
         self.reply: Reply | None = None
         self.lines = self._cancelled = False
         self.size = 0

@@ -210,7 +210,7 @@ class TaskQueue:
         return task
 
     def find(self, number: int, delivery: int = 0) -> QueuedTask | None:
-        """Return a leased task, if C{delivery} is 0 or its present delivery."""
+        """Return a leased task if C{delivery} is 0 or the number of its current delivery."""
         task = self.leased.get(number)
         return task if task is not None and delivery in (0, task.deliveries) else None
 

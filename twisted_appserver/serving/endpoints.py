@@ -22,7 +22,7 @@ from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.settings import Settings
 
 SEPARATOR, EQUALS = re.compile(r"(?<!\\):"), re.compile(r"(?<!\\)=")  # in the description of an endpoint
-MODE = 660  # of a unix socket; with Twisted's default 666 every user of the machine could call
+MODE = 660  # the mode of a unix socket; with Twisted's default 666 every user of the machine could call
 DEFAULT = "tcp:{}:interface=127.0.0.1:backlog=1024"  # the endpoint for --port
 
 log = Logger()

@@ -32,7 +32,10 @@ DASK_DEFAULTS = {
         "admin": {"tick": {"interval": "500 ms"}, "system-monitor": {"interval": "5 s"}},
     }
 }
-LISTENERS = {"protocol": ["tcp://", "inproc://"], "host": ["127.0.0.1", None]}  # for its workers, and for us
+LISTENERS = {
+    "protocol": ["tcp://", "inproc://"],
+    "host": ["127.0.0.1", None],
+}  # its workers use the first one, and this process the second
 
 
 class DaskConnection:
@@ -75,7 +78,7 @@ class DaskConnection:
         self._cluster: Any = None
         self._opening: Any = None  # the task that connects
         self._counting: Any = None  # the task that counts threads
-        self._threads = 0  # of all workers, at the last count
+        self._threads = 0  # the threads of all workers at the last count
         self._silent = False  # whether the scheduler did not answer then
         self._timer: Any = None
         self._stopped = False

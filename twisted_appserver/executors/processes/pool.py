@@ -23,7 +23,7 @@ MAX_BACKOFF_KILLED = 1.0  # seconds; the longest pause after a worker that was k
 RELOAD_TIMEOUT = 60.0  # seconds that new workers have to become ready during a reload
 MEMORY_CHECK_INTERVAL = 1.0  # seconds between two checks of the memory of workers
 MAX_KILLED = 5  # workers that may be killed from outside, one after the other, before a reload fails
-JITTER = 0.1  # of max_requests, so that workers are not all replaced at once
+JITTER = 0.1  # a fraction of max_requests, so that workers are not all replaced at once
 
 
 class WorkerPool:

@@ -59,7 +59,7 @@ def take_streams() -> tuple[int, BinaryIO]:
     """
     Move the standard streams aside. From now on they lead to C{/dev/null} and to the log.
 
-    @return: a descriptor for the frames from the server, and a file for those to it.
+    @return: a descriptor for frames from the server, and a file for frames to the server.
     """
     inbound, outbound = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -121,7 +121,7 @@ class WorkerMain:
         self._reader = FrameReader()
         self._handlers: Sequence[Handler] = ()
         self._lifespan: ProcessLifespan | None = None
-        self._number = 0  # of the call that was begun last
+        self._number = 0  # the number of the call that was begun last
         self._calls: deque[Call] = deque()  # calls that were read and have not begun
         self._bytes_read = 0
         self._sources: dict[int, Source] = {}  # generators that have not ended, by the numbers of their calls

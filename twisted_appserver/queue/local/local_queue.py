@@ -12,8 +12,8 @@ from twisted_appserver.queue.waiters import Waiters
 class LocalQueue:
     """
     @param reactor: an C{IReactorTime}.
-    @ivar timer: calls when the next lease or delay ends; C{None} before the first.
-    @ivar timer_due: when the timer calls, in seconds of the reactor.
+    @ivar timer: the timer for the end of the next lease or delay; C{None} before the first one.
+    @ivar timer_due: when the timer fires, in seconds of the reactor.
     """
 
     def __init__(self, queue: TaskQueue, reactor: Any) -> None:

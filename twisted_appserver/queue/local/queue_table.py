@@ -28,7 +28,7 @@ class QueueTable:
         self._reactor, self._max_queues = reactor, max_queues
         self._queues: dict[str, LocalQueue] = {}
         self._bare: dict[str, float] = {}  # when the names that do not count became bare
-        self._keys: dict[str, dict[str, Remembered]] = {}  # of queues that are forgotten
+        self._keys: dict[str, dict[str, Remembered]] = {}  # keys of forgotten queues
 
     def restore(self, saved: Saved) -> None:
         """Add what a store has kept."""

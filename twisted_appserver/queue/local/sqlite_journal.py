@@ -76,7 +76,7 @@ class SQLiteStore:
 
     def __init__(self, path: str, wall: Callable[[], float] = time) -> None:
         self.path, self._wall = os.path.abspath(path), wall
-        self._queued: deque[_Waiting] = deque()  # for the thread
+        self._queued: deque[_Waiting] = deque()  # changes for the thread
         self._wake, self._closing = Event(), False
         self._refusal, self._look_again = "", 0.0  # why new tasks are refused, and when to check again
 

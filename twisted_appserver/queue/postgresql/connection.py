@@ -10,14 +10,14 @@ from twisted_appserver.queue.postgresql.connection_watchdog import LONG, Connect
 from twisted_appserver.queue.postgresql.poolers import refuse_shared
 from twisted_appserver.queue.sql_files import read_sql
 
-CHANNEL = "tqueue"  # of the notifications between servers
+CHANNEL = "tqueue"  # the channel of notifications between servers
 FUNCTIONS = read_sql(__package__, "perform_requests.sql")
 # A server that is cut off must not keep its locks, or wait, for longer than a few seconds.
-PARAMETERS = {  # of libpq, unless the URL has them
+PARAMETERS = {  # parameters of libpq, unless the URL has them
     "connect_timeout": 3, "keepalives_idle": 3, "keepalives_interval": 1, "keepalives_count": 3,
     "tcp_user_timeout": 5000, "application_name": "tqueuesrv",
 }  # fmt: skip
-SETTINGS = {  # of PostgreSQL
+SETTINGS = {  # settings of PostgreSQL
     "tcp_keepalives_idle": "3", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3",
     "tcp_user_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "lock_timeout": "10s",
     "statement_timeout": "60s", "client_min_messages": "warning", "client_encoding": "utf8",
@@ -28,7 +28,7 @@ SETTINGS = {  # of PostgreSQL
     "enable_mergejoin": "off", "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }  # fmt: skip
-LOCK_TIMEOUT = "2s"  # for the locks of queues; shorter than connection_watchdog.SHORT
+LOCK_TIMEOUT = "2s"  # time limit for the locks of queues; shorter than connection_watchdog.SHORT
 
 
 def import_psycopg() -> Any:

@@ -30,8 +30,8 @@ class Database:
 
     @param url: as libpq accepts it.
     @param server: identifies this server to the others.
-    @param notified: called with the waiters and the queue of a notification of another server, and with
-        C{None} after a new connection, because notifications may have been lost before.
+    @param notified: called with the waiters and the queue of each notification from another server, and with
+        C{None} after reconnecting, because notifications may have been lost.
     @raise ConfigurationError: when psycopg is not installed.
     @ivar connection: the connection of psycopg; C{None} while there is none.
     @ivar away: whether the connection was lost.

@@ -14,7 +14,7 @@ from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.postgresql.schema import BURIED, READY, STATES
 from twisted_appserver.queue.request_keys import digest, lane, lane_of
 
-# What makes room, or makes tasks available, is performed first, and what deletes the queue last.
+# Requests that make room or make tasks available come first. Requests that delete the queue come last.
 ORDER = (
     "look_up", "change", "extend", "release", "bury", "kick", "purge", "join", "config", "peek", "stats",
     "qsizes", "delete",

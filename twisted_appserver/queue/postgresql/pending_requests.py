@@ -134,7 +134,7 @@ class PendingRequests:
         for request in list(islice(self._lines.get((name, verb), ()), count)):
             if request not in self._performing:
                 self._perform(request)
-            elif request.lookup_only:  # which does not serve it
+            elif request.lookup_only:  # a lookup does not serve it
                 self._retry_after_lookup.add(request)
 
     def retry_all(self, count: int = RETRIED) -> None:

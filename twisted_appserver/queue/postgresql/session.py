@@ -51,12 +51,12 @@ class PostgreSQLStore:
         self.url = url
         self.server = urandom(8).hex()
         self.watchdog = ConnectionWatchdog()
-        self._queued: deque[Request] = deque()  # for the thread
+        self._queued: deque[Request] = deque()  # requests for the thread
         self._closing = False
         self._database: Database | None = None
         self._known: dict[str, QueueBounds] = {}  # by the names of queues
-        self._generation = 0  # of the connection on which they were found
-        self._transaction_number = 0  # of the last transaction
+        self._generation = 0  # the connection on which the bounds were found
+        self._transaction_number = 0  # the number of the last transaction
 
     @property
     def database(self) -> Database:
@@ -245,7 +245,7 @@ class PostgreSQLStore:
         self._answer([request])
 
     def _delete_expired(self, request: Request) -> None:
-        self._known.clear()  # so that a wrong bound cannot stay for long
+        self._known.clear()  # a wrong bound must not stay for long
         self.watchdog.expect_within(LONG)
         request.resolve(schema.delete_expired(self.database.connection))
 

@@ -8,7 +8,7 @@ from base64 import b64encode
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-DEFAULT_URL = "http://127.0.0.1:8082"  # of a TQueueSrv without options
+DEFAULT_URL = "http://127.0.0.1:8082"  # a TQueueSrv without options
 
 
 def default_url() -> str:

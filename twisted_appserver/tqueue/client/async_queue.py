@@ -159,8 +159,8 @@ class AsyncQueue(QueueVerbs):
         Remove an item.
 
         @param timeout: seconds to wait for a task; C{None} for ever.
-        @return: fires with the item; fails with C{Empty} or C{ShutDown}, or with L{items.ItemError} when
-            another program put something that is not an item, whose task is released.
+        @return: fires with the item. It fails with C{Empty} or C{ShutDown}, or with L{items.ItemError} if the
+            task of another program is not an item; then the task is released.
         """
         task = await self._lease(timeout)
         self._keep(task)

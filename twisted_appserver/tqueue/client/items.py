@@ -87,7 +87,7 @@ def to_task(item: Any) -> bytes:
         if type(value) is not dict or RESERVED in value or TAG in value or list(value) == [ITEM]:
             value = {ITEM: value}
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        # Counting brackets is cheap: only items with many brackets are walked again.
+        # Counting brackets is cheap: only items with many brackets are examined again.
         if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
             raise RecursionError
         return text.encode()

@@ -139,7 +139,7 @@ class LeasedTasks:
         """
         Surround the attempt to finish a task. If it fails for a temporary reason, the owner may repeat it.
 
-        @param later: whether the task is then also finished in the background.
+        @param later: whether to finish the task in the background, too, after such a failure.
         """
         self.unfinished.pop(task, None)
         try:

@@ -132,7 +132,7 @@ class Queue(QueueVerbs):
         """
         Add an item.
 
-        @raise Full: when there is no room within C{timeout} seconds, or at once unless C{block}.
+        @raise Full: when there is no room after C{timeout} seconds, or at once if C{block} is false.
         @raise ShutDown: when the queue has been shut down.
         @raise TypeError: when the item cannot be sent, see L{items}.
         """
@@ -143,7 +143,7 @@ class Queue(QueueVerbs):
         """
         Remove and return an item.
 
-        @raise Empty: when there is no task within C{timeout} seconds, or at once unless C{block}.
+        @raise Empty: when there is no task after C{timeout} seconds, or at once if C{block} is false.
         @raise ShutDown: when the queue has been shut down and is empty.
         @raise ItemError: when another program put something that is not an item, see L{items}. The task is
             released.

@@ -1,4 +1,4 @@
-"""The verbs that both clients have beyond the standard library's. Needs the standard library only."""
+"""Verbs of both clients that C{queue.Queue} does not have. Needs the standard library only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class QueueVerbs:
     Each method returns its result from a L{queue.Queue}, and a Deferred of it from an
     L{async_queue.AsyncQueue}.
 
-    Where a method takes C{item}, it means the task that C{task_done(item)} means. With C{task_id}, as
+    A parameter C{item} selects the same task as in C{task_done(item)}. With C{task_id}, as
     C{peek()} and C{get_task()} return it, it means that task instead, whichever client has leased it; then
     C{delivery} is the delivery that is meant, 0 for any. C{LeaseLost} is raised when the task is not leased.
     """

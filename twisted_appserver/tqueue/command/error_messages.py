@@ -9,7 +9,7 @@ from ..client.addresses import Address
 from ..client.connections import ResponseError
 from ..client.errors import Empty, Full, ServerError, ServerUnavailable, ShutDown
 
-PORT = 8082  # of a TQueueSrv without options
+PORT = 8082  # the port of a TQueueSrv without options
 LOCAL = ("localhost", "127.0.0.1", "::1")
 STATES = {Empty: "empty", Full: "full", ShutDown: "shut down"}
 
