@@ -121,7 +121,7 @@ class NginxTests(CommandTestCase):
     async def server(self, folder: str) -> Program:
         """Start the server with the options of the unit, but with another address."""
         program = self.twistd(*options(f"--listen=unix:{self.socket}"), folder=folder)
-        await program.line(r"forked, \d+ workers")  # Twisted tells of its socket before that listens
+        await program.line(r"forked, \d+ workers")  # Twisted logs the socket before it listens.
         return program
 
     async def ask(self, port: int, target: str = "/who", headers: Any = (), **options: Any) -> Response:

@@ -91,7 +91,7 @@ class DescriptionTests(SynchronousTestCase):
     """The document as a whole."""
 
     def test_document_is_valid_openapi(self) -> None:
-        """It is valid for the table of cases, and for every example."""
+        """For the table of cases, and for every example."""
         tables = [PATTERNS, cases.url_patterns]
         for path in sorted((ROOT / "examples").glob("*.py")):
             if "url_patterns" in path.read_text():
@@ -101,7 +101,6 @@ class DescriptionTests(SynchronousTestCase):
             self.assertTrue(document(*table, jobs=True, schemes=("bearer", "basic"))["paths"])
 
     def test_function_is_described_by_signature_and_docstring(self) -> None:
-        """A function is described by its signature, its annotations and its docstring."""
         made = make_document(Router(PATTERNS).entries, "shop")
         self.assertEqual(made["info"]["title"], "shop")
         item = made["paths"]["/order/{name}/"]
@@ -121,7 +120,7 @@ class DescriptionTests(SynchronousTestCase):
         self.assertEqual(made["components"]["schemas"][result["$ref"].rpartition("/")[2]]["title"], "Item")
 
     def test_defaults_that_are_not_json_are_omitted(self) -> None:
-        """A default that JSON does not have is left out, and a type that it does not know is any."""
+        """A type that JSON does not have is described as any value."""
         made = make_document(Router([("/x", odd)]).entries, "x")
         json.dumps(made, allow_nan=False, ensure_ascii=False).encode()
         schemas = [each["schema"] for each in made["paths"]["/x"]["get"]["parameters"]]
@@ -139,7 +138,7 @@ class DescriptionTests(SynchronousTestCase):
             self.assertEqual((parameter["name"], parameter["in"]), ("a", "path"))
 
     def test_each_operation_names_its_scheme(self) -> None:
-        """Credentials are described for the service and for each operation; without them there is nothing."""
+        """The service describes the scheme. Without credentials there is none."""
         made = document((r"/search/", search), schemes=("bearer", "basic"), jobs=True)
         schemes = made["components"]["securitySchemes"]
         self.assertEqual(
@@ -151,7 +150,7 @@ class DescriptionTests(SynchronousTestCase):
         self.assertNotIn("securitySchemes", document((r"/search/", search))["components"])
 
     def test_jobs_are_described_if_the_service_has_them(self) -> None:
-        """A call can become a job, whose address and operations are described."""
+        """Every call may become a job, which has an address and operations."""
         made = document((r"/search/", search), jobs=True)
         operation = made["paths"]["/search/"]["get"]
         self.assertIn({"$ref": "#/components/parameters/Prefer"}, operation["parameters"])
@@ -164,7 +163,10 @@ class TemplateTests(SynchronousTestCase):
     """Patterns as paths."""
 
     def test_patterns_become_path_templates(self) -> None:
-        """Groups become names, what is escaped stands for itself, what is optional and has no name goes."""
+        """
+        Groups become names, escaped characters are unescaped, and optional parts without a name are left
+        out.
+        """
         for regex, paths, filled in (
             (r"/a/(?P<b>[^/]+)/", ["/a/{b}/"], "/a/x/"),
             (r"/a\.b/(?P<b>(x|\))y)-(?P<c>\d+)", ["/a.b/{b}-{c}"], "/a.b/xy-3"),
@@ -188,7 +190,7 @@ class TemplateTests(SynchronousTestCase):
             self.assertTrue(re.fullmatch(regex, filled), regex)
 
     def test_pattern_without_paths_has_a_reason(self) -> None:
-        """A pattern that cannot be told as paths is refused with a reason."""
+        """The reason why it cannot be described."""
         for regex, reason in (
             (r"/v\d+/x", "a part without a name"), (r"/x.+", "a part without a name"),
             (r"/[^a]", "a part without a name"), (r"/(?P<a>x)/(?P=a)", "a part without a name"),
@@ -200,12 +202,12 @@ class TemplateTests(SynchronousTestCase):
             self.assertIn(reason, str(raised.exception))
 
     def test_regular_expressions_of_groups_are_kept(self) -> None:
-        """What a name must match is told as the pattern has it."""
+        """As the pattern of the parameter."""
         ((_, groups),) = path_templates(r"/(?P<a>[)(]\)(x|y))/(?:b(?P<c>))")
         self.assertEqual(groups, {"a": r"[)(]\)(x|y)", "c": ""})
 
-    def test_only_regular_expressions_of_json_schema_are_told(self) -> None:
-        """What ECMA-262 lacks is left out: generators and validators would fail on it."""
+    def test_regular_expressions_that_ecma_262_lacks_are_left_out(self) -> None:
+        """Generators and validators would fail on them."""
         self.assertEqual(schema_pattern(r"\d{4}|(?P<x>a)"), r"^(?:\d{4}|(?:a))$")
         for regex in ("[^/]+", ".+", r"(?i:a)", r"a++", r"(?>a)", r"a\Z", r"(?P<x>a)(?P=x)"):
             self.assertEqual(schema_pattern(regex), "", regex)
@@ -250,7 +252,7 @@ class MissingTests(SynchronousTestCase):
         self.assertNotIn("x-not-described", document((r"/search/", search)))
 
     def test_every_function_is_described_or_listed(self) -> None:
-        """For the tables of the tests and of the examples: each method of each entry is one or the other."""
+        """Every method of every entry of the tables of tests and examples."""
         tables = [PATTERNS, cases.url_patterns, streaming.url_patterns]
         tables += [
             Application.parse(str(ROOT / "examples" / f"{name}.py")).load() for name in ("typed", "media")
@@ -278,7 +280,7 @@ class MissingTests(SynchronousTestCase):
         self.assertEqual([each["methods"] for each in made["x-not-described"]], [["QUERY"]])
 
     def test_log_names_functions_without_any_operation(self) -> None:
-        """A function of which some methods are described is not worth a line; resources are no functions."""
+        """It names neither functions with at least one operation nor Twisted resources."""
         table = (
             (r"/v\d/", search),
             (r"/static/.*", Resource()),
@@ -293,7 +295,7 @@ class NameTests(SynchronousTestCase):
     """The names of operations."""
 
     def test_names_come_from_functions_and_paths(self) -> None:
-        """The path is left out where it repeats the name of the function."""
+        """The path is left out if it repeats the name of the function."""
         for name, path, expected in (
             ("order", "/order/", "order_get"), ("order", "/order/{id}/", "order_by_id_get"),
             ("order", "/shop/order/", "order_at_shop_order_get"), ("order", "/", "order_at_root_get"),
@@ -313,7 +315,7 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(len({re.sub(r"[\W_]", "", each).lower() for each in found}), len(places) + 2)
 
     def test_another_route_changes_no_name(self) -> None:
-        """Wherever it stands, and even if it has the same function or a function of the same name."""
+        """Wherever the new route is in the table, and even if it has a function of the same name."""
 
         def other() -> Any:
             def search(a: str = "") -> Any: ...
@@ -369,7 +371,7 @@ class RequestTests(SynchronousTestCase):
         return query, operation.get("requestBody", {}).get("content", {})
 
     def test_fields_are_in_the_body_or_in_the_query(self) -> None:
-        """Without a body, all variables but those of the path are in the query."""
+        """Without a body, all variables that are not in the path are in the query."""
 
         def simple(p: int, a: int, b: list[int] = []) -> Any: ...  # noqa: B006
 
@@ -380,7 +382,7 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(set(content), {JSON, "application/x-www-form-urlencoded"})
 
     def test_object_is_the_whole_body(self) -> None:
-        """If it is the only required one; the optional ones are then in the query."""
+        """If it is the only required parameter. The optional ones are in the query."""
 
         def put(p: int, order: Order, dry: bool = False) -> Any: ...
 
@@ -428,8 +430,8 @@ class RequestTests(SynchronousTestCase):
         schema = {"$ref": "#/components/schemas/Form"}
         self.assertEqual(self.places(whole, "PUT")[1], {"multipart/form-data": {"schema": schema}})
 
-    def test_variables_of_any_name(self) -> None:
-        """They are a free object in the body or in the query."""
+    def test_variables_of_any_name_are_a_free_object(self) -> None:
+        """In the body or in the query."""
 
         def rest(p: str, **others: Any) -> Any: ...
 
@@ -439,7 +441,7 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual((parameter["style"], parameter["explode"]), ("form", True))
 
     def test_optional_group_may_be_left_out(self) -> None:
-        """Then its variable comes from elsewhere, like all others."""
+        """Then its variable comes from another source, like every variable."""
 
         def page(n: int = 1) -> Any: ...
 
@@ -491,7 +493,7 @@ class ResponseTests(SynchronousTestCase):
             self.assertEqual({kind: each.get("type") for kind, each in self.content(function).items()}, kinds)
 
     def test_items_of_a_generator_are_described(self) -> None:
-        """A stream is JSON lines or server-sent events; the schema is that of an item."""
+        """A stream is JSON lines or server-sent events. Its schema describes an item."""
         validate(msgspec.to_builtins(make_document(Router(streaming.url_patterns).entries, "x")))
 
         def orders() -> Iterator[Order]:
@@ -534,7 +536,7 @@ class ResponseTests(SynchronousTestCase):
 
 
 class InfoTests(SynchronousTestCase):
-    """What an application calls itself."""
+    """The title and version of an application."""
 
     def info(self, text: str, name: str = "shop") -> tuple[str, str, str]:
         folder = Path(self.mktemp()).absolute()
@@ -552,12 +554,11 @@ class InfoTests(SynchronousTestCase):
         text = '"""Sells bolts.\n\n    And nuts."""\n__version__ = "2.1"\n__title__ = "The shop"\n'
         self.assertEqual(self.info(text), ("The shop", "2.1", "Sells bolts.\n\nAnd nuts."))
 
-    def test_module_without_names_has_sensible_ones(self) -> None:
+    def test_module_without_a_title_and_version_has_defaults(self) -> None:
         """The name of the module, and 0.1.0."""
         self.assertEqual(self.info("__version__ = 3"), ("shop", "0.1.0", ""))
 
-    def test_package_names_the_version(self) -> None:
-        """A module in a package has the version of the package, or of its distribution."""
+    def test_version_is_that_of_the_package_or_its_distribution(self) -> None:
         from twisted_appserver import example
 
         found = ApplicationInfo(Application(module=example.__name__), [])

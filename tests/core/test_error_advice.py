@@ -118,7 +118,7 @@ CASES: tuple[tuple[Callable[[], BaseException], str], ...] = (
 
 class AdviceTests(SynchronousTestCase):
     def test_every_advice_is_given(self) -> None:
-        """Each exception gets its advice. Most are raised by the library that raises them in practice."""
+        """Each exception gets its advice. Most of them are raised by the real library."""
         found = set()
         for make, said in CASES:
             error = make()

@@ -93,7 +93,7 @@ class ExecutorTests(ExecutorTestCase):
 
 class EncodeTests(SynchronousTestCase):
     def check_model(self, value: Any) -> None:
-        """Assert that the encoder does with a value what the model does."""
+        """Assert that the encoder and the model give the same result for a value."""
         try:
             expected = model(value)
         except ValueError:

@@ -19,7 +19,7 @@ class TableTests(ExecutorTestCase):
     """Every executor answers the same calls in the same way."""
 
     def compare(self, case: cases.Case, reply: Reply) -> None:
-        """The reply is what the case says; an error is a problem document without a traceback."""
+        """Check a reply against its case. An error must be a problem document without a traceback."""
         message = f"{reply.status} {reply.body[:200]!r}"
         self.assertEqual(reply.status, case.status, message)
         for member, value in case.answer.items():

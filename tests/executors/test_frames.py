@@ -82,7 +82,7 @@ class RoundTripTests(Normal):
         self.same(got, sent)
 
     def test_frame_is_complete_with_its_last_byte(self) -> None:
-        """A frame comes out with its last byte, and not before."""
+        """A frame is complete with its last byte, and not before."""
         data, reader = encode(Fault("why")), FrameReader()
         self.assertEqual([len(reader.feed(bytes([byte]))) for byte in data], [0] * (len(data) - 1) + [1])
 

@@ -104,7 +104,7 @@ class ProcessTests(ExecutorTestCase):
         self.assertEqual((executor.running, executor.pending, executor.failed), (0, 0, 1))
 
     async def test_killed_idle_worker_fails_no_call(self) -> None:
-        """When an idle worker dies, no call fails, also one given to it before its death was noticed."""
+        """Even if a call is given to the worker before its death is noticed."""
         executor, dispatcher = await self.processes(2)
         for pid in executor.pids:
             os.kill(pid, signal.SIGKILL)

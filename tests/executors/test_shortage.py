@@ -135,7 +135,7 @@ class StopTests(CommandTestCase):
     seconds = float(os.environ.get("SECONDS", "0.5"))
 
     def load(self, port: int, stopping: threading.Event, wrong: list[str], counts: list[int]) -> None:
-        """Ask on one connection until the server says that it closes it, or refuses another."""
+        """Send requests on one connection until the server closes it, or refuses a new one."""
         number = 0
         connection = HTTPConnection("127.0.0.1", port, timeout=20)
         while True:

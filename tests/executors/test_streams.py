@@ -325,7 +325,7 @@ class FrontTests(ExecutorTestCase):
 class ServerTests(CommandTestCase):
     @slow
     async def test_stopping_server_finishes_streams(self) -> None:
-        """A server that is stopped lets an answer that is being sent come to its end."""
+        """A stopping server sends a response that has begun to its end."""
         for server_type in ("threaded", "forked"):
             program = self.twistd("--app", APPLICATION, "--port", "0", "--type", server_type)
             path = os.path.abspath(self.mktemp())

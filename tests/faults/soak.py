@@ -1,6 +1,6 @@
 """Traffic of every kind, and the memory of the server over time: C{python -m tests.faults --soak}.
 
-Each kind of request has a client of its own, which checks what it gets. What faults explain is allowed: a
+Each kind of request has its own client, which checks every response. What faults explain is allowed: a
 new connection that is closed while no descriptors are left and, where workers are killed, 502 or a stream
 that breaks off.
 """
