@@ -109,8 +109,6 @@ class AsyncQueue(QueueVerbs):
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        if not patience >= 0:
-            raise ValueError(f"patience must be 0 or more seconds, not {patience!r}")
         self.name, self._lease_seconds = checked_name(name), checked_seconds("lease", lease, WEEK)
         address = read_address(
             default_url() if url is None else url,
@@ -130,15 +128,6 @@ class AsyncQueue(QueueVerbs):
         """In a forked process, leave a queue that was used to the parent."""
         self._session.forked()
         self._forked = self._used
-
-    @property
-    def patience(self) -> float:
-        """Seconds for which a request is repeated while the server cannot be reached; may be changed."""
-        return self._session.patience
-
-    @patience.setter
-    def patience(self, seconds: float) -> None:
-        self._session.patience = seconds
 
     @_deferred
     async def put(self, item: Any, timeout: float | None = None, priority: float | None = None) -> None:

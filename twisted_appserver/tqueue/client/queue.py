@@ -92,8 +92,6 @@ class Queue(QueueVerbs):
     ) -> None:
         if ack not in ("manual", "auto"):
             raise ValueError(f"ack must be 'manual' or 'auto', not {ack!r}")
-        if not patience >= 0:
-            raise ValueError(f"patience must be 0 or more seconds, not {patience!r}")
         self.url = default_url() if url is None else url
         self.name = checked_name(name, type(self).__name__.lower())
         self._lease_seconds, self._ack = checked_seconds("lease", lease, WEEK), ack
@@ -116,15 +114,6 @@ class Queue(QueueVerbs):
     def forked(self) -> None:
         """In a forked process, begin without tasks: those of the parent stay with the parent."""
         self._begin(self.patience)
-
-    @property
-    def patience(self) -> float:
-        """Seconds for which a request is repeated while the server cannot be reached; may be changed."""
-        return self._session.patience
-
-    @patience.setter
-    def patience(self, seconds: float) -> None:
-        self._session.patience = seconds
 
     # As in the standard library.
 

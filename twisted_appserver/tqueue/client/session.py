@@ -51,6 +51,7 @@ class QueueSession:
     @ivar patience: the same; may be changed.
     @ivar requests: builds the requests.
     @ivar tasks: the leased tasks.
+    @raise ValueError: when C{patience} is negative or not a number.
     """
 
     def __init__(
@@ -63,6 +64,8 @@ class QueueSession:
         lane: Callable[[], str],
         warn: Callable[[str], None],
     ) -> None:
+        if not patience >= 0:
+            raise ValueError(f"patience must be 0 or more seconds, not {patience!r}")
         self.patience = patience
         self.requests, self.tasks = QueueRequests(address, name), LeasedTasks(lease, clock)
         self._name, self._lease, self._clock, self._lane, self._warn = name, lease, clock, lane, warn

@@ -41,6 +41,17 @@ class QueueVerbs:
     C{delivery} is the delivery that is meant, 0 for any. C{LeaseLost} is raised when the task is not leased.
     """
 
+    _session: QueueSession
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a request is repeated while the server cannot be reached; may be changed."""
+        return self._session.patience
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self._session.patience = seconds
+
     def release(
         self: StepRunner,
         item: Any = None,
