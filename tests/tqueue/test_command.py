@@ -172,6 +172,19 @@ class UnreachableTests(CommandCase):
         self.bad(2, "qsize", "q")
         self.assertGreater(time.monotonic() - begin, 1.0)  # a server that is started again is waited for
 
+    @slow
+    def test_warnings_are_shown_only_with_patience(self) -> None:
+        status, _, err = self.tqueue("qsize", "q", "--patience", "4")
+        self.assertEqual((status, err.count("\n")), (2, 2))
+        self.assertIn(f"tqueue: {NOWHERE}/q/qsize is tried again until patience ends", err)
+
+    def test_url_of_the_environment_is_also_that_of_queues(self) -> None:
+        with patch.dict(os.environ, {"TQUEUE_URL": "http://queues.example:81/sub"}):
+            self.assertEqual(Queue(name="q").url, "http://queues.example:81/sub")
+        with patch.dict(os.environ):
+            os.environ.pop("TQUEUE_URL", None)
+            self.assertEqual(Queue(name="q").url, "http://127.0.0.1:8082")
+
 
 class VerbTests(ServerCase):
     def test_tasks_are_put_got_and_finished(self) -> None:

@@ -237,6 +237,7 @@ class StepTests(SynchronousTestCase):
         impatient = Retry(float, self.clock.seconds)
         error = OSError("refused")
         self.assertIs(self.take(repeat(REQUESTS.qsize(), impatient), FailedAttempt(error, False))[0], error)
+        self.assertEqual(error.__notes__, ["GET http://localhost:8082/queues/a%20b/qsize"])  # no password
         self.assertFalse(impatient.sent)
         for status in (503, 507):
             found, _ = self.take(repeat(REQUESTS.qsize(), impatient), ServerResponse(status, b"full"))

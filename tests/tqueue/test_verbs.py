@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any
@@ -56,6 +57,31 @@ class VerbTable(Clients):
             assert (queue.kick(2), queue.kick(), queue.kick()) == (2, 1, 0)
             assert [queue.get() for _ in range(3)] == ["a", "b", "c"]
             self.refused(ValueError, queue.bury, "d")
+
+        return self.run_case(case)
+
+    def test_join_with_a_timeout_returns_whether_every_task_is_done(self) -> Deferred[None]:
+        def case(here: ClientCase) -> None:
+            queue = here.queue()
+            assert queue.join(0) is True
+            queue.put("a")
+            queue.get()
+            assert queue.join(0) is False
+            assert queue.join(timeout=0.05) is False
+            queue.task_done()
+            assert queue.join() is True
+            self.refused(ValueError, queue.join, -1)
+
+        return self.run_case(case)
+
+    def test_block_names_its_task(self) -> Deferred[None]:
+        def case(here: ClientCase) -> None:
+            queue = here.queue()
+            task_id = queue.put_task({"n": 1})["task_id"]
+            for delivery in (1, 2):
+                with contextlib.suppress(KeyError), queue.block(timeout=10, delay=0) as block:
+                    assert (block.task_id, block.delivery) == (task_id, delivery)
+                    raise KeyError
 
         return self.run_case(case)
 

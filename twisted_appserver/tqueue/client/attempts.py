@@ -133,6 +133,7 @@ def repeat(request: QueueRequest[T], retry: Retry) -> Steps[T]:
             return request.read(outcome.status, outcome.body)
         pause = retry.failed(sent, after)
         if pause is None:
+            error.add_note(f"{request.method} {request.url}")
             raise error
         if retry.attempts == LOGGED:
             log.warning("%s is tried again until patience ends: %s", request.url, error)

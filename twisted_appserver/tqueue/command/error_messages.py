@@ -7,10 +7,12 @@ import ssl
 
 from ..client.addresses import Address
 from ..client.connections import ResponseError
-from ..client.errors import Empty, Full, ServerError, ServerUnavailable, ShutDown
+from ..client.errors import Empty, Full, LeaseLost, ServerError, ServerUnavailable, ShutDown
 
 PORT = 8082  # the port of a TQueueSrv without options
 LOCAL = ("localhost", "127.0.0.1", "::1")
+# What may happen to any request; other exceptions are defects.
+EXPECTED = (Empty, Full, ShutDown, OSError, ServerError, LeaseLost, ValueError, TypeError)
 STATES = {Empty: "empty", Full: "full", ShutDown: "shut down"}
 
 

@@ -10,11 +10,11 @@ from contextlib import closing, contextmanager
 
 from .. import client
 from ..client.addresses import Address, default_url, read_address
-from ..client.errors import Empty, Full, LeaseLost, ServerError, ShutDown
 from ..client.queue import Queue
-from .error_messages import message_for
+from .error_messages import EXPECTED, STATES, message_for
 from .output import Output, OutputError
 from .parser import parse
+from .task_verbs import LineError
 from .verb import PATIENCE, complain
 
 INTERRUPTED = 130  # exit statuses of a shell: 128 and the number of the signal
@@ -34,12 +34,18 @@ def _address(url: str | None) -> tuple[str, Address]:
         raise ValueError(f"{'--url' if url is not None else 'TQUEUE_URL'}: {error}") from None
 
 
+class WarningHandler(logging.Handler):
+    """Prints the warnings of the client, unless the function of C{work} has set up logging."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not logging.getLogger().handlers:
+            complain(record.getMessage())
+
+
 @contextmanager
 def _client_warnings(shown: bool) -> Iterator[None]:
     """Print the warnings of the client. A short patience ends with an error that says the same."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("tqueue: %(message)s"))
-    handler.addFilter(lambda _: not logging.getLogger().handlers)  # as if there were no handler at all
+    handler = WarningHandler()
     logger = logging.getLogger(client.__name__)
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING if shown else logging.ERROR)
@@ -50,9 +56,12 @@ def _client_warnings(shown: bool) -> Iterator[None]:
         logger.setLevel(logging.NOTSET)
 
 
-def _message(error: BaseException, address: Address, queue: str) -> str:
-    notes = "; ".join(getattr(error, "__notes__", ()))
-    return message_for(error, address, queue) + (f" ({notes})" if notes else "")
+def _failed(error: BaseException, address: Address, queue: str) -> int:
+    """Print why a request failed. Return the exit status."""
+    place = f" ({error})" if isinstance(error, LineError) else ""
+    reason = error.__cause__ or error if isinstance(error, LineError) else error
+    complain(message_for(reason, address, queue) + place)
+    return 1 if isinstance(reason, tuple(STATES)) else 2
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -68,16 +77,13 @@ def _run(arguments: Sequence[str]) -> int:
             lease = getattr(given, "lease", None) or 60.0
             with closing(Queue(0, url, given.name, lease=lease, patience=given.patience)) as queue:
                 return verb.run(queue, given, output)
-    except (Empty, Full, ShutDown) as error:
-        complain(_message(error, address, given.name))
-        return 1
     except OutputError as error:
         if error.closed:
             return BROKEN_PIPE
         complain(str(error))
-    except (OSError, ServerError, LeaseLost, ValueError, TypeError) as error:
-        complain(_message(error, address, given.name))
-    return 2
+        return 2
+    except (LineError, *EXPECTED) as error:
+        return _failed(error, address, given.name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,15 +7,24 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from twisted_appserver.errors import AppserverError
+
 from ..client.errors import LeaseLost
 from ..client.queue import Queue
 from ..client.requests import WEEK
-from .error_messages import not_leased
+from .error_messages import EXPECTED, not_leased
 from .output import Output
 from .task_fields import read_fields
 from .verb import TASKS, Verb, at_least, complain, task_name
 
 YEAR = 53 * WEEK  # seconds; the longest delay that a server accepts
+
+
+class LineError(AppserverError):
+    """Raised when a line of standard input cannot be put, because of another error."""
+
+    def __init__(self, number: int, count: int) -> None:
+        super().__init__(f"line {number} of standard input; tasks put before it: {count}")
 
 
 def put(queue: Queue, given: argparse.Namespace, output: Output) -> int:
@@ -29,9 +38,8 @@ def put(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     for count, (number, line) in enumerate(_lines()):
         try:
             _put_task(queue, given, output, [line])
-        except Exception as error:
-            error.add_note(f"line {number} of standard input; tasks put before it: {count}")
-            raise
+        except EXPECTED as error:
+            raise LineError(number, count) from error
     return 0
 
 
