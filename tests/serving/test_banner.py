@@ -104,7 +104,8 @@ class TerminalTests(CommandTestCase):
             (("appserver", "--no-admin"), "application  the example of this package"),
             (("appserver", "--token-file", "token"), "access       the token in token"),
             (("appserver", "--type", "forked", "--workers", "1"), "forked, 1 workers"),
-            (("tqueuesrv",), "application  TQueueSrv"),
+            (("tqueuesrv",), "application  TQueueSrv, tasks in memory: they are lost when it ends"),
+            (("tqueuesrv", "--store", "sqlite:tasks.db"), "application  TQueueSrv, tasks in sqlite:tasks.db"),
         ):
             banner = "\n".join(await self.served(*words, *given, "--port", "0", folder=folder))
             self.assertIn(said, banner)

@@ -11,10 +11,14 @@ import time
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.queue_server import Server, wait_for
 from tests.support.slow import slow
+from twisted_appserver.core.application_info import ApplicationInfo
+from twisted_appserver.core.router import Router
+from twisted_appserver.tqueue.wire import url_patterns
 
 FORM = "application/x-www-form-urlencoded"
 POSTED = {"extend", "release", "bury", "kick", "config", "shutdown", "purge", "delete"}
@@ -76,6 +80,17 @@ class TextTests(WireCase):
         ):
             status, problem = self.ask(f"/painter/{path}/", **query)
             self.assertEqual((status, problem["detail"]), (422, expected))
+
+
+class TitleTests(SynchronousTestCase):
+    def test_documents_are_titled_tqueuesrv(self) -> None:
+        """The OpenAPI document and the pages; their description has no markup of docstrings."""
+        info = ApplicationInfo(
+            None, [each.function for each in Router(url_patterns(reactor=Clock())).handlers]
+        )
+        self.assertEqual(info.title, "TQueueSrv")
+        self.assertIn("workers on several hosts", info.description)
+        self.assertNotIn("{", info.description)
 
 
 class ArticleTests(WireCase):

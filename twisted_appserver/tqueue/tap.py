@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -25,7 +26,7 @@ class Options(TableOptions):
     command, program = "tqueuesrv", "twistd tqueuesrv"
     longdesc = (
         "Serves task queues to workers on several hosts. Try it without any option, and then: "
-        "curl -d n=1 localhost:8082/painter/put/; curl localhost:8082/painter/get/"
+        "tqueue put painter n=1; tqueue get painter"
     )
     omitted = (
         "app",
@@ -53,21 +54,23 @@ class Options(TableOptions):
 
 
 class QueueService(CommandService):
-    """A server with queues. When it stops, it first answers the waiting requests, then closes the store."""
+    """
+    A server with queues. When it stops, it first answers the waiting requests, then closes the store.
+
+    @param store: the place of the tasks, as C{--store} has it.
+    """
 
     command = "tqueuesrv"
 
-    def __init__(self, reactor: Any, settings: Settings, broker: IBroker) -> None:
-        self.broker = broker
+    def __init__(self, reactor: Any, settings: Settings, broker: IBroker, store: str = "memory:") -> None:
+        self.broker, self.store = broker, store
         patterns = url_patterns(broker=broker, reactor=reactor, max_task=settings.max_body)
         super().__init__(reactor, settings, Application(), Router(patterns), reloadable=False)
 
-    @property
-    def title(self) -> str:
-        return "TQueueSrv"
-
     def describe(self) -> str:
-        return "TQueueSrv"
+        if self.store == "memory:":
+            return "TQueueSrv, tasks in memory: they are lost when it ends; --store keeps them"
+        return f"TQueueSrv, tasks in {re.sub('//.*@', '//...@', self.store)}"  # no password in the log
 
     def queues(self) -> dict[str, Any]:
         return self.broker.snapshot()
@@ -87,7 +90,9 @@ def makeService(options: Options) -> QueueService:
 
     settings = options.settings_or_exit()
     try:
-        service = QueueService(reactor, settings, make_broker(reactor, open_store(options["store"])))
+        service = QueueService(
+            reactor, settings, make_broker(reactor, open_store(options["store"])), options["store"]
+        )
     except AppserverError as error:
         options.fail(error, START_ERROR)
     service.attach_to_twistd(options.parent)

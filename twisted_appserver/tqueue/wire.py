@@ -1,8 +1,8 @@
-"""TQueueSrv on the wire: the requests to a broker, as the C{url_patterns} of an ordinary application.
+"""The requests of TQueueSrv: named queues of tasks, for workers on several hosts.
 
 The article's four requests (put, get, done, qsize) and the requests that only read may be a GET or a POST.
 All others require POST, so that a link or picture on a foreign page cannot make them. A trailing slash is
-optional. If a request cannot succeed, the status is 200 and C{task_id} is empty. The query string has all
+optional. If a request cannot succeed, the status is 200 and task_id is empty. The query string has all
 options, and the body has the task.
 """
 
@@ -32,6 +32,8 @@ from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.model import Config, QueuedTask
 from twisted_appserver.serving.readiness import IDependency
 from twisted_appserver.tqueue.request_options import Query, read_options, read_renewal, read_task
+
+__title__ = "TQueueSrv"  # of the OpenAPI document and the pages
 
 T = TypeVar("T")
 
