@@ -317,6 +317,30 @@ class PageTests(BrowserTestCase):
         """In the dark scheme."""
         await self.check("wide-dark", "--app", "shop.py", "--channel", "twisted", dark=True)
 
+    @slow
+    async def test_errors_are_pages_that_lead_to_the_functions(self) -> None:
+        """Below a prefix of another Site too. A missing slash is added, and the query is kept."""
+        folder = self.folder_of(shop=SHOP)
+        service = make_service(app=os.path.join(folder, "shop.py"), port=0)
+        below = await self.mounted(service)
+        root = f"http://localhost:{service.ports[0].getHost().port}"
+
+        def looks(browser: Any) -> None:
+            for base in (below, root):
+                for path in ("/", "/nothing/here/<b>x"):
+                    browser.get(base + path)
+                    self.assertEqual(text(browser, "h1"), "404 Not Found")
+                    self.assertEqual(browser.find_elements(By.TAG_NAME, "b"), [])
+                    browser.find_element(By.TAG_NAME, "a").click()
+                    wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, "details"))
+                    self.assertEqual(browser.current_url, f"{base}/-/docs")
+                browser.get(f"{base}/price/nut?count=2")
+                self.assertEqual(browser.current_url, f"{base}/price/nut/?count=2")
+                self.assertIn('"count":2', text(browser))
+                picture(browser, "redirected")
+
+        await self.look(looks)
+
     async def queues(self, base: str, name: str, *words: str) -> None:
         """Use the buttons of a queue, each with its confirmation: bury a task, kick it, purge, delete."""
         port, prefix = (

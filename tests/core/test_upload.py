@@ -23,6 +23,14 @@ KIND = "multipart/form-data; boundary=XX"
 PNG = Upload("a.png", "image/png", b"\x89PNG\r\n\x1a\n")
 
 
+# What a form consists of, and what may confuse a parser.
+PIECES = (
+    b"--XX", b"--", b"\r\n", b"\n", b"\r", b": ", b"; ", b'"', b"\\", b"%0D", b"\xff", b"\0", b"'",
+    b'Content-Disposition: form-data; name="a"', b"Content-Disposition: ", b"form-data", b'name="',
+    b'filename="', b"filename*=UTF-8''%ff", b"Content-Length: 1", b"Content-Type: ",
+)  # fmt: skip
+
+
 def part(head: str, data: bytes = b"x", kind: str = "text/plain") -> bytes:
     """Return a part of a form with the boundary C{XX}."""
     lines = f"--XX\r\nContent-Disposition: form-data; {head}\r\nContent-Type: {kind}\r\n\r\n"
@@ -113,6 +121,18 @@ class FormTests(SynchronousTestCase):
             if not isinstance(each, Upload) or each.filename or each.data
         }
         self.assertEqual(read_body(body, kind, takes_file=lambda name: True), (expected, False))
+
+    @given(st.lists(st.sampled_from(PIECES), max_size=30))
+    def test_any_body_is_read_or_gets_400(self, pieces: list[bytes]) -> None:
+        """No body raises another exception. Names of files are safe."""
+        try:
+            found = list(read_multipart(b"--XX\r\n" + b"".join(pieces) + b"\r\n--XX--", KIND, lambda _: True))
+        except HTTPError as error:
+            self.assertEqual(error.status, 400)
+            return
+        for _, value in found:
+            if isinstance(value, Upload):
+                self.assertNotRegex(value.filename, r"[/\\\x00-\x1f]")
 
     def test_values_that_a_form_cannot_contain_are_refused(self) -> None:
         self.assertRaises(TypeError, write_multipart, {"a": {}})
