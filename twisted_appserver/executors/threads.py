@@ -10,7 +10,7 @@ thread is idle.
 
 Replies travel back in the same way: one wake-up of the reactor returns all of them, at the latest before a
 thread might block. If nothing runs and no waiting call is of a slow function, the reactor does not return to
-its poller, but waits briefly for the replies. To be woken in the poller takes longer than most calls do.
+its poller, but waits briefly for the replies. Waking up in the poller takes longer than most calls.
 
 A generator runs a slice at a time. While its client does not read, it is parked and occupies no thread. When
 it can continue, it waits in a deque of its own. Threads take one item from each deque alternately, so neither

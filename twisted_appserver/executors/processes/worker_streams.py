@@ -57,7 +57,7 @@ class WorkerStreams:
 
     @property
     def wanted(self) -> bool:
-        """Whether a generator runs at the moment whose parts somebody wants."""
+        """Whether a generator is running whose parts are still wanted."""
         found = self.open.get(self._progress.generator)
         return found is not None and not found[1].dropped
 
