@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import Any, get_type_hints
 from unittest.mock import patch
@@ -377,6 +380,54 @@ class TestingTests(SynchronousTestCase):
 
     def test_function_that_waits_raises_no_answer(self) -> None:
         self.assertIn("/waits/", str(self.assertRaises(NoAnswer, self.client.get, "/waits/")))
+
+    def test_coroutine_functions_await_asyncio(self) -> None:
+        """The request waits. All requests of a client share an event loop, also in a thread."""
+        loops = []
+
+        async def sleeps(seconds: float) -> dict[str, Any]:
+            loops.append(asyncio.get_running_loop())
+            async with asyncio.timeout(10):
+                await asyncio.sleep(seconds)
+            return {"slept": await asyncio.to_thread(lambda: True)}
+
+        async def items() -> AsyncIterator[dict[str, Any]]:
+            for number in range(3):
+                await asyncio.sleep(0.003)
+                yield {"n": number}
+
+        with Client([(r"/sleeps", sleeps), (r"/items", items)]) as client:
+            self.assertEqual(client.get("/sleeps?seconds=0.01").json, {"slept": True})
+            self.assertEqual(client.get("/items").text, '{"n":0}\n{"n":1}\n{"n":2}\n')
+
+            async def in_async_test() -> Any:
+                error = self.assertRaises(NoAnswer, client.get, "/sleeps?seconds=0")
+                self.assertIn("asyncio.to_thread(client.get, ...)", str(error))
+                return (await asyncio.to_thread(client.get, "/sleeps?seconds=0")).json
+
+            self.assertEqual(asyncio.run(in_async_test()), {"slept": True})
+        self.assertIs(loops[0], loops[-1])
+
+    def test_request_gives_up_at_the_time_limit(self) -> None:
+        async def sleeps() -> None:
+            await asyncio.sleep(1000)
+
+        with Client([(r"/", sleeps)], timeout=0.01) as client:
+            self.assertRaises(NoAnswer, client.get, "/")
+
+    def test_coroutine_functions_share_the_event_loop_of_the_lifespan(self) -> None:
+        loops = []
+
+        @asynccontextmanager
+        async def lifespan() -> AsyncIterator[None]:
+            loops.append(asyncio.get_running_loop())
+            yield
+
+        async def function() -> dict[str, Any]:
+            return {"same": loops == [asyncio.get_running_loop()]}
+
+        with Client([(r"/", function)], lifespan=lifespan) as client:
+            self.assertEqual(client.get("/").json, {"same": True})
 
     def test_invalid_table_is_refused(self) -> None:
         self.assertRaises(PatternError, Client, [("(", double)])

@@ -1,7 +1,8 @@
 """
 A client for tests. It processes requests in memory, in the same way as a server.
 
-It needs no port, no thread and no reactor, and works with C{trial}, C{pytest} and C{unittest}::
+It needs no port, no thread and no reactor, and works with C{trial}, C{pytest} and C{unittest}. Coroutine
+functions run on an event loop of the client::
 
     client = Client(url_patterns)
     response = client.get("/person/get/123/")
@@ -10,14 +11,19 @@ It needs no port, no thread and no reactor, and works with C{trial}, C{pytest} a
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import re
+import weakref
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -35,6 +41,7 @@ from twisted_appserver.http.site import AppSite
 from twisted_appserver.serving.assembly import make_dispatcher, make_jobs
 from twisted_appserver.settings import settings_from_keywords
 
+INTERVAL = 0.005  # seconds between two looks whether the response is complete
 NOT_ASCII = re.compile(r"[^\0-\x7f]+")
 
 
@@ -108,7 +115,8 @@ def read_body(headers: Mapping[str, str], data: bytes) -> tuple[bytes, bytes] | 
 
 class Client:
     """
-    Send requests to a table of functions. Each function runs at once, in the calling thread.
+    Send requests to a table of functions. Each function runs at once, in the calling thread. A request waits
+    while its function awaits asyncio; C{--timeout} limits that.
 
     @param url_patterns: the table.
     @param lifespan: the lifespan of the application. It is entered at once. L{close}, or the end of a C{with}
@@ -138,14 +146,25 @@ class Client:
             self.dispatcher.admin = Router(make_jobs(self.dispatcher, settings).url_patterns())
         resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self._site = AppSite(resource, self.clock, settings)
-        self._lifespan = None if router.lifespan is None else ProcessLifespan(router.lifespan)
+        self._timeout = settings.timeout or math.inf
+        self._runner: asyncio.Runner | None = None
+        if router.lifespan is not None or any(handler.awaits for handler in router.handlers):
+            self._runner = asyncio.Runner()
+            self._close_runner = weakref.finalize(self, self._runner.close)
+        self._lifespan = None
+        if router.lifespan is not None and self._runner is not None:
+            self._lifespan = ProcessLifespan(router.lifespan, self._runner.get_loop())
         if self._lifespan is not None:
             self._lifespan.enter()
 
     def close(self) -> None:
-        """Leave the lifespan. Raises whatever that raises."""
-        if self._lifespan is not None:
-            self._lifespan.leave()
+        """Leave the lifespan, and close the event loop. Raises whatever the lifespan raises."""
+        try:
+            if self._lifespan is not None:
+                self._lifespan.leave()
+        finally:
+            if self._runner is not None:
+                self._close_runner()
 
     def __enter__(self) -> Client:
         return self
@@ -184,7 +203,7 @@ class Client:
         """
         Send a request.
 
-        @raise NoAnswer: when the function waits for something.
+        @raise NoAnswer: when the function waits for something else than asyncio, or for too long.
         """
         fields = {
             "host": "localhost",
@@ -196,13 +215,44 @@ class Client:
         channel = self._site.buildProtocol(None)
         transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 1))
         channel.makeConnection(transport)
-        channel.dataReceived("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
-        while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
-            self.clock.advance(0)
+        data = "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+        if self._runner is None or asyncio._get_running_loop() is not None:
+            channel.dataReceived(data)
+            self._run_clock()
+        else:
+            self._runner.run(self._send(channel, transport, data, f"{method} {target}"))
         channel.setTimeout(None)
         response = _parse(transport.value(), f"{method} {target}")
         channel.connectionLost(Failure(ConnectionDone()))
         return response
+
+    def _run_clock(self) -> None:
+        """Do what is due."""
+        while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
+            self.clock.advance(0)
+
+    async def _send(self, channel: Any, transport: StringTransport, data: bytes, request: str) -> None:
+        """Send a request, and wait for the response as long as a task of this request awaits asyncio."""
+        end, others = monotonic() + self._timeout, asyncio.all_tasks()
+        channel.dataReceived(data)
+        while True:
+            await asyncio.sleep(0)
+            self._run_clock()
+            tasks = list(filter(_awaits_asyncio, asyncio.all_tasks() - others))
+            if not tasks or monotonic() > end or _is_complete(transport.value(), request):
+                return
+            await asyncio.wait(tasks, timeout=INTERVAL, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _awaits_asyncio(task: asyncio.Task[Any]) -> bool:
+    return not isinstance(getattr(task, "_fut_waiter", None), Deferred)
+
+
+def _is_complete(data: bytes, request: str) -> bool:
+    try:
+        return bool(_parse(data, request))
+    except NoAnswer:
+        return False
 
 
 def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -212,7 +262,10 @@ def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
 def _parse(data: bytes, request: str) -> Response:
     found = read_head(data)
     if found is None:
-        raise NoAnswer(f"{request}: the function waits for something; advance the clock or use a real server")
+        advice = "advance the clock or use a real server"
+        if asyncio._get_running_loop() is not None:
+            advice = "an event loop is running here; write await asyncio.to_thread(client.get, ...)"
+        raise NoAnswer(f"{request}: the function waits for something; {advice}")
     status, headers, rest = found
     body = read_body({} if request.startswith("HEAD ") else headers, rest)
     if body is None:

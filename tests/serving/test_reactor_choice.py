@@ -46,6 +46,15 @@ def plain():
 
 url_patterns = ((r"/plain", plain),)
 """
+LIFESPAN = """
+import asyncio
+from contextlib import asynccontextmanager
+
+@asynccontextmanager
+async def lifespan():
+    await asyncio.sleep(0.001)
+    yield
+"""
 
 
 class ReactorTests(CommandTestCase):
@@ -79,6 +88,12 @@ class ReactorTests(CommandTestCase):
         program = self.shop(shop=PLAIN)
         answer = await fetch(await program.port(), "/plain")
         self.assertNotIn("Asyncio", json.loads(answer.body)["reactor"])
+        await self.stopped(program)
+
+    async def test_asynchronous_lifespan_gets_the_reactor_on_asyncio(self) -> None:
+        program = self.shop(shop=PLAIN + LIFESPAN)
+        answer = await fetch(await program.port(), "/plain")
+        self.assertIn("Asyncio", json.loads(answer.body)["reactor"])
         await self.stopped(program)
 
     async def test_other_reactor_explains_why_asyncio_cannot_be_awaited(self) -> None:

@@ -67,6 +67,12 @@ def open_lifespan(function: Lifespan) -> tuple[Any, bool]:
     )
 
 
+def is_async(function: Lifespan) -> bool:
+    """Return whether a lifespan appears to be asynchronous. Nothing is called."""
+    inner = inspect.unwrap(function)
+    return inspect.isasyncgenfunction(inner) or hasattr(inner, "__aenter__")
+
+
 def entering_error(error: BaseException | None) -> ConfigurationError:
     """Return the error, in one line, of a lifespan that ended before it was entered."""
     if isinstance(error, ConfigurationError):
@@ -93,10 +99,12 @@ class ProcessLifespan:
     The lifespan of a process without a reactor. It is entered and left in the thread that performs calls.
 
     The event loop of an asynchronous lifespan runs only while that is entered and left.
+
+    @param loop: an event loop to use; C{None} for one that is closed in the end.
     """
 
-    def __init__(self, function: Lifespan) -> None:
-        self._function = function
+    def __init__(self, function: Lifespan, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._function, self._loop = function, loop
         self._leave: Callable[[], object] | None = None
 
     def enter(self) -> None:
@@ -124,12 +132,12 @@ class ProcessLifespan:
             leave()
 
     def _enter_async(self, manager: Any) -> None:
-        loop = asyncio.new_event_loop()
+        loop = self._loop or asyncio.new_event_loop()
         entered, end = loop.create_future(), loop.create_future()
         task = loop.create_task(stay(manager, lambda: entered.set_result(None), end))
         loop.run_until_complete(asyncio.wait((task, entered), return_when=asyncio.FIRST_COMPLETED))
         if task.done():
-            loop.close()
+            self._close(loop)
             task.result()
             raise entering_error(None)
         self._leave = partial(self._leave_async, loop, task, end)
@@ -140,4 +148,8 @@ class ProcessLifespan:
             loop.run_until_complete(task)
         finally:
             loop.run_until_complete(loop.shutdown_asyncgens())
+            self._close(loop)
+
+    def _close(self, loop: Any) -> None:
+        if loop is not self._loop:
             loop.close()

@@ -16,6 +16,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from twisted_appserver.core.lifespan import is_async
 from twisted_appserver.core.router import Router
 from twisted_appserver.settings import CLUSTER_SERVER, Settings
 
@@ -23,10 +24,13 @@ REACTOR = "twisted.internet.reactor"
 
 
 def needs_asyncio(settings: Settings, router: Router) -> bool:
-    """Return true if Twisted should run on asyncio: for Dask, and for what coroutine functions await."""
-    return settings.server_type == CLUSTER_SERVER or any(
-        handler.executor == "cluster" or handler.awaits for handler in router.handlers
-    )
+    """
+    Return true if Twisted should run on asyncio: for Dask, and for what coroutine functions and an
+    asynchronous lifespan await.
+    """
+    if settings.server_type == CLUSTER_SERVER or (router.lifespan is not None and is_async(router.lifespan)):
+        return True
+    return any(handler.executor == "cluster" or handler.awaits for handler in router.handlers)
 
 
 def choose_reactor(settings: Settings, router: Router) -> None:
