@@ -377,6 +377,9 @@ class RequestTests(SynchronousTestCase):
 
         self.assertEqual(self.places(simple, "GET"), ({"a": True, "b": False}, {}))
         self.assertEqual(self.places(simple, "DELETE"), ({"a": True, "b": False}, {}))
+        made = document(Route(r"/x/(?P<p>)/", simple, methods=["GET"]))
+        *_, listed = made["paths"]["/x/{p}/"]["get"]["parameters"]
+        self.assertEqual((listed["style"], listed["explode"]), ("form", True))
         query, content = self.places(simple, "POST")
         self.assertEqual((query, content[JSON]["schema"]["required"]), ({}, ["a"]))
         self.assertEqual(set(content), {JSON, "application/x-www-form-urlencoded"})

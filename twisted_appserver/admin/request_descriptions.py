@@ -93,9 +93,7 @@ class RequestDescription:
             if each is self._arguments.body_object:
                 described += self._members(each, schema)
             else:
-                described.append(
-                    {"name": each.name, "in": "query", "required": each.required, "schema": schema}
-                )
+                described.append(_query_parameter(each.name, each.required, schema))
         if self._takes_all and self._method not in METHODS_WITH_BODY:
             described.append(ANY_QUERY)
         return described
@@ -104,10 +102,8 @@ class RequestDescription:
         """Describe the members of the object to which the whole query string is converted."""
         found = self._schemas.resolved(schema)
         required = found.get("required", []) if parameter.required else []
-        return [
-            {"name": name, "in": "query", "required": name in required, "schema": member}
-            for name, member in found.get("properties", {}).items()
-        ]
+        members = found.get("properties", {})
+        return [_query_parameter(name, name in required, member) for name, member in members.items()]
 
     def _body(self) -> dict[str, Any] | None:
         if self._whole_body is not None:
@@ -137,6 +133,13 @@ class RequestDescription:
         if fields:
             content["application/x-www-form-urlencoded"] = form
         return content
+
+
+def _query_parameter(name: str, required: bool, schema: dict[str, Any]) -> dict[str, Any]:
+    parameter = {"name": name, "in": "query", "required": required, "schema": schema}
+    if schema.get("type") == "array":  # one field for each item; this is the default of OpenAPI too
+        parameter |= {"style": "form", "explode": True}
+    return parameter
 
 
 def _has_upload(parameter: Parameter) -> bool:

@@ -13,7 +13,7 @@ function words(schema, all) {
 }
 
 function fields(operation, all) {
-  const shown = each => each.in === "path" || (each.in === "query" && each.style === undefined);
+  const shown = each => each.in === "path" || (each.in === "query" && each.schema.type !== "object");
   const found = (operation.parameters || []).filter(shown).map(each => ({ ...each, place: each.in }));
   const content = operation.requestBody ? operation.requestBody.content : {}, json = content["application/json"];
   const [type] = Object.keys(content);
