@@ -125,18 +125,32 @@ class RequestDescription:
             body["properties"] = {each.name: self._schemas.of_parameter(each) for each in self._fields}
         if required:
             body["required"] = required
-        fields = form_fields(body.get("properties", {}))
-        form = {"schema": {**body, "properties": fields}}
         if any(map(_has_upload, self._fields)):
-            return {MULTIPART: form if fields else {"schema": body}}
+            return {MULTIPART: {"schema": self._multipart(body)}}
         content = {JSON: {"schema": body}}
-        if fields:
-            content["application/x-www-form-urlencoded"] = form
+        if fields := form_fields(body.get("properties", {})):
+            content["application/x-www-form-urlencoded"] = {"schema": {**body, "properties": fields}}
         return content
+
+    def _multipart(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of a form with files. A field without items cannot be told from a missing one."""
+        required = body.get("required", ())
+        properties = {
+            name: form_fields({name: schema}).get(name) or _not_empty(schema, name in required)
+            for name, schema in body.get("properties", {}).items()
+        }
+        return {**body, "properties": properties, "propertyNames": {"minLength": 1}}
+
+
+def _not_empty(schema: dict[str, Any], required: bool) -> dict[str, Any]:
+    """Return the schema of a repeated field: if the field is required, there is at least one."""
+    if required and schema.get("type") == "array":
+        return {**schema, "minItems": max(1, schema.get("minItems", 0))}
+    return schema
 
 
 def _query_parameter(name: str, required: bool, schema: dict[str, Any]) -> dict[str, Any]:
-    parameter = {"name": name, "in": "query", "required": required, "schema": schema}
+    parameter = {"name": name, "in": "query", "required": required, "schema": _not_empty(schema, required)}
     if schema.get("type") == "array":  # one field for each item; this is the default of OpenAPI too
         parameter |= {"style": "form", "explode": True}
     return parameter

@@ -43,6 +43,10 @@ class Schemas:
 
     def __init__(self) -> None:
         self.components: dict[str, Any] = {}
+        # What has been made already: a function has the same parameters with every method. The annotation is
+        # kept, so that no other one gets its id.
+        self._of_parameters: dict[Parameter, dict[str, Any]] = {}
+        self._of_types: dict[int, tuple[Any, dict[str, Any]]] = {}
         self._origins: dict[str, str] = {}  # what each component was made of, as text
         self.problem = self.add("Problem", PROBLEM)
 
@@ -81,7 +85,12 @@ class Schemas:
         return free
 
     def of_parameter(self, parameter: Parameter) -> dict[str, Any]:
-        """Return the schema of a parameter's type, with its default."""
+        """Return the schema of a parameter's type, with its default. It must not be changed."""
+        if parameter not in self._of_parameters:
+            self._of_parameters[parameter] = self._make(parameter)
+        return self._of_parameters[parameter]
+
+    def _make(self, parameter: Parameter) -> dict[str, Any]:
         schema: dict[str, Any] = {}
         with suppress(TypeError):  # JSON Schema cannot describe the type; then the parameter has a default
             if parameter.type is not Any:
@@ -95,11 +104,14 @@ class Schemas:
 
     def of_type(self, annotation: Any) -> dict[str, Any]:
         """
-        Return the schema of a type.
+        Return the schema of a type. It must not be changed.
 
         @raise TypeError: when JSON Schema cannot describe the type.
         """
-        return self._of_converter(converter_for(annotation))
+        key = id(annotation)
+        if key not in self._of_types:
+            self._of_types[key] = annotation, self._of_converter(converter_for(annotation))
+        return self._of_types[key][1]
 
     def _of_converter(self, converter: IConverter) -> dict[str, Any]:
         """
@@ -196,10 +208,7 @@ def form_fields(properties: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a form; no fields if a type has no clear representation in a form."""
     fields = {}
     for name, schema in properties.items():
-        item = schema.get("items", {}) if schema.get("type") == "array" else schema
-        if "prefixItems" in schema:
-            return {}
-        if {"$ref", "anyOf"} & item.keys() or item.get("type") in ("array", "object", None):
+        if {"$ref", "anyOf"} & schema.keys() or schema.get("type") in ("array", "object", None):
             return {}
         fields[name] = BOOLEAN if schema.get("type") == "boolean" else schema
     return fields
