@@ -18,7 +18,7 @@ from twisted_appserver.executors.processes.frames import (
     Fault,
     FrameReader,
     Ready,
-    Replies,
+    Replied,
     Start,
     encode,
 )
@@ -41,7 +41,7 @@ frames = st.one_of(
     st.builds(Start, st.lists(text), st.dictionaries(text, st.none() | text), text, text, text),
     st.builds(Ready, st.lists(st.tuples(text, text))),
     st.builds(Calls, st.lists(calls, max_size=3)),
-    st.lists(replies, max_size=3).map(lambda made: Replies(made, [0.0] * len(made))),
+    st.builds(Replied, st.none() | replies, st.floats(0, 9)),
     st.builds(Fault, text),
 )
 
@@ -96,10 +96,10 @@ class RoundTripTests(Normal):
     def test_reply_of_20_megabytes_arrives(self) -> None:
         """A reply of 20 MB goes through in pieces of a pipe's size."""
         body = bytes(20_000_000)
-        data, reader, got = encode(Replies([Reply(body)], [0.0])), FrameReader(), []
+        data, reader, got = encode(Replied(Reply(body), 0.0)), FrameReader(), []
         for start in range(0, len(data), 65536):
             got += reader.feed(data[start : start + 65536])
-        self.assertEqual(got[0].replies[0].body, body)
+        self.assertEqual(got[0].reply.body, body)
 
 
 class MalformedTests(SynchronousTestCase):
@@ -124,10 +124,10 @@ class MalformedTests(SynchronousTestCase):
     def test_invalid_replies_are_rejected(self) -> None:
         """A reply that could not be sent raises ValueError. Headers of valid replies are tuples."""
         for reply in tampering.REPLIES.values():
-            self.assertRaises(ValueError, FrameReader().feed, encode(Replies([reply], [0.0])))
+            self.assertRaises(ValueError, FrameReader().feed, encode(Replied(reply, 0.0)))
         good = Reply(b"", 204, (("x-a", "b"),))
-        (frame,) = FrameReader().feed(encode(Replies([good], [0.0])))
-        (found,) = frame.replies  # type: ignore[union-attr]
+        (frame,) = FrameReader().feed(encode(Replied(good, 0.0)))
+        found = frame.reply  # type: ignore[union-attr]
         self.assertEqual((found.status, found.headers), (204, (("x-a", "b"),)))  # type: ignore[union-attr]
 
     def test_invalid_errors_of_generators_are_rejected(self) -> None:

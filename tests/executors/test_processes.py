@@ -19,7 +19,7 @@ from tests.support.executor_test_case import APPLICATION, ExecutorTestCase, get,
 from tests.support.slow import slow
 from twisted_appserver import Call, ConfigurationError, ProcessExecutor, Reply, Router
 from twisted_appserver.dispatch.dispatcher import Dispatcher
-from twisted_appserver.executors.processes.frames import Replies
+from twisted_appserver.executors.processes.frames import Replied
 from twisted_appserver.executors.processes.frames import encode as frame
 from twisted_appserver.executors.processes.progress import Progress
 
@@ -80,7 +80,7 @@ class ProcessTests(ExecutorTestCase):
         """A worker that sends a reply without a call is replaced."""
         executor, dispatcher = await self.processes(1)
         lines, (pid,) = self.logged(), executor.pids
-        executor.pool.workers[0].outReceived(frame(Replies([Reply(b"{}")], [0.0])))
+        executor.pool.workers[0].outReceived(frame(Replied(Reply(b"{}"), 0.0)))
         self.assertNotEqual(json_of(await dispatcher.dispatch(get("/pid/"))), {"pid": pid})
         self.assertTrue(any("a reply without a call" in line for line in lines), lines)
 
@@ -307,7 +307,7 @@ class TamperingTests(ExecutorTestCase):
     async def test_invalid_frames_kill_the_worker(self) -> None:
         """Frames that are too long, malformed or out of order are refused."""
         executor, dispatcher = await self.start()
-        for kind in ("length", "noise", "end", "durations", "negative", "again"):
+        for kind in ("length", "noise", "end", "duration", "negative", "again"):
             lines = self.logged()
             await dispatcher.dispatch(get("/writes/", kind=kind))
             await self.until(lambda lines=lines: any("killed by SIGKILL: it " in line for line in lines))

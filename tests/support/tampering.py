@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted_appserver import Reply
 from twisted_appserver.executors.cluster import task
-from twisted_appserver.executors.processes.frames import End, Part, Replies, encode
+from twisted_appserver.executors.processes.frames import End, Part, Replied, encode
 
 REPLIES: dict[str, Reply] = {
     "injected": Reply(b"{}", 200, (("x-a", "a\r\nx-injected: yes"),)),
@@ -56,9 +56,9 @@ def writes(kind: str) -> dict[str, Any]:
         "length": b"\xff\xff\xff\xff",
         "noise": b"\0\0\0\1\xc1",
         "end": encode(End(99, "", 0.0)),
-        "durations": encode(Replies([Reply(b"{}")], [])),
-        "negative": encode(Replies([Reply(b"{}")], [-1.0])),
-        "again": encode(Replies([Reply(None), Reply(b"{}")], [0.0, 0.0])),
+        "duration": encode(Replied(Reply(b"{}"), "")),  # type: ignore[arg-type]
+        "negative": encode(Replied(Reply(b"{}"), -1.0)),
+        "again": encode(Replied(Reply(None), 0.0)) + encode(Replied(Reply(b"{}"), 0.0)),
     }[kind]
     _worker()._outbound.write(data)
     return {}

@@ -8,6 +8,7 @@ from 1.
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -19,6 +20,7 @@ from twisted_appserver.core.headers import check_headers
 from twisted_appserver.core.router import Router
 
 LENGTH_SIZE = 4  # bytes of the length before each frame
+_read_length = Struct(">I").unpack_from
 MAX_FRAME = 1 << 30  # bytes; a length is trusted before its frame is there, so it is limited
 NO_BODY = (204, 205, 304)  # statuses of responses without a body (RFC 9110, section 15)
 
@@ -85,14 +87,14 @@ class Calls(msgspec.Struct, array_like=True, tag=2):
     calls: list[Call]
 
 
-class Replies(msgspec.Struct, array_like=True, tag=3):
+class Replied(msgspec.Struct, array_like=True, tag=3):
     """
-    From a worker: replies to the oldest calls without one, and the seconds that each call took. A reply is
+    From a worker: the reply to the oldest call without one, and the seconds that the call took. The reply is
     C{None} if the worker was not allowed to begin the call.
     """
 
-    replies: list[ReplyOnWire | None]
-    seconds: list[Seconds]
+    reply: ReplyOnWire | None
+    seconds: Seconds
 
 
 class Fault(msgspec.Struct, array_like=True, tag=4):
@@ -136,7 +138,7 @@ class Drop(msgspec.Struct, array_like=True, tag=9):
     number: int
 
 
-Frame = Start | Ready | Calls | Replies | Fault | Part | End | Resume | Drop
+Frame = Start | Ready | Calls | Replied | Fault | Part | End | Resume | Drop
 
 
 def _encode_other(value: Handler | str) -> int | str:
@@ -166,14 +168,6 @@ def encode(frame: Frame, max_length: int = (1 << 32) - 1) -> bytes:
 def ready_frame(router: Router) -> Ready:
     """Return the frame that a worker with this table sends when it is ready."""
     return Ready([(entry.regex, entry.handler.name) for entry in router.entries])
-
-
-def _check_replies(frame: Replies) -> None:
-    if len(frame.replies) != len(frame.seconds):
-        raise ValueError("a frame must have as many durations as replies")
-    for reply in frame.replies:
-        if reply is not None and (reply.headers or reply.status != 200):
-            check_reply(reply)
 
 
 def _check_error(error: Reply) -> None:
@@ -212,7 +206,7 @@ class FrameReader:
         start, size = 0, len(data)
         while size - start >= LENGTH_SIZE:
             begin = start + LENGTH_SIZE
-            length = int.from_bytes(data[start:begin], "big")
+            (length,) = _read_length(data, start)
             if length > self._max_length:
                 raise ValueError(f"a frame of {length} bytes, more than {self._max_length}")
             end = begin + length
@@ -220,8 +214,10 @@ class FrameReader:
                 self._wanted = end - start
                 break
             frame = _decoder.decode(data[begin:end])
-            if type(frame) is Replies:
-                _check_replies(frame)
+            if type(frame) is Replied:
+                reply = frame.reply
+                if reply is not None and (reply.headers or reply.status != 200):
+                    check_reply(reply)
             elif type(frame) is End and frame.error is not None:
                 _check_error(frame.error)
             frames.append(frame)

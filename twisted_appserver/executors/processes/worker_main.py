@@ -42,7 +42,7 @@ from twisted_appserver.executors.processes.frames import (
     Frame,
     FrameReader,
     Part,
-    Replies,
+    Replied,
     Resume,
     Start,
     encode,
@@ -225,9 +225,9 @@ class WorkerMain:
 
     def _answer(self, call: Call, reply: Reply | None, seconds: float) -> None:
         try:
-            self._send(Replies([reply], [seconds]))
+            self._send(Replied(reply, seconds))
         except ValueError as error:  # The frame is too long.
-            self._send(Replies([error_reply(error, call)], [seconds]))
+            self._send(Replied(error_reply(error, call), seconds))
 
     def _restore(self) -> None:
         """Undo what the function has changed about signals."""
@@ -243,7 +243,7 @@ class WorkerMain:
 
         self._sources[number] = Source(reply.body, send, self._has_work, self._has_unread)
         self._progress.generator = number
-        self._send(Replies([replace(reply, body=None)], [seconds]))
+        self._send(Replied(replace(reply, body=None), seconds))
         self._run_slice(number)
 
     def _run_slice(self, number: int) -> None:

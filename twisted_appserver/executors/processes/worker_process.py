@@ -30,7 +30,7 @@ from twisted_appserver.executors.processes.frames import (
     FrameReader,
     Part,
     Ready,
-    Replies,
+    Replied,
     Start,
     ready_frame,
 )
@@ -116,9 +116,8 @@ class WorkerProcess(ProcessProtocol):
             self.kill(f"it sent an invalid frame: {error}")
             return
         for frame in frames:
-            if isinstance(frame, Replies):
-                for reply, seconds in zip(frame.replies, frame.seconds, strict=True):
-                    self._call_answered(reply, seconds)
+            if isinstance(frame, Replied):
+                self._call_answered(frame.reply, frame.seconds)
             elif isinstance(frame, Part):
                 self.streams.add_part(frame)
             elif isinstance(frame, End):
