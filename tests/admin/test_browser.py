@@ -20,6 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from tests.serving.test_command import TWISTD, CommandTestCase
+from tests.support.programs import ROOT
 from tests.support.slow import slow
 from tests.support.wire import exchange, fetch, request
 from twisted_appserver import make_service
@@ -223,6 +224,30 @@ class PageTests(BrowserTestCase):
         """Open the functions, call one, read its response, and open the status."""
         program = self.twistd("--port", "0", *words, folder=self.folder_of(shop=SHOP))
         await self.look_at(f"http://localhost:{await program.port()}", name, dark, size)
+        await self.stopped(program)
+
+    @slow
+    async def test_file_is_sent(self) -> None:
+        """A function that takes an Upload has a field for a file."""
+        app = str(ROOT / "examples" / "media.py")
+        program = self.twistd("--port", "0", "--app", app)
+        base = f"http://localhost:{await program.port()}"
+        path = os.path.join(self.folder_of(), "photo.txt")
+        with open(path, "w") as file:
+            file.write("x" * 30)
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/docs")
+            selector = "details[data-path='/attach/']"
+            details = wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, selector))
+            details.find_element(By.TAG_NAME, "summary").click()
+            details.find_element(By.NAME, "file").send_keys(path)
+            details.find_element(By.NAME, "title").send_keys("hello")
+            details.find_element(By.TAG_NAME, "button").click()
+            wait(browser, lambda _: '"size": 30' in details.find_element(By.TAG_NAME, "pre").text)
+            self.assertIn('"title": "hello"', details.text)
+
+        await self.look(looks)
         await self.stopped(program)
 
     async def look_at(self, base: str, name: str, dark: bool = False, size: str = "1000,900") -> None:

@@ -15,12 +15,13 @@ function words(schema, all) {
 function fields(operation, all) {
   const shown = each => each.in === "path" || (each.in === "query" && each.schema.type !== "object");
   const found = (operation.parameters || []).filter(shown).map(each => ({ ...each, place: each.in }));
-  const content = operation.requestBody ? operation.requestBody.content : {}, json = content["application/json"];
+  const content = operation.requestBody ? operation.requestBody.content : {}, form = content["multipart/form-data"];
+  const fielded = content["application/json"] || form, place = form ? "form" : "body";
   const [type] = Object.keys(content);
-  if (json) {
-    const body = resolve(json.schema, all);
+  if (fielded) {
+    const body = resolve(fielded.schema, all);
     for (const [name, schema] of Object.entries(body.properties || {}))
-      found.push({ name, schema, place: "body", required: (body.required || []).includes(name) });
+      found.push({ name, schema, place, required: (body.required || []).includes(name) });
     if (!body.properties) found.push({ name: "", schema: { type: "object" }, place: "body" });
   } else if (type) found.push({ name: "", schema: { type }, place: "body", type });
   return found;
@@ -30,6 +31,11 @@ function fields(operation, all) {
 function choices(schema, all) {
   const found = resolve(schema, all);
   return [found, ...(found.anyOf || found.oneOf || []).flatMap(each => choices(each, all))];
+}
+
+// Whether a field takes a file, or several.
+function takesFile(schema, all) {
+  return choices(schema, all).some(each => each.format === "binary" || (each.items && each.items.format === "binary"));
 }
 
 // Convert the text of a field to JSON. Valid JSON is kept unchanged, to the last digit, unless the field takes text.
@@ -85,20 +91,25 @@ async function read(answer, place) {
 
 async function call(method, path, inputs, all, shown, asJob) {
   let url = path;
-  const query = new URLSearchParams(), body = [];
+  const query = new URLSearchParams(), body = [], form = new FormData();
   let whole = null, type = "application/json";
   for (const { field, input } of inputs) {
     const text = input.value;
     if (field.place === "path") url = url.replace(`{${field.name}}`, encodeURIComponent(text));
     else if (text === "" && !field.required && !field.type) continue;
+    else if (field.place === "form")
+      for (const each of input.files || [text]) form.append(field.name, each);
     else if (field.place === "query") query.append(field.name, text);
     else if (field.name === "") [whole, type] = [text, field.type || type];
     else body.push(`${JSON.stringify(field.name)}: ${typed(text, field.schema, all)}`);
   }
   const options = { method, headers: asJob ? { Prefer: "respond-async" } : {} };
   if (["POST", "PUT", "PATCH", "QUERY"].includes(method)) {
-    options.headers["Content-Type"] = type;
-    options.body = whole === null ? `{${body.join(", ")}}` : whole;
+    if ([...form].length) options.body = form;
+    else {
+      options.headers["Content-Type"] = type;
+      options.body = whole === null ? `{${body.join(", ")}}` : whole;
+    }
   }
   const began = performance.now();
   shown.replaceChildren("…");
@@ -129,6 +140,8 @@ function form(method, path, operation, all) {
     const id = `${operation.operationId}-${number}`;
     const input = element(field.name ? "input" : "textarea", { id, name: field.name || "body" });
     input.required = Boolean(field.required);
+    if (field.place === "form" && takesFile(field.schema, all))
+      [input.type, input.multiple] = ["file", choices(field.schema, all).some(each => each.items)];
     const schema = resolve(field.schema, all);
     if ("default" in schema) input.placeholder = JSON.stringify(schema.default);
     const hint = element("small", {}, `${field.place}: ${words(field.schema, all)}`);
