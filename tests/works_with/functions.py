@@ -28,7 +28,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -262,14 +262,68 @@ async def deferred() -> dict[str, Any]:
     return {"n": await deferLater(reactor, 0.01, square, 2)}
 
 
-@use(ASYNCIO, "`asyncio.run` in an `async def`", {"n": 4}, where=(REACTOR,))
+@use(ASYNCIO, "`asyncio.timeout`", {"timed_out": 2}, where=(REACTOR,))
+async def asyncio_timeout() -> dict[str, Any]:
+    """It ends the wait for a Deferred too, which is cancelled."""
+    from twisted.internet.defer import Deferred
+
+    timed_out = 0
+    for awaited in (asyncio.sleep(60), Deferred()):
+        try:
+            async with asyncio.timeout(0.01):
+                await awaited
+        except TimeoutError:
+            timed_out += 1
+    return {"timed_out": timed_out}
+
+
+@use(ASYNCIO, "`TaskGroup`, `gather` and `to_thread`", {"squares": [1, 4, 9]}, where=(REACTOR,))
+async def asyncio_tasks() -> dict[str, Any]:
+    """To await a Deferred in a task that you create, write `await deferred.asFuture(loop)`."""
+    squares = await _both()
+    return {"squares": [*squares, *await asyncio.gather(asyncio.sleep(0.001, square(3)))]}
+
+
+@use(ASYNCIO, "Deferreds and asyncio in one function", {"found": ["Twisted", "asyncio"]}, where=(REACTOR,))
+async def deferred_and_asyncio() -> dict[str, Any]:
+    """Await each of them directly."""
+    from twisted.internet import reactor
+    from twisted.internet.task import deferLater
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(asyncio.sleep(0.01, "asyncio"))
+        found = await deferLater(reactor, 0.01, lambda: "Twisted")
+    return {"found": [found, task.result()]}
+
+
+@use(ASYNCIO, "an asynchronous generator", [{"n": 0}, {"n": 1}], where=(REACTOR,))
+async def asyncio_stream() -> AsyncIterator[dict[str, Any]]:
+    """It may await asyncio and Deferreds between two items."""
+    for n in range(2):
+        await asyncio.sleep(0.001)
+        yield {"n": n}
+
+
+@use(ASYNCIO, "a function that returns a future", {"n": 4}, where=(REACTOR,))
+def asyncio_future() -> asyncio.Future[dict[str, Any]]:
+    """The annotation makes it run on the reactor. Without one, use `Route(executor="inline")`."""
+    return asyncio.ensure_future(asyncio.sleep(0.001, {"n": 4}))
+
+
+@use(
+    ASYNCIO, "`asyncio.run` in an `async def`", {"n": 4}, where=(REACTOR,), fails={REACTOR: "await it"}
+)  # fmt: skip
 async def asyncio_run_on_reactor() -> dict[str, Any]:
-    """It blocks all other calls until it ends; write a plain `def`, which runs in a thread."""
+    """The function runs in an event loop already."""
 
     async def four() -> int:
         return 4
 
-    return {"n": asyncio.run(four())}
+    coroutine = four()
+    try:
+        return {"n": asyncio.run(coroutine)}
+    finally:
+        coroutine.close()
 
 
 # ---- databases ----
@@ -413,6 +467,23 @@ def _django() -> Any:
 DJANGO = threading.Lock()
 
 
+@use(
+    DATABASES, "SQLAlchemy's asyncio extension", {"one": 1}, "sqlalchemy", "aiosqlite", "greenlet",
+    where=(REACTOR,),
+)  # fmt: skip
+async def sqlalchemy_async() -> dict[str, Any]:
+    """Create the engine once, in a lifespan or at the first call; here with aiosqlite."""
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+    engine = create_async_engine("sqlite+aiosqlite://")
+    try:
+        async with AsyncSession(engine) as session, session.begin():
+            return {"one": (await session.execute(text("SELECT 1"))).scalar_one()}
+    finally:
+        await engine.dispose()
+
+
 @use(DATABASES, "Django's ORM", {"names": ["ann"]}, "django")
 def django_orm() -> dict[str, Any]:
     """Call `close_old_connections()` after each call, as Django does after each request."""
@@ -424,6 +495,34 @@ def django_orm() -> dict[str, Any]:
         return {"names": list(person.objects.values_list("name", flat=True))}
     finally:
         close_old_connections()
+
+
+@use(DATABASES, "Django's asynchronous ORM", {"names": ["ann"]}, "django", where=(REACTOR,))
+async def django_async() -> dict[str, Any]:
+    """Django runs the queries in one thread for all calls."""
+    from asgiref.sync import sync_to_async
+    from django.db import close_old_connections
+
+    def prepare() -> Any:
+        with DJANGO:
+            return _django()
+
+    person = await sync_to_async(prepare)()
+    try:
+        return {"names": [name async for name in person.objects.values_list("name", flat=True)]}
+    finally:
+        await sync_to_async(close_old_connections)()
+
+
+@use(DATABASES, "psycopg, asynchronous", {"one": 1}, "psycopg", "postgresql", where=(REACTOR,))
+async def psycopg_async() -> dict[str, Any]:
+    """Open a connection for each call, or an `AsyncConnectionPool` in a lifespan."""
+    import psycopg
+
+    async with await psycopg.AsyncConnection.connect(os.environ["WORKS_WITH_DATABASE"]) as connection:
+        row = await (await connection.execute("SELECT 1")).fetchone()
+        assert row is not None
+        return {"one": row[0]}
 
 
 @use(DATABASES, "psycopg", {"one": 1}, "psycopg", "postgresql")
@@ -456,6 +555,24 @@ def httpx_get() -> dict[str, Any]:
     import httpx
 
     return {"status": httpx.get(os.environ["WORKS_WITH_URL"], timeout=30).status_code}
+
+
+@use(HTTP, "httpx, asynchronous", {"status": 200}, "httpx", where=(REACTOR,))
+async def httpx_async() -> dict[str, Any]:
+    """Making a client blocks the reactor while it reads certificates: make one in a lifespan."""
+    import httpx
+
+    async with httpx.AsyncClient(timeout=30) as client:
+        return {"status": (await client.get(os.environ["WORKS_WITH_URL"])).status_code}
+
+
+@use(HTTP, "aiohttp", {"status": 200}, "aiohttp", where=(REACTOR,))
+async def aiohttp_get() -> dict[str, Any]:
+    """Open one `ClientSession` in a lifespan; a session for each call works too."""
+    import aiohttp
+
+    async with aiohttp.ClientSession() as session, session.get(os.environ["WORKS_WITH_URL"]) as response:
+        return {"status": response.status}
 
 
 @use(HTTP, "urllib", {"status": 200})

@@ -61,6 +61,7 @@ ADVICE: tuple[tuple[str, str, str], ...] = (  # the exception's class, a pattern
 
 
 CORE = os.path.dirname(__file__) + os.sep
+EXECUTORS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "executors", "")
 
 
 def format_traceback(error: BaseException) -> str:
@@ -69,7 +70,7 @@ def format_traceback(error: BaseException) -> str:
     frames of this package above it are left out. If nothing is left, the text is the exception's line only.
     """
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(CORE):
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith((CORE, EXECUTORS)):
         frames = frames.tb_next
     text = "".join(traceback.format_exception(type(error), error, frames))
     if advice := advice_for(error):
