@@ -65,7 +65,7 @@ class SlowStore:
             else:
                 deferred.callback(None)
 
-    def tidy(self) -> None:
+    def free_unused_space(self) -> None:
         pass
 
     def close(self) -> Deferred[None]:

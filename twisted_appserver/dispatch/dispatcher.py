@@ -64,7 +64,7 @@ class Dispatcher:
         self._failures = Failures(display_tracebacks)
         self.faults = self._failures.observers
         self._refusals = Refusals(reactor)
-        self.calls = CallsInFlight(reactor, timeout, self._over, self.marked, self._streamed)
+        self.calls = CallsInFlight(reactor, timeout, self._over, self.add_cors_headers, self._streamed)
         self._limits = self.calls.limits
         for executor in executors.values():
             if getattr(executor, "reactor", reactor) is None:
@@ -292,7 +292,7 @@ class Dispatcher:
             reply = self._failures.report(reply, call)
         if reply.status >= 400:
             reply = self._failures.negotiate(reply, call, self.admin)
-        reply = self.marked(call, reply)
+        reply = self.add_cors_headers(call, reply)
         for observe in self.observers:
             observe(call, reply)
         return reply
@@ -304,7 +304,7 @@ class Dispatcher:
         for observe in self.observers:
             observe(pending.call, reply)
 
-    def marked(self, call: Call, reply: Reply) -> Reply:
+    def add_cors_headers(self, call: Call, reply: Reply) -> Reply:
         """Return the reply with CORS headers if the guard allows other origins."""
         return reply if self.guard is None or not self.guard.cors else self.guard.with_cors(call, reply)
 

@@ -245,14 +245,14 @@ class ResponseChannel:
     # ---- the end ----
 
     def _dropped(self) -> None:
-        self.lose()
+        self.notify_lost()
 
     def fail(self, error: HTTPError) -> None:
         """Reply with an error, or break off a stream."""
         self._pending.errback(error)
-        self.lose(500)
+        self.notify_lost(500)
 
-    def lose(self, status: int = 499) -> None:
+    def notify_lost(self, status: int = 499) -> None:
         """Notify the resource that its client is gone."""
         if self._ended is None:
             return
@@ -333,7 +333,7 @@ class ResourceExecutor:
     def cancel(self, pending: PendingCall, kill: bool = False) -> None:
         channel = self._channels.get(pending)
         if channel is not None:
-            channel.lose()
+            channel.notify_lost()
 
     def stop(self) -> Deferred[None]:
         self._stopped = True

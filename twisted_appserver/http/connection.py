@@ -83,7 +83,7 @@ class HTTPConnection(BaseConnection):
         if self._ready:
             self._advance()
         if self._dataBuffer:
-            self._restrain()
+            self._limit_waiting_input()
 
     def _keep_for_later(self, data: bytes) -> None:
         if self._used:
@@ -91,15 +91,15 @@ class HTTPConnection(BaseConnection):
             self._used = 0
         self._dataBuffer.append(data)
         self._coalesce()
-        self._restrain()
+        self._limit_waiting_input()
 
-    def _restrain(self) -> None:
+    def _limit_waiting_input(self) -> None:
         """Count what is kept for later, and stop reading if it is much."""
         if len(self._dataBuffer[0]) - self._used > self._optimisticEagerReadSize:
             self._networkProducer.pauseProducing()
-        self._account()
+        self._count_unfinished()
 
-    def _account(self) -> None:
+    def _count_unfinished(self) -> None:
         """Count what is kept of requests that are not complete, or wait."""
         self._hold(self._parser.memory + sum(map(len, self._dataBuffer)))
 
@@ -147,7 +147,7 @@ class HTTPConnection(BaseConnection):
                 self._set_aside(data, begin)
                 break
         if parser.unfinished or (self._held and not self._dataBuffer):
-            self._account()
+            self._count_unfinished()
 
     def _take_parsed(self) -> None:
         """Line up the calls of complete requests."""

@@ -42,9 +42,9 @@ class StockConnection(BaseConnection):
         if self._ignores_input:
             return
         super().dataReceived(data)
-        self._account()
+        self._count_unfinished()
 
-    def _account(self) -> None:
+    def _count_unfinished(self) -> None:
         """Count what has arrived of unfinished requests, and check one whose body is still to come."""
         if self._ignores_input:
             return
@@ -175,4 +175,4 @@ class StockConnection(BaseConnection):
         elif self.finishing and not self._handlingRequest:
             self.loseConnection()
         else:
-            self._account()
+            self._count_unfinished()

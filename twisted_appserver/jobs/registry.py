@@ -71,7 +71,7 @@ class Jobs:
         place = "../" * (call.path.count("/") - 1) + f"-/jobs/{job.name}"
         body = msgspec.json.encode({"job": job.name, "place": place})
         reply = Reply(body, 202, (("location", place), ("preference-applied", "respond-async")))
-        answer(call, self._dispatcher.marked(call, reply))
+        answer(call, self._dispatcher.add_cors_headers(call, reply))
 
     def _over(self, job: Job) -> None:
         self._timers[job.name] = self._dispatcher.reactor.callLater(self._age, self._forget, job.name)

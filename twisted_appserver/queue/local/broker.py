@@ -254,4 +254,4 @@ class LocalBroker:
     def _tidy(self, now: float) -> None:
         if forgets := self.table.forget_keys(now):
             log_if_not_stored(self.store.write(Change(forgets=forgets)))
-        self.store.tidy()
+        self.store.free_unused_space()

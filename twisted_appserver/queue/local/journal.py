@@ -75,7 +75,7 @@ class IStore(Interface):
             the calls. Fails with L{queue.interface.StoreError}. C{None} if the change is stored already.
         """
 
-    def tidy() -> None:
+    def free_unused_space() -> None:
         """Give unused space back. The broker calls this about once a minute."""
 
     def close() -> Deferred[None]:

@@ -21,7 +21,7 @@ class MemoryStore:
     def write(self, change: Change) -> Deferred[None] | None:
         return None
 
-    def tidy(self) -> None:
+    def free_unused_space(self) -> None:
         pass
 
     def close(self) -> Deferred[None]:

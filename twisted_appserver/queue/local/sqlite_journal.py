@@ -48,8 +48,8 @@ MAX_ROWS = 64  # in one statement
 RESERVE = 8 * 1024 * 1024  # bytes
 MAX_CHANGES = 4096  # in one commit
 RETRY = 1.0  # seconds between two checks whether a full disk has space again
-TIDY = Change()  # makes the thread give unused space back
-TIDY_PAGES = 10_000  # at most, at once
+FREE_SPACE = Change()  # makes the thread give unused space back
+FREED_PAGES = 10_000  # maximum number of pages that are freed at once
 REASONS = {  # why a change could not be stored, for clients
     "SQLITE_FULL": "the disk is full",
     "SQLITE_READONLY": "the database file is read-only",
@@ -162,8 +162,8 @@ class SQLiteStore:
         self._queued.extend(changes)
         self._wake.set()
 
-    def tidy(self) -> None:
-        self._enqueue(TIDY).addErrback(
+    def free_unused_space(self) -> None:
+        self._enqueue(FREE_SPACE).addErrback(
             lambda failure: self.log.warn("unused space was not given back: {e}", e=failure.value)
         )
 
@@ -182,7 +182,7 @@ class SQLiteStore:
             while self._queued:
                 batch = [self._queued.popleft() for _ in range(min(len(self._queued), MAX_CHANGES))]
                 answers = self._commit(batch)
-                if any(change is TIDY for change, _ in batch):
+                if any(change is FREE_SPACE for change, _ in batch):
                     self._vacuum()
                 last = self._closing and not (self._queued or self._batcher)
                 if last:
@@ -292,7 +292,7 @@ class SQLiteStore:
 
     def _vacuum(self) -> None:
         with suppress(sqlite3.Error):  # execute() would stop after the first page
-            self._database.executescript(f"PRAGMA incremental_vacuum({TIDY_PAGES})")
+            self._database.executescript(f"PRAGMA incremental_vacuum({FREED_PAGES})")
 
     def _take_reserve(self) -> str:
         """Create the reserve file. Return why that fails; empty if it succeeds."""
