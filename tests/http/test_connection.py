@@ -449,6 +449,7 @@ class AgainTests(SynchronousTestCase):
         data = request("GET", "/note/a/")
         self.assertEqual([self.send(data).status for _ in range(4)], [200] * 4)
         self.dispatcher.executors["inline"] = Full()
+        self.dispatcher.max_pending = 0
         self.assertEqual([self.send(data).status for _ in range(2)], [503] * 2)
 
 
