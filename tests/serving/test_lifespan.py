@@ -335,7 +335,7 @@ class EarlyStopTests(LifespanTestCase):
         await self.until_event("entering", count=2)
         pids = set(program.processes()) - {program.pid}
         program.signal("TERM")
-        await program.line("shutting down")
+        await program.line("stopping")
         gate.unlink()
         self.assertIn(await program.ended, (0, -15), program.output)
         self.check_order(pids)
