@@ -16,10 +16,61 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from tests.support.executor_test_case import ExecutorTestCase, get, json_of
+from tests.support.programs import ProgramTestCase
 from twisted_appserver import AppResource, ConfigurationError, IExecutor, InlineExecutor, Route, make_service
 from twisted_appserver.core.lifespan import check_lifespan
 from twisted_appserver.executors.held_calls import HeldCalls
 from twisted_appserver.executors.reactor_lifespan import LEAVE_TIMEOUT, ReactorLifespan
+
+ASYNCIO = """\
+import asyncio, sys
+
+from twisted.internet import asyncioreactor
+
+asyncioreactor.install()
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import deferLater, react
+
+from twisted_appserver.core.lifespan import check_lifespan
+from twisted_appserver.executors.reactor_lifespan import ReactorLifespan
+
+seen = []
+
+
+async def lifespan():
+    await asyncio.sleep(0)
+    await deferLater(reactor, 0)
+    try:
+        await fail(ValueError("of a Deferred"))
+    except ValueError:
+        seen.append("caught")
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(asyncio.sleep(0.01, "background"))
+        yield
+        seen.append(await task)
+        seen.append(await deferLater(reactor, 0, str, "later"))
+
+
+async def run(it):
+    global reactor
+    reactor = it
+    made = ReactorLifespan(reactor, check_lifespan(lifespan))
+    await made.enter()
+    seen.append("entered")
+    await made.leave()
+    assert seen == ["caught", "entered", "background", "later"], seen
+    print("all seen")
+
+
+react(lambda it: Deferred.fromCoroutine(run(it)))
+"""
+
+
+class AsyncioTests(ProgramTestCase):
+    async def test_lifespan_on_asyncio_awaits_futures_and_deferreds_in_one_task(self) -> None:
+        program = self.python("-c", ASYNCIO)
+        self.assertEqual(await program.ended, 0, program.output)
+        self.assertIn("all seen", program.out)
 
 
 class ReactorLifespanTests(TestCase):

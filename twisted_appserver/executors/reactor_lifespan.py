@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from threading import Event, Thread
 from typing import Any
@@ -15,6 +16,45 @@ from twisted_appserver.core.lifespan import Lifespan, entering_error, open_lifes
 from twisted_appserver.errors import ConfigurationError
 
 LEAVE_TIMEOUT = 10.0  # seconds that a lifespan has to end; then the process stops without it
+
+
+@types.coroutine
+def _with_deferreds(coroutine: Coroutine[Any, Any, None], loop: Any) -> Generator[Any, Any, None]:
+    """Run a coroutine in an asyncio task. A Deferred that it awaits becomes a future."""
+    step: Callable[[Any], Any] = coroutine.send
+    value: Any = None
+    while True:
+        try:
+            awaited = step(value)
+        except StopIteration:
+            return
+        step = coroutine.send
+        try:
+            if isinstance(awaited, Deferred):
+                value = yield from _future_of(awaited, loop)
+            else:
+                value = yield awaited
+        except BaseException as error:
+            step, value = coroutine.throw, error
+            if isinstance(awaited, Deferred):
+                awaited.cancel()
+
+
+def _future_of(deferred: Deferred[Any], loop: Any) -> Any:
+    """Return a future that has a result as soon as a Deferred has one. The Deferred keeps its own."""
+    future = loop.create_future()
+
+    def fired(result: Any) -> Any:
+        if not future.done():
+            future.set_result(None)
+        return result
+
+    deferred.addBoth(fired)
+    return future
+
+
+async def _in_task(coroutine: Coroutine[Any, Any, None], loop: Any) -> None:
+    await _with_deferreds(coroutine, loop)
 
 
 def _fire(deferred: Deferred[None]) -> None:
@@ -129,7 +169,8 @@ class ReactorLifespan:
         else:
             future = loop.create_future()
             self._let_end = lambda: future.done() or future.set_result(None)
-            running = Deferred.fromFuture(loop.create_task(stay(manager, self._has_entered, future)))
+            staying = stay(manager, self._has_entered, future)
+            running = Deferred.fromFuture(loop.create_task(_in_task(staying, loop)))
         self._cancel = running.cancel
         running.addCallbacks(lambda _: self._ended(), lambda failure: self._ended(failure.value))
 
