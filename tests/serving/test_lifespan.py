@@ -79,8 +79,7 @@ ASYNC = (
     .replace("def", "async def")
     .replace("yield", "yield\n    await asyncio.sleep(0)")
 )
-NO_ASYNCIO = ASYNC.replace("    await asyncio.sleep(0)\n", "")
-ASYNC_GENERATOR = NO_ASYNCIO.replace("@asynccontextmanager\n", "")
+ASYNC_GENERATOR = ASYNC.replace("@asynccontextmanager\n", "")
 TYPES = ("threaded", "forked")
 
 
@@ -161,7 +160,7 @@ class ServerTests(LifespanTestCase):
     @slow
     async def test_every_form_of_lifespan_works(self) -> None:
         """A plain generator function, and asynchronous ones, which run on the reactor or in an event loop."""
-        for lifespan in (GENERATOR, NO_ASYNCIO, ASYNC_GENERATOR):
+        for lifespan in (GENERATOR, ASYNC, ASYNC_GENERATOR):
             for server_type in TYPES:
                 self.write(lifespan=lifespan)
                 await self.check(self.serve(server_type), server_type, ("/call", "/coroutine"))
@@ -178,7 +177,7 @@ class ServerTests(LifespanTestCase):
 
     async def test_calls_wait_until_the_lifespan_is_entered_and_probes_do_not(self) -> None:
         gate = self.folder / "gate"
-        for lifespan in (SYNC, NO_ASYNCIO):
+        for lifespan in (SYNC, ASYNC):
             gate.touch()
             wait = f"while os.path.exists({str(gate)!r}): time.sleep(0.005)"
             waiting = lifespan.replace(
@@ -235,7 +234,7 @@ class FailureTests(LifespanTestCase):
     @slow
     async def test_exception_on_entering_ends_the_command_with_one_line(self) -> None:
         for server_type in TYPES:
-            for lifespan in (SYNC, NO_ASYNCIO):
+            for lifespan in (SYNC, ASYNC):
                 self.write(entering="raise OSError('no\\ndatabase')", lifespan=lifespan)
                 program = self.serve(server_type)
                 self.assertEqual(await program.ended, 1, program.output)
@@ -267,7 +266,7 @@ class FailureTests(LifespanTestCase):
     @slow
     async def test_exception_on_leaving_is_logged_and_the_server_stops(self) -> None:
         for server_type in TYPES:
-            for lifespan in (SYNC, NO_ASYNCIO):
+            for lifespan in (SYNC, ASYNC):
                 self.write(leaving="raise OSError('cannot close')", lifespan=lifespan)
                 program = self.serve(server_type)
                 await fetch(await program.port(), "/call")
