@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import attrs
 import msgspec
@@ -167,6 +167,17 @@ class Model(pydantic.BaseModel):
 
 class Album(pydantic.BaseModel):
     images: list[Upload]
+    count: int = 0
+
+
+class StructAlbum(msgspec.Struct):
+    images: list[Upload]
+    count: int = 0
+
+
+class TypedAlbum(TypedDict):
+    images: list[Upload]
+    count: NotRequired[int]
 
 
 def shown(value: Any) -> Any:
@@ -209,6 +220,8 @@ class ParameterTests(SynchronousTestCase):
             (function_of(list[Upload]), {"p": [PNG, PNG]}, [one, one]),
             (function_of(list[Upload], []), {"q": PNG}, []),
             (function_of(tuple[Upload, ...]), {"p": [PNG, PNG]}, [one, one]),
+            (function_of(list[Upload] | None, None), {"p": PNG}, [one]),
+            (function_of(list[Upload] | None, None), {"q": PNG}, None),
             (function_of(set[Upload] | None, None), {"q": PNG}, None),
             (function_of(Upload | str), {"p": PNG}, one),
             (function_of(Upload | str), {"p": "x", "q": PNG}, "x"),
@@ -225,6 +238,11 @@ class ParameterTests(SynchronousTestCase):
                 function_of(list[Upload]),
                 {"p": [PNG, "x"]},
                 "p[1] must be a file in a multipart form, not 'x'",
+            ),
+            (
+                function_of(tuple[Upload, Upload]),
+                {"p": PNG},
+                'p must be a list of 2 items, not ["a file"]',
             ),
             (function_of(str), {"p": PNG}, "p must not be a file"),
             (function_of(int), {"p": PNG}, "p must not be a file"),
@@ -253,13 +271,18 @@ class ParameterTests(SynchronousTestCase):
             self.assertIn("image", self.post(function, title="A", image="x").json["detail"])
             self.assertEqual(self.post(function, title="A").json["detail"], "image is missing")
 
-    def test_list_in_a_pydantic_model_takes_one_file_or_several(self) -> None:
-        def function(album: Album) -> Any:
-            return {"images": shown(album.images)}
+    def test_list_in_an_object_takes_one_file_or_several(self) -> None:
+        for kind in (Album, StructAlbum, TypedAlbum):
 
-        for images in (PNG, [PNG, PNG]):
-            found = self.post(function, images=images).json["images"]
-            self.assertEqual(found, shown(images) if isinstance(images, list) else [shown(images)])
+            def function(album: Any) -> Any:
+                images = album["images"] if isinstance(album, dict) else album.images
+                return {"images": shown(images)}
+
+            function.__annotations__["album"] = kind
+            for form, expected in ((PNG, [repr(PNG)]), ([PNG, PNG], [repr(PNG)] * 2)):
+                self.assertEqual(self.post(function, images=form).json, {"images": expected})
+                self.assertEqual(self.post(function, images=form, count="3").json, {"images": expected})
+            self.assertEqual(self.post(function, count="3").json["detail"], "images is missing")
 
     def test_typed_rest_receives_all_other_files(self) -> None:
         def function(a: int = 0, **files: Upload) -> Any:

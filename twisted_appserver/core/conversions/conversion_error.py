@@ -16,10 +16,17 @@ def format_value(value: Any) -> str:
     if isinstance(value, Upload):
         return "a file"
     try:
-        text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_file)
     except (TypeError, ValueError):  # JSON cannot represent it, or an integer has too many digits
         text = "this value"
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+
+
+def _file(value: Any) -> str:
+    """Return what stands for a file in a list or an object."""
+    if isinstance(value, Upload):
+        return "a file"
+    raise TypeError
 
 
 class ConversionError(ValueError):

@@ -14,6 +14,8 @@ from typing import Any
 
 from msgspec import inspect as types
 
+from twisted_appserver.core.upload import Upload
+
 NUMBER = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 # A plus sign that the client did not percent-encode arrives as a space.
 ZONE = r"(?:([Zz])|([ +-])([0-9]{2}):?([0-9]{2}))?"
@@ -55,6 +57,8 @@ def normalize(value: Any, info: types.Type) -> Any:
         return _normalize_text(value, found)
     if isinstance(value, dict):
         return _normalize_object(value, found)
+    if isinstance(value, Upload) and any(isinstance(kind, SEQUENCES) for kind in found):
+        return [value]
     if isinstance(value, list):
         for kind in found:
             if isinstance(kind, SEQUENCES):
