@@ -387,7 +387,7 @@ MUTATIONS = (
              "tqueue.test_work.WorkTests.test_worker_frozen_for_longer_than_its_lease_counts_its_task_as_lost"),
     Mutation("tqueue/client/async_queue.py", "WRAPPED = (ResponseFailed, RequestTransmissionFailed, RequestGenerationFailed)",
              "WRAPPED = (ResponseFailed,)", "tqueue.test_clients.AsyncClientTests.test_put_that_is_reset_while_it_is_sent_is_repeated"),
-    Mutation("tqueue/command/main.py", "        if error.closed:", "        if False:",
+    Mutation("tqueue/command/run_verb.py", "        if error.closed:", "        if False:",
              "tqueue.test_command.OutputTests.test_a_reader_that_goes_away_ends_the_command_quietly"),
     Mutation("tqueue/command/task_verbs.py", "            status = 1", "            pass",
              "tqueue.test_command.VerbTests.test_a_task_that_is_not_leased_is_explained_with_status_1"),

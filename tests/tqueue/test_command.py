@@ -350,3 +350,11 @@ class OutputTests(ServerCase):
             out, err = process.communicate(timeout=20)
             self.assertEqual((process.returncode, err), (0, b""))
             self.assertIn(rb"\u00fc" if "--json" in words else rb"\xfc", out)
+
+
+class InterruptTests(CommandCase):
+    def test_ctrl_c_while_modules_are_imported_is_quiet(self) -> None:
+        with patch.dict(sys.modules):
+            sys.modules.pop("twisted_appserver.tqueue.command.run_verb", None)
+            with patch("builtins.__import__", side_effect=KeyboardInterrupt):
+                self.assertEqual(main(("qsize", "q")), 130)

@@ -6,12 +6,15 @@ import io
 import os
 import sys
 import threading
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tests.support.queue_server import wait_for
 from tests.support.terminal import screen
+from twisted_appserver.tqueue import progress
 from twisted_appserver.tqueue.progress import WorkProgress
 from twisted_appserver.tqueue.status_line import StatusLine, TerminalStream, status_line
 
@@ -112,6 +115,30 @@ class InstallTests(SynchronousTestCase):
         self.check(False, "xterm", False)
 
 
+class ReporterTests(SynchronousTestCase):
+    def test_without_a_terminal_changed_figures_are_reported_from_time_to_time(self) -> None:
+        self.patch(progress, "REPORTED", 0.001)
+        work = SimpleNamespace(done=0, failed=0, lost=0)
+        asked: list[int] = []
+        reports: list[str] = []
+
+        class Asked:
+            @property
+            def unfinished_tasks(self) -> int:
+                asked.append(1)
+                if len(asked) == 10:
+                    work.done = 5
+                if len(asked) == 20:
+                    raise ConnectionRefusedError
+                return 8
+
+        reporter = progress.ProgressReporter(work, Asked(), None, reports.append)  # type: ignore[arg-type]
+        reporter.start()
+        wait_for(lambda: len(asked) > 30)
+        reporter.stop()
+        self.assertEqual([each.rpartition(", ")[0] for each in reports], ["5 done, 0 failed, 8 left"])
+
+
 class ProgressTests(SynchronousTestCase):
     def test_line_has_all_figures(self) -> None:
         self.assertEqual(WorkProgress(7, 1, 0, 3, 2.5, 4.0).line, "7 done, 1 failed, 3 left, 2.5 per second")
@@ -121,11 +148,11 @@ class ProgressTests(SynchronousTestCase):
         )
 
     def test_without_tqdm_or_tasks_the_bar_is_the_line(self) -> None:
-        for progress, tqdm in (
+        for figures, tqdm in (
             (WorkProgress(7, 1, 0, 3, 2.5, 4.0), None),
             (WorkProgress(7, 1, 0, 0, 2.5, 4.0), object()),
         ):
-            self.assertEqual(progress.bar(80, True, tqdm), progress.line)
+            self.assertEqual(figures.bar(80, True, tqdm), figures.line)
 
     def test_bar_fits_the_terminal(self) -> None:
         try:

@@ -11,7 +11,8 @@ A module may import only modules above it in this list:
   - queue_verbs: C{queues}, C{stats}, C{peek} and others about whole queues
   - work_verb: C{work}
   - parser: reads the command line, and prints help
-  - main: runs a verb, and turns its outcome into an exit status
+  - run_verb: runs a verb, and turns its outcome into an exit status
+  - main: the entry point, which imports little
 """
 
 from .main import main

@@ -1,100 +1,23 @@
-"""Runs a verb, and turns its outcome into an exit status."""
+"""The entry point of the command."""
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 
-from .. import client
-from ..client.addresses import Address, default_url, read_address
-from ..client.queue import Queue
-from .error_messages import EXPECTED, STATES, message_for
-from .output import Output, OutputError
-from .parser import parse
-from .task_verbs import LineError
-from .verb import PATIENCE, complain
-
-INTERRUPTED = 130  # exit statuses of a shell: 128 and the number of the signal
-BROKEN_PIPE = 141
-
-
-def _address(url: str | None) -> tuple[str, Address]:
-    """
-    Return the URL of the server, and what it means.
-
-    @raise ValueError: when it cannot be used.
-    """
-    try:
-        chosen = default_url() if url is None else url
-        return chosen, read_address(chosen, os.environ.get("TQUEUE_TOKEN", ""))
-    except ValueError as error:
-        raise ValueError(f"{'--url' if url is not None else 'TQUEUE_URL'}: {error}") from None
-
-
-class WarningHandler(logging.Handler):
-    """Prints the warnings of the client, unless the function of C{work} has set up logging."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if not logging.getLogger().handlers:
-            complain(record.getMessage())
-
-
-@contextmanager
-def _client_warnings(shown: bool) -> Iterator[None]:
-    """Print the warnings of the client. A short patience ends with an error that says the same."""
-    handler = WarningHandler()
-    logger = logging.getLogger(client.__name__)
-    logger.addHandler(handler)
-    logger.setLevel(logging.WARNING if shown else logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(logging.NOTSET)
-
-
-def _failed(error: BaseException, address: Address, queue: str) -> int:
-    """Print why a request failed. Return the exit status."""
-    place = f" ({error})" if isinstance(error, LineError) else ""
-    reason = error.__cause__ or error if isinstance(error, LineError) else error
-    complain(message_for(reason, address, queue) + place)
-    return 1 if isinstance(reason, tuple(STATES)) else 2
-
-
-def _run(arguments: Sequence[str]) -> int:
-    verb, given = parse(arguments)
-    try:
-        url, address = _address(given.url)
-    except ValueError as error:
-        complain(str(error))
-        return 2
-    output = Output(sys.stdout, given.json)
-    try:
-        with _client_warnings(given.patience > PATIENCE):
-            lease = getattr(given, "lease", None) or 60.0
-            with closing(Queue(0, url, given.name, lease=lease, patience=given.patience)) as queue:
-                return verb.run(queue, given, output)
-    except OutputError as error:
-        if error.closed:
-            return BROKEN_PIPE
-        complain(str(error))
-        return 2
-    except (LineError, *EXPECTED) as error:
-        return _failed(error, address, given.name)
+INTERRUPTED = 130  # the exit status of a shell: 128 and the number of SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Run the command.
+    Run the command. Ctrl-C ends it quietly, also while its modules are imported.
 
     @param arguments: those of the command line if C{None}.
-    @return: the exit status: 0 for success; 1 if there was nothing to get, no room or no such leased task; 2
-        for an error; 130 after Ctrl-C; 141 if nobody reads the output any more.
+    @return: the exit status, as of C{run_verb.run}; 130 after Ctrl-C.
     """
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        from .run_verb import run
+
+        return run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
