@@ -394,7 +394,7 @@ MUTATIONS = (
     Mutation("tqueue/command/work_verb.py", "            runner.give_back()", "            pass",
              "tqueue.test_work.WorkTests.test_first_ctrl_c_finishes_the_task_and_the_second_ends_at_once"),
     Mutation("tqueue/stop_signals.py", "self._interrupted - before < SAME", "False",
-             "tqueue.test_work.WorkTests.test_ctrl_c_that_is_sent_twice_at_the_same_moment_counts_once"),
+             "tqueue.test_work.SignalTests.test_ctrl_c_that_is_sent_twice_at_the_same_moment_counts_once"),
     Mutation("tqueue/status_line.py", "        if self._line.is_forked:\n            return self._stream.write(text)\n", "",
              "tqueue.test_status_line.StreamTests.test_a_forked_process_writes_without_the_status_and_without_locks"),
     Mutation("tqueue/status_line.py", "                self._erase()\n            count", "                pass\n            count",

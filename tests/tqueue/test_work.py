@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -20,6 +21,7 @@ from tests.support.faulty_proxy import FaultyProxy
 from tests.support.queue_server import ROOT, Server, wait_for
 from tests.support.slow import slow
 from tests.support.terminal import run_in_terminal, screen
+from twisted_appserver.tqueue import stop_signals
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.client.async_queue import AsyncQueue
 from twisted_appserver.tqueue.stop_signals import SAME
@@ -268,20 +270,6 @@ class WorkTests(WorkCase):
         self.assertEqual((process.returncode, out), (0, "0 done, 0 failed, 0 lost\n"))
         self.assertTrue(err.endswith("tqueue: stopping\n"), err)
 
-    def test_ctrl_c_that_is_sent_twice_at_the_same_moment_counts_once(self) -> None:
-        """As by programs that send it once more to the program that they have started."""
-        self.queue.put(1)
-        process = self.work("slow")
-        wait_for(lambda: self.notes() == ["begun"])
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        wait_for(lambda: "stopping" in process.stderr.readline())  # type: ignore[union-attr]
-        with open(os.path.join(self.folder, "go"), "w"):
-            pass
-        out, _ = process.communicate(timeout=20)
-        self.assertEqual((process.returncode, out), (0, "1 done, 0 failed, 0 lost\n"))
-
     def test_banner_names_the_function_the_queue_the_server_and_how_to_stop(self) -> None:
         self.queue.put(1)
         self.queue.shutdown()
@@ -443,6 +431,43 @@ class WorkTests(WorkCase):
         """C{work} would call it and never run it."""
         status, out, err = self.run_command("work", "jobs:coroutine")
         self.assertEqual((status, out, err.count("\n")), (2, "", 1))
+
+
+class SignalTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.now = 5.0
+        self.stopped = 0
+        self.handlers: dict[int, Any] = {}
+        self.patch(
+            stop_signals, "signal", SimpleNamespace(**{**vars(signal), "signal": self.handlers.__setitem__})
+        )
+        self.patch(stop_signals, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.patch(stop_signals, "protect", lambda owner, descriptors: None)
+        self.signals = stop_signals.StopSignals(SimpleNamespace(stop=self.stop))  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+    def send(self, number: int) -> tuple[bool, bool]:
+        """Handle a signal. Return whether the work must stop, and whether at once."""
+        self.handlers[number](number, None)
+        return self.signals.stopping, self.signals.at_once
+
+    def test_ctrl_c_that_is_sent_twice_at_the_same_moment_counts_once(self) -> None:
+        """As by programs that send it once more to the program that they have started."""
+        self.assertEqual((self.signals.stopping, self.signals.at_once), (False, False))
+        self.assertEqual(self.send(signal.SIGINT), (True, False))
+        self.now += SAME / 2
+        self.assertEqual(self.send(signal.SIGINT), (True, False))
+        self.now += 2 * SAME
+        self.assertEqual(self.send(signal.SIGINT), (True, True))
+
+    def test_sigterm_never_ends_the_work_at_once(self) -> None:
+        for _ in range(3):
+            self.now += 1.0
+            self.assertEqual(self.send(signal.SIGTERM), (True, False))
+        self.assertEqual(self.send(signal.SIGINT), (True, False))  # the first Ctrl-C
+        self.assertEqual(self.stopped, 4)
 
 
 class ForkTests(WorkCase):
