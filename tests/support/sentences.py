@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=50)
     parser.add_argument("--tests", action="store_true")
     options = parser.parse_args()
-    found = sorted(set(test_sentences() if options.tests else sentences()))
+    found = sorted(set(sentences_of_tests() if options.tests else sentences()))
     print(f"{options.number} of {len(found)} sentences, seed {options.seed}\n")
     for place, sentence in random.Random(options.seed).sample(found, options.number):
         print(f"{place}\n    {sentence}\n")
@@ -49,7 +49,7 @@ def sentences() -> Iterator[tuple[str, str]]:
             )
 
 
-def test_sentences() -> Iterator[tuple[str, str]]:
+def sentences_of_tests() -> Iterator[tuple[str, str]]:
     """Yield each sentence of docstrings and comments of tests and benchmarks with its file."""
     for pattern in TESTS:
         for path in ROOT.glob(pattern):
