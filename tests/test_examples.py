@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import Any
+from unittest import skipUnless
 
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -202,6 +204,31 @@ class DatabaseTests(ExampleTestCase):
     @slow
     async def test_pool_is_opened_and_closed_in_each_worker_process(self) -> None:
         await self.check("forked", 2)
+
+
+@skipUnless(find_spec("django"), "Django is not installed")
+class DjangoTests(ExampleTestCase):
+    """examples/with_django.py: close_old_connections() around each call."""
+
+    async def check(self, server_type: str) -> None:
+        program = self.start(
+            *TWISTD, f"--app={EXAMPLES / 'with_django.py'}", f"--type={server_type}", "--workers=2",
+            NOTES=str(self.folder / "notes.sqlite"),
+        )  # fmt: skip
+        url = await program.url()
+        client = self.client(url)
+        added = [await client.call("/notes/", text=text) for text in ("milk", "bread")]
+        self.assertEqual([each["id"] for each in added], [1, 2])
+        response = await self.http.get(f"{url}/notes/", timeout=30)
+        self.assertEqual(await response.json(), {"notes": ["milk", "bread"]})
+        await program.stop()
+
+    async def test_django_in_threads(self) -> None:
+        await self.check("threaded")
+
+    @slow
+    async def test_django_in_worker_processes(self) -> None:
+        await self.check("forked")
 
 
 class MountedTests(ExampleTestCase):
