@@ -14,7 +14,7 @@ from asyncio.tasks import _enter_task, _leave_task, _register_task
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -22,6 +22,23 @@ from twisted.python.failure import Failure
 
 Step = Callable[[Any], Any]  # sends a value to a coroutine, or throws an exception into it
 Resume = Callable[[Step, Any], None]  # receives the next step and its argument
+
+
+_Coroutine = Coroutine[Any, Any, Any]
+
+
+class Waiting(NamedTuple):
+    """A coroutine that has begun, its task if it has one, and the object that it awaits."""
+
+    coroutine: _Coroutine
+    task: CallTask | None
+    awaited: Any
+
+
+class Returned(NamedTuple):
+    """The value that a coroutine has returned."""
+
+    value: Any
 
 
 class CallCancelled(asyncio.CancelledError, defer.CancelledError):
@@ -32,7 +49,7 @@ class CallTask(asyncio.Future[None]):
     """
     The current task while a step of a coroutine runs. asyncio's timeouts and task groups cancel it.
 
-    @param coroutine: the coroutine.
+    @ivar coroutine: the coroutine. It is set when it has to wait; an C{__init__} would cost more.
     """
 
     # Defaults in the class keep the creation cheap. Most coroutines change none of them.
@@ -44,9 +61,7 @@ class CallTask(asyncio.Future[None]):
     _fut_waiter: Any = None  # what it awaits; anyio reads this attribute of tasks
     _resume: Resume | None = None
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self._coroutine = coroutine
+    coroutine: Any = None
 
     # ---- for the executor ----
 
@@ -82,8 +97,8 @@ class CallTask(asyncio.Future[None]):
     def refuse(self, awaited: Any) -> Any:
         """Continue a coroutine that awaits something else."""
         if asyncio.isfuture(awaited):
-            return self._coroutine.throw(RuntimeError(f"{awaited!r} belongs to another event loop"))
-        return self._coroutine.send(awaited)
+            return self.coroutine.throw(RuntimeError(f"{awaited!r} belongs to another event loop"))
+        return self.coroutine.send(awaited)
 
     def wait(self, awaited: Any, resume: Resume) -> None:
         """
@@ -100,7 +115,7 @@ class CallTask(asyncio.Future[None]):
             if self._must_cancel:
                 self._cancel_awaited()
         elif awaited is None:
-            self.get_loop().call_soon(self._next, self._coroutine.send, None, context=Context())
+            self.get_loop().call_soon(self._next, self.coroutine.send, None, context=Context())
         else:
             awaited._asyncio_future_blocking = False
             awaited.add_done_callback(self._future_done, context=Context())
@@ -116,28 +131,28 @@ class CallTask(asyncio.Future[None]):
             self.cancel()
 
     def _deferred_fired(self, result: Any) -> None:
-        step: Step = self._coroutine.send
+        step: Step = self.coroutine.send
         if isinstance(result, Failure):
             if self._given_up and result.check(defer.CancelledError):
-                step, result = self._coroutine.throw, CallCancelled()
+                step, result = self.coroutine.throw, CallCancelled()
             else:
-                step, result = result.throwExceptionIntoGenerator, self._coroutine
+                step, result = result.throwExceptionIntoGenerator, self.coroutine
         self._next(step, result)
 
     def _future_done(self, future: asyncio.Future[Any]) -> None:
         try:
             future.result()
         except BaseException as error:
-            self._next(self._coroutine.throw, error)
+            self._next(self.coroutine.throw, error)
         else:
-            self._next(self._coroutine.send, None)  # The coroutine takes the result from the future.
+            self._next(self.coroutine.send, None)  # The coroutine takes the result from the future.
 
     def _next(self, step: Step, value: Any) -> None:
         self._fut_waiter, self._given_up = None, False
         if self._must_cancel:
             self._must_cancel = False
             if not isinstance(value, asyncio.CancelledError):
-                step = self._coroutine.throw
+                step = self.coroutine.throw
                 value = asyncio.CancelledError(*([] if self._message is None else [self._message]))
         assert self._resume is not None
         self._resume(step, value)
@@ -170,19 +185,56 @@ class CallTask(asyncio.Future[None]):
         self._requests = max(0, self._requests - 1)
         return self._requests
 
-    def get_coro(self) -> Coroutine[Any, Any, Any]:
-        return self._coroutine
+    def get_coro(self) -> _Coroutine | None:
+        return self.coroutine  # type: ignore[no-any-return]
 
     def get_name(self) -> str:
-        return self._name or getattr(self._coroutine, "__qualname__", "")
+        return self._name or getattr(self.coroutine, "__qualname__", "")
 
     def set_name(self, value: object) -> None:
         self._name = str(value)
 
     def get_stack(self, *, limit: int | None = None) -> list[FrameType]:
-        frame = getattr(self._coroutine, "cr_frame", None)
+        frame = getattr(self.coroutine, "cr_frame", None)
         return [] if frame is None else [frame]
 
     def print_stack(self, *, limit: int | None = None, file: Any = None) -> None:
         for frame in self.get_stack():
             traceback.print_stack(frame, limit, file)
+
+
+def make_task(coroutine: _Coroutine, loop: asyncio.AbstractEventLoop) -> CallTask:
+    """Return a task for a coroutine that has not begun."""
+    task = CallTask(loop=loop)
+    task.coroutine = coroutine
+    return task
+
+
+def begin(coroutine: _Coroutine, loop: asyncio.AbstractEventLoop) -> Any:
+    """
+    Perform the first step of a coroutine as the current task. Most coroutines end in it, so nothing is called
+    here that can be avoided.
+
+    @return: a L{Waiting}; or, if the coroutine has ended, the dict or the L{Returned} value.
+    """
+    task = CallTask(loop=loop)
+    try:
+        _enter_task(loop, task)  # type: ignore[arg-type]
+    except RuntimeError:  # Another task is running.
+        task.coroutine = coroutine
+        try:
+            return Waiting(coroutine, task, task.run(coroutine.send, None))
+        except StopIteration as end:
+            return end.value if type(end.value) is dict else Returned(end.value)
+    try:
+        awaited = coroutine.send(None)
+        task.coroutine = coroutine
+        return Waiting(coroutine, task, awaited)
+    except StopIteration as end:
+        task.set_result(None)
+        return end.value if type(end.value) is dict else Returned(end.value)
+    except BaseException:
+        task.set_result(None)
+        raise
+    finally:
+        _leave_task(loop, task)  # type: ignore[arg-type]

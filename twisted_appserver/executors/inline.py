@@ -29,7 +29,7 @@ from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.blocking_log import LIMIT, BlockingLog
-from twisted_appserver.executors.call_task import CallTask, Step
+from twisted_appserver.executors.call_task import CallTask, Returned, Step, Waiting, begin, make_task
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.stream import each, encoded, send_on_reactor
 
@@ -59,20 +59,6 @@ class _Running(NamedTuple):
     task: CallTask | None
 
 
-class _Waiting(NamedTuple):
-    """A coroutine that has begun, its task, and the object that it awaits."""
-
-    coroutine: _Coroutine
-    task: CallTask | None
-    awaited: Any
-
-
-class _Returned(NamedTuple):
-    """The value that a coroutine has returned."""
-
-    value: Any
-
-
 def _begin(call: Call) -> Any:
     """
     Run a function, and a coroutine up to its first await, in one step. Each step in a context costs as much
@@ -83,18 +69,17 @@ def _begin(call: Call) -> Any:
     if type(result) is not CoroutineType:
         return result
     loop = _get_running_loop()
+    if loop is not None:
+        return begin(result, loop)
     try:
-        if loop is None:
-            return _Waiting(result, None, result.send(None))
-        task = CallTask(result, loop)
-        return _Waiting(result, task, task.run(result.send, None))
+        return Waiting(result, None, result.send(None))
     except StopIteration as end:
-        return end.value if type(end.value) is dict else _Returned(end.value)
+        return end.value if type(end.value) is dict else Returned(end.value)
 
 
 def _start(call: Call, coroutine: _Coroutine, context: Context) -> _Running:
     loop = _get_running_loop()
-    return _Running(call, coroutine, context, None if loop is None else CallTask(coroutine, loop))
+    return _Running(call, coroutine, context, None if loop is None else make_task(coroutine, loop))
 
 
 def _identity(value: Any) -> Any:
@@ -158,10 +143,10 @@ class InlineExecutor:
 
     def _other(self, result: Any, call: Call, context: Context) -> Outcome:
         """Await a result, or send it in parts, or encode it."""
-        if type(result) is _Waiting:
+        if type(result) is Waiting:
             running = _Running(call, result.coroutine, context, result.task)
             return self._step(running, _identity, result.awaited)
-        if type(result) is _Returned:
+        if type(result) is Returned:
             return self._ended(context.run(encode_result, result.value, call), context)
         if isawaitable(result):
             waiting = _wait_for(result)
