@@ -5,8 +5,8 @@ Folders are layers. A folder or module may import only what is above it in this 
 lists its modules in the same way:
 
   - errors: all exceptions
-  - settings: the table of options
   - command_line: what all commands share
+  - settings: the table of options
   - core: calls and functions, without Twisted
   - executors: where calls run
   - access: who may send a request

@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from twisted_appserver.command_line import closest
 from twisted_appserver.errors import ConfigurationError
 
 THREADED_SERVER = "threaded"
@@ -219,6 +220,8 @@ def settings_from_keywords(**options: Any) -> Settings:
     for name in options.keys() - OPTION_TYPES.keys():
         keywords = [each for each in OPTION_TYPES if cli_name(each) == f"--{name}"]
         hint = f"; use {keywords[0]}, the keyword argument for --{name}" if keywords else ""
+        if not hint and (near := closest(name, OPTION_TYPES)):
+            hint = f"; did you mean {near!r}?"
         raise ConfigurationError(f"unknown option {name!r}{hint}")
     return Settings(**options)
 

@@ -241,6 +241,11 @@ class ErrorTests(SynchronousTestCase):
         """The regular expression does not compile, or a group occurs twice."""
         self.wrong(("/(x/", target), "/(x/", "unterminated")
         self.wrong(("/(?P<a>)/(?P<a>)/", target), "redefinition")
+        self.wrong(("/(?<a>x)/", target), "write a group with a name as (?P<name>...)")
+
+    def test_table_of_one_pair_without_its_comma_is_refused_with_advice(self) -> None:
+        message = str(self.assertRaises(PatternError, Router, ("/x/", target)))
+        self.assertIn("with a comma behind it: ((regex, function),)", message)
 
     def test_function_that_cannot_be_called_or_imported_is_refused(self) -> None:
         self.wrong(("/x/", 5), "5")

@@ -70,6 +70,10 @@ class UsageTests(SynchronousTestCase):
         self.assertIn("8081 is not an application; write --port 8081", self.refused("8081"))
         self.assertIn("unexpected argument 'a.py'", self.refused("a.py", kind=QueueOptions))
 
+    def test_environment_does_not_change_messages_about_the_command_line(self) -> None:
+        line = self.refused("--prot", "1", APPSERVER_PORT="8081")
+        self.assertIn("did you mean --port?", line)
+
     def test_wrong_variable_of_the_environment_is_named(self) -> None:
         """A wrong value in the environment: the line names the variable and the value, not the option."""
         self.assertEqual(

@@ -349,7 +349,7 @@ class MakeTests(SynchronousTestCase):
             ("allow_host", None, "--allow-host must be a tuple of strings, not None"),
             ("listen", (8080,), "--listen must be a tuple of strings, not (8080,)"),
             ("no_admin", "no", "--no-admin must be True or False, not 'no'"),
-            ("thread", 3, "unknown option 'thread'"),
+            ("thread", 3, "unknown option 'thread'; did you mean 'threads'?"),
             ("type", "forked", "unknown option 'type'; use server_type"),
         ):
             options = {"app": "tests.support.cases", name: value}

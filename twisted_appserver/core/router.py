@@ -84,6 +84,8 @@ class _Entry:
             self.handler.idempotent = route.idempotent
         except Exception as error:  # an annotation may raise anything
             reason = " ".join(str(error).split()) or repr(error)
+            if reason.startswith("unknown extension ?<"):
+                reason += "; write a group with a name as (?P<name>...)"
             raise PatternError(f"{place} {route.regex!r}: {reason}") from error
         self.place = f"{place} {route.regex!r}"
         self.notes = [*self.handler.notes, *unnamed_group_warnings(regex)]

@@ -98,7 +98,11 @@ def flatten(
         if isinstance(entry, tuple | list) and len(entry) == 2:
             entry = Route(*entry)
         if not isinstance(entry, Route) or not isinstance(entry.regex, str):
-            raise PatternError(f"{here} must be (regex, function), Route(...) or include(...), not {entry!r}")
+            comma = "; write a table of one pair with a comma behind it: ((regex, function),)"
+            hint = comma if isinstance(entry, str) and position == 0 and not prefix else ""
+            raise PatternError(
+                f"{here} must be (regex, function), Route(...) or include(...), not {entry!r}{hint}"
+            )
         yield here, prefix + _normalize(entry.regex), entry, decorators
 
 

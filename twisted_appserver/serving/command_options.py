@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from typing import Any, NoReturn
 
+from twisted.logger import FilteringLogObserver, LogEvent, LogLevel, PredicateResult
 from twisted.python import usage
 from twisted.python.logfile import LogFile
 from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
@@ -38,9 +39,17 @@ TWISTD_LOG: dict[str, str] = {}
 
 
 def log_observer() -> Any:
-    """Make the log observer that twistd installs."""
+    """Make the log observer that twistd installs. It leaves out what twistd logs about itself."""
     path = TWISTD_LOG["path"]
-    return make_observer(LogFile.fromFullPath(path) if path else sys.stdout, TWISTD_LOG["format"])
+    observer = make_observer(LogFile.fromFullPath(path) if path else sys.stdout, TWISTD_LOG["format"])
+    predicates: Any = [_is_not_about_twistd]
+    return FilteringLogObserver(observer, predicates)
+
+
+def _is_not_about_twistd(event: LogEvent) -> Any:
+    """Reject the version of Python and Twisted, the reactor's class and the like, up to level info."""
+    ours = not event.get("log_namespace", "").startswith("twisted.scripts._twistd")
+    return PredicateResult.maybe if ours or event.get("log_level") != LogLevel.info else PredicateResult.no
 
 
 def logs_to_terminal() -> bool:
@@ -144,7 +153,8 @@ class TableOptions(usage.Options):
 
     def fail(self, error: object, status: int) -> NoReturn:
         """Print one line that begins with the name of the command, and end the process."""
-        print(f"{self.command}: {self.explain(error)}", file=sys.stderr, flush=True)
+        text = str(error) if isinstance(error, usage.UsageError) else self.explain(error)
+        print(f"{self.command}: {text}", file=sys.stderr, flush=True)
         sys.exit(status)
 
     def explain(self, error: object) -> str:

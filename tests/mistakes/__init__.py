@@ -1,0 +1,1 @@
+"""Common mistakes of the first hour, and what the product says about each of them."""
