@@ -16,6 +16,8 @@ def _files(traceback: TracebackType | None) -> Iterator[str]:
 
 def _shadows(folder: str) -> dict[str, str]:
     """Return the files and packages in a folder that hide modules of the standard library, by module name."""
+    if os.path.abspath(folder) == os.path.dirname(os.__file__):  # The standard library does not hide itself.
+        return {}
     try:
         found = sorted(os.listdir(folder or "."))
     except OSError:
