@@ -42,6 +42,12 @@ class ClientTestCase(CommandTestCase):
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
 
+    def write_described(self) -> None:
+        """Save the document of functions of every kind as described.json."""
+        made = json.dumps(make_document(Router(described.url_patterns).entries, "described", jobs=True))
+        validate(json.loads(made))
+        (self.folder / "described.json").write_text(made)
+
     async def serve(self, example: str, *options: str) -> tuple[Program, int]:
         """Start a server that requires a token, and save its document as a file in the folder."""
         token = private(str(self.folder / "token"), TOKEN)
@@ -88,9 +94,7 @@ class PythonTests(ClientTestCase):
     @slow
     async def test_client_of_every_kind_of_function_compiles(self) -> None:
         """tests/support/described.py: names, types, defaults and paths for which generators have failed."""
-        made = make_document(Router(described.url_patterns).entries, "described", jobs=True)
-        validate(json.loads(json.dumps(made)))
-        (self.folder / "described.json").write_text(json.dumps(made))
+        self.write_described()
         await self.generate("described")
         run = self.python("-W", "error", "-m", "compileall", "-q", str(self.folder / "described"))
         self.assertEqual(await run.ended, 0, run.output)
@@ -121,7 +125,9 @@ class TypeScriptTests(ClientTestCase):
         for example in ("typed", "media"):
             options = ("--output", f"{example}.d.ts", "--default-non-nullable", "false")
             await self.node("openapi-typescript/bin/cli.js", f"{example}.json", *options)
-        await self.node("typescript/bin/tsc", *TYPES, "client.mjs")
+        self.write_described()
+        await self.node("openapi-typescript/bin/cli.js", "described.json", "--output", "described.ts")
+        await self.node("typescript/bin/tsc", *TYPES, "client.mjs", "described.ts")
         urls = [f"http://localhost:{port}" for _, port in servers]
         self.assertRegex(await self.node("../client.mjs", *urls), r"\d\d operations called")
         for program, _ in servers:
