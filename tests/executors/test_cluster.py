@@ -390,6 +390,9 @@ class ClusterTests(CommandTestCase):
 
     async def test_other_reactor_is_reported(self) -> None:
         """The error says how to run Twisted on asyncio."""
-        program = self.twistd("--port", "0", "--type", "cluster", folder=self.folder_of(app=APP))
+        program = self.python(
+            TWISTD, "-n", "--pidfile=", "--reactor=poll", "appserver", "--port", "0", "--type", "cluster",
+            folder=self.folder_of(app=APP),
+        )  # fmt: skip
         self.assertEqual(await program.ended, 1)
         self.assertIn("twistd --reactor=asyncio", program.err)
