@@ -38,6 +38,7 @@ SAMPLES: dict[Any, tuple[str, Any]] = {
     tuple[str, ...]: ("a b", ("a", "b")),
 }
 CHOSEN = {
+    "host": ("::1", "::1"),
     "log_format": ("json", "json"),
     "log_requests": ("always", "always"),
     "server_type": ("forked", "forked"),

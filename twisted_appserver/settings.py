@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from ipaddress import ip_address
 from typing import Any, get_type_hints
 
 import msgspec
@@ -17,6 +18,7 @@ from twisted_appserver.errors import ConfigurationError
 THREADED_SERVER = "threaded"
 FORKED_SERVER = "forked"
 CLUSTER_SERVER = "cluster"
+LOOPBACK = "127.0.0.1"
 CHANNELS = ("llhttp", "twisted")
 CHOICES = {
     "server_type": (THREADED_SERVER, FORKED_SERVER, CLUSTER_SERVER),
@@ -54,8 +56,9 @@ class Settings:
     @raise ConfigurationError: when a value has the wrong type or is out of range.
     """
 
-    port: int = _option(
-        8080, "N", "Listen on this TCP port of the loopback interface; 0 picks a free port", 0
+    port: int = _option(8080, "N", "Listen on this TCP port; 0 picks a free port", 0)
+    host: str = _option(
+        LOOPBACK, "ADDRESS", "Listen on this IP address, such as ::1, or 0.0.0.0 for all of this machine"
     )
     listen: tuple[str, ...] = _option(
         (),
@@ -164,6 +167,7 @@ class Settings:
             _check(option, value)
         if self.token_file == "":  # an empty name would switch authentication off
             raise ConfigurationError("--token-file must name a file; omit it if no token is required")
+        _check_host(self.host, self.listen)
         if self.port > 65535:
             raise ConfigurationError(f"--port must be at most 65535, not {self.port}")
 
@@ -171,6 +175,19 @@ class Settings:
 def cli_name(name: str) -> str:
     """Return the name of an option on the command line."""
     return "--" + {"server_type": "type"}.get(name, name).replace("_", "-")
+
+
+def _check_host(host: str, listen: tuple[str, ...]) -> None:
+    """
+    @raise ConfigurationError: when the host is not an IP address, or is given together with an endpoint.
+    """
+    try:
+        ip_address(host)
+    except ValueError:
+        meant = LOOPBACK if host == "localhost" else "0.0.0.0 for all addresses of this machine"
+        raise ConfigurationError(f"--host must be an IP address, not {host!r}; write {meant}") from None
+    if listen and host != LOOPBACK:
+        raise ConfigurationError(f"--host {host} has no effect on --listen; write interface= in the endpoint")
 
 
 OPTION_TYPES = get_type_hints(Settings)

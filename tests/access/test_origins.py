@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from io import StringIO
 from unittest.mock import patch
 
@@ -94,7 +95,7 @@ class WaysTests(SynchronousTestCase):
         self.assertRaises(ConfigurationError, RequestGuard, [""])
 
     def test_command_line_and_environment_are_checked(self) -> None:
-        """The error is one line, for both commands."""
+        """The error is one line that names the option or the variable, for both commands."""
         for command, made, make in (
             ("appserver", Options, makeService),
             ("tqueuesrv", QueueOptions, makeQueues),
@@ -105,10 +106,10 @@ class WaysTests(SynchronousTestCase):
                 ([], {"PROXIED": "10.0.0.1/8"}), ([], {"TOKEN_FILE": ""}), (["--token-file", ""], {}),
             ):  # fmt: skip
                 environ = {f"{command.upper()}_{name}": value for name, value in variables.items()}
-                with patch.dict(os.environ, environ), patch("sys.stderr", StringIO()) as stderr:
+                err = StringIO()
+                with patch.dict(os.environ, environ), patch.object(sys, "stderr", err):
                     given = made()
                     given.parseOptions(words)
-                    error = self.assertRaises(SystemExit, make, given)
-                self.assertIn(error.code, (1, 2))
-                named = f"--(allow-origin|allow-host|proxied|token-file)|{command.upper()}_TOKEN_FILE"
-                self.assertRegex(stderr.getvalue(), rf"\A{command}: ({named}) .+\n\Z")
+                    self.assertRaises(SystemExit, make, given)
+                (name,) = environ or words[:1]
+                self.assertRegex(err.getvalue(), rf"\A{command}: {name} .+\n\Z")

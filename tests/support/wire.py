@@ -69,15 +69,15 @@ class Connection(Protocol):
         await self.closed
 
 
-async def connect(port: int) -> Connection:
+async def connect(port: int, address: str = "127.0.0.1") -> Connection:
     """Connect to C{port} on the loopback interface."""
-    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=10)
+    endpoint = TCP4ClientEndpoint(reactor, address, port, timeout=10)
     return await connectProtocol(endpoint, Connection())
 
 
-async def exchange(port: int, data: bytes) -> Response:
+async def exchange(port: int, data: bytes, address: str = "127.0.0.1") -> Response:
     """Send one request over a new connection."""
-    connection = await connect(port)
+    connection = await connect(port, address)
     try:
         return await connection.send(data)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from twisted_appserver.access.proxies import Proxies
@@ -12,6 +13,18 @@ from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.jobs.registry import Jobs
 from twisted_appserver.settings import Settings
+
+
+def _own_hosts(address: str) -> tuple[str, ...]:
+    """
+    Return the address of the server as a host name that requests may use.
+
+    DNS rebinding, against which host names are checked, cannot make a browser send an address.
+    """
+    own = ip_address(address)
+    if own.is_unspecified:  # it stands for all addresses, and no client uses it
+        return ()
+    return (f"[{own}]" if own.version == 6 else str(own),)
 
 
 def make_dispatcher(
@@ -26,7 +39,7 @@ def make_dispatcher(
         missing.
     """
     proxies = Proxies(settings.proxied) if settings.proxied else None
-    guard = RequestGuard(settings.allow_host, settings.allow_origin, proxies)
+    guard = RequestGuard((*settings.allow_host, *_own_hosts(settings.host)), settings.allow_origin, proxies)
     limits = (settings.timeout, settings.max_pending)
     shown = settings.display_tracebacks
     return Dispatcher(reactor, router, executors, default, guard, *limits, shown), guard

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from ipaddress import ip_address
 from typing import Any
 
 from twisted_appserver.core.application import EXAMPLE, Application
@@ -34,6 +35,13 @@ def describe_access(settings: Settings) -> str:
     token = [f"the token in {settings.token_file}"] if settings.token_file else []
     password = ["a name and password"] if settings.auth else []
     return " or ".join(token + password)
+
+
+def describe_hosts(settings: Settings) -> str:
+    """Return which host names requests may use, if the server listens on all addresses; otherwise nothing."""
+    if settings.listen or settings.allow_host or not ip_address(settings.host).is_unspecified:
+        return ""
+    return "only localhost is accepted; allow others with --allow-host NAME"
 
 
 def docs_url(urls: list[str]) -> str:

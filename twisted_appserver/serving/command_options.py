@@ -160,10 +160,11 @@ class TableOptions(usage.Options):
     def explain(self, error: object) -> str:
         """Return the message of an error. An option whose value is from the environment is named as there."""
         text = str(error)
-        for name, value in self._environment.items():
-            if self[cli_name(name)[2:]] is value:
-                text = re.sub(rf"{cli_name(name)}(?![\w-])", self.variable(name), text)
-                if name == "port" and SERVICE_LINK.match(value) and self.variable(name) in text:
+        for option in self.table:
+            name, variable = cli_name(option.name), self.variable(option.name)
+            if variable in os.environ and not self.is_given(option.name):
+                text = re.sub(rf"{name}(?![\w-])", variable, text)
+                if name == "--port" and SERVICE_LINK.match(os.environ[variable]) and variable in text:
                     text += f"; Kubernetes sets it for a Service named {self.command}: {NO_SERVICE_LINKS}"
         return text
 
@@ -240,6 +241,8 @@ class TableOptions(usage.Options):
 
     def is_given(self, name: str) -> bool:
         """Return whether the command line contains an option that takes a value."""
+        if name in self.repeated:
+            return bool(self.repeated[name])
         value = self[cli_name(name)[2:]]
         return value is not None and value is not self._environment.get(name)
 

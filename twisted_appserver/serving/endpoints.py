@@ -23,7 +23,7 @@ from twisted_appserver.settings import Settings
 
 SEPARATOR, EQUALS = re.compile(r"(?<!\\):"), re.compile(r"(?<!\\)=")  # in the description of an endpoint
 MODE = 660  # the mode of a unix socket; with Twisted's default 666 every user of the machine could call
-DEFAULT = "tcp:{}:interface=127.0.0.1:backlog=1024"  # the endpoint for --port
+DEFAULT = "{}:{}:interface={}:backlog=1024"  # the endpoint for --port and --host
 
 log = Logger()
 
@@ -38,7 +38,8 @@ class Endpoints:
 
     def __init__(self, reactor: Any, settings: Settings) -> None:
         self._may_be_public = settings.insecure or bool(settings.token_file or settings.auth)
-        descriptions = settings.listen or (DEFAULT.format(settings.port),)
+        kind, address = ("tcp6" if ":" in settings.host else "tcp"), settings.host.replace(":", r"\:")
+        descriptions = settings.listen or (DEFAULT.format(kind, settings.port, address),)
         try:
             self._endpoints: list[Any] = [
                 serverFromString(reactor, _complete(description)) for description in descriptions

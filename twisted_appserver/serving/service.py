@@ -32,7 +32,14 @@ from twisted_appserver.http.epoll_reader import EpollReader
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.serving.access_log import AccessLog
 from twisted_appserver.serving.assembly import make_dispatcher, make_jobs
-from twisted_appserver.serving.banner import SAVED, banner, describe_access, describe_application, docs_url
+from twisted_appserver.serving.banner import (
+    SAVED,
+    banner,
+    describe_access,
+    describe_application,
+    describe_hosts,
+    docs_url,
+)
 from twisted_appserver.serving.endpoints import Endpoints
 from twisted_appserver.serving.logs import RequestLog
 from twisted_appserver.serving.readiness import IDependency
@@ -172,6 +179,7 @@ class AppService(Service):
             "application": self.describe(),
             "reload": SAVED if settings.reload else "",
             "access": describe_access(settings),
+            "hosts": describe_hosts(settings),
             "functions": "" if settings.no_admin else docs_url(self._endpoints.urls()),
         }
 
