@@ -228,6 +228,39 @@ from twisted.internet import reactor
 """
 
 
+class ClusterTests(LifespanTestCase):
+    """The lifespan in workers of a Dask cluster."""
+
+    @slow
+    async def test_each_worker_of_a_cluster_enters_and_leaves_it(self) -> None:
+        for lifespan in (SYNC, ASYNC):
+            self.write(lifespan=lifespan)
+            program = self.serve("cluster")
+            port = await program.port()
+            while (await fetch(port, "/-/ready")).status != 200:
+                await deferLater(reactor, 0.1)
+            for _ in range(4):
+                self.assertEqual((await fetch(port, "/call")).json["pool"], "open")
+            self.assertEqual((await fetch(port, "/coroutine")).json["pool"], "open")
+            program.signal("TERM")  # Dask may log a traceback of a connection that it closes.
+            self.assertIn(await program.ended, (0, -15), program.output)
+            found = self.by_process()
+            self.assertEqual(len(found), 3)
+            self.check_order({int(pid) for pid in found})
+            self.assertIn(str(program.pid), found)
+            self.events_file.unlink()
+
+    @slow
+    async def test_lifespan_that_fails_ends_the_command_with_one_line(self) -> None:
+        self.write(entering="raise OSError('no database')")
+        text = (self.folder / "app.py").read_text().replace('(r"/coroutine", coroutine), ', "")
+        (self.folder / "app.py").write_text(text)
+        program = self.serve("cluster")
+        self.assertEqual(await program.ended, 1, program.output)
+        (line,) = [line for line in program.err.splitlines() if line.startswith("appserver:")]
+        self.assertRegex(line, r"the worker .*: the lifespan failed: .*OSError: no database$")
+
+
 class FailureTests(LifespanTestCase):
     """A lifespan that fails."""
 

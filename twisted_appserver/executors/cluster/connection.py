@@ -20,6 +20,7 @@ from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.executors.cluster.run_once import RunOnce, make_plugin
 from twisted_appserver.executors.cluster.task import Location, list_functions
 from twisted_appserver.executors.cluster.wire import handlers_by_key
+from twisted_appserver.executors.cluster.worker_lifespans import LeaveLifespans, make_worker_plugin
 
 CHECK_INTERVAL = 0.5  # seconds between two checks of the connection
 CONNECT_TIMEOUT = 3.0  # seconds that an attempt to connect may take
@@ -92,8 +93,8 @@ class DaskConnection:
         """Where the workers find the application."""
         where = self._application
         if self._upload and where.file:  # Dask has put it on the path of the workers.
-            return (os.path.splitext(os.path.basename(where.file))[0], "", where.name)
-        return (where.module, where.file, where.name)
+            return (os.path.splitext(os.path.basename(where.file))[0], "", where.name, where.lifespan)
+        return (where.module, where.file, where.name, where.lifespan)
 
     def unready(self) -> str:
         """Return why the cluster cannot run calls; empty if it can."""
@@ -184,6 +185,8 @@ class DaskConnection:
     async def _prepare(self, client: Any) -> None:
         """Install the plugin, send the application, and compare the workers' tables with the server's."""
         await client.register_plugin(make_plugin(self.dask), name=RunOnce.name)
+        if self.router.lifespan is not None:
+            await client.register_plugin(make_worker_plugin(self.dask), name=LeaveLifespans.name)
         if self._upload and self._application.file:
             await client.upload_file(self._application.file)
         workers = await client.run(list_functions, self.location, self._upload, on_error="return")

@@ -90,8 +90,6 @@ class DaskExecutor:
         return len(self._waiting) + len(self._submitted) - self.running
 
     def start(self) -> Deferred[None]:
-        if self.connection.router.lifespan is not None:
-            self.log.warn("the workers of the cluster do not enter the lifespan")
         return self.connection.start()
 
     def adopt(self, router: Router) -> None:

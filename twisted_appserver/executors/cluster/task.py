@@ -16,6 +16,7 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import AppserverError, HTTPError
 from twisted_appserver.executors.cluster.wire import decode_calls, encode_outcomes, handlers_by_key
+from twisted_appserver.executors.cluster.worker_lifespans import enter_lifespan, leave_lifespan
 
 ONCE = "appserver-once-"  # begins the keys of tasks that may begin only once
 REPEATABLE = "appserver-again-"  # begins the keys of tasks that Dask may repeat: their calls are idempotent
@@ -24,7 +25,7 @@ UNKNOWN_FUNCTION = (
     "the call was not run: the cluster's worker has other url_patterns than the server; restart that worker"
 )
 
-Location = tuple[str, str, str]  # the module, file and name of an application
+Location = tuple[str, str, str, str]  # the fields of an Application
 
 
 class BegunError(AppserverError):
@@ -32,8 +33,11 @@ class BegunError(AppserverError):
 
 
 @lru_cache(8)
-def _handlers(module: str, file: str, name: str) -> dict[str, Handler]:
-    return handlers_by_key(Router(Application(module, file, name).load()))
+def _handlers(*where: str) -> dict[str, Handler]:
+    router = Router(*Application(*where).load_all())
+    if router.lifespan is not None:
+        enter_lifespan(where, router.lifespan)
+    return handlers_by_key(router)
 
 
 def list_functions(where: Location, uploaded: bool) -> list[str]:
@@ -43,6 +47,7 @@ def list_functions(where: Location, uploaded: bool) -> list[str]:
     @param uploaded: whether the application's file was sent to this worker, so that it must be loaded again.
     """
     if uploaded:
+        leave_lifespan(where)
         _handlers.cache_clear()
     return list(_handlers(*where))
 
