@@ -103,7 +103,7 @@ class TerminalTests(CommandTestCase):
         for given, said in (
             (("appserver", "--no-admin"), "application  the example of this package"),
             (("appserver", "--token-file", "token"), "access       the token in token"),
-            (("appserver", "--type", "forked", "--workers", "1"), "forked, 1 workers"),
+            (("appserver", "--type", "forked", "--workers", "1"), "forked, 1 worker\n"),
             (("tqueuesrv",), "application  TQueueSrv, tasks in memory: they are lost when it ends"),
             (("tqueuesrv", "--store", "sqlite:tasks.db"), "application  TQueueSrv, tasks in sqlite:tasks.db"),
         ):

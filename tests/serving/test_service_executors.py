@@ -118,11 +118,11 @@ class CallTests(MixedTestCase):
         self.assertEqual([heavy], [worker.pid for worker in self.pool(service).workers])
         for light in ("/light/", "/coroutine/"):
             self.assertEqual((await fetch(port, light)).json["pid"], os.getpid())
-        self.assertIn("threaded, 10 threads, 1 workers", service.line())
+        self.assertIn("threaded, 10 threads, 1 worker", service.line())
         service, port = await self.start("threads", server_type=FORKED_SERVER, threads=3)
         self.assertEqual((await fetch(port, "/heavy/")).json["pid"], os.getpid())
         self.assertNotEqual((await fetch(port, "/light/")).json["pid"], os.getpid())
-        self.assertIn("forked, 1 workers, 3 threads", service.line())
+        self.assertIn("forked, 1 worker, 3 threads", service.line())
 
     async def test_service_without_such_a_route_has_no_worker_processes(self) -> None:
         """Without such a route a threaded service starts no worker process."""

@@ -22,7 +22,7 @@ from twisted.web.client import Agent
 import twisted_appserver
 
 ROOT = Path(twisted_appserver.__file__).resolve().parent.parent
-LINE = r"http://localhost:(\d+)/ (\w+), (\d+) (threads|workers)"
+LINE = r"http://localhost:(\d+)/ (\w+), (\d+) (threads?|workers?)"
 PERSON = b'{"object_type":"person","object_id":"123"}'
 
 

@@ -30,7 +30,7 @@ from twisted_appserver.settings import CLUSTER_SERVER, FORKED_SERVER, THREADED_S
 
 DEFAULTS = {THREADED_SERVER: "threads", FORKED_SERVER: "processes", CLUSTER_SERVER: "cluster"}
 IMPORTING = frozenset(("processes", "cluster"))  # executors whose processes import the application by name
-UNITS = {"threads": "threads", "processes": "workers", "cluster": "workers"}
+UNITS = {"threads": "thread", "processes": "worker", "cluster": "worker"}
 IDLE_CHECK_INTERVAL = 1.0  # seconds between two checks of worker processes that no route needs any more
 
 
@@ -125,7 +125,8 @@ class ServiceExecutors:
 
     def sizes(self) -> str:
         """Return the number of threads or workers of each executor, for people."""
-        return ", ".join(f"{self.by_name[name].size} {UNITS[name]}" for name in self.needed(self._router))
+        found = [(self.by_name[name].size, UNITS[name]) for name in self.needed(self._router)]
+        return ", ".join(f"{size} {unit}{'s' * (size != 1)}" for size, unit in found)
 
     def start(self) -> Deferred[Any]:
         """
