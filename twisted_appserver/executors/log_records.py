@@ -11,7 +11,7 @@ def log_record(level: str, name: str, text: str, **fields: Any) -> None:
     """
     Log what a function has logged with Python's C{logging} module.
 
-    @param level: the name of a L{LogLevel}.
+    @param level: the name of a C{twisted.logger.LogLevel}.
     @param name: the name of the logger.
     """
     log = Logger(namespace=name)

@@ -104,7 +104,7 @@ def make_observer(file: Any, log_format: str) -> FileLogObserver:
     """
     Make a log observer that writes to a file. Characters that the file cannot encode are escaped.
 
-    @param file: a text file, or a L{LogFile<twisted.python.logfile.LogFile>}.
+    @param file: a text file, or a C{twisted.python.logfile.LogFile}.
     @param log_format: C{text} or C{json}; if empty, text for a terminal and JSON for any other file.
     """
     terminal = hasattr(file, "isatty") and file.isatty()
