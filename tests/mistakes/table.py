@@ -139,7 +139,7 @@ COMMAND_LINE = (
     Mistake(
         "A file named like a module of Python",
         START,
-        {"random.py": "PRICES = {}\n", "shop.py": "import random\n\nNUMBER = random.random()\n"},
+        {"statistics.py": "PRICES = {}\n", "shop.py": "import statistics\n\nMEAN = statistics.mean([1, 2])\n"},
     ),
     Mistake(
         "A queue's server that does not run", "tqueue --url http://localhost:8080/ put jobs '{\"n\": 1}'"
