@@ -139,7 +139,10 @@ COMMAND_LINE = (
     Mistake(
         "A file named like a module of Python",
         START,
-        {"statistics.py": "PRICES = {}\n", "shop.py": "import statistics\n\nMEAN = statistics.mean([1, 2])\n"},
+        {
+            "statistics.py": "PRICES = {}\n",
+            "shop.py": "import statistics\n\nMEAN = statistics.mean([1, 2])\n",
+        },
     ),
     Mistake(
         "A queue's server that does not run", "tqueue --url http://localhost:8080/ put jobs '{\"n\": 1}'"
