@@ -216,7 +216,7 @@ class ServerTests(CommandTestCase):
             self.assertEqual((failed["request_id"], failed["route"]), ("mine", "fails"))
             self.assertIn("on purpose", failed["traceback"])
             self.assertEqual(failed["message"], "fails failed: ValueError: on purpose, mine")
-            self.assertNotIn("request_id", self.find(lines, "Main loop terminated"))
+            self.assertNotIn("request_id", self.find(lines, "http://localhost"))
 
     @slow
     async def test_records_of_logging_keep_their_level_name_and_request(self) -> None:

@@ -103,6 +103,13 @@ class Server:
                     found.append(int(path.parent.name))
         return found
 
+    def processes_left(self) -> list[int]:
+        """Return the processes of its session that do not end soon, such as those that wait for its end."""
+        limit = monotonic() + STOP
+        while (found := self.running_processes()) and monotonic() < limit:
+            sleep(0.02)
+        return found
+
     def kill(self) -> None:
         """Kill all of its processes."""
         for pid in self.running_processes():

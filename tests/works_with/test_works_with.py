@@ -90,7 +90,7 @@ class StopTests(SynchronousTestCase):
             if place in use.where and not why_skipped(use, place):
                 server.get(f"/{use.function.__name__}/")
         self.assertIn(server.stop(), (0, -signal.SIGTERM), server.log)
-        self.assertEqual(server.running_processes(), [], server.log)
+        self.assertEqual(server.processes_left(), [], server.log)
         self.assertIsNone(re.search("Traceback.*\n.*atexit", server.log))
 
     def test_threaded_server_leaves_nothing_behind(self) -> None:

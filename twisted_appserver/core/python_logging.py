@@ -58,7 +58,8 @@ def _writes_to_standard_stream(handler: Any) -> bool:
 
 def pass_on_records(send: Send) -> None:
     """
-    Replace the handlers that write to the standard streams, and give the root logger one if it has none.
+    Replace the handlers that write to the standard streams, and C{logging.lastResort}, which receives
+    warnings if there are no handlers. C{logging.basicConfig()} still has its effect in a function.
 
     The level and the filters of a handler stay, and so does its format, unless it is the one that
     C{logging.basicConfig()} sets: it repeats the level and the name, which are passed on anyway.
@@ -72,5 +73,5 @@ def pass_on_records(send: Send) -> None:
                 if getattr(old.formatter, "_fmt", logging.BASIC_FORMAT) != logging.BASIC_FORMAT:
                     new.setFormatter(old.formatter)
                 logger.handlers[position] = new
-    if not logging.getLogger().handlers:
-        logging.getLogger().addHandler(RecordHandler(send))
+    logging.lastResort = RecordHandler(send)
+    logging.lastResort.setLevel(logging.WARNING)
