@@ -78,6 +78,15 @@ class BindingTests(CallTestCase):
             reply = call(add, method="POST", headers=headers, body=body)
             self.assertEqual(json.loads(reply.body)["detail"], "title is missing")
 
+    def test_missing_variable_and_a_name_like_it_are_both_named(self) -> None:
+        def add(title: str, count: int = 1) -> dict[str, str]:
+            return {}
+
+        self.refused(422, "title is missing, but the request has 'tilte'", add, query="tilte=x")
+        for query in ("count=2", "xyz=1"):
+            reply = call(add, query=query)
+            self.assertEqual(json.loads(reply.body)["detail"], "title is missing")
+
     def test_group_outside_the_match_is_a_missing_variable(self) -> None:
         """It leaves the default, if there is one."""
 

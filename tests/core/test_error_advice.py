@@ -16,6 +16,7 @@ from tests.support.calling import call
 from twisted_appserver import Call, HTTPError
 from twisted_appserver.core.error_advice import ADVICE, advice_for, format_traceback, reason_of
 from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.perform import perform
 from twisted_appserver.executors.inline import InlineExecutor
 
 
@@ -177,6 +178,18 @@ class ReasonTests(SynchronousTestCase):
             self.assertEqual(reason_of(self.raised(error)), reason)
         self.assertEqual(reason_of("TypeError: no frames\n"), "TypeError: no frames")
         self.assertEqual(reason_of(""), "")
+
+    def test_frames_of_this_package_are_left_out_of_causes_too(self) -> None:
+        def fail() -> None:
+            try:
+                perform("no call")  # type: ignore[arg-type]
+            except AttributeError as error:
+                raise RuntimeError("no") from error
+
+        text = call(fail).traceback
+        self.assertIn("direct cause", text)
+        self.assertNotIn("perform.py", text)
+        self.assertEqual(text.count("File "), 2, text)
 
     def test_traceback_begins_at_the_function(self) -> None:
         text = call(lambda: [][1]).traceback

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
-from tests.support.properties import given, st
+from tests.support.properties import example, given, st
 from twisted_appserver import Call, Route, Router
 from twisted_appserver.core.request_target import make_call
 from twisted_appserver.core.slash_redirect import slash_redirect
@@ -41,8 +41,9 @@ def location(target: str, method: str = "GET") -> str:
     reply = slash_redirect(ROUTER, call)
     if reply is None:
         return ""
-    assert (reply.status, reply.body) == (308, b"")
-    return dict(reply.headers)["location"]
+    found = dict(reply.headers)["location"]
+    assert (reply.status, reply.body) == (308, f"redirected to {found}\n".encode())
+    return found
 
 
 class LocationTests(SynchronousTestCase):
@@ -93,6 +94,7 @@ class LocationTests(SynchronousTestCase):
         error = self.assertRaises(HTTPError, location, "/post")
         self.assertEqual((error.status, dict(error.headers)), (405, {"allow": "OPTIONS, POST"}))
 
+    @example(";", "", False)
     @given(st.text(st.characters(codec="utf-8"), max_size=9), st.sampled_from(["", "/"]), st.booleans())
     def test_location_leads_to_the_path_that_matches(self, name: str, end: str, nested: bool) -> None:
         """The host stays the same, for every path."""
@@ -117,7 +119,8 @@ class ServedTests(SynchronousTestCase):
         for method in ("GET", "HEAD", "POST"):
             response = self.client.request(method, "/with?a=1", body=b"x" if method == "POST" else b"")
             self.assertEqual((response.status, response.headers["location"]), (308, "./with/?a=1"))
-            self.assertEqual((response.headers["cache-control"], response.body), ("no-cache", b""))
+            self.assertEqual(response.headers["cache-control"], "no-cache")
+            self.assertEqual(response.body, b"" if method == "HEAD" else b"redirected to ./with/?a=1\n")
 
     def test_path_that_matches_with_another_method_gets_405(self) -> None:
         """It is not redirected to a path that would match."""

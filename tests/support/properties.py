@@ -1,6 +1,6 @@
 """Hypothesis, configured so that a property test takes about a second and a slow machine never fails it."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 settings.register_profile(
@@ -8,4 +8,4 @@ settings.register_profile(
 )
 settings.load_profile("trial")
 
-__all__ = ["given", "st"]
+__all__ = ["example", "given", "st"]

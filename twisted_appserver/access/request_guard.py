@@ -130,6 +130,10 @@ class RequestGuard:
         if not (origin or site) or origin in self._origins:
             return
         if origin and origin not in (b"http://" + host, b"https://" + host):
+            if origin == b"null":
+                raise HTTPError(
+                    403, "web pages without an origin, such as local files, may not call this service"
+                )
             shown = fields[b"origin"].decode("latin-1")
             raise HTTPError(403, f"web pages of {shown!r} may not call this service; {ALLOW_ORIGIN}")
         if site and site not in OWN_SITES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
+from difflib import get_close_matches
 from typing import Any, NotRequired, Required, Unpack, get_args, get_origin
 
 import msgspec
@@ -185,7 +186,7 @@ class Arguments:
             if name in variables:
                 values[name] = parameter.convert(variables.pop(name), name in typed)
             elif parameter.required and name not in values:
-                raise HTTPError(422, f"{name} is missing{_hint(call, is_json)}")
+                raise HTTPError(422, f"{name} is missing{self._hint(name, variables, call, is_json)}")
             elif parameter.make_default and name not in values:
                 values[name] = parameter.make_default()
         return self._with_rest(self.var_keyword, values, variables, typed) if self.var_keyword else values
@@ -202,6 +203,13 @@ class Arguments:
         if name in self._names or self.dict_name or (rest and not rest.takes_files):
             raise HTTPError(422, f"{name} must not be a file")
         return rest is not None
+
+    def _hint(self, missing: str, variables: Collection[str], call: Call, is_json: bool) -> str:
+        """Return what to add to the message about a missing variable: a name like it, or its content type."""
+        if not is_json and call.body.lstrip()[:1] in (b"{", b"["):  # C{curl -d} labels JSON as a form.
+            return "; the body looks like JSON: send it with the header Content-Type: application/json"
+        near = get_close_matches(missing, [name for name in variables if name not in self._names], 1)
+        return f", but the request has {near[0]!r}" if near else ""
 
     def _combined(self, variables: dict[str, Any], fields: dict[str, Any], is_json: bool) -> dict[str, Any]:
         """
@@ -257,10 +265,3 @@ class Arguments:
         for name, value in variables.items():
             values.setdefault(name, rest.convert(value, name in typed, name))
         return values
-
-
-def _hint(call: Call, is_json: bool) -> str:
-    """Return what to add to a message about a missing variable. C{curl -d} labels JSON as a form."""
-    if is_json or call.body.lstrip()[:1] not in (b"{", b"["):
-        return ""
-    return "; the body looks like JSON: send it with the header Content-Type: application/json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
+from collections.abc import Iterator
 from itertools import pairwise
 
 NOT_ON_ASYNCIO = (
@@ -60,22 +61,33 @@ ADVICE: tuple[tuple[str, str, str], ...] = (  # the exception's class, a pattern
 )
 
 
-CORE = os.path.dirname(__file__) + os.sep
-EXECUTORS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "executors", "")
+OUR_FRAMES = tuple(
+    os.path.join(os.path.dirname(os.path.dirname(__file__)), folder, "") for folder in ("core", "executors")
+)
 
 
 def format_traceback(error: BaseException) -> str:
     """
-    Return the traceback of an exception, with advice where there is any. It begins at the function: the
-    frames of this package above it are left out. If nothing is left, the text is the exception's line only.
+    Return the traceback of an exception, with advice where there is any. It begins at the function: frames of
+    this package are left out. If nothing is left, the text is the exception's line only.
     """
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith((CORE, EXECUTORS)):
-        frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(error), error, frames))
+    found = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+    for each in _chain(found):
+        frames = [frame for frame in each.stack if not frame.filename.startswith(OUR_FRAMES)]
+        each.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
+    text = "".join(found.format())
     if advice := advice_for(error):
         text = f"{text.rstrip()} ({advice})\n"
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _chain(found: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    """Yield an exception, its causes, and the exceptions of groups."""
+    yield found
+    others = (found.__cause__, found.__context__, *(getattr(found, "exceptions", None) or ()))
+    for other in others:
+        if other is not None:
+            yield from _chain(other)
 
 
 def reason_of(text: str) -> str:

@@ -9,7 +9,9 @@ from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import HTTPError
 
-SAFE = ":@!$&'()*+,;=~-._"  # characters of a segment that need no percent-encoding (RFC 3986, section 3.3)
+# Characters of a segment that need no percent-encoding (RFC 3986, section 3.3). The semicolon is encoded
+# nevertheless: some clients, such as Python's urljoin, drop it at the end of a path (RFC 2396, section 3.3).
+SAFE = ":@!$&'()*+,=~-._"
 NOT_ASCII = re.compile(r"[^\0-\x7f]")
 UNSAFE = {"", ".", ".."}  # segments that some clients remove from a path
 
@@ -39,5 +41,7 @@ def slash_redirect(router: Router, call: Call) -> Reply | None:
     location = f"../{quote(last, SAFE)}" if superfluous else f"./{quote(last, SAFE)}/"
     if call.query:
         location += "?" + NOT_ASCII.sub(lambda found: f"%{ord(found[0]):02X}", call.query)
+    body = f"redirected to {location}\n".encode()  # for people: curl shows nothing else without -i
     # Browsers keep a 308 without this for ever, and would redirect in circles when the pattern is changed.
-    return Reply(b"", 308, (("location", location), ("cache-control", "no-cache")), "")
+    headers = (("content-type", "text/plain"), ("location", location), ("cache-control", "no-cache"))
+    return Reply(body, 308, headers, "")

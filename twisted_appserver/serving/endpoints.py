@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from errno import EADDRINUSE
 from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import TCP6ServerEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,6 +28,14 @@ MODE = 660  # the mode of a unix socket; with Twisted's default 666 every user o
 DEFAULT = "{}:{}:interface={}:backlog=1024"  # the endpoint for --port and --host
 
 log = Logger()
+
+
+def explain_start_error(error: BaseException | None) -> str:
+    """Return why a server did not start, and what to do if its address is in use."""
+    if isinstance(error, CannotListenError) and getattr(error.socketError, "errno", 0) == EADDRINUSE:
+        where = error.port if error.interface is None else f"{error.interface}:{error.port}"
+        return f"{where} is in use; stop what listens there or choose another port (0 for a free one)"
+    return str(error)
 
 
 class Endpoints:

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted_appserver.core.application import Application, refuse_while_loading
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
+from twisted_appserver.serving.endpoints import explain_start_error
 from twisted_appserver.serving.logs import make_observer
 from twisted_appserver.serving.reactor_choice import (
     asyncio_by_default,
@@ -70,7 +71,7 @@ def run_server(
     except KeyboardInterrupt:  # before the reactor runs
         sys.exit(INTERRUPTED)
     except (AppserverError, CannotListenError) as error:
-        sys.exit(f"appserver: {error}")
+        sys.exit(f"appserver: {explain_start_error(error)}")
 
 
 def _serve(settings: Settings, application: Application, router: Router) -> None:

@@ -27,6 +27,7 @@ from twisted_appserver.serving.command_options import (
     logs_to_terminal,
 )
 from twisted_appserver.serving.daemon import StartReport, make_start_report, remove_pidfile
+from twisted_appserver.serving.endpoints import explain_start_error
 from twisted_appserver.serving.process_exit import EXIT_TIMEOUT, exit_handler
 from twisted_appserver.serving.reactor_choice import (
     asyncio_by_default,
@@ -182,10 +183,10 @@ class CommandService(AppService):
     def _report_failure(self, error: BaseException | None) -> None:
         """Print why the start failed, even if twistd has redirected standard error. A daemon logs it too."""
         if self._report is None:
-            print(f"{self.command}: {error}", file=sys.__stderr__, flush=True)
+            print(f"{self.command}: {explain_start_error(error)}", file=sys.__stderr__, flush=True)
         else:
-            self._report.problem = str(error)
-            self.log.critical("{error}", error=error)
+            self._report.problem = explain_start_error(error)
+            self.log.critical("{error}", error=explain_start_error(error))
 
 
 def start_workers_early(options: Options, settings: Settings, application: Application) -> HeadStart | None:
