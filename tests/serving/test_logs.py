@@ -62,7 +62,7 @@ SETUP
 
 def talks():
     log.info("unimportant")
-    log.warning("low")
+    log.warning("price too small")
     Logger(namespace="shop").warn("by Twisted")
     try:
         1 / 0
@@ -224,8 +224,8 @@ class ServerTests(CommandTestCase):
         for setup in ("", "logging.basicConfig()", "logging.basicConfig(format='<%(message)s>')"):
             for server_type in ("threaded", "forked"):
                 lines = await self.lines("--type", server_type, app=RECORDS.replace("SETUP", setup))
-                seen = self.find(lines, "low")
-                text = "<low>" if "format" in setup else "low"
+                seen = self.find(lines, "price too small")
+                text = "<price too small>" if "format" in setup else "price too small"
                 self.assertEqual((seen["level"], seen["logger"], seen["message"]), ("warn", "shop", text))
                 self.assertEqual(seen["request_id"], "mine")
                 seen = self.find(lines, "two\nlines")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import traceback
@@ -61,9 +62,9 @@ ADVICE: tuple[tuple[str, str, str], ...] = (  # the exception's class, a pattern
 )
 
 
-OUR_FRAMES = tuple(
-    os.path.join(os.path.dirname(os.path.dirname(__file__)), folder, "") for folder in ("core", "executors")
-)
+PACKAGE = os.path.dirname(os.path.dirname(__file__))
+# Frames that are left out: of this package, and of the decorators that contextlib makes.
+OUR_FRAMES = (*(os.path.join(PACKAGE, folder, "") for folder in ("core", "executors")), contextlib.__file__)
 
 
 def format_traceback(error: BaseException) -> str:
