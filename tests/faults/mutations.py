@@ -70,6 +70,8 @@ MUTATIONS = (
              "serving.test_logs.ServerTests.test_records_of_logging_keep_their_level_name_and_request"),
     Mutation("serving/logs.py", "            return FileLogObserver(file, json_line)\n        return FileLogObserver(file, lambda event: _escape_json(json_line(event)))", "            return FileLogObserver(file, json_line)\n        return FileLogObserver(file, json_line)",
              "serving.test_logs.FormatTests.test_characters_that_a_file_cannot_encode_are_escaped"),
+    Mutation("http/epoll_reader.py", "            transport.reactor = self._reactor\n            self._reactor.addReader(transport)\n", "            raise OSError\n",
+             "http.test_epoll_reader.EpollReaderTests.test_reactor_reads_a_connection_if_no_descriptor_is_left_for_an_epoll"),
     Mutation("core/invalid_json.py", "    if lone := _lone_surrogate(body):", '    if lone := "":',
              "core.test_request_data.JSONTests.test_detail_says_what_is_wrong_and_where"),
     Mutation("core/request_data.py", "            if not any_type:  # curl labels every body as a form\n                raise\n",

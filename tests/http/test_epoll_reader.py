@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import select
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -84,6 +86,19 @@ class EpollReaderTests(TestCase):
             await self.until(lambda client=client: len(client.unread) == 3000)
             self.assertEqual((server.heard, client.unread), (b"%d" % number * 3000,) * 2)
             self.assertTrue(self.reads(server))
+        await self.close(*pairs)
+
+    async def test_reactor_reads_a_connection_if_no_descriptor_is_left_for_an_epoll(self) -> None:
+        """A connection that was accepted with the last descriptor is served; so is one that was paused."""
+        client, server = await self.pair()
+        server.transport.pauseProducing()  # type: ignore[union-attr]
+        self.assertEqual(self.factory.reader.fileno(), -1)
+        with patch.object(select, "epoll", side_effect=OSError(errno.EMFILE, "Too many open files")):
+            server.transport.resumeProducing()  # type: ignore[union-attr]
+            pairs = [(client, server), await self.pair()]
+            for each, _ in pairs:
+                each.transport.write(b"still here")
+                await self.until(lambda each=each: each.unread == b"still here")
         await self.close(*pairs)
 
     async def test_closed_connections_leave_nothing_behind(self) -> None:

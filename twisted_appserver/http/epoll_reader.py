@@ -82,7 +82,7 @@ class EpollReader:
         if not (self._able and plain and transport.connected):
             return
         number = transport.fileno()
-        if number not in self._transports:
+        if number not in self._transports and self._open():
             _keep_alive(transport.socket)
             transport.reactor = self
             self._watched.add(number)
@@ -115,13 +115,25 @@ class EpollReader:
 
     def addReader(self, transport: Any) -> None:
         number = transport.fileno()
-        if number not in self._transports:
+        if number in self._transports:
+            return
+        if self._open():
             self._register(transport, EPOLLIN)
+        else:
+            transport.reactor = self._reactor
+            self._reactor.addReader(transport)
+
+    def _open(self) -> bool:
+        """Return true if there is an epoll. The process may have no descriptor left for it."""
+        if self._poll is None:
+            try:
+                self._poll = select.epoll()
+            except OSError:
+                return False
+            self._reactor.addReader(self)
+        return True
 
     def _register(self, transport: Any, events: int) -> None:
-        if self._poll is None:
-            self._poll = select.epoll()
-            self._reactor.addReader(self)
         number = transport.fileno()
         self._transports[number] = transport
         self._poll.register(number, events)
