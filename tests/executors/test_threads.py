@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -126,6 +126,38 @@ class ThreadTests(ExecutorTestCase):
         await self.until(lambda: executor._threads == 0 and executor._idle == [])
         await self.until(lambda: [wakeup._reader.fileno() for wakeup in wakeups] == [-1] * 3)
         self.assertEqual((await dispatcher.dispatch(get("/fast/x/"))).status, 200)
+
+    async def test_call_that_arrives_while_a_thread_leaves_runs_in_that_thread(self) -> None:
+        """Otherwise the pool would make a thread more than the executor has."""
+        late: Deferred[Any] = Deferred()
+        threads_used: list[int] = []
+
+        class Leaving(Wakeup):
+            def close(self) -> None:
+                if not late.called:
+                    submitted = threading.Event()
+                    reactor.callFromThread(submit, submitted)  # type: ignore[attr-defined]
+                    submitted.wait(10)
+                super().close()
+
+        def submit(submitted: threading.Event) -> None:
+            reply = dispatcher.dispatch(get("/thread/"))
+            reactor.callLater(0.01, submitted.set)  # type: ignore[attr-defined]
+            late.callback([reply])
+
+        def thread() -> dict[str, Any]:
+            threads_used.append(threading.get_ident())
+            return {}
+
+        self.patch(threads, "Wakeup", Leaving)
+        executor = ThreadExecutor(reactor, 1)  # the reactor's pool has room for more threads
+        self.addCleanup(executor.stop)
+        await executor.start()
+        dispatcher = self.dispatcher(executor, "threads", ((r"/thread/", thread),))
+        await dispatcher.dispatch(get("/thread/"))
+        (reply,) = await late
+        self.assertEqual((await reply).status, 200)
+        self.assertEqual(threads_used, [threads_used[0]] * 2)
 
     async def test_each_reply_of_a_batch_arrives_once(self) -> None:
         gate, executor, dispatcher = await self.gate(3)

@@ -146,6 +146,8 @@ MUTATIONS = (
              "executors.test_threads.ThreadTests.test_slow_call_of_a_quick_function_delays_no_other"),
     Mutation("executors/threads.py", "        if self._waiting:  # behind", "        if False:  #",
              "executors.test_threads.ThreadTests.test_slow_call_of_a_quick_function_delays_no_other"),
+    Mutation("executors/threads.py", "            if self._waiting or self._resumable:\n                return False", "            if False:\n                return False",
+             "executors.test_threads.ThreadTests.test_call_that_arrives_while_a_thread_leaves_runs_in_that_thread"),
     Mutation("http/epoll_reader.py", "                    except Exception:  # each", "                    except OSError:  #",
              "http.test_epoll_reader.EpollReaderTests.test_error_in_a_protocol_closes_only_its_connection"),
     Mutation("http/epoll_reader.py", "            if event == EPOLLIN:", "            if event:", "http.test_epoll_reader.EpollReaderTests.test_reset_connection_ends_alone"),

@@ -132,7 +132,7 @@ class ThreadExecutor:
             self._waiting.remove(pending)
             return
         if self._running and self.unready():  # Its thread cannot be stopped.
-            self.log.error("{why}\n{where}", why=self.unready(), where=self._stacks())
+            self.log.error("{why}\n{where}", why=self.unready(), where=_stacks(list(self._running.items())))
 
     def calls(self) -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
         return list(self._running), list(self._waiting)
@@ -145,16 +145,6 @@ class ThreadExecutor:
             return ""
         names = ", ".join(sorted({each.call.handler.name for each in lost}))
         return f"all {self.size} threads are lost to calls that nobody awaits any more: {names}"
-
-    def _stacks(self) -> str:
-        """Return what each running call is doing, as the last lines of its stack."""
-        frames, shown = sys._current_frames(), []
-        del frames[get_ident()]  # this frame, which would refer to itself
-        for pending, ident in list(self._running.items()):
-            if ident in frames:
-                stack = "".join(traceback.format_stack(frames[ident])[-3:])
-                shown.append(f"{pending.call.handler.name}, {pending.call.request_id}:\n{stack}")
-        return "".join(shown)
 
     def _start(self) -> None:
         """Wake a thread. If all waiting calls are likely to be quick, wait for their replies."""
@@ -200,26 +190,34 @@ class ThreadExecutor:
             if self._finished:
                 self._hand_back()  # on behalf of a thread that blocks
             self._drain()
-            if not self._wait(wakeup):
+            if wakeup is not None and not self._wait(wakeup):
+                wakeup.close()
+                wakeup = None
+            if wakeup is None and self._leave():
                 break
-        if wakeup is not None:
-            wakeup.close()
 
-    def _wait(self, wakeup: Wakeup | None) -> bool:
-        """In a thread: wait for calls. Returns C{False} if none came; then the thread must end."""
+    def _wait(self, wakeup: Wakeup) -> bool:
+        """In a thread: wait for calls. Returns C{False} if none came."""
         with self._lock:
             if self._waiting or self._resumable:
                 return True
-            if wakeup is None:
-                self._threads -= 1
-                return False
             self._idle.append(wakeup)
         while not wakeup.wait():
             with self._lock:
                 if wakeup in self._idle:
                     self._idle.remove(wakeup)
-                    self._threads -= 1
                     return False
+        return True
+
+    def _leave(self) -> bool:
+        """
+        In a thread: stop counting it, unless calls wait. Then it must return to its pool at once, without a
+        system call: if it were late, the pool would make a thread more for the next call.
+        """
+        with self._lock:
+            if self._waiting or self._resumable:
+                return False
+            self._threads -= 1
         return True
 
     def _drain(self) -> None:
@@ -352,3 +350,14 @@ class ThreadExecutor:
         closed: Deferred[None] = Deferred(self._stopping.remove)
         self._stopping.append(closed)
         return closed.addTimeout(CLOSING, self._reactor).addErrback(lambda _: None)
+
+
+def _stacks(running: Sequence[tuple[PendingCall, int]]) -> str:
+    """Return what each running call is doing in its thread, as the last lines of its stack."""
+    frames, shown = sys._current_frames(), []
+    del frames[get_ident()]  # this frame, which would refer to itself
+    for pending, ident in running:
+        if ident in frames:
+            stack = "".join(traceback.format_stack(frames[ident])[-3:])
+            shown.append(f"{pending.call.handler.name}, {pending.call.request_id}:\n{stack}")
+    return "".join(shown)
