@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 
-from twisted_appserver.tqueue.client import Empty, Queue
+from twisted_appserver.tqueue.client import Empty, LeaseLost, Queue
 
 RANGE, AHEAD, CLIENTS = 1_000, 40, 4
 PACE = 0.1  # seconds between two orders of one client, so that only cuts of the network limit their number
@@ -53,6 +53,8 @@ class Client:
                 with self.counts.task(timeout=1.0) as task:
                     self.found[task["start"]] = task["primes"]  # the same one twice is no harm
             except Empty:
+                continue
+            except LeaseLost:  # the network was cut for longer than the lease, so the task comes again
                 continue
 
     def report(self, **more):
