@@ -6,18 +6,10 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_appserver.command_line import closest, unknown, version_text
+from twisted_appserver.command_line import unknown, version_text
 
 
 class WordTests(SynchronousTestCase):
-    def test_closest_word_is_found_with_its_dashes(self) -> None:
-        """The most similar word is returned as it is written; dashes alone make no similarity."""
-        known = ("--port", "--host", "-p", "--max-rss", "put")
-        self.assertEqual(closest("--prot", known), "--port")
-        self.assertEqual(closest("pot", known), "--port")
-        self.assertEqual(closest("--xyzzy", known), "")
-        self.assertEqual(closest("--", known), "")
-
     def test_message_for_an_unknown_word_names_the_help(self) -> None:
         """With and without a similar word."""
         self.assertEqual(

@@ -5,6 +5,7 @@ Folders are layers. A folder or module may import only what is above it in this 
 lists its modules in the same way:
 
   - errors: all exceptions
+  - closest_name: the known name that is most similar to a misspelt one
   - command_line: what all commands share
   - settings: the table of options
   - core: calls and functions, without Twisted

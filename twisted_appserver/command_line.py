@@ -1,20 +1,14 @@
-"""What all commands share: the closest name to a misspelt one, and the text of C{--version}."""
+"""What all commands share: the message for an unknown word, and the text of C{--version}."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
-from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 
+from twisted_appserver.closest_name import closest
+
 PACKAGES = {"twisted_appserver": "twisted_appserver", "Twisted": "twisted"}
-
-
-def closest(word: str, known: Iterable[str]) -> str:
-    """Return the known word that is most similar to a misspelt one; empty if none is similar."""
-    bare = {each.lstrip("-"): each for each in known}
-    found = get_close_matches(word.lstrip("-"), bare, 1, 0.6)
-    return bare[found[0]] if found else ""
 
 
 def unknown(kind: str, word: str, known: Iterable[str], command: str) -> str:

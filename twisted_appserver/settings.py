@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from twisted_appserver.command_line import closest
+from twisted_appserver.closest_name import closest
 from twisted_appserver.errors import ConfigurationError
 
 THREADED_SERVER = "threaded"

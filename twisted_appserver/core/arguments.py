@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
-from difflib import get_close_matches
 from typing import Any, NotRequired, Required, Unpack, get_args, get_origin
 
 import msgspec
 
+from twisted_appserver.closest_name import closest
 from twisted_appserver.core.call import Call
 from twisted_appserver.core.conversions.annotations import class_fields, plain_types, walk
 from twisted_appserver.core.conversions.parameters import Parameter, takes_all_variables
@@ -208,8 +208,8 @@ class Arguments:
         """Return what to add to the message about a missing variable: a name like it, or its content type."""
         if not is_json and call.body.lstrip()[:1] in (b"{", b"["):  # C{curl -d} labels JSON as a form.
             return "; the body looks like JSON: send it with the header Content-Type: application/json"
-        near = get_close_matches(missing, [name for name in variables if name not in self._names], 1)
-        return f", but the request has {near[0]!r}" if near else ""
+        near = closest(missing, (name for name in variables if name not in self._names))
+        return f", but the request has {near!r}" if near else ""
 
     def _combined(self, variables: dict[str, Any], fields: dict[str, Any], is_json: bool) -> dict[str, Any]:
         """

@@ -6,8 +6,9 @@ import os
 import sysconfig
 import traceback
 from collections.abc import Iterator
-from difflib import get_close_matches
 from types import ModuleType
+
+from twisted_appserver.closest_name import closest
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARIES = (PACKAGE, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")))
@@ -91,6 +92,5 @@ def _meant(name: str, folder: str) -> str:
         found = os.listdir(folder or ".")
     except OSError:
         return ""
-    known = [each.removesuffix(".py") for each in sorted(found) if each.endswith(".py")]
-    near = get_close_matches(name, known, 1, 0.6)
-    return f"; did you mean {near[0]}.py?" if near else ""
+    near = closest(name, (each.removesuffix(".py") for each in sorted(found) if each.endswith(".py")))
+    return f"; did you mean {near}.py?" if near else ""

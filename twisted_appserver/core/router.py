@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from operator import attrgetter, itemgetter
 from typing import Any
 
+from twisted_appserver.closest_name import closest
 from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.lifespan import check_lifespan
 from twisted_appserver.core.mounted_resource import ALL_METHODS, EXECUTOR, MountedResource, is_resource
@@ -155,8 +155,8 @@ class Router:
             if name is None or (name in names and is_mounted == (name == EXECUTOR)):
                 continue
             others = [each for each in names if each != EXECUTOR]
-            nearest = get_close_matches(name, others, 1)
-            advice = f"did you mean {nearest[0]!r}?" if nearest else f"use one of {', '.join(others)}"
+            nearest = closest(name, others)
+            advice = f"did you mean {nearest!r}?" if nearest else f"use one of {', '.join(others)}"
             raise ConfigurationError(f"{entry.place}: unknown executor {name!r}; {advice}")
 
     @property

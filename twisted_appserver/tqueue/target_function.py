@@ -10,7 +10,7 @@ from operator import attrgetter
 from types import ModuleType
 from typing import Any
 
-from twisted_appserver.command_line import closest
+from twisted_appserver.closest_name import closest
 from twisted_appserver.core.import_errors import import_problem, missing_module_advice
 
 NOT_RUN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)

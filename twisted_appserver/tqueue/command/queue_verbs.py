@@ -9,7 +9,7 @@ import time
 from itertools import count
 from typing import Any
 
-from twisted_appserver.command_line import closest
+from twisted_appserver.closest_name import closest
 
 from ..client.errors import ServerError
 from ..client.queue import Queue
