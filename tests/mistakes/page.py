@@ -98,10 +98,10 @@ class Place:
     @contextmanager
     def server(self, command: str) -> Iterator[None]:
         """Run a server meanwhile."""
-        words = f"exec {command.removesuffix(' ')} --port 8080"
+        words = self._command(f"exec {command}")
         with self.log.open("wb") as log:
             program = subprocess.Popen(
-                self._command(words), cwd=self.folder, env=self._environment(), stdout=log, stderr=log
+                words, cwd=self.folder, env=self._environment(), stdout=log, stderr=log
             )
         try:
             limit = monotonic() + STARTS
