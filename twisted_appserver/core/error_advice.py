@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Iterator
 from itertools import pairwise
 
+from twisted_appserver.core.import_errors import PACKAGE
+
 NOT_ON_ASYNCIO = (
     "Twisted's reactor does not run on asyncio here, so await Deferreds only: start the server with appserver"
     " or twistd --reactor=asyncio; or write a plain def and use asyncio.run()"
@@ -61,8 +63,6 @@ ADVICE: tuple[tuple[str, str, str], ...] = (  # the exception's class, a pattern
     ("TypeError", "DataFrame", 'convert it with frame.to_dict("records") or another orientation'),
 )
 
-
-PACKAGE = os.path.dirname(os.path.dirname(__file__))
 # Frames that are left out: of this package, and of the decorators that contextlib makes.
 OUR_FRAMES = (*(os.path.join(PACKAGE, folder, "") for folder in ("core", "executors")), contextlib.__file__)
 

@@ -10,8 +10,9 @@ from types import ModuleType
 
 from twisted_appserver.closest_name import closest
 
-PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LIBRARIES = (PACKAGE, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")))
+PACKAGE = os.path.dirname(os.path.dirname(__file__))
+INSTALLED = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+LIBRARIES = (os.path.abspath(PACKAGE), *INSTALLED)
 
 
 def _is_users(path: str) -> bool:
