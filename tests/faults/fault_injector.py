@@ -6,11 +6,12 @@ import os
 import random
 import signal
 import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+
+from tests.faults.repeating_threads import RepeatingThreads
 
 
 def children(pid: int) -> list[int]:
@@ -27,7 +28,7 @@ def children(pid: int) -> list[int]:
     return found
 
 
-class FaultInjector:
+class FaultInjector(RepeatingThreads):
     """
     Causes one random fault after the other.
 
@@ -35,9 +36,9 @@ class FaultInjector:
     """
 
     def __init__(self, pid: int, port: int, seed: int, forked: bool, pause: float, only: str) -> None:
+        super().__init__([self._run])
         self._pid, self._port, self._pause = pid, port, pause
         self._chance = random.Random(seed)
-        self._stopping = threading.Event()
         self.done: Counter[str] = Counter()
         self._kinds: list[Callable[[], None]] = [
             self.vanish,
@@ -53,19 +54,14 @@ class FaultInjector:
             self._kinds = [getattr(self, only)]
         self._open: list[socket.socket] = []
         self._last = 0.0  # the time of the last reload
-        self._thread = threading.Thread(target=self._run)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
+        super().stop()
         for connection in self._open:
             connection.close()
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._chance.uniform(0, 2 * self._pause)):
+        while not self.stopping.wait(self._chance.uniform(0, 2 * self._pause)):
             kind = self._chance.choice(self._kinds)
             with suppress(ProcessLookupError, ConnectionError):
                 kind()

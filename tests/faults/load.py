@@ -7,6 +7,9 @@ import json
 import random
 import threading
 from collections import Counter
+from functools import partial
+
+from tests.faults.repeating_threads import RepeatingThreads
 
 # Calls of each function among a thousand calls.
 WEIGHTS = {
@@ -23,9 +26,9 @@ PATIENCE = 30.0  # seconds to wait for a response
 TURNED_AWAY = -2  # the outcome if a new connection was closed without a response
 
 
-class Load:
+class Load(RepeatingThreads):
     """
-    Many concurrent clients.
+    Many concurrent clients. When they have stopped, every request has its outcome.
 
     @param forked: whether functions may end their process.
     @ivar outcomes: the status of the response to each request, by the number of the request; 0 for a wrong
@@ -34,26 +37,12 @@ class Load:
 
     def __init__(self, port: int, clients: int, seed: int, forked: bool) -> None:
         self._port, self._forked = port, forked
-        self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._last = 0
         self.outcomes: dict[int, int] = {}
         self.functions: dict[int, str] = {}
         self.strange: list[str] = []
-        self._threads = [
-            threading.Thread(target=self._ask, args=(random.Random(seed * 1000 + number),))
-            for number in range(clients)
-        ]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Wait until every request has its outcome."""
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(partial(self._ask, random.Random(seed * 1000 + number)) for number in range(clients))
 
     def counts(self) -> dict[str, Counter[int]]:
         """Return how often each function had each outcome."""
@@ -66,7 +55,7 @@ class Load:
         names = [name for name in WEIGHTS if self._forked or name not in ("crashes", "leaks")]
         weights = [WEIGHTS[name] for name in names]
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
-        while not self._stopping.is_set():
+        while not self.stopping.is_set():
             with self._lock:
                 self._last += 1
                 number = self._last

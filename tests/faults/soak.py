@@ -19,10 +19,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.faults.application import PARTS
+from tests.faults.repeating_threads import RepeatingThreads
 
 PATIENCE = 30.0  # seconds to wait for a response
 BODY = 300_000  # bytes of a posted body
@@ -49,7 +51,7 @@ def turned_away(error: Exception) -> bool:
     return isinstance(error, ConnectionError) or getattr(error, "errno", None) == errno.ENOTCONN
 
 
-class Traffic:
+class Traffic(RepeatingThreads):
     """
     Sends requests of every kind. Each kind has a thread that repeats it.
 
@@ -60,7 +62,6 @@ class Traffic:
 
     def __init__(self, port: int, seed: int, kills: bool) -> None:
         self._port, self._kills = port, kills
-        self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._last = FIRST
         self.done: Counter[str] = Counter()
@@ -75,23 +76,13 @@ class Traffic:
             self.cancelled,
             self.rejected,
         )
-        self._threads = [
-            threading.Thread(target=self._run, args=(kind, random.Random(seed + place)))
-            for place, kind in enumerate(kinds)
-        ]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(
+            partial(self._run, kind, random.Random(seed + place)) for place, kind in enumerate(kinds)
+        )
 
     def _run(self, kind: Callable[[random.Random], None], chance: random.Random) -> None:
         name = kind.__name__
-        while not self._stopping.wait(chance.uniform(0, 0.1)):
+        while not self.stopping.wait(chance.uniform(0, 0.1)):
             try:
                 kind(chance)
                 self.done[name] += 1
@@ -207,7 +198,7 @@ class Traffic:
         same(self._ask("DELETE", "/quick/1")[0], 405)
 
 
-class Memory:
+class Memory(RepeatingThreads):
     """
     The resident memory of a process, sampled over time.
 
@@ -215,21 +206,13 @@ class Memory:
     """
 
     def __init__(self, pid: int) -> None:
+        super().__init__([self._run])
         self._path = Path(f"/proc/{pid}/statm")
         self.samples: list[int] = []
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
 
     def _run(self) -> None:
         page = os.sysconf("SC_PAGE_SIZE")
-        while not self._stopping.wait(EVERY):
+        while not self.stopping.wait(EVERY):
             with suppress(OSError):
                 self.samples.append(int(self._path.read_text().split()[1]) * page)
 
