@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from tests.serving.test_command import CommandTestCase
 from tests.support.programs import Program
 from tests.support.slow import slow
-from tests.support.wire import connect, fetch, request
+from tests.support.wire import Connection, connect, fetch, request
 from twisted_appserver.testing import Response
 
 # Every event of the application becomes a line in a file: its name, the version of the code, the process.
@@ -80,6 +81,7 @@ ASYNC = (
     .replace("yield", "yield\n    await asyncio.sleep(0)")
 )
 ASYNC_GENERATOR = ASYNC.replace("@asynccontextmanager\n", "")
+UNTIL_OPEN = 'while os.path.exists(os.path.join(FOLDER, "gate")): time.sleep(0.005)'
 TYPES = ("threaded", "forked")
 
 
@@ -89,11 +91,17 @@ class LifespanTestCase(CommandTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.events_file = self.folder / "events"
+        self.gate = self.folder / "gate"  # while it exists, UNTIL_OPEN waits
 
     def write(self, version: str = "1", lifespan: str = SYNC, **parts: str) -> None:
         """Write the application."""
         parts = {"entering": "pass", "leaving": "pass", "arguments": "", **parts}
         (self.folder / "app.py").write_text(APPLICATION.format(version=version, lifespan=lifespan, **parts))
+
+    def remove_coroutine(self) -> None:
+        """Let the application have plain functions only, so that only workers run them."""
+        text = (self.folder / "app.py").read_text().replace('(r"/coroutine", coroutine), ', "")
+        (self.folder / "app.py").write_text(text)
 
     def serve(self, server_type: str, *arguments: str) -> Program:
         return self.python(
@@ -117,6 +125,15 @@ class LifespanTestCase(CommandTestCase):
     async def until_event(self, event: str, version: str = "1", count: int = 1) -> None:
         while [each[:2] for each in self.events()].count([event, version]) < count:
             await deferLater(reactor, 0.01)
+
+    async def call_that_waits(self, program: Program) -> tuple[Connection, Deferred[Response]]:
+        """Send a call while the lifespan is being entered. Return its connection and its response."""
+        connection = await connect(await program.port())
+        response = connection.send(request("GET", "/call"))
+        await self.until_event("entering")
+        for _ in range(3):  # Then the server has read the request.
+            await fetch(await program.port(), "/-/health")
+        return connection, response
 
     def check_order(self, pids: set[int], left: bool = True) -> None:
         """Assert that these processes and no others entered it before all calls, and left it after them."""
@@ -153,8 +170,7 @@ class ServerTests(LifespanTestCase):
     @slow
     async def test_server_that_runs_no_function_itself_does_not_enter_it(self) -> None:
         self.write()
-        text = (self.folder / "app.py").read_text().replace('(r"/coroutine", coroutine), ', "")
-        (self.folder / "app.py").write_text(text)
+        self.remove_coroutine()
         await self.check(self.serve("forked"), "forked")
 
     @slow
@@ -176,14 +192,10 @@ class ServerTests(LifespanTestCase):
                 self.events_file.unlink()
 
     async def test_calls_wait_until_the_lifespan_is_entered_and_probes_do_not(self) -> None:
-        gate = self.folder / "gate"
         for lifespan in (SYNC, ASYNC):
-            gate.touch()
-            wait = f"while os.path.exists({str(gate)!r}): time.sleep(0.005)"
-            waiting = lifespan.replace(
-                "async def lifespan():", "async def lifespan():\n    " + LATER.format(gate=str(gate))
-            )
-            self.write(lifespan=waiting, entering=wait)
+            self.gate.touch()
+            waiting = lifespan.replace("async def lifespan():", "async def lifespan():\n    " + LATER)
+            self.write(lifespan=waiting, entering=UNTIL_OPEN)
             program = self.serve("threaded")
             port = await program.port()
             connection = await connect(port)
@@ -191,7 +203,7 @@ class ServerTests(LifespanTestCase):
             self.assertEqual((await fetch(port, "/-/health")).status, 200)
             self.assertEqual((await fetch(port, "/-/ready")).status, 503)
             self.assertNoResult(answer)
-            gate.unlink()
+            self.gate.unlink()
             self.assertEqual((await answer).json["pool"], "open")
             self.assertEqual((await fetch(port, "/-/ready")).status, 200)
             await connection.close()
@@ -223,7 +235,7 @@ class ServerTests(LifespanTestCase):
 LATER = """\
 from twisted.internet import reactor
     from twisted.internet.task import deferLater
-    while os.path.exists({gate!r}):
+    while os.path.exists(os.path.join(FOLDER, "gate")):
         await deferLater(reactor, 0.01)
 """
 
@@ -253,8 +265,7 @@ class ClusterTests(LifespanTestCase):
     @slow
     async def test_lifespan_that_fails_ends_the_command_with_one_line(self) -> None:
         self.write(entering="raise OSError('no database')")
-        text = (self.folder / "app.py").read_text().replace('(r"/coroutine", coroutine), ', "")
-        (self.folder / "app.py").write_text(text)
+        self.remove_coroutine()
         program = self.serve("cluster")
         self.assertEqual(await program.ended, 1, program.output)
         (line,) = [line for line in program.err.splitlines() if line.startswith("appserver:")]
@@ -282,16 +293,11 @@ class FailureTests(LifespanTestCase):
 
     @slow
     async def test_calls_that_waited_for_a_lifespan_that_fails_get_503(self) -> None:
-        gate = self.folder / "gate"
-        gate.touch()
-        self.write(entering=f"while os.path.exists({str(gate)!r}): time.sleep(0.005)\n    raise OSError('x')")
+        self.gate.touch()
+        self.write(entering=f"{UNTIL_OPEN}\n    raise OSError('x')")
         program = self.serve("threaded")
-        connection = await connect(await program.port())
-        answer = connection.send(request("GET", "/call"))
-        await self.until_event("entering")
-        for _ in range(3):  # Then the server has read the request.
-            await fetch(await program.port(), "/-/health")
-        gate.unlink()
+        connection, answer = await self.call_that_waits(program)
+        self.gate.unlink()
         self.assertEqual((await answer).status, 503)
         self.assertEqual(await program.ended, 1)
         await connection.close()
@@ -325,18 +331,13 @@ class FailureTests(LifespanTestCase):
 
     async def test_server_stops_while_a_lifespan_is_being_entered(self) -> None:
         """It leaves the lifespan then, and calls that wait get 503."""
-        gate = self.folder / "gate"
-        gate.touch()
-        self.write(entering=f"while os.path.exists({str(gate)!r}): time.sleep(0.005)")
+        self.gate.touch()
+        self.write(entering=UNTIL_OPEN)
         program = self.serve("threaded")
-        connection = await connect(await program.port())
-        answer = connection.send(request("GET", "/call"))
-        await self.until_event("entering")
-        for _ in range(3):  # Then the server has read the request.
-            await fetch(await program.port(), "/-/health")
+        connection, answer = await self.call_that_waits(program)
         program.signal("TERM")
         self.assertEqual((await answer).status, 503)
-        gate.unlink()
+        self.gate.unlink()
         self.assertIn(await program.ended, (0, -15), program.output)
         self.check_order({program.pid})
         await connection.close()
@@ -358,17 +359,15 @@ class EarlyStopTests(LifespanTestCase):
 
     @slow
     async def test_worker_that_is_entering_the_lifespan_leaves_it(self) -> None:
-        gate = self.folder / "gate"
-        gate.touch()
-        self.write(entering=f"while os.path.exists({str(gate)!r}): time.sleep(0.005)")
-        text = (self.folder / "app.py").read_text().replace('(r"/coroutine", coroutine), ', "")
-        (self.folder / "app.py").write_text(text)
+        self.gate.touch()
+        self.write(entering=UNTIL_OPEN)
+        self.remove_coroutine()
         program = self.serve("forked")
         await self.until_event("entering", count=2)
         pids = set(program.processes()) - {program.pid}
         program.signal("TERM")
         await program.line("stopping")
-        gate.unlink()
+        self.gate.unlink()
         self.assertIn(await program.ended, (0, -15), program.output)
         self.check_order(pids)
 
