@@ -68,12 +68,12 @@ def get(queue: Queue, given: argparse.Namespace, output: Output) -> int:
 
 
 def _for_each(
-    queue: Queue, given: argparse.Namespace, output: Output, finish: Callable[[str, int], dict[str, Any]]
+    queue: Queue, given: argparse.Namespace, output: Output, verb: Callable[..., Any], **options: Any
 ) -> int:
     """
-    Finish the tasks that the command line names.
+    Apply a verb to the tasks that the command line names.
 
-    @param finish: finishes the task with this id and delivery; returns what to print besides the id.
+    @param verb: a method of the queue. Its result, if it has one, is the task, which is printed too.
     @return: the exit status: 1 if a task was not leased.
     """
     names, status = given.task, 0
@@ -83,41 +83,30 @@ def _for_each(
         names = [(names[0][0], given.delivery)]
     for task_id, delivery in names:
         try:
-            found = finish(task_id, delivery)
+            task = verb(task_id=task_id, delivery=delivery, **options)
         except LeaseLost:
             complain(not_leased(task_id, delivery, queue.name))
             status = 1
         else:
+            found = {} if task is None else {"task": task}
             output.json({"worker": queue.name, "task_id": task_id, **found})
     return status
 
 
 def done(queue: Queue, given: argparse.Namespace, output: Output) -> int:
-    return _for_each(queue, given, output, lambda *name: {"task": queue.done(*name)})
+    return _for_each(queue, given, output, queue.done)
 
 
 def release(queue: Queue, given: argparse.Namespace, output: Output) -> int:
-    def finish(task_id: str, delivery: int) -> dict[str, Any]:
-        queue.release(delay=given.delay, task_id=task_id, delivery=delivery)
-        return {}
-
-    return _for_each(queue, given, output, finish)
+    return _for_each(queue, given, output, queue.release, delay=given.delay)
 
 
 def bury(queue: Queue, given: argparse.Namespace, output: Output) -> int:
-    def finish(task_id: str, delivery: int) -> dict[str, Any]:
-        queue.bury(task_id=task_id, delivery=delivery)
-        return {}
-
-    return _for_each(queue, given, output, finish)
+    return _for_each(queue, given, output, queue.bury)
 
 
 def extend(queue: Queue, given: argparse.Namespace, output: Output) -> int:
-    def finish(task_id: str, delivery: int) -> dict[str, Any]:
-        queue.extend(lease=given.lease, task_id=task_id, delivery=delivery)
-        return {}
-
-    return _for_each(queue, given, output, finish)
+    return _for_each(queue, given, output, queue.extend, lease=given.lease)
 
 
 def renew(queue: Queue, given: argparse.Namespace, output: Output) -> int:
