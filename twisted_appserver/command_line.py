@@ -1,13 +1,15 @@
-"""What all commands share: the message for an unknown word, and the text of C{--version}."""
+"""What all commands share: the message for an unknown word, the text of C{--version}, an exit status."""
 
 from __future__ import annotations
 
 import platform
+import signal
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 from twisted_appserver.closest_name import closest
 
+INTERRUPTED = 128 + signal.SIGINT  # the exit status after Ctrl-C, as shells report it
 PACKAGES = {"twisted_appserver": "twisted_appserver", "Twisted": "twisted"}
 
 

@@ -11,6 +11,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
+from twisted_appserver.command_line import INTERRUPTED
 from twisted_appserver.core.application import Application, refuse_while_loading
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
@@ -29,7 +30,6 @@ from twisted_appserver.serving.server_process import (
     take_over,
 )
 from twisted_appserver.serving.service import AppService, make_router
-from twisted_appserver.serving.stop_signals import INTERRUPTED
 from twisted_appserver.settings import THREADED_SERVER, Settings, settings_from_keywords
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
 
-INTERRUPTED = 128 + signal.SIGINT  # the exit status of a server that Ctrl-C ends before it has started
 # Seconds in which further signals count as the first one. A terminal sends SIGINT to the whole process group,
 # and a process manager (honcho, npm) then sends SIGTERM to its children too.
 SAME = 0.3

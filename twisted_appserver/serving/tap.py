@@ -13,6 +13,7 @@ from twisted.internet.error import CannotListenError
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from twisted_appserver.command_line import INTERRUPTED
 from twisted_appserver.core.application import DEFAULT_FILES, EXAMPLE, Application, refuse_while_loading
 from twisted_appserver.core.route_table import format_table
 from twisted_appserver.core.router import Router
@@ -42,7 +43,6 @@ from twisted_appserver.serving.server_process import (
     take_over,
 )
 from twisted_appserver.serving.service import AppService
-from twisted_appserver.serving.stop_signals import INTERRUPTED
 from twisted_appserver.settings import FORKED_SERVER, Settings
 
 # The options with which twistd changes its process before it starts the service.

@@ -7,12 +7,12 @@ import signal
 import time
 from typing import Any
 
+from twisted_appserver.command_line import INTERRUPTED
 from twisted_appserver.executors.child_processes import protect
 
 from .work import Work
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
-INTERRUPTED = 130  # the exit status after a second Ctrl-C: 128 and the number of SIGINT
 SAME = 0.1  # seconds; some programs send Ctrl-C once more to the program that they have started
 
 

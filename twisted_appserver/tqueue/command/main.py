@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-INTERRUPTED = 130  # the exit status of a shell: 128 and the number of SIGINT
+INTERRUPTED = 130  # as in command_line, which Ctrl-C may interrupt while it is imported
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,13 +10,15 @@ import threading
 import time
 from contextlib import closing, suppress
 
+from twisted_appserver.command_line import INTERRUPTED
+
 from ..client.addresses import read_address
 from ..client.errors import ServerError
 from ..client.queue import Queue
 from ..client.requests import WEEK
 from ..progress import ProgressReporter
 from ..status_line import status_line
-from ..stop_signals import INTERRUPTED, StopSignals
+from ..stop_signals import StopSignals
 from ..target_function import function_named
 from ..work import Work
 from .error_messages import message_for
