@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from twisted_appserver import Call, HTTPError, Reply, Route
 from twisted_appserver.core.conversions.conversion_error import ConversionError
+from twisted_appserver.core.headers import JSON
 from twisted_appserver.core.request_data import read_fields, read_query
 from twisted_appserver.queue.backends import Store, embedded_broker
 from twisted_appserver.queue.interface import (
@@ -40,7 +41,6 @@ T = TypeVar("T")
 READING = ("qsize", "peek", "join", "stats")
 CHANGING = ("kick", "renew", "shutdown", "purge", "delete")
 FINISHING = ("extend", "release", "bury")  # requests about one task
-JSON = (("content-type", "application/json"),)
 LONGEST_NAME = 200  # characters; clients have the same limit
 NUMBER = re.compile("[0-9a-f]{1,15}")  # the number of a task, in its id
 SIGNATURE = 8  # bytes in an id: too many to guess
