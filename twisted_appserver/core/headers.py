@@ -15,7 +15,7 @@ ALLOWED = "use str, bytes or int, or a list of these to send several headers wit
 MAX_CACHED = 1024  # characters of all values; larger headers are not cached
 
 Headers = tuple[tuple[str, str], ...]
-JSON: Headers = (("content-type", "application/json"),)
+JSON_HEADERS: Headers = (("content-type", "application/json"),)
 
 
 def convert_headers(given: Any) -> Headers:
@@ -27,8 +27,8 @@ def convert_headers(given: Any) -> Headers:
     @raise TypeError: when a name or value has another type.
     @raise ValueError: when a header is malformed, or is one that the server sets itself.
     """
-    if given is JSON:  # which our own functions return most often
-        return JSON
+    if given is JSON_HEADERS:  # which our own functions return most often
+        return given  # type: ignore[no-any-return]
     if given is None or (type(given) is tuple and not given):
         return ()
     items = given.items() if hasattr(given, "items") else given

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from twisted_appserver import Call, HTTPError, Reply, Route
 from twisted_appserver.core.conversions.conversion_error import ConversionError
-from twisted_appserver.core.headers import JSON
+from twisted_appserver.core.headers import JSON_HEADERS
 from twisted_appserver.core.request_data import read_fields, read_query
 from twisted_appserver.queue.backends import Store, embedded_broker
 from twisted_appserver.queue.interface import (
@@ -122,7 +122,7 @@ class Wire:
     def _reply(self, worker: str, found: QueuedTask | str | None, query: Query) -> Reply:
         """Describe a task, with its fields."""
         task = msgspec.Raw(found.body) if isinstance(found, QueuedTask) else {}
-        return Reply(msgspec.json.encode(self._about(worker, found, query, task=task)), 200, JSON)
+        return Reply(msgspec.json.encode(self._about(worker, found, query, task=task)), 200, JSON_HEADERS)
 
     async def put(self, call: Call, worker: str) -> dict[str, Any]:
         """Add a task: the fields of the body."""
@@ -200,7 +200,7 @@ class Wire:
             }
             for task in await self._ask(self._broker.peek(worker, query.n, query.state))
         ]
-        return Reply(msgspec.json.encode({"worker": worker, "tasks": tasks}), 200, JSON)
+        return Reply(msgspec.json.encode({"worker": worker, "tasks": tasks}), 200, JSON_HEADERS)
 
     async def qsize(self, call: Call, worker: str) -> dict[str, Any]:
         """Count the tasks that are ready in a queue; with C{detail}, also the buried ones."""
