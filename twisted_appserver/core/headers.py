@@ -28,7 +28,7 @@ def convert_headers(given: Any) -> Headers:
     @raise ValueError: when a header is malformed, or is one that the server sets itself.
     """
     if given is JSON_HEADERS:  # which our own functions return most often
-        return given  # type: ignore[no-any-return]
+        return given
     if given is None or (type(given) is tuple and not given):
         return ()
     items = given.items() if hasattr(given, "items") else given
