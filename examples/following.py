@@ -27,7 +27,7 @@ async def main(reactor: Any, url: str = "http://localhost:8081", limit: str = "2
         bar(item)
     print(f"\nread: {item['primes']} primes below {limit}")
 
-    # As a job, which goes on when we leave; we look at it now and then.
+    # As a job: it continues even if this program ends. Poll it ten times a second.
     job = await client.job(f"/primes/{limit}/")
     result = await job.wait(
         reactor, lambda seen: bar(seen["progress"]) if seen.get("progress") else None, 0.1

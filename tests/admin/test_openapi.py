@@ -138,7 +138,7 @@ class DescriptionTests(SynchronousTestCase):
             self.assertEqual((parameter["name"], parameter["in"]), ("a", "path"))
 
     def test_each_operation_names_its_scheme(self) -> None:
-        """The service describes the scheme. Without credentials there is none."""
+        """The document describes each scheme. A service without credentials has no schemes."""
         made = document((r"/search/", search), schemes=("bearer", "basic"), jobs=True)
         schemes = made["components"]["securitySchemes"]
         self.assertEqual(

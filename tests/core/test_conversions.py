@@ -501,7 +501,7 @@ class BodyObjectTests(ConversionTestCase):
         self.assertEqual(detail, "order must be an object, not 5")
 
     def test_class_with_a_field_of_the_same_name_is_filled_by_name_only(self) -> None:
-        """A note at start-up says so."""
+        """The router has a note about it, which the server logs at start-up."""
 
         def find(name: Struct) -> dict[str, Any]:
             return {"name": name.name}

@@ -26,8 +26,8 @@ def check_private(path: str, status: os.stat_result, group_may_read: bool = Fals
     """
     Check that only its owner can read and write a file.
 
-    Its group may read the file if it belongs to another user, because then the group is the only way for this
-    process to read it. Kubernetes mounts secrets in this way, with C{fsGroup}.
+    If another user owns the file, its group may read it too: otherwise this process could not. Kubernetes
+    mounts secrets in this way, with C{fsGroup}.
 
     @param group_may_read: allow the group to read the file in any case.
     @raise ValueError: when other users can read or write it.

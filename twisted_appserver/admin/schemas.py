@@ -166,9 +166,9 @@ def _replace_references(schema: Any, references: dict[str, str]) -> Any:
 
 def _complete(schema: Any) -> Any:
     """
-    Return a schema in the form that generators read: with a pattern for decimal numbers, for which JSON
-    Schema has no type, with a schema for the items of each array, with one type for all values of an
-    enumeration, and without defaults that cannot be written as JSON.
+    Return a schema that code generators understand. Decimal numbers get a pattern, because JSON Schema has no
+    type for them. Each array gets a schema for its items. All values of an enumeration get one type. Defaults
+    that cannot be written as JSON are left out.
     """
     if isinstance(schema, list):
         return [_complete(each) for each in schema]

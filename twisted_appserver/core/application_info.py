@@ -44,8 +44,8 @@ class ApplicationInfo:
     @property
     def version(self) -> str:
         """
-        C{__version__} of the module or its package; by default the version of the distribution that has the
-        name of the package, or 0.1.0.
+        C{__version__} of the module or its package. Without one, the version of the installed distribution
+        with the same name as the package; without that, 0.1.0.
         """
         own = _first_text(self._modules, "__version__")
         return own or _distribution_version(self._modules) or DEFAULT_VERSION
@@ -85,7 +85,7 @@ def _first_text(modules: list[ModuleType], name: str) -> str:
 
 
 def _distribution_version(modules: list[ModuleType]) -> str:
-    """Return the version of the distribution that has the name of the outermost package."""
+    """Return the version of the distribution with the same name as the outermost package; empty if there is none."""
     for module in modules[-1:]:
         with suppress(metadata.PackageNotFoundError, ValueError):
             return metadata.version(module.__name__.partition(".")[0])

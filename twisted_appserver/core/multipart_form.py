@@ -17,7 +17,7 @@ MAX_FIELDS = 1000  # fields of a query string or a form
 # Some clients send the name of a file as C{filename*}, although RFC 7578 (section 4.2) forbids it.
 FILE_NAME = re.compile(r"(?:^|;)\s*filename\*\s*=\s*(?:[\w-]*'[\w-]*')?([^;\s]*)", re.IGNORECASE)
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
-# What the HTML standard escapes in names (section 4.10.21.8, multipart/form-data).
+# Characters that the HTML standard escapes in names (section 4.10.21.8, multipart/form-data).
 ESCAPES = str.maketrans({"\r": "%0D", "\n": "%0A", '"': "%22"})
 
 TakesFile = Callable[[str], bool]  # returns whether a file of this name is wanted; may raise HTTPError

@@ -31,7 +31,7 @@ class RecordHandler(logging.Handler):
         self._busy = local()  # A function may forward the log of Twisted to C{logging}.
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on, unless passing one on is what logged it."""
+        """Pass a record on, unless it was logged while another one was being passed on."""
         if getattr(self._busy, "busy", False):
             return
         self._busy.busy = True

@@ -209,7 +209,7 @@ class Graph:
         end = self._sequence(body, start, flags)
         self._depth -= 1
         allowed = None
-        if possessive and end == start + 2:  # a single set, which reads all that it can
+        if possessive and end == start + 2:  # a single set; it consumes every character that it matches
             allowed = self._all & ~self.reads[end]
         for _ in range(1 + doubled):
             self._edge(end, start)

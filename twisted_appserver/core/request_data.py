@@ -40,7 +40,7 @@ def _urlencoded(text: str, source: str) -> dict[str, Any]:
     Decode the fields of a query string or a form.
 
     @param text: decoded as Latin-1.
-    @param source: what it is, for the message.
+    @param source: what the text is, for the error message.
     @raise HTTPError: 400 when it is malformed.
     """
     try:

@@ -163,7 +163,7 @@ class Dispatcher:
         return self._perform(call, answer)
 
     def knows(self, model: Call) -> bool:
-        """Return whether L{again} accepts a model that was given earlier."""
+        """Return whether L{again} still accepts a model that it accepted earlier."""
         guard = self.guard
         return model.handler.router is self.router and (guard is None or guard.decisions_reusable)
 

@@ -5,7 +5,7 @@ A module may import only modules above it in this list:
   - interface: what every executor promises, and L{interface.PendingCall}
   - log_records: writes what functions log to the server's log
   - call_costs: how long calls are expected to take
-  - child_processes: protects processes that functions fork from the server's signal handlers and sockets
+  - child_processes: gives processes that functions fork neither the server's signal handlers nor its sockets
   - end_of_turn: collects work until all readable sockets have been read
   - wakeup: a socket on which an idle thread waits
   - parked_generator: a generator that runs a slice at a time in any thread

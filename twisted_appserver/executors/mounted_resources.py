@@ -43,7 +43,7 @@ NOT_PASSED_ON = {
 
 
 class MountedRequest(Request):
-    """A request whose resource is an entry of the table."""
+    """A request for a resource that is an entry of the table."""
 
     channel: Any
 

@@ -36,6 +36,6 @@ class Wakeup:
         return True
 
     def close(self) -> None:
-        """Close both sockets. Nobody may wait or wake any more."""
+        """Close both sockets. Neither L{wait} nor L{wake} may be called afterwards."""
         self._writer.close()
         self._reader.close()

@@ -34,7 +34,7 @@ class UnsentData:
         return self._before > 0 and self._before != before
 
     def close(self) -> None:
-        """Cut a connection that is closing. What the system has already been given still arrives."""
+        """Cut a connection that is closing. Data that the operating system already has still arrives."""
         tcp = self._tcp
         if tcp is None or tcp is self._transport or self._before:
             self._transport.abortConnection()

@@ -34,7 +34,7 @@ class QueuedTask(msgspec.Struct, gc=False):
     @ivar due: when the delay ends; 0.0 for no delay.
     @ivar lease: when the lease ends; 0.0 if the task is not leased.
     @ivar deliveries: how often the task has been handed out.
-    @ivar holder: the key of the request that leased it; empty if that had none.
+    @ivar holder: the key of the request that leased it; empty if the request had no key.
     @ivar buried: whether it is put aside until it is kicked.
     @ivar span: the length of the lease, in seconds; 0.0 if the task is not leased.
     """
@@ -179,7 +179,7 @@ class TaskQueue:
             heappush(self.ready, self._key(task))
 
     def fill(self, tasks: list[QueuedTask], now: float) -> None:
-        """Add many tasks to a new queue. Their leases begin anew, because nobody could renew them."""
+        """Add many tasks to a new queue. Their leases start again, because they could not be renewed."""
         for task in tasks:
             if task.span:
                 task.lease = now + max(task.span, GRACE)

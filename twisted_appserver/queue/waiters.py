@@ -91,7 +91,7 @@ class Waiters:
         return deferred
 
     def supersede(self, key: str) -> None:
-        """Dismiss the waiter with this key: its client has given it up and sent the request again."""
+        """Dismiss the waiter with this key: its client has abandoned the request and repeated it."""
         if key in self._by_key:
             self._time_out(self._by_key[key])
 

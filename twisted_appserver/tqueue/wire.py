@@ -53,7 +53,7 @@ def _refuse(method: str, allowed: str) -> HTTPError:
 
 @implementer(IDependency)
 class Wire:
-    """The functions of the routes: the methods with a parameter C{worker}, the name of a queue."""
+    """The functions of the routes: the methods with a parameter C{worker}, which is the name of a queue."""
 
     def __init__(self, broker: IBroker, reactor: Any, max_task: int) -> None:
         self._broker, self._reactor, self._max_task = broker, reactor, max_task

@@ -70,7 +70,7 @@ def _keep_digits(found: re.Match[bytes]) -> bytes:
 
 
 def _json_fields(kind: Any) -> dict[str, Any] | None:
-    """Return the annotations of a class by the names of its fields in JSON; C{None} if it has no fields."""
+    """Return the annotations of a class by the JSON names of its fields; C{None} if it has no fields."""
     if not isinstance(kind, type) or getattr(kind, "__pydantic_root_model__", False):
         return None
     if not hasattr(kind, "model_fields"):

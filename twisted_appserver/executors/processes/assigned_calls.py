@@ -65,7 +65,7 @@ class AssignedCalls:
 
     @property
     def running(self) -> PendingCall | None:
-        """The call that the worker has begun and not answered."""
+        """The call that the worker has begun but not answered."""
         return self.calls[0] if self.calls and self._progress.begun > self.answered else None
 
     @property

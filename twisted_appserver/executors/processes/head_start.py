@@ -66,7 +66,7 @@ class HeadStart:
         return worker
 
     def stop(self) -> None:
-        """End the workers that nobody has taken."""
+        """End the workers that no executor has taken."""
         atexit.unregister(self.stop)
         while self._workers:
             worker = self._workers.pop()

@@ -52,7 +52,7 @@ class WorkerProcess(ProcessProtocol):
 
     @param executor: the L{ProcessExecutor} to which events of the process and outcomes of calls are reported.
     @param router: the table that the worker must have too; C{None} until L{attach} is called.
-    @ivar assigned: the calls that the worker has and has not answered.
+    @ivar assigned: the calls that the worker has received but not answered.
     @ivar streams: the replies that the worker sends in parts.
     @ivar ready: whether the worker takes calls.
     @ivar was_ready: whether it has ever been ready.

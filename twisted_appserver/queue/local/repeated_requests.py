@@ -37,7 +37,7 @@ class RepeatedRequests:
         return found
 
     def new(self, queue: TaskQueue, key: str, number: int, body: bytes) -> Remembered:
-        """Return what to remember of a request."""
+        """Make the record by which a repetition of this request is recognised."""
         until = self._reactor.seconds() + queue.config.remember
         return Remembered(key, number, until, digest(body))
 

@@ -184,10 +184,10 @@ class AsyncQueue(QueueVerbs):
 
     def join(self, timeout: float | None = None) -> Deferred[bool]:
         """
-        Wait until every task is done, whoever put and got it. Buried tasks are not waited for.
+        Wait until every task is done, whoever put and got it. Buried tasks count as done.
 
         @param timeout: seconds; C{None} for ever.
-        @return: fires with whether every task is done.
+        @return: fires with C{True} if every task is done, or C{False} if the time ran out.
         """
         return self._run(self._session.join(timeout))
 

@@ -171,7 +171,7 @@ class Queue(QueueVerbs):
 
     def join(self, timeout: float | None = None) -> bool:
         """
-        Wait until every task is done, whoever put and got it. Buried tasks are not waited for.
+        Wait until every task is done, whoever put and got it. Buried tasks count as done.
 
         @param timeout: seconds; C{None} for ever.
         @return: whether every task is done.
@@ -222,7 +222,7 @@ class Queue(QueueVerbs):
 
     def task(self, block: bool = True, timeout: float | None = None, delay: float | None = None) -> Task:
         """
-        Get a task for the length of a block: C{with queue.task() as item:}.
+        Get a task for the duration of a block: C{with queue.task() as item:}.
 
         The task is done at the block's end, or released if the block raises. With C{with (task :=
         queue.task()) as item:} the block can check C{task.lost}.

@@ -130,7 +130,7 @@ class QueueSession:
         Lease the next task for an owner.
 
         @param delay: seconds until a task that is not an item may be got again; see L{delay_after}.
-        @raise ItemError: when the task is not an item. It is released.
+        @raise ItemError: when the task cannot be converted to an item. The task is released.
         """
         document = yield from self.get_task(timeout, self._lease)
         task = LeasedTask(document["task_id"], document["delivery"], owner, self._clock() + self._lease)

@@ -12,8 +12,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command. Ctrl-C ends it quietly, also while its modules are imported.
 
-    @param arguments: those of the command line if C{None}.
-    @return: the exit status, as of C{run_verb.run}; 130 after Ctrl-C.
+    @param arguments: the arguments; C{None} for the arguments of the command line.
+    @return: the exit status that C{run_verb.run} returns; 130 after Ctrl-C.
     """
     try:
         from .run_verb import run
