@@ -147,10 +147,10 @@ class GuideTests(SynchronousTestCase):
         text = self.section("Limits")
         for told in (
             f"`--max-body` bytes ({defaults.max_body >> 20} MiB)",
-            f"its JSON {variables.MAX_DEPTH} levels",
-            f"a query string or form {variables.MAX_FIELDS} fields",
-            f"may have {MAX_HEADERS} headers of together {MAX_HEAD >> 10} KiB",
-            f"a target of {MAX_TARGET >> 10} KiB",
+            f"its JSON up to {variables.MAX_DEPTH} levels",
+            f"a query string or form up to {variables.MAX_FIELDS} fields",
+            f"may have up to {MAX_HEADERS} headers with a total of {MAX_HEAD >> 10} KiB",
+            f"a target of up to {MAX_TARGET >> 10} KiB",
             f"`--max-bodies` ({defaults.max_bodies >> 20} MiB",
             f"`--header-timeout` seconds ({defaults.header_timeout:.0f})",
             f"`--max-connections` ({defaults.max_connections})",

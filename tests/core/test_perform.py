@@ -236,7 +236,7 @@ class ProblemTests(SynchronousTestCase):
         self.assertEqual(reply.headers, (("content-type", "application/problem+json"), ("x-a", "b")))
 
     def test_further_members_are_in_the_document(self) -> None:
-        """A member may have the name of a parameter of HTTPError, such as C{headers}. Pickling keeps all members."""
+        """They may be called like parameters of HTTPError, such as C{headers}. Pickling keeps them."""
         extra = {"retry_in": 5, "headers": [1], "extra": {"a": None}, "day": datetime.date(2030, 1, 31)}
         error = HTTPError(409, "sold out", [("x-a", "b")], extra=extra)
         for each in (error, pickle.loads(pickle.dumps(error))):

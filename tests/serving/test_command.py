@@ -126,7 +126,7 @@ class ScriptTests(CommandTestCase):
 
     @slow
     async def test_missing_main_guard_is_a_clear_error(self) -> None:
-        """Without C{if __name__ == "__main__":} worker processes would start servers. The error message explains this."""
+        """Without C{if __name__ == "__main__":} worker processes would start servers. The error names it."""
         text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", "FORKED_SERVER")
         text = text.replace('if __name__ == "__main__":\n    ', "")
         program = self.python(os.path.join(self.folder_of(script=text), "script.py"))

@@ -85,7 +85,7 @@ def _first_text(modules: list[ModuleType], name: str) -> str:
 
 
 def _distribution_version(modules: list[ModuleType]) -> str:
-    """Return the version of the distribution with the same name as the outermost package; empty if there is none."""
+    """Return the version of the distribution named like the outermost package; empty if there is none."""
     for module in modules[-1:]:
         with suppress(metadata.PackageNotFoundError, ValueError):
             return metadata.version(module.__name__.partition(".")[0])

@@ -184,7 +184,7 @@ class AsyncQueue(QueueVerbs):
 
     def join(self, timeout: float | None = None) -> Deferred[bool]:
         """
-        Wait until every task is done, whoever put and got it. Buried tasks count as done.
+        Wait until every task is done, whoever put and got it. Do not wait for buried tasks.
 
         @param timeout: seconds; C{None} for ever.
         @return: fires with C{True} if every task is done, or C{False} if the time ran out.

@@ -171,7 +171,7 @@ class Queue(QueueVerbs):
 
     def join(self, timeout: float | None = None) -> bool:
         """
-        Wait until every task is done, whoever put and got it. Buried tasks count as done.
+        Wait until every task is done, whoever put and got it. Do not wait for buried tasks.
 
         @param timeout: seconds; C{None} for ever.
         @return: whether every task is done.
