@@ -348,7 +348,7 @@ class TestingTests(SynchronousTestCase):
         answer = self.client.get("/teapot/")
         self.assertEqual((answer.status, answer.headers["x-pot"]), (418, "tea"))
         self.assertEqual(
-            self.client.request("OPTIONS", "/double/").headers["allow"], "GET, HEAD, OPTIONS, POST"
+            self.client.request("OPTIONS", "/double/").headers["allow"], "GET, HEAD, POST, OPTIONS"
         )
         self.assertEqual(self.client.get("/double/4", {"Host": "evil.example"}).status, 421)
         self.assertEqual(self.client._site.connections, 0)

@@ -92,7 +92,7 @@ class LocationTests(SynchronousTestCase):
 
     def test_other_method_gets_405(self) -> None:
         error = self.assertRaises(HTTPError, location, "/post")
-        self.assertEqual((error.status, dict(error.headers)), (405, {"allow": "OPTIONS, POST"}))
+        self.assertEqual((error.status, dict(error.headers)), (405, {"allow": "POST, OPTIONS"}))
 
     @example(";", "", False)
     @given(st.text(st.characters(codec="utf-8"), max_size=9), st.sampled_from(["", "/"]), st.booleans())
@@ -124,11 +124,11 @@ class ServedTests(SynchronousTestCase):
 
     def test_path_that_matches_with_another_method_gets_405(self) -> None:
         """It is not redirected to a path that would match."""
-        for target, allowed in (("/both", "OPTIONS, POST"), ("/post", "OPTIONS, POST")):
+        for target, allowed in (("/both", "POST, OPTIONS"), ("/post", "POST, OPTIONS")):
             response = self.client.get(target)
             self.assertEqual((response.status, response.headers["allow"]), (405, allowed))
         response = self.client.request("OPTIONS", "/post")
-        self.assertEqual((response.status, response.headers["allow"]), (204, "OPTIONS, POST"))
+        self.assertEqual((response.status, response.headers["allow"]), (204, "POST, OPTIONS"))
 
     def test_preflight_is_answered_and_the_redirect_is_readable(self) -> None:
         """Browsers do not follow a redirect of a preflight request."""

@@ -205,5 +205,5 @@ class Router:
             allowed |= entry.methods
         if not allowed:
             raise HTTPError(404, f"no pattern matches {path}")
-        names = ", ".join(sorted(allowed | {"OPTIONS"}))
+        names = ", ".join([*sorted(allowed - {"OPTIONS"}), "OPTIONS"])
         raise HTTPError(405, f"{method} is not allowed for {path}; use {names}", [("allow", names)])
