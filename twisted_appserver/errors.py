@@ -64,6 +64,17 @@ def how_to_install(extra: str) -> str:
     return f"in a clone of twisted_appserver, run: pip install '.[{extra}]'"
 
 
+class PreflightError(HTTPError):
+    """
+    Raised when a request is a CORS preflight request, which no function performs.
+
+    @param headers: the headers of the answer, apart from the methods of the path.
+    """
+
+    def __init__(self, headers: Iterable[tuple[str, str]]) -> None:
+        super().__init__(405, "", headers)
+
+
 class PatternError(AppserverError):
     """Raised when an entry of C{url_patterns} cannot be used. The message names the entry and the reason."""
 

@@ -30,7 +30,7 @@ from twisted_appserver.access import passwords
 from twisted_appserver.access.credentials import Credentials, make_checkers, read_token
 from twisted_appserver.access.passwords import HashedPasswords
 from twisted_appserver.access.proxies import Proxies, client_network
-from twisted_appserver.access.request_guard import RequestGuard
+from twisted_appserver.access.request_guard import EVERY_METHOD, RequestGuard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.serving.endpoints import Endpoints, _interface
 from twisted_appserver.settings import Settings
@@ -592,10 +592,23 @@ class GuardTests(SynchronousTestCase):
         headers = dict(reply.headers)
         self.assertEqual(reply.status, 204)
         self.assertIn("PUT", headers["access-control-allow-methods"])
+        other = self.successResultOf(self.ask("OPTIONS", "/no/", origin="https://pages.example", **asked))
+        self.assertEqual(dict(other.headers), headers)  # it does not show which paths exist
         self.assertEqual(headers["access-control-allow-headers"], "authorization")
         self.assertEqual(headers["access-control-allow-origin"], "https://pages.example")
         self.assertEqual(self.successResultOf(self.ask("OPTIONS", origin="null", **asked)).status, 403)
         self.assertEqual(self.calls, [])
+
+    def test_preflight_lists_the_methods_of_the_path(self) -> None:
+        """Also of a path that differs in its slash. Pages may read the 404 of an unknown path."""
+        asked = {"origin": "https://pages.example", "access_control_request_method": "PUT"}
+        for path, expected in (
+            ("/who/", "GET, HEAD, POST, OPTIONS"),
+            ("/who", "GET, HEAD, POST, OPTIONS"),
+            ("/nothing/", EVERY_METHOD),
+        ):
+            headers = dict(self.successResultOf(self.ask("OPTIONS", path, **asked)).headers)
+            self.assertEqual(headers["access-control-allow-methods"], expected, path)
 
     def test_answers_are_unchanged_without_allowed_origins(self) -> None:
         self.dispatcher.guard = RequestGuard()

@@ -275,6 +275,8 @@ MUTATIONS = (
              "access.test_credentials.CredentialsTests.test_tokens_are_compared_in_constant_time"),
     Mutation("access/request_guard.py", '        user = "" if credentials is None else', '        user = "" if True else',
              "access.test_credentials.CommandTests.test_token_and_password_work_and_no_secret_is_logged"),
+    Mutation("access/request_guard.py", "        if self.credentials is not None:  # these", "        if False:  # these",
+             "access.test_credentials.GuardTests.test_preflight_is_answered_without_a_token"),
     Mutation("access/request_guard.py", "        if credentials is self.credentials:", "        if True:",
              "access.test_credentials.GuardTests.test_password_checked_during_a_replacement_must_match_the_new_ones"),
     Mutation("access/credentials.py", "        elif self._checks[client] >= MAX_CHECKS_PER_CLIENT:", "        elif False:",

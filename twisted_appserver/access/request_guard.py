@@ -20,10 +20,12 @@ from twisted.python.failure import Failure
 from twisted_appserver.access.origins import read_host, read_origin
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.request_target import HOST
-from twisted_appserver.errors import HTTPError
+from twisted_appserver.errors import HTTPError, PreflightError
 
 LOOPBACK = (b"localhost", b"127.0.0.1", b"[::1]")
 ALLOW_ORIGIN = "--allow-origin allows further origins"
+ALLOW_METHODS = "access-control-allow-methods"
+EVERY_METHOD = "GET, HEAD, POST, PUT, PATCH, DELETE, QUERY"
 MAX_ACCEPTED = 1024  # request heads that are remembered
 OWN_SITES = frozenset((b"same-origin", b"none"))  # Sec-Fetch-Site from our own pages and from the address bar
 
@@ -63,7 +65,8 @@ class RequestGuard:
         @return: the name of the user, which is empty if there is none; or a Deferred that fires with it, or
             fails with L{HTTPError} 401 if the credentials are missing or wrong.
         @raise HTTPError: 421 when the request names another host, 403 when it comes from a page of another
-            origin, and 405, with the headers of the answer, for a CORS preflight request.
+            origin.
+        @raise PreflightError: for a CORS preflight request.
         """
         if call.raw_headers in self._accepted:
             return ""
@@ -75,7 +78,7 @@ class RequestGuard:
             and self._has_allowed_origin(fields)
             and b"access-control-request-method" in fields
         ):
-            raise HTTPError(405, "", _preflight_headers(fields))
+            raise self._preflight(fields)
         return self._authenticate(fields.get(b"authorization", b""), call)
 
     def _authenticate(self, authorization: bytes, call: Call) -> str | Deferred[str]:
@@ -100,6 +103,15 @@ class RequestGuard:
                 self._accepted.clear()
             self._accepted.add(call.raw_headers)
         return user
+
+    def _preflight(self, fields: dict[bytes, bytes]) -> PreflightError:
+        """Return the answer to a CORS preflight request (Fetch, section 3.3.3)."""
+        headers = [("access-control-max-age", "600")]
+        if requested := fields.get(b"access-control-request-headers", b"").decode("latin-1"):
+            headers.append(("access-control-allow-headers", requested))
+        if self.credentials is not None:  # these requests have none, so they must not show which paths exist
+            headers.append((ALLOW_METHODS, EVERY_METHOD))
+        return PreflightError(headers)
 
     def _has_allowed_origin(self, fields: dict[bytes, bytes]) -> bool:
         return fields.get(b"origin", b"").lower() in self._origins
@@ -154,13 +166,3 @@ def _result_or_deferred(deferred: Deferred[str]) -> str | Deferred[str]:
     for failure in failures:
         failure.raiseException()
     return results[0]
-
-
-def _preflight_headers(fields: dict[bytes, bytes]) -> tuple[tuple[str, str], ...]:
-    """Return the headers of the answer to a CORS preflight request (Fetch, section 3.3.3)."""
-    requested = fields.get(b"access-control-request-headers", b"").decode("latin-1")
-    return (
-        ("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE, QUERY"),
-        *([("access-control-allow-headers", requested)] if requested else []),
-        ("access-control-max-age", "600"),
-    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import HTTPError
@@ -45,3 +47,21 @@ def slash_redirect(router: Router, call: Call) -> Reply | None:
     # Browsers keep a 308 without this for ever, and would redirect in circles when the pattern is changed.
     headers = (("content-type", "text/plain"), ("location", location), ("cache-control", "no-cache"))
     return Reply(body, 308, headers, "")
+
+
+def allowed_methods(router: Router, call: Call) -> str:
+    """
+    Return the methods that a path has, or that the path has to which it is redirected, as in Allow.
+
+    @return: empty if no pattern matches, or if a mounted resource decides.
+    """
+    try:
+        try:
+            router.match("", call.path)
+        except HTTPError as error:
+            if error.status != 404:
+                raise
+            slash_redirect(router, replace(call, method=""))
+    except HTTPError as error:  # the empty name is no method of a function
+        return str(dict(error.headers).get("allow", ""))
+    return ""

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_appserver.access.request_guard import ALLOW_METHODS, EVERY_METHOD
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.error_advice import reason_of
 from twisted_appserver.core.error_page import negotiate_error
+from twisted_appserver.core.headers import Headers
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.core.route_table import suggest_patterns
 from twisted_appserver.core.router import Router
-from twisted_appserver.core.slash_redirect import slash_redirect
-from twisted_appserver.errors import HTTPError
+from twisted_appserver.core.slash_redirect import allowed_methods, slash_redirect
+from twisted_appserver.errors import HTTPError, PreflightError
 
 
 class Failures:
@@ -36,6 +38,8 @@ class Failures:
         if not isinstance(error, HTTPError):
             self.log.failure("an executor failed, {request_id}", Failure(error), request_id=call.request_id)
             error = HTTPError(500, "the executor failed")
+        if isinstance(error, PreflightError):
+            return Reply(b"", 204, _preflight_headers(error, call, router))
         if error.status == 404:
             try:
                 if redirect := slash_redirect(router, call):
@@ -78,3 +82,10 @@ class Failures:
         if self.display_tracebacks:
             return problem_reply(HTTPError(reply.status, reply.traceback), call.request_id)
         return reply
+
+
+def _preflight_headers(error: PreflightError, call: Call, router: Router) -> Headers:
+    """Return the headers of the answer to a CORS preflight request, with the methods of its path."""
+    if any(name == ALLOW_METHODS for name, _ in error.headers):
+        return error.headers
+    return ((ALLOW_METHODS, allowed_methods(router, call) or EVERY_METHOD), *error.headers)
