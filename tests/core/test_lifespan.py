@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -65,11 +66,44 @@ class FormTests(SynchronousTestCase):
         def with_argument(app: Any) -> Iterator[None]:
             yield
 
-        wrong = {"not 5": 5, "(app: 'Any') -> ": with_argument, "it needs a yield": coroutine}
-        for expected, value in wrong.items():
+        def without_yield() -> None:
+            if log:
+                return
+            log.append("opened")
+
+        log: Log = []
+        generator, async_generator, made, *_ = forms(log)
+        wrong: list[tuple[str, Any]] = [
+            ("not 5", 5),
+            ("(app: 'Any') -> ", with_argument),
+            ("lifespan is a coroutine function; it needs a yield", coroutine),
+            ("lifespan is a coroutine function; it needs a yield", asynccontextmanager(coroutine)),
+            ("lifespan has no yield; it needs one,", without_yield),
+            ("lifespan has no yield; it needs one,", contextmanager(without_yield)),
+            ("decorate it with contextlib.asynccontextmanager", contextmanager(async_generator)),
+            ("decorate it with contextlib.contextmanager", asynccontextmanager(generator)),
+            ("which has been made already; write lifespan without ()", made()),
+            ("lifespan is the class dict, which is no context manager", dict),
+        ]
+        for expected, value in wrong:
             error = self.assertRaises(ConfigurationError, Router, [], value)
             self.assertIn(expected, str(error))
             self.assertNotIn("\n", str(error))
+        self.assertEqual(log, [])
+
+    def test_function_that_may_return_a_context_manager_is_accepted(self) -> None:
+        """Nothing is called to find out."""
+
+        def chooses() -> Any:
+            return None if not threading else nullcontext()
+
+        def returns() -> Any:
+            if not threading:
+                return None
+            return nullcontext()
+
+        for function in (chooses, returns, lambda: threading and nullcontext(), nullcontext, Mock()):
+            self.assertIs(check_lifespan(function), function)
 
     def test_lifespan_that_cannot_be_entered_is_an_error_of_one_line(self) -> None:
         def raises() -> Iterator[None]:
@@ -92,7 +126,7 @@ class FormTests(SynchronousTestCase):
             ": OSError: no database": raises,
             "generator didn't yield": never,
             "the lifespan failed": never_later,
-            "which is no context manager": dict,
+            "which is no context manager": lambda: 5,
         }
         for expected, value in cases.items():
             lifespan = ProcessLifespan(check_lifespan(value))

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dis
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 from twisted_appserver.core.import_errors import import_problem
 from twisted_appserver.errors import ConfigurationError
 
 Lifespan = Callable[[], Any]
+
+NO_YIELD = "lifespan has no yield; it needs one, between what it does at the start and at the end"
+COROUTINE = "lifespan is a coroutine function; it needs a yield, where calls are performed"
+# The code that all functions made by these decorators share.
+MADE_SYNC = contextlib.contextmanager(iter).__code__
+MADE_ASYNC = contextlib.asynccontextmanager(aiter).__code__
 
 
 def check_lifespan(function: Any) -> Lifespan:
@@ -27,6 +35,10 @@ def check_lifespan(function: Any) -> Lifespan:
     @param function: what the application defines: such a function, or a generator function with one yield.
     @raise ConfigurationError: when it is neither.
     """
+    if isinstance(function, contextlib.ContextDecorator | contextlib.AsyncContextDecorator):
+        raise ConfigurationError(
+            "lifespan is a context manager, which has been made already; write lifespan without ()"
+        )
     if not callable(function):
         raise ConfigurationError(
             f"lifespan must be a function decorated with contextlib.contextmanager, not {function!r}"
@@ -43,11 +55,44 @@ def check_lifespan(function: Any) -> Lifespan:
         return contextlib.contextmanager(function)
     if inspect.isasyncgenfunction(function):
         return contextlib.asynccontextmanager(function)
-    if inspect.iscoroutinefunction(function):
-        raise ConfigurationError(
-            "lifespan is a coroutine function; it needs a yield, where calls are performed"
-        )
+    if problem := _problem(function):
+        raise ConfigurationError(problem)
     return function  # type: ignore[no-any-return]
+
+
+def _problem(function: Any) -> str:
+    """Return why a function cannot make a context manager, as far as its code shows; empty otherwise."""
+    made = getattr(function, "__code__", None)
+    inner = inspect.unwrap(function) if made in (MADE_SYNC, MADE_ASYNC) else function
+    if inspect.iscoroutinefunction(inner):
+        return COROUTINE
+    if inspect.isasyncgenfunction(inner):
+        return (
+            "" if made is MADE_ASYNC else "lifespan is async; decorate it with contextlib.asynccontextmanager"
+        )
+    if inspect.isgeneratorfunction(inner):
+        return (
+            "" if made is MADE_SYNC else "lifespan is not async; decorate it with contextlib.contextmanager"
+        )
+    if isinstance(inner, type):
+        methods = ("__enter__", "__aenter__")
+        is_manager = any(hasattr(inner, name) for name in methods)
+        return "" if is_manager else f"lifespan is the class {inner.__name__}, which is no context manager"
+    return NO_YIELD if inspect.isfunction(inner) and _returns_none(inner) else ""
+
+
+def _returns_none(function: FunctionType) -> bool:
+    """Return whether a function without a yield returns C{None} wherever it ends."""
+    previous: Any = None
+    for step in dis.get_instructions(function):
+        if step.opname == "RETURN_CONST" and step.argval is not None:
+            return False
+        if step.opname == "RETURN_VALUE":
+            is_none = previous.opname == "LOAD_CONST" and previous.argval is None
+            if step.is_jump_target or not is_none:  # other values may arrive with a jump
+                return False
+        previous = step
+    return True
 
 
 def open_lifespan(function: Lifespan) -> tuple[Any, bool]:
