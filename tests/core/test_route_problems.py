@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import wraps
-from typing import Any
+from typing import Annotated, Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_appserver import Reply, Router
+from twisted_appserver import Reply, Route, Router, Upload
 
 
 def nothing() -> None: ...
@@ -43,9 +43,23 @@ def anything(**variables: Any) -> Any:
     return variables
 
 
+def picture(picture: Upload) -> Any:
+    return {"name": picture.filename}
+
+
+def pictures(pictures: Annotated[list[Upload] | None, "some"]) -> Any:
+    return {"count": len(pictures or ())}
+
+
+def perhaps(picture: Upload | None = None, *, text: Upload | str) -> Any:
+    return {}
+
+
 class ProblemTests(SynchronousTestCase):
-    def problems(self, pattern: str, function: Any = anything) -> list[str]:
-        router = Router([(pattern, function)])
+    def problems(
+        self, pattern: str, function: Any = anything, methods: tuple[str, ...] = ("GET", "POST")
+    ) -> list[str]:
+        router = Router([Route(pattern, function, methods)])
         self.assertEqual(router.notes[: len(router.problems)], router.problems)  # logged at start-up
         return router.problems
 
@@ -55,6 +69,17 @@ class ProblemTests(SynchronousTestCase):
             (problem,) = self.problems("/", function)
             self.assertIn(f"{function.__name__} returns {name} according to its annotation", problem)
             self.assertIn("must return a dict", problem)
+
+    def test_file_without_a_method_that_has_a_body_is_a_problem(self) -> None:
+        for function in (picture, pictures):
+            (problem,) = self.problems("/", function, ("GET",))
+            name = function.__name__
+            self.assertIn(f"{name} is an Upload, and GET requests contain no files; use", problem)
+
+    def test_file_that_a_request_may_contain_or_leave_out_is_no_problem(self) -> None:
+        for methods in (("GET", "POST"), ("PUT",), ("DELETE",), ("QUERY",)):
+            self.assertEqual(self.problems("/", picture, methods), [])
+        self.assertEqual(self.problems("/", perhaps, ("GET",)), [])
 
     def test_result_that_may_be_json_is_no_problem(self) -> None:
         """Lists, generators, unions, no annotation, and what a decorator may convert."""

@@ -181,6 +181,19 @@ TABLES = (
         _table('Route(r"/price/(?P<name>)/", price, method="GET")'),
     ),
     Mistake("An empty table", CHECK, _shop("url_patterns = ()\n")),
+    Mistake(
+        "A file for a method without a body",
+        CHECK,
+        _shop(
+            "from twisted_appserver import Route, Upload\n\n\ndef store(picture: Upload):\n    return {}\n\n\n"
+            'url_patterns = (Route("/pictures/", store, methods=("GET",)),)\n'
+        ),
+    ),
+    Mistake(
+        "A lifespan without a yield",
+        CHECK,
+        _one('def lifespan():\n    print("open")\n\n\nurl_patterns = (("/price/", price),)'),
+    ),
 )
 REQUESTS = (
     Mistake("A path without its last slash", "curl -si localhost:8080/price/bolt"),

@@ -89,7 +89,7 @@ class _Entry:
             raise PatternError(f"{place} {route.regex!r}: {reason}") from error
         self.place = f"{place} {route.regex!r}"
         self.notes = [*self.handler.notes, *unnamed_group_warnings(regex)]
-        self.problems = route_problems(regex, self.handler)
+        self.problems = route_problems(regex, self.handler, self.methods)
         self.match, self.regex = pattern.fullmatch, regex
 
 
