@@ -166,6 +166,7 @@ class ProcessTests(CommandTestCase):
             await deferLater(reactor, 0.05)
         self.assertEqual(await program.ended, -getattr(signal, f"SIG{name}"), program.output)
         self.assertNotIn("Traceback", program.output)
+        self.assertEqual(program.output.count("stopped at once; 2 calls were cut off"), 1, program.output)
         while program.processes():
             await deferLater(reactor, 0.02)
         self.assertEqual(os.listdir(temporary), [])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import signal
+from _thread import start_new_thread
 from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 from twisted_appserver.core.python_logging import pass_on_records
@@ -16,6 +19,7 @@ from twisted_appserver.serving.service import AppService
 from twisted_appserver.serving.stop_signals import StopHandlers
 from twisted_appserver.settings import Settings
 
+LAST_LINE = 0.5  # seconds to wait for the log when the process ends at once
 SPARE_FILES = (
     64  # descriptors for everything but connections: the log, workers, and files that functions open
 )
@@ -63,9 +67,23 @@ def handle_stop_signals(service: AppService, reactor: Any, before_exit: Callable
     @param before_exit: called before the process ends at once.
     """
 
+    begun, done = Lock(), Lock()
+    done.acquire()
+
+    def log() -> None:
+        calls = service.dispatcher.in_flight
+        cut_off = f"; {calls} call{'s were' if calls != 1 else ' was'} cut off" if calls else ""
+        service.log.warn("{line}", line=f"stopped at once{cut_off}")
+        done.release()
+
     def end() -> None:
         service.kill()
         before_exit()
+        if begun.acquire(blocking=False):  # a third signal does not wait
+            # The code that the signal has interrupted may hold the lock of the log, or wait for its reader.
+            with suppress(RuntimeError):  # no thread can start while Python ends
+                start_new_thread(log, ())
+                done.acquire(timeout=LAST_LINE)
 
     service.signals = StopHandlers(reactor, end)
     service.signals.install()
