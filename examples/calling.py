@@ -20,7 +20,7 @@ async def main(reactor: Any, url: str = "http://localhost:8081") -> None:
     calls = [client.call(f"/person/get/{number}/") for number in range(3)]
     print(await gatherResults([Deferred.fromCoroutine(call) for call in calls]))
 
-    # What is given by name travels as JSON. An answer that is an error is raised.
+    # Keyword arguments are sent as JSON. An error response is raised as an exception.
     try:
         await client.call("/nothing/here/", colour="red")
     except Problem as problem:

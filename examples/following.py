@@ -14,7 +14,7 @@ WIDTH = 40
 
 
 def bar(item: dict[str, Any]) -> None:
-    """Draw how far it has come, over what was drawn before."""
+    """Draw a progress bar over the previous one."""
     filled = WIDTH * item["done"] // item["total"]
     print(f"\r[{'#' * filled:{WIDTH}}] {item['primes']} primes", end="", file=sys.stderr, flush=True)
 

@@ -52,7 +52,7 @@ def find(connection: sqlite3.Connection, sku: str) -> dict[str, Any]:
 
 
 def list_items(below: int | None = None) -> dict[str, Any]:
-    """All items, or those of which fewer than C{below} are left."""
+    """All items, or only items of which fewer than C{below} are left."""
     with database() as connection:
         rows = connection.execute(
             "SELECT * FROM item WHERE ?1 IS NULL OR quantity < ?1 ORDER BY sku", (below,)

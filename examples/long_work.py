@@ -1,4 +1,4 @@
-"""Long work: a generator tells how far it has come. Start it, and then examples/following.py.
+"""Long-running work: a generator yields its progress. Start it, and then examples/following.py.
 
 Open http://localhost:8081/-/docs too: there a job has a bar. Or see the items as they are made:
 `curl -N localhost:8081/primes/100000/`

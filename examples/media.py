@@ -36,7 +36,7 @@ class Checksum:
 
 
 class Sale(Struct):
-    """What was sold on one day."""
+    """The sales of one day."""
 
     day: date
     article: str

@@ -24,7 +24,7 @@ def count_primes(start, end):
 
 
 def work(url):
-    """What one host does: range after range, until the queue is shut down."""
+    """The work of one host: it computes one range after another, until the queue is shut down."""
     ranges, counts = (Queue(url=url, name=name, lease=LEASE) for name in ("ranges", "counts"))
     for task in ranges.tasks():
         count = count_primes(task["start"], task["end"])

@@ -32,7 +32,7 @@ class Point(Struct):
 
 
 class Order(Struct, forbid_unknown_fields=True):
-    """What somebody wants to have."""
+    """A customer's order."""
 
     name: Name
     count: Count = 1

@@ -64,7 +64,7 @@ class Hosts:
         }
 
     def start(self):
-        """Return when all of it answers."""
+        """Start all programs, and return when all of them answer."""
         store = self.start_database()
         app1, app2, queue1, queue2, *workers = self.cuttable
         for host in (queue1, queue2):

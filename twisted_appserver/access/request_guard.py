@@ -34,8 +34,8 @@ class RequestGuard:
     """
     Decide if a request may be performed.
 
-    @param hosts: the host names, without port, that requests may name besides those of loopback; C{"*"} for
-        any.
+    @param hosts: the host names, without port, that requests may name in addition to names of the loopback
+        interface; C{"*"} for any.
     @param origins: the origins, such as C{https://example.org}, whose pages may call the service.
     @param proxies: the trusted L{access.proxies.Proxies}; C{None} if there are none.
     @ivar credentials: the L{access.credentials.Credentials} that requests need; C{None} if they need none.

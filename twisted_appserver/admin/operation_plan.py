@@ -29,8 +29,8 @@ class PlannedOperation:
     An operation of the document.
 
     @ivar entry: an entry of a L{Router}.
-    @ivar path: the path in the document. Its names may be those of an earlier entry: OpenAPI has one path for
-        all entries that differ in names only.
+    @ivar path: the path in the document. It may have the names of an earlier entry: in OpenAPI, entries whose
+        paths differ only in their names share one path.
     @ivar template: the path with the names of the entry itself.
     @ivar groups: the regular expressions of these names.
     """

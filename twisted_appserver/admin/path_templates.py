@@ -117,7 +117,7 @@ def _characters(items: Any) -> list[str]:
 
 
 def _escape(code_point: int) -> str:
-    """Return a character as it stands in a template."""
+    """Return a character as a template must contain it."""
     character = chr(code_point)
     if character == "%":  # some generators decode paths twice, and fail
         raise UndescribableError("it has a %, which a path template cannot contain")

@@ -152,7 +152,7 @@ def _class_name(name: str) -> str:
 
 
 def _titled(schema: dict[str, Any], name: str, free: str) -> dict[str, Any]:
-    """Return a schema whose title is not that of another class."""
+    """Return a schema whose title is not the title of another class."""
     return {**schema, "title": free} if free != name and "title" in schema else schema
 
 

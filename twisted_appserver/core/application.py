@@ -35,9 +35,9 @@ class Application(msgspec.Struct, frozen=True):
 
     @ivar module: the name of its module; empty if it cannot be imported by name.
     @ivar file: the path of its file; empty if it has a module or no file.
-    @ivar name: the name of the variable that holds the table; empty if it has none.
-    @ivar lifespan: the name of the variable that holds the lifespan; empty if it has none. A variable with
-        the default name need not exist.
+    @ivar name: the name of the variable that holds the table; empty if there is no such variable.
+    @ivar lifespan: the name of the variable that holds the lifespan; empty if there is no such variable. A
+        variable with the default name need not exist.
     """
 
     module: str = ""

@@ -1,4 +1,4 @@
-"""What an application calls itself: its title, its version and its description. Pure."""
+"""The title, the version and the description of an application. Pure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DEFAULT_VERSION = "0.1.0"
 
 class ApplicationInfo:
     """
-    Find out what an application calls itself.
+    Finds the title, the version and the description of an application.
 
-    @param application: C{None} if the table was passed as an argument. Then the module is that of the
-        functions, if all have the same.
+    @param application: C{None} if the table was passed as an argument. Then the module of the functions is
+        used, if all of them have the same one.
     @param functions: the functions of the table.
     """
 
@@ -38,7 +38,7 @@ class ApplicationInfo:
 
     @property
     def title(self) -> str:
-        """C{__title__} of the module or its package; by default the name of the module."""
+        """C{__title__} of the module or its package. Without one, the name of the module."""
         return _first_text(self._modules, "__title__") or self._name or DEFAULT_TITLE
 
     @property

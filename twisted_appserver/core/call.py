@@ -128,8 +128,8 @@ def current_call() -> Call:
     """
     Return the call that is being performed, for decorators and for functions that are not given it.
 
-    It is there for the whole call, wherever that runs: in the function, its decorators and its generator, and
-    in tasks and threads that copy their context, such as those of C{asyncio.to_thread}.
+    It is available during the whole call, wherever the call runs: in the function, its decorators and its
+    generator, and in tasks and threads that get a copy of the context, as with C{asyncio.to_thread}.
 
     @raise RuntimeError: when no call is being performed here.
     """

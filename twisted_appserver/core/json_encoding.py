@@ -93,7 +93,7 @@ def to_encodable(value: Any) -> Any:
 
 
 def _numpy_times(value: Any) -> Any:
-    """Convert times of numpy or pandas to those of the standard library, without nanoseconds."""
+    """Convert times of numpy or pandas to types of the standard library, without nanoseconds."""
     found = value.astype(TIMES[value.dtype.kind])
     found = (found.tolist if hasattr(found, "tolist") else found.item)()
     if found is None or (isinstance(found, list) and None in found):

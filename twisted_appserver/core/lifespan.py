@@ -33,7 +33,7 @@ def check_lifespan(function: Any) -> Lifespan:
     Return a function that makes the context manager of a lifespan.
 
     @param function: what the application defines: such a function, or a generator function with one yield.
-    @raise ConfigurationError: when it is neither.
+    @raise ConfigurationError: when C{function} is neither.
     """
     if isinstance(function, contextlib.ContextDecorator | contextlib.AsyncContextDecorator):
         raise ConfigurationError(
@@ -100,7 +100,7 @@ def open_lifespan(function: Lifespan) -> tuple[Any, bool]:
     Make the context manager of a lifespan.
 
     @return: the context manager, and whether it is asynchronous.
-    @raise ConfigurationError: when it is none.
+    @raise ConfigurationError: when C{function} returns no context manager.
     """
     manager = function()
     for name, is_async in (("__aenter__", True), ("__enter__", False)):

@@ -57,7 +57,7 @@ def include(prefix: str, patterns: Sequence[Any], *, wrap: Decorator | Sequence[
     Return an entry of url_patterns that stands for all C{patterns} below a prefix.
 
     @param prefix: a regular expression; empty for the patterns as they are.
-    @param patterns: entries like those of url_patterns.
+    @param patterns: entries as in C{url_patterns}.
     @param wrap: a decorator for every function below the prefix, or several, outermost first. A context
         manager made by C{contextlib.contextmanager} is a decorator too, and is left when the whole call has
         ended, even if the function is a coroutine function or a generator.

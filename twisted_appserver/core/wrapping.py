@@ -132,7 +132,7 @@ def _apply(decorator: Any, function: _Function, kind: _Kind) -> Any:
         raise TypeError(f"wrap={_name(decorator)}() is asynchronous, and this function is not async")
     if kind is _Kind.FUNCTION:
         return decorator(function)
-    # contextlib makes the context manager anew for each call in this way, and has no public name for it.
+    # contextlib uses this method to make a new context manager for each call. It has no public name.
     make = decorator._recreate_cm
     if kind is _Kind.GENERATOR:
         return _around_generator(make, function)

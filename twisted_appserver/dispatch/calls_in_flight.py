@@ -72,7 +72,7 @@ class CallsInFlight:
         Make a pending call. Its time limit is kept once the dispatcher has added the call to it.
 
         @param executor: C{None} if it is not known yet.
-        @param timeout: that of its handler; C{None} if it has none, or is not known yet.
+        @param timeout: the handler's time limit; C{None} if the handler has none, or is not known yet.
         """
         self.count += 1
         return PendingCall(call, self._end, answer, executor, self.limits[timeout], call.deadline)

@@ -172,7 +172,8 @@ class CallTask(asyncio.Future[None]):
         return True
 
     def _cancel_awaited(self) -> None:
-        # Not at once: who cancels a task does not expect its next step to run meanwhile.
+        # Not at once: the code that cancels a task does not expect the task's next step to run inside
+        # C{cancel}.
         awaited = self._fut_waiter
         self.get_loop().call_soon(
             lambda: awaited.cancel() if self._fut_waiter is awaited else None, context=Context()

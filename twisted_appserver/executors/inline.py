@@ -119,7 +119,8 @@ class InlineExecutor:
         As L{core.perform.perform}, for a function whose result may have to be awaited.
 
         @param since: the time, if the call did not arrive just now.
-        @return: the reply, if it is there at once, which is the usual case; else what continues the call.
+        @return: the reply, if the call ends at once, as most do; otherwise a function that continues the
+            call.
         """
         if self._stopped:
             return problem_reply(HTTPError(503, "the server is stopping"), call.request_id)
@@ -137,7 +138,7 @@ class InlineExecutor:
         return reply
 
     def _blocked(self, call: Call, since: float) -> None:
-        """Log how long a call blocked the reactor, unless the clock is that of a test."""
+        """Log how long a call blocked the reactor, unless a test has replaced the clock."""
         if self.reactor is not None:
             self._blocking_log.report(call, self.reactor.seconds() - since)
 

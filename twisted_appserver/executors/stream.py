@@ -146,7 +146,7 @@ class Stream:
         self._pass_on()
 
     def stopProducing(self) -> None:
-        """Stop reading: nobody wants more parts."""
+        """Stop reading: no more parts are wanted."""
         self._write = self._finish = None
         self._no_more()
 

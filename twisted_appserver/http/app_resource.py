@@ -142,7 +142,8 @@ class AppResource(Resource):
 
     def _call(self, request: Any) -> Call:
         """
-        Make the call of a C{twisted.web} request. Its path is the part below this resource.
+        Make the call of a C{twisted.web} request. The path of the call is the part of the request's path
+        below this resource.
 
         @raise HTTPError: 400 when the request is malformed, 413 when its body is too long.
         """

@@ -26,7 +26,7 @@ class UnfinishedRequests:
     Counts the memory that the unfinished requests of all connections of a site take.
 
     @param limit: bytes. A request that would exceed it is refused with 503.
-    @ivar held: bytes that are taken now.
+    @ivar held: the bytes that they take now.
     """
 
     def __init__(self, limit: int) -> None:
@@ -108,7 +108,7 @@ class BaseConnection(http.HTTPChannel):
 
     @property
     def _busy(self) -> bool:
-        """Whether a response to what has been received is still to come."""
+        """Whether some request that has been received is still unanswered."""
         return bool(self._handlingRequest or self._dataBuffer)
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""What a connection has written and its client has not taken yet."""
+"""Data that a connection has written but its client has not taken yet."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class UnsentData:
         return transport
 
     def is_being_read(self) -> bool:
-        """Whether the client has taken some of it since the last call of this method, and some is left."""
+        """Return whether the client has taken data since the last call of this method, and some is left."""
         tcp, before, self._before = self._tcp, self._before, 0
         if tcp is not None:
             self._before = len(tcp.dataBuffer) - tcp.offset + sum(map(len, tcp._tempDataBuffer))

@@ -62,8 +62,8 @@ def banner(first: str, facts: dict[str, Any], on_terminal: bool) -> str:
 
     @param first: its first line.
     @param facts: further facts by their names; those that are empty are left out.
-    @param on_terminal: whether a person reads it, who stops the server with Ctrl-C. Each fact has a line of
-        its own then.
+    @param on_terminal: whether a person reads it, who stops the server with Ctrl-C. Each fact then has its
+        own line.
     """
     shown = {name: text for name, text in facts.items() if text}
     if not on_terminal:

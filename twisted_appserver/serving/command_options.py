@@ -143,7 +143,7 @@ class TableOptions(usage.Options):
         """
         Parse a command line. Ends the process with one line and status 2 if the command line is wrong.
 
-        @param options: the words; C{None} for those of the process.
+        @param options: the words; C{None} for the command line of the process.
         """
         words = list(sys.argv[1:] if options is None else options)
         try:

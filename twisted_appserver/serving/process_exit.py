@@ -3,9 +3,9 @@ How a server process exits: it runs all atexit functions and has the right exit 
 
 Strategy: when twistd has received a signal, it ends its process by sending the same signal again. That skips
 atexit functions, and twistd cannot exit with a status other than 0. So L{ExitHandler} stores the signal or
-the status, and uses it in an atexit function. This function was registered before those of the application,
-and therefore runs after them. Python runs atexit functions only when no threads but daemon threads are left.
-If threads hang, another thread runs the functions and ends the process.
+the status, and uses it in an atexit function. This function was registered before the application's
+functions, and therefore runs after them. Python runs atexit functions only when no threads but daemon threads
+are left. If threads hang, another thread runs the functions and ends the process.
 """
 
 from __future__ import annotations

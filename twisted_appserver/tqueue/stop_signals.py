@@ -23,8 +23,8 @@ class StopSignals:
     The first signal stops the work: the current tasks are finished. A second Ctrl-C ends it at once, and a
     third one ends the process in any case. Processes that functions start have the default handlers.
 
-    The handlers only set attributes. The main thread must look at them: printing in a handler could wait for
-    a lock that the interrupted code holds.
+    The handlers only set attributes. The main thread must check them: printing in a handler could wait for a
+    lock that the interrupted code holds.
 
     @ivar stopping: whether a signal has stopped the work.
     @ivar at_once: whether the work must end at once.

@@ -1,6 +1,6 @@
 """The connection to a Dask scheduler, or to a cluster that is started on this machine.
 
-Strategy: the connection is checked at intervals. When the scheduler is gone, everything is set up anew as
+Strategy: the connection is checked at intervals. When the scheduler is gone, everything is set up again as
 soon as it is back: the connection, the plugin, and the comparison of the workers' tables with the server's.
 """
 

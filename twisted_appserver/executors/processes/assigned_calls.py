@@ -19,9 +19,9 @@ class AssignedCalls:
     """
     The calls of one worker process, numbered from 1 in the order in which they were assigned.
 
-    @param progress: the memory in which the worker records how far it has come.
+    @param progress: the memory in which the worker records its progress.
     @ivar calls: the calls that have no reply yet, oldest first.
-    @ivar unsent: those of them that have not been written to the worker yet.
+    @ivar unsent: the calls that have not been written to the worker yet.
     @ivar load: the expected duration of all these calls, in seconds.
     @ivar answered: how many calls the worker has answered.
     @ivar paused: whether the worker may not begin further calls until it has answered all it was sent.

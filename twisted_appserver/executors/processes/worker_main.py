@@ -207,7 +207,7 @@ class WorkerMain:
         self._handlers = router.handlers
         self._progress = Progress(start.progress)
         self._signals = SignalState()  # includes handlers that the application sets when it is imported
-        gc.freeze()  # What exists now stays, so collections need not look at it.
+        gc.freeze()  # These objects stay, so garbage collections need not visit them.
         self._send(ready_frame(router))
 
     def _perform(self, call: Call) -> None:

@@ -64,8 +64,8 @@ _Waiting = tuple[Change, Deferred[None]]
 @implementer(IStore)
 class SQLiteStore:
     """
-    Keeps changes after a crash of the process, and after a loss of power if the disk does (WAL, synchronous
-    FULL). One process at a time may use the file.
+    Keeps changes after a crash of the process, and after a loss of power if the disk keeps what it has synced
+    (WAL, synchronous FULL). One process at a time may use the file.
 
     @param path: the file of the database. If it does not exist, it is created, together with files with
         C{-wal} and C{-reserve} appended to its name.

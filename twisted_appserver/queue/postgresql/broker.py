@@ -230,7 +230,7 @@ class PostgreSQLBroker:
         """
         Release the task of a get whose client is gone.
 
-        It still counts as a delivery, because others may have got tasks meanwhile that were put later.
+        It still counts as a delivery, because by now other clients may have got tasks that were put later.
         """
         task = request.result
         new = request.verb == "get" and not request.found_again

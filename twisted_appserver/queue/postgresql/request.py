@@ -18,8 +18,8 @@ class Request:
     @ivar abandoned: whether nobody wants the result any more.
     @ivar may_wait: whether the request may wait until C{deadline}.
     @ivar deadline: in seconds of the reactor; if it may not wait, the time when it arrived.
-    @ivar lookup_only: for a put or get behind other waiting requests: whether it may only find out what the
-        same request has done before.
+    @ivar lookup_only: true for a put or get that must wait behind other requests. It may only look up what an
+        earlier attempt of the same request has done.
     @ivar found_again: for a get: whether its task was leased to the same key before.
     @ivar lease: for a release that must have no effect if the lease was extended: when the lease ends, in
         seconds since the epoch; else 0.

@@ -12,7 +12,7 @@ DEFAULT_URL = "http://127.0.0.1:8082"  # a TQueueSrv without options
 
 
 def default_url() -> str:
-    """Return the URL in the environment variable C{TQUEUE_URL}, or else that of a server on this machine."""
+    """Return the URL in the environment variable C{TQUEUE_URL}, or else the default one on this machine."""
     return os.environ.get("TQUEUE_URL") or DEFAULT_URL
 
 

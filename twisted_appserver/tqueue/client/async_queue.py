@@ -158,8 +158,8 @@ class AsyncQueue(QueueVerbs):
     @_deferred
     async def task_done(self, item: Any = None) -> None:
         """
-        Finish the task that was got last and is not finished. Coroutines that take turns should name their
-        item, or use L{task}. The tasks of C{task()} are not meant.
+        Finish the task that was got last and is not finished. Concurrent coroutines should name their item,
+        or use L{task}. This ignores tasks that C{task()} got.
 
         @param item: finish the task with this item instead; the last one if several are equal.
         @return: fails with ValueError when there is no such task; with L{LeaseLost} when its lease had run

@@ -38,7 +38,7 @@ class ServerResponse(NamedTuple):
     """
     What a server sent.
 
-    @ivar retry_after: the header of that name; empty for none.
+    @ivar retry_after: the header C{Retry-After}; empty if there is none.
     @ivar repeated: whether the transport has sent the request before, on a connection that was then cut.
     """
 

@@ -112,7 +112,7 @@ class Queue(QueueVerbs):
         self._renewing: threading.Event | None = None
 
     def forked(self) -> None:
-        """In a forked process, begin without tasks: those of the parent stay with the parent."""
+        """In a forked process, begin without tasks: the parent keeps its own."""
         self._begin(self.patience)
 
     # As in the standard library.
@@ -156,8 +156,8 @@ class Queue(QueueVerbs):
         """
         Finish the task that this thread got last and has not finished.
 
-        A thread without tasks finishes the oldest task of the other threads. The tasks of C{task()} and
-        C{tasks()} are not meant.
+        A thread without tasks finishes the oldest task of the other threads. This ignores tasks that
+        C{task()} and C{tasks()} got.
 
         @param item: finish the task with this item instead, whichever thread got it; the last one if several
             are equal.
@@ -340,7 +340,7 @@ class Queue(QueueVerbs):
 
 
 class LifoQueue(Queue):
-    """A queue, last in, first out."""
+    """A last-in, first-out queue."""
 
     _kind = "lifo"
 

@@ -14,8 +14,8 @@ class Keys:
     """
     Makes the idempotency keys of one client. No two keys are equal, in any process.
 
-    A lane is for requests that follow one another, such as those of one thread. A key of a lane ends with a
-    colon and a number, and the server remembers only the last key of each lane.
+    A lane is for requests that follow one another, such as the requests of one thread. A key of a lane ends
+    with a colon and a number, and the server remembers only the last key of each lane.
     """
 
     def __init__(self) -> None:

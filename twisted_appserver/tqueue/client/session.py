@@ -172,7 +172,7 @@ class QueueSession:
     def extend(
         self, item: Any, owner: Owner, lease: float | None, task_id: str | None, delivery: int
     ) -> Steps[None]:
-        """Let the lease of a task end some seconds from now; by default those of this client's leases."""
+        """Make the lease of a task end C{lease} seconds from now. The default is the client's own number."""
         task = self.tasks.find(item, owner) if task_id is None else _by_id(task_id, delivery)
         since, lease = self._clock(), self._lease if lease is None else lease
         document = yield from self.ask(self.requests.extend(task.task_id, task.delivery, lease))

@@ -24,7 +24,7 @@ class Verb:
     """
     A verb of the command.
 
-    @ivar run: does it, and returns the exit status.
+    @ivar run: performs the verb, and returns the exit status.
     @ivar arguments: adds the arguments to a parser, other than the name of the queue and the server's URL.
     @ivar example: what to type; C{tqueue} and the verb stand before it.
     @ivar more: further help.
