@@ -122,7 +122,8 @@ def bare(workload: Workload, seconds: float, variables: Mapping[str, str]) -> Fi
     """
     Measure two processes that call the function in a loop, without a server.
 
-    A load generator waits meanwhile for a socket that never responds: it takes memory, but no processor time.
+    Meanwhile, a load generator waits for a socket that never responds. It takes memory, but no processor
+    time.
     """
     _, cores = machine.cores(alone=False)
     command = [str(BIN / "python"), "bare.py", str(seconds)]

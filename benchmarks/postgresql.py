@@ -115,7 +115,7 @@ def table(figures: dict[str, dict[str, float]]) -> str:
 
 
 def million(database: PostgreSQL) -> str:
-    """Measure the effect of a million waiting tasks on two servers. Return a sentence about it."""
+    """Measure the effect of a million waiting tasks on two servers. Return a sentence with the result."""
     found: dict[tuple[str, bool], list[float]] = {}
 
     def measure(servers: Servers, full: bool) -> None:

@@ -31,7 +31,7 @@ from twisted_appserver.tqueue.tap import QueueService
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 DARK = ("--force-dark-mode", "--enable-features=WebContentsForceDark:no")
-SECONDS = 20.0  # until a page must show what it is waited for
+SECONDS = 20.0  # until a page must show what the test waits for
 
 SHOP = '''\
 """A shop."""

@@ -123,7 +123,7 @@ class KeepAliveTests(SynchronousTestCase):
         self.assertEqual(self.beats(), [])
 
     def test_comments_end_although_the_function_goes_on(self) -> None:
-        """Comments end when the client disconnects, even if the function in its thread goes on."""
+        """Comments end when the client disconnects, even if the function still runs in its thread."""
         stream, written = Stream(int, bool), list[bytes]()
         keepalive.keep_alive(self.clock, stream)
         stream.begin(written.append, str)

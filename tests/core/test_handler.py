@@ -35,7 +35,7 @@ class ReactorTests(SynchronousTestCase):
             self.assertEqual(Handler(function, executor=route).executor, expected, function)
 
     def test_coroutine_functions_run_on_the_reactor(self) -> None:
-        """So do functions that return a Deferred, whatever wraps them and whatever their Route says."""
+        """So do functions that return a Deferred, with any decorator and with any executor of the Route."""
 
         class Methods:
             async def method(self) -> Any: ...

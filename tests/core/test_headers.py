@@ -1,4 +1,4 @@
-"""Tests of L{core.headers} and L{core.statuses}: what stands before the body."""
+"""Tests of L{core.headers} and L{core.statuses}: the part of a response before its body."""
 
 from __future__ import annotations
 

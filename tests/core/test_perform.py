@@ -25,7 +25,7 @@ class ResultTests(CallTestCase):
     """Results of functions are encoded, or are errors."""
 
     def test_forked_child_ends_where_its_function_returns(self) -> None:
-        """It does not go on with what its parent does."""
+        """It does not continue with the work of its parent."""
         parent = os.getpid()
 
         def forks() -> dict[str, int]:

@@ -161,7 +161,7 @@ class EncodeTests(SynchronousTestCase):
             self.assertRaises(ValueError, encode, {"a": number})
 
     def test_raw_json_is_sent_unchanged(self) -> None:
-        """It hides nothing that stands next to it."""
+        """It does not hide other values next to it."""
         raw = msgspec.Raw(b'{ "b": [null, NaN] }')
         self.assertEqual(encode({"a": raw}), b'{"a":{ "b": [null, NaN] }}')
         self.assertRaises(ValueError, encode, {"a": raw, "c": values.NAN})

@@ -113,7 +113,7 @@ class OrderTests(SynchronousTestCase):
 
 
 class SignatureTests(SynchronousTestCase):
-    """Whatever a decorator returns, arguments and documentation are those of the original function."""
+    """Whatever a decorator returns, it has the arguments and documentation of the original function."""
 
     def test_name_signature_and_docstring_stay_those_of_the_original(self) -> None:
         for decorator in (

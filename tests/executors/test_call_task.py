@@ -143,7 +143,7 @@ class AwaitTests(LoopTestCase):
         self.assertIn("belongs to another event loop", reply.traceback)
 
     def test_deferred_fired_by_another_call_continues_in_its_own_task(self) -> None:
-        """The step of one call runs within that of another, and each sees its own task and context."""
+        """A step of one call runs within a step of another, and each sees its own task and context."""
         waiting: list[Deferred[None]] = []
 
         async def function(name: str) -> dict[str, Any]:

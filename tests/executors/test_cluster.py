@@ -257,7 +257,7 @@ class ClusterTests(CommandTestCase):
 
     @slow
     async def test_hung_scheduler_makes_the_service_unready(self) -> None:
-        """While the scheduler stands still the service is not ready, and asks it one thing at a time."""
+        """While the scheduler is frozen, the service is not ready, and sends it one request at a time."""
         folder = self.folder_of(app=APP)
         scheduler, _, address = await self.dask(folder)
         program, port = await self.serve("--scheduler", address, folder=folder)
@@ -292,7 +292,7 @@ class ClusterTests(CommandTestCase):
 
     @slow
     async def test_begun_call_does_not_run_again_with_two_servers(self) -> None:
-        """A call that has begun is not run again either when another server has come to the scheduler."""
+        """A call that has begun is not run again, even if another server has connected to the scheduler."""
         folder = self.folder_of(app=APP)
         _, worker, address = await self.dask(folder)
         _, port = await self.serve("--scheduler", address, folder=folder)
@@ -353,7 +353,7 @@ class ClusterTests(CommandTestCase):
 
     @slow
     async def test_missing_application_is_reported_in_one_line(self) -> None:
-        """Workers without the application's code are told of at the start, which ends with one line."""
+        """If the workers lack the application's code, the command reports it in one line and ends."""
         _, _, address = await self.dask(self.folder_of(other="x = 1"))
         command = ("-m", "twisted_appserver", "--port", "0", "--type", "cluster", "--scheduler", address)
         program = self.python(*command, "--app", "app", folder=self.folder_of(app=APP))

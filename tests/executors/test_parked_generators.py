@@ -55,7 +55,7 @@ class ParkingTestCase(ExecutorTestCase):
         return os.path.abspath(self.mktemp())
 
     async def parked(self, executor: Any, dispatcher: Any, count: int, target: str = "/pieces") -> list[Any]:
-        """Streams that nobody reads, and the paths that they have; all are parked."""
+        """Unread streams and their paths. All of their generators are parked."""
         begun = []
         for _ in range(count):
             path = self.path()
@@ -73,7 +73,7 @@ class ParkingTestCase(ExecutorTestCase):
 
 class ParkedTests(ParkingTestCase):
     async def test_unread_streams_occupy_nothing(self) -> None:
-        """Ten streams that nobody reads leave two threads or workers to others; they go on when read."""
+        """Ten unread streams leave two threads or workers to other calls. They continue once read."""
 
         async def check(executor: Any, dispatcher: Any) -> None:
             begun = await self.parked(executor, dispatcher, 10)
@@ -273,7 +273,7 @@ class WorkerTests(ParkingTestCase):
 
 class ReactorTests(ParkingTestCase):
     async def test_generator_on_the_reactor_yields_to_other_work(self) -> None:
-        """A generator on the reactor that never waits lets the reactor go on with other work."""
+        """A generator on the reactor that never waits lets the reactor do other work."""
         executor = InlineExecutor()
         dispatcher = self.dispatcher(executor, "inline", streaming.url_patterns)
         for target in ("/spins", "/inline/spins", "/spins_text"):
@@ -304,7 +304,7 @@ class ClusterTests(SynchronousTestCase):
         return task.whole_reply(perform(call), call)
 
     def test_stream_is_sent_as_a_whole(self) -> None:
-        """All items are the answer; where the generator fails or they are too many, it is 500."""
+        """The response contains all items. It is 500 if the generator fails or yields too many."""
         self.assertEqual(self.whole("/counts", n=2).body, b'{"number":0}\n{"number":1}\n')
         reply = self.whole("/late")
         self.assertEqual((reply.status, json_of(reply)["status"]), (500, 500))

@@ -67,7 +67,7 @@ class ProcessTests(ExecutorTestCase):
             self.assertNotEqual(after, before)
 
     async def test_forked_child_does_not_go_on_as_a_worker(self) -> None:
-        """A forked child does not go on as a worker, however it ends. Its output is logged."""
+        """A forked child does not continue as a worker, however it ends. Its output is logged."""
         _, dispatcher = await self.processes(1)
         lines = self.logged()
         for how, status in (("returns", 0), ("raises", 1), ("exits", 1), ("status", 7)):
@@ -203,7 +203,7 @@ class ProcessTests(ExecutorTestCase):
         for pid in pids:
             self.assertRaises(ProcessLookupError, os.kill, pid, 0)
         self.assertEqual((executor.running, executor.pending), (0, 0))
-        late = await dispatcher.dispatch(get("/pid/"))  # as what is pipelined behind a call given up
+        late = await dispatcher.dispatch(get("/pid/"))  # like a request pipelined behind a cancelled call
         self.assertEqual((late.status, executor.pending), (503, 0))
 
     async def test_stop_while_starting_leaves_no_process(self) -> None:

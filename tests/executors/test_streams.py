@@ -79,7 +79,7 @@ class StreamTests(ExecutorTestCase):
         await self.both(check)
 
     async def test_item_arrives_before_the_next_is_made(self) -> None:
-        """An item arrives before the next is made, while other calls go on."""
+        """An item arrives before the next one is made, and other calls run meanwhile."""
 
         async def check(_: Any, dispatcher: Any) -> None:
             path = os.path.abspath(self.mktemp())
@@ -94,7 +94,7 @@ class StreamTests(ExecutorTestCase):
         await self.both(check)
 
     async def test_nothing_is_made_while_nobody_reads(self) -> None:
-        """Nothing is made while nobody reads; when the reader leaves, the generator is closed."""
+        """No item is made while the client does not read. When it disconnects, the generator is closed."""
 
         async def check(_: Any, dispatcher: Any) -> None:
             path = os.path.abspath(self.mktemp())
@@ -243,7 +243,7 @@ class FrontTests(ExecutorTestCase):
         return found
 
     async def test_content_types_of_streams(self) -> None:
-        """JSON lines; server-sent events for who accepts them; what a Reply says; and HEAD without any."""
+        """JSON lines; server-sent events if the client accepts them; a Reply's own type; HEAD has no body."""
         events = (("Accept", "text/event-stream"),)
         for port, prefix in await self.ports():
             for target, headers, kind, body in (

@@ -1,4 +1,4 @@
-"""Unusual clients: they disconnect, send garbage, go on after a refusal, or send tiny pieces."""
+"""Unusual clients: they disconnect, send garbage, continue after a refusal, or send tiny pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of requests over every transport, with our channel and with that of twisted.web."""
+"""The table of requests over every transport, with our channel and with the channel of twisted.web."""
 
 from __future__ import annotations
 

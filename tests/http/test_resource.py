@@ -68,7 +68,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(wrong, [], "\n".join(wrong))
 
     def test_status_line_has_the_title_of_rfc_9110(self) -> None:
-        """Neither the title of twisted.web nor that of Python."""
+        """Twisted.web and Python have other titles."""
         for target, line in (("/by_name/?a=1", b"422 Unprocessable Content"), ("/echo/1/", b"200 OK")):
             channel, transport = self.connection(resource())
             channel.dataReceived(request("GET", target))

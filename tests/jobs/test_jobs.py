@@ -95,7 +95,7 @@ class MemoryTests(SynchronousTestCase):
         self.client = Client(PATTERNS, max_jobs=3, job_age=100.0, allow_origin=("http://ours.example",))
 
     def begin(self, target: str, **headers: str) -> str:
-        """Where a new job is looked at."""
+        """Return the path of a new job."""
         answer = self.client.get(target, headers={**LATER, **headers})
         self.assertEqual((answer.status, answer.headers["preference-applied"]), (202, "respond-async"))
         place = answer.headers["location"]
@@ -405,7 +405,7 @@ class ServerTests(CommandTestCase):
                 await deferLater(reactor, 0.02)
             self.assertEqual((await job.cancel())["state"], "cancelled")
             await self.at_rest(port)
-            if forked:  # one that would go on for long, and does not look up
+            if forked:  # a call that would take long and never checks for its cancellation
                 job = await client.job("/steps", path=path + "x")
                 while not (seen := await job.look())["items"]:
                     await deferLater(reactor, 0.02)
@@ -478,7 +478,7 @@ class ServerTests(CommandTestCase):
         await self.both(check)
 
     async def test_no_admin_means_no_jobs(self) -> None:
-        """A request that prefers a job gets the response itself."""
+        """A request with C{Prefer: respond-async} gets the response itself."""
         program = self.twistd("--app", "tests.support.streaming", "--port", "0", "--no-admin")
         port = await program.port()
         answer = await exchange(port, request("GET", "/plain?a=1", headers=tuple(LATER.items())))

@@ -150,7 +150,7 @@ class WaitingTests(BrokerCase):
         self.assertEqual(self.successResultOf(waiting), (0, 0))
 
     def test_repeated_get_replaces_first(self) -> None:
-        """A repeated get replaces the first one, which its client has given up."""
+        """A repeated get replaces the first one, which its client has abandoned."""
         first = self.ask(self.broker.get("q", key="a:1", timeout=INF))
         again = self.ask(self.broker.get("q", key="a:1", timeout=INF))
         self.assertEqual(self.successResultOf(first), EMPTY)
@@ -240,7 +240,7 @@ class KeyTests(BrokerCase):
 
 class ShutdownTests(BrokerCase):
     def test_draining_refuses_puts_and_serves_gets(self) -> None:
-        """After a shutdown puts are refused, gets go on until the queue is empty."""
+        """After a shutdown, puts are refused, and gets work until the queue is empty."""
         self.put(1)
         self.configure(shutdown="draining")
         self.assertEqual(self.now(self.broker.put("q", QueuedTask(0, b"{}"), timeout=5.0)), SHUTDOWN)

@@ -81,7 +81,7 @@ class AtExitTests(CommandTestCase):
 
     @slow
     async def test_atexit_functions_run_at_both_signals(self) -> None:
-        """Functions registered with atexit run on both signals, including those of the standard library."""
+        """On both signals, the functions registered with atexit run, also those of the standard library."""
         for name in ("TERM", "INT"):
             await self.check(name, "threaded")
 

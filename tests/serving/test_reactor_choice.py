@@ -97,7 +97,7 @@ class ReactorTests(CommandTestCase):
         await self.stopped(program)
 
     async def test_other_reactor_explains_why_asyncio_cannot_be_awaited(self) -> None:
-        """The start logs one line; a call gets 500 at once, and the log has the reason. Deferreds work."""
+        """One line is logged at start-up. A call gets 500 at once; the reason is logged. Deferreds work."""
         program = self.shop(twistd=("--reactor=poll",), shop=FUNCTIONS)
         port = await program.port()
         self.assertEqual(program.output.count("both is a coroutine function"), 1)

@@ -250,7 +250,7 @@ class StopTests(ServiceTestCase):
             self.assertEqual(answer.json, {"a": "1"})
 
     async def test_stop_while_workers_start_fails_the_start_quietly(self) -> None:
-        """A stop before the workers are ready fails the start, but logs no error if nobody waits for it."""
+        """A stop before the workers are ready makes the start fail. No error is logged without a waiter."""
         awaited, forgotten = (
             make_service(app="tests.support.cases", port=0, server_type=FORKED_SERVER, workers=1)
             for _ in range(2)

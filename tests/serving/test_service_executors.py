@@ -173,7 +173,7 @@ class CallTests(MixedTestCase):
         self.assertEqual((await fetch(port, "/-/status.json")).json["restarts"], 0)
 
     async def test_full_queue_of_the_workers_does_not_reject_light_calls(self) -> None:
-        """Too many waiting heavy calls get 503; calls in threads go on, and the service stays ready."""
+        """Too many waiting heavy calls get 503. Calls in threads still run, and the service stays ready."""
         service, port = await self.start(max_pending=1)
         (running, first), path = await self.held(port, "/heavy/holds/"), os.path.abspath(self.mktemp())
         waiting = Deferred.fromCoroutine(fetch(port, f"/heavy/holds/?path={path}"))

@@ -26,7 +26,7 @@ class GeneratedClient:
     """
     A generated client.
 
-    @param package: the name of the package, which is also that of the example.
+    @param package: the name of the package and of the example.
     @ivar called: the operations that have been called.
     """
 

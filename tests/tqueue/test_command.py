@@ -170,7 +170,7 @@ class UnreachableTests(CommandCase):
     def test_a_short_patience_shows_no_warning_besides_the_error(self) -> None:
         begin = time.monotonic()
         self.bad(2, "qsize", "q")
-        self.assertGreater(time.monotonic() - begin, 1.0)  # a server that is started again is waited for
+        self.assertGreater(time.monotonic() - begin, 1.0)  # it waits, because the server may be restarting
 
     @slow
     def test_warnings_are_shown_only_with_patience(self) -> None:

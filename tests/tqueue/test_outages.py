@@ -336,7 +336,7 @@ class DatabaseTests(TestCase):
 
     @slow
     async def test_frozen_database_process_is_replaced(self) -> None:
-        """The requests that waited for it are performed."""
+        """The requests that were waiting for the database are performed."""
         broker = self.broker(shared().database())
         await broker.put("q", QueuedTask(0, b"{}"))
         pid = broker.store.database.connection.info.backend_pid
