@@ -1,4 +1,4 @@
-"""Every example works when it runs like a user runs it: as a process, over a socket."""
+"""Every example works as its user would run it: as a process, over a socket."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ from twisted_appserver.http.site import AppSite
 from twisted_appserver.serving.assembly import make_dispatcher, make_jobs
 from twisted_appserver.settings import settings_from_keywords
 
-INTERVAL = 0.005  # seconds between two looks whether the response is complete
+INTERVAL = 0.005  # seconds between two checks whether the response is complete
 NOT_ASCII = re.compile(r"[^\0-\x7f]+")
 
 
@@ -232,7 +232,7 @@ class Client:
             self.clock.advance(0)
 
     async def _send(self, channel: Any, transport: StringTransport, data: bytes, request: str) -> None:
-        """Send a request, and wait for the response as long as a task of this request awaits asyncio."""
+        """Send a request, and wait for the response while a task of this request awaits asyncio."""
         end, others = monotonic() + self._timeout, asyncio.all_tasks()
         channel.dataReceived(data)
         while True:

@@ -1,4 +1,4 @@
-"""What the hosts run: an application that takes orders, and the function of the workers.
+"""The programs of the hosts: an application that takes orders, and the function of the workers.
 
 QUEUES in the environment is the address of TQueueSrv, TQUEUE_TOKEN what it asks for.
 """

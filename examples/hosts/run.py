@@ -143,7 +143,7 @@ class Hosts:
 
 class Watch:
     """
-    The client, and what it reported last.
+    The client, and the figures that it reported last.
 
     @ivar figures: see client.py.
     """

@@ -194,7 +194,7 @@ class BindingTests(CallTestCase):
         self.refused(422, "c", kinds, query="a=1&b=2")
 
     def test_positional_only_parameter_keeps_its_default(self) -> None:
-        """It does so even before one that is given."""
+        """It does so even if the positional-only parameter after it is given."""
 
         def defaults(a=1, b=2, /, c=3):  # type: ignore[no-untyped-def]
             return {"a": a, "b": b, "c": c}

@@ -69,7 +69,7 @@ class TableTests(SynchronousTestCase):
             self.assertEqual(isinstance(router.entries[0].match.__self__, re.Pattern), simple, regex)
 
     def test_re2_and_python_match_alike(self) -> None:
-        """Every pattern of our tables matches alike in both."""
+        """Every pattern of the table of cases gives the same matches with both."""
         ours = Router(cases.url_patterns)
         with patch.dict(sys.modules, {"re2": None}):
             plain = Router(cases.url_patterns)

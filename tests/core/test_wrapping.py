@@ -303,7 +303,7 @@ class EverywhereTests(ExecutorTestCase):
                 self.assertEqual(recorded, ["enter", "leave"])
 
     async def test_decorator_can_refuse_a_call(self) -> None:
-        """Nothing of the function runs then, and an outer context manager is left."""
+        """The function does not run then, and an outer context manager is left."""
         for place, dispatcher in (await self.places()).items():
             for name in ("plain", "coroutine", "items", "async_items", "callbacks"):
                 status, (problem,), recorded = await self.call(dispatcher, name, x_user="mallory")

@@ -125,7 +125,7 @@ def _tells(sender: Any) -> None:
 
 
 def sets(name: str, how: str) -> Any:
-    """Change signal handlers, timers and masks without restoring them. Return what they were before."""
+    """Change signal handlers, timers and masks without restoring them. Return their previous values."""
     number = getattr(signal, name)
     found = {"handler": _shown(signal.getsignal(number)), "timer": signal.alarm(0), "blocked": _blocked()}
     signal.signal(number, signal.default_int_handler)

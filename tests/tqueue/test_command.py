@@ -287,7 +287,7 @@ class VerbTests(ServerCase):
 
 
 class RefusalTests(CommandCase):
-    """Servers that do not answer as a TQueueSrv without options does."""
+    """Servers that answer differently from a TQueueSrv without options."""
 
     def start(self, *options: str) -> None:
         server = Server(options=options).start()

@@ -85,7 +85,7 @@ class Schemas:
         return free
 
     def of_parameter(self, parameter: Parameter) -> dict[str, Any]:
-        """Return the schema of a parameter's type, with its default. It must not be changed."""
+        """Return the schema of a parameter's type, with its default. Callers must not change it."""
         if parameter not in self._of_parameters:
             self._of_parameters[parameter] = self._make(parameter)
         return self._of_parameters[parameter]
@@ -104,7 +104,7 @@ class Schemas:
 
     def of_type(self, annotation: Any) -> dict[str, Any]:
         """
-        Return the schema of a type. It must not be changed.
+        Return the schema of a type. Callers must not change it.
 
         @raise TypeError: when JSON Schema cannot describe the type.
         """

@@ -118,7 +118,7 @@ class Lifespans:
         """
         Leave all lifespans.
 
-        @return: fires when they are left, or have taken too long.
+        @return: fires when all have been left, or have taken too long.
         """
         self._restore()
         current, self._current = self._current, None

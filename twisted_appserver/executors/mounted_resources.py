@@ -120,7 +120,7 @@ class ResponseChannel:
         return (IPv6Address if ":" in client else IPv4Address)("TCP", client, 0)
 
     def getHost(self) -> Any:
-        """The address that the client has used: URLs made of it lead back here, also through a proxy."""
+        """The address that the client has used. URLs made from it reach this server, even through a proxy."""
         host = dict(self._call.raw_headers).get(b"host", b"").decode("latin-1")
         name, colon, port = host.rpartition(":")
         if not (colon and port.isdigit()):
@@ -185,7 +185,7 @@ class ResponseChannel:
         return b"".join(self._parts)[: self._length]
 
     def loseConnection(self) -> None:
-        """Break the response off, because the resource wants so."""
+        """Cut the response off, as the resource has requested."""
         self.fail(HTTPError(502, "the resource has closed the connection"))
 
     abortConnection = forceAbortClient = loseConnection

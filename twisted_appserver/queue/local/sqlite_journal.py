@@ -295,7 +295,7 @@ class SQLiteStore:
             self._database.executescript(f"PRAGMA incremental_vacuum({FREED_PAGES})")
 
     def _take_reserve(self) -> str:
-        """Create the reserve file. Return why that fails; empty if it succeeds."""
+        """Create the reserve file. Return why this failed; empty if it succeeded."""
         path = self.path + "-reserve"
         try:
             with open(path, "ab") as file:

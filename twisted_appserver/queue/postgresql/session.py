@@ -155,7 +155,7 @@ class PostgreSQLStore:
         self._reactor.callFromThread(self._answered, requests, effects or Effects())
 
     def _take_requests(self) -> list[Request]:
-        """Take what goes into one transaction: many ordinary requests, or a special one."""
+        """Take the requests for one transaction: many ordinary ones, or one special one."""
         requests: list[Request] = []
         while self._queued and len(requests) < MAX_REQUESTS:
             if self._queued[0].abandoned:

@@ -155,7 +155,7 @@ class LeasedTasks:
 
     @contextmanager
     def requesting(self, task: LeasedTask) -> Iterator[None]:
-        """Surround a request to finish a task. Of two at the same time, each counts as sent for the other."""
+        """Make a request to finish a task in this block. If two run at once, each sees the other as sent."""
         task.sent |= task.running > 0
         task.running += 1
         try:

@@ -11,7 +11,7 @@ from ..client.errors import Empty, Full, LeaseLost, ServerError, ServerUnavailab
 
 PORT = 8082  # the port of a TQueueSrv without options
 LOCAL = ("localhost", "127.0.0.1", "::1")
-# What may happen to any request; other exceptions are defects.
+# Exceptions that any request may raise; all others are defects.
 EXPECTED = (Empty, Full, ShutDown, OSError, ServerError, LeaseLost, ValueError, TypeError)
 STATES = {Empty: "empty", Full: "full", ShutDown: "shut down"}
 

@@ -26,7 +26,7 @@ from .output import Output
 from .task_verbs import YEAR
 from .verb import WORKERS, Verb, at_least, complain, plural
 
-LOOK = 0.05  # seconds between two looks at the signals
+LOOK = 0.05  # seconds between two checks for signals
 GIVE_BACK = 2.0  # seconds for which a second Ctrl-C waits for the server
 
 
@@ -40,7 +40,7 @@ def work(queue: Queue, given: argparse.Namespace, output: Output) -> int:
         runner.start()
         if not given.quiet:
             reporter.start()
-        _watch(runner, signals, given.threads)
+        _watch(runner, signals)
         reporter.stop()
     output.line(f"{runner.done} done, {runner.failed} failed, {runner.lost} lost")
     if signals.at_once:
@@ -76,7 +76,7 @@ def _begin(asking: Queue, given: argparse.Namespace) -> int:
     return int(stats.get("max_deliveries", 0))
 
 
-def _watch(runner: Work, signals: StopSignals, threads: int) -> None:
+def _watch(runner: Work, signals: StopSignals) -> None:
     """Return when the work is done, or must end at once. Handlers of signals run in this thread."""
     told = False
     while runner.alive and not signals.at_once:
