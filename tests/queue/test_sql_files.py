@@ -13,7 +13,7 @@ from twisted_appserver.queue.sql_files import read_migrations, read_statements
 FILES = {
     "transaction.sql": (postgresql, ("locked_queue", "frequent_requests", "other_requests", "transaction")),
     "schema.sql": (postgresql, ("schema", "heartbeat", "connection", "database", "session")),
-    "journal.sql": (local, ("sqlite_journal",)),
+    "journal.sql": (local, ("sqlite_journal", "sqlite_results")),
 }
 
 

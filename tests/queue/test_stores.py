@@ -503,9 +503,6 @@ async def put(broker: Any, count: int) -> list[int]:
     return [(await broker.put("q", QueuedTask(0, b"{}"))).number for _ in range(count)]
 
 
-CASES = [name for name in vars(StoreCases) if not name.startswith("_")]
-
-
 class StoreTestCase(TestCase):
     timeout = 180
 
@@ -516,10 +513,10 @@ class StoreTestCase(TestCase):
         self.addCleanup(broker.stop)
         return broker
 
-    async def all_cases(self, make: Callable[[], Any]) -> None:
+    async def all_cases(self, make: Callable[[], Any], table: type = StoreCases) -> None:
         wrong = []
-        for name in CASES:
-            case: Callable[..., Awaitable[None]] = getattr(StoreCases(), name)
+        for name in [name for name in vars(table) if not name.startswith("_")]:
+            case: Callable[..., Awaitable[None]] = getattr(table(), name)
             try:
                 await begin(case(self, make())).addTimeout(30, reactor)
             except Exception as error:

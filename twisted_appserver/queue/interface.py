@@ -9,6 +9,7 @@ from zope.interface import Attribute, Interface
 
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.queue.model import Config, QueuedTask
+from twisted_appserver.queue.task_result import TaskResult
 
 EMPTY, FULL, SHUTDOWN, STOPPING = "empty", "full", "shutdown", "stopping"  # why a request cannot succeed
 
@@ -86,12 +87,21 @@ class IBroker(Interface):
         @param timeout: seconds to wait for a task.
         """
 
-    async def done(name: str, number: int, delivery: int) -> QueuedTask | None:
+    async def done(name: str, number: int, delivery: int, result: bytes) -> QueuedTask | None:
         """
-        Delete a leased task.
+        Finish a leased task.
 
         @param delivery: the delivery that must hold the task; 0 for any.
+        @param result: any JSON value; empty for none. It is kept if the queue has the option C{keep}.
         @return: the task; C{None} if it is not leased, or in another delivery.
+        """
+
+    async def result(name: str, number: int, timeout: float) -> TaskResult | str | None:
+        """
+        Wait until a task has ended or is buried. Return its state and result.
+
+        @param timeout: seconds to wait.
+        @return: C{None} if there is no such task, or if its result is not kept any more.
         """
 
     async def extend(name: str, number: int, seconds: float | None, delivery: int) -> QueuedTask | None:

@@ -60,6 +60,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @ivar lease: the length of a lease in seconds, unless the request sets it.
     @ivar max_deliveries: a task that comes back after this many deliveries is buried; 0 for never.
     @ivar remember: how long the key of a request is remembered, in seconds.
+    @ivar keep: how long results are kept after the end of a task, in seconds; 0 for not at all.
+    @ivar keep_count: how many results are kept, at most; the last ones.
     @ivar shutdown: C{""}: not shut down. C{"draining"}: puts are refused, and gets go on until the queue is
         empty. C{"immediate"}: puts are refused, and ready and delayed tasks have been deleted.
     """
@@ -70,13 +72,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_deliveries: int = 10
     remember: float = 300.0
     shutdown: Literal["", "draining", "immediate"] = ""
+    keep: float = 0.0
+    keep_count: int = 10_000
 
     def __post_init__(self) -> None:
         for name in ("lease", "remember"):
             value = getattr(self, name)
             if not 0 < value <= YEAR:
                 raise ValueError(f"{name} must be more than 0 and at most {YEAR:.0f} seconds, not {value}")
-        for name, least in (("maxsize", -MOST), ("max_deliveries", 0)):
+        if not 0 <= self.keep <= YEAR:
+            raise ValueError(f"keep must be 0 to {YEAR:.0f} seconds, not {self.keep}")
+        for name, least in (("maxsize", -MOST), ("max_deliveries", 0), ("keep_count", 1)):
             value = getattr(self, name)
             if not least <= value <= MOST:
                 raise ValueError(f"{name} must be {least} to {MOST}, not {value}")
@@ -213,6 +219,17 @@ class TaskQueue:
         """Return a leased task if C{delivery} is 0 or the number of its current delivery."""
         task = self.leased.get(number)
         return task if task is not None and delivery in (0, task.deliveries) else None
+
+    def state_of(self, number: int) -> str:
+        """
+        Return the state of a task; empty if it is not in the queue.
+
+        This searches all ready tasks, so the time it takes grows with their number.
+        """
+        for state, places in (("leased", self.leased), ("delayed", self.delayed), ("buried", self.buried)):
+            if number in places:
+                return state
+        return "ready" if any(entry[3].number == number for entry in self.ready) else ""
 
     def unlease(self, task: QueuedTask) -> None:
         """Remove a leased task from the queue."""

@@ -9,7 +9,7 @@ import msgspec
 from twisted_appserver import Call, HTTPError
 from twisted_appserver.core.conversions.conversion_error import ConversionError
 from twisted_appserver.core.conversions.msgspec_converter import MsgspecConverter
-from twisted_appserver.core.request_data import read_fields, read_query
+from twisted_appserver.core.request_data import read_body, read_fields, read_query
 from twisted_appserver.queue.model import MOST
 
 LONGEST_KEY = 500  # characters; clients have the same limit
@@ -116,6 +116,23 @@ def read_task(call: Call, worker: str) -> bytes:
         fields = msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
         del fields["worker"]
     return msgspec.json.encode(fields)
+
+
+def read_result(call: Call) -> bytes:
+    """
+    Return the result in a request that finishes a task: its body, any JSON value, or a form.
+
+    @raise HTTPError: 400 or 415 when the body cannot be read.
+    """
+    if not call.body:
+        return b""
+    try:
+        msgspec.json.decode(call.body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        fields, _ = read_fields(call.body, call.raw_headers)  # raises the error for JSON
+        return msgspec.json.encode(fields)
+    read_body(b'{"result":' + call.body + b"}", "application/json")  # its depth is limited
+    return call.body
 
 
 def read_renewal(call: Call) -> list[Leased]:

@@ -31,8 +31,15 @@ from twisted_appserver.queue.interface import (
 )
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.model import Config, QueuedTask
+from twisted_appserver.queue.task_result import TaskResult
 from twisted_appserver.serving.readiness import IDependency
-from twisted_appserver.tqueue.request_options import Query, read_options, read_renewal, read_task
+from twisted_appserver.tqueue.request_options import (
+    Query,
+    read_options,
+    read_renewal,
+    read_result,
+    read_task,
+)
 
 __title__ = "TQueueSrv"  # of the OpenAPI document and the pages
 
@@ -143,11 +150,30 @@ class Wire:
         return self._reply(worker, found, query)
 
     async def done(self, call: Call, worker: str, task_id: str) -> Reply:
-        """Finish a leased task."""
+        """Finish a leased task. The body is its result."""
         self._check(worker, call)
-        query = read_options(call)
-        found = await self._ask(self._broker.done(worker, self._number(worker, task_id), query.delivery))
+        query, number = read_options(call), self._number(worker, task_id)
+        result = read_result(call) if call.body else b""
+        if len(result) > self._max_task:
+            raise HTTPError(413, f"a result is at most {self._max_task} bytes, not {len(result)}")
+        found = await self._ask(self._broker.done(worker, number, query.delivery, result))
         return self._reply(worker, found, query)
+
+    async def result(self, call: Call, worker: str, task_id: str) -> Reply:
+        """Wait until a task has ended. Return its state and its result."""
+        self._check(worker)
+        query, number = read_options(call), self._number(worker, task_id)
+        found = await self._ask(self._broker.result(worker, number, query.timeout))
+        about: dict[str, Any] = {"worker": worker, "task_id": "", "state": UNKNOWN, "result": None}
+        if isinstance(found, TaskResult):
+            about |= {
+                "task_id": task_id,
+                "state": found.state,
+                "result": msgspec.Raw(found.result or b"null"),
+            }
+        else:
+            about["reason"] = UNKNOWN
+        return Reply(msgspec.json.encode(about), 200, JSON)
 
     async def extend(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Extend the lease of a task."""
@@ -295,7 +321,10 @@ def url_patterns(
         from twisted.internet import reactor
     wire = Wire(broker or embedded_broker(reactor, store or MemoryStore(), max_queues), reactor, max_task)
     methods: tuple[str, ...] = ("GET", "POST")
-    table = [(verb, methods) for verb in ("put", "get", "done/(?P<task_id>)", "config", *READING)]
+    table = [
+        (verb, methods)
+        for verb in ("put", "get", "done/(?P<task_id>)", "result/(?P<task_id>)", "config", *READING)
+    ]
     table += [(verb, ("POST",)) for verb in (*CHANGING, *(f"{verb}/(?P<task_id>)" for verb in FINISHING))]
     # These requests may wait at the server, so only their own timeout limits them.
     return (

@@ -5,6 +5,7 @@ A module may import only modules above it in this list:
   - journal: the interface of every store, and what a broker writes to it
   - memory_journal: keeps nothing
   - sqlite_file: refuses files and databases of other applications
+  - sqlite_results: the results of tasks in a file of SQLite
   - sqlite_journal: a journal in SQLite
   - storing: waits until a change is stored
   - repeated_requests: recognizes requests that are sent again with the same key
@@ -12,6 +13,7 @@ A module may import only modules above it in this list:
   - queue_table: all queues by name
   - expiry: ends leases and delays in time, and serves waiting requests after each change
   - puts: adds tasks
+  - results: waits for the end of tasks
   - leases: leases tasks, and performs the requests of workers about leased tasks
   - broker: the queues, for the clients of one server
 """

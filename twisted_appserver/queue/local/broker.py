@@ -22,10 +22,12 @@ from twisted_appserver.queue.local.local_queue import LocalQueue
 from twisted_appserver.queue.local.puts import Puts
 from twisted_appserver.queue.local.queue_table import SWEEP_INTERVAL, QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
+from twisted_appserver.queue.local.results import Results
 from twisted_appserver.queue.local.storing import log_if_not_stored, until_stored
 from twisted_appserver.queue.model import Config, QueuedTask, TaskQueue, replace
 from twisted_appserver.queue.request_keys import lane_of
 from twisted_appserver.queue.store_health import StoreHealth
+from twisted_appserver.queue.task_result import TaskResult
 
 TIDY_INTERVAL = 60.0  # seconds between two searches for expired keys and unused space in the store
 
@@ -49,7 +51,8 @@ class LocalBroker:
         self.table = QueueTable(reactor, max_queues)
         self._upkeep = Upkeep(reactor, store, self.table)
         self._puts = Puts(reactor, store, self.table, self._upkeep, self._repeated, self._health)
-        self._leases = Leases(reactor, store, self.table, self._upkeep, self._repeated)
+        self._leases = Leases(reactor, store, self.table, self._upkeep, self._repeated, wall)
+        self._results = Results(reactor, store, self.table, self._upkeep)
         self._sweep_timer: Any = None
         self._tidied = 0.0
         self.secret = b""
@@ -142,8 +145,11 @@ class LocalBroker:
     ) -> QueuedTask | str:
         return await self._leases.get(name, seconds, key, timeout)
 
-    async def done(self, name: str, number: int, delivery: int = 0) -> QueuedTask | None:
-        return await self._leases.done(name, number, delivery)
+    async def done(self, name: str, number: int, delivery: int = 0, result: bytes = b"") -> QueuedTask | None:
+        return await self._leases.done(name, number, delivery, result)
+
+    async def result(self, name: str, number: int, timeout: float = 0.0) -> TaskResult | str | None:
+        return await self._results.result(name, number, timeout)
 
     async def extend(
         self, name: str, number: int, seconds: float | None = None, delivery: int = 0
@@ -201,6 +207,7 @@ class LocalBroker:
         if written is not None and key:
             self._repeated.track(verb, name, key, written)
         self._upkeep.after_change(local)
+        local.dismiss_awaited()
         await until_stored(written)
         return number
 
@@ -230,6 +237,7 @@ class LocalBroker:
         change = Change(configs=[(name, config)], deletes=[task.number for task in gone])
         written = self.store.write(change)
         self._upkeep.after_change(local)
+        local.dismiss_awaited()
         await until_stored(written)
 
     async def delete(self, name: str) -> None:

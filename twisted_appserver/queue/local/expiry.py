@@ -59,6 +59,10 @@ class Upkeep:
         returned, due = local.queue.expire(now)
         if returned:  # otherwise the lease would begin anew when the store is opened again
             log_if_not_stored(self._store.write(Change(updates=[to_update(task) for task in returned])))
+        if local.awaited:
+            for task in returned:
+                if task.buried:
+                    local.task_ended(task.number)
         if returned or due:
             self.after_change(local)
         else:

@@ -11,6 +11,7 @@ from zope.interface import Interface
 
 from twisted_appserver.queue.model import Config, QueuedTask
 from twisted_appserver.queue.request_keys import Remembered
+from twisted_appserver.queue.task_result import TaskResult
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -23,6 +24,8 @@ class Change(msgspec.Struct, frozen=True):
     @ivar deletes: the numbers of tasks to delete.
     @ivar configs: the options of queues by name; C{None} to delete the queue with its tasks and keys.
     @ivar forgets: the queues and lanes of requests to forget.
+    @ivar results: what is kept of tasks that have ended, with their queues and the number that each of these
+        queues keeps.
     """
 
     puts: Sequence[tuple[str, QueuedTask]] = ()
@@ -31,6 +34,7 @@ class Change(msgspec.Struct, frozen=True):
     deletes: Sequence[int] = ()
     configs: Sequence[tuple[str, Config | None]] = ()
     forgets: Sequence[tuple[str, str]] = ()
+    results: Sequence[tuple[str, int, TaskResult]] = ()
 
 
 CHECK = Change()  # stores nothing, but fails if a put would fail
@@ -75,8 +79,15 @@ class IStore(Interface):
             the calls. Fails with L{queue.interface.StoreError}. C{None} if the change is stored already.
         """
 
+    def find_result(name: str, number: int) -> Deferred[TaskResult | None]:
+        """
+        Return what is kept of a task that has ended, after all changes that were written before.
+
+        @param name: its queue.
+        """
+
     def free_unused_space() -> None:
-        """Give unused space back. The broker calls this about once a minute."""
+        """Delete results that have expired, and give unused space back. Called about once a minute."""
 
     def close() -> Deferred[None]:
         """

@@ -19,6 +19,27 @@ DELETE FROM tasks WHERE number IN (VALUES {rows})
 -- name: forget
 DELETE FROM keys WHERE (queue, lane) IN (VALUES {rows})
 
+-- name: keep
+INSERT OR REPLACE INTO finished (number, queue, state, result, error, ended, until) VALUES {rows}
+
+-- name: count_kept
+SELECT count(*) FROM finished WHERE queue = ?
+
+-- name: oldest_kept
+SELECT number, queue FROM finished WHERE queue = ? ORDER BY until LIMIT ?
+
+-- name: expired_kept
+SELECT number, queue FROM finished WHERE until <= ? LIMIT ?
+
+-- name: delete_kept
+DELETE FROM finished WHERE number IN (VALUES {rows})
+
+-- name: find_kept
+SELECT number, state, result, error, ended, until FROM finished WHERE queue = ? AND number = ? AND until > ?
+
+-- name: delete_kept_of_queue
+DELETE FROM finished WHERE queue = ?
+
 -- name: delete_tasks_of_queue
 DELETE FROM tasks WHERE queue = ?
 

@@ -5,8 +5,10 @@ A task is leased in memory at once, so that no other get receives it while the l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,20 +21,28 @@ from twisted_appserver.queue.local.queue_table import QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.storing import follow, log_if_not_stored, until_stored
 from twisted_appserver.queue.model import QueuedTask, TaskQueue
+from twisted_appserver.queue.task_result import TaskResult
 
 
 class Leases:
     """
     @param reactor: an C{IReactorTime}.
+    @param wall: returns the seconds since the epoch.
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: Any, store: IStore, table: QueueTable, upkeep: Upkeep, repeated: RepeatedRequests
+        self,
+        reactor: Any,
+        store: IStore,
+        table: QueueTable,
+        upkeep: Upkeep,
+        repeated: RepeatedRequests,
+        wall: Callable[[], float],
     ) -> None:
         self._reactor, self._store, self._table = reactor, store, table
-        self._upkeep, self._repeated = upkeep, repeated
+        self._upkeep, self._repeated, self._wall = upkeep, repeated, wall
 
     async def get(self, name: str, seconds: float | None, key: str, timeout: float) -> QueuedTask | str:
         """Lease a task, as L{IBroker.get} describes."""
@@ -110,7 +120,7 @@ class Leases:
         self._upkeep.expire(local)
         return local, local.queue.find(number, delivery)
 
-    async def done(self, name: str, number: int, delivery: int) -> QueuedTask | None:
+    async def done(self, name: str, number: int, delivery: int, result: bytes) -> QueuedTask | None:
         """Finish a task. If this cannot be stored, it stays leased."""
         local, task = self._find(name, number, delivery)
         if task is None:
@@ -118,19 +128,33 @@ class Leases:
         queue, lease, span, holder = local.queue, task.lease, task.span, task.holder
         queue.unlease(task)
         queue.finishing += 1
-        written = self._store.write(Change(deletes=[number]))
+        change = Change(deletes=[number])
+        if queue.config.keep:
+            change = self._with_result(change, queue, number, result)
+        written = self._store.write(change)
         if written is None:
-            self._finished(None, local)
+            self._finished(None, local, number)
             return task
         written.addCallbacks(
-            self._finished, self._not_finished, (local,), errbackArgs=(local, task, lease, span, holder)
+            self._finished,
+            self._not_finished,
+            (local, number),
+            errbackArgs=(local, task, lease, span, holder),
         )
         await follow(written)
         return task
 
-    def _finished(self, _: None, local: LocalQueue) -> None:
+    def _with_result(self, change: Change, queue: TaskQueue, number: int, result: bytes) -> Change:
+        """Return the change that also keeps the result of a task."""
+        config, ended = queue.config, self._wall()
+        kept = TaskResult(number, "done", result, "", ended, self._reactor.seconds() + config.keep)
+        return msgspec.structs.replace(change, results=[(queue.name, config.keep_count, kept)])
+
+    def _finished(self, _: None, local: LocalQueue, number: int) -> None:
         local.queue.finishing -= 1
         local.queue.dones += 1
+        if local.awaited:
+            local.task_ended(number)
         if local.joiners.waiting:
             self._upkeep.after_change(local)
         elif local.queue.bare:
@@ -183,4 +207,6 @@ class Leases:
         local.queue.take_back(task, self._reactor.seconds())
         written = self._store.write(Change(updates=[to_update(task)]))  # before the next get receives it
         self._upkeep.after_change(local)
+        if task.buried:
+            local.task_ended(task.number)
         await until_stored(written)

@@ -13,6 +13,7 @@ class LocalQueue:
     """
     @param reactor: an C{IReactorTime}.
     @ivar timer: the timer for the end of the next lease or delay; C{None} before the first one.
+    @ivar awaited: the requests that wait for the end of a task, by its number.
     @ivar timer_due: when the timer fires, in seconds of the reactor.
     """
 
@@ -20,13 +21,14 @@ class LocalQueue:
         self.queue = queue
         self.getters, self.putters = Waiters(reactor, EMPTY), Waiters(reactor, FULL)
         self.joiners = Waiters(reactor, "late")
+        self.awaited: dict[int, Waiters] = {}
         self.timer: Any = None
         self.timer_due = 0.0
 
     @property
     def has_waiters(self) -> bool:
         """Whether any request waits."""
-        return bool(self.getters.waiting or self.putters.waiting or self.joiners.waiting)
+        return bool(self.getters.waiting or self.putters.waiting or self.joiners.waiting or self.awaited)
 
     @property
     def drained(self) -> bool:
@@ -48,6 +50,18 @@ class LocalQueue:
     def dismiss(self, result: str) -> None:
         """Finish all requests that wait, with this result."""
         for waiters in (self.getters, self.putters, self.joiners):
+            waiters.dismiss(result)
+        self.dismiss_awaited(result)
+
+    def dismiss_awaited(self, result: str = "") -> None:
+        """Finish all requests that wait for the end of a task, so that they look at its state again."""
+        for number in list(self.awaited):
+            self.task_ended(number, result)
+
+    def task_ended(self, number: int, result: str = "") -> None:
+        """Finish the requests that wait for the end of this task."""
+        waiters = self.awaited.pop(number, None)
+        if waiters is not None:
             waiters.dismiss(result)
 
     def serve_waiters(self, stopping: bool) -> None:

@@ -28,18 +28,20 @@ from time import monotonic, time
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.batching import Batcher
-from twisted_appserver.queue.interface import StoreError
+from twisted_appserver.queue.interface import AwayError, StoreError
 from twisted_appserver.queue.local.journal import CHECK, Change, IStore, Saved
 from twisted_appserver.queue.local.sqlite_file import APPLICATION, check_file
+from twisted_appserver.queue.local.sqlite_results import SQLiteResults
 from twisted_appserver.queue.model import QueuedTask, read_config
 from twisted_appserver.queue.request_keys import Remembered
 from twisted_appserver.queue.sql_files import read_migrations, read_statements
+from twisted_appserver.queue.task_result import TaskResult
 
 SQL = read_statements(__package__, "journal.sql")
 MIGRATIONS = read_migrations(__package__)
@@ -59,6 +61,7 @@ REASONS = {  # why a change could not be stored, for clients
 INTERNAL_ERROR = "internal error in the store; see the log of the server"
 
 _Waiting = tuple[Change, Deferred[None]]
+_Lookup = tuple[str, int, Deferred[TaskResult | None]]  # a queue, and the number of a task
 
 
 @implementer(IStore)
@@ -77,6 +80,7 @@ class SQLiteStore:
     def __init__(self, path: str, wall: Callable[[], float] = time) -> None:
         self.path, self._wall = os.path.abspath(path), wall
         self._queued: deque[_Waiting] = deque()  # changes for the thread
+        self._lookups: deque[_Lookup] = deque()  # for the thread, after all changes
         self._wake, self._closing = Event(), False
         self._refusal, self._look_again = "", 0.0  # why new tasks are refused, and when to check again
 
@@ -101,6 +105,7 @@ class SQLiteStore:
             raise ConfigurationError(what) from error
         self._refuse(self._take_reserve())
         self._closing = False
+        self._results = SQLiteResults(database, self._many, self._shift())
         self._thread = Thread(target=self._run, name="tqueue-store", daemon=True)
         self._thread.start()
         return saved
@@ -162,6 +167,15 @@ class SQLiteStore:
         self._queued.extend(changes)
         self._wake.set()
 
+    def find_result(self, name: str, number: int) -> Deferred[TaskResult | None]:
+        if self._closing:
+            return fail(AwayError("the server is stopping"))
+        deferred: Deferred[TaskResult | None] = Deferred()
+        self._batcher.flush()  # the thread must find what was written before
+        self._lookups.append((name, number, deferred))
+        self._wake.set()
+        return deferred
+
     def free_unused_space(self) -> None:
         self._enqueue(FREE_SPACE).addErrback(
             lambda failure: self.log.warn("unused space was not given back: {e}", e=failure.value)
@@ -185,9 +199,19 @@ class SQLiteStore:
                 if any(change is FREE_SPACE for change, _ in batch):
                     self._vacuum()
                 last = self._closing and not (self._queued or self._batcher)
-                if last:
-                    self._database.close()
                 self._reactor.callFromThread(_answer, answers)
+            while self._lookups:
+                self._look_up(*self._lookups.popleft())
+        self._database.close()
+
+    def _look_up(self, name: str, number: int, deferred: Deferred[TaskResult | None]) -> None:
+        try:
+            found = self._results.find(name, number, self._reactor.seconds())
+        except sqlite3.Error as error:
+            self.log.warn("{path}: a result was not read: {e}", path=self.path, e=error)
+            self._reactor.callFromThread(deferred.errback, StoreError(self._reason(error)))
+        else:
+            self._reactor.callFromThread(deferred.callback, found)
 
     def _commit(self, batch: Sequence[_Waiting]) -> list[tuple[Deferred[None], StoreError | None]]:
         """Write changes in one transaction. If that fails, write them without the new tasks."""
@@ -223,10 +247,7 @@ class SQLiteStore:
         except Exception as error:
             why = INTERNAL_ERROR
             if isinstance(error, sqlite3.Error):
-                name = getattr(error, "sqlite_errorname", "") or "unknown"
-                why = next(
-                    (REASONS[each] for each in REASONS if name.startswith(each)), f"{INTERNAL_ERROR} ({name})"
-                )
+                why = self._reason(error)
                 self.log.warn(
                     "{path}: {n} changes were not stored: {e}", path=self.path, n=len(batch), e=error
                 )
@@ -234,8 +255,16 @@ class SQLiteStore:
                 self.log.failure("internal error in the store")
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
+            self._results.rolled_back()
             return StoreError(why)
         return None
+
+    def _reason(self, error: sqlite3.Error) -> str:
+        """Return why a statement failed, for clients."""
+        name = getattr(error, "sqlite_errorname", "") or "unknown"
+        return next(
+            (REASONS[each] for each in REASONS if name.startswith(each)), f"{INTERNAL_ERROR} ({name})"
+        )
 
     def _apply(self, changes: Sequence[Change]) -> None:
         """
@@ -273,10 +302,12 @@ class SQLiteStore:
         updates = {row[-1]: row for c in changes for row in c.updates}  # the last one of a task is valid
         many("update", [(row[0] and row[0] + shift, *row[1:]) for row in updates.values()])
         many("delete", [(number,) for c in changes for number in c.deletes])
+        self._results.add([each for c in changes for each in c.results], self._reactor.seconds())
         for name, config in (each for c in changes for each in c.configs):
             if config is None:
                 self._database.execute(SQL["delete_tasks_of_queue"], (name,))
                 self._database.execute(SQL["delete_keys_of_queue"], (name,))
+                self._results.delete_queue(name)
             self._database.execute(SQL["delete_options"], (name,))
             if config is not None:
                 text = msgspec.json.encode(config).decode()
@@ -291,7 +322,9 @@ class SQLiteStore:
             rows = rows[count:]
 
     def _vacuum(self) -> None:
-        with suppress(sqlite3.Error):  # execute() would stop after the first page
+        with suppress(sqlite3.Error):
+            self._results.delete_expired(self._reactor.seconds())
+            # execute() would stop after the first page.
             self._database.executescript(f"PRAGMA incremental_vacuum({FREED_PAGES})")
 
     def _take_reserve(self) -> str:

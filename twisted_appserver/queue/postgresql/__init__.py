@@ -19,5 +19,6 @@ A module may import only modules above it in this list:
   - database: the connection of one server, made again when it is lost
   - session: the store, and its thread
   - pending_requests: the requests of one server that wait or are being performed
+  - result_waiters: requests that wait for the end of a task
   - broker: the queues, for the clients of one server
 """

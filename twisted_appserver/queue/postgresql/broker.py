@@ -22,8 +22,10 @@ from twisted_appserver.queue.model import Config, QueuedTask
 from twisted_appserver.queue.postgresql.locked_queue import Effects
 from twisted_appserver.queue.postgresql.pending_requests import AWAY, TIMEOUT_RESULTS, PendingRequests
 from twisted_appserver.queue.postgresql.request import Request
+from twisted_appserver.queue.postgresql.result_waiters import ResultWaiters
 from twisted_appserver.queue.postgresql.session import SPECIAL, PostgreSQLStore
 from twisted_appserver.queue.store_health import StoreHealth
+from twisted_appserver.queue.task_result import TaskResult
 
 POLL_INTERVAL = 1.0  # seconds
 DELETE_INTERVAL = 60.0  # seconds between two deletions of what has expired
@@ -48,6 +50,7 @@ class PostgreSQLBroker:
     def __init__(self, reactor: Any, store: PostgreSQLStore, max_queues: int = 10_000) -> None:
         self._reactor, self.store, self._max_queues = reactor, store, max_queues
         self.pending = PendingRequests(reactor, self._ask, lambda: store.away)
+        self._results = ResultWaiters(reactor, self._look_up_result, lambda: self.pending.stopping)
         self._counts: Counter[tuple[str, str]] = Counter()
         self._timers: dict[str, Any] = {}
         self._snapshot: dict[str, dict[str, int]] = {}
@@ -89,6 +92,7 @@ class PostgreSQLBroker:
 
     def stop_waiting(self) -> None:
         self.pending.stop_waiting()
+        self._results.wake_all(STOPPING)
 
     def stop(self) -> Deferred[None]:
         self.stop_waiting()
@@ -115,8 +119,15 @@ class PostgreSQLBroker:
     ) -> QueuedTask | str:
         return await self.pending.submit(Request("get", name, seconds=seconds, key=key), timeout)  # type: ignore[no-any-return]
 
-    async def done(self, name: str, number: int, delivery: int = 0) -> QueuedTask | None:
-        return await self.pending.submit(Request("done", name, number=number, delivery=delivery))  # type: ignore[no-any-return]
+    async def done(self, name: str, number: int, delivery: int = 0, result: bytes = b"") -> QueuedTask | None:
+        request = Request("done", name, number=number, delivery=delivery, body=result)
+        return await self.pending.submit(request)  # type: ignore[no-any-return]
+
+    async def result(self, name: str, number: int, timeout: float = 0.0) -> TaskResult | str | None:
+        return await self._results.result(name, number, timeout)
+
+    def _look_up_result(self, name: str, number: int) -> Deferred[TaskResult | str | None]:
+        return self.pending.submit(Request("result", name, number=number))
 
     async def extend(
         self, name: str, number: int, seconds: float | None = None, delivery: int = 0
@@ -243,6 +254,10 @@ class PostgreSQLBroker:
 
     def _changed(self, name: str, waiters: str) -> None:
         """Try waiting requests again. C{waiters} is as in L{Effects.changed}."""
+        if waiters not in ("getters", "putters"):
+            self._results.wake(name)
+            if waiters == "results":
+                return
         if waiters in VERBS:
             self.pending.retry(name, VERBS[waiters])
             return
@@ -257,6 +272,7 @@ class PostgreSQLBroker:
     def _notified(self, notification: tuple[str, str] | None) -> None:
         if notification is None:
             self.pending.retry_all()
+            self._results.wake_all()
             return
         waiters, name = notification
         if waiters == "gone":
@@ -293,6 +309,7 @@ class PostgreSQLBroker:
             self.log.warn("the database does not answer: the connection was aborted")
         self.pending.fail_late()
         self.pending.retry_all(1)
+        self._results.wake_all()
 
     def _delete_expired(self) -> None:
         if not self.store.away:

@@ -59,6 +59,7 @@ class FrequentRequests:
         return {
             "done_numbers": [request.number for request in done],
             "done_deliveries": empty_if_unset([request.delivery for request in done]),
+            "done_results": empty_if_unset([request.body for request in done]),
             "put_bodies": [request.task.body for request in put],
             "put_priorities": empty_if_unset([request.task.priority for request in put]),
             "put_orders": empty_if_unset([request.task.order for request in put]),

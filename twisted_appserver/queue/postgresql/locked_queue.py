@@ -35,7 +35,7 @@ class Effects:
     What a transaction has changed for others.
 
     @ivar changed: names of queues, each with the waiters that may succeed now: C{getters}, C{putters},
-        C{joiners} or C{all}. C{gone} means that the queue was deleted.
+        C{joiners}, C{results} or C{all}. C{gone} means that the queue was deleted.
     @ivar returned: how many leases have ended, by queue.
     """
 

@@ -13,11 +13,12 @@ from twisted_appserver.queue.postgresql.locked_queue import LockedQueue, key_reu
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.postgresql.schema import BURIED, READY, STATES
 from twisted_appserver.queue.request_keys import digest, lane, lane_of
+from twisted_appserver.queue.task_result import TaskResult
 
 # Requests that make room or make tasks available come first. Requests that delete the queue come last.
 ORDER = (
-    "look_up", "change", "extend", "release", "bury", "kick", "purge", "join", "config", "peek", "stats",
-    "qsizes", "delete",
+    "look_up", "change", "extend", "release", "bury", "kick", "purge", "join", "config", "peek", "result",
+    "stats", "qsizes", "delete",
 )  # fmt: skip
 
 
@@ -147,6 +148,12 @@ class OtherRequests:
                 self._set_times(task, request.state)
             request.resolve(tasks)
 
+    def result(self, requests: Sequence[Request]) -> None:
+        rows = self._execute("results", numbers=[request.number for request in requests])
+        found = {number: TaskResult(number, *row) for number, *row in rows}
+        for request in requests:
+            request.resolve(found.get(request.number))
+
     def _set_times(self, task: QueuedTask, state: str) -> None:
         """One column has the end of a lease or delay; L{to_task} reads it as a lease."""
         at = task.lease
@@ -174,7 +181,7 @@ class OtherRequests:
         self._queue.changed("all")
 
     def delete(self, requests: Sequence[Request]) -> None:
-        for statement in ("delete_tasks", "delete_keys", "delete_queue"):
+        for statement in ("delete_tasks", "delete_keys", "delete_results", "delete_queue"):
             self._execute(statement)
         self._execute("record_deletion", name=self._queue.name)
         self._queue.changed("gone")

@@ -27,6 +27,16 @@ LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE kind WHEN 'lifo' THEN -number ELSE number END
 $$;
 
+-- Delete the results of a queue that have expired, and all but the last ones.
+CREATE FUNCTION pg_temp.delete_excess_results(queue_id int, keep_count int8) RETURNS void
+LANGUAGE sql AS $$
+    DELETE FROM tqueue.finished f WHERE f.queue = queue_id AND f.until < clock_timestamp();
+    DELETE FROM tqueue.finished f WHERE f.queue = queue_id AND f.until <= (
+        SELECT x.until FROM tqueue.finished x WHERE x.queue = queue_id
+        ORDER BY x.until DESC OFFSET keep_count LIMIT 1
+    )
+$$;
+
 -- Perform requests for a queue that the transaction has locked.
 --
 -- Arguments:
@@ -56,7 +66,7 @@ $$;
 CREATE FUNCTION pg_temp.perform_requests(
     queue_id int, server text, transaction_number int8, lowest_number int8, no_expiry_before float8,
     max_silence float8,
-    done_numbers int8[], done_deliveries int8[],
+    done_numbers int8[], done_deliveries int8[], done_results bytea[],
     put_bodies bytea[], put_priorities float8[], put_orders text[], put_delays float8[],
     put_keys text[], put_lanes text[], put_digests bytea[],
     get_count int8, get_leases float8[], get_holders text[]
@@ -67,7 +77,7 @@ CREATE FUNCTION pg_temp.perform_requests(
 #variable_conflict use_column
 DECLARE
     options jsonb; queue_name text; kind text; is_shut_down bool; max_deliveries int8; maxsize int8;
-    usual_lease float8; moment timestamptz;
+    usual_lease float8; keep float8; keep_count int8; moment timestamptz;
     repeated int8[]; added int8[]; room int8; fresh_gets int8[]; many int8; changed text[] := '{}';
     lowest_first float8 := '-Infinity'; next_no_expiry_before float8; leases_end bool; state int;
 BEGIN
@@ -83,6 +93,7 @@ BEGIN
     maxsize := options ->> 'maxsize';
     max_deliveries := options ->> 'max_deliveries';
     usual_lease := options ->> 'lease';
+    keep := options ->> 'keep';
     moment := clock_timestamp();
     -- A clock that is set back by up to a second is not noticed, so the next call looks a second further back.
     next_no_expiry_before := extract(epoch FROM moment) - 1;
@@ -135,8 +146,20 @@ BEGIN
                 INTO number, body, priority, "order", deliveries, holder;
             IF FOUND THEN
                 RETURN NEXT;
+                IF keep > 0 THEN
+                    INSERT INTO tqueue.finished VALUES (queue_id, number, 'done', coalesce(done_results[i], ''),
+                        '', moment, moment + make_interval(secs => keep));
+                END IF;
             END IF;
         END LOOP;
+        IF keep > 0 THEN
+            changed := changed || 'results'::text;
+            keep_count := options ->> 'keep_count';
+            -- Now and then, because this reads past all results that stay: about ten for each done.
+            IF random() < cardinality(done_numbers) / greatest(1.0, keep_count / 10.0) THEN
+                PERFORM pg_temp.delete_excess_results(queue_id, keep_count);
+            END IF;
+        END IF;
         SELECT t.number, t.state INTO number, state FROM tqueue.tasks t
             WHERE t.queue = queue_id AND t.number >= lowest_number ORDER BY t.number LIMIT 1;
         IF NOT FOUND THEN

@@ -21,14 +21,15 @@ class Request:
     @ivar lookup_only: true for a put or get that must wait behind other requests. It may only look up what an
         earlier attempt of the same request has done.
     @ivar found_again: for a get: whether its task was leased to the same key before.
+    @ivar body: for a done: the result.
     @ivar lease: for a release that must have no effect if the lease was extended: when the lease ends, in
         seconds since the epoch; else 0.
     """
 
     __slots__ = (
-        "abandoned", "changes", "count", "deadline", "deferred", "delay", "delivery", "found_again", "key",
-        "lease", "lookup_only", "may_wait", "name", "number", "pending", "result", "seconds", "state", "task",
-        "verb",
+        "abandoned", "body", "changes", "count", "deadline", "deferred", "delay", "delivery", "found_again",
+        "key", "lease", "lookup_only", "may_wait", "name", "number", "pending", "result", "seconds", "state",
+        "task", "verb",
     )  # fmt: skip
     deferred: Any
     deadline: float
@@ -47,10 +48,12 @@ class Request:
         changes: dict[str, Any] | None = None,
         state: str = "ready",
         lease: float = 0.0,
+        body: bytes = b"",
     ) -> None:
         self.verb, self.name, self.task, self.key, self.delay = verb, name, task, key, delay
         self.seconds, self.number, self.delivery, self.count = seconds, number, delivery, count
         self.changes, self.state, self.lease = changes or {}, state, lease
+        self.body = body
         self.result: Any = None
         self.pending = True
         self.abandoned = self.may_wait = self.lookup_only = self.found_again = False

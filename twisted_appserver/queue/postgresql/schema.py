@@ -56,6 +56,7 @@ def prepare(connection: Any) -> bytes:
             connection.execute(migration)
         if version < VERSION:
             connection.execute(SQL["set_version"], {"version": VERSION})
+            connection.execute(SQL["renew_default_options"], {"default_options": DEFAULT_OPTIONS})
         secret: str = value("secret")
     return secret.encode()
 
@@ -73,13 +74,17 @@ def reason(error: Any) -> str:
 
 def delete_expired(connection: Any) -> set[str]:
     """
-    Delete keys that have expired, and queues without tasks, keys and options.
+    Delete keys and results that have expired, and queues without tasks, keys and options.
 
     @param connection: a connection that commits each statement.
     @return: the names of the remaining queues.
     """
     for statement in ("delete_expired_keys", "delete_old_deletions", "delete_old_commits"):
         connection.execute(SQL[statement])
+    for queue, keep_count in connection.execute(SQL["queues_with_results"]).fetchall():
+        with connection.transaction():
+            connection.execute(SQL["lock_queue"], {"lock_class": QUEUE_LOCK, "queue": queue})
+            connection.execute(SQL["delete_excess_results"], {"queue": queue, "keep_count": keep_count})
     unused = {"default_options": DEFAULT_OPTIONS}
     for (queue,) in connection.execute(SQL["unused_queues"], unused).fetchall():
         with connection.transaction():  # with the lock, it sees everything that others have committed

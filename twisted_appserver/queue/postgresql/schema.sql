@@ -72,15 +72,29 @@ DELETE FROM tqueue.gone WHERE at < now() - interval '10 minutes'
 -- name: delete_old_commits
 DELETE FROM tqueue.commits WHERE at < now() - interval '10 minutes'
 
+-- name: renew_default_options
+-- A queue whose stored options have the default values of an earlier version has no options of its own.
+UPDATE tqueue.queues SET config = %(default_options)s
+WHERE config <> %(default_options)s AND config::jsonb <@ (%(default_options)s::text)::jsonb
+
+-- name: queues_with_results
+SELECT id, coalesce((config::jsonb ->> 'keep_count')::int8, 1) FROM tqueue.queues q
+WHERE EXISTS (SELECT FROM tqueue.finished f WHERE f.queue = q.id)
+
+-- name: delete_excess_results
+SELECT pg_temp.delete_excess_results(%(queue)s::int, %(keep_count)s)
+
 -- name: unused_queues
 SELECT id FROM tqueue.queues q WHERE config = %(default_options)s
 AND NOT EXISTS (SELECT FROM tqueue.tasks t WHERE t.queue = q.id)
 AND NOT EXISTS (SELECT FROM tqueue.keys k WHERE k.queue = q.id)
+AND NOT EXISTS (SELECT FROM tqueue.finished f WHERE f.queue = q.id)
 
 -- name: delete_unused_queue
 DELETE FROM tqueue.queues q WHERE config = %(default_options)s
 AND NOT EXISTS (SELECT FROM tqueue.tasks t WHERE t.queue = q.id)
 AND NOT EXISTS (SELECT FROM tqueue.keys k WHERE k.queue = q.id)
+AND NOT EXISTS (SELECT FROM tqueue.finished f WHERE f.queue = q.id)
 AND id = %(queue)s
 
 -- name: queue_names

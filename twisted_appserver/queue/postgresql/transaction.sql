@@ -7,7 +7,7 @@ BEGIN; SELECT pg_advisory_xact_lock({lock_class}, n) FROM unnest(ARRAY{queues}) 
 -- name: perform_requests
 SELECT * FROM pg_temp.perform_requests(
     %(queue)s::int, %(server)s, %(transaction_number)s, %(lowest_number)s, %(no_expiry_before)s, %(max_silence)s,
-    %(done_numbers)s::int8[], %(done_deliveries)s::int8[],
+    %(done_numbers)s::int8[], %(done_deliveries)s::int8[], %(done_results)b::bytea[],
     %(put_bodies)b::bytea[], %(put_priorities)s::float8[], %(put_orders)s::text[], %(put_delays)s::float8[],
     %(put_keys)s::text[], %(put_lanes)s::text[], %(put_digests)b::bytea[],
     %(get_count)s, %(get_leases)s::float8[], %(get_holders)s::text[]
@@ -130,6 +130,16 @@ DELETE FROM tqueue.tasks WHERE queue = %(queue)s
 
 -- name: delete_keys
 DELETE FROM tqueue.keys WHERE queue = %(queue)s
+
+-- name: delete_results
+DELETE FROM tqueue.finished WHERE queue = %(queue)s
+
+-- name: results
+SELECT number, (ARRAY['ready', 'delayed', 'leased', 'buried'])[state + 1], ''::bytea, '', 0::float8 FROM tqueue.tasks
+WHERE queue = %(queue)s AND number = ANY(%(numbers)s::int8[])
+UNION ALL
+SELECT number, state, result, error, extract(epoch FROM ended)::float8 FROM tqueue.finished
+WHERE queue = %(queue)s AND number = ANY(%(numbers)s::int8[]) AND until > statement_timestamp()
 
 -- name: delete_queue
 DELETE FROM tqueue.queues WHERE id = %(queue)s

@@ -22,9 +22,9 @@ from twisted.web.client import (  # type: ignore[attr-defined]
 
 from .addresses import default_url, read_address
 from .attempts import FailedAttempt, Outcome, Pause, ServerResponse, Step, Steps
-from .errors import Empty, Full, LeaseLost, ServerError, ServerUnavailable, ShutDown
+from .errors import Empty, Full, LeaseLost, NoResult, ServerError, ServerUnavailable, ShutDown
 from .forks import watch
-from .items import sort_key, to_task
+from .items import sort_key, to_result, to_task
 from .leases import LeasedTask, Owner
 from .requests import WEEK, QueueRequest, checked_name, checked_seconds
 from .session import QueueSession
@@ -40,6 +40,7 @@ __all__ = [
     "Empty",
     "Full",
     "LeaseLost",
+    "NoResult",
     "ServerError",
     "ServerUnavailable",
     "ShutDown",
@@ -73,7 +74,9 @@ class AsyncTask(TaskBlock["AsyncQueue"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._leased is not None:
-            await self._queue._finish(self._queue._session.leave_block(self._leased, error, self._delay))
+            await self._queue._finish(
+                self._queue._session.leave_block(self._leased, error, self._delay, self.result)
+            )
 
 
 class AsyncQueue(QueueVerbs):
@@ -130,17 +133,18 @@ class AsyncQueue(QueueVerbs):
         self._forked = self._used
 
     @_deferred
-    async def put(self, item: Any, timeout: float | None = None, priority: float | None = None) -> None:
+    async def put(self, item: Any, timeout: float | None = None, priority: float | None = None) -> str:
         """
         Add an item.
 
         @param timeout: seconds to wait for room; C{None} for ever.
         @param priority: sorts the task in a queue of the kind C{priority}; by the item itself if C{None}.
-        @return: fires when the task is stored; fails with C{Full} or C{ShutDown}.
+        @return: fires with the id of the task when it is stored; fails with C{Full} or C{ShutDown}.
         """
         body = to_task(item)
         number, order = sort_key(item) if priority is None else (priority, "")
-        await self._run(self._session.put(body, timeout, number, order))
+        document = await self._run(self._session.put(body, timeout, number, order))
+        return str(document["task_id"])
 
     @_deferred
     async def get(self, timeout: float | None = None) -> Any:
@@ -156,18 +160,21 @@ class AsyncQueue(QueueVerbs):
         return task.item
 
     @_deferred
-    async def task_done(self, item: Any = None) -> None:
+    async def task_done(self, item: Any = None, *, result: Any = None) -> None:
         """
         Finish the task that was got last and is not finished. Concurrent coroutines should name their item,
         or use L{task}. This ignores tasks that C{task()} got.
 
         @param item: finish the task with this item instead; the last one if several are equal.
+        @param result: the result of the task, for C{result()}; of any type that an item may have.
         @return: fails with ValueError when there is no such task; with L{LeaseLost} when its lease had run
             out; with another error when the server cannot be reached. The task is then finished in the
             background as soon as possible. C{task_done()} may be repeated, and means the same task until the
             next get.
         """
-        await self._finish(self._session.task_done(self._session.tasks.take(item, self._own), self._own))
+        value, task = to_result(result), self._session.tasks.take(item, self._own)
+        task.result = value or task.result
+        await self._finish(self._session.task_done(task, self._own))
 
     def task(self, timeout: float | None = None, delay: float | None = None) -> AsyncTask:
         """

@@ -7,7 +7,7 @@ import json
 import queue as standard
 from queue import Empty, Full
 
-__all__ = ["Empty", "Full", "LeaseLost", "ServerError", "ServerUnavailable", "ShutDown"]
+__all__ = ["Empty", "Full", "LeaseLost", "NoResult", "ServerError", "ServerUnavailable", "ShutDown"]
 
 if hasattr(standard, "ShutDown"):  # Python 3.13
     ShutDown = standard.ShutDown
@@ -19,6 +19,20 @@ else:
 
 class LeaseLost(Exception):
     """Raised when a task is finished after its lease has run out. Another worker may have got the task."""
+
+
+class NoResult(Exception):
+    """
+    Raised when a task has no result.
+
+    @ivar state: C{ready}, C{delayed} or C{leased} if it has not ended in time; C{buried}, C{failed} or
+        C{dropped}; C{unknown} if there is no such task, or if nothing is kept of it.
+    """
+
+    def __init__(self, task_id: str, state: str) -> None:
+        why = "there is no such task, or its result is not kept" if state == "unknown" else f"it is {state}"
+        super().__init__(f"task {task_id} has no result: {why}")
+        self.task_id, self.state = task_id, state
 
 
 class ServerError(Exception):

@@ -82,10 +82,36 @@ def to_task(item: Any) -> bytes:
     @raise TypeError: when the item, or a value in it, has a type that cannot be sent, is text with lone
         surrogates, or is nested too deep.
     """
+    value = _plain(item)
+    if type(value) is not dict or RESERVED in value or TAG in value or list(value) == [ITEM]:
+        value = {ITEM: value}
+    return _encoded(value)
+
+
+def to_result(value: Any) -> bytes:
+    """
+    Convert the result of a task to JSON, for L{from_result}; C{None} becomes nothing.
+
+    @raise TypeError: as L{to_task}.
+    """
+    return b"" if value is None else _encoded(_plain(value))
+
+
+def from_result(value: Any) -> Any:
+    """Undo L{to_result}, after the JSON was decoded. What is no converted value is returned as it is."""
     try:
-        value = _plain(item)
-        if type(value) is not dict or RESERVED in value or TAG in value or list(value) == [ITEM]:
-            value = {ITEM: value}
+        return _original(value)
+    except (TypeError, ValueError, OverflowError):
+        return value
+
+
+def _encoded(value: Any) -> bytes:
+    """
+    Return a value as JSON.
+
+    @raise TypeError: as L{to_task}.
+    """
+    try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         # Counting brackets is cheap: only items with many brackets are examined again.
         if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
@@ -94,7 +120,7 @@ def to_task(item: Any) -> bytes:
     except RecursionError:
         raise TypeError(f"a task cannot hold values nested deeper than {DEEPEST} levels of JSON") from None
     except UnicodeEncodeError as error:
-        raise TypeError(f"a task cannot hold {item!r}: {error}") from None
+        raise TypeError(f"a task cannot hold {value!r}: {error}") from None
 
 
 def from_task(fields: dict[str, Any]) -> Any:

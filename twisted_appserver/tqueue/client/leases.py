@@ -39,17 +39,30 @@ class LeasedTask:
     A task that a client got.
 
     @ivar until: when its lease runs out, by the client's clock.
+    @ivar result: the result with which it is finished, as JSON; empty for none.
     @ivar denied: whether the server has replied that the task is not leased.
     @ivar finished: whether the task is finished, or C{denied}.
     @ivar sent: whether an earlier request to finish it may have succeeded without a response.
     @ivar running: the number of requests to finish it that are under way.
     """
 
-    __slots__ = ("delivery", "denied", "finished", "item", "owner", "running", "sent", "task_id", "until")
+    __slots__ = (
+        "delivery",
+        "denied",
+        "finished",
+        "item",
+        "owner",
+        "result",
+        "running",
+        "sent",
+        "task_id",
+        "until",
+    )
 
     def __init__(self, task_id: str, delivery: int, owner: Owner, until: float) -> None:
         self.task_id, self.delivery, self.owner, self.until = task_id, delivery, owner, until
         self.item: Any = None
+        self.result = b""
         self.denied = self.finished = self.sent = False
         self.running = 0
 

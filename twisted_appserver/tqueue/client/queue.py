@@ -19,9 +19,9 @@ from typing import Any, Literal
 from .addresses import default_url, read_address
 from .attempts import FailedAttempt, Outcome, Pause, Step, Steps, T
 from .connections import NotSent, Pool
-from .errors import Empty, Full, LeaseLost, ServerError, ServerUnavailable, ShutDown
+from .errors import Empty, Full, LeaseLost, NoResult, ServerError, ServerUnavailable, ShutDown
 from .forks import watch
-from .items import sort_key, to_task
+from .items import sort_key, to_result, to_task
 from .leases import LeasedTask, Owner
 from .requests import WEEK, Document, QueueRequest, checked_name, checked_seconds
 from .session import QueueSession
@@ -33,6 +33,7 @@ __all__ = [
     "Full",
     "LeaseLost",
     "LifoQueue",
+    "NoResult",
     "PriorityQueue",
     "Queue",
     "ServerError",
@@ -57,7 +58,9 @@ class Task(TaskBlock["Queue"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._leased is not None:
-            self._queue._finish(self._queue._session.leave_block(self._leased, error, self._delay))
+            self._queue._finish(
+                self._queue._session.leave_block(self._leased, error, self._delay, self.result)
+            )
 
 
 class Queue(QueueVerbs):
@@ -117,16 +120,17 @@ class Queue(QueueVerbs):
 
     # As in the standard library.
 
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> str:
         """
-        Add an item.
+        Add an item. Return the id of its task, for C{result()}.
 
         @raise Full: when there is no room after C{timeout} seconds, or at once if C{block} is false.
         @raise ShutDown: when the queue has been shut down.
         @raise TypeError: when the item cannot be sent, see L{items}.
         """
         priority, order = self._sort_key(item)
-        self._run(self._session.put(to_task(item), timeout if block else 0.0, priority, order))
+        document = self._run(self._session.put(to_task(item), timeout if block else 0.0, priority, order))
+        return str(document["task_id"])
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """
@@ -144,15 +148,15 @@ class Queue(QueueVerbs):
             self._keep(task)
         return task.item
 
-    def put_nowait(self, item: Any) -> None:
+    def put_nowait(self, item: Any) -> str:
         """Do C{put(item, block=False)}."""
-        self.put(item, block=False)
+        return self.put(item, block=False)
 
     def get_nowait(self) -> Any:
         """Do C{get(block=False)}."""
         return self.get(block=False)
 
-    def task_done(self, item: Any = None) -> None:
+    def task_done(self, item: Any = None, *, result: Any = None) -> None:
         """
         Finish the task that this thread got last and has not finished.
 
@@ -161,13 +165,16 @@ class Queue(QueueVerbs):
 
         @param item: finish the task with this item instead, whichever thread got it; the last one if several
             are equal.
+        @param result: the result of the task, for C{result()}; of any type that an item may have.
         @raise ValueError: when there is no such task.
         @raise LeaseLost: when the lease had run out; another worker may have got the task.
         @raise OSError: when the server cannot be reached. The task is then finished in the background as soon
             as possible. C{task_done()} may be repeated, and means the same task until the thread gets one.
         """
-        owner = self._owner()
-        self._finish(self._session.task_done(self._session.tasks.take(item, owner), owner))
+        owner, value = self._owner(), to_result(result)
+        task = self._session.tasks.take(item, owner)
+        task.result = value or task.result
+        self._finish(self._session.task_done(task, owner))
 
     def join(self, timeout: float | None = None) -> bool:
         """

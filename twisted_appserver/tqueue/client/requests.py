@@ -26,7 +26,7 @@ WEEK = 7 * 86400.0  # seconds; the longest lease that a server grants
 LONGEST_NAME = 200  # characters; the server has the same limit
 LONGEST_ORDER = 1000  # characters of a sort key; the server refuses longer ones
 # Only requests without an effect are sent by GET: HTTP clients, such as twisted.web's, may repeat any GET.
-READING = frozenset(("qsize", "stats", "peek", "join", "queues"))
+READING = frozenset(("qsize", "stats", "peek", "join", "queues", "result"))
 
 
 @dataclass(frozen=True)
@@ -193,9 +193,17 @@ class QueueRequests:
         options = {"key": key, "lease": lease, "timeout": wait, "detail": 1}
         return self._make("get", _task_or(Empty), options, wait=wait)
 
-    def done(self, task_id: str, delivery: int = 0) -> QueueRequest[Document]:
-        """Finish a task. The result's C{task_id} is empty if the task is not leased; so in the next three."""
-        return self._make("done", _whole, {"delivery": delivery}, task_id=task_id)
+    def done(self, task_id: str, delivery: int = 0, result: bytes = b"") -> QueueRequest[Document]:
+        """
+        Finish a task. The response's C{task_id} is empty if the task is not leased; so in the next three.
+
+        @param result: the result of the task, any JSON value; empty for none.
+        """
+        return self._make("done", _whole, {"delivery": delivery}, body=result, task_id=task_id)
+
+    def result(self, task_id: str, wait: float) -> QueueRequest[Document]:
+        """Wait until a task has ended. The response has its C{state} and its C{result}."""
+        return self._make("result", _whole, {"timeout": wait}, wait=wait, task_id=task_id)
 
     def extend(self, task_id: str, delivery: int = 0, lease: float | None = None) -> QueueRequest[Document]:
         """Let the lease of a task end C{lease} seconds from now."""

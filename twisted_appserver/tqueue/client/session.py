@@ -15,11 +15,13 @@ from typing import Any
 
 from .addresses import Address
 from .attempts import Retry, Steps, T, poll, repeat, waits
-from .errors import LeaseLost
-from .items import ItemError, from_task
+from .errors import LeaseLost, NoResult
+from .items import ItemError, from_result, from_task, to_result
 from .leases import BLOCK, LeasedTask, LeasedTasks, Owner
 from .request_keys import Keys, checked_key
 from .requests import Document, QueueRequest, QueueRequests
+
+UNFINISHED = ("ready", "delayed", "leased")  # the states of tasks that may still get a result
 
 
 def backoff(delivery: int) -> float:
@@ -153,10 +155,28 @@ class QueueSession:
         with self.tasks.finishing(task, owner):
             yield from self._finish(task, "done")
 
-    def done(self, task_id: str, delivery: int) -> Steps[Document]:
+    def done(self, task_id: str, delivery: int, result: Any) -> Steps[Document]:
         """Finish a task by its id, and return its fields."""
-        document = yield from self._finish(_by_id(task_id, delivery), "done")
+        task = _by_id(task_id, delivery)
+        task.result = to_result(result)
+        document = yield from self._finish(task, "done")
         return dict(document.get("task", {}))
+
+    def result(self, task_id: str, timeout: float | None) -> Steps[Any]:
+        """
+        Wait until a task has ended, and return its result. C{timeout}: seconds; C{None} for ever.
+
+        @raise NoResult: when there is none.
+        """
+        state = "unknown"
+        for wait in waits(timeout, self._clock):
+            document = yield from self.ask(self.requests.result(task_id, wait))
+            state = document["state"]
+            if state == "done":
+                return from_result(document["result"])
+            if state not in UNFINISHED:
+                break
+        raise NoResult(task_id, state)
 
     def give_up(
         self, verb: str, item: Any, owner: Owner, task_id: str | None, delivery: int, delay: float = 0.0
@@ -180,10 +200,22 @@ class QueueSession:
             raise task.deny("extend")
         task.until = since + lease
 
-    def leave_block(self, task: LeasedTask, error: BaseException | None, delay: float | None) -> Steps[None]:
-        """Finish the task of a block that has ended, or release it if the block raised an error."""
+    def leave_block(
+        self, task: LeasedTask, error: BaseException | None, delay: float | None, result: Any = None
+    ) -> Steps[None]:
+        """
+        Finish the task of a block that has ended, or release it if the block raised an error.
+
+        @raise TypeError: when the result cannot be sent. The task is released.
+        """
         if not self.tasks.drop(task):
             return  # close() has released it, or this process was forked in the block
+        wrong = None
+        if error is None:
+            try:
+                task.result = to_result(result)
+            except TypeError as wrong_result:
+                error = wrong = wrong_result
         if error is None:
             yield from self.task_done(task, BLOCK)
             return
@@ -191,6 +223,8 @@ class QueueSession:
             yield from self._finish(task, "release", delay_after(error, delay, task.delivery))
         except Exception as failure:  # the block's own error matters more
             self._warn(f"task {task.task_id} was not released, its lease will run out: {failure}")
+        if wrong is not None:
+            raise wrong
 
     def close(self) -> Steps[None]:
         """Finish what task_done() could not finish, and release all other tasks. Lost leases are logged."""
@@ -223,10 +257,10 @@ class QueueSession:
             return {}
         if verb == "release":
             request = self.requests.release(task.task_id, task.delivery, delay)
+        elif verb == "done":
+            request = self.requests.done(task.task_id, task.delivery, task.result)
         else:
-            request = (self.requests.done if verb == "done" else self.requests.bury)(
-                task.task_id, task.delivery
-            )
+            request = self.requests.bury(task.task_id, task.delivery)
         retry = Retry(lambda: self.patience, self._clock)
         if once:
             request, retry = self._once(request)

@@ -15,12 +15,14 @@ class TaskBlock(Generic[Q]):
     It may be used for one block at a time.
 
     @ivar item: the item that the queue returned; C{None} before the block.
+    @ivar result: the result of the task, which the block may set; C{None} for none.
     """
 
     def __init__(self, queue: Q, timeout: float | None, delay: float | None) -> None:
         self._queue, self._timeout, self._delay = queue, timeout, delay
         self._leased: LeasedTask | None = None
         self.item: Any = None
+        self.result: Any = None
 
     @property
     def task_id(self) -> str:
@@ -44,5 +46,5 @@ class TaskBlock(Generic[Q]):
     def _begin(self, task: LeasedTask) -> Any:
         """Begin the block with this task. Return its item."""
         task.owner = BLOCK
-        self._leased, self.item = task, task.item
+        self._leased, self.item, self.result = task, task.item, None
         return task.item

@@ -140,9 +140,23 @@ class QueueVerbs:
         """
         return self._run(self._session.get_task(timeout, lease))
 
-    def done(self: StepRunner, task_id: str, delivery: int = 0) -> Any:
-        """Finish a task by its id. Return its fields, or an empty dict if an earlier response was lost."""
-        return self._run(self._session.done(task_id, delivery))
+    def done(self: StepRunner, task_id: str, delivery: int = 0, result: Any = None) -> Any:
+        """
+        Finish a task by its id. Return its fields, or an empty dict if an earlier response was lost.
+
+        @param result: the result of the task, of any type that an item may have. It is kept if the queue has
+            the option C{keep}.
+        """
+        return self._run(self._session.done(task_id, delivery, result))
+
+    def result(self: StepRunner, task_id: str, timeout: float | None = None) -> Any:
+        """
+        Wait until a task has ended, and return its result; C{None} if it was finished without one.
+
+        @param timeout: seconds; C{None} for ever.
+        @raise NoResult: when it has not ended in time, is buried or dropped, or is not known.
+        """
+        return self._run(self._session.result(task_id, timeout))
 
     def renew(self: StepRunner, tasks: Iterable[TaskName], lease: float | None = None) -> Any:
         """

@@ -51,7 +51,12 @@ def _field(word: str) -> tuple[str, Any]:
     name, equals, value = word.partition("=")
     if not equals:
         raise ValueError(f"a field must be name=value, or the task one JSON object, not {word!r}")
+    return name, read_value(value)
+
+
+def read_value(text: str) -> Any:
+    """Parse a value that is JSON or else text."""
     try:
-        return name, _json(value)
+        return _json(text)
     except (ValueError, RecursionError):
-        return name, value
+        return text

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted_appserver.errors import AppserverError
 
-from ..client.errors import LeaseLost
+from ..client.errors import LeaseLost, NoResult
+from ..client.items import to_result
 from ..client.queue import Queue
 from ..client.requests import WEEK
 from .error_messages import EXPECTED, not_leased
 from .output import Output
-from .task_fields import read_fields
+from .task_fields import read_fields, read_value
 from .verb import TASKS, Verb, at_least, complain, task_name
 
 YEAR = 53 * WEEK  # seconds; the longest delay that a server accepts
@@ -94,7 +96,18 @@ def _for_each(
 
 
 def done(queue: Queue, given: argparse.Namespace, output: Output) -> int:
-    return _for_each(queue, given, output, queue.done)
+    result = None if given.result is None else read_value(given.result)
+    return _for_each(queue, given, output, queue.done, result=result)
+
+
+def result(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    try:
+        found = json.loads(to_result(queue.result(given.task, given.timeout)) or b"null")
+    except NoResult as error:
+        complain(str(error))
+        return 1
+    output.json({"worker": queue.name, "task_id": given.task, "state": "done", "result": found})
+    return 0
 
 
 def release(queue: Queue, given: argparse.Namespace, output: Output) -> int:
@@ -156,6 +169,22 @@ def _finish_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _done_arguments(parser: argparse.ArgumentParser) -> None:
+    _finish_arguments(parser)
+    parser.add_argument(
+        "--result", metavar="VALUE",
+        help="result of the tasks, JSON or text; kept if the queue has the option keep",
+    )  # fmt: skip
+
+
+def _result_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="ID", help="as printed by put")
+    parser.add_argument(
+        "--timeout", type=at_least(0.0), default=0.0, metavar="S",
+        help="seconds to wait for the end of the task; inf for ever",
+    )  # fmt: skip
+
+
 def _release_arguments(parser: argparse.ArgumentParser) -> None:
     _finish_arguments(parser)
     parser.add_argument(
@@ -185,6 +214,9 @@ LINES = """\
 Without FIELD, each line of standard input is a task: a JSON object or name=value.
 A value that is not JSON is text."""
 LEASED = "The task must be leased, by any client. If it is not, the status is 1."
+KEPT = """\
+tqueue config NAME keep=3600 keeps the results of the queue for an hour.
+The status is 1 if the task has no result."""
 
 TASK_VERBS = (
     Verb("put", TASKS, "Put a task, or one for each line of standard input.", put,
@@ -192,7 +224,9 @@ TASK_VERBS = (
     Verb("get", TASKS, "Get a task, on lease. Finish it with done.", get,
          "painter --timeout 10", _get_arguments, "The status is 1 if there is no task."),
     Verb("done", TASKS, "Finish tasks, and print their fields.", done,
-         "painter 1-6f1ed002ab559585", _finish_arguments, LEASED),
+         "painter 1-6f1ed002ab559585 --result '{\"size\": 7}'", _done_arguments, LEASED),
+    Verb("result", TASKS, "Print the result of a task, if its queue keeps results.", result,
+         "painter 1-6f1ed002ab559585 --timeout 10", _result_arguments, KEPT),
     Verb("release", TASKS, "Give tasks back, for any worker.", release,
          "painter 1-6f1ed002ab559585 --delay 60", _release_arguments, LEASED),
     Verb("bury", TASKS, "Put tasks aside, until they are kicked.", bury,

@@ -1,0 +1,168 @@
+"""Results, failures and attempts of tasks: one table of cases for every store."""
+
+from __future__ import annotations
+
+import os
+from time import time
+from typing import Any
+from unittest import skipIf
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, gatherResults
+from twisted.internet.task import deferLater
+
+from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin, put
+from tests.support.postgres import folder_of_programs, shared
+from twisted_appserver.queue.backends import make_broker, open_store
+from twisted_appserver.queue.interface import STOPPING
+from twisted_appserver.queue.model import QueuedTask
+
+
+async def finish(broker: Any, result: bytes = b"") -> int:
+    """Put, get and finish a task."""
+    await put(broker, 1)
+    task = await broker.get("q")
+    await broker.done("q", task.number, task.deliveries, result)
+    return int(task.number)
+
+
+async def result(broker: Any, number: int, timeout: float = 0.0) -> tuple[str, bytes]:
+    found = await broker.result("q", number, timeout)
+    return ("unknown", b"") if found is None else (found.state, found.result)
+
+
+class ResultCases:
+    """The table: each method is a case. It receives a test, for assertions, and a broker."""
+
+    async def result_of_finished_task_is_kept(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"keep": 60})
+        first, second = await finish(broker, b'{"size": 7}'), await finish(broker)
+        test.assertEqual(await result(broker, first), ("done", b'{"size": 7}'))
+        test.assertEqual(await result(broker, second), ("done", b""))
+        test.assertEqual(await result(broker, first, 20.0), ("done", b'{"size": 7}'))
+        ended = (await broker.result("q", first)).ended
+        test.assertLess(abs(ended - time()), 10)
+
+    async def nothing_is_kept_without_the_option(self, test: Any, broker: Any) -> None:
+        number = await finish(broker, b"7")
+        test.assertEqual(await result(broker, number), ("unknown", b""))
+        test.assertEqual(await result(broker, 99), ("unknown", b""))
+        test.assertEqual(await broker.result("nowhere", 1), None)
+
+    async def result_waits_for_the_end(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"keep": 60})
+        numbers = await put(broker, 3)
+        waiting = [begin(result(broker, number, 20.0)) for number in numbers]
+        test.assertEqual(await result(broker, numbers[0]), ("ready", b""))
+        test.assertEqual(await result(broker, numbers[0], 0.05), ("ready", b""))
+        for number in numbers:
+            task = await broker.get("q")
+            test.assertFalse(waiting[numbers.index(number)].called)
+            await broker.done("q", number, task.deliveries, b"%d" % number)
+        found = await gatherResults(waiting)
+        test.assertEqual(found, [("done", b"%d" % number) for number in numbers])
+
+    async def result_of_task_in_each_state(self, test: Any, broker: Any) -> None:
+        ready, leased = await put(broker, 2)
+        delayed = (await broker.put("q", QueuedTask(0, b"{}"), "", 0.0, 1000.0)).number
+        test.assertEqual((await broker.get("q")).number, ready)
+        test.assertEqual(await result(broker, ready), ("leased", b""))
+        test.assertEqual(await result(broker, leased), ("ready", b""))
+        test.assertEqual(await result(broker, delayed), ("delayed", b""))
+
+    async def result_does_not_wait_for_buried_task(self, test: Any, broker: Any) -> None:
+        (number,) = await put(broker, 1)
+        await broker.get("q")
+        waiting = begin(result(broker, number, 20.0))
+        await deferLater(reactor, 0.05)
+        await broker.bury("q", number)
+        test.assertEqual(await waiting, ("buried", b""))
+        test.assertEqual(await result(broker, number, 20.0), ("buried", b""))
+
+    async def result_does_not_wait_for_task_that_expires_into_burial(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"max_deliveries": 1})
+        (number,) = await put(broker, 1)
+        await broker.get("q", SOON)
+        test.assertEqual(await result(broker, number, 20.0), ("buried", b""))
+
+    async def purged_task_ends_the_wait(self, test: Any, broker: Any) -> None:
+        numbers = await put(broker, 2)
+        waiting = [begin(result(broker, number, 20.0)) for number in numbers]
+        await deferLater(reactor, 0.05)
+        await broker.purge("q")
+        test.assertEqual(await gatherResults(waiting), [("unknown", b"")] * 2)
+
+    async def deleted_queue_ends_the_wait_and_its_results(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"keep": 60})
+        kept = await finish(broker, b"1")
+        (number,) = await put(broker, 1)
+        waiting = begin(result(broker, number, 20.0))
+        await deferLater(reactor, 0.05)
+        await broker.delete("q")
+        test.assertEqual(await waiting, ("unknown", b""))
+        test.assertEqual(await result(broker, kept), ("unknown", b""))
+
+    async def result_expires(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"keep": SOON})
+        number = await finish(broker, b"7")
+        test.assertEqual(await result(broker, number), ("done", b"7"))
+        await deferLater(reactor, SOON + 0.1)
+        test.assertEqual(await result(broker, number), ("unknown", b""))
+
+    async def only_the_last_results_are_kept(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"keep": 60, "keep_count": 2})
+        numbers = [await finish(broker, b"%d" % number) for number in range(5)]
+        states = [(await result(broker, number))[0] for number in numbers]
+        test.assertEqual(states, ["unknown"] * 3 + ["done"] * 2)
+
+    async def cancelled_wait_disturbs_nothing(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"keep": 60})
+        (number,) = await put(broker, 1)
+        first, second = begin(result(broker, number, 20.0)), begin(result(broker, number, 20.0))
+        await deferLater(reactor, 0.05)
+        first.cancel()
+        await test.assertFailure(first, CancelledError)
+        await broker.get("q")
+        await broker.done("q", number, 0, b"1")
+        test.assertEqual(await second, ("done", b"1"))
+
+    async def stopping_server_ends_the_wait(self, test: Any, broker: Any) -> None:
+        if isinstance(broker, InTurn):
+            return
+        (number,) = await put(broker, 1)
+        waiting = begin(broker.result("q", number, 20.0))
+        await deferLater(reactor, 0.05)
+        broker.stop_waiting()
+        test.assertEqual(await waiting, STOPPING)
+
+
+class ResultTests(StoreTestCase):
+    async def test_all_cases_in_memory(self) -> None:
+        await self.all_cases(lambda: self.broker("memory:"), ResultCases)
+
+    async def test_all_cases_on_sqlite(self) -> None:
+        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), ResultCases)
+
+    async def test_results_survive_a_restart(self) -> None:
+        """The results in a file are still there when it is opened again, and are not in memory."""
+        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        broker = make_broker(reactor, open_store(path))
+        broker.start()
+        await broker.change("q", {"keep": 60})
+        number = await finish(broker, b"[1]")
+        await broker.stop()
+        broker = self.broker(path)
+        self.assertEqual(await result(broker, number), ("done", b"[1]"))
+
+
+@skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
+class PostgreSQLResultTests(StoreTestCase):
+    async def test_all_cases_on_one_server(self) -> None:
+        await self.all_cases(lambda: self.broker(shared().database()), ResultCases)
+
+    async def test_all_cases_on_two_servers_in_turn(self) -> None:
+        def make() -> InTurn:
+            url = shared().database()
+            return InTurn(self.broker(url), self.broker(url))
+
+        await self.all_cases(make, ResultCases)

@@ -1,0 +1,96 @@
+"""The results of tasks in a file of SQLite. They are not in memory.
+
+Strategy: whoever adds results also deletes what is too old or too much, so that the file stays small without
+a search through the table. All of this runs in the thread of the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted_appserver.queue.sql_files import read_statements
+from twisted_appserver.queue.task_result import TaskResult
+
+SQL = read_statements(__package__, "journal.sql")
+MANY = 10_000  # expired results that are deleted at once
+
+
+class SQLiteResults:
+    """
+    @param database: a connection of C{sqlite3}.
+    @param many: runs a statement, given by name, for many rows.
+    @param shift: the difference between the times in the file and those of the reactor, in seconds. It stays
+        the same while the file is open, so that a jump of the wall clock deletes nothing.
+    """
+
+    def __init__(
+        self, database: Any, many: Callable[[str, Sequence[tuple[Any, ...]]], None], shift: float
+    ) -> None:
+        self._database, self._many, self._shift = database, many, shift
+        self._counts: dict[str, int] = {}  # how many results are kept, by queue; all that is known
+
+    def add(self, results: Sequence[tuple[str, int, TaskResult]], now: float) -> None:
+        """
+        Keep results, as part of a transaction.
+
+        @param results: with their queues and the number that each queue keeps.
+        @param now: in seconds of the reactor.
+        """
+        if not results:
+            return
+        limits = {queue: most for queue, most, _ in results}
+        before = {queue: self._count(queue) for queue in limits}
+        self._many(
+            "keep",
+            [
+                (
+                    each.number,
+                    queue,
+                    each.state,
+                    each.result,
+                    each.error,
+                    each.ended,
+                    each.until + self._shift,
+                )
+                for queue, _, each in results
+            ],
+        )
+        added = dict.fromkeys(limits, 0)
+        for queue, _, _ in results:
+            added[queue] += 1
+        for queue, most in limits.items():
+            self._counts[queue] = before[queue] + added[queue]
+            if (excess := self._counts[queue] - most) > 0:
+                self._delete(self._database.execute(SQL["oldest_kept"], (queue, excess)).fetchall())
+        self.delete_expired(now, 2 * len(results))
+
+    def _count(self, queue: str) -> int:
+        if queue not in self._counts:
+            self._counts[queue] = self._database.execute(SQL["count_kept"], (queue,)).fetchone()[0]
+        return self._counts[queue]
+
+    def delete_expired(self, now: float, most: int = MANY) -> None:
+        """Delete results that have expired."""
+        self._delete(self._database.execute(SQL["expired_kept"], (now + self._shift, most)).fetchall())
+
+    def _delete(self, rows: Sequence[tuple[int, str]]) -> None:
+        """Delete results, given by numbers and queues."""
+        self._many("delete_kept", [(number,) for number, _ in rows])
+        for _, queue in rows:
+            if queue in self._counts:
+                self._counts[queue] -= 1
+
+    def delete_queue(self, queue: str) -> None:
+        """Delete the results of a queue, as part of a transaction."""
+        self._database.execute(SQL["delete_kept_of_queue"], (queue,))
+        self._counts.pop(queue, None)
+
+    def rolled_back(self) -> None:
+        """Note that a transaction had no effect."""
+        self._counts.clear()
+
+    def find(self, queue: str, number: int, now: float) -> TaskResult | None:
+        """Return what is kept of a task."""
+        row = self._database.execute(SQL["find_kept"], (queue, number, now + self._shift)).fetchone()
+        return TaskResult(*row) if row is not None else None
