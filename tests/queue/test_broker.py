@@ -6,7 +6,7 @@ import os
 from collections.abc import Coroutine
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -20,6 +20,7 @@ from twisted_appserver.queue.local.journal import Change, IStore, Saved
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
 from twisted_appserver.queue.model import QueuedTask, replace
+from twisted_appserver.queue.task_result import TaskResult
 
 INF = float("inf")
 
@@ -64,6 +65,9 @@ class SlowStore:
                 deferred.errback(error)
             else:
                 deferred.callback(None)
+
+    def find_result(self, name: str, number: int) -> Deferred[TaskResult | None]:
+        return succeed(None)
 
     def free_unused_space(self) -> None:
         pass

@@ -16,6 +16,7 @@ from tests.support.postgres import folder_of_programs, shared
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import STOPPING
 from twisted_appserver.queue.model import QueuedTask
+from twisted_appserver.queue.postgresql import broker as broker_module
 
 
 async def finish(broker: Any, result: bytes = b"") -> int:
@@ -166,3 +167,36 @@ class PostgreSQLResultTests(StoreTestCase):
             return InTurn(self.broker(url), self.broker(url))
 
         await self.all_cases(make, ResultCases)
+
+    async def test_result_of_another_server_arrives_at_once(self) -> None:
+        """By a notification, not by the next poll."""
+        url = shared().database()
+        here, there = self.broker(url), self.broker(url)
+        self.patch(broker_module, "POLL_INTERVAL", 1000.0)
+        await here.change("q", {"keep": 60})
+        await put(here, 1)
+        await here.get("q")  # this task stays, so that no join is woken
+        for _ in range(10):
+            (number,) = await put(here, 1)
+            waiting = begin(result(here, number, 20.0))
+            await there.get("q")
+            await there.done("q", number, 0, b"1")
+            self.assertEqual(await waiting, ("done", b"1"))
+
+    async def test_tables_of_version_three_are_migrated(self) -> None:
+        """A queue without options of its own still has none, and is deleted when it is empty."""
+        url = shared().database()
+        broker = make_broker(reactor, open_store(url))
+        broker.start()
+        await broker.stop()
+        old = '{"kind":"fifo","maxsize":0,"lease":60.0,"max_deliveries":10,"remember":300.0,"shutdown":""}'
+        name = url.rpartition("/")[2]
+        shared().ask("DROP TABLE tqueue.finished; UPDATE tqueue.meta SET version = 3", database=name)
+        for queue, options in (("q", old), ("own", old.replace("10", "11"))):
+            insert = f"INSERT INTO tqueue.queues (name, config) VALUES ('{queue}', '{options}')"
+            shared().ask(insert, database=name)
+        broker = self.broker(url)
+        self.assertEqual(await broker.qsizes(None), {"own": 0})
+        self.assertEqual((await broker.config("own")).max_deliveries, 11)
+        number = await finish(broker)
+        self.assertEqual(await result(broker, number), ("unknown", b""))

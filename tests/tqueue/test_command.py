@@ -19,7 +19,7 @@ from tests.support.slow import slow
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.command import main
 from twisted_appserver.tqueue.command.parser import OTHER_WORDS, VERBS
-from twisted_appserver.tqueue.wire import CHANGING, FINISHING, READING
+from twisted_appserver.tqueue.wire import CHANGING, FINISHING, READING, SHOWING
 
 NOWHERE = "http://127.0.0.1:1"  # no server listens there
 
@@ -107,7 +107,8 @@ class HelpTests(CommandCase):
 
     def test_every_request_of_the_server_has_a_verb(self) -> None:
         self.assertLessEqual(
-            {"put", "get", "done", "config", "queues", *READING, *CHANGING, *FINISHING}, VERBS.keys()
+            {"put", "get", "done", "config", "queues", *READING, *SHOWING, *CHANGING, *FINISHING},
+            VERBS.keys(),
         )
         for verbs in OTHER_WORDS.values():
             self.assertLessEqual(set(verbs.split(" or ")), VERBS.keys())
@@ -219,6 +220,17 @@ class VerbTests(ServerCase):
         status, out, err = self.tqueue("done", "q", "nonsense", task, "other")
         self.assertEqual((status, json.loads(out)["task_id"], err.count("is not leased")), (1, task, 2))
 
+    def test_results_are_stored_and_printed(self) -> None:
+        self.good("config", "q", "keep=60")
+        for typed, value in (('{"size": 7}', {"size": 7}), ("green", "green"), ("[1.5]", [1.5]), ("", None)):
+            (task,) = self.put(1)
+            self.assertIn(f"task {task} has no result: it is ready", self.bad(1, "result", "q", task))
+            self.good("get", "q")
+            self.good("done", "q", task, *(("--result", typed) if typed else ()))
+            found = json.loads(self.good("result", "q", task, "--timeout", "5"))
+            self.assertEqual(found, {"worker": "q", "task_id": task, "state": "done", "result": value})
+        self.assertIn("there is no such task", self.bad(1, "result", "q", "nonsense"))
+
     def test_lines_of_standard_input_are_tasks(self) -> None:
         out = self.good("put", "q", lines='{"n": 1}\n\nn=2\r\n  {"n": 3}\n')
         self.assertEqual(out.count("task_id"), 3)
@@ -245,7 +257,7 @@ class VerbTests(ServerCase):
         self.assertEqual(self.good("queues"), "QUEUE  READY\nq      2\n")
         self.assertEqual(json.loads(self.good("queues", "--json")), {"q": {"qsize": 2}})
         self.assertRegex(
-            self.good("stats", "q"), r"(?s)^NAME +VALUE\nready +2\n.*\nlease +60\n.*shutdown +-\n$"
+            self.good("stats", "q"), r"(?s)^NAME +VALUE\nready +2\n.*\nlease +60\n.*shutdown +-\n"
         )
         self.assertEqual(json.loads(self.good("stats", "q", "--json"))["puts"], 2)
         header, first, _ = self.good("peek", "q").splitlines()

@@ -32,7 +32,7 @@ from twisted_appserver.tqueue.client.leases import Owner
 from twisted_appserver.tqueue.client.request_keys import Keys, checked_key
 from twisted_appserver.tqueue.client.requests import QueueRequest, QueueRequests
 from twisted_appserver.tqueue.client.session import QueueSession
-from twisted_appserver.tqueue.wire import CHANGING, FINISHING, READING
+from twisted_appserver.tqueue.wire import CHANGING, FINISHING, READING, SHOWING
 
 ADDRESS = read_address("http://me:secret@localhost:8082/queues/")
 REQUESTS = QueueRequests(ADDRESS, "a b")
@@ -51,6 +51,8 @@ SENT: list[tuple[QueueRequest[Any], str, str, bytes]] = [
     (REQUESTS.get("k"), "POST", "get?key=k&timeout=0.0&detail=1", b""),
     (REQUESTS.get("k", 25.0, 60.0), "POST", "get?key=k&lease=60.0&timeout=25.0&detail=1", b""),
     (REQUESTS.done("1-f", 2), "POST", "done/1-f?delivery=2", b""),
+    (REQUESTS.done("1-f", 2, b"[7]"), "POST", "done/1-f?delivery=2", b"[7]"),
+    (REQUESTS.result("1-f", 2.5), "GET", "result/1-f?timeout=2.5", b""),
     (REQUESTS.done("../x?"), "POST", "done/..%2Fx%3F?delivery=0", b""),
     (REQUESTS.extend("1-f", 2, 9), "POST", "extend/1-f?delivery=2&lease=9", b""),
     (REQUESTS.release("1-f", 2, 0.5), "POST", "release/1-f?delivery=2&delay=0.5", b""),
@@ -82,6 +84,7 @@ READ: list[tuple[QueueRequest[Any], dict[str, Any], Any]] = [
     (REQUESTS.get("k"), {"task_id": "", "reason": "empty"}, Empty),
     (REQUESTS.get("k"), {"task_id": "", "reason": "shutdown"}, ShutDown),
     (REQUESTS.done("1-f"), TASK, TASK),
+    (REQUESTS.result("1-f", 1.0), {"state": "done"}, {"worker": "a b", "state": "done"}),
     (REQUESTS.extend("1-f"), {"task_id": ""}, {"task_id": ""}),
     (REQUESTS.release("1-f"), TASK, TASK),
     (REQUESTS.bury("1-f"), TASK, TASK),
@@ -131,7 +134,7 @@ class RequestTests(SynchronousTestCase):
                 self.assertEqual(found, expected, request.verb)
 
     def test_every_verb_of_the_server_is_in_both_tables(self) -> None:
-        verbs = {"put", "get", "done", "config", *READING, *CHANGING, *FINISHING}
+        verbs = {"put", "get", "done", "config", *READING, *SHOWING, *CHANGING, *FINISHING}
         self.assertEqual({request.verb for request, *_ in SENT}, verbs)
         self.assertEqual({request.verb for request, *_ in READ}, verbs | {"queues"})
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.queue_clients import AsyncQueueClients, ClientCase, Clients, QueueClients
 from tests.support.queue_server import wait_for
-from twisted_appserver.tqueue.client import Empty, Full, LeaseLost, ServerError, ShutDown
+from twisted_appserver.tqueue.client import Empty, Full, LeaseLost, NoResult, ServerError, ShutDown
 
 
 class VerbTable(Clients):
@@ -82,6 +82,42 @@ class VerbTable(Clients):
                 with contextlib.suppress(KeyError), queue.block(timeout=10, delay=0) as block:
                     assert (block.task_id, block.delivery) == (task_id, delivery)
                     raise KeyError
+
+        return self.run_case(case)
+
+    def test_results_keep_their_types(self) -> Deferred[None]:
+        """By item, by block and by id, with any type that an item may have."""
+
+        def case(here: ClientCase) -> None:
+            queue = here.queue()
+            queue.config(keep=60)
+            for result in (7, "text", {"a": [1.5, None]}, (1, {2}), b"\xff", None):
+                task_id = queue.put("a")
+                queue.get()
+                self.refused(NoResult, queue.result, task_id, 0.0)
+                queue.task_done(result=result)
+                assert queue.result(task_id) == result
+            task_id = queue.put("a")
+            with queue.block(timeout=10) as block:
+                block.result = (1, 2)
+            assert queue.result(task_id, timeout=10) == (1, 2)
+            task_id = queue.put("a")
+            queue.done(queue.get_task()["task_id"], result={"n": 3})
+            assert queue.result(task_id, 0.0) == {"n": 3}
+            assert self.refused(NoResult, queue.result, "1-x").state == "unknown"
+
+        return self.run_case(case)
+
+    def test_result_that_cannot_be_sent_releases_the_task(self) -> Deferred[None]:
+        def case(here: ClientCase) -> None:
+            queue = here.queue()
+            queue.put("a")
+            with contextlib.suppress(TypeError), queue.block(timeout=10, delay=0) as block:
+                block.result = object()
+            assert queue.stats()["ready"] == 1
+            queue.get()
+            self.refused(TypeError, queue.task_done, result=object())
+            assert queue.stats()["leased"] == 1
 
         return self.run_case(case)
 

@@ -82,6 +82,65 @@ class TextTests(WireCase):
             self.assertEqual((status, problem["detail"]), (422, expected))
 
 
+class ResultTests(WireCase):
+    def finished(self, body: bytes | None, kind: str = "application/json") -> str:
+        """Put and get a task, and finish it with a body. Return its id."""
+        task_id = str(self.ask("/p/put/", b"{}")[1]["task_id"])
+        self.ask("/p/get/")
+        self.assertEqual(self.ask(f"/p/done/{task_id}", body, kind)[0], 200)
+        return task_id
+
+    def test_body_of_done_is_the_result(self) -> None:
+        """Any JSON value, to the last digit, also if it is labelled as a form; or the fields of a form."""
+        self.ask("/p/config/", keep=60)
+        for body, kind, expected in (
+            (b'{"n": 12345678901234567890123}', "application/json", {"n": 12345678901234567890123}),
+            (b"[1, null]", FORM, [1, None]),
+            (b"color=red", FORM, {"color": "red"}),
+            (b'"text"', "application/json", "text"),
+            (None, "", None),
+        ):
+            task_id = self.finished(body, kind)
+            whole = {"worker": "p", "task_id": task_id, "state": "done", "result": expected}
+            for method in (None, b""):
+                self.assertEqual(self.ask(f"/p/result/{task_id}", method), (200, whole))
+
+    def test_result_of_unknown_task_has_a_reason(self) -> None:
+        """A queue keeps no results by default."""
+        task_id = self.finished(b"7")
+        unknown = {"worker": "p", "task_id": "", "state": "unknown", "result": None, "reason": "unknown"}
+        for each in (task_id, "1", "x", "²"):
+            self.assertEqual(self.ask(f"/p/result/{quote(each)}", timeout=5), (200, unknown))
+
+    def test_result_is_awaited(self) -> None:
+        self.ask("/p/config/", keep=60)
+        task_id = self.ask("/p/put/", b"{}")[1]["task_id"]
+        self.assertEqual(self.ask(f"/p/result/{task_id}")[1]["state"], "ready")
+        self.assertEqual(self.ask(f"/p/result/{task_id}", timeout=0.05)[1]["state"], "ready")
+        found: list[Any] = []
+        waiting = threading.Thread(
+            target=lambda: found.append(self.ask(f"/p/result/{task_id}", timeout=20)[1])
+        )
+        waiting.start()
+        self.ask("/p/get/")
+        self.ask(f"/p/done/{task_id}", b"7")
+        waiting.join(20)
+        self.assertEqual([(each["state"], each["result"]) for each in found], [("done", 7)])
+
+    def test_wrong_result_finishes_nothing(self) -> None:
+        task_id = self.ask("/p/put/", b"{}")[1]["task_id"]
+        self.ask("/p/get/")
+        for body, kind, status in (
+            (b"{", "application/json", 400),
+            (b"[" * 200 + b"]" * 200, "application/json", 400),
+            (b"1,2", "application/json", 400),
+            (b"x", "text/plain", 415),
+            (b'"' + b"x" * 1024 * 1024 + b'"', "application/json", 413),
+        ):
+            self.assertEqual(self.ask(f"/p/done/{task_id}", body, kind)[0], status, body[:9])
+        self.assertEqual(self.ask("/p/stats/")[1]["leased"], 1)
+
+
 class TitleTests(SynchronousTestCase):
     def test_documents_are_titled_tqueuesrv(self) -> None:
         """The OpenAPI document and the pages; their description has no markup of docstrings."""

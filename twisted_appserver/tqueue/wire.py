@@ -47,6 +47,7 @@ T = TypeVar("T")
 
 READING = ("qsize", "peek", "join", "stats")
 CHANGING = ("kick", "renew", "shutdown", "purge", "delete")
+SHOWING = ("result",)  # requests about one task that only read
 FINISHING = ("extend", "release", "bury")  # requests about one task
 LONGEST_NAME = 200  # characters; clients have the same limit
 NUMBER = re.compile("[0-9a-f]{1,15}")  # the number of a task, in its id
@@ -321,10 +322,8 @@ def url_patterns(
         from twisted.internet import reactor
     wire = Wire(broker or embedded_broker(reactor, store or MemoryStore(), max_queues), reactor, max_task)
     methods: tuple[str, ...] = ("GET", "POST")
-    table = [
-        (verb, methods)
-        for verb in ("put", "get", "done/(?P<task_id>)", "result/(?P<task_id>)", "config", *READING)
-    ]
+    table = [(verb, methods) for verb in ("put", "get", "done/(?P<task_id>)", "config", *READING)]
+    table += [(f"{verb}/(?P<task_id>)", methods) for verb in SHOWING]
     table += [(verb, ("POST",)) for verb in (*CHANGING, *(f"{verb}/(?P<task_id>)" for verb in FINISHING))]
     # These requests may wait at the server, so only their own timeout limits them.
     return (

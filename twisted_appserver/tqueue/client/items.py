@@ -82,10 +82,7 @@ def to_task(item: Any) -> bytes:
     @raise TypeError: when the item, or a value in it, has a type that cannot be sent, is text with lone
         surrogates, or is nested too deep.
     """
-    value = _plain(item)
-    if type(value) is not dict or RESERVED in value or TAG in value or list(value) == [ITEM]:
-        value = {ITEM: value}
-    return _encoded(value)
+    return _encoded(item, is_task=True)
 
 
 def to_result(value: Any) -> bytes:
@@ -94,7 +91,7 @@ def to_result(value: Any) -> bytes:
 
     @raise TypeError: as L{to_task}.
     """
-    return b"" if value is None else _encoded(_plain(value))
+    return b"" if value is None else _encoded(value)
 
 
 def from_result(value: Any) -> Any:
@@ -105,13 +102,19 @@ def from_result(value: Any) -> Any:
         return value
 
 
-def _encoded(value: Any) -> bytes:
+def _encoded(item: Any, is_task: bool = False) -> bytes:
     """
-    Return a value as JSON.
+    Return an item as JSON.
 
+    @param is_task: whether the result must be an object.
     @raise TypeError: as L{to_task}.
     """
     try:
+        value = _plain(item)
+        if is_task and (
+            type(value) is not dict or RESERVED in value or TAG in value or list(value) == [ITEM]
+        ):
+            value = {ITEM: value}
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         # Counting brackets is cheap: only items with many brackets are examined again.
         if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
@@ -120,7 +123,7 @@ def _encoded(value: Any) -> bytes:
     except RecursionError:
         raise TypeError(f"a task cannot hold values nested deeper than {DEEPEST} levels of JSON") from None
     except UnicodeEncodeError as error:
-        raise TypeError(f"a task cannot hold {value!r}: {error}") from None
+        raise TypeError(f"a task cannot hold {item!r}: {error}") from None
 
 
 def from_task(fields: dict[str, Any]) -> Any:
