@@ -174,7 +174,7 @@ class Wire:
             }
         else:
             about["reason"] = UNKNOWN
-        return Reply(msgspec.json.encode(about), 200, JSON)
+        return Reply(msgspec.json.encode(about), 200, JSON_HEADERS)
 
     async def extend(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Extend the lease of a task."""
