@@ -37,14 +37,17 @@ class DocsTests(SynchronousTestCase):
             self.assertEqual(answer, expected.replace(shown, real), command)
 
     def test_python_examples_of_the_page_run(self) -> None:
-        """The first example, and the table for an application of one's own."""
+        """The first example, results, and the table for an application of one's own."""
         server = Server().start()
         self.addCleanup(server.kill)
         blocks = re.findall(r"```python\n(.*?)```", self.text, re.DOTALL)
         exec(blocks[0].replace("http://localhost:8082", server.url), names := {})
         self.assertEqual((names["task"], names["queue"].unfinished_tasks), ({"picture": 7}, 0))
-        names["queue"]._pool.close()
         exec(blocks[2], names)
+        self.assertEqual(names["size"], 49)
+        names["queue"]._session.tasks.drop_all()
+        names["queue"]._pool.close()
+        exec(blocks[3], names)
         handler, groups = Router(names["url_patterns"]).match("POST", "/queues/painter/put/")
         self.assertEqual((handler.function.__name__, groups), ("put", {"worker": "painter"}))
 
