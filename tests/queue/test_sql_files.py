@@ -11,7 +11,10 @@ from twisted_appserver.queue import local, postgresql
 from twisted_appserver.queue.sql_files import read_migrations, read_statements
 
 FILES = {
-    "transaction.sql": (postgresql, ("locked_queue", "frequent_requests", "other_requests", "transaction")),
+    "transaction.sql": (
+        postgresql,
+        ("locked_queue", "frequent_requests", "batch_requests", "other_requests", "transaction"),
+    ),
     "schema.sql": (postgresql, ("schema", "heartbeat", "connection", "database", "session")),
     "journal.sql": (local, ("sqlite_journal", "sqlite_results")),
 }

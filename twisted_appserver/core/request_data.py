@@ -60,12 +60,23 @@ def _depth(value: Any) -> int:
     return 1 + max(map(_depth, value.values() if isinstance(value, dict) else value), default=0)
 
 
+def check_depth(body: bytes, value: Any, extra: int = 0) -> None:
+    """
+    Check how deeply arrays and objects are nested.
+
+    @param value: the decoded body.
+    @param extra: how many levels more are allowed.
+    @raise RecursionError: when they are nested too deep.
+    """
+    # Counting brackets is cheap. Only a body with many of them is examined.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH + extra:
+        raise RecursionError(f"nested more than {MAX_DEPTH} levels deep")
+
+
 def _json(body: bytes, raw: bool) -> dict[str, Any]:
     try:
         value = ANY.decode(body) if raw else msgspec.json.decode(body)
-        # Counting brackets is cheap. Only a body with many of them is examined.
-        if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-            raise RecursionError(f"nested more than {MAX_DEPTH} levels deep")
+        check_depth(body, value)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise HTTPError(400, explain_json_error(body, error)) from None
     if not isinstance(value, dict):

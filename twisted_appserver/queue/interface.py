@@ -30,6 +30,10 @@ class ReusedError(AppserverError):
     """Raised when a key was used before, for a different request."""
 
 
+class BatchError(AppserverError):
+    """Raised when a batch has more tasks than its queue has room for when it is empty."""
+
+
 class IBroker(Interface):
     """
     The queues of a service, and the requests that wait for them.
@@ -75,6 +79,15 @@ class IBroker(Interface):
         @param delay: seconds until the task becomes ready.
         @return: the task. Its body is empty if the key was used before.
         @raise ReusedError: when the key was used for a different body.
+        """
+
+    async def put_many(
+        name: str, tasks: list[QueuedTask], key: str, timeout: float, delay: float
+    ) -> list[QueuedTask] | str:
+        """
+        Add tasks: all of them or none. Arguments, result and errors are as for L{put}.
+
+        @raise BatchError: when they would not fit into the empty queue.
         """
 
     async def get(name: str, seconds: float | None, key: str, timeout: float) -> QueuedTask | str:

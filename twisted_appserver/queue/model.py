@@ -155,6 +155,11 @@ class TaskQueue:
         size = self.config.maxsize
         return size <= 0 or len(self.ready) + len(self.delayed) + self.reserved < size
 
+    def has_room_for(self, count: int) -> bool:
+        """Whether C{count} puts may be accepted."""
+        size = self.config.maxsize
+        return size <= 0 or len(self.ready) + len(self.delayed) + self.reserved + count <= size
+
     @property
     def bare(self) -> bool:
         """Whether it has no task and only default options, so that it does not count as a queue."""

@@ -35,6 +35,11 @@ def digest(body: bytes) -> bytes:
     return blake2b(body, digest_size=12).digest()
 
 
+def batch_body(bodies: list[bytes]) -> bytes:
+    """Return the body of a batch. No single task has the same body."""
+    return b"[%b]" % b",".join(bodies)
+
+
 def lane(key: str) -> str:
     """Return the lane of the key of a put."""
     if not key.startswith(MARK):

@@ -63,6 +63,7 @@ class Waiters:
     @param reactor: an C{IReactorTime}.
     @param timeout_result: the result of a waiter whose time is over.
     @ivar waiting: the Deferreds that have not fired; others only read it.
+    @ivar places: how many places in the queue a waiter needs, if it needs several.
     """
 
     def __init__(self, reactor: Any, timeout_result: str) -> None:
@@ -71,16 +72,18 @@ class Waiters:
         self.waiting = self._line.timers
         self._by_key: dict[str, Deferred[str]] = {}
         self._keys: dict[Deferred[str], str] = {}
+        self.places: dict[Deferred[str], int] = {}
 
     def __len__(self) -> int:
         return len(self._line)
 
-    def wait(self, timeout: float, key: str = "") -> Deferred[str]:
+    def wait(self, timeout: float, key: str = "", places: int = 1) -> Deferred[str]:
         """
         Wait behind all others. The Deferred may be cancelled.
 
         @param timeout: seconds; infinity for no time limit.
         @param key: the key of the request, see L{supersede}.
+        @param places: how many places in the queue it needs.
         @return: fires with C{""} inside L{serve_next}, or with the reason why the request cannot succeed.
         """
         self.supersede(key)
@@ -88,12 +91,19 @@ class Waiters:
         self._line.add(deferred, timeout)
         if key:
             self._by_key[key], self._keys[deferred] = deferred, key
+        if places > 1:
+            self.places[deferred] = places
         return deferred
 
     def supersede(self, key: str) -> None:
         """Dismiss the waiter with this key: its client has abandoned the request and repeated it."""
         if key in self._by_key:
             self._time_out(self._by_key[key])
+
+    @property
+    def next_places(self) -> int:
+        """How many places the first waiter needs. There must be one."""
+        return self.places.get(next(iter(self._line)), 1)
 
     def serve_next(self, result: str = "") -> None:
         """Fire the first waiter. There must be one."""
@@ -115,3 +125,5 @@ class Waiters:
         self._line.discard(deferred)
         if deferred in self._keys:
             del self._by_key[self._keys.pop(deferred)]
+        if self.places:
+            self.places.pop(deferred, None)

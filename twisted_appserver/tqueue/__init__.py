@@ -12,6 +12,7 @@ A module may import only modules above it in this list:
   - progress: how far the work has come
   - command: the C{tqueue} command
   - request_options: the options and bodies of requests
+  - batch_requests: the requests about many tasks
   - wire: the requests, as C{url_patterns}
   - tap: the C{twistd} command
 """

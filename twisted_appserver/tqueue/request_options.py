@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -106,16 +106,33 @@ def read_task(call: Call, worker: str) -> bytes:
     if not call.body:
         return b"{}"
     fields, is_json = read_fields(call.body, call.raw_headers)
-    if is_json and "worker" not in fields:
-        return call.body
-    if fields.pop("worker", worker) != worker:
+    if is_json:
+        return call.body if "worker" not in fields else without_worker(fields, call.body, worker)
+    _check_worker(fields, worker)
+    return msgspec.json.encode({name: value for name, value in fields.items() if name != "worker"})
+
+
+def without_worker(fields: dict[str, Any], body: bytes, worker: str) -> bytes:
+    """
+    Return the JSON of a task without the field C{worker}.
+
+    @param fields: the decoded task.
+    @param body: the JSON of the task.
+    @raise HTTPError: 422 when C{worker} is not the name of the queue.
+    """
+    if "worker" not in fields:
+        return body
+    _check_worker(fields, worker)
+    raw = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    del raw["worker"]
+    return msgspec.json.encode(raw)
+
+
+def _check_worker(fields: dict[str, Any], worker: str) -> None:
+    if fields.get("worker", worker) != worker:
         raise HTTPError(
             422, "the field 'worker' is reserved for the name of the queue; give it another name in the task"
         )
-    if is_json:
-        fields = msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
-        del fields["worker"]
-    return msgspec.json.encode(fields)
 
 
 def read_result(call: Call) -> bytes:

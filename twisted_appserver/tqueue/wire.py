@@ -24,6 +24,7 @@ from twisted_appserver.queue.backends import Store, embedded_broker
 from twisted_appserver.queue.interface import (
     STOPPING,
     AwayError,
+    BatchError,
     IBroker,
     LimitError,
     ReusedError,
@@ -33,6 +34,7 @@ from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.model import Config, QueuedTask
 from twisted_appserver.queue.task_result import TaskResult
 from twisted_appserver.serving.readiness import IDependency
+from twisted_appserver.tqueue.batch_requests import BatchRequests, is_batch
 from twisted_appserver.tqueue.request_options import (
     Query,
     read_options,
@@ -65,6 +67,7 @@ class Wire:
 
     def __init__(self, broker: IBroker, reactor: Any, max_task: int) -> None:
         self._broker, self._reactor, self._max_task = broker, reactor, max_task
+        self._batches = BatchRequests(broker, self._ask, self._id, max_task)
 
     def unready(self) -> str:
         return self._broker.unready() if self._broker.started else ""
@@ -94,7 +97,7 @@ class Wire:
             answer = await asked
         except LimitError as error:
             raise HTTPError(403, str(error)) from None
-        except ReusedError as error:
+        except (ReusedError, BatchError) as error:
             raise HTTPError(422, str(error)) from None
         except AwayError as error:
             raise HTTPError(503, str(error), [("retry-after", "1")]) from None
@@ -133,9 +136,12 @@ class Wire:
         return Reply(msgspec.json.encode(self._about(worker, found, query, task=task)), 200, JSON_HEADERS)
 
     async def put(self, call: Call, worker: str) -> dict[str, Any]:
-        """Add a task: the fields of the body."""
+        """Add a task: the fields of the body. If the body is an array, add many tasks."""
         self._check(worker, call)
-        query, body = read_options(call), read_task(call, worker)
+        query = read_options(call)
+        if is_batch(call):
+            return await self._batches.put(call, worker, query)
+        body = read_task(call, worker)
         if len(body) > self._max_task:
             raise HTTPError(413, f"a task is at most {self._max_task} bytes, not {len(body)}")
         task = QueuedTask(0, body, query.priority, query.order)

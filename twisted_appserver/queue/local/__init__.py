@@ -14,6 +14,7 @@ A module may import only modules above it in this list:
   - expiry: ends leases and delays in time, and serves waiting requests after each change
   - puts: adds tasks
   - results: waits for the end of tasks
+  - batches: adds many tasks with one commit
   - leases: leases tasks, and performs the requests of workers about leased tasks
   - broker: the queues, for the clients of one server
 """

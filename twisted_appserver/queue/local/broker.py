@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from twisted_appserver.queue.interface import SHUTDOWN, STOPPING, IBroker
+from twisted_appserver.queue.local.batches import BatchPuts
 from twisted_appserver.queue.local.expiry import Upkeep
 from twisted_appserver.queue.local.journal import CHECK, Change, IStore, to_update
 from twisted_appserver.queue.local.leases import Leases
@@ -53,6 +54,9 @@ class LocalBroker:
         self._puts = Puts(reactor, store, self.table, self._upkeep, self._repeated, self._health)
         self._leases = Leases(reactor, store, self.table, self._upkeep, self._repeated, wall)
         self._results = Results(reactor, store, self.table, self._upkeep)
+        self._batch_puts = BatchPuts(
+            reactor, store, self.table, self._upkeep, self._repeated, self._health, self._puts
+        )
         self._sweep_timer: Any = None
         self._tidied = 0.0
         self.secret = b""
@@ -139,6 +143,11 @@ class LocalBroker:
         self, name: str, task: QueuedTask, key: str = "", timeout: float = 0.0, delay: float = 0.0
     ) -> QueuedTask | str:
         return await self._puts.put(name, task, key, timeout, delay)
+
+    async def put_many(
+        self, name: str, tasks: list[QueuedTask], key: str = "", timeout: float = 0.0, delay: float = 0.0
+    ) -> list[QueuedTask] | str:
+        return await self._batch_puts.put(name, tasks, key, timeout, delay)
 
     async def get(
         self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0

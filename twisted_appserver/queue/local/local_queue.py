@@ -78,6 +78,8 @@ class LocalQueue:
         if self.putters.waiting and queue.config.shutdown:
             self.putters.dismiss(SHUTDOWN)
         while self.putters.waiting and queue.has_room and not stopping:
+            if self.putters.places and not queue.has_room_for(self.putters.next_places):
+                break  # those behind it wait too, or a batch would never find room
             self.putters.serve_next()
         if self.joiners.waiting and not queue.unfinished:
             self.joiners.dismiss("")

@@ -42,6 +42,11 @@ class Puts:
         self._repeated, self._health = repeated, health
         self.last_number = 0
 
+    def reserve_numbers(self, count: int) -> int:
+        """Take consecutive numbers for new tasks. Return the first one."""
+        self.last_number += count
+        return self.last_number - count + 1
+
     async def put(
         self, name: str, task: QueuedTask, key: str, timeout: float, delay: float
     ) -> QueuedTask | str:

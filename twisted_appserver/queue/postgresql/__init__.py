@@ -1,7 +1,7 @@
 """Queues in PostgreSQL, which several servers share.
 
 The SQL is in files: C{migrations/} has the tables, C{perform_requests.sql} the functions that each connection
-defines, C{transaction.sql} and C{schema.sql} the statements.
+defines (with C{perform_batches.sql}), C{transaction.sql} and C{schema.sql} the statements.
 
 A module may import only modules above it in this list:
 
@@ -12,6 +12,7 @@ A module may import only modules above it in this list:
   - connection_watchdog: aborts a connection that has stopped answering
   - locked_queue: one queue in a transaction that holds its lock
   - frequent_requests: performs done, put and get in one statement
+  - batch_requests: performs requests about many tasks
   - other_requests: performs all other requests
   - transaction: performs many requests in one transaction
   - connection: opens a connection with its settings and functions

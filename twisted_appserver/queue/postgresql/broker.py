@@ -114,6 +114,13 @@ class PostgreSQLBroker:
         self.pending.retry(name, "get", 1)  # in the same transaction
         return await submitted  # type: ignore[no-any-return]
 
+    async def put_many(
+        self, name: str, tasks: list[QueuedTask], key: str = "", timeout: float = 0.0, delay: float = 0.0
+    ) -> list[QueuedTask] | str:
+        submitted = self.pending.submit(Request("put", name, tasks=tasks, key=key, delay=delay), timeout)
+        self.pending.retry(name, "get", len(tasks))  # in the same transaction
+        return await submitted  # type: ignore[no-any-return]
+
     async def get(
         self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0
     ) -> QueuedTask | str:
@@ -231,8 +238,10 @@ class PostgreSQLBroker:
 
     def _note_result(self, request: Request) -> None:
         result = request.result
-        if request.verb == "put" and isinstance(result, QueuedTask | StoreError):
-            self._health.note("" if isinstance(result, QueuedTask) else result)
+        if request.verb == "put" and isinstance(result, QueuedTask | StoreError | list):
+            self._health.note(result if isinstance(result, StoreError) else "")
+        if request.tasks is not None and result is request.tasks:
+            self._counts[request.name, "puts"] += len(result)
         repeated = request.verb == "put" and result is not request.task
         if request.verb in COUNTED and isinstance(result, QueuedTask) and not repeated:
             self._counts[request.name, COUNTED[request.verb]] += 1

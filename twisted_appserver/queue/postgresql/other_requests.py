@@ -9,6 +9,7 @@ import msgspec
 
 from twisted_appserver.queue.interface import StoreError
 from twisted_appserver.queue.model import Config, QueuedTask, read_config, replace
+from twisted_appserver.queue.postgresql.batch_requests import repeated_batch
 from twisted_appserver.queue.postgresql.locked_queue import LockedQueue, key_reused, repeated_put, to_task
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.postgresql.schema import BURIED, READY, STATES
@@ -93,6 +94,11 @@ class OtherRequests:
                 if rows:
                     request.found_again = True
                     request.resolve(to_task(rows[0]))
+                continue
+            if request.tasks is not None:
+                rows = self._execute("remembered_batch", lane=lane(request.key), key=request.key)
+                if rows:
+                    request.resolve(repeated_batch(request, *rows[0]))
                 continue
             rows = self._execute("remembered_key", lane=lane(request.key), key=request.key)
             if rows:

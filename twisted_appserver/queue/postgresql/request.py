@@ -22,6 +22,7 @@ class Request:
         earlier attempt of the same request has done.
     @ivar found_again: for a get: whether its task was leased to the same key before.
     @ivar body: for a done: the result.
+    @ivar tasks: for a put of many tasks: the tasks; else C{None}.
     @ivar lease: for a release that must have no effect if the lease was extended: when the lease ends, in
         seconds since the epoch; else 0.
     """
@@ -29,7 +30,7 @@ class Request:
     __slots__ = (
         "abandoned", "body", "changes", "count", "deadline", "deferred", "delay", "delivery", "found_again",
         "key", "lease", "lookup_only", "may_wait", "name", "number", "pending", "result", "seconds", "state",
-        "task", "verb",
+        "task", "tasks", "verb",
     )  # fmt: skip
     deferred: Any
     deadline: float
@@ -49,11 +50,13 @@ class Request:
         state: str = "ready",
         lease: float = 0.0,
         body: bytes = b"",
+        tasks: Any = None,
     ) -> None:
         self.verb, self.name, self.task, self.key, self.delay = verb, name, task, key, delay
         self.seconds, self.number, self.delivery, self.count = seconds, number, delivery, count
         self.changes, self.state, self.lease = changes or {}, state, lease
         self.body = body
+        self.tasks = tasks
         self.result: Any = None
         self.pending = True
         self.abandoned = self.may_wait = self.lookup_only = self.found_again = False

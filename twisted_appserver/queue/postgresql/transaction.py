@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from twisted_appserver.queue.interface import LimitError
+from twisted_appserver.queue.postgresql.batch_requests import MixedRequests
 from twisted_appserver.queue.postgresql.connection_watchdog import LONG, SHORT, ConnectionWatchdog
 from twisted_appserver.queue.postgresql.frequent_requests import FrequentRequests
 from twisted_appserver.queue.postgresql.locked_queue import SQL, Effects, LockedQueue, QueueBounds
@@ -82,8 +83,12 @@ class Transaction:
             done, put, get = (by_verb.pop(verb, []) for verb in ("done", "put", "get"))
             if lookups := [request for request in by_queue[name] if request.lookup_only]:
                 by_verb["look_up"] = lookups
-            alone = alone and not by_verb
-            FrequentRequests(queue, done, put, get).perform(self._server, number if alone else 0)
+            batches = [request for request in put if request.tasks is not None]
+            alone = not (batches or by_verb) and alone
+            if batches:
+                MixedRequests(queue, self._server).perform(done, put, get)
+            else:
+                FrequentRequests(queue, done, put, get).perform(self._server, number if alone else 0)
             if by_verb:
                 OtherRequests(queue).perform(by_verb)
         if not alone:

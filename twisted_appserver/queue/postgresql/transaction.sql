@@ -13,6 +13,13 @@ SELECT * FROM pg_temp.perform_requests(
     %(get_count)s, %(get_leases)s::float8[], %(get_holders)s::text[]
 )
 
+-- name: put_batches
+SELECT * FROM pg_temp.put_batches(
+    %(queue)s::int, %(lowest_number)s,
+    %(sizes)s::int8[], %(delays)s::float8[], %(keys)s::text[], %(lanes)s::text[], %(digests)b::bytea[],
+    %(waits)s::bool[], %(bodies)b::bytea[], %(priorities)s::float8[], %(orders)s::text[]
+)
+
 -- name: notify_and_record
 WITH notified AS (SELECT count(pg_notify('tqueue', payload)) FROM unnest(%(payloads)s::text[]) AS payload)
 INSERT INTO tqueue.commits SELECT %(server)s, %(transaction_number)s FROM notified
@@ -63,6 +70,10 @@ SELECT state, count(*) FROM tqueue.tasks WHERE queue = %(queue)s GROUP BY state
 
 -- name: remembered_key
 SELECT number, digest FROM tqueue.keys
+WHERE queue = %(queue)s AND lane = %(lane)s AND key = %(key)s AND until > statement_timestamp()
+
+-- name: remembered_batch
+SELECT numbers, digest FROM tqueue.keys
 WHERE queue = %(queue)s AND lane = %(lane)s AND key = %(key)s AND until > statement_timestamp()
 
 -- name: remember_key

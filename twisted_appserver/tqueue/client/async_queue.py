@@ -22,6 +22,7 @@ from twisted.web.client import (  # type: ignore[attr-defined]
 
 from .addresses import default_url, read_address
 from .attempts import FailedAttempt, Outcome, Pause, ServerResponse, Step, Steps
+from .batch_verbs import BatchVerbs
 from .errors import Empty, Full, LeaseLost, NoResult, ServerError, ServerUnavailable, ShutDown
 from .forks import watch
 from .items import sort_key, to_result, to_task
@@ -79,7 +80,7 @@ class AsyncTask(TaskBlock["AsyncQueue"]):
             )
 
 
-class AsyncQueue(QueueVerbs):
+class AsyncQueue(QueueVerbs, BatchVerbs):
     """
     A queue of a TQueueSrv, for the reactor's thread.
 
@@ -205,6 +206,9 @@ class AsyncQueue(QueueVerbs):
     def shutdown(self, immediate: bool = False) -> Deferred[None]:
         """Shut the queue down: put fails with C{ShutDown} in every client, and get too once it is empty."""
         return self._ask(self._session.requests.shutdown(immediate))
+
+    def _sort_key(self, item: Any) -> tuple[float | None, str | None]:
+        return sort_key(item)
 
     def _owner(self) -> Owner:
         return self._own

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from .addresses import default_url, read_address
 from .attempts import FailedAttempt, Outcome, Pause, Step, Steps, T
+from .batch_verbs import BatchVerbs
 from .connections import NotSent, Pool
 from .errors import Empty, Full, LeaseLost, NoResult, ServerError, ServerUnavailable, ShutDown
 from .forks import watch
@@ -63,7 +64,7 @@ class Task(TaskBlock["Queue"]):
             )
 
 
-class Queue(QueueVerbs):
+class Queue(QueueVerbs, BatchVerbs):
     """
     A queue, first in, first out.
 

@@ -98,6 +98,12 @@ def _task_or(missing: type[Exception]) -> Callable[[Document], Document]:
     return interpret
 
 
+def _ids_or_full(document: Document) -> list[str]:
+    if document["task_ids"]:
+        return list(document["task_ids"])
+    raise ShutDown if document.get("reason") == "shutdown" else Full
+
+
 def _figures(document: Document) -> Document:
     return {name: value for name, value in document.items() if name != "worker"}
 
@@ -183,6 +189,17 @@ class QueueRequests:
         options = {"key": key, "priority": priority, "order": order, "delay": delay}
         options |= {"timeout": wait, "detail": 1}
         return self._make("put", _task_or(Full), options, body=task, wait=wait)
+
+    def put_many(
+        self, tasks: bytes, key: str, wait: float = 0.0, delay: float | None = None
+    ) -> QueueRequest[list[str]]:
+        """
+        Add many tasks: all or none. The result is their ids; C{read} raises C{Full} as for L{put}.
+
+        @param tasks: a JSON array, whose elements are tasks or arrays of a task, its priority and its order.
+        """
+        options = {"key": key, "delay": delay, "timeout": wait, "detail": 1}
+        return self._make("put", _ids_or_full, options, body=tasks, wait=wait)
 
     def get(self, key: str, wait: float = 0.0, lease: float | None = None) -> QueueRequest[Document]:
         """

@@ -51,6 +51,7 @@ class QueueSession:
     @param lane: returns the lane of a request, see L{Keys}; empty for none.
     @param warn: logs a warning.
     @ivar patience: the same; may be changed.
+    @ivar clock: the same.
     @ivar requests: builds the requests.
     @ivar tasks: the leased tasks.
     @raise ValueError: when C{patience} is negative or not a number.
@@ -70,7 +71,7 @@ class QueueSession:
             raise ValueError(f"patience must be 0 or more seconds, not {patience!r}")
         self.patience = patience
         self.requests, self.tasks = QueueRequests(address, name), LeasedTasks(lease, clock)
-        self._name, self._lease, self._clock, self._lane, self._warn = name, lease, clock, lane, warn
+        self._name, self._lease, self.clock, self._lane, self._warn = name, lease, clock, lane, warn
         self._url = address.url
         self._keys = Keys()
         self._failing = False  # whether the last renewal failed: only the first failure is logged
@@ -85,7 +86,7 @@ class QueueSession:
 
     def ask(self, request: QueueRequest[T]) -> Steps[T]:
         """Make one request, with patience."""
-        return repeat(request, Retry(lambda: self.patience, self._clock))
+        return repeat(request, Retry(lambda: self.patience, self.clock))
 
     def put(
         self,
@@ -102,7 +103,7 @@ class QueueSession:
             yield from poll(
                 lambda wait: self.ask(self.requests.put(task, name, wait, priority, order, delay)),
                 timeout,
-                self._clock,
+                self.clock,
             )
         )
 
@@ -123,7 +124,7 @@ class QueueSession:
         """Lease the next task, without renewing the lease. C{timeout}: seconds; C{None} for ever."""
         key = self.key()
         document = yield from poll(
-            lambda wait: self.ask(self.requests.get(key, wait, lease)), timeout, self._clock
+            lambda wait: self.ask(self.requests.get(key, wait, lease)), timeout, self.clock
         )
         return {name: document[name] for name in ("task_id", "delivery", "task")}
 
@@ -135,7 +136,7 @@ class QueueSession:
         @raise ItemError: when the task cannot be converted to an item. The task is released.
         """
         document = yield from self.get_task(timeout, self._lease)
-        task = LeasedTask(document["task_id"], document["delivery"], owner, self._clock() + self._lease)
+        task = LeasedTask(document["task_id"], document["delivery"], owner, self.clock() + self._lease)
         try:
             task.item = from_task(document["task"])
         except ItemError as error:
@@ -145,7 +146,7 @@ class QueueSession:
 
     def join(self, timeout: float | None) -> Steps[bool]:
         """Wait until every task is done. C{timeout}: seconds; C{None} for ever. Return whether they are."""
-        for wait in waits(timeout, self._clock):
+        for wait in waits(timeout, self.clock):
             if not (yield from self.ask(self.requests.join(wait))):
                 return True
         return False
@@ -169,7 +170,7 @@ class QueueSession:
         @raise NoResult: when there is none.
         """
         state = "unknown"
-        for wait in waits(timeout, self._clock):
+        for wait in waits(timeout, self.clock):
             document = yield from self.ask(self.requests.result(task_id, wait))
             state = document["state"]
             if state == "done":
@@ -194,7 +195,7 @@ class QueueSession:
     ) -> Steps[None]:
         """Make the lease of a task end C{lease} seconds from now. The default is the client's own number."""
         task = self.tasks.find(item, owner) if task_id is None else _by_id(task_id, delivery)
-        since, lease = self._clock(), self._lease if lease is None else lease
+        since, lease = self.clock(), self._lease if lease is None else lease
         document = yield from self.ask(self.requests.extend(task.task_id, task.delivery, lease))
         if not document["task_id"]:
             raise task.deny("extend")
@@ -261,7 +262,7 @@ class QueueSession:
             request = self.requests.done(task.task_id, task.delivery, task.result)
         else:
             request = self.requests.bury(task.task_id, task.delivery)
-        retry = Retry(lambda: self.patience, self._clock)
+        retry = Retry(lambda: self.patience, self.clock)
         if once:
             request, retry = self._once(request)
         with self.tasks.requesting(task):
@@ -275,13 +276,13 @@ class QueueSession:
 
     def _once(self, request: QueueRequest[T]) -> tuple[QueueRequest[T], Retry]:
         """Make a single attempt, with a time-out that leaves time for another before the lease runs out."""
-        return request.within(max(self._lease / 4, 1.0)), Retry(float, self._clock)
+        return request.within(max(self._lease / 4, 1.0)), Retry(float, self.clock)
 
     def renew(self) -> Steps[None]:
         """Renew the leases that need it, and finish what C{task_done} could not finish."""
         try:
             for batch in self.tasks.due():
-                since = self._clock()
+                since = self.clock()
                 names = [(task.task_id, task.delivery) for task in batch]
                 lost = yield from repeat(*self._once(self.requests.renew(names, self._lease)))
                 for task in self.tasks.renewed(batch, since, lost):

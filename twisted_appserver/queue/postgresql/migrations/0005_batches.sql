@@ -1,0 +1,3 @@
+-- The key of a batch is remembered with the numbers of its tasks.
+
+ALTER TABLE tqueue.keys ADD COLUMN numbers int8[];
