@@ -191,7 +191,8 @@ class PostgreSQLResultTests(StoreTestCase):
         await broker.stop()
         old = '{"kind":"fifo","maxsize":0,"lease":60.0,"max_deliveries":10,"remember":300.0,"shutdown":""}'
         name = url.rpartition("/")[2]
-        shared().ask("DROP TABLE tqueue.finished; UPDATE tqueue.meta SET version = 3", database=name)
+        later = "DROP TABLE tqueue.finished; ALTER TABLE tqueue.keys DROP COLUMN numbers"
+        shared().ask(f"{later}; UPDATE tqueue.meta SET version = 3", database=name)
         for queue, options in (("q", old), ("own", old.replace("10", "11"))):
             insert = f"INSERT INTO tqueue.queues (name, config) VALUES ('{queue}', '{options}')"
             shared().ask(insert, database=name)
