@@ -1,4 +1,4 @@
-"""An inventory: what is in stock, kept in SQLite, so that threads and worker processes see the same.
+"""An inventory, kept in SQLite, so that threads and worker processes see the same stock.
 
     python examples/inventory.py [--port N] [--type threaded|forked]
     curl localhost:8082/items/bolt/put/ -d quantity=20 -d price=0.15

@@ -1,4 +1,4 @@
-"""Light functions in threads, and a heavy one in worker processes, so that it delays nobody.
+"""Light functions in threads, and a heavy one in worker processes, so that it delays no other call.
 
 Start it, run `curl localhost:8081/primes/5000000/`, and meanwhile `curl localhost:8081/greet/Ada/` in another
 terminal. Both functions show the process that they ran in.

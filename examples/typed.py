@@ -1,4 +1,4 @@
-"""Ten functions whose arguments have types: what does not fit is refused before they run.
+"""Ten functions with typed arguments: a value that does not fit is refused before the function runs.
 
 The page at /-/docs shows it all. C{appserver examples/typed.py}
 """

@@ -100,7 +100,7 @@ class AppClient:
         """
         Call a function in the background (RFC 7240, section 4.1).
 
-        @return: the job, which continues even if nobody waits for it.
+        @return: the job. It continues even if no program waits for it.
 
         @raise Problem: as L{call}.
         """

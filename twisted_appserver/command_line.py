@@ -1,4 +1,4 @@
-"""What all commands share: the message for an unknown word, the text of C{--version}, an exit status."""
+"""Shared by all commands: the message for an unknown word, the text of C{--version}, an exit status."""
 
 from __future__ import annotations
 

@@ -80,4 +80,4 @@ class PatternError(AppserverError):
 
 
 class ConfigurationError(AppserverError):
-    """Raised when an application or an option cannot be used. The message is one line and says what to do."""
+    """Raised when an application or an option cannot be used. The message is one line, with advice."""

@@ -10,7 +10,7 @@ import subprocess
 
 
 class NetworkError(Exception):
-    """Raised when there can be no such network here."""
+    """Raised when this machine cannot provide the network."""
 
 
 def ip(*words):
@@ -76,7 +76,7 @@ class Host:
         subprocess.run([*self.prefix, "sh", "-c", script, setting, str(value)], check=True)
 
     def cut(self):
-        """Pull its plug: what is sent to it or by it is lost, and nobody is told."""
+        """Pull its plug: all packets to it and from it are lost silently."""
         ip("-n", self._network.switch, "link", "set", self._port, "nomaster")
 
     def mend(self):
@@ -97,7 +97,7 @@ class Network:
     """
     As a context manager: its hosts are there inside, and gone afterwards with all that runs on them.
 
-    @param name: what the names of its namespaces begin with.
+    @param name: the prefix of the names of its namespaces.
     @raise NetworkError: when there can be none here.
     """
 

@@ -41,7 +41,7 @@ TQUEUE = [
 
 class Hosts:
     """
-    The network, and what runs on it.
+    The network, and the programs that run on it.
 
     @ivar cuttable: the hosts of which there are two.
     """

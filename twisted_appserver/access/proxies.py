@@ -26,7 +26,7 @@ class Proxies:
     If any other client sends these headers, they are removed.
 
     @param names: IP addresses and networks, and C{"unix"} for clients of a unix socket.
-    @raise ConfigurationError: when a name is none of these.
+    @raise ConfigurationError: when a name is neither an address nor a network nor C{unix}.
     """
 
     def __init__(self, names: Iterable[str]) -> None:

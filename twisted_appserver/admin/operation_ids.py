@@ -3,7 +3,7 @@ The names of operations, from which client generators make the names of function
 
 Strategy: a name depends on nothing but the operation itself: the function's name, its path and its method. So
 neither another entry in front of it nor a second function of the same name changes it, and the functions of a
-generated client keep their names. The path is left out as far as it repeats the function's name.
+generated client keep their names. The parts of the path that repeat the function's name are left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def operation_ids(operations: Iterable[Operation]) -> dict[Operation, str]:
 
 
 def _normalized(text: str) -> str:
-    """Return what is left of a name in every generator: some change its case and its punctuation."""
+    """Return the part of a name that every generator keeps: some change its case and its punctuation."""
     return re.sub(r"[\W_]", "", text).lower()
 
 

@@ -99,7 +99,7 @@ class OperationPlan:
         return ""
 
     def not_described(self) -> list[dict[str, Any]]:
-        """Return what the document lacks, in the order of the table."""
+        """Return the functions that the document lacks, in the order of the table."""
         return [
             {
                 "function": self._entries[position].handler.name,

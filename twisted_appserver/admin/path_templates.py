@@ -20,8 +20,8 @@ from twisted_appserver.errors import AppserverError
 RESERVED = "{}?#%\\"  # characters that have a meaning of their own in a template or in a URL
 NO_WIDTH = () if codes is None else (codes.AT, codes.ASSERT, codes.ASSERT_NOT)
 MAX_TEMPLATES = 32  # alternatives of one pattern; more would only make the document long
-# What the regular expressions of JSON Schema (ECMA-262) lack: flags, comments, atomic groups, possessive
-# repetitions, and references and conditions by name.
+# Features that the regular expressions of JSON Schema (ECMA-262) lack: flags, comments, atomic groups,
+# possessive repetitions, and references and conditions by name.
 PYTHON_ONLY = re.compile(r"\(\?(?:[aiLmsux-]+[:)]|#|>|\(|P=)|[*+?}]\+|\\[AZ]")
 
 Template = tuple[str, dict[str, str]]
@@ -57,7 +57,7 @@ def path_templates(regex: str) -> list[Template]:
 
 
 def _paths(items: Any, names: dict[int, str]) -> list[str]:
-    """Return what a part of a pattern can add to the path."""
+    """Return the templates that a part of a pattern can add to the path."""
     return _joined(_item_paths(code, value, names) for code, value in items)
 
 

@@ -1,5 +1,5 @@
 """
-What a function takes, as OpenAPI's parameters and request bodies.
+Describes what a function takes, as OpenAPI's parameters and request bodies.
 
 A variable may come from the path, the body or the query string, but a generated function should take it once.
 So each variable is described in one place, which depends on the method and on the other parameters.
@@ -19,7 +19,7 @@ from twisted_appserver.core.upload import Upload
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 METHODS_WITH_BODY = ("POST", "PUT", "PATCH", "QUERY")
-# What **variables take from a query string.
+# The schema of C{**variables} in a query string.
 ANY_QUERY = {
     "name": "variables",
     "in": "query",
@@ -133,7 +133,7 @@ class RequestDescription:
         return content
 
     def _multipart(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the schema of a form with files. A field without items cannot be told from a missing one."""
+        """Return the schema of a form with files. A field without items is the same as a missing field."""
         required = body.get("required", ())
         properties = {
             name: form_fields({name: schema}).get(name) or _not_empty(schema, name in required)

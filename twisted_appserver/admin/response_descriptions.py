@@ -1,4 +1,4 @@
-"""What a function returns, as OpenAPI's responses, from its return annotation."""
+"""Describes what a function returns, as OpenAPI's responses, from its return annotation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def describe_responses(handler: Handler, schemas: Schemas) -> dict[str, Any]:
 
 
 def _awaited(annotation: Any) -> Any:
-    """Return what a Deferred or a coroutine results in."""
+    """Return the annotation of the result of a Deferred or a coroutine."""
     if getattr(get_origin(annotation), "__name__", "") in ("Deferred", "Coroutine", "Awaitable"):
         return get_args(annotation)[-1]
     return annotation

@@ -19,7 +19,7 @@ REFERENCE = "#/components/schemas/{name}"
 REFERRED = re.compile(r'"#/components/schemas/([^"]+)"')
 DECIMAL = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 JSON_TYPES = {bool: "boolean", int: "integer", float: "number", type(None): "null"}
-NAME = re.compile(r"[^A-Za-z0-9._-]+")  # what the name of a component must not have
+NAME = re.compile(r"[^A-Za-z0-9._-]+")  # characters that the name of a component must not contain
 BOOLEAN = {"type": "string", "enum": ["true", "false", "1", "0"]}
 PROBLEM = {
     "type": "object",
@@ -43,11 +43,11 @@ class Schemas:
 
     def __init__(self) -> None:
         self.components: dict[str, Any] = {}
-        # What has been made already: a function has the same parameters with every method. The annotation is
-        # kept, so that no other one gets its id.
+        # Finished schemas are kept, because a function has the same parameters with every method. The
+        # annotation is kept, so that no other one gets its id.
         self._of_parameters: dict[Parameter, dict[str, Any]] = {}
         self._of_types: dict[int, tuple[Any, dict[str, Any]]] = {}
-        self._origins: dict[str, str] = {}  # what each component was made of, as text
+        self._origins: dict[str, str] = {}  # the origin of each component, as text
         self.problem = self.add("Problem", PROBLEM)
 
     def add(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +72,8 @@ class Schemas:
         """
         Return a name for which generators make a class of its own: they ignore case and punctuation.
 
-        @param origin: what the component is made of. The same name is returned for the same origin.
+        @param origin: the class from which the component is made. The same name is returned for the same
+            origin.
         """
         taken = {_class_name(each): each for each in self.components}
         name = NAME.sub("_", name).strip("_") or "Object"

@@ -8,7 +8,7 @@ A module may import only modules above it in this list:
   - application_info: the title, version and description of the application
   - upload: a file from a multipart form
   - multipart_form: reads and writes forms with files
-  - lifespan: what a process does before its first call and after its last one
+  - lifespan: the code that a process runs before its first call and after its last one
   - invalid_json: why a JSON document cannot be read
   - request_data: query strings, bodies and request ids
   - call: L{call.Call} and L{call.Reply}
@@ -19,7 +19,7 @@ A module may import only modules above it in this list:
   - handler: a function of the table, and how a call runs it
   - headers: response headers that functions return, checked and converted
   - statuses: titles of HTTP status codes
-  - json_encoding: JSON from what functions return
+  - json_encoding: encodes the results of functions as JSON
   - problem_reply: problem documents, the responses for errors
   - error_page: problem documents as web pages, for browsers
   - error_advice: advice for errors that depend on where a function runs
@@ -27,7 +27,7 @@ A module may import only modules above it in this list:
   - events: server-sent events
   - streaming: the parts that a generator yields
   - perform: run the function of a call and return its reply
-  - python_logging: passes on what functions log with Python's C{logging} module
+  - python_logging: passes on the records of Python's C{logging} module
   - regex_syntax: parsed regular expressions
   - regex_graph: a regular expression as an automaton
   - strong_components: strongly connected components of a graph

@@ -194,7 +194,7 @@ def refuse_while_loading(what: str) -> None:
     """
     Prevent a script that is imported as an application from starting a server of its own.
 
-    @param what: what the script calls, for the message.
+    @param what: the function that the script calls, for the message.
     @raise ConfigurationError: when an application is being imported.
     """
     if _loading:

@@ -2,7 +2,7 @@
 How the variables of a call become the arguments of a function. Pure.
 
 Strategy: the signature and the groups of the pattern are examined once, when the table is loaded. The result
-is one L{Parameter} for each parameter, and a few flags for what a call may skip.
+is one L{Parameter} for each parameter, and a few flags for the steps that a call may skip.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Arguments:
         return only
 
     def _prepare(self, groups: Collection[str]) -> None:
-        """Find out what a call may skip."""
+        """Find out which steps a call may skip."""
         self._group_count = len(groups)
         self._raw_names = frozenset(each.name for each in self.parameters if each.takes_raw_json)
         var_keyword_raw = self.var_keyword is not None and self.var_keyword.takes_raw_json

@@ -53,9 +53,9 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     One request for a function, independent of the transport. It never changes. A function that has a
     parameter annotated C{Call} receives it.
 
-    A front end makes a call of what arrived. The dispatcher then makes the call that the function receives,
-    with the values that only the dispatcher knows. What changes while the call is performed is kept in an
-    L{executors.interface.PendingCall}.
+    A front end makes a call from the request that arrived. The dispatcher then makes the call that the
+    function receives, with the values that only the dispatcher knows. State that changes while the call is
+    performed is kept in an L{executors.interface.PendingCall}.
 
     @ivar method: the HTTP method, in upper case.
     @ivar path: the path below the point where the application is mounted, percent-decoded.

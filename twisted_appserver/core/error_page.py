@@ -55,7 +55,7 @@ def prefers_html(accept: str) -> bool:
 def negotiate_error(reply: Reply, call: Call, docs: str = "") -> Reply:
     """
     Return the reply for an error as the client prefers it: a problem document becomes a web page for a
-    browser. Any other reply stays as it is.
+    browser. Any other reply is returned unchanged.
 
     @param docs: the address of the page of functions, relative to the path of the call; empty if there is
         none.

@@ -13,7 +13,7 @@ from twisted_appserver.core.conversions.annotations import signature, unwrap
 from twisted_appserver.core.wrapping import apply_decorators, leads_to
 from twisted_appserver.errors import HTTPError
 
-# What Python reports if a variable has the name of C{self}, in a method that takes **variables.
+# The message of Python's error if a variable has the name of C{self}, in a method that takes **variables.
 NAME_IN_USE = re.compile(r"multiple values for argument '(\w+)'")
 DEFERRED = re.compile(r"['\"]?(?:\w+\.)*Deferred\b")  # an annotation that could not be resolved
 DEFER = "twisted.internet.defer"  # the module that defines the wrapper made by inlineCallbacks
@@ -74,7 +74,7 @@ class Handler:
             )
         elif executor not in (None, self.executor):
             self.notes.append(f"{self.name}: a coroutine runs on the reactor, and not on {executor!r}")
-        # Copies of what L{run} needs for every call.
+        # Copies of the values that L{run} needs for every call.
         self.call_name = self.arguments.call_name
         self._direct, self._reads_request = self.arguments.direct, self.arguments.reads_request
         self._group_count = len(groups)

@@ -1,5 +1,5 @@
 """
-JSON from what functions return. Pure.
+Encodes the results of functions as JSON. Pure.
 
 Strategy: msgspec encodes quickly, but it writes NaN as null and C{Decimal("NaN")} as text, and it does not
 notice when two keys of an object become the same text. So each value is also encoded as msgpack with sorted

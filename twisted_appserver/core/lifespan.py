@@ -1,5 +1,5 @@
 """
-The lifespan of an application: what a process does before its first call and after its last one.
+The lifespan of an application: the code that a process runs before its first call and after its last one.
 
 Strategy: a lifespan is entered and left by the same thread, and an asynchronous one by the same asyncio task,
 because locks, databases and task groups may require that.
@@ -61,7 +61,7 @@ def check_lifespan(function: Any) -> Lifespan:
 
 
 def _problem(function: Any) -> str:
-    """Return why a function cannot make a context manager, as far as its code shows; empty otherwise."""
+    """Return why a function cannot make a context manager, judging by its code; empty if it can."""
     made = getattr(function, "__code__", None)
     inner = inspect.unwrap(function) if made in (MADE_SYNC, MADE_ASYNC) else function
     if inspect.iscoroutinefunction(inner):

@@ -36,7 +36,8 @@ class MountedResource:
     Stands for a resource in a table.
 
     @param resource: the resource.
-    @param regex: the whole pattern of its entry. What a final C{.*} matches are the children of the resource.
+    @param regex: the whole pattern of its entry. The text that a final C{.*} matches names the children of
+        the resource.
     """
 
     def __init__(self, resource: Any, regex: str) -> None:

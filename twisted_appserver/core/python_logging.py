@@ -1,5 +1,5 @@
 """
-Passes what Python's C{logging} module receives on to the log of the server.
+Passes the records of Python's C{logging} module on to the log of the server.
 
 Strategy: a program that does not configure logging, or calls C{logging.basicConfig()}, writes its records to
 standard error. There they would lose their level, their logger and the id of their request. So the handlers

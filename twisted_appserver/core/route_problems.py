@@ -20,7 +20,7 @@ RESULTS = "a dict, a list, an object such as a dataclass, or a Reply"
 
 
 def _result_problem(handler: Handler) -> str:
-    """Return why what a function returns cannot be sent, judging by its annotation; empty if it can be."""
+    """Return why the result of a function cannot be sent, judging by its annotation; empty if it can."""
     function = handler.original
     if handler.function is not function or hasattr(function, "__wrapped__"):
         return ""  # a decorator may convert the result

@@ -112,7 +112,7 @@ class Router:
     A table of patterns.
 
     @param patterns: (regex, function) pairs, Routes and includes.
-    @param lifespan: what the application defines as its lifespan, if anything.
+    @param lifespan: the lifespan that the application defines; C{None} if there is none.
     @ivar lifespan: makes the context manager of the lifespan; C{None} if there is none.
     @ivar entries: the entries of the table, each with C{regex}, C{methods} and C{handler}.
     @raise PatternError: when an entry cannot be used. The message names the entry and the reason.
@@ -161,7 +161,7 @@ class Router:
 
     @property
     def problems(self) -> list[str]:
-        """What cannot work, although the table can be loaded."""
+        """The entries that cannot work, although the table can be loaded."""
         if not self.entries:
             return ["url_patterns is empty: every request gets 404"]
         return [f"{entry.place}: {problem}" for entry in self.entries for problem in entry.problems]

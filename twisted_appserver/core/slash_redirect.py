@@ -22,8 +22,8 @@ def slash_redirect(router: Router, call: Call) -> Reply | None:
     """
     Return a redirect (308) to the same path with or without a trailing slash, if only that path matches.
 
-    The location is relative to the last segment of the path. So it keeps the scheme, the host, and whatever a
-    proxy or another Site has removed from the path. It cannot lead to another host.
+    The location is relative to the last segment of the path. So it keeps the scheme, the host, and any prefix
+    of the path that a proxy or another Site has removed. It cannot lead to another host.
 
     @return: C{None} if the other path does not match either.
     @raise HTTPError: 405 when the other path matches, but not with this method.
@@ -51,7 +51,7 @@ def slash_redirect(router: Router, call: Call) -> Reply | None:
 
 def allowed_methods(router: Router, call: Call) -> str:
     """
-    Return the methods that a path has, or that the path has to which it is redirected, as in Allow.
+    Return the methods of a path, or of the path to which it is redirected, as in Allow.
 
     @return: empty if no pattern matches, or if a mounted resource decides.
     """

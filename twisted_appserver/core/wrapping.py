@@ -57,7 +57,7 @@ def apply_decorators(function: _Function, decorators: Sequence[_Function], is_as
 
     @param decorators: the decorators, outermost first.
     @param is_async: whether the function returns something to await.
-    @raise TypeError: when a decorator fails, or the server cannot call what it returns like the function.
+    @raise TypeError: when a decorator fails, or its result cannot be called like the function.
     """
     signature = inspect.signature(function) if decorators else None
     kind = _Kind.COROUTINE if is_async else _Kind.FUNCTION
@@ -116,7 +116,7 @@ def _check_call(function: _Function, signature: inspect.Signature, name: str) ->
 def _kind(function: Any, otherwise: _Kind) -> _Kind:
     """
     @param otherwise: the kind of the function that C{function} wraps, if it wraps one. An ordinary function
-        passes on what that one returns.
+        passes on the other function's result.
     """
     for test, kind in KINDS:
         if test(function) or test(type(function).__call__):

@@ -18,7 +18,7 @@ from twisted_appserver.dispatch.time_limits import TimeLimits
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import Answer, IExecutor, PendingCall
 
-ABANDONED = Reply(b"", 499)  # what observers get when nobody awaited the reply; nginx logs this status too
+ABANDONED = Reply(b"", 499)  # passed to observers when the reply was not awaited; nginx logs this status too
 
 
 @dataclass(eq=False)
@@ -26,7 +26,7 @@ class _Generation:
     """
     Calls that began before a split.
 
-    @ivar end: what all these calls have as their C{ended}.
+    @ivar end: the C{ended} of all these calls.
     @ivar count: how many of them have not ended.
     @ivar ended: fires when all have ended.
     """
@@ -165,7 +165,7 @@ class CallsInFlight:
         return drained
 
     def split(self) -> Deferred[None]:
-        """Return what fires when the calls that have begun since the last split have ended."""
+        """Return a Deferred that fires when the calls that have begun since the last split have ended."""
         count = self.count - sum(each.count for each in self._earlier)
         if not count:
             return succeed(None)

@@ -40,7 +40,8 @@ class Dispatcher:
     @ivar admin: the table of the server's own pages below C{/-/}; C{None} for none.
     @ivar jobs: the L{jobs.registry.Jobs} for calls whose clients do not wait; C{None} if there are no jobs.
     @ivar calls: the calls that have begun and have not been answered.
-    @ivar observers: each is called with every call and its reply; the status is 499 if nobody awaited it.
+    @ivar observers: each is called with every call and its reply; the status is 499 if the reply was not
+        awaited.
     @ivar faults: each is called with every call whose function failed, and the reply with its traceback.
     """
 
@@ -86,8 +87,8 @@ class Dispatcher:
         """
         Have a call performed.
 
-        @return: fires with the reply and never fails, unless it is cancelled. Cancel it when nobody awaits
-            the reply any more.
+        @return: fires with the reply and never fails, unless it is cancelled. Cancel it when the reply is no
+            longer wanted.
         """
         deferred: Deferred[Reply] = Deferred(lambda _: None if pending is None else self.cancel(pending))
         pending = self.begin(call, lambda _, reply: deferred.callback(reply))
@@ -99,7 +100,7 @@ class Dispatcher:
         """
         As L{dispatch}, without the cost of a Deferred.
 
-        @param call: what arrived. The dispatcher makes another call of it, with what it adds.
+        @param call: what arrived. The dispatcher makes another call from it, with the values that it adds.
         @param answer: receives that call and its reply, perhaps before this returns; never after L{cancel}.
         @param routed: receives the model for L{again} before the call is performed.
         @return: the pending call; C{None} if it is over.
@@ -280,7 +281,7 @@ class Dispatcher:
 
     def cancel(self, pending: PendingCall, kill: bool = False) -> None:
         """
-        Give a pending call up, because nobody awaits or reads its reply any more.
+        Abandon a pending call, because its reply is no longer awaited or read.
 
         @param kill: whether a worker process that runs it may be killed; see L{IExecutor.cancel}.
         """
@@ -316,7 +317,7 @@ class Dispatcher:
         return self.calls.count
 
     def drained(self) -> Deferred[None]:
-        """Return what fires when no call is in flight and the last reply has been passed on."""
+        """Return a Deferred that fires when no call is in flight and the last reply has been passed on."""
         return self.calls.drained()
 
     def stop(self) -> None:

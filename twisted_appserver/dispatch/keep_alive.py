@@ -14,7 +14,7 @@ COMMENT = b":\n\n"
 
 def keep_alive(reactor: Any, stream: Stream) -> None:
     """
-    Send comments between the parts of a stream, until it ends or nobody reads it any more.
+    Send comments between the parts of a stream, until it ends or is no longer read.
 
     @param reactor: an C{IReactorTime}.
     @param stream: a stream whose parts are whole events.

@@ -18,7 +18,7 @@ class TimeLimit:
 
     @param seconds: the limit.
     @param expired: called with each call that has not ended in time.
-    @ivar calls: the calls, oldest first. Whoever ends a call removes it.
+    @ivar calls: the calls, oldest first. The code that ends a call removes it.
     """
 
     def __init__(self, reactor: Any, seconds: float, expired: Callable[[PendingCall], None]) -> None:
@@ -33,7 +33,7 @@ class TimeLimit:
             self._set()
 
     def prolong(self, pending: PendingCall) -> None:
-        """Start the time of a call anew, because it has made progress."""
+        """Start the time limit of a call again, because it has made progress."""
         if self.calls.pop(pending, self) is None:
             pending.deadline = self._reactor.seconds() + self.seconds
             self.calls[pending] = None

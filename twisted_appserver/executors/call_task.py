@@ -123,7 +123,7 @@ class CallTask(asyncio.Future[None]):
                 self._must_cancel = False
 
     def give_up(self) -> None:
-        """Cancel the coroutine: nobody awaits its result any more."""
+        """Cancel the coroutine: its result is no longer wanted."""
         if isinstance(self._fut_waiter, Deferred):
             self._given_up = True
             self._fut_waiter.cancel()

@@ -34,7 +34,9 @@ from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.stream import each, encoded, send_on_reactor
 
 CLEANUP = 1.0  # seconds that cancelled coroutines may take when the executor stops
-Outcome = Reply | Callable[[PendingCall], None]  # the reply, or what continues the call as a pending call
+Outcome = (
+    Reply | Callable[[PendingCall], None]
+)  # the reply, or a function that continues the call as a pending call
 _Coroutine = Coroutine[Any, Any, Any]
 
 
@@ -103,7 +105,7 @@ class InlineExecutor:
         self.reactor = reactor
         self.completed = self.failed = 0
         self._stopped = False
-        self._awaited: dict[PendingCall, Callable[[], object]] = {}  # what cancels each call that waits
+        self._awaited: dict[PendingCall, Callable[[], object]] = {}  # functions that cancel each waiting call
         self._ending: Deferred[None] | None = None  # fires when a stopping executor has ended all calls
         self._blocking_log = BlockingLog()
 
@@ -232,7 +234,7 @@ class InlineExecutor:
         self._go_on(pending, self._step(_start(pending.call, sending, context), sending.send))
 
     def _pause(self) -> Deferred[None]:
-        """Return what fires after the reactor has done other work."""
+        """Return a Deferred that fires after the reactor has done other work."""
         return deferLater(self.reactor, 0)
 
     @property

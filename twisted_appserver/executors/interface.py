@@ -115,9 +115,9 @@ class IExecutor(Interface):
 
     def cancel(pending: PendingCall, kill: bool = False) -> None:
         """
-        Give a call up, because nobody awaits its reply any more. A call that has not begun is dropped, unless
-        a worker process has received it already behind quick calls. A running call is abandoned, and its
-        thread stays busy until the function returns. A generator that waits for its client is closed.
+        Abandon a call, because its reply is no longer wanted. A call that has not begun is dropped, unless a
+        worker process has received it already behind quick calls. A running call is abandoned, and its thread
+        stays busy until the function returns. A generator that waits for its client is closed.
 
         @param kill: whether a worker process that runs the call may be killed, because the deadline has
             passed or somebody cancelled the call on purpose. A client that has gone away is no reason.

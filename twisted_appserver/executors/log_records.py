@@ -1,4 +1,4 @@
-"""Writes to the server's log what functions log with Python's C{logging} module."""
+"""Writes the records of Python's C{logging} module to the server's log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.logger import Logger, LogLevel
 
 def log_record(level: str, name: str, text: str, **fields: Any) -> None:
     """
-    Log what a function has logged with Python's C{logging} module.
+    Write a record of Python's C{logging} module to the server's log.
 
     @param level: the name of a C{twisted.logger.LogLevel}.
     @param name: the name of the logger.

@@ -65,7 +65,8 @@ class MountedRequest(Request):
 
 class ResponseChannel:
     """
-    Stands in for the C{HTTPChannel} of one request, and makes the reply of what the request writes.
+    Stands in for the C{HTTPChannel} of one request, and makes the reply from the data that the request
+    writes.
 
     @param pending: the call.
     @param site: a Site with the resource at its root.

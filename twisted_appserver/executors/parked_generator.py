@@ -38,7 +38,7 @@ class Source:
     @param waits: returns whether other work waits; if so, a slice ends after L{SLICE} seconds.
     @param urgent: returns whether the slice must end at once.
     @ivar parked: whether the generator waits for its client.
-    @ivar dropped: whether nobody wants more parts.
+    @ivar dropped: whether no more parts are wanted.
     @ivar seconds: how long the generator has run.
     @ivar error: the reply that the call would have had, if the generator had failed before its first part.
     """
@@ -61,7 +61,7 @@ class Source:
 
     def run(self) -> str | None:
         """
-        Make parts until the window is full, other work waits, nobody wants more, or the generator ends.
+        Make parts until the window is full, other work waits, no more are wanted, or the generator ends.
 
         @return: C{None} if the generator has not ended; else its traceback, empty if it did not fail.
         """

@@ -34,11 +34,11 @@ class Stream:
     The body of a L{Reply} that comes in parts.
 
     @param grant: called with the credits of the parts that the client has read.
-    @param drop: called when nobody wants more parts.
+    @param drop: called when no more parts are wanted.
     @ivar moved: called whenever a part has been made or read.
     @ivar ended: called when no more parts will come, for whatever reason.
     @ivar over: whether no more parts will come.
-    @ivar dropped: whether nobody wants more parts.
+    @ivar dropped: whether no more parts are wanted.
     @ivar failure: why the stream broke off; empty if it did not.
     @ivar error: the reply that the call would have had, if the generator had failed before its first part.
     @ivar length: bytes of the body, if the sender has declared them.
@@ -211,7 +211,7 @@ async def send_on_reactor(
     On the reactor: send a reply part after part.
 
     @param reply: the beginning of the reply.
-    @param pause: returns what fires after other work has been done.
+    @param pause: returns a Deferred that fires after other work has been done.
     @return: the reply that counts as the outcome of the call.
     """
     sender = _Sender(pending, reply, pause)

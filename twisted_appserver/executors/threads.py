@@ -353,7 +353,7 @@ class ThreadExecutor:
 
 
 def _stacks(running: Sequence[tuple[PendingCall, int]]) -> str:
-    """Return what each running call is doing in its thread, as the last lines of its stack."""
+    """Return the last lines of the stack of each running call, in its thread."""
     frames, shown = sys._current_frames(), []
     del frames[get_ident()]  # this frame, which would refer to itself
     for pending, ident in running:

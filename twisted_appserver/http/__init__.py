@@ -8,11 +8,11 @@ A module may import only modules above it in this list:
   - app_resource: the application as a resource below any path of any Site
   - request_parser: parses requests with llhttp, and checks them
   - known_requests: request heads that were seen before, and need not be parsed again
-  - unsent_data: what a client has not taken yet
+  - unsent_data: data that a client has not taken yet
   - response_writer: writes responses, whole or streamed
   - current_call: the call that a connection is performing
-  - base_connection: what both kinds of connections do, such as serving half-closed clients
+  - base_connection: the common base of both kinds of connections; serves half-closed clients
   - connection: HTTP/1.1 over llhttp
   - stock_connection: C{twisted.web}'s own connection with the same limits
-  - site: the connections of a server, and what they share
+  - site: the connections of a server, and their shared state
 """

@@ -1,4 +1,4 @@
-"""What both kinds of connections have in common."""
+"""The common base of both kinds of connections."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class BaseConnection(http.HTTPChannel):
     persistent: bool
     application: AppResource
     max_body: int | None = None
-    finishing = False  # whether to close after the responses to what has been received
+    finishing = False  # whether to close after all received requests are answered
     _half_closed = False  # whether the client has closed its sending side
     _held = 0  # bytes of unfinished requests, as counted by the site
     _ignores_input = False  # whether everything that arrives is ignored
@@ -112,7 +112,7 @@ class BaseConnection(http.HTTPChannel):
         return bool(self._handlingRequest or self._dataBuffer)
 
     def finish(self) -> None:
-        """Close the connection after the responses to what has been received."""
+        """Close the connection after it has answered the requests received on it."""
         self.finishing = True
         if not self._busy:
             self.loseConnection()

@@ -1,9 +1,9 @@
 """HTTP/1.1 for an application: parses with llhttp, and is several times as fast as Twisted's HTTPChannel.
 
-Strategy: a L{RequestParser} makes L{Call}s of what arrives; a request whose head came before, byte for byte,
-is not parsed at all. One call is performed at a time, so that responses leave in order. What arrives in the
-meantime is kept unparsed, since a parsed request takes many times its bytes; beyond a limit the transport is
-paused.
+Strategy: a L{RequestParser} makes L{Call}s from the data that arrives. If the head of a request equals an
+earlier one, byte for byte, the request is not parsed at all. One call is performed at a time, so that
+responses leave in order. Data that arrives in the meantime is kept unparsed, since a parsed request takes
+many times as much memory; beyond a limit, the transport is paused.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class HTTPConnection(BaseConnection):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ready: deque[Callable[[], None]] = deque()  # what is to be done when the call has its response
+        self._ready: deque[Callable[[], None]] = deque()  # called when the call has its response
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -94,17 +94,17 @@ class HTTPConnection(BaseConnection):
         self._limit_waiting_input()
 
     def _limit_waiting_input(self) -> None:
-        """Count what is kept for later, and stop reading if it is much."""
+        """Count the data that is kept for later, and stop reading if there is too much of it."""
         if len(self._dataBuffer[0]) - self._used > self._optimisticEagerReadSize:
             self._networkProducer.pauseProducing()
         self._count_unfinished()
 
     def _count_unfinished(self) -> None:
-        """Count what is kept of requests that are not complete, or wait."""
+        """Count the data of requests that are incomplete or waiting."""
         self._hold(self._parser.memory + sum(map(len, self._dataBuffer)))
 
     def _parse_kept(self) -> None:
-        """Begin or parse the next request of what has been kept."""
+        """Begin or parse the next request in the data that was kept."""
         data, begin = bytes(self._dataBuffer[0]), self._used
         end = -1 if self._parser.unfinished else data.find(END_OF_HEAD, begin)
         known = False
@@ -119,7 +119,7 @@ class HTTPConnection(BaseConnection):
             self._networkProducer.resumeProducing()
 
     def _set_aside(self, data: bytes, used: int) -> None:
-        """Keep what follows the first C{used} bytes for later."""
+        """Keep the data after the first C{used} bytes for later."""
         rest = used < len(data)
         self._dataBuffer[:] = [data] if rest else []
         self._used = used if rest else 0

@@ -20,13 +20,13 @@ class CurrentCall:
     Begins calls, one at a time.
 
     @param application: performs them.
-    @param known: what the site remembers of earlier requests.
+    @param known: the site's record of earlier requests.
     @param responses: prepared for the response to each call.
     @param answer: gets each call and its reply.
     @ivar client: the client's address.
     @ivar base: C{Call.base} of the calls.
     @ivar pending: the call, unless it is over.
-    @ivar plain: what has arrived, if it may be a request whose headers are worth remembering.
+    @ivar plain: the received data, if it may be a request whose headers are worth remembering.
     """
 
     client = base = ""

@@ -18,7 +18,7 @@ CAPACITY = 1024  # entries of each table, and bytes of a head that is remembered
 
 class KnownRequests:
     """
-    What the connections of a site remember of earlier requests.
+    The record of earlier requests that the connections of a site share.
 
     Both tables are plain dicts, because a method call would cost as much as the look-up. The bytes are
     compared as a whole, so a request is recognised only if every byte is the same.

@@ -16,8 +16,9 @@ Key = tuple[int, tuple[tuple[str, str], ...], bool]  # status, headers, and whet
 
 class ResponseHeads(dict[Key, str]):
     """
-    A cache of heads, by what they depend on. A head is text, to be encoded as latin-1 when it is complete.
-    Call L{refresh} before sending, because the heads contain the Date of the last call.
+    A cache of heads. The key contains everything that a head depends on. A head is text, to be encoded as
+    latin-1 when it is complete. Call L{refresh} before sending, because the heads contain the Date of the
+    last call.
     """
 
     _second = 0

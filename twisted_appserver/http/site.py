@@ -1,4 +1,4 @@
-"""The connections of a server, and what they share."""
+"""The connections of a server, and their shared state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class AppSite(Site):
     @param settings: limits, and C{channel}: C{"llhttp"} for L{HTTPConnection}, C{"twisted"} for
         L{StockConnection}. The limit of connections may be exceeded slightly by those accepted at once.
     @raise TypeError: when C{resource} is another resource. C{twisted.web.server.Site} serves any.
-    @ivar ports: what listens for it.
+    @ivar ports: the listening ports.
     @ivar unfinished: the memory of all unfinished requests.
     """
 
@@ -121,7 +121,7 @@ class AppSite(Site):
 
     def finish(self) -> Deferred[None]:
         """
-        Close every connection after the responses to what has been received. Nothing listens any more.
+        Close every connection after it has answered the requests received on it. Nothing listens any more.
 
         @return: fires when no connection is left. When cancelled, the remaining connections are cut.
         """

@@ -45,7 +45,7 @@ class StockConnection(BaseConnection):
         self._count_unfinished()
 
     def _count_unfinished(self) -> None:
-        """Count what has arrived of unfinished requests, and check one whose body is still to come."""
+        """Count the bytes of unfinished requests, and check a request whose body is still to come."""
         if self._ignores_input:
             return
         if self._dataBuffer:

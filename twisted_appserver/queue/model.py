@@ -146,7 +146,7 @@ class TaskQueue:
 
     @property
     def unfinished(self) -> int:
-        """How many tasks are still to be done. A buried task does not count, because nobody gets it."""
+        """How many tasks are still to be done. A buried task does not count, because no worker gets it."""
         return len(self.ready) + len(self.delayed) + len(self.leased) + self.finishing
 
     @property
@@ -166,7 +166,7 @@ class TaskQueue:
         return not (self.unfinished or self.buried or self.reserved) and self.config == DEFAULT
 
     def _key(self, task: QueuedTask) -> tuple[float, str, int, QueuedTask]:
-        """Return what the heap sorts by."""
+        """Return the key by which the heap sorts."""
         kind = self.config.kind
         if kind == "fifo":
             return (0.0, "", task.number, task)

@@ -31,7 +31,7 @@ class Remembered(msgspec.Struct, frozen=True, gc=False):
 
 
 def digest(body: bytes) -> bytes:
-    """Return what recognizes the body of a request."""
+    """Return the digest by which the body of a request is recognised."""
     return blake2b(body, digest_size=12).digest()
 
 

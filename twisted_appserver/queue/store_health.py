@@ -16,8 +16,8 @@ class StoreHealth:
     The state of a store.
 
     @param reactor: an C{IReactorTime}.
-    @param write: writes nothing durably. Returns C{None}, or what fires when that is done, and fails with an
-        error that is fit for clients.
+    @param write: writes nothing durably. Returns C{None}, or a Deferred that fires when that is done. The
+        Deferred may fail with an error for clients.
     @ivar trouble: why the store does not work; empty if it works, as far as is known.
     """
 

@@ -3,7 +3,7 @@ A server as a program: endpoints, start and end, logs.
 
 A module may import only modules above it in this list:
 
-  - readiness: what a service needs before it is ready
+  - readiness: the conditions under which a service is ready
   - access_log: one line for each request
   - logs: text for terminals, JSON lines for machines
   - command_options: the command line of a server
@@ -12,8 +12,8 @@ A module may import only modules above it in this list:
   - assembly: makes the dispatcher and the jobs from the settings
   - service_executors: the executors that the table needs
   - reloader: replaces the application and the credentials
-  - banner: what a server logs when it starts
-  - stop_signals: what SIGINT and SIGTERM do, once and again
+  - banner: the lines that a server logs when it starts
+  - stop_signals: the first and the second SIGINT or SIGTERM
   - service: starts, drains and stops a server
   - check: finds problems without starting a server
   - file_watcher: notices when files are saved

@@ -1,4 +1,4 @@
-"""What a server logs when it starts: where it listens, what it serves, and how to stop it."""
+"""The lines that a server logs when it starts: where it listens, what it serves, and how to stop it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def describe_application(application: Application, routes: int) -> str:
 
 
 def describe_access(settings: Settings) -> str:
-    """Return what requests need to be accepted; empty if they need nothing."""
+    """Return the credentials that requests need; empty if they need none."""
     token = [f"the token in {settings.token_file}"] if settings.token_file else []
     password = ["a name and password"] if settings.auth else []
     return " or ".join(token + password)

@@ -1,4 +1,4 @@
-"""C{--check}: finds what would keep a service from starting or working, without listening."""
+"""C{--check}: finds problems that would keep a service from starting or working, without listening."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ USAGE_ERROR = 2  # the exit status of commands that were called wrongly, as with
 SHORT = {"port": "p"}  # the options that have a short form
 COMPLETION = "--_shell-completion"  # the last option but one when zsh completes a command line
 ONE_DASH = re.compile(r"-[a-z][a-z-]{2,}")
-# What Kubernetes puts into the environment of all pods for a Service named appserver: APPSERVER_PORT.
+# The variable that Kubernetes puts into the environment of all pods for a Service named appserver:
+# APPSERVER_PORT.
 SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 NO_SERVICE_LINKS = "rename the Service, or set enableServiceLinks: false"
 YES, NO = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
@@ -39,7 +40,7 @@ TWISTD_LOG: dict[str, str] = {}
 
 
 def log_observer() -> Any:
-    """Make the log observer that twistd installs. It leaves out what twistd logs about itself."""
+    """Make the log observer that twistd installs. It leaves out the lines that twistd logs about itself."""
     path = TWISTD_LOG["path"]
     observer = make_observer(LogFile.fromFullPath(path) if path else sys.stdout, TWISTD_LOG["format"])
     predicates: Any = [_is_not_about_twistd]
@@ -86,7 +87,7 @@ class TableOptions(usage.Options):
     A command line that is made from the table of options.
 
     @cvar command: the name of the command, with which its messages begin.
-    @cvar program: what the user types to run it.
+    @cvar program: the command as the user types it.
     @cvar omitted: the names in L{Settings} of the options that this command does not have.
     @cvar own_defaults: the defaults that differ from those in the table, by name.
     @cvar environment_prefix: the prefix of the environment variables from which options are read that the

@@ -25,8 +25,8 @@ REACTOR = "twisted.internet.reactor"
 
 def needs_asyncio(settings: Settings, router: Router) -> bool:
     """
-    Return true if Twisted should run on asyncio: for Dask, and for what coroutine functions and an
-    asynchronous lifespan await.
+    Return true if Twisted should run on asyncio: for Dask, for coroutine functions, and for an asynchronous
+    lifespan.
     """
     if settings.server_type == CLUSTER_SERVER or (router.lifespan is not None and is_async(router.lifespan)):
         return True

@@ -1,4 +1,4 @@
-"""The interface of what a service needs to be ready besides its executor, such as a store."""
+"""The interface of a further part that must work before a service is ready, such as a store."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ SPARE_FILES = (
 
 
 def raise_file_limit(settings: Settings) -> None:
-    """Raise the limit of open files to what connections and threads need, as far as the system allows it."""
+    """Raise the limit of open files to the number that connections and threads need, if possible."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -91,7 +91,7 @@ def handle_stop_signals(service: AppService, reactor: Any, before_exit: Callable
 
 def take_over() -> None:
     """
-    Pass what the application logs with Python's C{logging} on to the server's log, and freeze the garbage
+    Pass the application's records of Python's C{logging} on to the server's log, and freeze the garbage
     collector. Called when the application has been loaded, because it may configure C{logging} then.
     """
     pass_on_records(log_record)

@@ -55,7 +55,7 @@ class AppService(Service):
     """
     A server. It listens and performs calls. When stopped, it finishes the running calls first.
 
-    @param application: has the table, and tells worker processes what to import.
+    @param application: the table, and the name under which worker processes import it.
     @param head_start: worker processes that have been started already.
     @param reloadable: false if the table cannot be imported again.
     @ivar resource: the application as a Twisted resource, which can be mounted elsewhere too.
@@ -160,7 +160,7 @@ class AppService(Service):
         while isinstance(failure.value, FirstError):
             failure = failure.value.subFailure
         self.started.errback(failure)
-        if not self.running:  # the service was stopped; that is not an error if nobody waits for the start
+        if not self.running:  # it was stopped; that is no error if nothing waits for the start
             self.started.addErrback(lambda _: None)
 
     @property
@@ -173,7 +173,7 @@ class AppService(Service):
         return f"{self._endpoints} {self._settings.server_type}, {self._executors.sizes()}"
 
     def _facts(self) -> dict[str, str]:
-        """Return what the log shows at the start besides L{line}."""
+        """Return the facts that the log shows at the start, after L{line}."""
         settings = self._settings
         return {
             "application": self.describe(),
@@ -184,7 +184,7 @@ class AppService(Service):
         }
 
     def describe(self) -> str:
-        """Return what the service serves, for people. Subclasses override this."""
+        """Return a description of the application, for people. Subclasses override this."""
         return describe_application(self._application, len(self.dispatcher.router.handlers))
 
     @property
@@ -256,7 +256,7 @@ class AppService(Service):
                 kill()
 
     def _stopping_line(self) -> str:
-        """Return what a stopping service waits for, how long, and how to end at once."""
+        """Describe what a stopping service waits for, how long, and how to end it at once."""
         calls = self.dispatcher.in_flight
         if not calls:
             return "stopping"

@@ -18,8 +18,8 @@ class StatusLine:
     """
     The last line of a terminal. Safe from any thread.
 
-    What the process prints through L{TerminalStream} stands above it: the line is erased before, and drawn
-    again when the cursor is at the beginning of a line.
+    Output through L{TerminalStream} appears above this line: the line is erased before the output, and drawn
+    again once the cursor is at the beginning of a line.
 
     @param stream: shows the line; standard error, usually.
     """

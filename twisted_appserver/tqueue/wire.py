@@ -317,8 +317,8 @@ def url_patterns(
     Return the table of an application that serves queues. C{include} mounts it below any prefix.
 
     @param store: where tasks are kept; in memory if C{None}. It is opened at the first request and never
-        closed: whatever was acknowledged is stored, however the process ends. After a reload, the new table
-        for the same file or database takes the open store over.
+        closed: everything that was acknowledged is stored, however the process ends. After a reload, the new
+        table for the same file or database takes the open store over.
     @param reactor: the reactor of the embedding program; the global one if C{None}.
     @param broker: a broker instead of a store; its owner starts and stops it.
     @param max_task: bytes; a larger task gets 413.

@@ -68,8 +68,8 @@ class Work:
 
     def give_back(self) -> None:
         """
-        Release the tasks that are running, for other workers. Whatever their functions do still has no effect
-        on the queue.
+        Release the tasks that are running, for other workers. What their functions do from then on has no
+        effect on the queue.
 
         @raise OSError: when the server cannot be reached. The leases run out later.
         """

@@ -23,7 +23,7 @@ def format_value(value: Any) -> str:
 
 
 def _file(value: Any) -> str:
-    """Return what stands for a file in a list or an object."""
+    """Return a text in place of a file in a list or an object."""
     if isinstance(value, Upload):
         return "a file"
     raise TypeError

@@ -25,8 +25,9 @@ from twisted_appserver.executors.cluster.worker_lifespans import LeaveLifespans,
 CHECK_INTERVAL = 0.5  # seconds between two checks of the connection
 CONNECT_TIMEOUT = 3.0  # seconds that an attempt to connect may take
 ANSWER_TIMEOUT = 5.0  # seconds after which a scheduler that does not answer counts as hung
-# Defaults for Dask in a local cluster without a dashboard. They disable profiles and measurements that take
-# 4 % of a machine with two cores, and that nobody reads. U{https://docs.dask.org/en/stable/configuration.html}
+# Defaults for Dask in a local cluster without a dashboard. They disable profiles and measurements that take 4
+# % of a machine with two cores, and that are never read.
+# U{https://docs.dask.org/en/stable/configuration.html}
 DASK_DEFAULTS = {
     "distributed": {
         "worker": {"profile": {"enabled": False}},
@@ -48,7 +49,7 @@ class DaskConnection:
     @param upload: whether to send the application's file to the workers.
     @param became_able: called when there is a connection, or the cluster has grown.
     @param lost: called with a reason when the connection is lost.
-    @ivar router: the table with which the tables of the workers are compared when they are connected.
+    @ivar router: the table. Each worker's table is compared with it when the worker connects.
     @ivar size: how many calls the cluster can run at the same time.
     @ivar client: the Dask client; C{None} without a connection.
     @ivar problem: why there is no connection; empty if there is one.

@@ -2,10 +2,10 @@
 
 Strategy: a call travels as bytes to L{executors.cluster.task.perform_calls}, which looks up its function in
 the application that it imports by name, as a worker process does. A task of Dask costs some milliseconds, so
-it carries several calls if all of them are known to be quick, from what calls of the same function took
-before. Dask has a few more tasks than there are threads. Further calls wait here, where they can be dropped.
-The calls of a task are either all idempotent or all not: Dask may repeat the one kind, and
-L{executors.cluster.run_once} keeps it from repeating the other.
+it carries several calls if all of them should be quick, judging by earlier calls of the same functions. Dask
+has a few more tasks than there are threads. Further calls wait here, where they can be dropped. The calls of
+a task are either all idempotent or all not: Dask may repeat the one kind, and L{executors.cluster.run_once}
+keeps it from repeating the other.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class RunOnce:
         scheduler.handlers["appserver_begin"] = self.begin
 
     def begin(self, key: str) -> bool:
-        """Return whether this task may begin, and remember that it has."""
+        """Return whether this task may begin. Record that it has begun."""
         if key in self._begun or key not in self._tasks:
             return False
         self._begun.add(key)

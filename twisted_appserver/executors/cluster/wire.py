@@ -52,7 +52,7 @@ def encode_outcomes(outcomes: list[tuple[Reply, float]]) -> bytes:
 
 def decode_outcomes(data: bytes) -> list[tuple[ReceivedReply, float]]:
     """
-    Decode what L{encode_outcomes} returned on a worker.
+    Decode the result of L{encode_outcomes} from a worker.
 
     @raise ValueError: if it is malformed, or a reply would break the HTTP connection.
     """

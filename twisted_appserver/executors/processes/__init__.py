@@ -3,9 +3,9 @@
 A module may import only modules above it in this list:
 
   - frames: the messages between the server and a worker process
-  - progress: shared memory in which a worker process records how far it is
+  - progress: shared memory in which a worker process records its progress
   - watchdog: ends a worker process whose server is gone
-  - signal_state: undoes what a function has changed about signals
+  - signal_state: undoes a function's changes to signals
   - worker_main: the program of a worker process
   - frame_writer: writes frames to a worker process
   - worker_output: logs the output of a worker process

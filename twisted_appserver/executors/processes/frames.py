@@ -47,7 +47,7 @@ else:
 
 def check_reply(reply: Reply) -> None:
     """
-    Check what the types do not show.
+    Check the limits that the types do not express.
 
     @raise ValueError: if the reply would break the HTTP connection on which it is sent.
     """
@@ -133,7 +133,7 @@ class Resume(msgspec.Struct, array_like=True, tag=8):
 
 
 class Drop(msgspec.Struct, array_like=True, tag=9):
-    """To a worker: nobody wants more parts of this reply, so its generator must be closed."""
+    """To a worker: no more parts of this reply are wanted, so its generator must be closed."""
 
     number: int
 

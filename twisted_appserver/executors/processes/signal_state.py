@@ -1,4 +1,4 @@
-"""Undoes what a function in a worker process has changed about signals, before the next call.
+"""Undoes the changes to signals that a function in a worker process has made, before the next call.
 
 Strategy: functions run in the main thread of a worker, so they can set signal handlers, timers and masks.
 Comparing all handlers after each call would cost more than a quick call does. Therefore those functions of

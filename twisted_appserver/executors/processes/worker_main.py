@@ -2,8 +2,8 @@
 
 It imports the application by name, performs one call after another and never starts a reactor. Between calls
 it runs slices of the generators whose clients are reading. Frames travel on the standard streams that it was
-started with. These are moved to other descriptors first. So whatever a function prints, by print() or to
-descriptor 1, goes to standard error, which the server logs.
+started with. These are moved to other descriptors first. So everything that a function prints, by print() or
+to descriptor 1, goes to standard error, which the server logs.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _MarkedOutput(TextIOWrapper):
     written = False  # whether there may be something to flush
 
     def write_record(self, level: str, name: str, text: str) -> None:
-        """Write what a logger has received as one line, from which the server takes the parts."""
+        """Write a log record as one line, which the server takes apart."""
         call = CURRENT.get()
         mark = f"\x1e{'' if call is None else call.request_id}\x1d{level}\x1d{name}\x1f"
         line = mark + text.replace("\n", "\x1c") + "\n"
@@ -99,7 +99,7 @@ class _MarkedOutput(TextIOWrapper):
 
 
 def _log_to(output: _MarkedOutput) -> None:
-    """Write to an output what the application logs, with C{logging} and with Twisted."""
+    """Write the log records of the application to an output, both of C{logging} and of Twisted."""
     pass_on_records(output.write_record)
     if "twisted.logger" not in sys.modules:  # The application does not use it.
         return
@@ -128,7 +128,7 @@ class WorkerMain:
         self._runnable: deque[int] = deque()  # numbers of generators that can go on
 
     def run(self) -> None:
-        """Perform what the server sends until it closes the connection."""
+        """Handle the server's frames until it closes the connection."""
         while True:
             self._read()
             while self._calls or self._runnable:
@@ -230,7 +230,7 @@ class WorkerMain:
             self._send(Replied(error_reply(error, call), seconds))
 
     def _restore(self) -> None:
-        """Undo what the function has changed about signals."""
+        """Undo the function's changes to signals."""
         if self._signals.changed:
             self._signals.restore()
 

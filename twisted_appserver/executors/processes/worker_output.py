@@ -9,15 +9,16 @@ from twisted.logger import Logger
 
 from twisted_appserver.executors.log_records import log_record
 
-# What worker_main writes in front of a line: the id of the call that printed it, and in front of a record of
-# a logger also its level and the logger's name. Ends of lines within a record are written as \x1c.
+# The prefix that worker_main writes in front of a line: the id of the call that printed the line. For a
+# record of a logger, it also has the level and the logger's name. Ends of lines within a record are written
+# as \x1c.
 MARK = re.compile(rb"\x1e([^\x1d-\x1f]*)(?:\x1d([a-z]+)\x1d([^\x1d-\x1f]*))?\x1f")
 PARTIAL_LINE_DELAY = 1.0  # seconds after which an unfinished line is logged as it is
 
 
 class WorkerOutput:
     """
-    Logs what a worker process writes to its standard output and standard error.
+    Logs the standard output and standard error of a worker process.
 
     @param pid: the process id, which begins each log line.
     @ivar last: the last line that was not empty.

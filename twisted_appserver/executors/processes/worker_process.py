@@ -57,7 +57,7 @@ class WorkerProcess(ProcessProtocol):
     @ivar ready: whether the worker takes calls.
     @ivar was_ready: whether it has ever been ready.
     @ivar successor: the worker that replaces this one as soon as it is ready.
-    @ivar retired: whether the worker takes no more calls, and exits when it has finished those that it has.
+    @ivar retired: whether the worker takes no more calls, and exits when it has finished its calls.
     @ivar max_requests: the number of calls after which the worker is replaced; 0 for no limit.
     @ivar started: when the process was started, in seconds since the epoch.
     """
@@ -88,7 +88,7 @@ class WorkerProcess(ProcessProtocol):
         self._executor, self.router = executor, router
 
     def release(self) -> None:
-        """Release the shared memory of a worker that was not started, or whose end nobody waits for."""
+        """Release the shared memory of a worker that was not started, or whose end need not be awaited."""
         self._progress.remove()
         self._progress.close()
 
@@ -210,7 +210,7 @@ class WorkerProcess(ProcessProtocol):
         self._progress.remove()
 
     def retire(self) -> None:
-        """Take no more calls, and exit when those that it has are finished."""
+        """Take no more calls, and exit when the worker has finished its calls."""
         self.retired, self.ready = True, False
         if not (self.was_ready or self._has_lifespan):
             self.kill("another worker has taken its place")
@@ -293,7 +293,7 @@ class WorkerProcess(ProcessProtocol):
         self._progress.close()
 
     def _printed_reason(self) -> str:
-        """Return what a worker that failed to start has printed last."""
+        """Return the last output of a worker that failed to start."""
         self._output.flush()
         if self._output.last and not self._exit.signal:
             return self._output.last + shadowing_advice(os.environ.get("PYTHONPATH", "").split(os.pathsep))

@@ -103,7 +103,7 @@ class WorkerStreams:
             self._cancel_check(number)
 
     def end_all(self) -> None:
-        """End all streams, including those that nobody reads any more."""
+        """End all streams, including streams that are no longer read."""
         for _, stream in self.open.values():
             stream.end()
 

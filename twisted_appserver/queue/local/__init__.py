@@ -2,7 +2,7 @@
 
 A module may import only modules above it in this list:
 
-  - journal: the interface of every store, and what a broker writes to it
+  - journal: the interface of every store, and the changes that a broker writes to it
   - memory_journal: keeps nothing
   - sqlite_file: refuses files and databases of other applications
   - sqlite_results: the results of tasks in a file of SQLite

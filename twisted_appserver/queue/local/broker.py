@@ -198,7 +198,7 @@ class LocalBroker:
         """
         Change a queue, unless the same request was performed before.
 
-        @param act: changes the queue, and returns the number of tasks and what must be stored.
+        @param act: changes the queue, and returns the number of tasks and the change that must be stored.
         @return: the number of tasks.
         """
         local = self.table.find(name)

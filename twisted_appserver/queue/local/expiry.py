@@ -57,7 +57,7 @@ class Upkeep:
         if now - alarm > LATE:
             local.queue.postpone(now + GRACE)
         returned, due = local.queue.expire(now)
-        if returned:  # otherwise the lease would begin anew when the store is opened again
+        if returned:  # otherwise the lease would start again when the store is opened
             log_if_not_stored(self._store.write(Change(updates=[to_update(task) for task in returned])))
         if local.awaited:
             for task in returned:

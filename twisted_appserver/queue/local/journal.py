@@ -20,7 +20,7 @@ class Change(msgspec.Struct, frozen=True):
 
     @ivar puts: new tasks, with the names of their queues.
     @ivar keys: requests to remember, with their queues and lanes.
-    @ivar updates: what L{to_update} returns for each task that has changed.
+    @ivar updates: the result of L{to_update} for each task that has changed.
     @ivar deletes: the numbers of tasks to delete.
     @ivar configs: the options of queues by name; C{None} to delete the queue with its tasks and keys.
     @ivar forgets: the queues and lanes of requests to forget.
@@ -42,7 +42,7 @@ CHECK = Change()  # stores nothing, but fails if a put would fail
 
 class Saved(msgspec.Struct):
     """
-    What a store contains when it is opened.
+    The contents of a store when it is opened.
 
     Times are in seconds of the reactor. Leases have a length but no end.
 
@@ -75,8 +75,9 @@ class IStore(Interface):
         """
         Store a change.
 
-        @return: fires when the change is durable, as far as this store is. Changes are stored in the order of
-            the calls. Fails with L{queue.interface.StoreError}. C{None} if the change is stored already.
+        @return: fires when the change is as durable as this store can make it. Changes are stored in the
+            order of the calls. Fails with L{queue.interface.StoreError}. C{None} if the change is stored
+            already.
         """
 
     def find_result(name: str, number: int) -> Deferred[TaskResult | None]:

@@ -103,7 +103,7 @@ class Leases:
             self.log.warn("the lease of task {n} was not stored: {e}", n=task.number, e=error)
 
     def _extend(self, local: LocalQueue, task: QueuedTask, seconds: float | None) -> list[tuple[Any, ...]]:
-        """Extend a lease, and return what must be stored: nothing if its length has not changed."""
+        """Extend a lease, and return the change that must be stored: none if its length is the same."""
         before = task.span
         local.queue.extend(task, self._reactor.seconds(), seconds or local.queue.config.lease)
         self._upkeep.set_timer(local)

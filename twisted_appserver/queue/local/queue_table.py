@@ -31,7 +31,7 @@ class QueueTable:
         self._keys: dict[str, dict[str, Remembered]] = {}  # keys of forgotten queues
 
     def restore(self, saved: Saved) -> None:
-        """Add what a store has kept."""
+        """Add the queues that a store has kept."""
         now = self._reactor.seconds()
         for name in saved.configs.keys() | saved.tasks.keys():
             queue = TaskQueue(name, saved.configs.get(name, Config()))
@@ -88,7 +88,7 @@ class QueueTable:
         """
         Remove a queue and its keys.
 
-        @return: the queue, if there is one, and whether the store may have something of it.
+        @return: the queue, if there is one, and whether the store may contain any of its data.
         """
         local = self._queues.pop(name, None)
         self._bare.pop(name, None)

@@ -25,7 +25,7 @@ class RepeatedRequests:
 
     def find(self, queue: TaskQueue, lane: str, key: str, body: bytes) -> Remembered | None:
         """
-        Return what the same request did before.
+        Return the record of an earlier attempt of the same request.
 
         @raise ReusedError: when the key was used for a request with another body.
         """

@@ -271,7 +271,7 @@ class SQLiteStore:
         Write changes, grouped by kind.
 
         The number of a task is never used again, so all puts may be written before all updates, and so on.
-        But a queue may be used again after it was deleted, so what came before is written first.
+        But a queue may be used again after it was deleted, so earlier changes are written first.
         """
         begin = 0
         for place, change in enumerate(changes, 1):

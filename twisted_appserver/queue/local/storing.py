@@ -34,7 +34,7 @@ async def until_stored(written: Deferred[None] | None) -> None:
     """
     Wait until a change is stored.
 
-    @param written: what L{IStore.write} has returned.
+    @param written: the result of L{IStore.write}.
     @raise StoreError: when the change could not be stored.
     """
     if written is not None:

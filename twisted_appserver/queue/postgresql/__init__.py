@@ -6,7 +6,7 @@ defines (with C{perform_batches.sql}), C{transaction.sql} and C{schema.sql} the 
 A module may import only modules above it in this list:
 
   - request: what the broker passes to its store, and the result
-  - schema: creates and migrates the tables, deletes what has expired
+  - schema: creates and migrates the tables, deletes expired rows
   - heartbeat: records that a server is alive, and prolongs leases after an outage
   - poolers: refuses connection poolers in transaction mode
   - connection_watchdog: aborts a connection that has stopped answering

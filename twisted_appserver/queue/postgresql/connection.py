@@ -21,9 +21,10 @@ SETTINGS = {  # settings of PostgreSQL
     "tcp_keepalives_idle": "3", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3",
     "tcp_user_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "lock_timeout": "10s",
     "statement_timeout": "60s", "client_min_messages": "warning", "client_encoding": "utf8",
-    # Statements after the lock must see what others committed before they released it.
+    # Statements after the lock must see the changes that other servers committed before they released it.
     "default_transaction_isolation": "read committed",
-    # Every statement uses an index, whatever the statistics say: the tables change too fast for them.
+    # Every statement uses an index, regardless of the statistics, because the tables change too fast for
+    # them.
     "enable_seqscan": "off", "enable_bitmapscan": "off", "enable_hashjoin": "off",
     "enable_mergejoin": "off", "jit": "off",
     "plan_cache_mode": "force_generic_plan",
@@ -84,7 +85,7 @@ class PreparedConnection:
             raise
         watchdog.expect_within()
         connection.prepare_threshold = 0
-        # An integer is an int8 whatever its value, so that the types of a prepared statement do not vary.
+        # Every integer is sent as an int8, so that the types of a prepared statement do not vary.
         connection.adapters.register_dumper(int, psycopg.types.numeric.Int8Dumper)
 
     def _set(self, name: str, value: str) -> None:

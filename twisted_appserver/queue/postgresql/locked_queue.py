@@ -17,7 +17,7 @@ SQL = read_statements(__package__, "transaction.sql")
 
 class QueueBounds:
     """
-    What is known of a queue, so that deleted rows need not be read again.
+    Knowledge about a queue that saves reading deleted rows again.
 
     @ivar lowest_number: no task has a lower number.
     @ivar no_expiry_before: no lease and no delay ends before this time of the database, in seconds since the
@@ -32,7 +32,7 @@ class QueueBounds:
 
 class Effects:
     """
-    What a transaction has changed for others.
+    The changes of a transaction that other requests wait for.
 
     @ivar changed: names of queues, each with the waiters that may succeed now: C{getters}, C{putters},
         C{joiners}, C{results} or C{all}. C{gone} means that the queue was deleted.

@@ -111,7 +111,7 @@ class PendingRequests:
             request.deferred.callback(result)
 
     def performed(self, request: Request) -> None:
-        """Note that the store has performed a request, whatever the result is."""
+        """Record that the store has performed a request, with any result."""
         self._performing.pop(request, None)
 
     def still_pending(self, request: Request) -> None:

@@ -15,7 +15,7 @@ class Request:
     @ivar name: the name of the queue.
     @ivar pending: whether it cannot succeed yet, so that it has no result.
     @ivar result: the value for the caller, or an exception.
-    @ivar abandoned: whether nobody wants the result any more.
+    @ivar abandoned: whether the result is no longer wanted.
     @ivar may_wait: whether the request may wait until C{deadline}.
     @ivar deadline: in seconds of the reactor; if it may not wait, the time when it arrived.
     @ivar lookup_only: true for a put or get that must wait behind other requests. It may only look up what an

@@ -1,4 +1,4 @@
-"""Creates the tables, migrates them to the current version, and deletes what has expired."""
+"""Creates the tables, migrates them to the current version, and deletes expired rows."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class PostgreSQLStore:
 
     def close(self) -> Deferred[None]:
         """
-        Perform what was requested, as far as possible, and disconnect.
+        Perform the remaining requests as far as possible, and disconnect.
 
         @return: fires when that is done.
         """

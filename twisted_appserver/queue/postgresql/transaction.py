@@ -29,7 +29,7 @@ class Transaction:
     @param known: the bounds of queues, by name; queues that are found are added.
     @param server: identifies this server to the others.
     @param watchdog: aborts the connection if an answer does not arrive.
-    @ivar effects: what the transaction has changed for others.
+    @ivar effects: the changes that other requests wait for.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class WakeupSocket:
             self._writer.send(b"!")
 
     def clear(self) -> None:
-        """Read what L{wake} has sent. The socket must be readable."""
+        """Read the bytes that L{wake} has sent. The socket must be readable."""
         self._reader.recv(4096)
 
     def close(self) -> None:

@@ -12,12 +12,12 @@ A module may import only modules above it in this list:
   - requests: builds each request and interprets its response, without I/O
   - attempts: when a request is sent, repeated or given up, without I/O
   - leases: the tasks that a client has leased
-  - session: what a client does, step by step, without I/O
-  - batches: what a client does with many tasks, without I/O
+  - session: the operations of a client, step by step, without I/O
+  - batches: the operations of a client on many tasks, without I/O
   - connections: HTTP/1.1 connections (RFC 9112)
   - verbs: the methods that both clients have in common
   - batch_verbs: the methods for many tasks
-  - task_block: a task for the length of a block
+  - task_block: a task for the duration of a block
   - queue: C{Queue}, C{LifoQueue} and C{PriorityQueue}
   - async_queue: C{AsyncQueue}, with Deferreds
 """

@@ -1,9 +1,9 @@
 """When a request is sent, repeated or given up. Does no I/O; needs the standard library only.
 
-Strategy: what a client does is a generator of steps. It yields a L{QueueRequest} to be sent, and receives the
-L{ServerResponse} or a L{FailedAttempt}. Or it yields a L{Pause} to be made. It returns the result. So the
-same code serves the blocking client and the client for the reactor, and tests need no network. Any other
-exception of the transport, such as an interrupt, is thrown into the generator.
+Strategy: each operation of a client is a generator of steps. It yields a L{QueueRequest} to be sent, and
+receives the L{ServerResponse} or a L{FailedAttempt}. Or it yields a L{Pause} to be made. It returns the
+result. So the same code serves the blocking client and the client for the reactor, and tests need no network.
+Any other exception of the transport, such as an interrupt, is thrown into the generator.
 """
 
 from __future__ import annotations

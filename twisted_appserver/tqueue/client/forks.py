@@ -1,4 +1,4 @@
-"""Tells clients that they are in a forked process. Needs the standard library only."""
+"""Lets clients detect that they are in a forked process. Needs the standard library only."""
 
 from __future__ import annotations
 

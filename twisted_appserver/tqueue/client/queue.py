@@ -108,7 +108,7 @@ class Queue(QueueVerbs, BatchVerbs):
         watch(self)
 
     def _begin(self, patience: float) -> None:
-        """Make what each process has of its own."""
+        """Make the state that each process needs for itself."""
         self._session = QueueSession(
             self._address, self.name, self._lease_seconds, patience, time.monotonic, _lane, log.warning
         )
@@ -201,7 +201,7 @@ class Queue(QueueVerbs, BatchVerbs):
 
     def shutdown(self, immediate: bool = False) -> None:
         """
-        Shut the queue down: put raises C{ShutDown} in every client, and so does get once the queue is empty.
+        Shut the queue down: put raises C{ShutDown} in every client; so does get, once the queue is empty.
 
         @param immediate: whether to remove the waiting tasks, so that get raises C{ShutDown} at once.
         """

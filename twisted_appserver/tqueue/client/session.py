@@ -1,4 +1,4 @@
-"""What a client of a queue does, step by step. Does no I/O; needs the standard library only.
+"""The operations of a client of a queue, step by step. Does no I/O; needs the standard library only.
 
 L{QueueSession} holds the state of one client: its idempotency keys and its leased tasks. Its methods are
 generators of L{attempts.Step}s. L{queue.Queue} takes the steps one after the other and blocks;
@@ -228,7 +228,7 @@ class QueueSession:
             raise wrong
 
     def close(self) -> Steps[None]:
-        """Finish what task_done() could not finish, and release all other tasks. Lost leases are logged."""
+        """Finish the tasks that task_done() could not finish, and release the others. Log lost leases."""
         for task in list(self.tasks.unfinished):
             yield from self._warning(self.task_done(task, BLOCK))
         for task in self.tasks.drop_all():
@@ -279,7 +279,7 @@ class QueueSession:
         return request.within(max(self._lease / 4, 1.0)), Retry(float, self.clock)
 
     def renew(self) -> Steps[None]:
-        """Renew the leases that need it, and finish what C{task_done} could not finish."""
+        """Renew the leases that need it, and finish the tasks that C{task_done} could not finish."""
         try:
             for batch in self.tasks.due():
                 since = self.clock()

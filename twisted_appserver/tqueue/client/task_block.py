@@ -39,7 +39,7 @@ class TaskBlock(Generic[Q]):
         """
         Whether the lease has run out, so that another worker may have got the task.
 
-        A function that works for long may check this before it does what must not be done twice.
+        A function that takes long may check this before a step that must not be done twice.
         """
         return self._leased is not None and self._queue._session.tasks.lost(self._leased)
 

@@ -14,7 +14,7 @@ State = Literal["ready", "delayed", "leased", "buried"]
 
 
 class StepRunner(Protocol):
-    """What L{QueueVerbs} needs of a client."""
+    """The methods that L{QueueVerbs} needs in a client."""
 
     _session: QueueSession
 

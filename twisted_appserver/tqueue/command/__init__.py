@@ -6,7 +6,7 @@ A module may import only modules above it in this list:
   - output: JSON and tables on standard output
   - error_messages: errors as one line, with the URL of the server
   - task_fields: the fields of a task, as typed
-  - verb: what all verbs have in common
+  - verb: the parts that all verbs share
   - task_verbs: C{put}, C{get}, C{done} and others about single tasks
   - queue_verbs: C{queues}, C{stats}, C{peek} and others about whole queues
   - work_verb: C{work}

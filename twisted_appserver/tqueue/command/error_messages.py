@@ -1,4 +1,4 @@
-"""Errors as one line, which names the server and says what to do."""
+"""Errors as one line, which names the server and gives advice."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-INTERRUPTED = 130  # as in command_line, which Ctrl-C may interrupt while it is imported
+INTERRUPTED = 130  # as in command_line; Ctrl-C may interrupt the import of that module
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

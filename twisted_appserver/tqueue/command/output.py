@@ -77,7 +77,7 @@ class Output:
         return None
 
     def _discard(self) -> None:
-        """Send what Python writes when it exits to C{/dev/null}, where it fails silently."""
+        """Redirect the output that Python writes at its exit to C{/dev/null}, where it cannot fail."""
         with suppress(OSError, ValueError, AttributeError):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())  # type: ignore[union-attr]

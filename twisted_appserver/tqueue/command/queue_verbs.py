@@ -18,7 +18,7 @@ from .output import Output
 from .verb import QUEUES, Verb, at_least, complain, plural
 
 STATES = ("ready", "delayed", "leased", "buried")
-TIMES = {"delayed": ("due", "DUE"), "leased": ("lease", "LEASE ENDS")}  # what such a task waits for
+TIMES = {"delayed": ("due", "DUE"), "leased": ("lease", "LEASE ENDS")}  # the event that such a task waits for
 RATES = ("puts", "gets", "dones")
 
 

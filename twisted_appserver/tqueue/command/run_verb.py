@@ -22,7 +22,7 @@ BROKEN_PIPE = 141  # the exit status of a shell: 128 and the number of SIGPIPE
 
 def _address(url: str | None) -> tuple[str, Address]:
     """
-    Return the URL of the server, and what it means.
+    Return the URL of the server, and the address that was read from it.
 
     @raise ValueError: when it cannot be used.
     """
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
     Run the command.
 
     @return: the exit status: 0 for success; 1 if there was nothing to get, no room or no such leased task; 2
-        for an error; 141 if nobody reads the output any more.
+        for an error; 141 if the output is no longer read.
     """
     verb, given = parse(arguments)
     try:

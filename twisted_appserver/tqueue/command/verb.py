@@ -1,4 +1,4 @@
-"""What all verbs of the command have in common."""
+"""The parts that all verbs of the command share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Verb:
 
     @ivar run: performs the verb, and returns the exit status.
     @ivar arguments: adds the arguments to a parser, other than the name of the queue and the server's URL.
-    @ivar example: what to type; C{tqueue} and the verb stand before it.
+    @ivar example: an example of the arguments, without C{tqueue} and the verb.
     @ivar more: further help.
     @ivar has_table: whether it prints a table, and JSON with C{--json}.
     @ivar patience: seconds for which a request is repeated, unless C{--patience} is given.
