@@ -123,9 +123,8 @@ class Application(msgspec.Struct, frozen=True):
         """
         self.check()
         place = self.module or self.file
-        if (
-            self.module and os.getcwd() not in sys.path
-        ):  # for an installed script, sys.path starts with the script's folder
+        # For an installed script, sys.path starts with the script's folder.
+        if self.module and os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
         with _loading_from(place), self._forget_modules() if fresh else nullcontext():
             try:

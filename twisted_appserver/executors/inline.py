@@ -34,9 +34,8 @@ from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.stream import each, encoded, send_on_reactor
 
 CLEANUP = 1.0  # seconds that cancelled coroutines may take when the executor stops
-Outcome = (
-    Reply | Callable[[PendingCall], None]
-)  # the reply, or a function that continues the call as a pending call
+# The reply, or a function that continues the call as a pending call.
+Outcome = Reply | Callable[[PendingCall], None]
 _Coroutine = Coroutine[Any, Any, Any]
 
 

@@ -323,9 +323,8 @@ class ThreadExecutor:
 
     def _return_replies(self) -> None:
         """Return all replies to the dispatcher."""
-        self._return_scheduled = (
-            False  # first, so that a thread that is late for this batch wakes the reactor again
-        )
+        # First, so that a thread that is late for this batch wakes the reactor again.
+        self._return_scheduled = False
         finished = self._finished
         while finished:
             pending, reply = finished.popleft()

@@ -20,9 +20,7 @@ from twisted_appserver.serving.stop_signals import StopHandlers
 from twisted_appserver.settings import Settings
 
 LAST_LINE = 0.5  # seconds to wait for the log when the process ends at once
-SPARE_FILES = (
-    64  # descriptors for everything but connections: the log, workers, and files that functions open
-)
+SPARE_FILES = 64  # descriptors for all but connections: the log, workers, and files that functions open
 
 
 def raise_file_limit(settings: Settings) -> None:
@@ -49,9 +47,8 @@ def install_reload_triggers(service: AppService, reactor: Any, settings: Setting
     def reload() -> None:
         gc.unfreeze()  # otherwise the previous code would stay in memory
         reloading = service.reload()
-        reloading.addErrback(
-            lambda failure: failure.trap(AppserverError) and None
-        )  # the service has logged it
+        # The service has logged the error.
+        reloading.addErrback(lambda failure: failure.trap(AppserverError) and None)
         reloading.addCallback(lambda _: take_over())
 
     if settings.reload:

@@ -25,8 +25,8 @@ from twisted_appserver.executors.cluster.worker_lifespans import LeaveLifespans,
 CHECK_INTERVAL = 0.5  # seconds between two checks of the connection
 CONNECT_TIMEOUT = 3.0  # seconds that an attempt to connect may take
 ANSWER_TIMEOUT = 5.0  # seconds after which a scheduler that does not answer counts as hung
-# Defaults for Dask in a local cluster without a dashboard. They disable profiles and measurements that take 4
-# % of a machine with two cores, and that are never read.
+# Defaults for Dask in a local cluster without a dashboard. They disable profiles and measurements that take
+# 4 % of a machine with two cores, and that are never read.
 # U{https://docs.dask.org/en/stable/configuration.html}
 DASK_DEFAULTS = {
     "distributed": {

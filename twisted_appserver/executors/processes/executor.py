@@ -77,9 +77,8 @@ class ProcessExecutor:
         self._waiting: deque[PendingCall] = deque()
         self._costs = CallCosts()
         self._assigning = self._stopped = False
-        self._stuck_timer: Any = (
-            None  # the timer of _check_stuck, while a worker may have calls that it has not begun
-        )
+        # The timer of _check_stuck, while a worker may have calls that it has not begun.
+        self._stuck_timer: Any = None
 
     @property
     def pending(self) -> int:
