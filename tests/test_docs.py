@@ -60,6 +60,11 @@ def options_table() -> str:
     return OPTION_COLUMNS + "".join(rows)
 
 
+def anchor(title: str) -> str:
+    """Return the anchor of a heading."""
+    return re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")
+
+
 class PageTests(SynchronousTestCase):
     """Every page, read as text."""
 
@@ -74,8 +79,24 @@ class PageTests(SynchronousTestCase):
                 self.assertTrue(file.exists(), f"{page.name} links to {target}")
                 if heading:
                     titles = re.findall(r"(?m)^#+ (.+)$", file.read_text())
-                    anchors = [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
+                    anchors = list(map(anchor, titles))
                     self.assertIn(heading, anchors, f"{page.name} links to {target}")
+
+    def test_contents_of_the_guide_list_its_headings(self) -> None:
+        """In their order: a repository shows no table of contents of its own."""
+        text = (ROOT / "docs" / "guide.md").read_text()
+        contents = text.partition("\n## ")[0]
+        found = re.findall(r"\[([^\]]+)\]\(#([^)]+)\)", contents)
+        titles = re.findall(r"(?m)^## (.+)$", re.sub(r"(?ms)^```.*?^```$", "", text))
+        self.assertEqual([title for title, _ in found], titles)
+        self.assertEqual([target for _, target in found], list(map(anchor, titles)))
+
+    def test_servers_in_the_foreground_can_run_beside_each_other(self) -> None:
+        """In one folder: C{twistd} writes no pidfile there."""
+        for page in PAGES:
+            if page.name != "troubleshooting.md":
+                found = re.findall(r"twistd -n(?! --pidfile=).*", page.read_text())
+                self.assertEqual(found, [], page.name)
 
     def test_every_python_block_compiles(self) -> None:
         for name, block in programs():
@@ -108,7 +129,13 @@ class PageTests(SynchronousTestCase):
         for path in (PACKAGE / "tqueue" / "command").glob("*.py"):
             known |= set(re.findall(r'"(--[a-z-]+)"', path.read_text()))
         for page in PAGES:
-            others = {"--reactor", "--check", "--show-routes", "--soak"}  # mentioned outside of the table
+            others = {
+                "--pidfile",
+                "--reactor",
+                "--check",
+                "--show-routes",
+                "--soak",
+            }  # mentioned outside of the table
             named = set(re.findall(r"`(?:appserver |--listen )?(--[a-z-]+)", page.read_text()))
             self.assertEqual(named - others - known, set(), page.name)
 

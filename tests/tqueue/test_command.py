@@ -155,7 +155,7 @@ class UnreachableTests(CommandCase):
         self.assertEqual(
             err,
             f"tqueue: cannot reach {NOWHERE}: connection refused; is TQueueSrv running? "
-            "Start it with: twistd -n tqueuesrv --port 1\n",
+            "Start it with: twistd -n --pidfile= tqueuesrv --port 1\n",
         )
 
     def test_message_names_a_host_that_does_not_exist(self) -> None:

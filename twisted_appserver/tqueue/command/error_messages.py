@@ -74,4 +74,4 @@ def _advice(error: OSError, address: Address) -> str:
     if address.host not in LOCAL:
         return "; is TQueueSrv running there?"
     port = "" if address.port == PORT else f" --port {address.port}"
-    return f"; is TQueueSrv running? Start it with: twistd -n tqueuesrv{port}"
+    return f"; is TQueueSrv running? Start it with: twistd -n --pidfile= tqueuesrv{port}"
