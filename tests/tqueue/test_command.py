@@ -297,6 +297,15 @@ class VerbTests(ServerCase):
         self.assertEqual(self.tqueue("queues")[2], "tqueue: the server has no queues\n")
         self.assertEqual(self.bad(1, "get", "q"), "tqueue: the queue q is empty\n")
 
+    def test_a_get_says_where_the_tasks_are_that_are_not_ready(self) -> None:
+        self.put(1, 2, 3)
+        ids = [json.loads(self.good("get", "q"))["task_id"] for _ in range(3)]
+        none = "tqueue: no task of the queue q is ready"
+        self.assertEqual(self.bad(1, "get", "q"), f"{none} (3 are leased)\n")
+        self.good("release", "q", ids[0], "--delay", "60")
+        self.good("bury", "q", ids[1])
+        self.assertEqual(self.bad(1, "get", "q"), f"{none} (1 is leased, 1 is delayed, 1 is buried)\n")
+
 
 class RefusalTests(CommandCase):
     """Servers that answer differently from a TQueueSrv without options."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted_appserver.errors import AppserverError
 
-from ..client.errors import LeaseLost, NoResult
+from ..client.errors import Empty, LeaseLost, NoResult, ServerError
 from ..client.items import to_result
 from ..client.queue import Queue
 from ..client.requests import WEEK
@@ -63,10 +63,29 @@ def _put_task(queue: Queue, given: argparse.Namespace, output: Output, words: li
 
 
 def get(queue: Queue, given: argparse.Namespace, output: Output) -> int:
-    task = queue.get_task(given.timeout, given.lease)
+    try:
+        task = queue.get_task(given.timeout, given.lease)
+    except Empty:
+        complain(_no_task(queue))
+        return 1
     names = ("task_id", "task", "delivery")
     output.json({"worker": queue.name, **{name: task[name] for name in names}})
     return 0
+
+
+def _no_task(queue: Queue) -> str:
+    """Return why there is no task."""
+    try:
+        figures = queue.stats()
+    except (OSError, ServerError):
+        figures = {}
+    counts = [(figures.get(state, 0), state) for state in ("leased", "delayed", "buried")]
+    found = ", ".join(f"{count} {'is' if count == 1 else 'are'} {state}" for count, state in counts if count)
+    return (
+        f"no task of the queue {queue.name} is ready ({found})"
+        if found
+        else f"the queue {queue.name} is empty"
+    )
 
 
 def _for_each(
