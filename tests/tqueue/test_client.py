@@ -254,6 +254,33 @@ class QueueTests(ClientCase):
 
 
 class LeaseTests(ClientCase):
+    def test_option_of_the_queue_is_the_length_of_a_lease(self) -> None:
+        """Unless the client has chosen one."""
+        queue, other = self.queue(), self.queue(lease=70)
+        queue.config(lease=3000)
+        for each, seconds in ((queue, 3000), (other, 70)):
+            queue.put(1)
+            with each.task():
+                (task,) = queue.peek(1, "leased")
+                self.assertLess(abs(task["lease"] - time.time() - seconds), 20)
+
+    def test_shorter_leases_are_renewed_in_time(self) -> None:
+        """If the option of the queue has changed while the client works."""
+        queue = self.queue()
+
+        def next_end() -> float:
+            return float(min(task["lease"] for task in queue.peek(2, "leased")))
+
+        for seconds in (3000, 1.2):
+            queue.config(lease=seconds)
+            queue.put(seconds)
+            queue.get()
+        before = next_end()
+        wait_for(lambda: next_end() != before)
+        self.assertFalse(queue.is_lost(1.2))
+        self.assertEqual(len(queue.peek(2, "leased")), 2)
+        queue.close()
+
     @slow
     def test_lease_is_renewed_while_the_client_works(self) -> None:
         """The client works for ten times the length of its lease."""
@@ -476,6 +503,23 @@ class AsyncTroubleTests(SynchronousTestCase):
         queue.task_done()
         renewals[3].callback(None)
         self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_shorter_leases_are_renewed_more_often(self) -> None:
+        """If the option of the queue has changed."""
+        steps, leases = list[Any](), [1200.0, 12.0]
+
+        async def send(step: Any) -> ServerResponse:
+            steps.append(step)
+            document = {"task_id": "1", "delivery": 1, "task": {"item": 1}, "lost": [], "lease": leases[0]}
+            return ServerResponse(200, json.dumps(document).encode())
+
+        queue = AsyncQueue("http://x", "q", clock := Clock(), SimpleNamespace())
+        queue._send = send  # type: ignore[method-assign, assignment]
+        queue.get()
+        leases.pop(0)
+        queue.get()
+        clock.pump([1.0] * 5)
+        self.assertIn(("renew", "12.0"), [(step.verb, step.query.get("lease")) for step in steps])
 
     def test_server_error_of_a_proxy_is_tried_again(self) -> None:
         """Its body is not JSON."""

@@ -30,7 +30,7 @@ from twisted_appserver.tqueue.client.errors import (
 )
 from twisted_appserver.tqueue.client.leases import Owner
 from twisted_appserver.tqueue.client.request_keys import Keys, checked_key
-from twisted_appserver.tqueue.client.requests import QueueRequest, QueueRequests
+from twisted_appserver.tqueue.client.requests import WEEK, QueueRequest, QueueRequests
 from twisted_appserver.tqueue.client.session import QueueSession
 from twisted_appserver.tqueue.wire import CHANGING, FINISHING, READING, SHOWING
 
@@ -271,6 +271,20 @@ class StepTests(SynchronousTestCase):
         self.assertEqual(len({request.query["key"] for request in seen}), 1)
         for timeout in (-1, float("nan")):
             self.assertIsInstance(self.take(poll(get, timeout, self.clock.seconds))[0], ValueError)
+
+    def test_client_without_a_lease_uses_the_option_of_the_queue(self) -> None:
+        """It learns the length from the server. No request has a longer lease than servers accept."""
+        session = QueueSession(ADDRESS, "q", None, 10.0, self.clock.seconds, str, self.warnings.append)
+        for answered, expected in (({"lease": 3.0}, 3.0), ({"lease": 9e6}, WEEK), ({}, 60.0)):
+            task, (request,) = self.take(session.get(0.0, Owner()), {**TASK, **answered})
+            self.assertNotIn("lease", request.query)
+            self.assertEqual(task.until, self.clock.seconds() + expected)
+            session.tasks.add(task)
+            self.clock.advance(expected / 2)
+            _, (request,) = self.take(session.renew(), {"lost": []})
+            self.assertEqual((request.verb, request.query), ("renew", {"lease": str(expected)}))
+            self.assertEqual(task.until, self.clock.seconds() + expected)
+            session.tasks.drop(task)
 
     def test_lost_response_counts_as_done_while_the_lease_lasts(self) -> None:
         """If the lease may have run out meanwhile, another worker may have the task."""

@@ -9,11 +9,13 @@ import socket
 import threading
 import time
 from typing import Any
+from unittest import skipIf
 from urllib.parse import quote, urlencode
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.postgres import folder_of_programs, shared
 from tests.support.queue_server import Server, wait_for
 from tests.support.slow import slow
 from twisted_appserver.core.application_info import ApplicationInfo
@@ -356,6 +358,28 @@ class ArticleTests(WireCase):
         thread.join(10)
         self.assertLess(time.monotonic() - begin, 5)
         self.assertEqual(answers[0][0], 503)
+
+
+class LeaseLengthTests(WireCase):
+    """With C{detail}, a get returns the length of its lease, in every store."""
+
+    def lengths(self) -> None:
+        for n in range(2):
+            self.ask("/p/put/", b'{"n":%d}' % n)
+        self.ask("/p/config/", lease=300)
+        self.assertEqual(self.ask("/p/get/", detail=1)[1]["lease"], 300)
+        self.assertEqual(self.ask("/p/get/", detail=1, lease=7)[1]["lease"], 7)
+        self.assertNotIn("lease", self.ask("/p/get/", detail=1)[1])
+
+    def test_get_returns_the_length_of_its_lease(self) -> None:
+        self.lengths()
+
+    @skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
+    def test_get_returns_the_length_of_its_lease_on_postgresql(self) -> None:
+        self.server.kill()
+        self.server = Server(shared().database()).start()
+        self.addCleanup(self.server.kill)
+        self.lengths()
 
 
 class SQLiteArticleTests(ArticleTests):

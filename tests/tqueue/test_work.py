@@ -270,6 +270,12 @@ class WorkTests(WorkCase):
         self.assertEqual((process.returncode, out), (0, "0 done, 0 failed, 0 lost\n"))
         self.assertTrue(err.endswith("tqueue: stopping\n"), err)
 
+    def test_option_of_the_queue_is_the_length_of_a_lease(self) -> None:
+        self.queue.config(lease=300)
+        self.queue.shutdown()
+        _, _, err = self.run_command("work", "jobs:slow")
+        self.assertIn("1 thread, leases of 300 seconds, 0 tasks left", err)
+
     def test_banner_names_the_function_the_queue_the_server_and_how_to_stop(self) -> None:
         self.queue.put(1)
         self.queue.shutdown()

@@ -130,10 +130,11 @@ class Wire:
             about |= {"delivery": task.deliveries} if task else {"reason": found or UNKNOWN}
         return about
 
-    def _reply(self, worker: str, found: QueuedTask | str | None, query: Query) -> Reply:
+    def _reply(self, worker: str, found: QueuedTask | str | None, query: Query, **more: Any) -> Reply:
         """Describe a task, with its fields."""
         task = msgspec.Raw(found.body) if isinstance(found, QueuedTask) else {}
-        return Reply(msgspec.json.encode(self._about(worker, found, query, task=task)), 200, JSON_HEADERS)
+        about = self._about(worker, found, query, task=task, **more)
+        return Reply(msgspec.json.encode(about), 200, JSON_HEADERS)
 
     async def put(self, call: Call, worker: str) -> dict[str, Any]:
         """Add a task: the fields of the body. If the body is an array, add many tasks."""
@@ -154,7 +155,10 @@ class Wire:
         self._check(worker, call)
         query = read_options(call)
         found = await self._ask(self._broker.get(worker, query.lease, query.key, query.timeout))
-        return self._reply(worker, found, query)
+        if not (query.detail and isinstance(found, QueuedTask)):
+            return self._reply(worker, found, query)
+        lease = query.lease or found.span or (await self._ask(self._broker.config(worker))).lease
+        return self._reply(worker, found, query, lease=lease)
 
     async def done(self, call: Call, worker: str, task_id: str) -> Reply:
         """Finish a leased task. The body is its result."""

@@ -27,7 +27,7 @@ from .errors import Empty, Full, LeaseLost, NoResult, ServerError, ServerUnavail
 from .forks import watch
 from .items import sort_key, to_result, to_task
 from .leases import LeasedTask, Owner
-from .requests import WEEK, QueueRequest, checked_name, checked_seconds
+from .requests import QueueRequest, checked_lease, checked_name
 from .session import QueueSession
 from .task_block import TaskBlock
 from .verbs import QueueVerbs
@@ -91,7 +91,8 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
     @param name: the name of the queue; a new, unique name if C{None}.
     @param reactor: an C{IReactorTime}; the global one if C{None}.
     @param treq_client: a C{treq.client.HTTPClient} or C{treq.testing.StubTreq}; treq itself if C{None}.
-    @param lease: seconds after which another worker gets a task of this object if this process has died.
+    @param lease: seconds after which another worker gets a task of this object if this process has died; the
+        option of the queue if C{None}.
     @param token: the token of the server; the environment variable C{TQUEUE_TOKEN} if C{None}.
     @param patience: seconds for which a request is repeated while the server cannot be reached.
     @raise ValueError: when one of these cannot be used.
@@ -107,13 +108,13 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
         name: str | None = None,
         reactor: Any = None,
         treq_client: Any = None,
-        lease: float = 60.0,
+        lease: float | None = None,
         patience: float = 60.0,
         token: str | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        self.name, self._lease_seconds = checked_name(name), checked_seconds("lease", lease, WEEK)
+        self.name, lease = checked_name(name), checked_lease(lease)
         address = read_address(
             default_url() if url is None else url,
             os.environ.get("TQUEUE_TOKEN", "") if token is None else token,
@@ -226,11 +227,15 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
         if not len(self._session.tasks):
             if self._renewing.running:
                 self._renewing.stop()
-        elif not self._renewing.running:
+            return
+        pause = self._session.tasks.lease / 12
+        if self._renewing.running and pause < (self._renewing.interval or 0.0):  # the queue's are shorter now
+            self._renewing.stop()
+        if not self._renewing.running:
             # The previous loop may still wait for its last renewal, and cannot be started again until then.
             self._renewing = LoopingCall(self._renew)
             self._renewing.clock = self._reactor
-            self._renewing.start(self._lease_seconds / 12, now=False)
+            self._renewing.start(pause, now=False)
 
     async def _renew(self) -> None:
         await self._finish(self._session.renew())

@@ -78,11 +78,12 @@ class LeasedTasks:
 
     @param lease: seconds.
     @param clock: returns seconds.
+    @ivar lease: the length of a lease; a queue's option may change it.
     @ivar unfinished: the tasks that must be finished in the background.
     """
 
     def __init__(self, lease: float, clock: Callable[[], float]) -> None:
-        self._lease, self._clock = lease, clock
+        self.lease, self._clock = lease, clock
         self._lock = threading.Lock()
         self._leased: dict[LeasedTask, None] = {}  # oldest first
         self.unfinished: dict[LeasedTask, None] = {}
@@ -195,7 +196,7 @@ class LeasedTasks:
 
     def due(self) -> Iterator[list[LeasedTask]]:
         """Yield batches of tasks to renew: those that have used up a third of their lease."""
-        late = self._clock() + self._lease * 2 / 3
+        late = self._clock() + self.lease * 2 / 3
         with self._lock:
             due = [task for task in self._leased if task.until <= late and not task.denied]
         for start in range(0, len(due), BATCH):
@@ -214,7 +215,7 @@ class LeasedTasks:
         gone, found = set(lost), []
         for task in tasks:
             if (task.task_id, task.delivery) not in gone:
-                task.until = since + self._lease
+                task.until = since + self.lease
             elif task in self._leased:  # a task that is being finished is lost only if that fails
                 task.denied = True
                 found.append(task)

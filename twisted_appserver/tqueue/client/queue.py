@@ -24,7 +24,7 @@ from .errors import Empty, Full, LeaseLost, NoResult, ServerError, ServerUnavail
 from .forks import watch
 from .items import sort_key, to_result, to_task
 from .leases import LeasedTask, Owner
-from .requests import WEEK, Document, QueueRequest, checked_name, checked_seconds
+from .requests import Document, QueueRequest, checked_lease, checked_name
 from .session import QueueSession
 from .task_block import TaskBlock
 from .verbs import QueueVerbs
@@ -72,7 +72,8 @@ class Queue(QueueVerbs, BatchVerbs):
     @param url: the URL of the server; the environment variable C{TQUEUE_URL}, or else C{http://127.0.0.1:8082},
         if C{None}.
     @param name: the name of the queue on the server; a new, unique name if C{None}.
-    @param lease: seconds after which another worker gets a task of this object if this process has died.
+    @param lease: seconds after which another worker gets a task of this object if this process has died; the
+        option of the queue if C{None}.
     @param ack: C{"auto"} finishes each task when it is got: for programs that never call C{task_done()}.
     @param token: the token of the server; the environment variable C{TQUEUE_TOKEN} if C{None}.
     @param patience: seconds for which a request is repeated while the server cannot be reached.
@@ -89,7 +90,7 @@ class Queue(QueueVerbs, BatchVerbs):
         url: str | None = None,
         name: str | None = None,
         *,
-        lease: float = 60.0,
+        lease: float | None = None,
         ack: Literal["manual", "auto"] = "manual",
         patience: float = 60.0,
         token: str | None = None,
@@ -98,7 +99,7 @@ class Queue(QueueVerbs, BatchVerbs):
             raise ValueError(f"ack must be 'manual' or 'auto', not {ack!r}")
         self.url = default_url() if url is None else url
         self.name = checked_name(name, type(self).__name__.lower())
-        self._lease_seconds, self._ack = checked_seconds("lease", lease, WEEK), ack
+        self._lease_seconds, self._ack = checked_lease(lease), ack
         self._token = os.environ.get("TQUEUE_TOKEN", "") if token is None else token
         self._address = read_address(self.url, self._token)
         self._pool = Pool(self._address)
@@ -114,6 +115,7 @@ class Queue(QueueVerbs, BatchVerbs):
         )
         self._requests, self._local, self._lock = self._session.requests, threading.local(), threading.Lock()
         self._renewing: threading.Event | None = None
+        self._pause = 0.0  # seconds between renewals
 
     def forked(self) -> None:
         """In a forked process, begin without tasks: the parent keeps its own."""
@@ -303,11 +305,15 @@ class Queue(QueueVerbs, BatchVerbs):
 
     def _start_renewing(self) -> None:
         """Start the thread that renews leases and finishes tasks, unless it runs."""
+        pause = self._session.tasks.lease / 12
         with self._lock:
+            if self._renewing is not None and pause < self._pause:  # the queue's leases are shorter now
+                self._renewing.set()
+                self._renewing = None
             if self._renewing is None:
-                self._renewing = threading.Event()
+                self._renewing, self._pause = threading.Event(), pause
                 weakref.finalize(self, self._renewing.set).atexit = False
-                arguments = (weakref.ref(self), self._renewing, self._lease_seconds / 12)
+                arguments = (weakref.ref(self), self._renewing, pause)
                 threading.Thread(target=_renew, args=arguments, name="tqueue-lease", daemon=True).start()
 
     def _ask(self, request: QueueRequest[T]) -> T:
@@ -363,7 +369,7 @@ class PriorityQueue(Queue):
 
 
 def _same(
-    kind: type[Queue], url: str, name: str, lease: float, ack: Any, patience: float, token: str
+    kind: type[Queue], url: str, name: str, lease: float | None, ack: Any, patience: float, token: str
 ) -> Queue:
     return kind(0, url, name, lease=lease, ack=ack, patience=patience, token=token)
 

@@ -296,6 +296,15 @@ def checked_name(name: str | None, kind: str = "queue") -> str:
     return name
 
 
+def checked_lease(lease: float | None) -> float | None:
+    """
+    Return the length of a lease, C{None} for the option of the queue.
+
+    @raise ValueError: when it is neither that nor a number of seconds that servers accept.
+    """
+    return None if lease is None else checked_seconds("lease", lease, WEEK)
+
+
 def checked_seconds(name: str, value: float, most: float) -> float:
     """
     Return a number of seconds.

@@ -19,8 +19,9 @@ from .errors import LeaseLost, NoResult
 from .items import ItemError, from_result, from_task, to_result
 from .leases import BLOCK, LeasedTask, LeasedTasks, Owner
 from .request_keys import Keys, checked_key
-from .requests import Document, QueueRequest, QueueRequests
+from .requests import WEEK, Document, QueueRequest, QueueRequests
 
+USUAL_LEASE = 60.0  # seconds, until a queue's option is known
 UNFINISHED = ("ready", "delayed", "leased")  # the states of tasks that may still get a result
 
 
@@ -45,7 +46,8 @@ class QueueSession:
     """
     The state of one client of a queue.
 
-    @param lease: seconds after which another worker gets a task if this client does not renew the lease.
+    @param lease: seconds after which another worker gets a task if this client does not renew the lease;
+        C{None} for the option of the queue.
     @param patience: seconds for which a request is repeated.
     @param clock: returns seconds.
     @param lane: returns the lane of a request, see L{Keys}; empty for none.
@@ -61,7 +63,7 @@ class QueueSession:
         self,
         address: Address,
         name: str,
-        lease: float,
+        lease: float | None,
         patience: float,
         clock: Callable[[], float],
         lane: Callable[[], str],
@@ -70,7 +72,7 @@ class QueueSession:
         if not patience >= 0:
             raise ValueError(f"patience must be 0 or more seconds, not {patience!r}")
         self.patience = patience
-        self.requests, self.tasks = QueueRequests(address, name), LeasedTasks(lease, clock)
+        self.requests, self.tasks = QueueRequests(address, name), LeasedTasks(lease or USUAL_LEASE, clock)
         self._name, self._lease, self.clock, self._lane, self._warn = name, lease, clock, lane, warn
         self._url = address.url
         self._keys = Keys()
@@ -122,11 +124,14 @@ class QueueSession:
 
     def get_task(self, timeout: float | None, lease: float | None) -> Steps[Document]:
         """Lease the next task, without renewing the lease. C{timeout}: seconds; C{None} for ever."""
-        key = self.key()
-        document = yield from poll(
-            lambda wait: self.ask(self.requests.get(key, wait, lease)), timeout, self.clock
-        )
+        document = yield from self._get(timeout, lease)
         return {name: document[name] for name in ("task_id", "delivery", "task")}
+
+    def _get(self, timeout: float | None, lease: float | None) -> Steps[Document]:
+        key = self.key()
+        return (
+            yield from poll(lambda wait: self.ask(self.requests.get(key, wait, lease)), timeout, self.clock)
+        )
 
     def get(self, timeout: float | None, owner: Owner, delay: float | None = None) -> Steps[LeasedTask]:
         """
@@ -135,8 +140,11 @@ class QueueSession:
         @param delay: seconds until a task that is not an item may be got again; see L{delay_after}.
         @raise ItemError: when the task cannot be converted to an item. The task is released.
         """
-        document = yield from self.get_task(timeout, self._lease)
-        task = LeasedTask(document["task_id"], document["delivery"], owner, self.clock() + self._lease)
+        document = yield from self._get(timeout, self._lease)
+        if self._lease is None:  # an older server does not send it
+            self.tasks.lease = min(document.get("lease", USUAL_LEASE), WEEK)
+        until = self.clock() + self.tasks.lease
+        task = LeasedTask(document["task_id"], document["delivery"], owner, until)
         try:
             task.item = from_task(document["task"])
         except ItemError as error:
@@ -195,11 +203,13 @@ class QueueSession:
     ) -> Steps[None]:
         """Make the lease of a task end C{lease} seconds from now. The default is the client's own number."""
         task = self.tasks.find(item, owner) if task_id is None else _by_id(task_id, delivery)
-        since, lease = self.clock(), self._lease if lease is None else lease
+        since = self.clock()
+        if lease is None:
+            lease = self._lease if task_id is not None else self.tasks.lease
         document = yield from self.ask(self.requests.extend(task.task_id, task.delivery, lease))
         if not document["task_id"]:
             raise task.deny("extend")
-        task.until = since + lease
+        task.until = since + (lease or 0.0)
 
     def leave_block(
         self, task: LeasedTask, error: BaseException | None, delay: float | None, result: Any = None
@@ -276,7 +286,7 @@ class QueueSession:
 
     def _once(self, request: QueueRequest[T]) -> tuple[QueueRequest[T], Retry]:
         """Make a single attempt, with a time-out that leaves time for another before the lease runs out."""
-        return request.within(max(self._lease / 4, 1.0)), Retry(float, self.clock)
+        return request.within(max(self.tasks.lease / 4, 1.0)), Retry(float, self.clock)
 
     def renew(self) -> Steps[None]:
         """Renew the leases that need it, and finish the tasks that C{task_done} could not finish."""
@@ -284,7 +294,7 @@ class QueueSession:
             for batch in self.tasks.due():
                 since = self.clock()
                 names = [(task.task_id, task.delivery) for task in batch]
-                lost = yield from repeat(*self._once(self.requests.renew(names, self._lease)))
+                lost = yield from repeat(*self._once(self.requests.renew(names, self.tasks.lease)))
                 for task in self.tasks.renewed(batch, since, lost):
                     self._warn(f"the lease of task {task.task_id} has run out: another worker may get it")
             for task in list(self.tasks.unfinished):

@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
     output = Output(sys.stdout, given.json)
     try:
         with _client_warnings(given.patience > PATIENCE):
-            lease = getattr(given, "lease", None) or 60.0
+            lease = getattr(given, "lease", None)
             with closing(Queue(0, url, given.name, lease=lease, patience=given.patience)) as queue:
                 return verb.run(queue, given, output)
     except OutputError as error:

@@ -224,8 +224,8 @@ def _renew_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _lease_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--lease", type=at_least(0.01, WEEK), default=60.0, metavar="S",
-        help="seconds from now until the lease ends; 60 by default",
+        "--lease", type=at_least(0.01, WEEK), metavar="S",
+        help="seconds from now until the lease ends; by default, the queue's option",
     )  # fmt: skip
 
 

@@ -67,7 +67,9 @@ def _begin(asking: Queue, given: argparse.Namespace) -> int:
         problem = message_for(error, address, asking.name)
     if not given.quiet:
         left = f", {plural(stats['unfinished'], 'task')} left" if stats else ""
-        figures = f"{plural(given.threads, 'thread')}, leases of {plural(given.lease, 'second')}{left}"
+        lease = given.lease or stats.get("lease")
+        leases = f", leases of {plural(lease, 'second')}" if lease else ""
+        figures = f"{plural(given.threads, 'thread')}{leases}{left}"
         complain(f"calling {given.function} for each task of the queue {asking.name} at {address.url}")
         complain(f"{figures}; Ctrl-C finishes the running tasks and stops")
     if problem:
@@ -120,8 +122,8 @@ def _work_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("function", metavar="MODULE:FUNCTION", help="called with each item")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="number of threads")
     parser.add_argument(
-        "--lease", type=at_least(0.01, WEEK), default=60.0, metavar="S",
-        help="seconds until another worker gets a task if this process dies",
+        "--lease", type=at_least(0.01, WEEK), metavar="S",
+        help="seconds until another worker gets a task if this process dies; by default, the queue's option",
     )  # fmt: skip
     parser.add_argument(
         "--delay", type=at_least(0.0, YEAR), metavar="S",
