@@ -51,7 +51,7 @@ class Client:
         while not self.complete.is_set():
             try:
                 with self.counts.task(timeout=1.0) as task:
-                    self.found[task["start"]] = task["primes"]  # the same one twice is no harm
+                    self.found[task["start"]] = task["primes"]  # the same result twice does no harm
             except Empty:
                 continue
             except LeaseLost:  # the network was cut for longer than the lease, so the task comes again

@@ -1,4 +1,4 @@
-"""Several hosts, each in a network namespace of its own, and each cut off for a while: work goes on.
+"""Several hosts, each in a network namespace of its own, and each cut off for a while: work continues.
 
 As root on Linux, with nginx and PostgreSQL installed (Debian: iproute2, nginx-light, postgresql):
 
@@ -160,7 +160,7 @@ class Watch:
             self.figures = json.loads(line)
 
     def end(self):
-        """Have it stop, and wait for what it ordered."""
+        """Stop it, wait for the results of its orders, and return the figures."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(120)
         self._reader.join()
@@ -168,7 +168,7 @@ class Watch:
 
 
 def cut_each(hosts, seconds):
-    """Returns whether work went on."""
+    """Return whether work has continued."""
     watch, well = Watch(hosts), True
     time.sleep(seconds)
     print(f"{'cut off':<10} {'orders answered':>16} {'failed':>8} {'counts':>8}   in {seconds:g} seconds")

@@ -96,7 +96,7 @@ def _check_call(function: _Function, signature: inspect.Signature, name: str) ->
     """
     try:
         own = inspect.signature(function, follow_wrapped=False)
-    except ValueError:  # It is not written in Python, as functools.lru_cache.
+    except ValueError:  # The wrapper is not written in Python, as with functools.lru_cache.
         return
     positional = [each for each in signature.parameters.values() if each.kind is each.POSITIONAL_ONLY]
     named = [

@@ -211,8 +211,8 @@ class ThreadExecutor:
 
     def _leave(self) -> bool:
         """
-        In a thread: stop counting it, unless calls wait. Then it must return to its pool at once, without a
-        system call: if it were late, the pool would make a thread more for the next call.
+        In a thread: stop counting this thread, unless calls wait. Afterwards, it must return to its pool at
+        once, without a system call. If it were late, the pool would make another thread for the next call.
         """
         with self._lock:
             if self._waiting or self._resumable:

@@ -62,7 +62,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @ivar remember: how long the key of a request is remembered, in seconds.
     @ivar keep: how long results are kept after the end of a task, in seconds; 0 for not at all.
     @ivar keep_count: how many results are kept, at most; the last ones.
-    @ivar shutdown: C{""}: not shut down. C{"draining"}: puts are refused, and gets go on until the queue is
+    @ivar shutdown: C{""}: not shut down. C{"draining"}: puts are refused, and gets work until the queue is
         empty. C{"immediate"}: puts are refused, and ready and delayed tasks have been deleted.
     """
 

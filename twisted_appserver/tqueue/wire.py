@@ -261,7 +261,7 @@ class Wire:
         return {"worker": worker, "unfinished": unfinished, "buried": buried}
 
     async def shutdown(self, call: Call, worker: str) -> dict[str, Any]:
-        """Refuse further puts. Gets go on until the queue is empty, or end now if C{immediate}."""
+        """Refuse further puts. Gets work until the queue is empty, or end now if C{immediate}."""
         self._check(worker)
         config = await self._ask(self._broker.config(worker))
         immediate = read_options(call).immediate or config.shutdown == "immediate"

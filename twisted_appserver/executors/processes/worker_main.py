@@ -125,7 +125,7 @@ class WorkerMain:
         self._calls: deque[Call] = deque()  # calls that were read and have not begun
         self._bytes_read = 0
         self._sources: dict[int, Source] = {}  # generators that have not ended, by the numbers of their calls
-        self._runnable: deque[int] = deque()  # numbers of generators that can go on
+        self._runnable: deque[int] = deque()  # numbers of generators that can continue
 
     def run(self) -> None:
         """Handle the server's frames until it closes the connection."""

@@ -175,7 +175,7 @@ class WorkerProcess(ProcessProtocol):
     def reclaim(self, wanted: bool) -> list[PendingCall]:
         """
         As L{AssignedCalls.reclaim}. A worker that has begun no call and runs no generator has no function to
-        blame: it is killed unless it goes on within L{STALL_TIMEOUT} seconds.
+        blame: it is killed unless it continues within L{STALL_TIMEOUT} seconds.
         """
         reclaimed = self.assigned.reclaim(wanted)
         if reclaimed and self.assigned.running is None and not self.streams.wanted:

@@ -94,8 +94,8 @@ class Leases:
         """
         Wait until a lease is stored.
 
-        A lease that cannot be stored is valid too, so that work goes on when the disk is full. If the server
-        ends before the task is done, the task is handed out again.
+        A lease that cannot be stored is valid too, so that work continues when the disk is full. If the
+        server ends before the task is done, the task is handed out again.
         """
         try:
             await until_stored(written)

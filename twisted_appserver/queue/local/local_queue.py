@@ -54,7 +54,7 @@ class LocalQueue:
         self.dismiss_awaited(result)
 
     def dismiss_awaited(self, result: str = "") -> None:
-        """Finish all requests that wait for the end of a task, so that they look at its state again."""
+        """Finish all requests that wait for the end of a task, so that they check its state again."""
         for number in list(self.awaited):
             self.task_ended(number, result)
 

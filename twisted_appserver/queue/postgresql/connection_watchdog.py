@@ -1,7 +1,7 @@
 """Aborts a database connection that has stopped answering.
 
 If a database process is stopped, or its host hangs, the connection stays open and no answer arrives. The
-thread that waits for the answer cannot end that itself, so another thread shuts the socket down.
+thread that waits for the answer cannot end this wait, so another thread shuts the socket down.
 """
 
 from __future__ import annotations

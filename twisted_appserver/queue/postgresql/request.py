@@ -13,7 +13,7 @@ class Request:
 
     @ivar verb: what to do, such as C{put}.
     @ivar name: the name of the queue.
-    @ivar pending: whether it cannot succeed yet, so that it has no result.
+    @ivar pending: true while the request cannot succeed; it has no result then.
     @ivar result: the value for the caller, or an exception.
     @ivar abandoned: whether the result is no longer wanted.
     @ivar may_wait: whether the request may wait until C{deadline}.

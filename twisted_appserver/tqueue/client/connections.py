@@ -105,7 +105,7 @@ class Connection:
         Let C{close} reset the connection.
 
         The server notices a reset at once. A client that closes its connection in the usual way may still be
-        reading, so the server would go on serving it.
+        reading, so the server would continue to serve it.
         """
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
@@ -159,8 +159,8 @@ class Pool:
         """
         Send a request and return its response.
 
-        An idle connection may have been closed by the server meanwhile. The request is then sent again on
-        another connection.
+        The server may have closed an idle connection meanwhile. The request is then sent again on another
+        connection.
 
         @raise NotSent: when the server cannot be reached.
         @raise OSError: when the response does not arrive.

@@ -250,7 +250,7 @@ class Queue(QueueVerbs, BatchVerbs):
         Yield item after item until the queue is shut down.
 
         Each task is done when the loop continues. If C{break} or an exception leaves the loop, its task is
-        released. A lost lease is logged, and the loop goes on. In a process that is forked in the loop, the
+        released. A lost lease is logged, and the loop continues. In a process that is forked in the loop, the
         loop ends.
         """
         process = os.getpid()

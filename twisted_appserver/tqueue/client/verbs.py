@@ -22,7 +22,7 @@ class StepRunner(Protocol):
         """Take the steps. Return the result, or a Deferred of it."""
 
     def _finish(self, steps: Steps[Any]) -> Any:
-        """Do the same, and then start or stop renewing leases."""
+        """Take the steps as C{_run} does, and then start or stop renewing leases."""
 
     def _ask(self, request: QueueRequest[Any]) -> Any:
         """Make a request. Return its result, or a Deferred of it."""
