@@ -5,8 +5,8 @@
     curl localhost:8082/items/bolt/take/ -H 'Content-Type: application/json' -d '{"quantity": 3}'
     curl 'localhost:8082/items/?below=18'
 
-The environment variable INVENTORY names the database's file, else it is inventory.sqlite. A variable of the
-environment reaches worker processes; an argument of the command line, or a global variable, would not.
+The environment variable INVENTORY names the file of the database; the default is inventory.sqlite. A variable
+of the environment reaches worker processes; an argument of the command line, or a global variable, would not.
 """
 
 import argparse

@@ -43,7 +43,7 @@ class Hosts:
     """
     The network, and the programs that run on it.
 
-    @ivar cuttable: the hosts of which there are two.
+    @ivar cuttable: the hosts that have a second one of their kind, so that one can be cut off.
     """
 
     def __init__(self, network, folder):

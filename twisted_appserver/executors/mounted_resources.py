@@ -1,8 +1,9 @@
 """Renders the Twisted resources of a table on the reactor.
 
-Strategy: each call becomes a C{twisted.web.server.Request} again, whose channel is an object in memory. A
-response that is complete when it is first written is an ordinary reply. Any other is a L{Stream}: its credits
-pause and resume the producer that the resource has registered, so that a client that does not read stops it.
+Strategy: each call is turned back into a C{twisted.web.server.Request}, whose channel is an object in memory.
+A response that is complete when it is first written is an ordinary reply. Any other is a L{Stream}: its
+credits pause and resume the producer that the resource has registered, so that a client that does not read
+stops it.
 """
 
 from __future__ import annotations

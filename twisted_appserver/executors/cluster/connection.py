@@ -42,7 +42,7 @@ LISTENERS = {
 
 class DaskConnection:
     """
-    Connects to a scheduler, and connects again when it is lost.
+    Connects to a scheduler, and connects again when the connection is lost.
 
     @param scheduler: the address of the scheduler; a cluster on this machine is started if it is empty.
     @param workers: how many worker processes that cluster has.

@@ -231,7 +231,7 @@ class WorkerProcess(ProcessProtocol):
 
     @property
     def _has_lifespan(self) -> bool:
-        """Whether it must get time to leave a lifespan, which it may have entered before it was ready."""
+        """Whether it must get time to leave a lifespan. It may have entered one before it was ready."""
         return self.router is not None and self.router.lifespan is not None
 
     def _close_stdin(self, seconds: float) -> None:

@@ -108,7 +108,7 @@ class LocalBroker:
         return self._current(name).figures()
 
     def _current(self, name: str) -> LocalQueue:
-        """Return a queue, after the leases and delays that are due have ended."""
+        """End the leases and delays of a queue that are due, and return the queue."""
         local = self.table.find(name)
         if local is None:
             return LocalQueue(TaskQueue(name), self._reactor)
