@@ -347,7 +347,7 @@ class ClusterTests(CommandTestCase):
 
     @slow
     async def test_stop_before_the_start_leaves_no_process(self) -> None:
-        """When it is stopped before it has started, nothing of a cluster is left or comes later."""
+        """If it is stopped before it has started, no part of a cluster is left or appears later."""
         program = self.python("-c", STOPPED, folder=self.folder_of(app=APP))
         self.assertEqual(await program.ended, 0, program.err)
 

@@ -257,7 +257,7 @@ class WorkerTests(ParkingTestCase):
         self.assertEqual((await dispatcher.dispatch(get("/late_pid"))).status, 200)
 
     async def test_no_call_waits_behind_a_generator(self) -> None:
-        """While a worker is in the middle of a step, calls go to the other, many at the same time too."""
+        """While one worker runs a step, calls go to the other worker, even many at the same time."""
         _, dispatcher = await self.place("processes", 2)
         path = self.path()
         reply = await dispatcher.dispatch(get("/held", path=path))

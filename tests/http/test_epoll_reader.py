@@ -102,7 +102,7 @@ class EpollReaderTests(TestCase):
         await self.close(*pairs)
 
     async def test_closed_connections_leave_nothing_behind(self) -> None:
-        """Each protocol learns of the end; after the last one the reader stops reading."""
+        """Each protocol is notified of the end. After the last one, the reader stops reading."""
         pairs = [await self.pair() for _ in range(2)]
         for client, server in pairs:
             client.transport.loseConnection()

@@ -802,7 +802,7 @@ class PostgreSQLTests(StoreTestCase):
         self.assertEqual((await figures)["ready"], 0)
 
     async def test_server_ends_while_database_hangs(self) -> None:
-        """A server stops although the database hangs."""
+        """A server stops even if the database hangs."""
         url = shared().database()
         self.patch(broker_module, "CLOSE_TIMEOUT", 0.5)
         broker = make_broker(reactor, open_store(url))

@@ -665,7 +665,7 @@ class CommandTests(ClientCase):
 
     @slow
     def test_failing_task_is_repeated_and_finally_buried(self) -> None:
-        """Its function raises or exits, or the task is no item."""
+        """Its function raises an error or exits, or the task cannot be converted to an item."""
         folder = self.mktemp()
         os.mkdir(folder)
         with open(os.path.join(folder, "jobs.py"), "w") as file:
