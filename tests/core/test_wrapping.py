@@ -313,13 +313,17 @@ class EverywhereTests(ExecutorTestCase):
     async def test_context_manager_is_left_when_the_client_of_a_stream_leaves(self) -> None:
         """It is left in the context in which it was entered, so that it can reset context variables."""
         for place, dispatcher in (await self.places()).items():
-            path = self.mktemp()
-            call = Call("GET", "/endless/5/", raw_headers=((b"x-record", path.encode()),))
-            reply = await dispatcher.dispatch(call)
-            first: Deferred[bytes] = Deferred()
-            reply.body.begin(lambda data, first=first: first.called or first.callback(data), lambda _: None)
-            await first
-            reply.body.stopProducing()
-            await self.until(lambda path=path: "leave" in Path(path).read_text())
-            self.assertEqual(Path(path).read_text().split(), ["enter", "leave"], place)
+            for name in ("endless", "endless_reply"):
+                path = self.mktemp()
+                call = Call("GET", f"/{name}/5/", raw_headers=((b"x-record", path.encode()),))
+                reply = await dispatcher.dispatch(call)
+                first: Deferred[bytes] = Deferred()
+                reply.body.begin(
+                    lambda data, first=first: first.called or first.callback(data), lambda _: None
+                )
+                await first
+                self.assertNotIn("leave", Path(path).read_text(), (place, name))
+                reply.body.stopProducing()
+                await self.until(lambda path=path: "leave" in Path(path).read_text())
+                self.assertEqual(Path(path).read_text().split(), ["enter", "leave"], (place, name))
         self.assertEqual(self.flushLoggedErrors(), [])

@@ -6,10 +6,12 @@ This module is also an application.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
@@ -98,6 +100,25 @@ async def async_items(number: int) -> AsyncIterator[dict[str, Any]]:
         yield {"seen": SEEN.get(), "number": number + each}
 
 
+def returned_items(number: int) -> Iterator[dict[str, Any]]:
+    """Return a generator, and is none itself."""
+    return items(number)
+
+
+def reply_of_items(number: int) -> Reply:
+    lines = (json.dumps(item) + "\n" for item in items(number))
+    return Reply(lines, headers={"content-type": "application/x-ndjson"})
+
+
+async def later_reply_of_items(number: int) -> Reply:
+    await succeed(None)
+    return reply_of_items(number)
+
+
+def endless_reply(number: int) -> Reply:
+    return Reply("x" * 65536 for _ in count())
+
+
 def endless(number: int) -> Iterator[dict[str, Any]]:
     while True:
         yield {"pid": os.getpid(), "filler": "x" * 65536}
@@ -128,13 +149,14 @@ def text(number: int) -> Reply:
 
 
 ONE = (plain, takes_call, positional, coroutine, callbacks, deferred)
-SEVERAL = (items, async_items)
+SEVERAL = (items, async_items, returned_items, reply_of_items, later_reply_of_items)
 MISSING = (missing, missing_later, missing_item)
 wrapped = [(rf"{function.__name__}/(?P<number>)/", function) for function in (*ONE, *SEVERAL, *MISSING)]
 wrapped += [
     ("method/(?P<number>)/", Methods().method),
     ("text/(?P<number>)/", "tests.support.wrapped:text"),
     ("endless/(?P<number>)/", endless),
+    ("endless_reply/(?P<number>)/", endless_reply),
     Route("named/(?P<number>)/", plain, methods=["PUT"], name="other", timeout=5),  # type: ignore[list-item]
 ]
 url_patterns = (include("/", wrapped, wrap=[recorded(), authorized]),)

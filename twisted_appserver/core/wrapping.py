@@ -3,17 +3,22 @@ Applies the decorators of C{include(..., wrap=)} to a function. Pure.
 
 Strategy: decorators are applied once, when the table is loaded. The context managers of C{contextlib} are
 decorators too. As such they would be left as soon as a coroutine or a generator has been made, before it has
-done anything. So they are applied here by the kind of the function, and stay entered until it has ended.
+done anything. So they are applied here by the kind of the function, and stay entered until it has ended. If a
+function returns a generator, or a Reply with one, they stay entered until that has ended.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncContextDecorator, ContextDecorator, aclosing
+from contextlib import AsyncContextDecorator, ContextDecorator, ExitStack, aclosing
 from enum import Enum, auto
 from functools import wraps
 from typing import Any
+
+import msgspec
+
+from twisted_appserver.core.call import Reply
 
 MAX_LAYERS = 100  # decorators around each other; a mock object has an endless chain of __wrapped__
 _Function = Callable[..., Any]
@@ -130,15 +135,16 @@ def _apply(decorator: Any, function: _Function, kind: _Kind) -> Any:
         return decorator(function)
     if asynchronous and kind in (_Kind.FUNCTION, _Kind.GENERATOR):
         raise TypeError(f"wrap={_name(decorator)}() is asynchronous, and this function is not async")
-    if kind is _Kind.FUNCTION:
-        return decorator(function)
     # contextlib uses this method to make a new context manager for each call. It has no public name.
     make = decorator._recreate_cm
+    if kind is _Kind.FUNCTION:
+        return _around_function(make, function)
     if kind is _Kind.GENERATOR:
         return _around_generator(make, function)
-    make_async = make if asynchronous else lambda: _AsyncManager(make())
-    around = _around_coroutine if kind is _Kind.COROUTINE else _around_async_generator
-    return around(make_async, function)
+    if kind is _Kind.ASYNC_GENERATOR:
+        make_async = make if asynchronous else lambda: _AsyncManager(make())
+        return _around_async_generator(make_async, function)
+    return _around_coroutine_async(make, function) if asynchronous else _around_coroutine(make, function)
 
 
 class _AsyncManager:
@@ -152,6 +158,39 @@ class _AsyncManager:
 
     async def __aexit__(self, *error: Any) -> Any:
         return self._manager.__exit__(*error)
+
+
+def _around_function(make: _Function, function: _Function) -> _Function:
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with ExitStack() as stack:
+            stack.enter_context(make())
+            return _surrounded(function(*args, **kwargs), stack)
+
+    return wrapper
+
+
+def _surrounded(result: Any, stack: ExitStack) -> Any:
+    """
+    Return the result of a function. If it is a generator, or a Reply with one, leave the context managers of
+    C{stack} when that ends.
+    """
+    is_reply = isinstance(result, Reply)
+    items = result.body if is_reply else result
+    if not isinstance(items, Iterator):
+        return result
+    generator = _items(items, stack.pop_all())
+    next(generator)  # closing a generator that has not begun would not leave the context managers
+    return msgspec.structs.replace(result, body=generator) if is_reply else generator
+
+
+def _items(items: Iterator[Any], stack: ExitStack) -> Iterator[Any]:
+    with stack:
+        yield
+        try:
+            yield from items
+        finally:
+            getattr(items, "close", bool)()
 
 
 def _around_generator(make: _Function, function: _Function) -> _Function:
@@ -174,6 +213,17 @@ def _around_async_generator(make: _Function, function: _Function) -> _Function:
 
 
 def _around_coroutine(make: _Function, function: _Function) -> _Function:
+    @wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with ExitStack() as stack:
+            stack.enter_context(make())
+            result = function(*args, **kwargs)
+            return _surrounded(await result if inspect.isawaitable(result) else result, stack)
+
+    return wrapper
+
+
+def _around_coroutine_async(make: _Function, function: _Function) -> _Function:
     @wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         async with make():
