@@ -404,6 +404,21 @@ class StoreCases:
         test.assertEqual((await broker.get("q")).number, number)
         test.assertEqual(await broker.get("q", None, "", 20.0), SHUTDOWN)
 
+    async def paused_queue_hands_out_nothing(self, test: Any, broker: Any) -> None:
+        first, second = await put(broker, 2)
+        leased = await broker.get("q", 20.0, "mine")
+        await broker.change("q", {"paused": True})
+        test.assertEqual(await broker.get("q"), EMPTY)
+        test.assertEqual((await broker.get("q", 20.0, "mine")).number, first)  # it is repeated
+        waiting = begin(broker.get("q", None, "", 20.0))
+        (third,) = await put(broker, 1)
+        test.assertIsNotNone(await broker.done("q", leased.number))
+        test.assertEqual((await broker.stats("q"))["ready"], 2)
+        test.assertFalse(waiting.called)
+        await broker.change("q", {"paused": False})
+        test.assertEqual((await waiting).number, second)
+        test.assertEqual((await broker.get("q")).number, third)
+
     async def immediate_shutdown_deletes_tasks(self, test: Any, broker: Any) -> None:
         waiting = begin(broker.get("other", None, "", 20.0))
         await put(broker, 3)

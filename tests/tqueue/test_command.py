@@ -283,10 +283,15 @@ class VerbTests(ServerCase):
         self.assertIn("lease must be a number, not 'x'", self.bad(2, "config", "q", "lease=x"))
         self.assertIn("name=value", self.bad(2, "config", "q", "maxsize"))
 
-    def test_a_queue_is_joined_shut_down_purged_and_deleted(self) -> None:
+    def test_a_queue_is_joined_paused_shut_down_purged_and_deleted(self) -> None:
         self.put(1, 2)
         err = self.bad(1, "join", "q", "--timeout", "0")
         self.assertEqual(err, "tqueue: the queue q still has 2 unfinished tasks\n")
+        self.assertEqual(json.loads(self.good("pause", "q")), {"worker": "q", "paused": True})
+        self.assertEqual(
+            self.bad(1, "get", "q"), "tqueue: the queue q is paused; tqueue resume q ends that\n"
+        )
+        self.assertEqual(json.loads(self.good("resume", "q")), {"worker": "q", "paused": False})
         self.good("shutdown", "q")
         self.assertEqual(self.bad(1, "put", "q", "n=1"), "tqueue: the queue q is shut down\n")
         self.good("config", "q", "shutdown=")

@@ -218,6 +218,11 @@ class VerbTable(Clients):
             for item in "abc":
                 queue.put(item)
             queue.get()
+            queue.pause()
+            self.refused(Empty, queue.get, timeout=0)
+            assert queue.config()["paused"]
+            queue.resume()
+            assert not queue.config()["paused"]
             assert (queue.purge(), queue.stats()["leased"]) == (2, 1)
             queue.delete()
             assert (queue.stats()["unfinished"], queue.config()["maxsize"]) == (0, 0)

@@ -23,7 +23,7 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.tqueue.wire import url_patterns
 
 FORM = "application/x-www-form-urlencoded"
-POSTED = {"extend", "release", "bury", "kick", "config", "shutdown", "purge", "delete"}
+POSTED = {"extend", "release", "bury", "kick", "config", "pause", "resume", "shutdown", "purge", "delete"}
 
 
 class WireCase(SynchronousTestCase):
@@ -202,6 +202,8 @@ class ArticleTests(WireCase):
         paths = [f"{verb}/{got}" for verb in ("extend", "release", "bury")]
         paths += [
             "kick",
+            "pause",
+            "resume",
             "purge",
             "shutdown",
             "shutdown/?immediate=1",
@@ -213,9 +215,17 @@ class ArticleTests(WireCase):
             status, headers, _ = self.send("GET", f"/p/{path}")
             self.assertEqual((status, "POST" in headers["allow"]), (405, True), path)
         stats = self.ask("/p/stats/")[1]
-        found = [stats[name] for name in ("ready", "leased", "buried", "maxsize", "shutdown")]
-        self.assertEqual(found, [1, 1, 0, 0, ""])
+        found = [stats[name] for name in ("ready", "leased", "buried", "maxsize", "shutdown", "paused")]
+        self.assertEqual(found, [1, 1, 0, 0, "", False])
         self.assertEqual(self.send("GET", "/p/config")[0], 200)
+
+    def test_paused_queue_accepts_puts_and_hands_out_nothing(self) -> None:
+        self.assertEqual(self.ask("/p/pause/", b"")[1], {"worker": "p", "paused": True})
+        self.ask("/p/put/", b"{}")
+        self.assertEqual(self.ask("/p/get/?detail=1")[1]["reason"], "empty")
+        self.assertIs(self.ask("/p/stats/")[1]["paused"], True)
+        self.assertEqual(self.ask("/p/resume/", b"")[1], {"worker": "p", "paused": False})
+        self.assertTrue(self.ask("/p/get/")[1]["task_id"])
 
     def test_json_task_comes_back_to_the_last_digit(self) -> None:
         """Without the reserved name."""

@@ -64,6 +64,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @ivar keep_count: how many results are kept, at most; the last ones.
     @ivar shutdown: C{""}: not shut down. C{"draining"}: puts are refused, and gets work until the queue is
         empty. C{"immediate"}: puts are refused, and ready and delayed tasks have been deleted.
+    @ivar paused: whether no task is handed out.
     """
 
     kind: Literal["fifo", "lifo", "priority"] = "fifo"
@@ -72,6 +73,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_deliveries: int = 10
     remember: float = 300.0
     shutdown: Literal["", "draining", "immediate"] = ""
+    paused: bool = False
     keep: float = 0.0
     keep_count: int = 10_000
 

@@ -48,7 +48,7 @@ __title__ = "TQueueSrv"  # of the OpenAPI document and the pages
 T = TypeVar("T")
 
 READING = ("qsize", "peek", "join", "stats")
-CHANGING = ("kick", "renew", "shutdown", "purge", "delete")
+CHANGING = ("kick", "renew", "pause", "resume", "shutdown", "purge", "delete")
 SHOWING = ("result",)  # requests about one task that only read
 FINISHING = ("extend", "release", "bury")  # requests about one task
 LONGEST_NAME = 200  # characters; clients have the same limit
@@ -268,6 +268,19 @@ class Wire:
         changes = {"shutdown": "immediate" if immediate else "draining"}
         await self._ask(self._broker.change(worker, changes))
         return {"worker": worker, "is_shutdown": True}
+
+    async def pause(self, call: Call, worker: str) -> dict[str, Any]:
+        """Hand out no task of a queue, until it is resumed. Gets wait, and leased tasks can be finished."""
+        return await self._set_paused(worker, True)
+
+    async def resume(self, call: Call, worker: str) -> dict[str, Any]:
+        """Hand out the tasks of a queue again."""
+        return await self._set_paused(worker, False)
+
+    async def _set_paused(self, worker: str, paused: bool) -> dict[str, Any]:
+        self._check(worker)
+        await self._ask(self._broker.change(worker, {"paused": paused}))
+        return {"worker": worker, "paused": paused}
 
     async def config(self, call: Call, worker: str) -> dict[str, Any]:
         """Return the options of a queue. A POST sets the options in its body and query string."""

@@ -61,7 +61,7 @@ class Leases:
                 return await self.get(name, seconds, key, timeout)
             await self._until_lease_stored(held, self._write(self._extend(local, held, seconds)))
             return held
-        if not queue.ready or local.getters.waiting:
+        if not queue.ready or queue.config.paused or local.getters.waiting:
             if local.drained:
                 return SHUTDOWN
             if timeout <= 0 or self._upkeep.stopping:

@@ -71,7 +71,7 @@ class LocalQueue:
         @param stopping: whether the server is stopping, so that no get or put succeeds.
         """
         queue = self.queue
-        while self.getters.waiting and queue.ready and not stopping:
+        while self.getters.waiting and queue.ready and not (queue.config.paused or stopping):
             self.getters.serve_next()
         if self.getters.waiting and self.drained:
             self.getters.dismiss(SHUTDOWN)

@@ -69,7 +69,7 @@ class MixedRequests:
             request.resolve(self._result(what, request, numbers, first_digest))
 
     def _result(self, what: str, request: Request, numbers: Sequence[int], first_digest: bytes) -> Any:
-        """Return the result of a batch, given what L{put_batches} has returned for it."""
+        """Return the result of a batch, given what the SQL function C{put_batches} has returned for it."""
         if what == "repeated":
             return repeated_batch(request, numbers, first_digest)
         if what == "shut_down":

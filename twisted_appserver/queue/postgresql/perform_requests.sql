@@ -264,6 +264,9 @@ BEGIN
                 INTO place, number, body, priority, "order", deliveries, holder, lease;
             RETURN NEXT;  -- the first response was lost: the same task again, with a new lease
         END LOOP;
+        IF options ->> 'paused' = 'true' THEN
+            fresh_gets := '{}';
+        END IF;
         RETURN QUERY UPDATE tqueue.tasks t SET state = 2, deliveries = t.deliveries + 1,
                 holder = coalesce(get_holders[p.place], ''), at = moment + make_interval(secs =>
                     coalesce(get_leases[p.place], usual_lease))

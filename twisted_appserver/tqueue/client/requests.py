@@ -263,6 +263,14 @@ class QueueRequests:
         """Refuse further puts, and remove the waiting tasks if C{immediate}."""
         return self._make("shutdown", _nothing, {"immediate": int(immediate)})
 
+    def pause(self) -> QueueRequest[None]:
+        """Hand out no task, until the queue is resumed."""
+        return self._make("pause", _nothing)
+
+    def resume(self) -> QueueRequest[None]:
+        """Hand out tasks again."""
+        return self._make("resume", _nothing)
+
     def config(self, options: Document) -> QueueRequest[Document]:
         """Set these options of the queue. The result is all options."""
         return self._make("config", _figures, options)

@@ -192,6 +192,17 @@ class QueueVerbs:
         """Make up to C{n} buried tasks ready again, the oldest first. Return their number."""
         return self._ask(self._session.requests.kick(n, self._session.key()))
 
+    def pause(self: StepRunner) -> Any:
+        """
+        Hand out no task, until C{resume} is called. Puts are accepted, gets wait, and tasks that workers
+        have got already can be finished.
+        """
+        return self._ask(self._session.requests.pause())
+
+    def resume(self: StepRunner) -> Any:
+        """Hand out tasks again."""
+        return self._ask(self._session.requests.resume())
+
     def purge(self: StepRunner) -> Any:
         """Remove all tasks that wait; leased and buried ones stay. Return their number."""
         return self._ask(self._session.requests.purge(self._session.key()))

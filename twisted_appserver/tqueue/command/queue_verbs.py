@@ -140,6 +140,18 @@ def join(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     return 1
 
 
+def pause(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    queue.pause()
+    output.json({"worker": queue.name, "paused": True})
+    return 0
+
+
+def resume(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    queue.resume()
+    output.json({"worker": queue.name, "paused": False})
+    return 0
+
+
 def shutdown(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     queue.shutdown(given.immediate)
     output.json({"worker": queue.name, "is_shutdown": True})
@@ -200,6 +212,8 @@ QUEUE_VERBS = (
          "painter maxsize=1000 max_deliveries=5", _config_arguments, OPTIONS, has_table=True),
     Verb("kick", QUEUES, "Make buried tasks ready again, the oldest first.", kick,
          "painter -n 100", _number_argument),
+    Verb("pause", QUEUES, "Hand out no task, until the queue is resumed.", pause, "painter"),
+    Verb("resume", QUEUES, "Hand out the tasks of a paused queue again.", resume, "painter"),
     Verb("join", QUEUES, "Wait until every task is done or buried.", join,
          "painter --timeout 60", _join_arguments, "The status is 1 if tasks are left after the timeout.",
          patience=60.0),

@@ -79,6 +79,8 @@ def _no_task(queue: Queue) -> str:
         figures = queue.stats()
     except (OSError, ServerError):
         figures = {}
+    if figures.get("paused"):
+        return f"the queue {queue.name} is paused; tqueue resume {queue.name} ends that"
     counts = [(figures.get(state, 0), state) for state in ("leased", "delayed", "buried")]
     found = ", ".join(f"{count} {'is' if count == 1 else 'are'} {state}" for count, state in counts if count)
     return (
