@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
@@ -134,6 +135,40 @@ class FormTests(SynchronousTestCase):
             self.assertIn(expected, str(error))
             self.assertNotIn("\n", str(error))
             lifespan.leave()
+
+
+class TaskTests(SynchronousTestCase):
+    """Tasks that an asynchronous lifespan starts, in a process without an event loop of its own."""
+
+    def test_tasks_that_do_not_run_meanwhile_are_logged_once(self) -> None:
+        """In one line, which names them. A lifespan without tasks logs nothing."""
+
+        async def refresh() -> None:
+            await asyncio.sleep(3600)
+
+        @asynccontextmanager
+        async def with_tasks() -> AsyncIterator[None]:
+            tasks = [asyncio.create_task(refresh()) for _ in range(2)]
+            yield
+            for task in tasks:
+                task.cancel()
+
+        _, without_tasks, *_ = forms([])
+        for function, expected in ((with_tasks, 1), (without_tasks, 0)):
+            lifespan = ProcessLifespan(check_lifespan(function))
+            records: list[logging.LogRecord] = []
+            logger, handler = logging.getLogger("twisted_appserver.core.lifespan"), logging.Handler()
+            handler.emit = records.append  # type: ignore[method-assign]
+            logger.addHandler(handler)
+            self.addCleanup(logger.removeHandler, handler)
+            lifespan.enter()
+            logger.removeHandler(handler)
+            lifespan.leave()
+            self.assertEqual(len(records), expected)
+            for record in records:
+                self.assertRegex(
+                    record.getMessage(), r"started asyncio tasks \(\S+refresh\); they do not run"
+                )
 
 
 class ClientTests(SynchronousTestCase):

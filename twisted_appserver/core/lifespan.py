@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import dis
 import inspect
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from types import FunctionType
 from typing import Any
@@ -20,6 +21,8 @@ from twisted_appserver.core.import_errors import import_problem
 from twisted_appserver.errors import ConfigurationError
 
 Lifespan = Callable[[], Any]
+
+log = logging.getLogger(__name__)
 
 NO_YIELD = "lifespan has no yield; it needs one, between what it does at the start and at the end"
 COROUTINE = "lifespan is a coroutine function; it needs a yield, where calls are performed"
@@ -139,6 +142,17 @@ async def stay(manager: Any, entered: Callable[[], object], end: Awaitable[Any])
         await end
 
 
+def _report_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Log which tasks do not run while the process performs calls."""
+    if tasks:
+        names = {str(getattr(task.get_coro(), "__qualname__", task.get_name())) for task in tasks}
+        log.warning(
+            "the lifespan has started asyncio tasks (%s); they do not run between the start and the end of a "
+            "worker process; use a thread instead",
+            ", ".join(sorted(names)),
+        )
+
+
 class ProcessLifespan:
     """
     The lifespan of a process without a reactor. It is entered and left in the thread that performs calls.
@@ -185,6 +199,8 @@ class ProcessLifespan:
             self._close(loop)
             task.result()
             raise entering_error(None)
+        if self._loop is None:
+            _report_tasks(asyncio.all_tasks(loop) - {task})
         self._leave = partial(self._leave_async, loop, task, end)
 
     def _leave_async(self, loop: Any, task: asyncio.Task[None], end: asyncio.Future[None]) -> None:
