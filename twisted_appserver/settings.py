@@ -141,7 +141,7 @@ class Settings:
     )
     job_age: float = _option(3600.0, "S", "Seconds to keep a finished job", 0)
     no_admin: bool = _option(False, "", "Serve no pages, probes and jobs under /-/")
-    channel: str = _option("llhttp", "NAME", "HTTP parser: llhttp, or twisted for the one of twisted.web")
+    channel: str = _option("llhttp", "NAME", "HTTP parser: llhttp, or twisted for the parser of twisted.web")
     access_log: str | None = _option(
         None,
         "FILE",
