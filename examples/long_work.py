@@ -1,6 +1,6 @@
 """Long-running work: a generator yields its progress. Start it, and then examples/following.py.
 
-Open http://localhost:8081/-/docs too: there a job has a bar. Or see the items as they are made:
+Open http://localhost:8081/-/docs too: there, a job has a progress bar. Or see the items as they are made:
 `curl -N localhost:8081/primes/100000/`
 """
 

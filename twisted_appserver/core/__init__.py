@@ -23,7 +23,7 @@ A module may import only modules above it in this list:
   - problem_reply: problem documents, the responses for errors
   - error_page: problem documents as web pages, for browsers
   - error_advice: advice for errors that depend on where a function runs
-  - forked_child: ends a process that a function forks where the function ends
+  - forked_child: ends a process that a function has forked, when the function returns there
   - events: server-sent events
   - streaming: the parts that a generator yields
   - perform: run the function of a call and return its reply

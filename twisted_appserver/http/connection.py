@@ -219,7 +219,7 @@ class HTTPConnection(BaseConnection):
 
     @property
     def congested(self) -> bool:
-        """Whether the client does not read, so that nothing should be written now."""
+        """Whether the client is not reading. Then nothing should be written."""
         return bool(self._waitingForTransport)
 
     def response_sent(self) -> None:

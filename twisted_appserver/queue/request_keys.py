@@ -1,9 +1,9 @@
 """The keys of requests, by which a repeated request is recognized.
 
 A client sends a request again, with the same key, if it has not received the response. A key belongs to a
-lane. Only the last key of a lane is remembered. The keys that client programs generate, such as C{MARK +
-"name:17"}, differ in the number at the end and share a lane: the client sends one after the other, so
-memory is needed for each client and not for each request. Any other key is a lane of its own.
+lane. Only the last key of a lane is remembered. The keys that a client program generates, such as C{MARK +
+"name:17"}, differ only in the number at the end and share a lane. The client sends one request after another,
+so the server needs memory for each client, not for each request. Any other key is a lane of its own.
 """
 
 from __future__ import annotations
