@@ -95,7 +95,7 @@ def queue(running: Running, workload: Workload, seconds: float, limit: int = 0) 
 
 
 def filled(running: Running, workload: Workload, seconds: float) -> Figures:
-    """Measure a queue before and after a million tasks were put that stay in it."""
+    """Measure a queue before and after putting a million tasks that stay in it."""
     empty = queue(running, workload, seconds)
     queue(running, dataclasses.replace(workload, path="put"), 600, MILLION)
     full = queue(running, workload, seconds)

@@ -181,7 +181,7 @@ class SlownessTests(SynchronousTestCase):
     @slow
     @skipUnless(hasattr(__import__("signal"), "setitimer"), "a match cannot be interrupted here")
     def test_reported_patterns_are_slow(self) -> None:
-        """C{re} does need long for each reported expression."""
+        """C{re} does take long for each reported expression."""
         pairs = [
             (regex, pump * (LENGTH // len(pump) if len(pump) < 3 else 1) + "\n!/") for _, regex, pump in SLOW
         ]

@@ -131,7 +131,7 @@ class MalformedTests(SynchronousTestCase):
         self.assertEqual((found.status, found.headers), (204, (("x-a", "b"),)))  # type: ignore[union-attr]
 
     def test_invalid_errors_of_generators_are_rejected(self) -> None:
-        """The error that ends a generator is checked like a reply. It must have an error status and a body."""
+        """The error that ends a generator is checked like a reply. It needs an error status and a body."""
         for reply in (*tampering.REPLIES.values(), Reply(b"{}"), Reply(None, 409)):
             self.assertRaises(ValueError, FrameReader().feed, encode(End(1, "why", 0.0, reply)))
         error = Reply(b"{}", 409, (("x-a", "b"),))

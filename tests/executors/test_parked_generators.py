@@ -212,7 +212,7 @@ class WorkerTests(ParkingTestCase):
         await self.until(lambda: old not in [worker.pid for worker in executor.pool.workers])
 
     async def test_stop_closes_generators_of_replaced_workers(self) -> None:
-        """A worker that was replaced closes its parked generators too when the server stops."""
+        """When the server stops, a worker that was replaced closes its parked generators, too."""
         executor, dispatcher = await self.place("processes", 1)
         path = self.path()
         await dispatcher.dispatch(get("/pieces", path=path, size=PIECE, seconds=0.1))

@@ -74,7 +74,7 @@ class ShortageTests(CommandTestCase):
 
     @slow
     async def test_connections_above_the_limit_wait(self) -> None:
-        """More connections than there may be wait without any work, and are served when there is room."""
+        """Connections beyond the limit wait without causing work, and are served when there is room."""
         program = self.twistd("--port", "0", "--max-connections", "50", folder=self.folder_of(app=COUNTED))
         port = await program.port()
         clients = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(60)]

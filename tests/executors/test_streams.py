@@ -202,7 +202,7 @@ class StreamTests(ExecutorTestCase):
         self.assertGreater(reactor.seconds() - begun, 0.5)  # type: ignore[attr-defined]
 
     async def test_dead_worker_breaks_its_stream_off(self) -> None:
-        """The death of a worker breaks its answer off, and no other."""
+        """The death of a worker cuts off the response of its own call, and no other."""
         executor = ProcessExecutor(reactor, APPLICATION, 1)
         self.addCleanup(executor.stop)
         await executor.start()

@@ -15,7 +15,7 @@ EMPTY, FULL, SHUTDOWN, STOPPING = "empty", "full", "shutdown", "stopping"  # why
 
 
 class StoreError(AppserverError):
-    """Raised when a change could not be stored. No part of it was. The message is fit for clients."""
+    """Raised when a change could not be stored, not even a part of it. The message is fit for clients."""
 
 
 class LimitError(AppserverError):

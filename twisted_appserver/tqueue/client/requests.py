@@ -212,7 +212,8 @@ class QueueRequests:
 
     def done(self, task_id: str, delivery: int = 0, result: bytes = b"") -> QueueRequest[Document]:
         """
-        Finish a task. The response's C{task_id} is empty if the task is not leased; so in the next three.
+        Finish a task. The response's C{task_id} is empty if the task is not leased. This applies to the next
+        three methods, too.
 
         @param result: the result of the task, any JSON value; empty for none.
         """
