@@ -319,14 +319,27 @@ class ProgramTests(ProgramTestCase):
 class TenTests(ProgramTestCase):
     """The commands that a newcomer types."""
 
-    @slow
-    async def test_ten_commands_of_the_readme_work(self) -> None:
+    def commands(self) -> list[str]:
+        """Return the commands, with ports that are free."""
         text = (ROOT / "README.md").read_text().partition("## In ten commands")[2]
         (block,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
         for port in sorted(set(re.findall(r"\b80\d\d\b", block))):
             with socket.create_server(("127.0.0.1", 0)) as free:
                 block = block.replace(port, str(free.getsockname()[1]))
-        commands = block.replace(".venv/bin/", f"{Path(sys.executable).parent}/").splitlines()
+        return block.replace(".venv/bin/", f"{Path(sys.executable).parent}/").splitlines()
+
+    @slow
+    async def test_ten_commands_of_the_readme_work_together(self) -> None:
+        """If all are pasted at once, they wait for the servers."""
+        commands = [*self.commands(), "kill %1 %2 %3", "wait"]
+        program = self.start("/bin/bash", "-c", "\n".join(commands))
+        await program.ended
+        for expected, count in (('{"double":8}', 2), ('"status":422', 1), ('"task": {"picture": 7}', 1)):
+            self.assertEqual(program.out.count(expected), count, program.output)
+
+    @slow
+    async def test_ten_commands_of_the_readme_work(self) -> None:
+        commands = self.commands()
         self.assertLessEqual(len(commands), 10)
         said = []
         for command in commands:
