@@ -138,6 +138,7 @@ class MethodTests(Matching):
         for method in ("PUT", "DELETE", "OPTIONS", "get"):
             error = self.refused(405, router, method, "/x")
             self.assertEqual(dict(error.headers), {"allow": "GET, HEAD, POST, OPTIONS"})
+            self.assertEqual(error.detail, f"{method} is not allowed for /x; use GET, HEAD, POST")
 
     def test_route_may_name_its_methods(self) -> None:
         """A Route may name its methods. GET includes HEAD."""

@@ -206,4 +206,5 @@ class Router:
         if not allowed:
             raise HTTPError(404, f"no pattern matches {path}")
         names = ", ".join([*sorted(allowed - {"OPTIONS"}), "OPTIONS"])
-        raise HTTPError(405, f"{method} is not allowed for {path}; use {names}", [("allow", names)])
+        detail = f"{method} is not allowed for {path}; use {', '.join(sorted(allowed))}"
+        raise HTTPError(405, detail, [("allow", names)])
