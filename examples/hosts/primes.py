@@ -13,7 +13,7 @@ counts = Queue(url=URL, name="counts", patience=30)
 
 
 def order(start: int, end: int):
-    """Have the primes from start to end counted, some time."""
+    """Order a count of the primes from start to end."""
     ranges.put({"start": start, "end": end}, timeout=10)
     return {"ordered": start}
 

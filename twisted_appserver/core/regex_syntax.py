@@ -67,7 +67,7 @@ def matches_empty(items: Any) -> bool:
 
 
 def named_characters(items: Any) -> Iterator[str]:
-    """Yield the characters that an expression names and their neighbours, in upper and lower case."""
+    """Yield the characters that an expression names, and their neighbours, in upper and lower case."""
     for code, value in _walk(items):
         ends = value if code is codes.RANGE else [value] if code in (codes.LITERAL, codes.NOT_LITERAL) else []
         for end in ends:

@@ -38,8 +38,8 @@ class StopHandlers:
 
     def install(self) -> None:
         """
-        Set the handlers, now and again when the reactor has set its own. Handlers of others, such as
-        C{pdb}, stay.
+        Set the handlers now, and once more when the reactor has set its own. Other handlers, such as
+        C{pdb}'s, stay.
         """
         self._replace({signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL})
         twisted = {signal.SIGINT: self._reactor.sigInt, signal.SIGTERM: self._reactor.sigTerm}

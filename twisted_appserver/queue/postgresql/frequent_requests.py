@@ -17,7 +17,7 @@ class FrequentRequests:
     """
     The done, put and get requests of one queue.
 
-    Leases and delays that have ended are dealt with too, even if there is no request.
+    This also ends the leases and delays that are due, even if there is no request.
     """
 
     def __init__(

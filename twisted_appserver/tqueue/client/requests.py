@@ -137,7 +137,7 @@ class QueueRequests:
     Builds the requests of one queue.
 
     C{key} is an idempotency key: a request that is repeated with its key has its effect once. C{wait} is the
-    number of seconds for which the server may hold the request. C{delivery} is the delivery that is meant, 0
+    number of seconds for which the server may hold the request. C{delivery} names one delivery of the task; 0
     for any. Other options that are C{None} are left to the server.
     """
 
