@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -13,6 +13,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.queue.attempt import Attempt
 from twisted_appserver.queue.backends import open_store
 from twisted_appserver.queue.interface import EMPTY, FULL, SHUTDOWN, STOPPING, LimitError, StoreError
 from twisted_appserver.queue.local.broker import LocalBroker
@@ -68,6 +69,9 @@ class SlowStore:
 
     def find_result(self, name: str, number: int) -> Deferred[TaskResult | None]:
         return succeed(None)
+
+    def find_attempts(self, name: str, numbers: Sequence[int]) -> Deferred[dict[int, list[Attempt]]]:
+        return succeed({})
 
     def free_unused_space(self) -> None:
         pass

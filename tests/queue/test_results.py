@@ -137,12 +137,131 @@ class ResultCases:
         test.assertEqual(await waiting, STOPPING)
 
 
+class AttemptCases:
+    """Failures, attempts, and what is shown of a task."""
+
+    async def failed_task_is_tried_again(self, test: Any, broker: Any) -> None:
+        (number,) = await put(broker, 1)
+        await broker.get("q", None, "", 0.0, "host:1")
+        failed = await broker.fail("q", number, 1, ("KeyError: 'x'", "Traceback"), None)
+        test.assertEqual(failed.number, number)
+        test.assertEqual(await broker.fail("q", number, 1, ("again", ""), None), None)
+        again = await broker.get("q", None, "", 0.0, "host:2")
+        test.assertEqual((again.number, again.deliveries), (number, 2))
+        (attempt,) = (await broker.show("q", number)).attempts
+        found = (attempt.attempt, attempt.by, attempt.reason, attempt.error, attempt.traceback)
+        test.assertEqual(found, (1, "host:1", "failed", "KeyError: 'x'", "Traceback"))
+        test.assertLess(abs(attempt.began - time()), 10)
+        test.assertTrue(0 <= attempt.seconds < 10, attempt.seconds)
+
+    async def failed_task_rests(self, test: Any, broker: Any) -> None:
+        (number,) = await put(broker, 1)
+        await broker.get("q")
+        await broker.fail("q", number, 0, ("x", ""), 1000.0)
+        test.assertEqual((await broker.stats("q"))["delayed"], 1)
+        test.assertEqual(await broker.errors("q", [number, 99]), {number: "x"})
+
+    async def failed_task_is_buried(self, test: Any, broker: Any) -> None:
+        """If it gives up, or was delivered too often. The error is part of its result."""
+        await broker.change("q", {"max_deliveries": 2})
+        for deliveries, retry in ((1, False), (2, None)):
+            (number,) = await put(broker, 1)
+            for _ in range(deliveries):
+                await broker.get("q")
+                await broker.fail("q", number, 0, ("no color", ""), retry)
+            found = await broker.result("q", number, 20.0)
+            test.assertEqual((found.state, found.error), ("buried", "no color"))
+            test.assertEqual(len((await broker.show("q", number)).attempts), deliveries)
+
+    async def each_end_of_a_lease_is_an_attempt(self, test: Any, broker: Any) -> None:
+        (number,) = await put(broker, 1)
+        for seconds in (SOON, 60.0, 60.0):
+            await broker.get("q", seconds, "", 20.0, "me")
+            if seconds == 60.0:
+                attempts = (await broker.show("q", number)).attempts
+                await (broker.release if len(attempts) == 1 else broker.bury)("q", number)
+        attempts = (await broker.show("q", number)).attempts
+        test.assertEqual([each.reason for each in attempts], ["expired", "released", "buried"])
+        test.assertEqual([each.attempt for each in attempts], [1, 2, 3])
+        test.assertEqual({each.by for each in attempts}, {"me"})
+        test.assertGreaterEqual(attempts[0].seconds, SOON - 0.01)
+
+    async def only_the_last_attempts_are_kept(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"max_deliveries": 0})
+        (number,) = await put(broker, 1)
+        for _ in range(25):
+            await broker.get("q")
+            await broker.release("q", number)
+        attempts = (await broker.show("q", number)).attempts
+        test.assertEqual([each.attempt for each in attempts], list(range(6, 26)))
+
+    async def kicked_task_keeps_its_attempts(self, test: Any, broker: Any) -> None:
+        (number,) = await put(broker, 1)
+        for _ in range(2):
+            await broker.get("q")
+            await broker.bury("q", number)
+            await broker.kick("q", 1)
+        attempts = (await broker.show("q", number)).attempts
+        test.assertEqual([each.attempt for each in attempts], [1, 2])
+
+    async def shown_task_has_state_and_times(self, test: Any, broker: Any) -> None:
+        first, second = await put(broker, 2)
+        await broker.get("q", 100.0, "", 0.0, "host:1")
+        shown = await broker.show("q", first)
+        test.assertEqual((shown.result.state, shown.task.by, shown.task.deliveries), ("leased", "host:1", 1))
+        test.assertLess(abs(shown.task.began - time()), 10)
+        test.assertLess(abs(shown.task.lease - time() - 100), 10)
+        shown = await broker.show("q", second)
+        test.assertEqual((shown.result.state, shown.task.began, shown.task.lease), ("ready", 0.0, 0.0))
+        test.assertEqual((shown.task.body, shown.attempts), (b"{}", []))
+        delayed = (await broker.put("q", QueuedTask(0, b"{}"), "", 0.0, 1000.0)).number
+        test.assertLess(abs((await broker.show("q", delayed)).task.due - time() - 1000), 10)
+        test.assertEqual((await broker.show("q", 99), await broker.show("nowhere", 1)), (None, None))
+
+    async def finished_task_is_shown_while_it_is_kept(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"keep": 60, "keep_count": 1})
+        first = await finish(broker, b"1")
+        shown = await broker.show("q", first)
+        test.assertEqual((shown.result.state, shown.result.result, shown.task), ("done", b"1", None))
+        test.assertEqual([each.reason for each in shown.attempts], ["done"])
+        await finish(broker)
+        test.assertEqual(await broker.show("q", first), None)
+
+    async def attempts_are_deleted_with_their_task(self, test: Any, broker: Any) -> None:
+        numbers = await put(broker, 4)
+        for number in numbers:
+            await broker.get("q")
+            await broker.fail("q", number, 0, ("x", ""), None if number == numbers[3] else 1000.0)
+        test.assertEqual((await broker.get("q")).number, numbers[3])
+        await broker.done("q", numbers[3])
+        await broker.purge("q")
+        test.assertEqual(await broker.errors("q", numbers), {})
+        (number,) = await put(broker, 1)
+        await broker.get("q")
+        await broker.fail("q", number, 0, ("x", ""), False)
+        await broker.delete("q")
+        await put(broker, 1)
+        test.assertEqual(await broker.errors("q", [number]), {})
+
+    async def task_that_nobody_received_has_no_attempt(self, test: Any, broker: Any) -> None:
+        await put(broker, 1)
+        waiting = begin(broker.get("q"))
+        if waiting.called:  # in memory
+            return
+        waiting.addErrback(lambda failure: failure.trap(CancelledError))
+        waiting.cancel()
+        task = await broker.get("q", None, "", 20.0)
+        test.assertEqual((await broker.show("q", task.number)).attempts, [])
+
+
 class ResultTests(StoreTestCase):
     async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), ResultCases)
+        for table in (ResultCases, AttemptCases):
+            await self.all_cases(lambda: self.broker("memory:"), table)
 
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), ResultCases)
+        for table in (ResultCases, AttemptCases):
+            await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), table)
 
     async def test_results_survive_a_restart(self) -> None:
         """The results in a file are still there when it is opened again, and are not in memory."""
@@ -151,22 +270,34 @@ class ResultTests(StoreTestCase):
         broker.start()
         await broker.change("q", {"keep": 60})
         number = await finish(broker, b"[1]")
+        (failed,) = await put(broker, 1)
+        await broker.get("q", None, "", 0.0, "host:1")
+        await broker.fail("q", failed, 0, ("x", ""), None)
+        await broker.get("q", None, "", 0.0, "host:2")
         await broker.stop()
         broker = self.broker(path)
         self.assertEqual(await result(broker, number), ("done", b"[1]"))
+        shown = await broker.show("q", failed)
+        self.assertEqual([(each.by, each.error) for each in shown.attempts], [("host:1", "x")])
+        self.assertEqual((shown.result.state, shown.task.by), ("leased", "host:2"))
+        self.assertLess(abs(shown.task.began - time()), 10)
+        await broker.release("q", failed)
+        self.assertEqual((await broker.show("q", failed)).attempts[-1].attempt, 2)
 
 
 @skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
 class PostgreSQLResultTests(StoreTestCase):
     async def test_all_cases_on_one_server(self) -> None:
-        await self.all_cases(lambda: self.broker(shared().database()), ResultCases)
+        for table in (ResultCases, AttemptCases):
+            await self.all_cases(lambda: self.broker(shared().database()), table)
 
     async def test_all_cases_on_two_servers_in_turn(self) -> None:
         def make() -> InTurn:
             url = shared().database()
             return InTurn(self.broker(url), self.broker(url))
 
-        await self.all_cases(make, ResultCases)
+        for table in (ResultCases, AttemptCases):
+            await self.all_cases(make, table)
 
     async def test_result_of_another_server_arrives_at_once(self) -> None:
         """By a notification, not by the next poll."""
@@ -191,7 +322,8 @@ class PostgreSQLResultTests(StoreTestCase):
         await broker.stop()
         old = '{"kind":"fifo","maxsize":0,"lease":60.0,"max_deliveries":10,"remember":300.0,"shutdown":""}'
         name = url.rpartition("/")[2]
-        later = "DROP TABLE tqueue.finished; ALTER TABLE tqueue.keys DROP COLUMN numbers"
+        later = "DROP TABLE tqueue.finished, tqueue.attempts; ALTER TABLE tqueue.keys DROP COLUMN numbers;"
+        later += 'ALTER TABLE tqueue.tasks DROP COLUMN began, DROP COLUMN "by", DROP COLUMN attempts'
         shared().ask(f"{later}; UPDATE tqueue.meta SET version = 3", database=name)
         for queue, options in (("q", old), ("own", old.replace("10", "11"))):
             insert = f"INSERT INTO tqueue.queues (name, config) VALUES ('{queue}', '{options}')"

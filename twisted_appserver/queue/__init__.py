@@ -5,6 +5,7 @@ A module may import only modules above it in this list:
   - request_keys: recognizes requests that are sent again
   - model: one queue with its tasks and leases, without I/O
   - task_result: the result of a task
+  - attempt: the record of an attempt to perform a task
   - waiters: requests that wait, in order of arrival
   - sql_files: reads SQL from files
   - clock: a reactor clock that never jumps

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from twisted_appserver.errors import AppserverError
+from twisted_appserver.queue.attempt import TaskDetails
 from twisted_appserver.queue.model import Config, QueuedTask
 from twisted_appserver.queue.task_result import TaskResult
 
@@ -90,7 +91,7 @@ class IBroker(Interface):
         @raise BatchError: when they would not fit into the empty queue.
         """
 
-    async def get(name: str, seconds: float | None, key: str, timeout: float) -> QueuedTask | str:
+    async def get(name: str, seconds: float | None, key: str, timeout: float, by: str) -> QueuedTask | str:
         """
         Lease a task.
 
@@ -98,6 +99,7 @@ class IBroker(Interface):
         @param key: another get with this key returns the same task while that is leased, because the first
             response was lost. Empty for none.
         @param timeout: seconds to wait for a task.
+        @param by: who asks, for the records of attempts.
         """
 
     async def done(name: str, number: int, delivery: int, result: bytes) -> QueuedTask | None:
@@ -131,6 +133,16 @@ class IBroker(Interface):
     async def release(name: str, number: int, delay: float, delivery: int) -> QueuedTask | None:
         """Give a leased task back. It becomes ready after C{delay} seconds."""
 
+    async def fail(
+        name: str, number: int, delivery: int, failure: tuple[str, str], retry: float | Literal[False] | None
+    ) -> QueuedTask | None:
+        """
+        Give back a leased task that has failed.
+
+        @param failure: the error and the traceback, for the records of attempts.
+        @param retry: the task becomes ready after so many seconds; at once if C{None}. It is buried if false.
+        """
+
     async def bury(name: str, number: int, delivery: int) -> QueuedTask | None:
         """Put a leased task aside until it is kicked."""
 
@@ -162,6 +174,12 @@ class IBroker(Interface):
         @param changes: JSON values or text, by name.
         @raise ValueError: when an option does not exist, or its value is wrong.
         """
+
+    async def show(name: str, number: int) -> TaskDetails | None:
+        """Return all that is known of a task, in any state; C{None} if there is no such task."""
+
+    async def errors(name: str, numbers: list[int]) -> dict[int, str]:
+        """Return the last errors of tasks, by number. Tasks without an error are left out."""
 
     async def peek(name: str, count: int, state: str) -> list[QueuedTask]:
         """

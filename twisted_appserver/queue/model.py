@@ -37,6 +37,9 @@ class QueuedTask(msgspec.Struct, gc=False):
     @ivar holder: the key of the request that leased it; empty if the request had no key.
     @ivar buried: whether it is put aside until it is kicked.
     @ivar span: the length of the lease, in seconds; 0.0 if the task is not leased.
+    @ivar began: when the last lease began; 0.0 if there was none.
+    @ivar by: who has leased it last, in the words of the client.
+    @ivar attempts: how many attempts are recorded for it, see L{queue.attempt}.
     """
 
     number: int
@@ -49,6 +52,9 @@ class QueuedTask(msgspec.Struct, gc=False):
     holder: str = ""
     buried: bool = False
     span: float = 0.0
+    began: float = 0.0
+    by: str = ""
+    attempts: int = 0
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -202,19 +208,20 @@ class TaskQueue:
                 self.ready.append(self._key(task))
         heapify(self.ready)
 
-    def take(self, now: float, seconds: float, holder: str = "") -> QueuedTask | None:
+    def take(self, now: float, seconds: float, holder: str = "", by: str = "") -> QueuedTask | None:
         """
         Lease the first ready task.
 
         @param seconds: the length of the lease.
         @param holder: the key of the request.
+        @param by: who leases it, in the words of the client.
         @return: C{None} if no task is ready.
         """
         if not self.ready:
             return None
         task = heappop(self.ready)[3]
         task.lease, task.span = now + seconds, seconds
-        task.deliveries, task.holder = task.deliveries + 1, holder
+        task.deliveries, task.holder, task.began, task.by = task.deliveries + 1, holder, now, by
         self.leased[task.number] = task
         if holder:
             self.holders[holder] = task
@@ -227,16 +234,16 @@ class TaskQueue:
         task = self.leased.get(number)
         return task if task is not None and delivery in (0, task.deliveries) else None
 
-    def state_of(self, number: int) -> str:
+    def look(self, number: int) -> tuple[str, QueuedTask] | None:
         """
-        Return the state of a task; empty if it is not in the queue.
+        Return a task in any state, with the state; C{None} if it is not in the queue.
 
         This searches all ready tasks, so the time it takes grows with their number.
         """
         for state, places in (("leased", self.leased), ("delayed", self.delayed), ("buried", self.buried)):
             if number in places:
-                return state
-        return "ready" if any(entry[3].number == number for entry in self.ready) else ""
+                return state, places[number]
+        return next((("ready", entry[3]) for entry in self.ready if entry[3].number == number), None)
 
     def unlease(self, task: QueuedTask) -> None:
         """Remove a leased task from the queue."""

@@ -13,6 +13,7 @@ from twisted_appserver.core.request_data import read_body, read_fields, read_que
 from twisted_appserver.queue.model import MOST
 
 LONGEST_KEY = 500  # characters; clients have the same limit
+LONGEST_NAME = 200  # characters of whoever gets tasks
 WEEK = 7 * 86400.0  # seconds
 
 
@@ -27,6 +28,7 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @ivar delay: seconds until a worker may get the task.
     @ivar key: an idempotency key, any text. The keys that clients make begin with U+0001.
     @ivar delivery: the delivery of the task that is meant; 0 for any.
+    @ivar by: who gets a task, such as C{host:pid}, for the records of attempts.
     @ivar detail: whether the response has more members than in the article.
     @ivar n: the number of tasks.
     @ivar state: where the tasks are.
@@ -44,6 +46,7 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     n: int = 10
     state: Literal["ready", "delayed", "leased", "buried"] = "ready"
     immediate: bool = False
+    by: str = ""
 
     def __post_init__(self) -> None:
         if not self.timeout >= 0:
@@ -60,8 +63,10 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"order must be at most {4 * LONGEST_KEY} bytes of UTF-8")
         if not (0 <= self.n <= MOST and 0 <= self.delivery <= MOST):
             raise ValueError(f"n and delivery must be 0 to {MOST}")
-        if "\0" in self.key or "\0" in self.order:
-            raise ValueError("key and order must not contain the character NUL")
+        if "\0" in self.key or "\0" in self.order or "\0" in self.by:
+            raise ValueError("key, order and by must not contain the character NUL")
+        if len(self.by) > LONGEST_NAME:
+            raise ValueError(f"by must be at most {LONGEST_NAME} characters")
 
 
 class Leased(msgspec.Struct, frozen=True):

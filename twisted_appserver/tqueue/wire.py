@@ -154,7 +154,7 @@ class Wire:
         """Lease the next task of a queue."""
         self._check(worker, call)
         query = read_options(call)
-        found = await self._ask(self._broker.get(worker, query.lease, query.key, query.timeout))
+        found = await self._ask(self._broker.get(worker, query.lease, query.key, query.timeout, query.by))
         if not (query.detail and isinstance(found, QueuedTask)):
             return self._reply(worker, found, query)
         lease = query.lease or found.span or (await self._ask(self._broker.config(worker))).lease

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import time
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from twisted_appserver.queue.attempt import TaskDetails
 from twisted_appserver.queue.interface import SHUTDOWN, STOPPING, IBroker
 from twisted_appserver.queue.local.batches import BatchPuts
 from twisted_appserver.queue.local.expiry import Upkeep
-from twisted_appserver.queue.local.journal import CHECK, Change, IStore, to_update
+from twisted_appserver.queue.local.journal import CHECK, Change, IStore, to_deletion, to_update
 from twisted_appserver.queue.local.leases import Leases
 from twisted_appserver.queue.local.local_queue import LocalQueue
 from twisted_appserver.queue.local.puts import Puts
 from twisted_appserver.queue.local.queue_table import SWEEP_INTERVAL, QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
-from twisted_appserver.queue.local.results import Results
+from twisted_appserver.queue.local.results import Results, in_wall_time
 from twisted_appserver.queue.local.storing import log_if_not_stored, until_stored
 from twisted_appserver.queue.model import Config, QueuedTask, TaskQueue, replace
 from twisted_appserver.queue.request_keys import lane_of
@@ -50,7 +51,7 @@ class LocalBroker:
         self._health = StoreHealth(reactor, lambda: self.store.write(CHECK))
         self._repeated = RepeatedRequests(reactor)
         self.table = QueueTable(reactor, max_queues)
-        self._upkeep = Upkeep(reactor, store, self.table)
+        self._upkeep = Upkeep(reactor, store, self.table, wall)
         self._puts = Puts(reactor, store, self.table, self._upkeep, self._repeated, self._health)
         self._leases = Leases(reactor, store, self.table, self._upkeep, self._repeated, wall)
         self._results = Results(reactor, store, self.table, self._upkeep)
@@ -123,12 +124,13 @@ class LocalBroker:
 
     async def peek(self, name: str, count: int, state: str) -> list[QueuedTask]:
         shift = self._wall() - self._reactor.seconds()
-        return [
-            msgspec.structs.replace(
-                task, due=task.due and task.due + shift, lease=task.lease and task.lease + shift
-            )
-            for task in self.look(name).peek(count, state)
-        ]
+        return [in_wall_time(task, shift) for task in self.look(name).peek(count, state)]
+
+    async def show(self, name: str, number: int) -> TaskDetails | None:
+        return await self._results.show(name, number, self._wall() - self._reactor.seconds())
+
+    async def errors(self, name: str, numbers: list[int]) -> dict[int, str]:
+        return await self._results.errors(name, numbers)
 
     async def stats(self, name: str) -> dict[str, int]:
         return self.figures(name)
@@ -150,9 +152,9 @@ class LocalBroker:
         return await self._batch_puts.put(name, tasks, key, timeout, delay)
 
     async def get(
-        self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0
+        self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0, by: str = ""
     ) -> QueuedTask | str:
-        return await self._leases.get(name, seconds, key, timeout)
+        return await self._leases.get(name, seconds, key, timeout, by)
 
     async def done(self, name: str, number: int, delivery: int = 0, result: bytes = b"") -> QueuedTask | None:
         return await self._leases.done(name, number, delivery, result)
@@ -175,6 +177,16 @@ class LocalBroker:
     ) -> QueuedTask | None:
         return await self._leases.release(name, number, delay, delivery)
 
+    async def fail(
+        self,
+        name: str,
+        number: int,
+        delivery: int = 0,
+        failure: tuple[str, str] = ("", ""),
+        retry: float | Literal[False] | None = None,
+    ) -> QueuedTask | None:
+        return await self._leases.fail(name, number, delivery, failure, retry)
+
     async def bury(self, name: str, number: int, delivery: int = 0) -> QueuedTask | None:
         return await self._leases.bury(name, number, delivery)
 
@@ -188,7 +200,7 @@ class LocalBroker:
     async def purge(self, name: str, key: str = "") -> int:
         def drain(queue: TaskQueue) -> tuple[int, Change]:
             gone = queue.drain()
-            return len(gone), Change(deletes=[task.number for task in gone])
+            return len(gone), to_deletion(name, gone)
 
         return await self._once("purge", name, key, b"", drain)
 
@@ -243,7 +255,7 @@ class LocalBroker:
         self.table.claim(local)
         gone = local.queue.drain() if config.shutdown == "immediate" else []
         local.queue.configure(config)
-        change = Change(configs=[(name, config)], deletes=[task.number for task in gone])
+        change = msgspec.structs.replace(to_deletion(name, gone), configs=[(name, config)])
         written = self.store.write(change)
         self._upkeep.after_change(local)
         local.dismiss_awaited()

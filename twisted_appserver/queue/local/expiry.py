@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from twisted_appserver.queue.attempt import end_attempt
 from twisted_appserver.queue.local.journal import Change, IStore, to_update
 from twisted_appserver.queue.local.local_queue import LocalQueue
 from twisted_appserver.queue.local.queue_table import QueueTable
@@ -16,11 +18,12 @@ LATE = 0.5  # seconds; a timer is later than this only if the process stood stil
 class Upkeep:
     """
     @param reactor: an C{IReactorTime}.
+    @param wall: returns the seconds since the epoch.
     @ivar stopping: whether the server is stopping, so that no waiting request succeeds.
     """
 
-    def __init__(self, reactor: Any, store: IStore, table: QueueTable) -> None:
-        self._reactor, self._store, self._table = reactor, store, table
+    def __init__(self, reactor: Any, store: IStore, table: QueueTable, wall: Callable[[], float]) -> None:
+        self._reactor, self._store, self._table, self._wall = reactor, store, table, wall
         self.stopping = False
 
     def after_change(self, local: LocalQueue) -> None:
@@ -58,7 +61,10 @@ class Upkeep:
             local.queue.postpone(now + GRACE)
         returned, due = local.queue.expire(now)
         if returned:  # otherwise the lease would start again when the store is opened
-            log_if_not_stored(self._store.write(Change(updates=[to_update(task) for task in returned])))
+            name, shift = local.queue.name, self._wall() - now
+            attempts = [(name, end_attempt(task, now, shift, "expired")) for task in returned]
+            updates = [to_update(task) for task in returned]
+            log_if_not_stored(self._store.write(Change(updates=updates, attempts=attempts)))
         if local.awaited:
             for task in returned:
                 if task.buried:

@@ -9,6 +9,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
+from twisted_appserver.queue.attempt import Attempt
 from twisted_appserver.queue.model import Config, QueuedTask
 from twisted_appserver.queue.request_keys import Remembered
 from twisted_appserver.queue.task_result import TaskResult
@@ -26,6 +27,8 @@ class Change(msgspec.Struct, frozen=True):
     @ivar forgets: the queues and lanes of requests to forget.
     @ivar results: what is kept of tasks that have ended, with their queues and the number that each of these
         queues keeps.
+    @ivar attempts: attempts that have ended, with the queues of their tasks.
+    @ivar forgotten: the queues and numbers of deleted tasks whose attempts must be deleted.
     """
 
     puts: Sequence[tuple[str, QueuedTask]] = ()
@@ -35,6 +38,8 @@ class Change(msgspec.Struct, frozen=True):
     configs: Sequence[tuple[str, Config | None]] = ()
     forgets: Sequence[tuple[str, str]] = ()
     results: Sequence[tuple[str, int, TaskResult]] = ()
+    attempts: Sequence[tuple[str, Attempt]] = ()
+    forgotten: Sequence[tuple[str, int]] = ()
 
 
 CHECK = Change()  # stores nothing, but fails if a put would fail
@@ -87,6 +92,13 @@ class IStore(Interface):
         @param name: its queue.
         """
 
+    def find_attempts(name: str, numbers: Sequence[int]) -> Deferred[dict[int, list[Attempt]]]:
+        """
+        Return the attempts of tasks, the oldest first, after all changes that were written before.
+
+        @param name: their queue.
+        """
+
     def free_unused_space() -> None:
         """Delete results that have expired, and give unused space back. Called about once a minute."""
 
@@ -100,4 +112,12 @@ class IStore(Interface):
 
 def to_update(task: QueuedTask) -> tuple[Any, ...]:
     """Return the fields of a task that change, as L{Change.updates} has them."""
-    return (task.due, task.span, task.deliveries, task.holder, task.buried, task.number)
+    return (
+        task.due, task.span, task.deliveries, task.holder, task.buried, task.began, task.by, task.number
+    )  # fmt: skip
+
+
+def to_deletion(name: str, tasks: Sequence[QueuedTask]) -> Change:
+    """Return the change that deletes tasks of a queue, with their attempts."""
+    forgotten = [(name, task.number) for task in tasks if task.attempts]
+    return Change(deletes=[task.number for task in tasks], forgotten=forgotten)

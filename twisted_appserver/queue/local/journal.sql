@@ -7,10 +7,10 @@ INSERT INTO tasks (number, queue, body, priority, "order", due, span, deliveries
 INSERT OR REPLACE INTO keys (queue, lane, key, number, until, digest) VALUES {rows}
 
 -- name: update
-WITH fresh (due, span, deliveries, holder, buried, number) AS (VALUES {rows})
+WITH fresh (due, span, deliveries, holder, buried, began, "by", number) AS (VALUES {rows})
 UPDATE tasks SET
     due = fresh.due, span = fresh.span, deliveries = fresh.deliveries, holder = fresh.holder,
-    buried = fresh.buried
+    buried = fresh.buried, began = fresh.began, "by" = fresh."by"
 FROM fresh WHERE tasks.number = fresh.number
 
 -- name: delete
@@ -39,6 +39,24 @@ SELECT number, state, result, error, ended, until FROM finished WHERE queue = ? 
 
 -- name: delete_kept_of_queue
 DELETE FROM finished WHERE queue = ?
+
+-- name: add_attempts
+INSERT OR REPLACE INTO attempts (number, attempt, began, seconds, "by", reason, error, traceback) VALUES {rows}
+
+-- name: delete_old_attempts
+DELETE FROM attempts WHERE number = ? AND attempt <= ?
+
+-- name: forget_attempts
+DELETE FROM attempts WHERE number IN (VALUES {rows})
+
+-- name: delete_attempts_of_queue
+DELETE FROM attempts WHERE number IN (
+    SELECT number FROM tasks WHERE queue = ?1 UNION ALL SELECT number FROM finished WHERE queue = ?1
+)
+
+-- name: attempts
+SELECT number, attempt, began, seconds, "by", reason, error, traceback FROM attempts WHERE number = ?
+ORDER BY attempt
 
 -- name: delete_tasks_of_queue
 DELETE FROM tasks WHERE queue = ?
@@ -74,4 +92,6 @@ SELECT name, config FROM queues
 SELECT queue, lane, key, number, until, digest FROM keys
 
 -- name: tasks
-SELECT number, queue, body, priority, "order", due, span, deliveries, holder, buried FROM tasks ORDER BY number
+SELECT number, queue, body, priority, "order", due, span, deliveries, holder, buried, began, "by",
+    coalesce((SELECT max(attempt) FROM attempts WHERE attempts.number = tasks.number), 0)
+FROM tasks ORDER BY number

@@ -6,16 +6,16 @@ A task is leased in memory at once, so that no other get receives it while the l
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
-import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_appserver.queue.attempt import Attempt, Reason, end_attempt
 from twisted_appserver.queue.interface import EMPTY, SHUTDOWN, STOPPING, StoreError
 from twisted_appserver.queue.local.expiry import Upkeep
-from twisted_appserver.queue.local.journal import Change, IStore, to_update
+from twisted_appserver.queue.local.journal import Change, IStore, to_deletion, to_update
 from twisted_appserver.queue.local.local_queue import LocalQueue
 from twisted_appserver.queue.local.queue_table import QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
@@ -44,7 +44,9 @@ class Leases:
         self._reactor, self._store, self._table = reactor, store, table
         self._upkeep, self._repeated, self._wall = upkeep, repeated, wall
 
-    async def get(self, name: str, seconds: float | None, key: str, timeout: float) -> QueuedTask | str:
+    async def get(
+        self, name: str, seconds: float | None, key: str, timeout: float, by: str
+    ) -> QueuedTask | str:
         """Lease a task, as L{IBroker.get} describes."""
         if self._table.find(name) is None and timeout <= 0:
             return STOPPING if self._upkeep.stopping else EMPTY
@@ -58,7 +60,7 @@ class Leases:
             if written is not None:
                 await follow(written)
             if queue.holders.get(key) is not held:  # the first request has been cancelled meanwhile
-                return await self.get(name, seconds, key, timeout)
+                return await self.get(name, seconds, key, timeout, by)
             await self._until_lease_stored(held, self._write(self._extend(local, held, seconds)))
             return held
         if not queue.ready or queue.config.paused or local.getters.waiting:
@@ -69,7 +71,7 @@ class Leases:
             reason = await local.getters.wait(timeout, key)
             if reason:
                 return reason
-        task = queue.take(self._reactor.seconds(), seconds or queue.config.lease, key)
+        task = queue.take(self._reactor.seconds(), seconds or queue.config.lease, key, by)
         if task is None:
             return EMPTY
         self._upkeep.after_change(local)
@@ -129,8 +131,8 @@ class Leases:
         queue.unlease(task)
         queue.finishing += 1
         change = Change(deletes=[number])
-        if queue.config.keep:
-            change = self._with_result(change, queue, number, result)
+        if queue.config.keep or task.attempts:
+            change = self._end_of(task, queue, result)
         written = self._store.write(change)
         if written is None:
             self._finished(None, local, number)
@@ -144,11 +146,18 @@ class Leases:
         await follow(written)
         return task
 
-    def _with_result(self, change: Change, queue: TaskQueue, number: int, result: bytes) -> Change:
-        """Return the change that also keeps the result of a task."""
-        config, ended = queue.config, self._wall()
-        kept = TaskResult(number, "done", result, "", ended, self._reactor.seconds() + config.keep)
-        return msgspec.structs.replace(change, results=[(queue.name, config.keep_count, kept)])
+    def _end_of(self, task: QueuedTask, queue: TaskQueue, result: bytes) -> Change:
+        """Return the change that deletes a task, and keeps its result or forgets its attempts."""
+        config, now, wall = queue.config, self._reactor.seconds(), self._wall()
+        if not config.keep:
+            return to_deletion(queue.name, [task])
+        kept = TaskResult(task.number, "done", result, "", wall, now + config.keep)
+        attempt = end_attempt(task, now, wall - now, "done")
+        return Change(
+            deletes=[task.number],
+            results=[(queue.name, config.keep_count, kept)],
+            attempts=[(queue.name, attempt)],
+        )
 
     def _finished(self, _: None, local: LocalQueue, number: int) -> None:
         local.queue.finishing -= 1
@@ -192,7 +201,23 @@ class Leases:
         local, task = self._find(name, number, delivery)
         if task is not None:
             task.due = self._reactor.seconds() + delay if delay > 0 else 0.0
-            await self._take_back(local, task)
+            await self._take_back(local, task, "released")
+        return task
+
+    async def fail(
+        self,
+        name: str,
+        number: int,
+        delivery: int,
+        failure: tuple[str, str],
+        retry: float | Literal[False] | None,
+    ) -> QueuedTask | None:
+        """Give back a task that has failed, as L{IBroker.fail} describes."""
+        local, task = self._find(name, number, delivery)
+        if task is not None:
+            task.due = self._reactor.seconds() + retry if retry else 0.0
+            task.buried = retry is False
+            await self._take_back(local, task, "failed", *failure)
         return task
 
     async def bury(self, name: str, number: int, delivery: int) -> QueuedTask | None:
@@ -200,12 +225,28 @@ class Leases:
         local, task = self._find(name, number, delivery)
         if task is not None:
             task.buried = True
-            await self._take_back(local, task)
+            await self._take_back(local, task, "buried")
         return task
 
-    async def _take_back(self, local: LocalQueue, task: QueuedTask) -> None:
-        local.queue.take_back(task, self._reactor.seconds())
-        written = self._store.write(Change(updates=[to_update(task)]))  # before the next get receives it
+    async def _take_back(
+        self,
+        local: LocalQueue,
+        task: QueuedTask,
+        reason: Reason | None = None,
+        error: str = "",
+        traceback: str = "",
+    ) -> None:
+        """
+        End the lease of a task.
+
+        @param reason: how the attempt has ended; C{None} if it did not begin.
+        """
+        queue, now, attempts = local.queue, self._reactor.seconds(), list[tuple[str, Attempt]]()
+        queue.take_back(task, now)
+        if reason is not None:
+            attempts = [(queue.name, end_attempt(task, now, self._wall() - now, reason, error, traceback))]
+        # Before the next get receives it.
+        written = self._store.write(Change(updates=[to_update(task)], attempts=attempts))
         self._upkeep.after_change(local)
         if task.buried:
             local.task_ended(task.number)

@@ -1,51 +1,81 @@
-"""A store that keeps nothing but results: tasks are lost when the server ends."""
+"""A store that keeps only results and attempts: tasks are lost when the server ends."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import urandom
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from twisted_appserver.queue.attempt import MOST_ATTEMPTS, Attempt
 from twisted_appserver.queue.local.journal import Change, IStore, Saved
 from twisted_appserver.queue.task_result import TaskResult
 
 
 @implementer(IStore)
 class MemoryStore:
-    """Keeps results in memory. Everything else costs nothing."""
+    """Keeps results and attempts in memory. Everything else costs nothing."""
 
     def open(self, reactor: Any) -> Saved:
         self._reactor = reactor
         self._results: dict[str, dict[int, TaskResult]] = {}  # by queue and number, in order of their ends
+        self._attempts: dict[str, dict[int, list[Attempt]]] = {}  # by queue and number
         return Saved(urandom(32))
 
     def write(self, change: Change) -> Deferred[None] | None:
         if change.results or change.configs:
             self._keep(change)
+        if change.attempts or change.forgotten:
+            self._record(change)
         return None
+
+    def _record(self, change: Change) -> None:
+        for name, attempt in change.attempts:
+            attempts = self._attempts.setdefault(name, {}).setdefault(attempt.number, [])
+            attempts.append(attempt)
+            del attempts[:-MOST_ATTEMPTS]
+        for name, number in change.forgotten:
+            self._forget(name, number)
+
+    def _forget(self, name: str, number: int) -> None:
+        """Delete the attempts of a task."""
+        attempts = self._attempts.get(name, {})
+        attempts.pop(number, None)
+        if not attempts:
+            self._attempts.pop(name, None)
 
     def _keep(self, change: Change) -> None:
         for name, most, result in change.results:
             results = self._results.setdefault(name, {})
             results[result.number] = result
             while len(results) > most:
-                del results[next(iter(results))]
+                self._drop(name, next(iter(results)))
         for name, config in change.configs:
             if config is None:
                 self._results.pop(name, None)
+                self._attempts.pop(name, None)
+
+    def _drop(self, name: str, number: int) -> None:
+        """Delete a result."""
+        del self._results[name][number]
+        self._forget(name, number)
 
     def find_result(self, name: str, number: int) -> Deferred[TaskResult | None]:
         found = self._results.get(name, {}).get(number)
         is_kept = found is not None and found.until > self._reactor.seconds()
         return succeed(found if is_kept else None)
 
+    def find_attempts(self, name: str, numbers: Sequence[int]) -> Deferred[dict[int, list[Attempt]]]:
+        attempts = self._attempts.get(name, {})
+        return succeed({number: list(attempts[number]) for number in numbers if number in attempts})
+
     def free_unused_space(self) -> None:
         now = self._reactor.seconds()
         for name, results in list(self._results.items()):
             for number in [number for number, result in results.items() if result.until <= now]:
-                del results[number]
+                self._drop(name, number)
             if not results:
                 del self._results[name]
 

@@ -1,19 +1,29 @@
-"""Waits for the end of tasks, and returns their results."""
+"""Waits for the end of tasks, and shows their results and attempts."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from twisted_appserver.queue.attempt import TaskDetails
 from twisted_appserver.queue.interface import STOPPING
 from twisted_appserver.queue.local.expiry import Upkeep
 from twisted_appserver.queue.local.journal import IStore
 from twisted_appserver.queue.local.local_queue import LocalQueue
 from twisted_appserver.queue.local.queue_table import QueueTable
 from twisted_appserver.queue.local.storing import follow
+from twisted_appserver.queue.model import QueuedTask
 from twisted_appserver.queue.task_result import TaskResult
 from twisted_appserver.queue.waiters import Waiters
 
 LATE = "late"
+
+
+def in_wall_time(task: QueuedTask, shift: float) -> QueuedTask:
+    """Return a copy of a task with times in seconds since the epoch."""
+    times = {name: getattr(task, name) for name in ("due", "lease", "began")}
+    return msgspec.structs.replace(task, **{name: time and time + shift for name, time in times.items()})
 
 
 class Results:
@@ -31,21 +41,42 @@ class Results:
             local = self._table.find(name)
             if local is not None:
                 self._upkeep.expire(local)
-            state = local.queue.state_of(number) if local is not None else ""
-            if local is None or not state:
+            looked = local.queue.look(number) if local is not None else None
+            if local is None or looked is None:
                 found = await follow(self._store.find_result(name, number))
                 if found is not None or not self._has(name, number):
                     return found
                 continue  # its end could not be stored, so it is leased again
-            timeout = end - self._reactor.seconds()
+            (state, task), timeout = looked, end - self._reactor.seconds()
             if state == "buried" or timeout <= 0 or self._upkeep.stopping:
-                return TaskResult(number, state)
+                error = await self.errors(name, [number]) if task.attempts else {}
+                return TaskResult(number, state, error=error.get(number, ""))
             if await self._wait(local, number, timeout) == STOPPING:
                 return STOPPING
 
     def _has(self, name: str, number: int) -> bool:
         local = self._table.find(name)
-        return local is not None and bool(local.queue.state_of(number))
+        return local is not None and local.queue.look(number) is not None
+
+    async def errors(self, name: str, numbers: list[int]) -> dict[int, str]:
+        """Return the last errors of tasks, as L{IBroker.errors} describes."""
+        found = await follow(self._store.find_attempts(name, numbers))
+        return {number: attempts[-1].error for number, attempts in found.items() if attempts[-1].error}
+
+    async def show(self, name: str, number: int, shift: float) -> TaskDetails | None:
+        """
+        Return all that is known of a task.
+
+        @param shift: the seconds since the epoch, minus those of the reactor.
+        """
+        found = await self.result(name, number, 0.0)
+        if not isinstance(found, TaskResult):
+            return None
+        local = self._table.find(name)
+        looked = local.queue.look(number) if local is not None else None
+        task = in_wall_time(looked[1], shift) if looked is not None else None
+        attempts = await follow(self._store.find_attempts(name, [number]))
+        return TaskDetails(found, task, attempts.get(number, []))
 
     async def _wait(self, local: LocalQueue, number: int, timeout: float) -> str:
         """Wait until the task has ended, or the time is over."""

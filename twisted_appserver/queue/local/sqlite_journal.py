@@ -25,7 +25,7 @@ from functools import cache
 from os import urandom
 from threading import Event, Thread
 from time import monotonic, time
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred, fail
@@ -33,6 +33,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.queue.attempt import Attempt
 from twisted_appserver.queue.batching import Batcher
 from twisted_appserver.queue.interface import AwayError, StoreError
 from twisted_appserver.queue.local.journal import CHECK, Change, IStore, Saved
@@ -58,10 +59,11 @@ REASONS = {  # why a change could not be stored, for clients
     "SQLITE_IOERR": "the disk reported an error",
     "SQLITE_CORRUPT": "the database file is damaged",
 }
+T = TypeVar("T")
 INTERNAL_ERROR = "internal error in the store; see the log of the server"
 
 _Waiting = tuple[Change, Deferred[None]]
-_Lookup = tuple[str, int, Deferred[TaskResult | None]]  # a queue, and the number of a task
+_Lookup = tuple[Callable[[], Any], Deferred[Any]]  # reads something in the thread
 
 
 @implementer(IStore)
@@ -145,9 +147,11 @@ class SQLiteStore:
         shift = self._shift()
         for queue, lane, key, number, until, known in ask(SQL["keys"]):
             saved.keys.append((queue, lane, Remembered(key, number, until - shift, known)))
-        for number, queue, body, priority, order, due, span, deliveries, holder, buried in ask(SQL["tasks"]):
+        for number, queue, body, priority, order, due, span, deliveries, *rest in ask(SQL["tasks"]):
+            holder, buried, began, by, attempts = rest
             task = QueuedTask(number, body, priority, order, due and due - shift, 0.0, deliveries, holder)
-            task.buried, task.span = bool(buried), span
+            task.buried, task.span, task.attempts = bool(buried), span, attempts
+            task.began, task.by = began and began - shift, by
             saved.tasks.setdefault(queue, []).append(task)
         return saved
 
@@ -168,11 +172,18 @@ class SQLiteStore:
         self._wake.set()
 
     def find_result(self, name: str, number: int) -> Deferred[TaskResult | None]:
+        return self._ask(lambda: self._results.find(name, number, self._reactor.seconds()))
+
+    def find_attempts(self, name: str, numbers: Sequence[int]) -> Deferred[dict[int, list[Attempt]]]:
+        return self._ask(lambda: self._results.attempts(numbers))
+
+    def _ask(self, look_up: Callable[[], T]) -> Deferred[T]:
+        """Read something in the thread."""
         if self._closing:
             return fail(AwayError("the server is stopping"))
-        deferred: Deferred[TaskResult | None] = Deferred()
+        deferred: Deferred[T] = Deferred()
         self._batcher.flush()  # the thread must find what was written before
-        self._lookups.append((name, number, deferred))
+        self._lookups.append((look_up, deferred))
         self._wake.set()
         return deferred
 
@@ -204,9 +215,9 @@ class SQLiteStore:
                 self._look_up(*self._lookups.popleft())
         self._database.close()
 
-    def _look_up(self, name: str, number: int, deferred: Deferred[TaskResult | None]) -> None:
+    def _look_up(self, look_up: Callable[[], T], deferred: Deferred[T]) -> None:
         try:
-            found = self._results.find(name, number, self._reactor.seconds())
+            found = look_up()
         except sqlite3.Error as error:
             self.log.warn("{path}: a result was not read: {e}", path=self.path, e=error)
             self._reactor.callFromThread(deferred.errback, StoreError(self._reason(error)))
@@ -300,14 +311,21 @@ class SQLiteStore:
             [(q, lane, k.key, k.number, k.until + shift, k.digest) for q, lane, k in keys.values()],
         )
         updates = {row[-1]: row for c in changes for row in c.updates}  # the last one of a task is valid
-        many("update", [(row[0] and row[0] + shift, *row[1:]) for row in updates.values()])
+        many(
+            "update",
+            [
+                (row[0] and row[0] + shift, *row[1:5], row[5] and row[5] + shift, *row[6:])
+                for row in updates.values()
+            ],
+        )
         many("delete", [(number,) for c in changes for number in c.deletes])
+        self._results.record(changes)
         self._results.add([each for c in changes for each in c.results], self._reactor.seconds())
         for name, config in (each for c in changes for each in c.configs):
             if config is None:
+                self._results.delete_queue(name)
                 self._database.execute(SQL["delete_tasks_of_queue"], (name,))
                 self._database.execute(SQL["delete_keys_of_queue"], (name,))
-                self._results.delete_queue(name)
             self._database.execute(SQL["delete_options"], (name,))
             if config is not None:
                 text = msgspec.json.encode(config).decode()

@@ -1,4 +1,4 @@
-"""The results of tasks in a file of SQLite. They are not in memory.
+"""The results and attempts of tasks in a file of SQLite. They are not in memory.
 
 Strategy: whoever adds results also deletes what is too old or too much, so that the file stays small without
 a search through the table. All of this runs in the thread of the store.
@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
+from twisted_appserver.queue.attempt import MOST_ATTEMPTS, Attempt
+from twisted_appserver.queue.local.journal import Change
 from twisted_appserver.queue.sql_files import read_statements
 from twisted_appserver.queue.task_result import TaskResult
 
@@ -77,14 +81,34 @@ class SQLiteResults:
     def _delete(self, rows: Sequence[tuple[int, str]]) -> None:
         """Delete results, given by numbers and queues."""
         self._many("delete_kept", [(number,) for number, _ in rows])
+        self._many("forget_attempts", [(number,) for number, _ in rows])
         for _, queue in rows:
             if queue in self._counts:
                 self._counts[queue] -= 1
 
     def delete_queue(self, queue: str) -> None:
-        """Delete the results of a queue, as part of a transaction."""
+        """Delete the results and attempts of a queue whose tasks are not deleted yet."""
+        self._database.execute(SQL["delete_attempts_of_queue"], (queue,))
         self._database.execute(SQL["delete_kept_of_queue"], (queue,))
         self._counts.pop(queue, None)
+
+    def record(self, changes: Sequence[Change]) -> None:
+        """Add and delete attempts, as part of a transaction."""
+        added = [attempt for change in changes for _, attempt in change.attempts]
+        self._many("add_attempts", [msgspec.structs.astuple(attempt) for attempt in added])
+        for attempt in added:
+            if attempt.attempt > MOST_ATTEMPTS:
+                oldest = attempt.attempt - MOST_ATTEMPTS
+                self._database.execute(SQL["delete_old_attempts"], (attempt.number, oldest))
+        self._many("forget_attempts", [(number,) for change in changes for _, number in change.forgotten])
+
+    def attempts(self, numbers: Sequence[int]) -> dict[int, list[Attempt]]:
+        """Return the attempts of tasks, the oldest first."""
+        found = dict[int, list[Attempt]]()
+        for number in numbers:
+            for row in self._database.execute(SQL["attempts"], (number,)):
+                found.setdefault(number, []).append(Attempt(*row))
+        return found
 
     def rolled_back(self) -> None:
         """Note that a transaction had no effect."""

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_appserver.queue.attempt import TaskDetails
 from twisted_appserver.queue.interface import SHUTDOWN, STOPPING, IBroker, StoreError
 from twisted_appserver.queue.model import Config, QueuedTask
 from twisted_appserver.queue.postgresql.locked_queue import Effects
@@ -122,9 +123,10 @@ class PostgreSQLBroker:
         return await submitted  # type: ignore[no-any-return]
 
     async def get(
-        self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0
+        self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0, by: str = ""
     ) -> QueuedTask | str:
-        return await self.pending.submit(Request("get", name, seconds=seconds, key=key), timeout)  # type: ignore[no-any-return]
+        request = Request("get", name, seconds=seconds, key=key, by=by)
+        return await self.pending.submit(request, timeout)  # type: ignore[no-any-return]
 
     async def done(self, name: str, number: int, delivery: int = 0, result: bytes = b"") -> QueuedTask | None:
         request = Request("done", name, number=number, delivery=delivery, body=result)
@@ -160,6 +162,24 @@ class PostgreSQLBroker:
     ) -> QueuedTask | None:
         request = Request("release", name, number=number, delivery=delivery, delay=delay)
         return await self.pending.submit(request)  # type: ignore[no-any-return]
+
+    async def fail(
+        self,
+        name: str,
+        number: int,
+        delivery: int = 0,
+        failure: tuple[str, str] = ("", ""),
+        retry: float | Literal[False] | None = None,
+    ) -> QueuedTask | None:
+        request = Request("fail", name, number=number, delivery=delivery, failure=failure, delay=retry or 0.0)
+        request.state = "buried" if retry is False else "ready"
+        return await self.pending.submit(request)  # type: ignore[no-any-return]
+
+    async def show(self, name: str, number: int) -> TaskDetails | None:
+        return await self.pending.submit(Request("show", name, number=number))  # type: ignore[no-any-return]
+
+    async def errors(self, name: str, numbers: list[int]) -> dict[int, str]:
+        return await self.pending.submit(Request("errors", name, numbers=numbers))  # type: ignore[no-any-return]
 
     async def bury(self, name: str, number: int, delivery: int = 0) -> QueuedTask | None:
         return await self.pending.submit(Request("bury", name, number=number, delivery=delivery))  # type: ignore[no-any-return]

@@ -70,6 +70,7 @@ class FrequentRequests:
             "get_count": len(get),
             "get_leases": empty_if_unset([request.seconds for request in get]),
             "get_holders": empty_if_unset([request.key for request in get]),
+            "get_by": empty_if_unset([request.by for request in get]),
         }
 
     def _read_other_row(self, what: str, place: int, number: int, task: Sequence[Any]) -> None:

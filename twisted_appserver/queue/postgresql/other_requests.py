@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from twisted_appserver.queue.attempt import Attempt, TaskDetails
 from twisted_appserver.queue.interface import StoreError
 from twisted_appserver.queue.model import Config, QueuedTask, read_config, replace
 from twisted_appserver.queue.postgresql.batch_requests import repeated_batch
@@ -18,16 +19,16 @@ from twisted_appserver.queue.task_result import TaskResult
 
 # Requests that make room or make tasks available come first. Requests that delete the queue come last.
 ORDER = (
-    "look_up", "change", "extend", "release", "bury", "kick", "purge", "join", "config", "peek", "result",
-    "stats", "qsizes", "delete",
+    "look_up", "change", "extend", "release", "fail", "bury", "kick", "purge", "join", "config", "peek",
+    "errors", "show", "result", "stats", "qsizes", "delete",
 )  # fmt: skip
 
 
 def absent_queue(name: str, requests: Sequence[Request]) -> None:
     """Resolve requests for a queue that does not exist, as if it were empty. A get stays pending."""
     results: dict[str, Any] = {
-        "kick": 0, "join": (0, 0), "purge": 0, "config": Config(), "peek": [], "qsizes": {name: 0},
-        "stats": dict.fromkeys(STATES, 0),
+        "kick": 0, "join": (0, 0), "purge": 0, "config": Config(), "peek": [], "errors": {},
+        "qsizes": {name: 0}, "stats": dict.fromkeys(STATES, 0),
     }  # fmt: skip
     for request in requests:
         if request.verb != "get":
@@ -61,23 +62,42 @@ class OtherRequests:
             self._update(request, "extend", seconds=self._lease_of(request))
 
     def release(self, requests: Sequence[Request]) -> None:
-        config = self._config
         for request in requests:
-            self._update(
-                request, "release", kind=config.kind, max_deliveries=config.max_deliveries,
-                delay=request.delay, lease=request.lease,
-            )  # fmt: skip
+            # A task that is given back because the client of its get was gone had no attempt.
+            self._release(request, "" if request.lease else "released")
+
+    def fail(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            if request.state == "buried":
+                self._update(request, "bury", "failed")
+            else:
+                self._release(request, "failed")
 
     def bury(self, requests: Sequence[Request]) -> None:
         for request in requests:
-            self._update(request, "bury")
+            self._update(request, "bury", "buried")
 
-    def _update(self, request: Request, statement: str, **values: Any) -> None:
-        """Change a leased task. The result is C{None} if it is not leased in the delivery of the request."""
+    def _release(self, request: Request, reason: str) -> None:
+        config = self._config
+        self._update(
+            request, "release", reason, kind=config.kind, max_deliveries=config.max_deliveries,
+            delay=request.delay, lease=request.lease,
+        )  # fmt: skip
+
+    def _update(self, request: Request, statement: str, reason: str = "", **values: Any) -> None:
+        """
+        Change a leased task. The result is C{None} if it is not leased in the delivery of the request.
+
+        @param reason: how its attempt has ended; empty if it goes on, or did not begin.
+        """
         rows = self._execute(statement, number=request.number, delivery=request.delivery, **values)
         state = rows[0][7] if rows else None
         if state in (READY, BURIED):
             self._queue.changed("getters" if state == READY else "joiners")
+        if rows and reason:
+            error, traceback = request.failure
+            values = {"reason": reason, "error": error, "traceback": traceback}
+            self._execute("end_attempt", number=request.number, **values)
         request.resolve(to_task(rows[0]) if rows else None)
 
     def _lease_of(self, request: Request) -> float:
@@ -149,10 +169,8 @@ class OtherRequests:
 
     def peek(self, requests: Sequence[Request]) -> None:
         for request in requests:
-            tasks = [to_task(row) for row in self._execute(f"peek_{request.state}", count=request.count)]
-            for task in tasks:
-                self._set_times(task, request.state)
-            request.resolve(tasks)
+            rows = self._execute(f"peek_{request.state}", count=request.count)
+            request.resolve([self._shown(row, request.state) for row in rows])
 
     def result(self, requests: Sequence[Request]) -> None:
         rows = self._execute("results", numbers=[request.number for request in requests])
@@ -160,10 +178,25 @@ class OtherRequests:
         for request in requests:
             request.resolve(found.get(request.number))
 
-    def _set_times(self, task: QueuedTask, state: str) -> None:
-        """One column has the end of a lease or delay; L{to_task} reads it as a lease."""
+    def errors(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            request.resolve(dict(self._execute("last_errors", numbers=list(request.numbers))))
+
+    def show(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            found = [TaskResult(*row) for row in self._execute("results", numbers=[request.number])]
+            rows = self._execute("task", number=request.number)
+            attempts = [Attempt(*row) for row in self._execute("attempts", number=request.number)]
+            task = self._shown(rows[0], found[0].state) if rows else None
+            request.resolve(TaskDetails(found[0], task, attempts) if found else None)
+
+    def _shown(self, row: Sequence[Any], state: str) -> QueuedTask:
+        """Make a task of a row. One column has the end of a lease or delay."""
+        task = to_task(row)
         at = task.lease
         task.due, task.lease = at * (state == "delayed"), at * (state == "leased")
+        task.attempts, task.by, task.began = row[7:10]
+        return task
 
     # The whole queue.
 
@@ -187,7 +220,7 @@ class OtherRequests:
         self._queue.changed("all")
 
     def delete(self, requests: Sequence[Request]) -> None:
-        for statement in ("delete_tasks", "delete_keys", "delete_results", "delete_queue"):
+        for statement in ("delete_tasks", "delete_keys", "delete_attempts", "delete_results", "delete_queue"):
             self._execute(statement)
         self._execute("record_deletion", name=self._queue.name)
         self._queue.changed("gone")

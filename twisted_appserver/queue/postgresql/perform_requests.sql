@@ -30,10 +30,28 @@ $$;
 -- Delete the results of a queue that have expired, and all but the last ones.
 CREATE FUNCTION pg_temp.delete_excess_results(queue_id int, keep_count int8) RETURNS void
 LANGUAGE sql AS $$
-    DELETE FROM tqueue.finished f WHERE f.queue = queue_id AND f.until < clock_timestamp();
-    DELETE FROM tqueue.finished f WHERE f.queue = queue_id AND f.until <= (
-        SELECT x.until FROM tqueue.finished x WHERE x.queue = queue_id
-        ORDER BY x.until DESC OFFSET keep_count LIMIT 1
+    WITH gone AS (
+        DELETE FROM tqueue.finished f WHERE f.queue = queue_id AND f.until < clock_timestamp()
+        RETURNING f.number
+    ) DELETE FROM tqueue.attempts a USING gone WHERE a.queue = queue_id AND a.number = gone.number;
+    WITH gone AS (
+        DELETE FROM tqueue.finished f WHERE f.queue = queue_id AND f.until <= (
+            SELECT x.until FROM tqueue.finished x WHERE x.queue = queue_id
+            ORDER BY x.until DESC OFFSET keep_count LIMIT 1
+        ) RETURNING f.number
+    ) DELETE FROM tqueue.attempts a USING gone WHERE a.queue = queue_id AND a.number = gone.number
+$$;
+
+-- Record that the last attempt of a task has ended. At most 20 of its attempts are kept.
+CREATE FUNCTION pg_temp.end_attempt(
+    queue_id int, number int8, attempt int, began timestamptz, "by" text, reason text, error text, traceback text
+) RETURNS void
+LANGUAGE sql AS $$
+    DELETE FROM tqueue.attempts a WHERE a.queue = queue_id AND a.number = end_attempt.number
+    AND a.attempt <= end_attempt.attempt - 20;
+    INSERT INTO tqueue.attempts VALUES (
+        queue_id, number, attempt, coalesce(began, clock_timestamp()),
+        coalesce(extract(epoch FROM clock_timestamp() - began), 0), "by", reason, error, traceback
     )
 $$;
 
@@ -69,7 +87,7 @@ CREATE FUNCTION pg_temp.perform_requests(
     done_numbers int8[], done_deliveries int8[], done_results bytea[],
     put_bodies bytea[], put_priorities float8[], put_orders text[], put_delays float8[],
     put_keys text[], put_lanes text[], put_digests bytea[],
-    get_count int8, get_leases float8[], get_holders text[]
+    get_count int8, get_leases float8[], get_holders text[], get_by text[]
 ) RETURNS TABLE (
     what text, place int8, number int8, body bytea, priority float8, "order" text, deliveries int,
     holder text, lease float8
@@ -78,6 +96,7 @@ CREATE FUNCTION pg_temp.perform_requests(
 DECLARE
     options jsonb; queue_name text; kind text; is_shut_down bool; max_deliveries int8; maxsize int8;
     usual_lease float8; keep float8; keep_count int8; moment timestamptz;
+    attempt int; began timestamptz; leased_by text;
     repeated int8[]; added int8[]; room int8; fresh_gets int8[]; many int8; changed text[] := '{}';
     lowest_first float8 := '-Infinity'; next_no_expiry_before float8; leases_end bool; state int;
 BEGIN
@@ -117,14 +136,18 @@ BEGIN
             AND t.at BETWEEN to_timestamp(no_expiry_before) AND moment AND (leases_end OR t.state = 1)
             ORDER BY t.at LIMIT 10000
         ), back AS (
-            UPDATE tqueue.tasks t SET at = NULL, holder = '',
+            UPDATE tqueue.tasks t SET at = NULL, holder = '', attempts = attempts + (due.was = 2)::int,
                 first = pg_temp.first_of(kind, deliveries, priority),
                 second = pg_temp.second_of(kind, "order"),
                 third = pg_temp.third_of(kind, number),
                 state = CASE WHEN due.was = 2 AND max_deliveries > 0 AND deliveries >= max_deliveries
                     THEN 3 ELSE 0 END
-            FROM due WHERE t.ctid = due.id RETURNING due.was
-        ) SELECT count(*) FILTER (WHERE was = 2), count(*) INTO number, many FROM back;
+            FROM due WHERE t.ctid = due.id RETURNING due.was, t.number, t.attempts, t.began, t."by"
+        ), noted AS (
+            SELECT pg_temp.end_attempt(queue_id, b.number, b.attempts, b.began, b."by", 'expired', '', '')
+            FROM back b WHERE b.was = 2
+        ) SELECT count(*) FILTER (WHERE was = 2), count(*), (SELECT count(*) FROM noted)
+            INTO number, many, attempt FROM back;
         IF many = 10000 THEN
             next_no_expiry_before := no_expiry_before;
         END IF;
@@ -142,13 +165,17 @@ BEGIN
             -- "state + 0" keeps the planner from walking through all leased tasks.
             DELETE FROM tqueue.tasks t WHERE t.queue = queue_id AND t.number = done_numbers[i]
                 AND t.state + 0 = 2 AND coalesce(done_deliveries[i], 0) IN (0, t.deliveries)
-                RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder
-                INTO number, body, priority, "order", deliveries, holder;
+                RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder, t.attempts, t.began,
+                    t."by"
+                INTO number, body, priority, "order", deliveries, holder, attempt, began, leased_by;
             IF FOUND THEN
                 RETURN NEXT;
                 IF keep > 0 THEN
                     INSERT INTO tqueue.finished VALUES (queue_id, number, 'done', coalesce(done_results[i], ''),
                         '', moment, moment + make_interval(secs => keep));
+                    PERFORM pg_temp.end_attempt(queue_id, number, attempt + 1, began, leased_by, 'done', '', '');
+                ELSIF attempt > 0 THEN
+                    DELETE FROM tqueue.attempts a WHERE a.queue = queue_id AND a.number = done_numbers[i];
                 END IF;
             END IF;
         END LOOP;
@@ -268,7 +295,8 @@ BEGIN
             fresh_gets := '{}';
         END IF;
         RETURN QUERY UPDATE tqueue.tasks t SET state = 2, deliveries = t.deliveries + 1,
-                holder = coalesce(get_holders[p.place], ''), at = moment + make_interval(secs =>
+                holder = coalesce(get_holders[p.place], ''), began = moment,
+                "by" = coalesce(get_by[p.place], ''), at = moment + make_interval(secs =>
                     coalesce(get_leases[p.place], usual_lease))
             FROM (
                 SELECT f.id, fresh_gets[row_number() OVER (ORDER BY f.first, f.second, f.third)] AS place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -23,14 +24,17 @@ class Request:
     @ivar found_again: for a get: whether its task was leased to the same key before.
     @ivar body: for a done: the result.
     @ivar tasks: for a put of many tasks: the tasks; else C{None}.
+    @ivar by: for a get: who asks.
+    @ivar failure: for a fail: the error and the traceback.
+    @ivar state: for a peek: the state of the tasks; for a fail: C{buried} to bury the task.
     @ivar lease: for a release that must have no effect if the lease was extended: when the lease ends, in
         seconds since the epoch; else 0.
     """
 
     __slots__ = (
-        "abandoned", "body", "changes", "count", "deadline", "deferred", "delay", "delivery", "found_again",
-        "key", "lease", "lookup_only", "may_wait", "name", "number", "pending", "result", "seconds", "state",
-        "task", "tasks", "verb",
+        "abandoned", "body", "by", "changes", "count", "deadline", "deferred", "delay", "delivery", "failure",
+        "found_again", "key", "lease", "lookup_only", "may_wait", "name", "number", "numbers", "pending",
+        "result", "seconds", "state", "task", "tasks", "verb",
     )  # fmt: skip
     deferred: Any
     deadline: float
@@ -51,11 +55,14 @@ class Request:
         lease: float = 0.0,
         body: bytes = b"",
         tasks: Any = None,
+        by: str = "",
+        failure: tuple[str, str] = ("", ""),
+        numbers: Sequence[int] = (),
     ) -> None:
         self.verb, self.name, self.task, self.key, self.delay = verb, name, task, key, delay
         self.seconds, self.number, self.delivery, self.count = seconds, number, delivery, count
         self.changes, self.state, self.lease = changes or {}, state, lease
-        self.body = body
+        self.body, self.by, self.failure, self.numbers = body, by, failure, numbers
         self.tasks = tasks
         self.result: Any = None
         self.pending = True

@@ -10,7 +10,7 @@ SELECT * FROM pg_temp.perform_requests(
     %(done_numbers)s::int8[], %(done_deliveries)s::int8[], %(done_results)b::bytea[],
     %(put_bodies)b::bytea[], %(put_priorities)s::float8[], %(put_orders)s::text[], %(put_delays)s::float8[],
     %(put_keys)s::text[], %(put_lanes)s::text[], %(put_digests)b::bytea[],
-    %(get_count)s, %(get_leases)s::float8[], %(get_holders)s::text[]
+    %(get_count)s, %(get_leases)s::float8[], %(get_holders)s::text[], %(get_by)s::text[]
 )
 
 -- name: put_batches
@@ -109,6 +109,30 @@ WHERE queue = %(queue)s AND number = %(number)s AND state + 0 = 2 AND %(delivery
 RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
     coalesce(extract(epoch FROM t.at), 0)::float8, t.state
 
+-- name: end_attempt
+WITH ended AS (
+    UPDATE tqueue.tasks t SET attempts = attempts + 1 WHERE queue = %(queue)s AND number = %(number)s
+    RETURNING t.attempts, t.began, t."by"
+) SELECT pg_temp.end_attempt(
+    %(queue)s::int, %(number)s, e.attempts, e.began, e."by", %(reason)s, %(error)s, %(traceback)s
+) FROM ended e
+
+-- name: attempts
+SELECT number, attempt, extract(epoch FROM began)::float8, seconds, "by", reason, error, traceback
+FROM tqueue.attempts WHERE queue = %(queue)s AND number = %(number)s ORDER BY attempt
+
+-- name: last_errors
+SELECT a.number, a.error FROM unnest(%(numbers)s::int8[]) AS n, LATERAL (
+    SELECT x.number, x.error FROM tqueue.attempts x WHERE x.queue = %(queue)s AND x.number = n
+    ORDER BY x.attempt DESC LIMIT 1
+) AS a WHERE a.error <> ''
+
+-- name: task
+SELECT t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
+    coalesce(extract(epoch FROM t.at), 0)::float8, t.attempts, t."by",
+    coalesce(extract(epoch FROM t.began), 0)::float8
+FROM tqueue.tasks t WHERE queue = %(queue)s AND number = %(number)s
+
 -- name: renew_held_task
 UPDATE tqueue.tasks t SET at = statement_timestamp() + make_interval(secs => %(seconds)s)
 WHERE queue = %(queue)s AND holder <> '' AND holder = %(holder)s
@@ -134,7 +158,12 @@ WHERE queue = %(queue)s AND state IN (0, 1) AND (first, second, third) IS DISTIN
 )
 
 -- name: purge
-DELETE FROM tqueue.tasks WHERE queue = %(queue)s AND state IN (0, 1) RETURNING number
+WITH gone AS (
+    DELETE FROM tqueue.tasks WHERE queue = %(queue)s AND state IN (0, 1) RETURNING number, attempts
+), forgotten AS (
+    DELETE FROM tqueue.attempts a USING gone
+    WHERE gone.attempts > 0 AND a.queue = %(queue)s AND a.number = gone.number
+) SELECT number FROM gone
 
 -- name: delete_tasks
 DELETE FROM tqueue.tasks WHERE queue = %(queue)s
@@ -142,11 +171,18 @@ DELETE FROM tqueue.tasks WHERE queue = %(queue)s
 -- name: delete_keys
 DELETE FROM tqueue.keys WHERE queue = %(queue)s
 
+-- name: delete_attempts
+DELETE FROM tqueue.attempts WHERE queue = %(queue)s
+
 -- name: delete_results
 DELETE FROM tqueue.finished WHERE queue = %(queue)s
 
 -- name: results
-SELECT number, (ARRAY['ready', 'delayed', 'leased', 'buried'])[state + 1], ''::bytea, '', 0::float8 FROM tqueue.tasks
+SELECT number, (ARRAY['ready', 'delayed', 'leased', 'buried'])[state + 1], ''::bytea, CASE WHEN attempts > 0
+    THEN coalesce((
+        SELECT a.error FROM tqueue.attempts a WHERE a.queue = %(queue)s AND a.number = t.number
+        ORDER BY a.attempt DESC LIMIT 1
+    ), '') ELSE '' END, 0::float8 FROM tqueue.tasks t
 WHERE queue = %(queue)s AND number = ANY(%(numbers)s::int8[])
 UNION ALL
 SELECT number, state, result, error, extract(epoch FROM ended)::float8 FROM tqueue.finished
@@ -160,20 +196,24 @@ INSERT INTO tqueue.gone (name) VALUES (%(name)s)
 
 -- name: peek_ready
 SELECT t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
-    coalesce(extract(epoch FROM t.at), 0)::float8
+    coalesce(extract(epoch FROM t.at), 0)::float8, t.attempts, t."by",
+    coalesce(extract(epoch FROM t.began), 0)::float8
 FROM tqueue.tasks t WHERE queue = %(queue)s AND state = 0 ORDER BY first, second, third LIMIT %(count)s
 
 -- name: peek_delayed
 SELECT t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
-    coalesce(extract(epoch FROM t.at), 0)::float8
+    coalesce(extract(epoch FROM t.at), 0)::float8, t.attempts, t."by",
+    coalesce(extract(epoch FROM t.began), 0)::float8
 FROM tqueue.tasks t WHERE queue = %(queue)s AND state = 1 ORDER BY number LIMIT %(count)s
 
 -- name: peek_leased
 SELECT t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
-    coalesce(extract(epoch FROM t.at), 0)::float8
+    coalesce(extract(epoch FROM t.at), 0)::float8, t.attempts, t."by",
+    coalesce(extract(epoch FROM t.began), 0)::float8
 FROM tqueue.tasks t WHERE queue = %(queue)s AND state = 2 ORDER BY number LIMIT %(count)s
 
 -- name: peek_buried
 SELECT t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
-    coalesce(extract(epoch FROM t.at), 0)::float8
+    coalesce(extract(epoch FROM t.at), 0)::float8, t.attempts, t."by",
+    coalesce(extract(epoch FROM t.began), 0)::float8
 FROM tqueue.tasks t WHERE queue = %(queue)s AND state = 3 ORDER BY number LIMIT %(count)s
