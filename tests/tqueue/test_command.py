@@ -231,6 +231,19 @@ class VerbTests(ServerCase):
             self.assertEqual(found, {"worker": "q", "task_id": task, "state": "done", "result": value})
         self.assertIn("there is no such task", self.bad(1, "result", "q", "nonsense"))
 
+    def test_failures_are_recorded_and_shown(self) -> None:
+        (task,) = self.put(1)
+        self.good("get", "q")
+        self.good("fail", "q", task, "--error", "no color", "--retry", "0")
+        self.good("get", "q")
+        self.assertRegex(self.good("show", "q", task), r"(?m)^state +leased\n")
+        self.good("fail", "q", task, "--give-up")
+        out = self.good("show", "q", task)
+        self.assertRegex(out, r"(?m)^NAME +VALUE\ntask_id +1-.*\nstate +buried\n")
+        self.assertRegex(out, r"(?m)^attempt 1 by .*:\d+: failed after \d\.\d s\n    no color\nattempt 2 by ")
+        self.assertEqual(len(json.loads(self.good("show", "q", task, "--json"))["attempts"]), 2)
+        self.assertIn("there never was such a task", self.bad(1, "show", "q", "nonsense"))
+
     def test_lines_of_standard_input_are_tasks(self) -> None:
         out = self.good("put", "q", lines='{"n": 1}\n\nn=2\r\n  {"n": 3}\n')
         self.assertEqual(out.count("task_id"), 3)

@@ -53,6 +53,15 @@ SENT: list[tuple[QueueRequest[Any], str, str, bytes]] = [
     (REQUESTS.done("1-f", 2), "POST", "done/1-f?delivery=2", b""),
     (REQUESTS.done("1-f", 2, b"[7]"), "POST", "done/1-f?delivery=2", b"[7]"),
     (REQUESTS.result("1-f", 2.5), "GET", "result/1-f?timeout=2.5", b""),
+    (REQUESTS.show("1-f"), "GET", "show/1-f", b""),
+    (
+        REQUESTS.fail("1-f", 2, "x", "y", False),
+        "POST",
+        "fail/1-f?delivery=2",
+        b'{"error": "x", "traceback": "y", "retry": false}',
+    ),
+    (REQUESTS.fail("1-f", 0, "", "", 0.0), "POST", "fail/1-f?delivery=0", b'{"retry": 0.0}'),
+    (REQUESTS.get("k", 0.0, None, "me"), "POST", "get?key=k&by=me&timeout=0.0&detail=1", b""),
     (REQUESTS.done("../x?"), "POST", "done/..%2Fx%3F?delivery=0", b""),
     (REQUESTS.extend("1-f", 2, 9), "POST", "extend/1-f?delivery=2&lease=9", b""),
     (REQUESTS.release("1-f", 2, 0.5), "POST", "release/1-f?delivery=2&delay=0.5", b""),
@@ -85,6 +94,8 @@ READ: list[tuple[QueueRequest[Any], dict[str, Any], Any]] = [
     (REQUESTS.get("k"), {"task_id": "", "reason": "shutdown"}, ShutDown),
     (REQUESTS.done("1-f"), TASK, TASK),
     (REQUESTS.result("1-f", 1.0), {"state": "done"}, {"worker": "a b", "state": "done"}),
+    (REQUESTS.show("1-f"), {"state": "ready"}, {"state": "ready"}),
+    (REQUESTS.fail("1-f", 0, "x"), TASK, TASK),
     (REQUESTS.extend("1-f"), {"task_id": ""}, {"task_id": ""}),
     (REQUESTS.release("1-f"), TASK, TASK),
     (REQUESTS.bury("1-f"), TASK, TASK),
@@ -128,6 +139,7 @@ class RequestTests(SynchronousTestCase):
                     "done",
                     "extend",
                     "release",
+                    "fail",
                     "bury",
                 ):
                     found.pop("worker")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from typing import Any
 
@@ -118,6 +119,29 @@ class VerbTable(Clients):
             queue.get()
             self.refused(TypeError, queue.task_done, result=object())
             assert queue.stats()["leased"] == 1
+
+        return self.run_case(case)
+
+    def test_failure_is_recorded_with_its_traceback(self) -> Deferred[None]:
+        """By a block that raises, by item, and by id."""
+
+        def case(here: ClientCase) -> None:
+            queue = here.queue()
+            task_id = queue.put("a")
+            with contextlib.suppress(KeyError), queue.block(timeout=10, delay=0):
+                raise KeyError("color")
+            queue.get()
+            queue.fail("a", ValueError("no size"), retry=0.0)
+            queue.fail(task_id=queue.get_task()["task_id"], error="gone", retry=False)
+            shown = queue.show(task_id)
+            assert (shown["state"], shown["error"], len(shown["attempts"])) == ("buried", "gone", 3), shown
+            errors = [each["error"] for each in shown["attempts"]]
+            assert errors == ["KeyError: 'color'", "ValueError: no size", "gone"], errors
+            assert 'raise KeyError("color")' in shown["attempts"][0]["traceback"]
+            assert {each["by"] for each in shown["attempts"]} == {f"{socket.gethostname()}:{os.getpid()}"}
+            assert self.refused(NoResult, queue.result, task_id).error == "gone"
+            self.refused(LeaseLost, queue.fail, task_id=task_id)
+            assert queue.show("1-x")["state"] == "unknown"
 
         return self.run_case(case)
 

@@ -23,7 +23,8 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.tqueue.wire import url_patterns
 
 FORM = "application/x-www-form-urlencoded"
-POSTED = {"extend", "release", "bury", "kick", "config", "pause", "resume", "shutdown", "purge", "delete"}
+POSTED = {"extend", "release", "fail", "bury", "kick", "config", "pause", "resume", "shutdown", "purge"}
+POSTED.add("delete")
 
 
 class WireCase(SynchronousTestCase):
@@ -141,6 +142,60 @@ class ResultTests(WireCase):
         ):
             self.assertEqual(self.ask(f"/p/done/{task_id}", body, kind)[0], status, body[:9])
         self.assertEqual(self.ask("/p/stats/")[1]["leased"], 1)
+
+
+class FailureTests(WireCase):
+    def leased(self, **query: Any) -> str:
+        """Put and get a task. Return its id."""
+        task_id = str(self.ask("/p/put/", b'{"n":1}')[1]["task_id"])
+        self.ask("/p/get/", **query)
+        return task_id
+
+    def test_failure_is_recorded_and_shown(self) -> None:
+        task_id = self.leased(by="host:1")
+        body = b'{"error": "KeyError", "traceback": "line 7", "retry": 1000}'
+        failed = self.ask(f"/p/fail/{task_id}", body, delivery=1)
+        self.assertEqual(failed, (200, {"worker": "p", "task_id": task_id}))
+        for method in (None, b""):
+            shown = self.ask(f"/p/show/{task_id}", method)[1]
+            (attempt,) = shown.pop("attempts")
+            self.assertTrue(0 <= attempt.pop("seconds") < 10)
+            self.assertLess(abs(attempt.pop("began") - time.time()), 10)
+            self.assertLess(abs(shown.pop("due") - time.time() - 1000), 10)
+            self.assertEqual(attempt, {"attempt": 1, "by": "host:1", "reason": "failed", "error": "KeyError",
+                                       "traceback": "line 7"})  # fmt: skip
+            self.assertEqual(shown, {"worker": "p", "task_id": task_id, "state": "delayed", "error": "KeyError",
+                                     "task": {"n": 1}, "deliveries": 1, "priority": 0.0, "order": "",
+                                     "lease": 0.0})  # fmt: skip
+        (peeked,) = self.ask("/p/peek", state="delayed")[1]["tasks"]
+        self.assertEqual(peeked["error"], "KeyError")
+        self.assertEqual(self.ask(f"/p/fail/{task_id}", b"{}", detail=1)[1]["reason"], "unknown")
+
+    def test_task_that_gives_up_is_buried_with_its_error(self) -> None:
+        """A form has the same fields as JSON."""
+        for body, kind in ((b'{"error": "no color", "retry": false}', "application/json"),
+                           (b"error=no+color&retry=false", FORM)):  # fmt: skip
+            task_id = self.leased()
+            self.ask(f"/p/fail/{task_id}", body, kind)
+            found = self.ask(f"/p/result/{task_id}", timeout=20)[1]
+            self.assertEqual((found["state"], found["error"]), ("buried", "no color"))
+
+    def test_wrong_failure_is_refused(self) -> None:
+        task_id = self.leased()
+        for body in (b'{"retry": -1}', b'{"retry": true}', b'{"retry": "soon"}', b'{"retry": 1e12}',
+                     b'{"error": 7}', b'{"reason": "x"}', b'{"retry": "nan"}'):  # fmt: skip
+            self.assertEqual(self.ask(f"/p/fail/{task_id}", body)[0], 422, body)
+        self.assertEqual(self.ask("/p/get/", by="x" * 201)[0], 422)
+        self.assertEqual(self.ask("/p/stats/")[1]["leased"], 1)
+
+    def test_long_errors_are_cut_and_unknown_tasks_have_a_reason(self) -> None:
+        task_id = self.leased()
+        body = json.dumps({"error": "e" * 9999 + "\0", "traceback": "\0" + "t" * 99_999 + "end"}).encode()
+        self.ask(f"/p/fail/{task_id}", body)
+        (attempt,) = self.ask(f"/p/show/{task_id}")[1]["attempts"]
+        self.assertEqual((len(attempt["error"]), attempt["traceback"][-4:]), (2000, "tend"))
+        unknown = {"worker": "p", "task_id": "", "state": "unknown", "reason": "unknown"}
+        self.assertEqual(self.ask("/p/show/1"), (200, unknown))
 
 
 class TitleTests(SynchronousTestCase):

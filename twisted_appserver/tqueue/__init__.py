@@ -13,6 +13,7 @@ A module may import only modules above it in this list:
   - command: the C{tqueue} command
   - request_options: the options and bodies of requests
   - batch_requests: the requests about many tasks
+  - task_documents: the documents that describe tasks
   - wire: the requests, as C{url_patterns}
   - tap: the C{twistd} command
 """

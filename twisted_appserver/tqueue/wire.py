@@ -42,6 +42,12 @@ from twisted_appserver.tqueue.request_options import (
     read_result,
     read_task,
 )
+from twisted_appserver.tqueue.task_documents import (
+    UNKNOWN,
+    details_document,
+    read_failure,
+    result_document,
+)
 
 __title__ = "TQueueSrv"  # of the OpenAPI document and the pages
 
@@ -49,12 +55,11 @@ T = TypeVar("T")
 
 READING = ("qsize", "peek", "join", "stats")
 CHANGING = ("kick", "renew", "pause", "resume", "shutdown", "purge", "delete")
-SHOWING = ("result",)  # requests about one task that only read
-FINISHING = ("extend", "release", "bury")  # requests about one task
+SHOWING = ("result", "show")  # requests about one task that only read
+FINISHING = ("extend", "release", "fail", "bury")  # requests about one task
 LONGEST_NAME = 200  # characters; clients have the same limit
 NUMBER = re.compile("[0-9a-f]{1,15}")  # the number of a task, in its id
 SIGNATURE = 8  # bytes in an id: too many to guess
-UNKNOWN = "unknown"  # the reason if there is no such leased task
 
 
 def _refuse(method: str, allowed: str) -> HTTPError:
@@ -175,16 +180,22 @@ class Wire:
         self._check(worker)
         query, number = read_options(call), self._number(worker, task_id)
         found = await self._ask(self._broker.result(worker, number, query.timeout))
-        about: dict[str, Any] = {"worker": worker, "task_id": "", "state": UNKNOWN, "result": None}
-        if isinstance(found, TaskResult):
-            about |= {
-                "task_id": task_id,
-                "state": found.state,
-                "result": msgspec.Raw(found.result or b"null"),
-            }
-        else:
-            about["reason"] = UNKNOWN
+        about = result_document(worker, task_id, found if isinstance(found, TaskResult) else None)
         return Reply(msgspec.json.encode(about), 200, JSON_HEADERS)
+
+    async def show(self, call: Call, worker: str, task_id: str) -> Reply:
+        """Show a task in any state, with its attempts."""
+        self._check(worker)
+        found = await self._ask(self._broker.show(worker, self._number(worker, task_id)))
+        return Reply(msgspec.json.encode(details_document(worker, task_id, found)), 200, JSON_HEADERS)
+
+    async def fail(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
+        """Give back a leased task that has failed, with the error and the traceback in the body."""
+        self._check(worker)
+        query, number = read_options(call), self._number(worker, task_id)
+        failure, retry = read_failure(call)
+        found = await self._ask(self._broker.fail(worker, number, query.delivery, failure, retry))
+        return self._about(worker, found, query)
 
     async def extend(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Extend the lease of a task."""
@@ -226,6 +237,9 @@ class Wire:
         """Show the first tasks of a queue without leasing them."""
         self._check(worker)
         query = read_options(call)
+        found = await self._ask(self._broker.peek(worker, query.n, query.state))
+        failed = [task.number for task in found if task.attempts]
+        errors = await self._ask(self._broker.errors(worker, failed)) if failed else {}
         tasks = [
             {
                 "task_id": self._id(worker, task.number),
@@ -234,8 +248,9 @@ class Wire:
                 "priority": task.priority,
                 "due": task.due,
                 "lease": task.lease,
+                **({"error": errors[task.number]} if task.number in errors else {}),
             }
-            for task in await self._ask(self._broker.peek(worker, query.n, query.state))
+            for task in found
         ]
         return Reply(msgspec.json.encode({"worker": worker, "tasks": tasks}), 200, JSON_HEADERS)
 

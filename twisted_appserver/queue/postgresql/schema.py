@@ -56,7 +56,7 @@ def prepare(connection: Any) -> bytes:
             connection.execute(migration)
         if version < VERSION:
             connection.execute(SQL["set_version"], {"version": VERSION})
-            connection.execute(SQL["renew_default_options"], {"default_options": DEFAULT_OPTIONS})
+        connection.execute(SQL["renew_default_options"], {"default_options": DEFAULT_OPTIONS})
         secret: str = value("secret")
     return secret.encode()
 

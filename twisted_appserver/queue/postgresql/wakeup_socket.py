@@ -17,8 +17,8 @@ class WakeupSocket:
         return self._reader.fileno()
 
     def wake(self) -> None:
-        """Make the socket readable. Any thread may call this."""
-        with suppress(BlockingIOError):  # it is full, so it is readable
+        """Make the socket readable. Any thread may call this, also after L{close}."""
+        with suppress(OSError):  # it is full, so it is readable, or it was closed meanwhile
             self._writer.send(b"!")
 
     def clear(self) -> None:

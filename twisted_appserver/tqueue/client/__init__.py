@@ -9,6 +9,7 @@ A module may import only modules above it in this list:
   - items: converts any Python object to the fields of a task, and back
   - addresses: the URL and credentials of a server
   - request_keys: the idempotency keys of requests
+  - failures: why a task has failed
   - requests: builds each request and interprets its response, without I/O
   - attempts: when a request is sent, repeated or given up, without I/O
   - leases: the tasks that a client has leased

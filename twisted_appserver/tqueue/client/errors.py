@@ -27,12 +27,13 @@ class NoResult(Exception):
 
     @ivar state: C{ready}, C{delayed} or C{leased} if it has not ended in time; C{buried}, C{failed} or
         C{dropped}; C{unknown} if there is no such task, or if nothing is kept of it.
+    @ivar error: why its last attempt has failed; empty if it has not.
     """
 
-    def __init__(self, task_id: str, state: str) -> None:
+    def __init__(self, task_id: str, state: str, error: str = "") -> None:
         why = "there is no such task, or its result is not kept" if state == "unknown" else f"it is {state}"
-        super().__init__(f"task {task_id} has no result: {why}")
-        self.task_id, self.state = task_id, state
+        super().__init__(f"task {task_id} has no result: {why}" + (f" ({error})" if error else ""))
+        self.task_id, self.state, self.error = task_id, state, error
 
 
 class ServerError(Exception):

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from .errors import LeaseLost, ServerError, ServerUnavailable
+from .failures import Failure
 
 BATCH = 1000  # tasks that one request renews
-PAST = {"done": "done", "release": "released", "bury": "buried", "extend": "extended"}
+PAST = {"done": "done", "release": "released", "fail": "given back", "bury": "buried", "extend": "extended"}
 
 
 class Owner:
@@ -40,6 +41,7 @@ class LeasedTask:
 
     @ivar until: when its lease runs out, by the client's clock.
     @ivar result: the result with which it is finished, as JSON; empty for none.
+    @ivar failure: with which it is given back; C{None} if it is not.
     @ivar denied: whether the server has replied that the task is not leased.
     @ivar finished: whether the task is finished, or C{denied}.
     @ivar sent: whether an earlier request to finish it may have succeeded without a response.
@@ -49,6 +51,7 @@ class LeasedTask:
     __slots__ = (
         "delivery",
         "denied",
+        "failure",
         "finished",
         "item",
         "owner",
@@ -63,6 +66,7 @@ class LeasedTask:
         self.task_id, self.delivery, self.owner, self.until = task_id, delivery, owner, until
         self.item: Any = None
         self.result = b""
+        self.failure: Failure | None = None
         self.denied = self.finished = self.sent = False
         self.running = 0
 

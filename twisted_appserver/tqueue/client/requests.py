@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from .addresses import Address
 from .errors import Empty, Full, ServerError, ShutDown
+from .failures import Retry
 
 T = TypeVar("T")
 Document = dict[str, Any]  # a JSON object
@@ -26,7 +27,7 @@ WEEK = 7 * 86400.0  # seconds; the longest lease that a server grants
 LONGEST_NAME = 200  # characters; the server has the same limit
 LONGEST_ORDER = 1000  # characters of a sort key; the server refuses longer ones
 # Only requests without an effect are sent by GET: HTTP clients, such as twisted.web's, may repeat any GET.
-READING = frozenset(("qsize", "stats", "peek", "join", "queues", "result"))
+READING = frozenset(("qsize", "stats", "peek", "join", "queues", "result", "show"))
 
 
 @dataclass(frozen=True)
@@ -201,13 +202,16 @@ class QueueRequests:
         options = {"key": key, "delay": delay, "timeout": wait, "detail": 1}
         return self._make("put", _ids_or_full, options, body=tasks, wait=wait)
 
-    def get(self, key: str, wait: float = 0.0, lease: float | None = None) -> QueueRequest[Document]:
+    def get(
+        self, key: str, wait: float = 0.0, lease: float | None = None, by: str | None = None
+    ) -> QueueRequest[Document]:
         """
         Lease the next task. C{read} raises C{Empty} if none arrived in time.
 
         @param lease: seconds.
+        @param by: who gets the task, for the records of attempts.
         """
-        options = {"key": key, "lease": lease, "timeout": wait, "detail": 1}
+        options = {"key": key, "lease": lease, "by": by, "timeout": wait, "detail": 1}
         return self._make("get", _task_or(Empty), options, wait=wait)
 
     def done(self, task_id: str, delivery: int = 0, result: bytes = b"") -> QueueRequest[Document]:
@@ -230,6 +234,18 @@ class QueueRequests:
     def release(self, task_id: str, delivery: int = 0, delay: float | None = None) -> QueueRequest[Document]:
         """Give a task back, for any worker after C{delay} seconds."""
         return self._make("release", _whole, {"delivery": delivery, "delay": delay}, task_id=task_id)
+
+    def fail(
+        self, task_id: str, delivery: int, error: str, traceback: str = "", retry: Retry = None
+    ) -> QueueRequest[Document]:
+        """Give back a task that has failed."""
+        fields = {"error": error, "traceback": traceback, "retry": retry}
+        body = json.dumps({name: value for name, value in fields.items() if value not in ("", None)}).encode()
+        return self._make("fail", _whole, {"delivery": delivery}, body=body, task_id=task_id)
+
+    def show(self, task_id: str) -> QueueRequest[Document]:
+        """Return all that is known of a task."""
+        return self._make("show", _figures, task_id=task_id)
 
     def bury(self, task_id: str, delivery: int = 0) -> QueueRequest[Document]:
         """Put a task aside, until it is kicked."""

@@ -16,6 +16,7 @@ from typing import Any
 from .addresses import Address
 from .attempts import Retry, Steps, T, poll, repeat, waits
 from .errors import LeaseLost, NoResult
+from .failures import Failure, describe, this_process
 from .items import ItemError, from_result, from_task, to_result
 from .leases import BLOCK, LeasedTask, LeasedTasks, Owner
 from .request_keys import Keys, checked_key
@@ -76,6 +77,7 @@ class QueueSession:
         self._name, self._lease, self.clock, self._lane, self._warn = name, lease, clock, lane, warn
         self._url = address.url
         self._keys = Keys()
+        self._by = this_process()
         self._failing = False  # whether the last renewal failed: only the first failure is logged
 
     def key(self) -> str:
@@ -84,7 +86,7 @@ class QueueSession:
 
     def forked(self) -> None:
         """In a forked process: never use a key of the parent."""
-        self._keys = Keys()
+        self._keys, self._by = Keys(), this_process()
 
     def ask(self, request: QueueRequest[T]) -> Steps[T]:
         """Make one request, with patience."""
@@ -130,7 +132,9 @@ class QueueSession:
     def _get(self, timeout: float | None, lease: float | None) -> Steps[Document]:
         key = self.key()
         return (
-            yield from poll(lambda wait: self.ask(self.requests.get(key, wait, lease)), timeout, self.clock)
+            yield from poll(
+                lambda wait: self.ask(self.requests.get(key, wait, lease, self._by)), timeout, self.clock
+            )
         )
 
     def get(self, timeout: float | None, owner: Owner, delay: float | None = None) -> Steps[LeasedTask]:
@@ -148,7 +152,8 @@ class QueueSession:
         try:
             task.item = from_task(document["task"])
         except ItemError as error:
-            yield from self._finish(task, "release", delay_after(error, delay, task.delivery))
+            task.failure = describe(error, retry=delay_after(error, delay, task.delivery))
+            yield from self._finish(task, "fail")
             raise ItemError(f"task {task.task_id} is not an item: {error}") from error.__cause__
         return task
 
@@ -177,24 +182,34 @@ class QueueSession:
 
         @raise NoResult: when there is none.
         """
-        state = "unknown"
+        state, error = "unknown", ""
         for wait in waits(timeout, self.clock):
             document = yield from self.ask(self.requests.result(task_id, wait))
-            state = document["state"]
+            state, error = document["state"], document.get("error", "")
             if state == "done":
                 return from_result(document["result"])
             if state not in UNFINISHED:
                 break
-        raise NoResult(task_id, state)
+        raise NoResult(task_id, state, error)
 
     def give_up(
-        self, verb: str, item: Any, owner: Owner, task_id: str | None, delivery: int, delay: float = 0.0
+        self,
+        verb: str,
+        item: Any,
+        owner: Owner,
+        task_id: str | None,
+        delivery: int,
+        delay: float = 0.0,
+        failure: Failure | None = None,
     ) -> Steps[None]:
-        """Release or bury the task with this id, or else the one that C{task_done(item)} means."""
+        """Release, fail or bury the task with this id, or else the one that C{task_done(item)} means."""
         if task_id is not None:
-            yield from self._finish(_by_id(task_id, delivery), verb, delay)
+            task = _by_id(task_id, delivery)
+            task.failure = failure
+            yield from self._finish(task, verb, delay)
             return
         task = self.tasks.take(item, owner, verb)
+        task.failure = failure
         with self.tasks.finishing(task, owner, later=False):
             yield from self._finish(task, verb, delay)
 
@@ -230,8 +245,11 @@ class QueueSession:
         if error is None:
             yield from self.task_done(task, BLOCK)
             return
+        pause, verb = delay_after(error, delay, task.delivery), "release"
+        if isinstance(error, Exception):
+            task.failure, verb = describe(error, retry=pause), "fail"
         try:
-            yield from self._finish(task, "release", delay_after(error, delay, task.delivery))
+            yield from self._finish(task, verb, pause)
         except Exception as failure:  # the block's own error matters more
             self._warn(f"task {task.task_id} was not released, its lease will run out: {failure}")
         if wrong is not None:
@@ -259,7 +277,7 @@ class QueueSession:
 
     def _finish(self, task: LeasedTask, verb: str, delay: float = 0.0, once: bool = False) -> Steps[Document]:
         """
-        Finish a task by C{done}, C{release} or C{bury}.
+        Finish a task by C{done}, C{release}, C{fail} or C{bury}.
 
         @param once: whether to make one attempt only.
         @raise LeaseLost: when the task was no longer leased.
@@ -270,6 +288,8 @@ class QueueSession:
             request = self.requests.release(task.task_id, task.delivery, delay)
         elif verb == "done":
             request = self.requests.done(task.task_id, task.delivery, task.result)
+        elif task.failure is not None:
+            request = self.requests.fail(task.task_id, task.delivery, *task.failure)
         else:
             request = self.requests.bury(task.task_id, task.delivery)
         retry = Retry(lambda: self.patience, self.clock)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, Protocol
 
 from .attempts import Steps
+from .failures import Retry, describe
 from .leases import Owner
 from .requests import Document, QueueRequest, TaskName
 from .session import QueueSession
@@ -67,6 +68,37 @@ class QueueVerbs:
         @raise ValueError: when there is no such task.
         """
         return self._finish(self._session.give_up("release", item, self._owner(), task_id, delivery, delay))
+
+    def fail(
+        self: StepRunner,
+        item: Any = None,
+        error: BaseException | str = "",
+        *,
+        traceback: str = "",
+        retry: Retry = None,
+        task_id: str | None = None,
+        delivery: int = 0,
+    ) -> Any:
+        """
+        Give back a task that has failed. The error is recorded; C{show()} returns it.
+
+        @param traceback: by default the traceback of the exception C{error}.
+        @param retry: seconds until a worker may get the task again; at once if C{None}. C{False} buries it.
+        @raise ValueError: when there is no such task.
+        """
+        failure = describe(error, traceback, retry)
+        steps = self._session.give_up("fail", item, self._owner(), task_id, delivery, failure=failure)
+        return self._finish(steps)
+
+    def show(self: StepRunner, task_id: str) -> Any:
+        """
+        Return all that is known of a task in any state, as a dict.
+
+        @return: C{task_id}, C{state}, and while they are known C{task}, C{result} and so on. C{attempts} is a
+            list of dicts with C{attempt}, C{began}, C{seconds}, C{by}, C{reason}, C{error} and C{traceback}.
+            The C{state} is C{unknown} if there is no such task.
+        """
+        return self._ask(self._session.requests.show(task_id))
 
     def bury(self: StepRunner, item: Any = None, *, task_id: str | None = None, delivery: int = 0) -> Any:
         """

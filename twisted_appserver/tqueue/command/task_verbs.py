@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from .output import Output
 from .task_fields import read_fields, read_value
 from .verb import TASKS, Verb, at_least, complain, task_name
 
+TIMES = ("due", "lease", "began", "ended")  # fields in seconds since the epoch
 YEAR = 53 * WEEK  # seconds; the longest delay that a server accepts
 
 
@@ -135,6 +137,39 @@ def release(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     return _for_each(queue, given, output, queue.release, delay=given.delay)
 
 
+def fail(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    retry = False if given.give_up else given.retry
+    return _for_each(queue, given, output, queue.fail, error=given.error, retry=retry)
+
+
+def show(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    found = queue.show(given.task)
+    if found["state"] == "unknown":
+        complain(
+            f"task {given.task} of {queue.name} is unknown: it has ended, or there never was such a task"
+        )
+        return 1
+    if output.as_json:
+        output.json({"worker": queue.name, **found})
+        return 0
+    attempts = found.pop("attempts")
+    output.table(("NAME", "VALUE"), ((name, _shown(name, value)) for name, value in found.items()))
+    for each in attempts:
+        by = f" by {each['by']}" if each["by"] else ""
+        output.line(f"attempt {each['attempt']}{by}: {each['reason']} after {each['seconds']:.1f} s")
+        for text in (each.get("error", ""), each.get("traceback", "")):
+            for line in text.splitlines():
+                output.line(f"    {line}")
+    return 0
+
+
+def _shown(name: str, value: Any) -> str:
+    """Return the value of a field as text for people."""
+    if name in TIMES and value:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def bury(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     return _for_each(queue, given, output, queue.bury)
 
@@ -206,6 +241,20 @@ def _result_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _fail_arguments(parser: argparse.ArgumentParser) -> None:
+    _finish_arguments(parser)
+    parser.add_argument("--error", default="", metavar="TEXT", help="why it failed")
+    parser.add_argument(
+        "--retry", type=at_least(0.0, YEAR), metavar="S",
+        help="seconds until a worker may get the task again",
+    )  # fmt: skip
+    parser.add_argument("--give-up", action="store_true", help="bury the tasks: nobody gets them any more")
+
+
+def _show_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="ID", help="as printed by put")
+
+
 def _release_arguments(parser: argparse.ArgumentParser) -> None:
     _finish_arguments(parser)
     parser.add_argument(
@@ -250,6 +299,11 @@ TASK_VERBS = (
          "painter 1-6f1ed002ab559585 --timeout 10", _result_arguments, KEPT),
     Verb("release", TASKS, "Give tasks back, for any worker.", release,
          "painter 1-6f1ed002ab559585 --delay 60", _release_arguments, LEASED),
+    Verb("fail", TASKS, "Give back tasks that have failed, with the reason.", fail,
+         "painter 1-6f1ed002ab559585 --error 'no color'", _fail_arguments, LEASED),
+    Verb("show", TASKS, "Show a task in any state, with its attempts.", show,
+         "painter 1-6f1ed002ab559585", _show_arguments, "The status is 1 if there is no such task.",
+         has_table=True),
     Verb("bury", TASKS, "Put tasks aside, until they are kicked.", bury,
          "painter 1-6f1ed002ab559585", _finish_arguments, LEASED),
     Verb("extend", TASKS, "Let the leases of tasks end later.", extend,
