@@ -164,8 +164,8 @@ class FailureTests(WireCase):
             self.assertLess(abs(shown.pop("due") - time.time() - 1000), 10)
             self.assertEqual(attempt, {"attempt": 1, "by": "host:1", "reason": "failed", "error": "KeyError",
                                        "traceback": "line 7"})  # fmt: skip
-            self.assertEqual(shown, {"worker": "p", "task_id": task_id, "state": "delayed", "error": "KeyError",
-                                     "task": {"n": 1}, "deliveries": 1, "priority": 0.0, "order": "",
+            self.assertEqual(shown, {"worker": "p", "task_id": task_id, "state": "delayed", "task": {"n": 1},
+                                     "error": "KeyError", "deliveries": 1, "priority": 0.0, "order": "",
                                      "lease": 0.0})  # fmt: skip
         (peeked,) = self.ask("/p/peek", state="delayed")[1]["tasks"]
         self.assertEqual(peeked["error"], "KeyError")

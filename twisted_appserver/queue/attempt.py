@@ -10,6 +10,7 @@ from twisted_appserver.queue.model import QueuedTask
 from twisted_appserver.queue.task_result import TaskResult
 
 MOST_ATTEMPTS = 20  # of each task; the last ones are kept
+Retry = float | Literal[False] | None  # seconds until a failed task is tried again; false to bury it
 Reason = Literal["failed", "released", "expired", "buried", "done"]
 
 

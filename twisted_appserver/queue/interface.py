@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from twisted_appserver.errors import AppserverError
-from twisted_appserver.queue.attempt import TaskDetails
+from twisted_appserver.queue.attempt import Retry, TaskDetails
 from twisted_appserver.queue.model import Config, QueuedTask
 from twisted_appserver.queue.task_result import TaskResult
 
@@ -134,7 +134,7 @@ class IBroker(Interface):
         """Give a leased task back. It becomes ready after C{delay} seconds."""
 
     async def fail(
-        name: str, number: int, delivery: int, failure: tuple[str, str], retry: float | Literal[False] | None
+        name: str, number: int, delivery: int, failure: tuple[str, str], retry: Retry
     ) -> QueuedTask | None:
         """
         Give back a leased task that has failed.

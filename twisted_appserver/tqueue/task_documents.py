@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from twisted_appserver import Call, HTTPError
 from twisted_appserver.core.request_data import read_fields
-from twisted_appserver.queue.attempt import Attempt, TaskDetails
+from twisted_appserver.queue.attempt import Attempt, Retry, TaskDetails
 from twisted_appserver.queue.task_result import TaskResult
 from twisted_appserver.tqueue.request_options import WEEK
 
 UNKNOWN = "unknown"  # the reason if there is no such task
 LONGEST_ERROR, LONGEST_TRACEBACK = 2_000, 64_000  # characters that are kept
-Retry = float | Literal[False] | None
 
 
 def result_document(worker: str, task_id: str, found: TaskResult | None) -> dict[str, Any]:

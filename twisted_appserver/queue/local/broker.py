@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import time
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from twisted_appserver.queue.attempt import TaskDetails
+from twisted_appserver.queue.attempt import Retry, TaskDetails
 from twisted_appserver.queue.interface import SHUTDOWN, STOPPING, IBroker
 from twisted_appserver.queue.local.batches import BatchPuts
 from twisted_appserver.queue.local.expiry import Upkeep
@@ -178,12 +178,7 @@ class LocalBroker:
         return await self._leases.release(name, number, delay, delivery)
 
     async def fail(
-        self,
-        name: str,
-        number: int,
-        delivery: int = 0,
-        failure: tuple[str, str] = ("", ""),
-        retry: float | Literal[False] | None = None,
+        self, name: str, number: int, delivery: int, failure: tuple[str, str], retry: Retry
     ) -> QueuedTask | None:
         return await self._leases.fail(name, number, delivery, failure, retry)
 

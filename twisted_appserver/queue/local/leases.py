@@ -6,13 +6,13 @@ A task is leased in memory at once, so that no other get receives it while the l
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_appserver.queue.attempt import Attempt, Reason, end_attempt
+from twisted_appserver.queue.attempt import Attempt, Reason, Retry, end_attempt
 from twisted_appserver.queue.interface import EMPTY, SHUTDOWN, STOPPING, StoreError
 from twisted_appserver.queue.local.expiry import Upkeep
 from twisted_appserver.queue.local.journal import Change, IStore, to_deletion, to_update
@@ -205,12 +205,7 @@ class Leases:
         return task
 
     async def fail(
-        self,
-        name: str,
-        number: int,
-        delivery: int,
-        failure: tuple[str, str],
-        retry: float | Literal[False] | None,
+        self, name: str, number: int, delivery: int, failure: tuple[str, str], retry: Retry
     ) -> QueuedTask | None:
         """Give back a task that has failed, as L{IBroker.fail} describes."""
         local, task = self._find(name, number, delivery)

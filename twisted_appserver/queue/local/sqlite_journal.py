@@ -144,7 +144,12 @@ class SQLiteStore:
                 saved.configs[name] = read_config(name, config)
             except ValueError as error:
                 raise ConfigurationError(f"{self.path}: {error}") from None
-        shift = self._shift()
+        self._read_queues(saved, self._shift())
+        return saved
+
+    def _read_queues(self, saved: Saved, shift: float) -> None:
+        """Read keys and tasks. C{shift} is as of L{_shift}."""
+        ask = self._database.execute
         for queue, lane, key, number, until, known in ask(SQL["keys"]):
             saved.keys.append((queue, lane, Remembered(key, number, until - shift, known)))
         for number, queue, body, priority, order, due, span, deliveries, *rest in ask(SQL["tasks"]):
@@ -153,7 +158,6 @@ class SQLiteStore:
             task.buried, task.span, task.attempts = bool(buried), span, attempts
             task.began, task.by = began and began - shift, by
             saved.tasks.setdefault(queue, []).append(task)
-        return saved
 
     def _shift(self) -> float:
         """Return the difference of the wall clock and the clock of the reactor."""

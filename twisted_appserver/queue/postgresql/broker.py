@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_appserver.queue.attempt import TaskDetails
+from twisted_appserver.queue.attempt import Retry, TaskDetails
 from twisted_appserver.queue.interface import SHUTDOWN, STOPPING, IBroker, StoreError
 from twisted_appserver.queue.model import Config, QueuedTask
 from twisted_appserver.queue.postgresql.locked_queue import Effects
@@ -125,12 +125,10 @@ class PostgreSQLBroker:
     async def get(
         self, name: str, seconds: float | None = None, key: str = "", timeout: float = 0.0, by: str = ""
     ) -> QueuedTask | str:
-        request = Request("get", name, seconds=seconds, key=key, by=by)
-        return await self.pending.submit(request, timeout)  # type: ignore[no-any-return]
+        return await self.pending.submit(Request("get", name, seconds=seconds, key=key, by=by), timeout)  # type: ignore[no-any-return]
 
     async def done(self, name: str, number: int, delivery: int = 0, result: bytes = b"") -> QueuedTask | None:
-        request = Request("done", name, number=number, delivery=delivery, body=result)
-        return await self.pending.submit(request)  # type: ignore[no-any-return]
+        return await self.pending.submit(Request("done", name, number=number, delivery=delivery, body=result))  # type: ignore[no-any-return]
 
     async def result(self, name: str, number: int, timeout: float = 0.0) -> TaskResult | str | None:
         return await self._results.result(name, number, timeout)
@@ -164,12 +162,7 @@ class PostgreSQLBroker:
         return await self.pending.submit(request)  # type: ignore[no-any-return]
 
     async def fail(
-        self,
-        name: str,
-        number: int,
-        delivery: int = 0,
-        failure: tuple[str, str] = ("", ""),
-        retry: float | Literal[False] | None = None,
+        self, name: str, number: int, delivery: int, failure: tuple[str, str], retry: Retry
     ) -> QueuedTask | None:
         request = Request("fail", name, number=number, delivery=delivery, failure=failure, delay=retry or 0.0)
         request.state = "buried" if retry is False else "ready"
