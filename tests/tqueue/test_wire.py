@@ -429,10 +429,12 @@ class LeaseLengthTests(WireCase):
     """With C{detail}, a get returns the length of its lease, in every store."""
 
     def lengths(self) -> None:
-        for n in range(2):
+        for n in range(3):
             self.ask("/p/put/", b'{"n":%d}' % n)
         self.ask("/p/config/", lease=300)
         self.assertEqual(self.ask("/p/get/", detail=1)[1]["lease"], 300)
+        self.ask("/p/config/", lease=200)
+        self.assertEqual(self.ask("/p/get/", detail=1)[1]["lease"], 200)
         self.assertEqual(self.ask("/p/get/", detail=1, lease=7)[1]["lease"], 7)
         self.assertNotIn("lease", self.ask("/p/get/", detail=1)[1])
 

@@ -59,6 +59,7 @@ SHOWING = ("result", "show")  # requests about one task that only read
 FINISHING = ("extend", "release", "fail", "bury")  # requests about one task
 LONGEST_NAME = 200  # characters; clients have the same limit
 NUMBER = re.compile("[0-9a-f]{1,15}")  # the number of a task, in its id
+MOST_LEASES = 1000  # queues whose option lease is remembered
 SIGNATURE = 8  # bytes in an id: too many to guess
 
 
@@ -72,6 +73,7 @@ class Wire:
 
     def __init__(self, broker: IBroker, reactor: Any, max_task: int) -> None:
         self._broker, self._reactor, self._max_task = broker, reactor, max_task
+        self._usual_leases: dict[str, tuple[float, float]] = {}  # seconds, and until when they are valid
         self._batches = BatchRequests(broker, self._ask, self._id, max_task)
 
     def unready(self) -> str:
@@ -162,8 +164,20 @@ class Wire:
         found = await self._ask(self._broker.get(worker, query.lease, query.key, query.timeout, query.by))
         if not (query.detail and isinstance(found, QueuedTask)):
             return self._reply(worker, found, query)
-        lease = query.lease or found.span or (await self._ask(self._broker.config(worker))).lease
+        lease = query.lease or found.span or await self._usual_lease(worker)
         return self._reply(worker, found, query, lease=lease)
+
+    async def _usual_lease(self, worker: str) -> float:
+        """Return the option of a queue. Another server may change it, so it is read again after a second."""
+        now: float = self._reactor.seconds()
+        lease, until = self._usual_leases.get(worker, (0.0, now))
+        if now >= until:
+            config: Config = await self._ask(self._broker.config(worker))
+            lease = config.lease
+            if len(self._usual_leases) >= MOST_LEASES:
+                self._usual_leases.clear()
+            self._usual_leases[worker] = lease, now + 1.0
+        return lease
 
     async def done(self, call: Call, worker: str, task_id: str) -> Reply:
         """Finish a leased task. The body is its result."""
@@ -310,6 +324,7 @@ class Wire:
         else:
             try:
                 config = await self._ask(self._broker.change(worker, changes))
+                self._usual_leases.pop(worker, None)
             except ConversionError as error:
                 raise HTTPError(422, error.message("", "the options")) from None
         return {"worker": worker, **_shown(config)}
@@ -324,6 +339,7 @@ class Wire:
         """Remove a queue with all its tasks."""
         self._check(worker)
         await self._ask(self._broker.delete(worker))
+        self._usual_leases.pop(worker, None)
         return {"worker": worker}
 
     async def queues(self, call: Call) -> dict[str, Any]:
