@@ -325,6 +325,8 @@ MUTATIONS = (
              "dispatch.test_dispatcher.TimeTests.test_each_call_has_its_own_limit_and_one_timer_serves_all"),
     Mutation("http/connection.py", "            if self._half_closed:\n                self._call.probe()\n", "",
              "tqueue.test_wire.ArticleTests.test_waiting_client_that_disconnects_receives_no_task"),
+    Mutation("queue/model.py", "            self.ready.remove(self._key(task))\n            heapify(self.ready)", "            self.ready.remove(self._key(task))",
+             "queue.test_model.OrderTests.test_removed_task_leaves_the_order_of_the_others"),
     Mutation("queue/local/local_queue.py", "not (queue.config.paused or stopping)", "not stopping",
              "queue.test_stores.StoreTests.test_all_cases_in_memory"),
     Mutation("queue/local/local_queue.py", "            if self.putters.places and not queue.has_room_for(self.putters.next_places):\n                break", "            if False:\n                break",

@@ -50,6 +50,15 @@ class OrderTests(SynchronousTestCase):
         queue.configure(Config(kind="lifo"))
         self.assertEqual(taken(queue), [3, 2, 1])
 
+    def test_removed_task_leaves_the_order_of_the_others(self) -> None:
+        for kind, number, left in (("fifo", 1, [2, 3, 4, 5, 6]), ("priority", 3, [6, 2, 5, 1, 4])):
+            queue = filled(kind, 6)
+            removed = queue.remove(number)
+            assert removed is not None
+            self.assertEqual(removed.number, number)
+            self.assertEqual(taken(queue), left)
+            self.assertIsNone(queue.remove(number))
+
     def test_returned_task_comes_first(self) -> None:
         """In every kind, a task that comes back is handed out before those that never were."""
         for kind in ("fifo", "lifo"):

@@ -253,6 +253,63 @@ class StoreCases:
         )
         waiting.cancel()
 
+    async def task_is_dropped_in_any_state(self, test: Any, broker: Any) -> None:
+        leased, buried, *others = await put(broker, 6)
+        delayed = (await broker.put("q", QueuedTask(0, b"{}"), "", 0.0, 60.0)).number
+        await broker.get("q")
+        await broker.bury("q", (await broker.get("q")).number)
+        for number in (others[1], others[3], leased, buried, delayed):
+            test.assertEqual((await broker.drop("q", number)).number, number)
+            test.assertIsNone(await broker.drop("q", number))
+        test.assertEqual(await broker.renew("q", [(leased, 1)]), [False])
+        test.assertIsNone(await broker.done("q", leased))
+        test.assertIsNone(await broker.drop("nowhere", leased))
+        waiting = begin(broker.join("q", 20.0))
+        test.assertEqual((await broker.get("q")).number, others[0])
+        test.assertEqual((await broker.get("q")).number, others[2])
+        test.assertEqual(await broker.get("q"), EMPTY)
+        for number in (others[0], others[2]):
+            await broker.drop("q", number)
+        test.assertEqual(await waiting, (0, 0))
+
+    async def dropped_task_makes_room(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"maxsize": 1})
+        (number,) = await put(broker, 1)
+        waiting = begin(broker.put("q", QueuedTask(0, b"{}"), "", 20.0))
+        await broker.drop("q", number)
+        added = (await waiting).number
+        test.assertEqual((await first_of(broker)).number, added)
+
+    async def buried_or_delayed_task_is_kicked_by_its_number(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"max_deliveries": 1})
+        _, second = await put(broker, 2)
+        delayed = (await broker.put("q", QueuedTask(0, b"{}"), "", 0.0, 60.0)).number
+        for _ in range(2):
+            await broker.release("q", (await broker.get("q")).number)
+        test.assertEqual((await broker.stats("q"))["buried"], 2)
+        waiting = begin(broker.get("q", None, "", 20.0))
+        for _ in range(2):  # the second kick finds it leased
+            test.assertEqual((await broker.kick_task("q", second)).number, second)
+        task = await waiting
+        test.assertEqual((task.number, task.deliveries), (second, 1))
+        test.assertEqual((await broker.kick_task("q", delayed)).number, delayed)
+        test.assertEqual((await broker.get("q")).number, delayed)
+        test.assertIsNone(await broker.kick_task("q", delayed + 100))
+        stats = await broker.stats("q")
+        test.assertEqual((stats["ready"], stats["leased"], stats["buried"]), (0, 2, 1))
+
+    async def task_that_waits_is_buried_by_its_number(self, test: Any, broker: Any) -> None:
+        first, second = await put(broker, 2)
+        delayed = (await broker.put("q", QueuedTask(0, b"{}"), "", 0.0, 60.0)).number
+        test.assertIsNone(await broker.bury("q", first, 1))  # that delivery never was
+        for number in (first, delayed, first):
+            test.assertEqual((await broker.bury("q", number)).number, number)
+        test.assertEqual((await broker.get("q")).number, second)
+        stats = await broker.stats("q")
+        test.assertEqual((stats["ready"], stats["delayed"], stats["buried"]), (0, 0, 2))
+        test.assertEqual(await broker.kick("q", 10), 2)
+        test.assertEqual((await broker.get("q")).number, first)
+
     async def repeated_kick_has_no_further_effect(self, test: Any, broker: Any) -> None:
         """A kick or purge with a known key returns the first result."""
         for _ in range(4):

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from queue import Empty, SimpleQueue
 from typing import Any
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -59,15 +60,20 @@ class Server:
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": ROOT},
         )
-        ready = threading.Event()
-        reader = threading.Thread(target=self._read, args=(self.process, ready), daemon=True)
+        listening: SimpleQueue[bool] = SimpleQueue()
+        reader = threading.Thread(target=self._read, args=(self.process, listening), daemon=True)
         reader.start()
-        if not ready.wait(seconds):
+        try:
+            started = listening.get(timeout=seconds)
+        except Empty:
+            started = False
+        if not started:
             self.kill()
             raise RuntimeError("the server did not start:\n" + "\n".join(self.log[-30:]))
         return self
 
-    def _read(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
+    def _read(self, process: subprocess.Popen[str], listening: SimpleQueue[bool]) -> None:
+        """Collect the output. Tell whether the server listens, or has ended without."""
         assert process.stdout is not None
         with process.stdout as stream:
             for line in stream:
@@ -75,7 +81,8 @@ class Server:
                 found = re.search(r"http://[\w.]+:(\d+)/", line)
                 if found:
                     self.port = int(found[1])
-                    ready.set()
+                    listening.put(True)
+        listening.put(False)
 
     def signal(self, number: int) -> None:
         assert self.process is not None

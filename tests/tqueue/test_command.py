@@ -19,7 +19,7 @@ from tests.support.slow import slow
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.command import main
 from twisted_appserver.tqueue.command.parser import OTHER_WORDS, VERBS
-from twisted_appserver.tqueue.wire import CHANGING, FINISHING, READING, SHOWING
+from twisted_appserver.tqueue.wire import CHANGING, READING, SHOWING, SINGLE
 
 NOWHERE = "http://127.0.0.1:1"  # no server listens there
 
@@ -107,7 +107,7 @@ class HelpTests(CommandCase):
 
     def test_every_request_of_the_server_has_a_verb(self) -> None:
         self.assertLessEqual(
-            {"put", "get", "done", "config", "queues", *READING, *SHOWING, *CHANGING, *FINISHING},
+            {"put", "get", "done", "config", "queues", *READING, *SHOWING, *CHANGING, *SINGLE},
             VERBS.keys(),
         )
         for verbs in OTHER_WORDS.values():
@@ -300,6 +300,13 @@ class VerbTests(ServerCase):
         self.put(1, 2)
         err = self.bad(1, "join", "q", "--timeout", "0")
         self.assertEqual(err, "tqueue: the queue q still has 2 unfinished tasks\n")
+        names = [json.loads(line)["task_id"] for line in self.good("peek", "q", "--json").splitlines()]
+        self.assertEqual(json.loads(self.good("drop", "q", names[0])), {"worker": "q", "task_id": names[0]})
+        self.assertEqual(self.bad(1, "drop", "q", names[0]), f"tqueue: the queue q has no task {names[0]}\n")
+        self.good("bury", "q", names[1])
+        self.assertEqual(json.loads(self.good("kick", "q", names[1])), {"worker": "q", "task_id": names[1]})
+        self.bad(1, "kick", "q", names[0])
+        self.put(3)
         self.assertEqual(json.loads(self.good("pause", "q")), {"worker": "q", "paused": True})
         self.assertEqual(
             self.bad(1, "get", "q"), "tqueue: the queue q is paused; tqueue resume q ends that\n"

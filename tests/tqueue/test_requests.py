@@ -32,7 +32,7 @@ from twisted_appserver.tqueue.client.leases import Owner
 from twisted_appserver.tqueue.client.request_keys import Keys, checked_key
 from twisted_appserver.tqueue.client.requests import WEEK, QueueRequest, QueueRequests
 from twisted_appserver.tqueue.client.session import QueueSession
-from twisted_appserver.tqueue.wire import CHANGING, FINISHING, READING, SHOWING
+from twisted_appserver.tqueue.wire import CHANGING, READING, SHOWING, SINGLE
 
 ADDRESS = read_address("http://me:secret@localhost:8082/queues/")
 REQUESTS = QueueRequests(ADDRESS, "a b")
@@ -73,6 +73,10 @@ SENT: list[tuple[QueueRequest[Any], str, str, bytes]] = [
         b'{"tasks": [{"task_id": "1-f", "delivery": 2}]}',
     ),
     (REQUESTS.kick(10, "k"), "POST", "kick?n=10&key=k", b""),
+    (REQUESTS.kick_task("1-f"), "POST", "kick/1-f", b""),
+    (REQUESTS.drop("1-f"), "POST", "drop/1-f", b""),
+    (REQUESTS.pause(), "POST", "pause", b""),
+    (REQUESTS.resume(), "POST", "resume", b""),
     (REQUESTS.peek(3, "buried"), "GET", "peek?n=3&state=buried", b""),
     (REQUESTS.qsize(), "GET", "qsize", b""),
     (REQUESTS.stats(), "GET", "stats", b""),
@@ -103,6 +107,10 @@ READ: list[tuple[QueueRequest[Any], dict[str, Any], Any]] = [
     (REQUESTS.bury("1-f"), TASK, TASK),
     (REQUESTS.renew([]), {"lost": [{"task_id": "1-f", "delivery": 2}]}, [("1-f", 2)]),
     (REQUESTS.kick(10, "k"), {"kicked": 3}, 3),
+    (REQUESTS.kick_task("1-f"), TASK, True),
+    (REQUESTS.drop("1-f"), {"task_id": ""}, False),
+    (REQUESTS.pause(), {"paused": True}, None),
+    (REQUESTS.resume(), {"paused": False}, None),
     (REQUESTS.peek(10, "ready"), {"tasks": [TASK]}, [TASK]),
     (REQUESTS.qsize(), {"qsize": 7}, 7),
     (REQUESTS.stats(), FIGURES, FIGURES),
@@ -150,7 +158,7 @@ class RequestTests(SynchronousTestCase):
                 self.assertEqual(found, expected, request.verb)
 
     def test_every_verb_of_the_server_is_in_both_tables(self) -> None:
-        verbs = {"put", "get", "done", "config", *READING, *SHOWING, *CHANGING, *FINISHING}
+        verbs = {"put", "get", "done", "config", *READING, *SHOWING, *CHANGING, *SINGLE}
         self.assertEqual({request.verb for request, *_ in SENT}, verbs)
         self.assertEqual({request.verb for request, *_ in READ}, verbs | {"queues"})
 

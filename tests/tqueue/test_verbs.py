@@ -242,6 +242,11 @@ class VerbTable(Clients):
             for item in "abc":
                 queue.put(item)
             queue.get()
+            names = [task["task_id"] for task in queue.peek()]
+            assert [queue.drop(names[0]) for _ in range(2)] == [True, False]
+            queue.bury(task_id=names[1])
+            assert [queue.kick_task(name) for name in names] == [False, True]
+            queue.put("d")
             queue.pause()
             self.refused(Empty, queue.get, timeout=0)
             assert queue.config()["paused"]

@@ -23,8 +23,20 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.tqueue.wire import url_patterns
 
 FORM = "application/x-www-form-urlencoded"
-POSTED = {"extend", "release", "fail", "bury", "kick", "config", "pause", "resume", "shutdown", "purge"}
-POSTED.add("delete")
+POSTED = {
+    "extend",
+    "release",
+    "fail",
+    "bury",
+    "kick",
+    "drop",
+    "config",
+    "pause",
+    "resume",
+    "shutdown",
+    "purge",
+    "delete",
+}
 
 
 class WireCase(SynchronousTestCase):
@@ -254,7 +266,7 @@ class ArticleTests(WireCase):
         self.ask("/p/put/", b"{}")
         got = self.ask("/p/get/")[1]["task_id"]
         self.ask("/p/put/", b"{}")
-        paths = [f"{verb}/{got}" for verb in ("extend", "release", "bury")]
+        paths = [f"{verb}/{got}" for verb in ("extend", "release", "bury", "kick", "drop")]
         paths += [
             "kick",
             "pause",
@@ -273,6 +285,20 @@ class ArticleTests(WireCase):
         found = [stats[name] for name in ("ready", "leased", "buried", "maxsize", "shutdown", "paused")]
         self.assertEqual(found, [1, 1, 0, 0, "", False])
         self.assertEqual(self.send("GET", "/p/config")[0], 200)
+
+    def test_one_task_is_dropped_kicked_or_buried_by_its_id(self) -> None:
+        """In whatever state it is."""
+        names = [self.ask("/p/put/", b"{}")[1]["task_id"] for _ in range(3)]
+        self.assertEqual(self.ask(f"/p/bury/{names[0]}", b"")[1]["task_id"], names[0])
+        self.assertEqual(self.ask(f"/p/drop/{names[1]}", b"")[1]["task"], {})
+        self.assertEqual(self.ask("/p/get/")[1]["task_id"], names[2])
+        self.assertEqual(self.ask(f"/p/kick/{names[0]}", b"")[1]["task_id"], names[0])
+        self.assertEqual(self.ask("/p/get/")[1]["task_id"], names[0])
+        self.assertEqual(self.ask(f"/p/drop/{names[0]}", b"")[1]["task_id"], names[0])
+        self.assertEqual(self.ask(f"/p/done/{names[0]}")[1]["task_id"], "")
+        for verb in ("kick", "drop"):
+            reply = self.ask(f"/p/{verb}/{names[1]}?detail=1", b"")[1]
+            self.assertEqual((reply["task_id"], reply["reason"]), ("", "unknown"))
 
     def test_paused_queue_accepts_puts_and_hands_out_nothing(self) -> None:
         self.assertEqual(self.ask("/p/pause/", b"")[1], {"worker": "p", "paused": True})
@@ -471,6 +497,6 @@ class SQLiteArticleTests(ArticleTests):
     def test_second_server_on_the_same_file_is_refused(self) -> None:
         """In one line."""
         other = Server(self.server.store)
-        error = str(self.assertRaises(RuntimeError, other.start, 4.0))
+        error = str(self.assertRaises(RuntimeError, other.start))
         self.assertIn("another process uses the store", error)
         self.assertNotIn("Traceback", error)

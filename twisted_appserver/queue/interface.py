@@ -144,7 +144,23 @@ class IBroker(Interface):
         """
 
     async def bury(name: str, number: int, delivery: int) -> QueuedTask | None:
-        """Put a leased task aside until it is kicked."""
+        """
+        Put a leased task aside until it is kicked; one that waits too, if C{delivery} is 0.
+        """
+
+    async def drop(name: str, number: int) -> QueuedTask | None:
+        """
+        Remove a task in any state. If it is leased, its lease is lost.
+
+        @return: C{None} if there is no such task.
+        """
+
+    async def kick_task(name: str, number: int) -> QueuedTask | None:
+        """
+        Make a task that is buried or delayed ready. A ready or leased one stays as it is.
+
+        @return: C{None} if there is no such task.
+        """
 
     async def kick(name: str, count: int, key: str) -> int:
         """Make up to C{count} buried tasks ready. Returns how many. C{key} is as for L{put}."""

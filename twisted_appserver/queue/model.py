@@ -245,6 +245,21 @@ class TaskQueue:
                 return state, places[number]
         return next((("ready", entry[3]) for entry in self.ready if entry[3].number == number), None)
 
+    def remove(self, number: int) -> QueuedTask | None:
+        """Remove a task in any state from the queue. It is found as by L{look}."""
+        found = self.look(number)
+        if found is None:
+            return None
+        state, task = found
+        if state == "leased":
+            self.unlease(task)
+        elif state == "ready":
+            self.ready.remove(self._key(task))
+            heapify(self.ready)
+        else:
+            getattr(self, state).pop(number)
+        return task
+
     def unlease(self, task: QueuedTask) -> None:
         """Remove a leased task from the queue."""
         del self.leased[task.number]
@@ -272,9 +287,15 @@ class TaskQueue:
         """Make up to C{count} buried tasks ready, the oldest first."""
         tasks = [self.buried.pop(number) for number in sorted(self.buried)[:count]]
         for task in tasks:
-            task.buried, task.deliveries, task.due = False, 0, 0.0
-            self.place(task, now)
+            self.make_ready(task, now)
         return tasks
+
+    def make_ready(self, task: QueuedTask, now: float) -> None:
+        """Add a task that was buried or delayed as one that is ready."""
+        if task.buried:
+            task.buried, task.deliveries = False, 0
+        task.due = 0.0
+        self.place(task, now)
 
     def drain(self) -> list[QueuedTask]:
         """Remove all ready and delayed tasks, and return them."""

@@ -56,7 +56,7 @@ T = TypeVar("T")
 READING = ("qsize", "peek", "join", "stats")
 CHANGING = ("kick", "renew", "pause", "resume", "shutdown", "purge", "delete")
 SHOWING = ("result", "show")  # requests about one task that only read
-FINISHING = ("extend", "release", "fail", "bury")  # requests about one task
+SINGLE = ("extend", "release", "fail", "bury", "kick", "drop")  # requests about one task
 LONGEST_NAME = 200  # characters; clients have the same limit
 NUMBER = re.compile("[0-9a-f]{1,15}")  # the number of a task, in its id
 MOST_LEASES = 1000  # queues whose option lease is remembered
@@ -241,10 +241,19 @@ class Wire:
         found = await self._ask(self._broker.bury(worker, number, query.delivery))
         return self._about(worker, found, query)
 
-    async def kick(self, call: Call, worker: str) -> dict[str, Any]:
-        """Make buried tasks ready again, the oldest first."""
+    async def drop(self, call: Call, worker: str, task_id: str) -> Reply:
+        """Remove a task in any state. A worker that has it loses its lease."""
+        self._check(worker)
+        query, number = read_options(call), self._number(worker, task_id)
+        return self._reply(worker, await self._ask(self._broker.drop(worker, number)), query)
+
+    async def kick(self, call: Call, worker: str, task_id: str = "") -> dict[str, Any]:
+        """Make buried tasks ready again, the oldest first; or the one with an id, also if it is delayed."""
         self._check(worker)
         query = read_options(call)
+        if task_id:
+            number = self._number(worker, task_id)
+            return self._about(worker, await self._ask(self._broker.kick_task(worker, number)), query)
         return {"worker": worker, "kicked": await self._ask(self._broker.kick(worker, query.n, query.key))}
 
     async def peek(self, call: Call, worker: str) -> Reply:
@@ -378,7 +387,7 @@ def url_patterns(
     methods: tuple[str, ...] = ("GET", "POST")
     table = [(verb, methods) for verb in ("put", "get", "done/(?P<task_id>)", "config", *READING)]
     table += [(f"{verb}/(?P<task_id>)", methods) for verb in SHOWING]
-    table += [(verb, ("POST",)) for verb in (*CHANGING, *(f"{verb}/(?P<task_id>)" for verb in FINISHING))]
+    table += [(verb, ("POST",)) for verb in (*CHANGING, *(f"{verb}/(?P<task_id>)" for verb in SINGLE))]
     # These requests may wait at the server, so only their own timeout limits them.
     return (
         Route("/", wire.queues, timeout=0),

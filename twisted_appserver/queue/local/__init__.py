@@ -16,5 +16,6 @@ A module may import only modules above it in this list:
   - results: waits for the end of tasks
   - batches: adds many tasks with one commit
   - leases: leases tasks, and performs the requests of workers about leased tasks
+  - single_tasks: requests about one task, in whatever state it is
   - broker: the queues, for the clients of one server
 """

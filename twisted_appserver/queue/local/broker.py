@@ -25,6 +25,7 @@ from twisted_appserver.queue.local.puts import Puts
 from twisted_appserver.queue.local.queue_table import SWEEP_INTERVAL, QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.results import Results, in_wall_time
+from twisted_appserver.queue.local.single_tasks import SingleTasks
 from twisted_appserver.queue.local.storing import log_if_not_stored, until_stored
 from twisted_appserver.queue.model import Config, QueuedTask, TaskQueue, replace
 from twisted_appserver.queue.request_keys import lane_of
@@ -54,6 +55,7 @@ class LocalBroker:
         self._upkeep = Upkeep(reactor, store, self.table, wall)
         self._puts = Puts(reactor, store, self.table, self._upkeep, self._repeated, self._health)
         self._leases = Leases(reactor, store, self.table, self._upkeep, self._repeated, wall)
+        self._single_tasks = SingleTasks(reactor, store, self.table, self._upkeep)
         self._results = Results(reactor, store, self.table, self._upkeep)
         self._batch_puts = BatchPuts(
             reactor, store, self.table, self._upkeep, self._repeated, self._health, self._puts
@@ -183,7 +185,14 @@ class LocalBroker:
         return await self._leases.fail(name, number, delivery, failure, retry)
 
     async def bury(self, name: str, number: int, delivery: int = 0) -> QueuedTask | None:
-        return await self._leases.bury(name, number, delivery)
+        task = await self._leases.bury(name, number, delivery)
+        return task if task or delivery else await self._single_tasks.bury_waiting(name, number)
+
+    async def drop(self, name: str, number: int) -> QueuedTask | None:
+        return await self._single_tasks.drop(name, number)
+
+    async def kick_task(self, name: str, number: int) -> QueuedTask | None:
+        return await self._single_tasks.kick(name, number)
 
     async def kick(self, name: str, count: int, key: str = "") -> int:
         def kick_tasks(queue: TaskQueue) -> tuple[int, Change]:

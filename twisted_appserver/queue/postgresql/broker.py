@@ -177,6 +177,12 @@ class PostgreSQLBroker:
     async def bury(self, name: str, number: int, delivery: int = 0) -> QueuedTask | None:
         return await self.pending.submit(Request("bury", name, number=number, delivery=delivery))  # type: ignore[no-any-return]
 
+    async def drop(self, name: str, number: int) -> QueuedTask | None:
+        return await self.pending.submit(Request("drop", name, number=number))  # type: ignore[no-any-return]
+
+    async def kick_task(self, name: str, number: int) -> QueuedTask | None:
+        return await self.pending.submit(Request("kick_task", name, number=number))  # type: ignore[no-any-return]
+
     async def kick(self, name: str, count: int, key: str = "") -> int:
         return await self.pending.submit(Request("kick", name, count=count, key=key))  # type: ignore[no-any-return]
 

@@ -19,8 +19,8 @@ from twisted_appserver.queue.task_result import TaskResult
 
 # Requests that make room or make tasks available come first. Requests that delete the queue come last.
 ORDER = (
-    "look_up", "change", "extend", "release", "fail", "bury", "kick", "purge", "join", "config", "peek",
-    "errors", "show", "result", "stats", "qsizes", "delete",
+    "look_up", "change", "extend", "release", "fail", "bury", "drop", "kick_task", "kick", "purge", "join",
+    "config", "peek", "errors", "show", "result", "stats", "qsizes", "delete",
 )  # fmt: skip
 
 
@@ -76,6 +76,21 @@ class OtherRequests:
     def bury(self, requests: Sequence[Request]) -> None:
         for request in requests:
             self._update(request, "bury", "buried")
+            if request.result is None and not request.delivery:
+                self._update(request, "bury_waiting")
+
+    def drop(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            rows = self._execute("drop", number=request.number)
+            request.resolve(to_task(rows[0]) if rows else None)
+        self._queue.changed("all")
+
+    def kick_task(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            rows = self._execute("kick_task", number=request.number, kind=self._config.kind)
+            rows = rows or self._execute("task", number=request.number)
+            request.resolve(to_task(rows[0]) if rows else None)
+        self._queue.changed("all")
 
     def _release(self, request: Request, reason: str) -> None:
         config = self._config
@@ -93,7 +108,7 @@ class OtherRequests:
         rows = self._execute(statement, number=request.number, delivery=request.delivery, **values)
         state = rows[0][7] if rows else None
         if state in (READY, BURIED):
-            self._queue.changed("getters" if state == READY else "joiners")
+            self._queue.changed("getters" if state == READY else "all")
         if rows and reason:
             error, traceback = request.failure
             values = {"reason": reason, "error": error, "traceback": traceback}

@@ -103,9 +103,34 @@ AND %(lease)s::float8 IN (0, extract(epoch FROM at)::float8)
 RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
     coalesce(extract(epoch FROM t.at), 0)::float8, t.state
 
+-- name: drop
+WITH gone AS (
+    DELETE FROM tqueue.tasks t WHERE queue = %(queue)s AND number = %(number)s
+    RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
+        coalesce(extract(epoch FROM t.at), 0)::float8 AS at
+), forgotten AS (
+    DELETE FROM tqueue.attempts WHERE queue = %(queue)s AND number = %(number)s
+) SELECT * FROM gone
+
+-- name: kick_task
+UPDATE tqueue.tasks t SET
+    first = pg_temp.first_of(%(kind)s, CASE WHEN state = 3 THEN 0 ELSE deliveries END, priority),
+    second = pg_temp.second_of(%(kind)s, "order"),
+    third = pg_temp.third_of(%(kind)s, number),
+    state = 0, at = NULL, deliveries = CASE WHEN state = 3 THEN 0 ELSE deliveries END
+WHERE queue = %(queue)s AND number = %(number)s AND state + 0 IN (1, 3)
+RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
+    coalesce(extract(epoch FROM t.at), 0)::float8
+
 -- name: bury
 UPDATE tqueue.tasks t SET state = 3, at = NULL, holder = ''
 WHERE queue = %(queue)s AND number = %(number)s AND state + 0 = 2 AND %(delivery)s IN (0, deliveries)
+RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
+    coalesce(extract(epoch FROM t.at), 0)::float8, t.state
+
+-- name: bury_waiting
+UPDATE tqueue.tasks t SET state = 3, at = NULL
+WHERE queue = %(queue)s AND number = %(number)s AND state + 0 <> 2 AND %(delivery)s = 0
 RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
     coalesce(extract(epoch FROM t.at), 0)::float8, t.state
 

@@ -125,6 +125,10 @@ def _number(name: str) -> Callable[[Document], int]:
     return lambda document: int(document[name])
 
 
+def _found(document: Document) -> bool:
+    return bool(document["task_id"])
+
+
 def _whole(document: Document) -> Document:
     return document
 
@@ -259,6 +263,14 @@ class QueueRequests:
     def kick(self, n: int, key: str) -> QueueRequest[int]:
         """Make up to C{n} buried tasks ready again. The result is their number."""
         return self._make("kick", _number("kicked"), {"n": n, "key": key})
+
+    def kick_task(self, task_id: str) -> QueueRequest[bool]:
+        """Make a buried or delayed task ready. The result is whether there is such a task."""
+        return self._make("kick", _found, task_id=task_id)
+
+    def drop(self, task_id: str) -> QueueRequest[bool]:
+        """Remove a task in any state. The result is whether there was such a task."""
+        return self._make("drop", _found, task_id=task_id)
 
     def peek(self, n: int, state: str) -> QueueRequest[list[Document]]:
         """Return the first C{n} tasks in a state, without leasing them."""

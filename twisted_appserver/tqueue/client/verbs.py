@@ -224,6 +224,20 @@ class QueueVerbs:
         """Make up to C{n} buried tasks ready again, the oldest first. Return their number."""
         return self._ask(self._session.requests.kick(n, self._session.key()))
 
+    def kick_task(self: StepRunner, task_id: str) -> Any:
+        """
+        Make a buried or delayed task ready; a ready or leased one stays as it is. Return C{False} if there is
+        no such task.
+        """
+        return self._ask(self._session.requests.kick_task(task_id))
+
+    def drop(self: StepRunner, task_id: str) -> Any:
+        """
+        Remove a task, whether it is ready, delayed, leased or buried. A worker that has it loses its lease.
+        Return C{False} if there is no such task, perhaps because a request that was repeated has removed it.
+        """
+        return self._ask(self._session.requests.drop(task_id))
+
     def pause(self: StepRunner) -> Any:
         """
         Hand out no task, until C{resume} is called. Puts are accepted, gets wait, and tasks that workers

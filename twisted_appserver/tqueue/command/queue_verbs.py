@@ -15,6 +15,7 @@ from ..client.errors import ServerError
 from ..client.queue import Queue
 from ..client.requests import WEEK
 from .output import Output
+from .task_verbs import for_each_known
 from .verb import QUEUES, Verb, at_least, complain, plural
 
 STATES = ("ready", "delayed", "leased", "buried")
@@ -118,6 +119,8 @@ def watch(queue: Queue, given: argparse.Namespace, output: Output) -> int:
 
 
 def kick(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    if given.task:
+        return for_each_known(queue, given, output, queue.kick_task)
     output.json({"worker": queue.name, "kicked": queue.kick(given.n)})
     return 0
 
@@ -162,6 +165,13 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "option", metavar="OPTION", nargs="*", default=[], help="name=value; without any, nothing changes"
     )
+
+
+def _kick_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "task", metavar="ID", nargs="*", default=[], help="as printed by peek; buried or delayed"
+    )
+    _number_argument(parser)
 
 
 def _peek_arguments(parser: argparse.ArgumentParser) -> None:
@@ -210,8 +220,8 @@ QUEUE_VERBS = (
          "painter --every 5", _watch_arguments, has_table=True, patience=math.inf),
     Verb("config", QUEUES, "Set options of a queue, and print all.", config,
          "painter maxsize=1000 max_deliveries=5", _config_arguments, OPTIONS, has_table=True),
-    Verb("kick", QUEUES, "Make buried tasks ready again, the oldest first.", kick,
-         "painter -n 100", _number_argument),
+    Verb("kick", QUEUES, "Make buried tasks ready again, the oldest first, or the ones with these ids.", kick,
+         "painter -n 100", _kick_arguments),
     Verb("pause", QUEUES, "Hand out no task, until the queue is resumed.", pause, "painter"),
     Verb("resume", QUEUES, "Hand out the tasks of a paused queue again.", resume, "painter"),
     Verb("join", QUEUES, "Wait until every task is done or buried.", join,

@@ -174,6 +174,28 @@ def bury(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     return _for_each(queue, given, output, queue.bury)
 
 
+def drop(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    return for_each_known(queue, given, output, queue.drop)
+
+
+def for_each_known(
+    queue: Queue, given: argparse.Namespace, output: Output, verb: Callable[[str], bool]
+) -> int:
+    """
+    Apply a verb to the tasks that the command line names, whatever their states.
+
+    @return: the exit status: 1 if a task does not exist.
+    """
+    missing = 0
+    for task_id in given.task:
+        if verb(task_id):
+            output.json({"worker": queue.name, "task_id": task_id})
+        else:
+            complain(f"the queue {queue.name} has no task {task_id}")
+            missing += 1
+    return 1 if missing else 0
+
+
 def extend(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     return _for_each(queue, given, output, queue.extend, lease=given.lease)
 
@@ -212,6 +234,10 @@ def _get_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _name_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", metavar="ID", nargs="+", type=task_name, help="as printed by get")
+
+
+def _drop_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="ID", nargs="+", help="as printed by put, get or peek")
 
 
 def _finish_arguments(parser: argparse.ArgumentParser) -> None:
@@ -306,6 +332,8 @@ TASK_VERBS = (
          has_table=True),
     Verb("bury", TASKS, "Put tasks aside, until they are kicked.", bury,
          "painter 1-6f1ed002ab559585", _finish_arguments, LEASED),
+    Verb("drop", TASKS, "Remove tasks, whether they wait, are leased or are buried.", drop,
+         "painter 1-6f1ed002ab559585", _drop_arguments, "The status is 1 if there is no such task."),
     Verb("extend", TASKS, "Let the leases of tasks end later.", extend,
          "painter 1-6f1ed002ab559585 --lease 600", _extend_arguments, LEASED),
     Verb("renew", TASKS, "Let many leases end later, in one request.", renew,

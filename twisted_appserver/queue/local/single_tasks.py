@@ -1,0 +1,68 @@
+"""Requests about one task, in whatever state it is: drop and kick it, and bury one that waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted_appserver.queue.local.expiry import Upkeep
+from twisted_appserver.queue.local.journal import Change, IStore, to_deletion, to_update
+from twisted_appserver.queue.local.local_queue import LocalQueue
+from twisted_appserver.queue.local.queue_table import QueueTable
+from twisted_appserver.queue.local.storing import until_stored
+from twisted_appserver.queue.model import QueuedTask
+
+
+class SingleTasks:
+    """
+    @param reactor: an C{IReactorTime}.
+    """
+
+    def __init__(self, reactor: Any, store: IStore, table: QueueTable, upkeep: Upkeep) -> None:
+        self._reactor, self._store, self._table, self._upkeep = reactor, store, table, upkeep
+
+    async def drop(self, name: str, number: int) -> QueuedTask | None:
+        """Remove a task, as L{IBroker.drop} describes."""
+        local = self._find(name)
+        task = local.queue.remove(number) if local is not None else None
+        if local is not None and task is not None:
+            await self._store_change(local, task, to_deletion(name, [task]))
+        return task
+
+    async def kick(self, name: str, number: int) -> QueuedTask | None:
+        """Make a task ready, as L{IBroker.kick_task} describes."""
+        local = self._find(name)
+        if local is None:
+            return None
+        found = local.queue.look(number)
+        if found is None:
+            return None
+        state, task = found
+        if state in ("buried", "delayed"):
+            local.queue.remove(number)
+            local.queue.make_ready(task, self._reactor.seconds())
+            await self._store_change(local, task, Change(updates=[to_update(task)]))
+        return task
+
+    async def bury_waiting(self, name: str, number: int) -> QueuedTask | None:
+        """Bury a task that is not leased. Return C{None} if there is no such task."""
+        local = self._find(name)
+        if local is None or number in local.queue.leased:
+            return None
+        task = local.queue.remove(number)
+        if task is not None:
+            task.buried = True
+            local.queue.place(task, self._reactor.seconds())
+            await self._store_change(local, task, Change(updates=[to_update(task)]))
+        return task
+
+    def _find(self, name: str) -> LocalQueue | None:
+        local = self._table.find(name)
+        if local is not None:
+            self._upkeep.expire(local)
+        return local
+
+    async def _store_change(self, local: LocalQueue, task: QueuedTask, change: Change) -> None:
+        written = self._store.write(change)
+        self._upkeep.after_change(local)
+        local.task_ended(task.number)  # perhaps; those who wait look at its state
+        await until_stored(written)
