@@ -50,7 +50,7 @@ class PostgreSQLBroker:
 
     def __init__(self, reactor: Any, store: PostgreSQLStore, max_queues: int = 10_000) -> None:
         self._reactor, self.store, self._max_queues = reactor, store, max_queues
-        self.pending = PendingRequests(reactor, self._ask, lambda: store.away)
+        self.pending = PendingRequests(reactor, lambda request: self.store.ask(request), lambda: store.away)
         self._results = ResultWaiters(reactor, self._look_up_result, lambda: self.pending.stopping)
         self._counts: Counter[tuple[str, str]] = Counter()
         self._timers: dict[str, Any] = {}
@@ -60,9 +60,6 @@ class PostgreSQLBroker:
         self._health = StoreHealth(reactor, self._write_nothing)
         self.secret = b""
         self.started = False
-
-    def _ask(self, request: Request) -> None:
-        self.store.ask(request)
 
     def start(self) -> None:
         if self.started:
@@ -318,10 +315,9 @@ class PostgreSQLBroker:
             self._changed(name, "gone")
 
     def _after_check(self, request: Request) -> None:
-        if isinstance(request.result, Exception):
-            request.deferred.errback(request.result)
-        else:
-            request.deferred.callback(None)
+        failed = isinstance(request.result, Exception)
+        fire = request.deferred.errback if failed else request.deferred.callback
+        fire(request.result)
 
     def _after_delete_expired(self, request: Request) -> None:
         """Drop the counts of queues that do not exist any more and have no requests here."""
