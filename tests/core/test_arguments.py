@@ -37,6 +37,11 @@ def typed(a: int = 0) -> dict[str, Any]:
     return {"a": a}
 
 
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
 class BindingTests(CallTestCase):
     """Variables fill parameters."""
 
@@ -77,6 +82,19 @@ class BindingTests(CallTestCase):
         for headers, body in ((JSON, b'{"name": "x"}'), (FORM, b"name=x")):
             reply = call(add, method="POST", headers=headers, body=body)
             self.assertEqual(json.loads(reply.body)["detail"], "title is missing")
+
+    def test_json_object_sent_as_a_form_gets_advice(self) -> None:
+        """Also if the whole body is converted to one object."""
+
+        def plot(point: Point) -> dict[str, Any]:
+            return {"x": point.x}
+
+        advice = (
+            "x is missing; the body looks like JSON: send it with the header Content-Type: application/json"
+        )
+        self.refused(422, advice, plot, body=b'{"x": 1}', headers=FORM)
+        self.assertNotIn("JSON", str(self.refused(422, "x is missing", plot, body=b"y=1", headers=FORM)))
+        self.ok({"x": 1}, plot, body=b"x=1", headers=FORM)
 
     def test_missing_variable_and_a_name_like_it_are_both_named(self) -> None:
         def add(title: str, count: int = 1) -> dict[str, str]:

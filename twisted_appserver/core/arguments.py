@@ -180,7 +180,7 @@ class Arguments:
         typed: Collection[str] = fields if is_json else ()  # the names whose values came as JSON
         if groups and is_json:
             typed = fields.keys() - groups.keys()
-        values = self._combined(variables, fields or query, is_json) if self._has_combined else {}
+        values = self._combined(call, variables, fields or query, is_json) if self._has_combined else {}
         for parameter in self.parameters:
             name = parameter.name
             if name in variables:
@@ -206,12 +206,14 @@ class Arguments:
 
     def _hint(self, missing: str, variables: Collection[str], call: Call, is_json: bool) -> str:
         """Return what to add to the message about a missing variable: a name like it, or its content type."""
-        if not is_json and call.body.lstrip()[:1] in (b"{", b"["):  # C{curl -d} labels JSON as a form.
-            return "; the body looks like JSON: send it with the header Content-Type: application/json"
+        if hint := _content_type_hint(call, is_json):
+            return hint
         near = closest(missing, (name for name in variables if name not in self._names))
         return f", but the request has {near!r}" if near else ""
 
-    def _combined(self, variables: dict[str, Any], fields: dict[str, Any], is_json: bool) -> dict[str, Any]:
+    def _combined(
+        self, call: Call, variables: dict[str, Any], fields: dict[str, Any], is_json: bool
+    ) -> dict[str, Any]:
         """
         Return the arguments that several variables are combined to.
 
@@ -220,7 +222,10 @@ class Arguments:
         values: dict[str, Any] = {}
         if self.body_object and self.body_object.name not in fields:
             variables.pop(self.body_object.name, None)  # from the query: text is no object
-            self._fill_body_object(self.body_object, fields, is_json, values)
+            try:
+                self._fill_body_object(self.body_object, fields, is_json, values)
+            except HTTPError as error:
+                raise HTTPError(error.status, error.detail + _content_type_hint(call, is_json)) from None
         if self._keeps_raw_json and is_json:
             self._decode(variables)
         if self.dict_name:
@@ -265,3 +270,10 @@ class Arguments:
         for name, value in variables.items():
             values.setdefault(name, rest.convert(value, name in typed, name))
         return values
+
+
+def _content_type_hint(call: Call, is_json: bool) -> str:
+    """Return what to add to an error if the body is JSON, but is labelled as a form, as C{curl -d} does."""
+    if not is_json and call.body.lstrip()[:1] in (b"{", b"["):
+        return "; the body looks like JSON: send it with the header Content-Type: application/json"
+    return ""
