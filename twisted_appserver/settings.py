@@ -153,7 +153,9 @@ class Settings:
     log_requests: str = _option(
         "auto", "WHEN", "Log requests: auto (if the log is on a terminal), always or never"
     )
-    reload: bool = _option(False, "", "Reload the application when a file is saved; for development only")
+    reload: bool = _option(
+        False, "", "Reload the application when a file is saved; for development only (extra reload)"
+    )
     display_tracebacks: bool = _option(
         False, "", "Send clients the traceback of a function that failed; for development only"
     )
