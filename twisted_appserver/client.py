@@ -69,7 +69,7 @@ class AppClient:
 
         @param path: the path of the function, which begins with a slash.
         @return: the dict or list that the function returned.
-        @raise Problem: when the service answers with an error, or with something else than a JSON object or
+        @raise Problem: when the service answers with an error, or with something other than a JSON object or
             list.
         """
         return await _document(await self._request(path, variables))

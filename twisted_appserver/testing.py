@@ -203,7 +203,7 @@ class Client:
         """
         Send a request.
 
-        @raise NoAnswer: when the function waits for something else than asyncio, or for too long.
+        @raise NoAnswer: when the function waits for something other than asyncio, or for too long.
         """
         fields = {
             "host": "localhost",

@@ -14,7 +14,8 @@ def problem_reply(error: HTTPError, request_id: str = "") -> Reply:
     """
     Return the problem document for an error (RFC 9457, section 3.1).
 
-    @raise TypeError: when JSON cannot represent a further member of the error; or C{ValueError}.
+    @raise TypeError: when JSON cannot represent a further member of the error.
+    @raise ValueError: likewise.
     """
     status = error.status
     document = {"type": "about:blank", "title": title(status), "status": status, "detail": error.detail}

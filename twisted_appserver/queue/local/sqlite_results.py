@@ -32,7 +32,7 @@ class SQLiteResults:
         self, database: Any, many: Callable[[str, Sequence[tuple[Any, ...]]], None], shift: float
     ) -> None:
         self._database, self._many, self._shift = database, many, shift
-        self._counts: dict[str, int] = {}  # how many results are kept, by queue; all that is known
+        self._counts: dict[str, int] = {}  # kept results by queue, as far as they were counted
 
     def add(self, results: Sequence[tuple[str, int, TaskResult]], now: float) -> None:
         """

@@ -25,7 +25,7 @@ class Failure(NamedTuple):
 
 def describe(error: BaseException | str, traceback: str = "", retry: Retry = None) -> Failure:
     """
-    Return the failure that an exception means. An exception without a message is described by its cause.
+    Describe an exception for C{fail}. An exception without a message is described by its cause.
 
     @param traceback: that of the exception if empty.
     """
