@@ -245,6 +245,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(status, 0)
         self.assertIn("/version/", said)
 
+    @slow
     async def test_access_log_has_a_line_for_each_request(self) -> None:
         """On both channels, also for a request that is refused early."""
         for channel in ("llhttp", "twisted"):

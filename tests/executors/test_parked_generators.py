@@ -230,6 +230,7 @@ class WorkerTests(ParkingTestCase):
             self.assertIn("a test", await Reader(reply.body).ended)
         self.assertEqual((await dispatcher.dispatch(get("/plain", a=1))).status, 200)
 
+    @slow
     async def test_worker_of_a_hanging_finally_is_replaced(self) -> None:
         """A worker whose generator does not end when it is closed is replaced."""
         self.patch(worker_streams, "CLOSE_CHECK_INTERVAL", 0.1)

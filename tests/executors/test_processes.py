@@ -135,6 +135,7 @@ class ProcessTests(ExecutorTestCase):
             (line,) = [line for line in lines if text in line]
             self.assertTrue(line.startswith(f"[{pid}] "), line)
 
+    @slow
     async def test_unfinished_line_is_logged_soon(self) -> None:
         """What is printed without a newline is logged as well, before long."""
         executor, dispatcher = await self.processes(1)

@@ -101,6 +101,7 @@ class CorpusTests(SynchronousTestCase):
         """Send the data at once, and byte by byte."""
         return talk([data]), talk([data[i : i + 1] for i in range(len(data))])
 
+    @slow
     def test_every_invalid_request_is_refused(self) -> None:
         """The connection is closed, and no function is called."""
         wrong, unfinished = [], []

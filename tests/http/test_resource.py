@@ -21,6 +21,7 @@ from twisted.web.server import Site
 from zope.interface.verify import verifyObject
 
 from tests.support import cases, http_cases
+from tests.support.slow import slow
 from tests.support.wire import Connection, connect, fetch, read, request
 from twisted_appserver import (
     AppResource,
@@ -57,6 +58,7 @@ class MemoryTests(SynchronousTestCase):
         channel.makeConnection(transport)
         return channel, transport
 
+    @slow
     def test_stock_site_answers_every_case(self) -> None:
         wrong = []
         for case in CASES:

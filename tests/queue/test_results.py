@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 
 from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin, put
 from tests.support.postgres import folder_of_programs, shared
+from tests.support.slow import slow
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import STOPPING
 from twisted_appserver.queue.model import QueuedTask
@@ -255,10 +256,12 @@ class AttemptCases:
 
 
 class ResultTests(StoreTestCase):
+    @slow
     async def test_all_cases_in_memory(self) -> None:
         for table in (ResultCases, AttemptCases):
             await self.all_cases(lambda: self.broker("memory:"), table)
 
+    @slow
     async def test_all_cases_on_sqlite(self) -> None:
         for table in (ResultCases, AttemptCases):
             await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), table)
@@ -287,10 +290,12 @@ class ResultTests(StoreTestCase):
 
 @skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
 class PostgreSQLResultTests(StoreTestCase):
+    @slow
     async def test_all_cases_on_one_server(self) -> None:
         for table in (ResultCases, AttemptCases):
             await self.all_cases(lambda: self.broker(shared().database()), table)
 
+    @slow
     async def test_all_cases_on_two_servers_in_turn(self) -> None:
         def make() -> InTurn:
             url = shared().database()

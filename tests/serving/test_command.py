@@ -237,6 +237,7 @@ class TwistdTests(CommandTestCase):
         await self.stopped(program)
         self.assertEqual(os.listdir(folder), [])
 
+    @slow
     async def test_command_serves_the_example_only_if_told_to(self) -> None:
         """C{appserver}, also as C{python -m}, serves the example with --example, and otherwise nothing."""
         folder = self.folder_of()

@@ -414,6 +414,7 @@ class ServerTests(CommandTestCase):
     async def test_sighup_serves_new_code_in_workers_without_failing_requests(self) -> None:
         await self.reloads("forked", "/version/")
 
+    @slow
     async def test_sighup_serves_new_code_on_the_reactor_without_failing_requests(self) -> None:
         """Coroutines of a server of type forked."""
         await self.reloads("forked", "/inline/", 2)

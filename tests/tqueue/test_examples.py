@@ -9,9 +9,11 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.queue_server import ROOT
+from tests.support.slow import slow
 
 
 class ExampleTests(SynchronousTestCase):
+    @slow
     def test_primes_are_complete_though_a_worker_is_killed(self) -> None:
         finished = subprocess.run(
             [sys.executable, os.path.join(ROOT, "examples/tqueue_primes.py"), "100000"],

@@ -212,6 +212,7 @@ class StartTests(SynchronousTestCase):
         self.assertIn("the database of another application", error)
         self.assertNotIn("Traceback", error)
 
+    @slow
     def test_task_ids_stay_valid_over_a_restart(self) -> None:
         from twisted_appserver.tqueue.client import Queue
 

@@ -499,6 +499,7 @@ class PoolerTests(TestCase):
             )
             self.assertEqual(found.split(), ["t", "on"])
 
+    @slow
     async def test_pooler_with_a_connection_for_each_client_works(self) -> None:
         """Even if it has only one connection."""
         for size in (1, 5):

@@ -467,6 +467,7 @@ class LeaseLengthTests(WireCase):
     def test_get_returns_the_length_of_its_lease(self) -> None:
         self.lengths()
 
+    @slow
     @skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
     def test_get_returns_the_length_of_its_lease_on_postgresql(self) -> None:
         self.server.kill()

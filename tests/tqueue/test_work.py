@@ -247,6 +247,7 @@ class WorkTests(WorkCase):
         self.assertIn("2 done", out)
         self.assertEqual(self.notes(), ["status 0 -15", "status 1 -15"])
 
+    @slow
     def test_first_ctrl_c_finishes_the_task_and_the_second_ends_at_once(self) -> None:
         self.queue.put(1)
         process = self.work("hangs")
@@ -262,6 +263,7 @@ class WorkTests(WorkCase):
         self.assertEqual((self.queue.stats()["leased"], self.queue.get(timeout=5)), (0, 1))
         self.queue.release()
 
+    @slow
     def test_idle_work_ends_soon_after_the_first_ctrl_c(self) -> None:
         process = self.work("hangs", "--threads", "3")
         wait_for(lambda: self.queue.stats()["getters"] == 3)
@@ -291,6 +293,7 @@ class WorkTests(WorkCase):
             "tqueue: the queue q has been shut down\n",
         )
 
+    @slow
     def test_failure_names_the_task_and_begins_with_the_function(self) -> None:
         self.queue.config(max_deliveries=2)
         task = self.queue.put_task({"n": 0, "long": "x" * 5000})["task_id"]
@@ -319,6 +322,7 @@ class WorkTests(WorkCase):
             (status, out, err.count("TQueueSrv keeps no results")), (0, "3 done, 0 failed, 0 lost\n", 1)
         )
 
+    @slow
     def test_task_whose_coroutine_would_not_run_fails(self) -> None:
         self.queue.config(max_deliveries=1)
         self.queue.put(1)

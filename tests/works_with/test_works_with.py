@@ -13,6 +13,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import postgres
+from tests.support.slow import slow
 from tests.works_with.functions import DASK, THREADS, USES, WORKERS, Use
 from tests.works_with.page import PAGE, page
 from tests.works_with.servers import Server, shared
@@ -93,10 +94,12 @@ class StopTests(SynchronousTestCase):
         self.assertEqual(server.processes_left(), [], server.log)
         self.assertIsNone(re.search("Traceback.*\n.*atexit", server.log))
 
+    @slow
     def test_threaded_server_leaves_nothing_behind(self) -> None:
         """It exits with status 0, and no process of it still runs."""
         self.check(THREADS)
 
+    @slow
     def test_forked_server_leaves_nothing_behind(self) -> None:
         """It exits with status 0, and no process of it still runs."""
         self.check(WORKERS)
