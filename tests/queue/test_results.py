@@ -19,6 +19,8 @@ from twisted_appserver.queue.interface import STOPPING
 from twisted_appserver.queue.model import QueuedTask
 from twisted_appserver.queue.postgresql import broker as broker_module
 
+LONG = 60.0  # seconds that a request may wait: longer than a case may take, so a late wake-up fails
+
 
 async def finish(broker: Any, result: bytes = b"") -> int:
     """Put, get and finish a task."""
@@ -41,7 +43,7 @@ class ResultCases:
         first, second = await finish(broker, b'{"size": 7}'), await finish(broker)
         test.assertEqual(await result(broker, first), ("done", b'{"size": 7}'))
         test.assertEqual(await result(broker, second), ("done", b""))
-        test.assertEqual(await result(broker, first, 20.0), ("done", b'{"size": 7}'))
+        test.assertEqual(await result(broker, first, LONG), ("done", b'{"size": 7}'))
         ended = (await broker.result("q", first)).ended
         test.assertLess(abs(ended - time()), 10)
 
@@ -54,7 +56,7 @@ class ResultCases:
     async def result_waits_for_the_end(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"keep": 60})
         numbers = await put(broker, 3)
-        waiting = [begin(result(broker, number, 20.0)) for number in numbers]
+        waiting = [begin(result(broker, number, LONG)) for number in numbers]
         test.assertEqual(await result(broker, numbers[0]), ("ready", b""))
         test.assertEqual(await result(broker, numbers[0], 0.05), ("ready", b""))
         for number in numbers:
@@ -75,21 +77,21 @@ class ResultCases:
     async def result_does_not_wait_for_buried_task(self, test: Any, broker: Any) -> None:
         (number,) = await put(broker, 1)
         await broker.get("q")
-        waiting = begin(result(broker, number, 20.0))
+        waiting = begin(result(broker, number, LONG))
         await deferLater(reactor, 0.05)
         await broker.bury("q", number)
         test.assertEqual(await waiting, ("buried", b""))
-        test.assertEqual(await result(broker, number, 20.0), ("buried", b""))
+        test.assertEqual(await result(broker, number, LONG), ("buried", b""))
 
     async def result_does_not_wait_for_task_that_expires_into_burial(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"max_deliveries": 1})
         (number,) = await put(broker, 1)
         await broker.get("q", SOON)
-        test.assertEqual(await result(broker, number, 20.0), ("buried", b""))
+        test.assertEqual(await result(broker, number, LONG), ("buried", b""))
 
     async def purged_task_ends_the_wait(self, test: Any, broker: Any) -> None:
         numbers = await put(broker, 2)
-        waiting = [begin(result(broker, number, 20.0)) for number in numbers]
+        waiting = [begin(result(broker, number, LONG)) for number in numbers]
         await deferLater(reactor, 0.05)
         await broker.purge("q")
         test.assertEqual(await gatherResults(waiting), [("unknown", b"")] * 2)
@@ -98,7 +100,7 @@ class ResultCases:
         await broker.change("q", {"keep": 60})
         kept = await finish(broker, b"1")
         (number,) = await put(broker, 1)
-        waiting = begin(result(broker, number, 20.0))
+        waiting = begin(result(broker, number, LONG))
         await deferLater(reactor, 0.05)
         await broker.delete("q")
         test.assertEqual(await waiting, ("unknown", b""))
@@ -120,7 +122,7 @@ class ResultCases:
     async def cancelled_wait_disturbs_nothing(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"keep": 60})
         (number,) = await put(broker, 1)
-        first, second = begin(result(broker, number, 20.0)), begin(result(broker, number, 20.0))
+        first, second = begin(result(broker, number, LONG)), begin(result(broker, number, LONG))
         await deferLater(reactor, 0.05)
         first.cancel()
         await test.assertFailure(first, CancelledError)
@@ -307,14 +309,14 @@ class PostgreSQLResultTests(StoreTestCase):
     async def test_result_of_another_server_arrives_at_once(self) -> None:
         """By a notification, not by the next poll."""
         url = shared().database()
-        here, there = self.broker(url), self.broker(url)
         self.patch(broker_module, "POLL_INTERVAL", 1000.0)
+        here, there = self.broker(url), self.broker(url)
         await here.change("q", {"keep": 60})
         await put(here, 1)
         await here.get("q")  # this task stays, so that no join is woken
         for _ in range(10):
             (number,) = await put(here, 1)
-            waiting = begin(result(here, number, 20.0))
+            waiting = begin(result(here, number, LONG))
             await there.get("q")
             await there.done("q", number, 0, b"1")
             self.assertEqual(await waiting, ("done", b"1"))
