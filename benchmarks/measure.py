@@ -83,9 +83,15 @@ def idle(running: Running, workload: Workload, seconds: float) -> Figures:
 
 
 def queue(running: Running, workload: Workload, seconds: float, limit: int = 0) -> Figures:
-    """Measure a queue with C{queue_load.py}: puts, or cycles of put, get and done, as C{path} names them."""
-    server = running.server
-    words = (server.speaker, running.port, server.clients, seconds, workload.path, limit)
+    """
+    Measure a queue with C{queue_load.py}: puts, or cycles of put, get and done, as C{path} names them;
+    C{batches} for cycles of requests about many tasks.
+    """
+    server, path = running.server, workload.path
+    speaker = server.speaker
+    if path == "batches":
+        speaker, path = f"{speaker}-batches", "cycle"
+    words = (speaker, running.port, server.clients, seconds, path, limit)
     command = [*machine.pin(running.load_cores), str(BIN / "python"), "queue_load.py", *map(str, words)]
     done = subprocess.run(command, cwd=SERVERS, capture_output=True, text=True, timeout=600)
     if done.returncode:

@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks import environment
 from benchmarks.environment import BIN, SERVERS
 from tests.support.postgres import PostgreSQL
-from tests.support.queue_server import Server
+from tests.support.queue_server import TWISTD, Server
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
 ROUNDS, SECONDS, CONNECTIONS = 3, 4, 64
@@ -40,7 +40,7 @@ class Servers:
         self._stack = ExitStack()
         folder = self._stack.enter_context(tempfile.TemporaryDirectory())
         url = {"memory": "memory:", "sqlite": f"sqlite:{folder}/tasks.db"}.get(store) or database.database()
-        self._servers = [Server(url).start() for _ in range(number)]
+        self._servers = [Server(url, script=TWISTD).start() for _ in range(number)]
         self._ports = ",".join(str(server.port) for server in self._servers)
 
     def load(self, what: str, seconds: float, limit: int = 0) -> float:

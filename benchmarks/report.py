@@ -15,30 +15,29 @@ SHOWN = (
 HEAD = """\
 # Benchmarks
 
-`python -m benchmarks` generates this page; do not edit it. The servers, their options and the functions
-are in `benchmarks/`. Every server calls the same Python functions on the same interpreter. It is checked
-first: the JSON must be exactly right, and the function must run in the place that its row names (in a
-thread that is not the main one, or in another process).
+`python -m benchmarks` generates this page; do not edit it. The servers, their options and the functions are
+in `benchmarks/`. Every server calls the same Python functions on the same interpreter. Each server is checked
+first: its JSON must be exactly right, and the function must run where the row of the table states (in a
+thread other than the main one, or in another process).
 
 """
 
 HOW = """
-- Load: `wrk -t1` with keep-alive, which also measures. If functions run in threads, the server has one
-  core and wrk another; if they run in processes, all share all cores.
+- Load: `wrk -t1` with keep-alive sends the requests and measures. If functions run in threads, the server has
+  one core and wrk another; if they run in processes, all share all cores.
 - In each round every server is started, warmed up for a second, measured and stopped, one after
   another. The next round begins with the next server. A figure is the median of the rounds.
 - *Ratio* is the first row's figure divided by this row's figure in the same round: the median of all
   rounds, and their range. For requests per second, a ratio above 1 means that ours does more. For latency
   and memory, a ratio below 1 means that ours needs less.
-- How Python was compiled matters more than most differences here. Without profile-guided optimisation,
-  the default of pyenv, code in Python is 1.5 times slower, and code in C or Rust is hardly slower. So
-  this was run with a Python that most users have, the one of the distribution:
-  `/usr/bin/python3 -m benchmarks`.
+- How Python was compiled matters more than most differences here. Without profile-guided optimisation, the
+  default of pyenv, code in Python is 1.5 times slower, and code in C or Rust is hardly slower. So the
+  benchmarks ran with the Python that most users have, the distribution's: `/usr/bin/python3 -m benchmarks`.
 - Absolute figures drift with the machine: compare figures of the same table only.
 - Each peer uses its own JSON encoder. Pools have 10 threads or 2 processes, with these exceptions:
   FastAPI and Starlette have their own pool of 40 threads, Granian has 8 in each of its processes, and
   Robyn has one. Granian runs without a framework, and with our encoder.
-- *ours, a constant inline* measures our channel alone: it calls no function in a thread.
+- *ours, a constant inline* measures our HTTP code alone: it calls no function in a thread.
 """
 
 NOTES = {
@@ -54,7 +53,7 @@ NOTES = {
     "proxies in 8 threads. Each request counts. SQLite, beanstalkd and Redis respond when the "
     "task is on the disk; memory and the manager's queue store nothing. Redis keeps tasks in "
     "progress in a second list (LMOVE, LREM).",
-    "patterns": "The requested path is the last of the table.",
+    "patterns": "The requested path matches the last entry of the table.",
     "idle": "The memory is the growth of the server's resident set, without the memory of the kernel for "
     "sockets.",
 }

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
@@ -32,9 +33,9 @@ LENGTHS = (0, 1, 20, 200)  # milliseconds
 SECONDS, ROUNDS, CONNECTIONS = 6, 3, 16  # long enough that calls cut off at the end hardly matter
 
 
-def start(kind: str, folder: str) -> tuple[subprocess.Popen[str], int]:
-    """Start a server. Return it and its port when it is ready."""
-    words = ["--port", "0", "--type", kind, "--workers", "2", "--app", "app.py"]
+def start(words: Sequence[str], folder: str) -> tuple[subprocess.Popen[str], int]:
+    """Start the app.py of a folder with these options. Return the server and its port when it is ready."""
+    words = ["--port", "0", "--app", "app.py", *words]
     process = subprocess.Popen(
         [sys.executable, "-m", "twisted_appserver", *words], cwd=folder, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -45,7 +46,7 @@ def start(kind: str, folder: str) -> tuple[subprocess.Popen[str], int]:
             port = int(found[1])
             break
     else:
-        raise SystemExit(f"{kind} does not start")
+        raise SystemExit(f"a server with {words} does not start")
     while status(port) != 200:
         time.sleep(0.1)
     return process, port
@@ -76,7 +77,7 @@ def measure() -> dict[tuple[str, int], float]:
         Path(folder, "app.py").write_text(APP)
         for _ in range(ROUNDS):
             for kind in TYPES:
-                process, port = start(kind, folder)
+                process, port = start(["--type", kind, "--workers", "2"], folder)
                 try:
                     calls(port, 1, 1)
                     for length in LENGTHS:
@@ -96,14 +97,17 @@ def table(figures: dict[tuple[str, int], float]) -> str:
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
+def write(mark: str, text: str) -> None:
+    """Write a table into the page, after the comment with this mark."""
+    page = PAGE.read_text()
+    PAGE.write_text(re.sub(rf"<!-- {mark} -->\n\n?(\|.*\n)*", lambda _: f"<!-- {mark} -->\n\n{text}", page))
+
+
 def main() -> None:
     argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__).parse_args()
     text = table(measure())
     print(text)
-    page = PAGE.read_text()
-    PAGE.write_text(
-        re.sub(r"<!-- measured -->\n\n?(\|.*\n)*", lambda _: f"<!-- measured -->\n\n{text}", page)
-    )
+    write("measured", text)
 
 
 if __name__ == "__main__":

@@ -146,6 +146,15 @@ WORKLOADS = (
     Workload("queues", "puts", "Queues: puts", QUEUES, path="put", kind="queue"),
     Workload("queues", "cycles", "Queues: put, get and done in turn", QUEUES, path="cycle", kind="queue"),
     Workload(
+        "queues",
+        "batches",
+        "Queues: put, get and done in turn, 32 tasks with each request",
+        ("tqueue-sqlite", "tqueue-memory", "tqueue-postgresql"),
+        path="batches",
+        figure="tasks/s",
+        kind="queue",
+    ),
+    Workload(
         "million",
         "a million tasks",
         "Queues: put, get and done in turn, with a million waiting tasks",

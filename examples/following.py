@@ -22,7 +22,7 @@ def bar(item: dict[str, Any]) -> None:
 async def main(reactor: Any, url: str = "http://localhost:8081", limit: str = "200000") -> None:
     client = AppClient(url)
 
-    # As long as we read, item after item.
+    # Read item after item; the work stops if we stop reading.
     async for item in client.stream(f"/primes/{limit}/"):
         bar(item)
     print(f"\nread: {item['primes']} primes below {limit}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from klein import Klein
 from twisted.internet import endpoints, reactor
+from twisted.python.log import startLogging
 from twisted.web.server import Site
 
 from twisted_appserver import AppResource
@@ -36,6 +37,7 @@ def below_api(request: Any) -> AppResource:
 
 
 if __name__ == "__main__":
+    startLogging(sys.stderr, setStdout=False)
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8084
     site = Site(app.resource())
     listening = endpoints.TCP4ServerEndpoint(reactor, port, interface="127.0.0.1").listen(site)

@@ -5,8 +5,8 @@
     curl localhost:8082/items/bolt/take/ -H 'Content-Type: application/json' -d '{"quantity": 3}'
     curl 'localhost:8082/items/?below=18'
 
-The environment variable INVENTORY names the file of the database; the default is inventory.sqlite. A variable
-of the environment reaches worker processes; an argument of the command line, or a global variable, would not.
+The environment variable INVENTORY names the file of the database; the default is inventory.sqlite. Worker
+processes receive environment variables, but neither arguments of the command line nor global variables.
 """
 
 import argparse
@@ -35,7 +35,9 @@ Price = Annotated[float, msgspec.Meta(ge=0)]
 
 @contextmanager
 def database() -> Iterator[sqlite3.Connection]:
-    """A connection of this call's own, in a transaction: nothing is shared between threads or processes."""
+    """
+    Open a connection for this call only, in a transaction: nothing is shared between threads or processes.
+    """
     with (
         closing(sqlite3.connect(DATABASE, timeout=10, isolation_level="IMMEDIATE")) as connection,
         connection,

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from twisted.internet import endpoints, reactor
+from twisted.python.log import startLogging
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.static import Data
@@ -31,6 +32,7 @@ def make_site() -> Site:
 
 
 if __name__ == "__main__":
+    startLogging(sys.stderr, setStdout=False)
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8083
     listening = endpoints.TCP4ServerEndpoint(reactor, port, interface="127.0.0.1").listen(make_site())
     listening.addCallback(lambda port: print(f"http://localhost:{port.getHost().port}/", flush=True))

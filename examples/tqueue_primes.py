@@ -28,7 +28,8 @@ def work(url):
     ranges, counts = (Queue(url=url, name=name, lease=LEASE) for name in ("ranges", "counts"))
     for task in ranges.tasks():
         count = count_primes(task["start"], task["end"])
-        # The count is put before the range is done: a death in between gives it twice, never not at all.
+        # The count is put before the range is done. If the worker dies in between, the count arrives twice,
+        # but it is never lost.
         counts.put({"start": task["start"], "count": count, "worker_process": os.getpid()})
 
 
@@ -42,7 +43,7 @@ def main(url, limit):
     killed = False
     while len(found) < len(starts):
         with counts.task() as task:
-            found[task["start"]] = task["count"]  # twice the same count is once
+            found[task["start"]] = task["count"]  # a count that arrives twice counts once
         if not killed:
             workers[0].kill()
             killed = True

@@ -52,7 +52,7 @@ def root(number: Annotated[float, Meta(ge=0)]) -> dict[str, float]:
 
 
 def later(day: date, days: Annotated[int, Meta(ge=0, le=36500)] = 1) -> dict[str, date]:
-    """The date so many days after another."""
+    """The date that is a number of days after another."""
     try:
         return {"day": day + timedelta(days)}
     except OverflowError:
@@ -70,7 +70,7 @@ def price(amount: Annotated[str, Meta(pattern=r"^\d{1,9}(\.\d{1,2})?$")], rate: 
 
 
 def convert(length: Annotated[float, Meta(ge=0, le=1e9)], to: Unit) -> dict[str, float]:
-    """A length in metres or feet as the other."""
+    """Convert a length from metres to feet or from feet to metres."""
     return {to.value: length / 0.3048 if to is Unit.FOOT else length * 0.3048}
 
 
@@ -95,7 +95,7 @@ def sort(numbers: list[int], direction: Literal["up", "down"] = "up") -> dict[st
 
 
 def count(text: str, letters: bool = False, word: str | None = None) -> dict[str, int]:
-    """How many words there are, or letters, or how often one word."""
+    """The number of words and letters, or how often one word occurs."""
     if word is not None:
         return {"count": text.split().count(word)}
     return {"count": sum(map(str.isalpha, text)) if letters else len(text.split())}

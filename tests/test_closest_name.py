@@ -15,3 +15,9 @@ class ClosestTests(SynchronousTestCase):
         self.assertEqual(closest("pot", known), "--port")
         self.assertEqual(closest("--xyzzy", known), "")
         self.assertEqual(closest("--", known), "")
+
+    def test_part_of_a_longer_name_is_found(self) -> None:
+        known = ("--token-file", "--timeout", "--max-pending")
+        self.assertEqual(closest("--tokn", known), "--token-file")
+        self.assertEqual(closest("pendng", known), "--max-pending")
+        self.assertEqual(closest("--xyzzy", known), "")

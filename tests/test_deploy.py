@@ -29,6 +29,8 @@ from tests.support.slow import slow
 from tests.support.wire import connect, exchange, request
 from twisted_appserver.serving.tap import Options
 from twisted_appserver.testing import Response
+from twisted_appserver.tqueue.command.parser import parse
+from twisted_appserver.tqueue.tap import Options as QueueOptions
 
 DEPLOY = ROOT / "examples" / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -234,13 +236,31 @@ class SystemdTests(CommandTestCase):
         given.parseOptions(words)
         self.assertEqual(given.settings().proxied, ("unix", "127.0.0.1"))
 
+    def test_commands_of_the_queue_units_exist(self) -> None:
+        """The worker uses the port of the server, and its tasks have a folder."""
+        _, *words = unit("tqueuesrv.service")["ExecStart"].split()
+        self.assertEqual(words[:3], ["-n", "--pidfile=", "tqueuesrv"])
+        given = QueueOptions()
+        given.parseOptions(words[3:])
+        self.assertEqual(unit("tqueue-worker.service")["Environment"][-5:], f":{given.settings().port}")
+        state = unit("tqueuesrv.service")["StateDirectory"]
+        self.assertEqual(given["store"], f"sqlite:/var/lib/{state}/tasks.db")
+        verb, worker = parse(unit("tqueue-worker.service")["ExecStart"].split()[1:])
+        self.assertEqual((verb.name, worker.name, worker.threads), ("work", "painter", 4))
+
+    def test_other_users_cannot_read_the_state_of_a_service(self) -> None:
+        """A store of jobs or tasks contains the requests."""
+        for name in ("appserver.service", "tqueuesrv.service"):
+            self.assertTrue(unit(name)["StateDirectory"])
+            self.assertEqual(unit(name)["StateDirectoryMode"], "0700", name)
+
     @skipIf(ANALYZE is None, "there is no systemd-analyze (Debian: apt-get install systemd)")
     def test_systemd_accepts_the_units(self) -> None:
         folder = Path(self.mktemp())
         folder.mkdir()
-        for name in ("appserver.service", "appserver.socket"):
+        for name in ("appserver.service", "appserver.socket", "tqueuesrv.service", "tqueue-worker.service"):
             text = (DEPLOY / name).read_text()
-            text = text.replace("/srv/appserver/.venv/bin/appserver", sys.executable)  # it must exist
+            text = re.sub("/srv/appserver/.venv/bin/[a-z]+", sys.executable, text)  # it must exist
             (folder / name).write_text(
                 text.replace("User=appserver", "User=root").replace("=www-data", "=root")
             )
@@ -249,7 +269,7 @@ class SystemdTests(CommandTestCase):
         done = subprocess.run(
             [ANALYZE, "verify", "--man=no", *paths], capture_output=True, text=True, timeout=60
         )
-        said = [line for line in done.stderr.splitlines() if str(folder) in line or "appserver" in line]
+        said = [line for line in done.stderr.splitlines() if re.search(f"{folder}|appserver|tqueue", line)]
         self.assertEqual(said, [])
 
 

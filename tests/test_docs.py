@@ -22,6 +22,8 @@ from twisted_appserver.core import request_data as variables
 from twisted_appserver.core.router import Router
 from twisted_appserver.http.request_parser import MAX_HEAD, MAX_HEADERS, MAX_TARGET
 from twisted_appserver.serving import service
+from twisted_appserver.serving.command_options import SHORT
+from twisted_appserver.serving.tap import Options
 from twisted_appserver.settings import Settings, cli_name
 from twisted_appserver.testing import Client
 
@@ -30,6 +32,50 @@ TOP = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").rglob("*.md"))]
 OPTION_COLUMNS = "| option | meaning | default |\n|---|---|---|\n"
 CURL = r"(?m)^\$ (curl .+)\n(.*)$"
+
+# The sections with commands: the test that runs all of them, or why none does.
+SECTIONS = {
+    ("README.md", "Install and test"): "no test: .ci/run runs them",
+    ("README.md", "In ten commands"): "test_docs.TenTests.test_ten_commands_of_the_readme_work",
+    ("CONTRIBUTING.md", "Set-up"): "no test: it needs the network",
+    ("CONTRIBUTING.md", "Testing"): "no test: it runs tests",
+    ("CONTRIBUTING.md", "Continuous integration"): "no test: .ci/run runs them",
+    ("deployment.md", "systemd"): "no test: it changes the system",
+    ("deployment.md", "TQueueSrv and its workers"): "no test: it changes the system",
+    ("scaling.md", "Several hosts, and one cut off"): "no test: it needs root",
+    ("guide.md", "Guide"): "test_docs.ProgramTests.test_curl_commands_of_the_guide_get_its_responses",
+    ("guide.md", "File uploads"): "test_docs_commands.GuideTests.test_files_are_uploaded",
+    ("guide.md", "Jobs"): "jobs.test_jobs.MemoryTests.test_prefer_respond_async_makes_a_job",
+    ("guide.md", "Requests that clients may repeat"):
+        "jobs.test_survival.SurvivalTests."
+        "test_request_with_a_key_is_performed_once_although_the_server_is_killed",
+    ("guide.md", "Jobs that survive"):
+        "jobs.test_survival.SurvivalTests.test_every_job_ends_although_the_server_is_killed_again_and_again",
+    ("guide.md", "The command line"): "test_docs_commands.GuideTests.test_servers_start",
+    ("guide.md", "Testing"): "test_docs_commands.GuideTests.test_each_runner_runs_the_test",
+    ("guide.md", "Generated clients"): "no test: tests.admin.test_clients installs generators",
+    ("guide.md", "Pages, probes and figures"): "test_docs_commands.GuideTests.test_token_is_accepted",
+    ("guide.md", "Authentication"): "test_docs_commands.GuideTests.test_token_is_accepted",
+    ("guide.md", "CORS"): "test_docs_commands.BrowserTests.test_page_of_another_origin_calls_the_service",
+    ("coming-from.md", "Celery and Redis"): "test_coming_from.CeleryTests.test_service_works",
+    ("coming-from.md", "RQ and Redis"): "test_coming_from.RqTests.test_service_works",
+    ("coming-from.md", "Huey and SQLite"): "test_coming_from.HueyTests.test_service_works",
+    ("coming-from.md", "twisted_appserver and SQLite"):
+        "test_coming_from.AppserverTests.test_service_works",
+    ("tqueue.md", "TQueueSrv: a queue for several hosts"): "test_docs_commands.QueueTests.test_servers_start",
+    ("tqueue.md", "From the command line"): "test_docs_commands.QueueTests.test_verbs_work",
+    ("tqueue.md", "Workers"): "test_docs_commands.QueueTests.test_workers_start",
+    ("tqueue.md", "HTTP requests"): "tqueue.test_docs.DocsTests.test_requests_with_curl",
+    ("tqueue.md", "Results"): "test_docs_commands.QueueTests.test_tasks_are_finished",
+    ("tqueue.md", "Failures and attempts"): "test_docs_commands.QueueTests.test_tasks_are_finished",
+    ("tqueue.md", "Pauses after failures"): "test_docs_commands.QueueTests.test_tasks_are_finished",
+    ("tqueue.md", "Options for one task"): "test_docs_commands.QueueTests.test_verbs_work",
+    ("tqueue.md", "Groups"): "test_docs_commands.QueueTests.test_verbs_work",
+    ("tqueue.md", "Unique keys"): "test_docs_commands.QueueTests.test_verbs_work",
+    ("tqueue.md", "Rates"): "test_docs_commands.QueueTests.test_verbs_work",
+    ("tqueue.md", "Traces"): "test_docs_commands.QueueTests.test_verbs_work",
+    ("tqueue.md", "PostgreSQL"): "no test: it needs a database",
+}  # fmt: skip
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -46,6 +92,20 @@ def programs() -> Iterator[tuple[str, str]]:
             yield f"Python block {number} of {page.name}", block
 
 
+def commands(page: Path) -> Iterator[tuple[str, str]]:
+    """Yield each command of a page below the heading of its section."""
+    section, language = "", ""
+    for line in page.read_text().splitlines():
+        if line.startswith("```"):
+            language = line[3:] if not language else ""
+        elif not language and (heading := re.match(r"#+ (.+)", line)):
+            section = heading[1]
+        elif language in ("sh", "console", "text") and line.startswith("$ "):
+            yield section, line[2:]
+        elif language == "sh" and re.match(r"[a-z(.]", line):
+            yield section, re.sub(r"\s{2,}#.*", "", line)
+
+
 def options_table() -> str:
     """Return the table of options that the guide must have."""
     rows = []
@@ -56,8 +116,18 @@ def options_table() -> str:
         elif each.default is not None:
             default = "none" if each.default == () else str(each.default)
         option = f"{cli_name(each.name)} {each.metadata['metavar']}".rstrip()
-        rows.append(f"| `{option}` | {meaning} | {default.removesuffix(']')} |\n")
+        short = f", `-{SHORT[each.name]} {each.metadata['metavar']}`" if each.name in SHORT else ""
+        rows.append(f"| `{option}`{short} | {meaning} | {default.removesuffix(']')} |\n")
     return OPTION_COLUMNS + "".join(rows)
+
+
+def other_options() -> str:
+    """Return the guide's table of the options that only the command line has."""
+    known = {cli_name(each.name)[2:] for each in fields(Settings)}
+    rows = [(name, text) for name, _, text in Options.optFlags if name not in known]
+    rows += [("version", "Print the versions of this package, Twisted and Python, and exit")]
+    rows += [("help", "Print all options, and exit")]
+    return "| option | what it does |\n|---|---|\n" + "".join(f"| `--{n}` | {text} |\n" for n, text in rows)
 
 
 def anchor(title: str) -> str:
@@ -124,20 +194,34 @@ class PageTests(SynchronousTestCase):
         shown = found[0] if found else ""
         self.assertTrue(shown == expected, f"the guide's table of options should be\n\n{expected}")
 
+    def test_guide_has_the_options_without_a_default(self) -> None:
+        expected = other_options()
+        self.assertIn("--check", expected)
+        self.assertIn(expected, (ROOT / "docs/guide.md").read_text())
+
     def test_every_option_that_a_page_names_exists(self) -> None:
-        known = {cli_name(each.name) for each in fields(Settings)}
+        known = {cli_name(each.name) for each in fields(Settings)} | {"--version", "--help"}
+        known |= {f"--{name}" for name, _, _ in Options.optFlags}
         for path in (PACKAGE / "tqueue" / "command").glob("*.py"):
             known |= set(re.findall(r'"(--[a-z-]+)"', path.read_text()))
         for page in PAGES:
             others = {
                 "--pidfile",
                 "--reactor",
-                "--check",
-                "--show-routes",
                 "--soak",
             }  # mentioned outside of the table
             named = set(re.findall(r"`(?:appserver |--listen )?(--[a-z-]+)", page.read_text()))
             self.assertEqual(named - others - known, set(), page.name)
+
+
+class SectionTests(SynchronousTestCase):
+    def test_commands_of_every_section_have_a_test(self) -> None:
+        """Or a reason why they have none."""
+        pages = [page for page in PAGES if page.name != "troubleshooting.md"]
+        found = {(page.name, section) for page in pages for section, _ in commands(page)}
+        self.assertEqual(found, set(SECTIONS), "name the test of the section's commands in SECTIONS")
+        for name in SECTIONS.values():
+            self.assertTrue(name.startswith("no test: ") or callable(namedAny(f"tests.{name}")), name)
 
 
 class GuideTests(SynchronousTestCase):
@@ -232,11 +316,10 @@ class PromiseTests(SynchronousTestCase):
 class ProgramTests(ProgramTestCase):
     """The programs in the documentation run."""
 
-    @slow
     async def test_every_whole_program_serves_and_stops(self) -> None:
         count = 0
         for name, block in programs():
-            if "__main__" in block:
+            if "__main__" in block and "run_server(" in block:
                 script = self.folder / f"program{count}.py"
                 script.write_text(re.sub(r"run_server\((port=\d+)?", "run_server(port=0", block))
                 program = self.start(sys.executable, str(script))
@@ -313,6 +396,7 @@ class ProgramTests(ProgramTestCase):
         server = self.start(sys.executable, "-c", run, *command.split())
         answer = await self.get(await server.url() + "/person/get/123/")
         self.assertEqual(answer, b'{"object_type":"person","object_id":"123"}')
+        self.assertIn('"logger":"twisted_appserver', server.output)
         await server.stop()
 
 
@@ -390,7 +474,7 @@ class PrivacyTests(SynchronousTestCase):
 class SiteTests(ProgramTestCase):
     """The documentation as a site."""
 
-    timeout = 120
+    timeout = 300
 
     @slow
     async def test_site_is_built_without_warnings(self) -> None:

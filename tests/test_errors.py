@@ -52,9 +52,10 @@ class ExtraTests(SynchronousTestCase):
         named = set()
         for module in MODULES:
             for node in ast.walk(tree(module)):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) == "how_to_install":
-                    named.add(ast.literal_eval(node.args[0]))
-        self.assertLessEqual({"docs", "metrics", "postgresql", "re2", "reload"}, named)
+                function = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+                if isinstance(node, ast.Call) and function in ("how_to_install", "require_package"):
+                    named |= {each.value for each in node.args[-1:] if isinstance(each, ast.Constant)}
+        self.assertLessEqual({"cluster", "docs", "metrics", "postgresql", "re2", "reload"}, named)
         self.assertEqual(named - extras.keys(), set())
         self.assertIn("pip install '.[metrics]'", how_to_install("metrics"))
 

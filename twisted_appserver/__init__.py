@@ -29,10 +29,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from twisted_appserver.core.call import Call, Reply, current_call
     from twisted_appserver.core.events import Event
+    from twisted_appserver.core.retry import Retry
     from twisted_appserver.core.router import Router
     from twisted_appserver.core.routes import Route, include
     from twisted_appserver.core.upload import Upload
-    from twisted_appserver.errors import AppserverError, ConfigurationError, HTTPError, PatternError
+    from twisted_appserver.errors import (
+        AppserverError,
+        ConfigurationError,
+        GiveUp,
+        HTTPError,
+        JobError,
+        PatternError,
+        RetryLater,
+    )
     from twisted_appserver.executors.inline import InlineExecutor
     from twisted_appserver.executors.interface import IExecutor
     from twisted_appserver.executors.processes.executor import ProcessExecutor
@@ -51,12 +60,16 @@ __all__ = [
     "Call",
     "ConfigurationError",
     "Event",
+    "GiveUp",
     "HTTPError",
     "IExecutor",
     "InlineExecutor",
+    "JobError",
     "PatternError",
     "ProcessExecutor",
     "Reply",
+    "Retry",
+    "RetryLater",
     "Route",
     "Router",
     "ThreadExecutor",
@@ -71,13 +84,14 @@ __all__ = [
 # of them. A worker process needs no HTTP, and the faster it starts, the faster a dead worker is replaced.
 _MODULES = {
     "core.call": "Call Reply current_call",
-    "errors": "AppserverError ConfigurationError HTTPError PatternError",
+    "errors": "AppserverError ConfigurationError GiveUp HTTPError JobError PatternError RetryLater",
     "core.events": "Event",
     "executors.inline": "InlineExecutor",
     "executors.interface": "IExecutor",
     "executors.processes.executor": "ProcessExecutor",
     "executors.threads": "ThreadExecutor",
     "settings": "CLUSTER_SERVER FORKED_SERVER THREADED_SERVER",
+    "core.retry": "Retry",
     "core.routes": "Route include",
     "core.upload": "Upload",
     "http.app_resource": "AppResource",

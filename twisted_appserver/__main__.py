@@ -16,7 +16,7 @@ from twisted_appserver.serving.command_options import StandaloneOptions
 
 
 class AppserverOptions(StandaloneOptions):
-    """The options of twistd, of which this command sets some itself."""
+    """The options of twistd; this command sets some of them itself."""
 
     plugin = appserver
 

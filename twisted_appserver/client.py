@@ -18,6 +18,7 @@ from twisted.web.client import ResponseDone
 from twisted_appserver.core.call import CURRENT
 from twisted_appserver.core.multipart_form import has_files, write_multipart
 from twisted_appserver.errors import PROBLEM_MEMBERS, AppserverError
+from twisted_appserver.tqueue.client.trace import current_trace
 
 READ_AHEAD = 16  # lines of a stream that are kept before the caller asks for them
 
@@ -64,8 +65,8 @@ class AppClient:
 
     async def call(self, path: str, /, **variables: Any) -> Any:
         """
-        Call a function: with GET, or with POST if there are variables, which are sent as JSON. With an
-        L{Upload} among them, they are sent as a form.
+        Call a function: with GET, or with POST if there are variables, which are sent as JSON. If an
+        L{Upload} is among the variables, they are sent as a form.
 
         @param path: the path of the function, which begins with a slash.
         @return: the dict or list that the function returned.
@@ -100,7 +101,7 @@ class AppClient:
         """
         Call a function in the background (RFC 7240, section 4.1).
 
-        @return: the job. It continues even if no program waits for it.
+        @return: the job. The call continues even if no program waits for it.
 
         @raise Problem: as L{call}.
         """
@@ -116,7 +117,8 @@ class AppClient:
         self, path: str, variables: dict[str, Any], headers: dict[str, str] | None = None, **options: Any
     ) -> Any:
         call = CURRENT.get()
-        trace = call.trace if call is not None else {}  # the request belongs to the trace of the current call
+        # The request belongs to the trace of the current call, or of the task that a worker performs.
+        trace = call.trace if call is not None else current_trace()
         options |= {"headers": {**trace, **self._headers, **(headers or {})}, "timeout": self._timeout}
         if has_files(variables):
             body, options["headers"]["content-type"] = write_multipart(variables)

@@ -5,10 +5,12 @@ The exceptions that the other packages share. Every exception of this package de
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Literal
 
 # The members of every problem document (RFC 9457, section 3.1).
 PROBLEM_MEMBERS = ("type", "title", "status", "detail", "instance")
+LATEST = 371 * 86400.0  # seconds until a task is tried again; queues refuse more
 
 
 class AppserverError(Exception):
@@ -64,6 +66,18 @@ def how_to_install(extra: str) -> str:
     return f"in a clone of twisted_appserver, run: pip install '.[{extra}]'"
 
 
+def require_package(package: str, what: str, extra: str) -> None:
+    """
+    Check that an optional package is installed. It is not imported.
+
+    @param what: the feature that needs the package.
+    @param extra: the extra of this package that installs it.
+    @raise ConfigurationError: when it is not installed.
+    """
+    if find_spec(package) is None:
+        raise ConfigurationError(f"{what} needs the extra {extra}; {how_to_install(extra)}")
+
+
 class PreflightError(HTTPError):
     """
     Raised when a request is a CORS preflight request, which no function performs.
@@ -81,3 +95,45 @@ class PatternError(AppserverError):
 
 class ConfigurationError(AppserverError):
     """Raised when an application or an option cannot be used. The message is one line, with advice."""
+
+
+class OptionError(ConfigurationError):
+    """Raised when the value of an option is malformed, so that it cannot be used on any machine."""
+
+
+class JobError(AppserverError):
+    """Raised when C{jobs.put} cannot make a job of a function and its variables, or cannot store the job."""
+
+
+class RetryLater(AppserverError):
+    """
+    Raised when the function of a background task cannot do the task now. It is tried again later.
+
+    The attempt is recorded as failed, and counts like any other: a task that is put off at every attempt is
+    buried in the end.
+
+    @param seconds: until the next attempt; at most 371 days.
+    @param reason: why; recorded with the attempt.
+    @ivar task_retry: the seconds.
+    @raise ValueError: when C{seconds} is negative, too large or not a number.
+    """
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        if not isinstance(seconds, int | float) or not 0 <= seconds <= LATEST:
+            raise ValueError(f"RetryLater requires 0 to {LATEST:.0f} seconds, not {seconds!r}")
+        super().__init__(reason or f"in {seconds:g} s")
+        self.task_retry = float(seconds)
+
+
+class GiveUp(AppserverError):
+    """
+    Raised when the function of a background task can never do the task. It is not tried again.
+
+    @param reason: why; recorded with the attempt.
+    @ivar task_retry: false.
+    """
+
+    task_retry: Literal[False] = False
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)

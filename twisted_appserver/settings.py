@@ -19,6 +19,7 @@ THREADED_SERVER = "threaded"
 FORKED_SERVER = "forked"
 CLUSTER_SERVER = "cluster"
 LOOPBACK = "127.0.0.1"
+MEMORY = "memory:"
 CHANNELS = ("llhttp", "twisted")
 CHOICES = {
     "server_type": (THREADED_SERVER, FORKED_SERVER, CLUSTER_SERVER),
@@ -132,15 +133,20 @@ class Settings:
         "ADDRESS",
         "Trust X-Forwarded-For and Forwarded from this proxy: an address, a network or unix; repeatable",
     )
+    store: str = _option(
+        MEMORY,
+        "STORE",
+        "Where jobs are kept: memory:, sqlite:PATH or postgresql://USER@HOST/DATABASE",
+    )
     max_jobs: int = _option(1000, "N", "Maximum number of jobs kept, finished ones included", 1)
     max_job_bytes: int = _option(
         64 * 1024 * 1024,
         "BYTES",
-        "Maximum memory for the results of all jobs; the oldest make room, and a larger one fails",
+        "Maximum memory for the results of all jobs; old results make room, and a larger result fails",
         0,
     )
     job_age: float = _option(3600.0, "S", "Seconds to keep a finished job", 0)
-    no_admin: bool = _option(False, "", "Serve no pages, probes and jobs under /-/")
+    no_admin: bool = _option(False, "", "Serve no pages, probes and jobs under /-/, and follow no schedules")
     channel: str = _option("llhttp", "NAME", "HTTP parser: llhttp, or twisted for the parser of twisted.web")
     access_log: str | None = _option(
         None,
@@ -169,6 +175,8 @@ class Settings:
             _check(option, value)
         if self.token_file == "":  # an empty name would switch authentication off
             raise ConfigurationError("--token-file must name a file; omit it if no token is required")
+        if self.no_admin and self.store != MEMORY:
+            raise ConfigurationError("--store has no effect with --no-admin, which switches jobs off")
         _check_host(self.host, self.listen)
         if self.port > 65535:
             raise ConfigurationError(f"--port must be at most 65535, not {self.port}")
@@ -193,6 +201,7 @@ def _check_host(host: str, listen: tuple[str, ...]) -> None:
 
 
 OPTION_TYPES = get_type_hints(Settings)
+METAVARS = {option.name: option.metadata["metavar"] for option in fields(Settings)}
 
 
 def _check(option: Field[Any], value: Any) -> None:
@@ -227,6 +236,8 @@ def _convert(name: str, value: Any, strict: bool = True) -> Any:
         return msgspec.convert(value, OPTION_TYPES[name], strict=strict)
     except msgspec.ValidationError:
         expected = TYPE_NAMES[Settings.__annotations__[name]]
+        if METAVARS[name] == "BYTES":
+            expected = "a number of bytes, such as 1048576 for 1 MiB"
         raise ConfigurationError(f"{cli_name(name)} must be {expected}, not {value!r}") from None
 
 
@@ -241,6 +252,7 @@ def settings_from_keywords(**options: Any) -> Settings:
         hint = f"; use {keywords[0]}, the keyword argument for --{name}" if keywords else ""
         if not hint and (near := closest(name, OPTION_TYPES)):
             hint = f"; did you mean {near!r}?"
+        hint = hint or f"; use one of {', '.join(OPTION_TYPES)}"
         raise ConfigurationError(f"unknown option {name!r}{hint}")
     return Settings(**options)
 

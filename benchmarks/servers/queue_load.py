@@ -26,10 +26,12 @@ class Speaker(Protocol):
 
     @ivar put: the request that puts a task.
     @ivar get: the request that gets one.
+    @ivar tasks: how many tasks a request is about.
     """
 
     put: bytes
     get: bytes
+    tasks: int
 
     def done(self, answer: bytes) -> bytes:
         """Return the request that finishes the task in this response."""
@@ -46,6 +48,7 @@ class Http:
         b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
     )
     get = b"GET /bench/get/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    tasks = 1
 
     def done(self, answer: bytes) -> bytes:
         number = answer.partition(b'"task_id":"')[2].partition(b'"')[0]
@@ -63,11 +66,34 @@ class Http:
         return len(body) >= int(length)
 
 
+def _posted(verb: bytes, body: bytes) -> bytes:
+    return (
+        b"POST /bench/%b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (verb, len(body), body)
+    )
+
+
+class HttpBatches(Http):
+    """The protocol of TQueueSrv, with many tasks in each request."""
+
+    tasks = 32
+    put = _posted(b"put", b"[%b]" % b",".join([BODY] * tasks))
+    get = b"GET /bench/get?n=%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % tasks
+
+    def done(self, answer: bytes) -> bytes:
+        tasks = json.loads(answer.partition(b"\r\n\r\n")[2])["tasks"]
+        if not tasks:
+            raise ValueError(f"no tasks in {answer[-200:]!r}")
+        names = [{"task_id": task["task_id"]} for task in tasks]
+        return _posted(b"done", json.dumps({"tasks": names}).encode())
+
+
 class Beanstalkd:
     """The protocol of beanstalkd, from its doc/protocol.txt."""
 
     put = b"put 0 0 60 %d\r\n%b\r\n" % (len(BODY), BODY)
     get = b"reserve\r\n"
+    tasks = 1
 
     def done(self, answer: bytes) -> bytes:
         return b"delete " + answer.split(b" ", 2)[1] + b"\r\n"
@@ -87,6 +113,7 @@ class Redis:
 
     put = b"*3\r\n$5\r\nLPUSH\r\n$1\r\nq\r\n$%d\r\n%b\r\n" % (len(BODY), BODY)
     get = b"*5\r\n$5\r\nLMOVE\r\n$1\r\nq\r\n$1\r\nw\r\n$5\r\nRIGHT\r\n$4\r\nLEFT\r\n"
+    tasks = 1
     _done = b"*4\r\n$4\r\nLREM\r\n$1\r\nw\r\n$1\r\n1\r\n$%d\r\n%b\r\n" % (len(BODY), BODY)
 
     def done(self, answer: bytes) -> bytes:
@@ -100,7 +127,12 @@ class Redis:
         return answer[:1] == b":" or len(answer) >= len(BODY) + 6
 
 
-SPEAKERS: dict[str, type[Speaker]] = {"http": Http, "beanstalkd": Beanstalkd, "redis": Redis}
+SPEAKERS: dict[str, type[Speaker]] = {
+    "http": Http,
+    "http-batches": HttpBatches,
+    "beanstalkd": Beanstalkd,
+    "redis": Redis,
+}
 
 
 def check(port: int, speaker: Speaker) -> None:
@@ -222,8 +254,10 @@ def main(name: str, port: str, count: str, seconds: str, what: str, limit: str =
         took = sockets(ports, SPEAKERS[name](), int(count), float(seconds), cycle, int(limit))
     spent = time.perf_counter() - began
     took.sort()
+    tasks = 1 if name == "managers" else SPEAKERS[name].tasks
     figures = {
         "requests/s": len(took) / spent,
+        "tasks/s": tasks * len(took) / 3 / spent if cycle else tasks * len(took) / spent,
         "p50 us": took[len(took) // 2] * 1e6,
         "p99 us": took[len(took) * 99 // 100] * 1e6,
         "load's cpu": time.process_time() / spent,

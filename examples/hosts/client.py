@@ -1,7 +1,7 @@
 """Orders ranges from the service and gathers their counts, until SIGTERM; then checks the sum.
 
-Usage: client.py SERVICE QUEUES. Each second a line of JSON: how many orders were answered, how many failed
-and were made again, how many counts have come. The last line says whether all was right.
+Usage: client.py SERVICE QUEUES. It prints a line of JSON each second: how many orders were answered, how many
+failed and were repeated, and how many counts have arrived. The last line shows whether the result is right.
 """
 
 import itertools
@@ -15,7 +15,7 @@ import urllib.request
 from twisted_appserver.tqueue.client import Empty, LeaseLost, Queue
 
 RANGE, AHEAD, CLIENTS = 1_000, 40, 4
-PACE = 0.1  # seconds between two orders of one client, so that only cuts of the network limit their number
+PACE = 0.1  # seconds between two orders of one client, so that only network cuts make a difference
 
 
 class Client:
@@ -27,7 +27,7 @@ class Client:
         self.stopping, self.complete = threading.Event(), threading.Event()
 
     def order(self):
-        """Range after range; one whose order fails is ordered again, perhaps for the second time."""
+        """Order range after range. Repeat an order that fails, although it may have arrived."""
         while not self.stopping.is_set():
             if len(self.ordered) - len(self.found) >= AHEAD:
                 time.sleep(0.02)
@@ -44,7 +44,7 @@ class Client:
         try:
             with urllib.request.urlopen(url, data=b"", timeout=15) as answer:
                 return answer.status == 200
-        except OSError:  # also the errors of urllib
+        except OSError:  # includes the errors of urllib
             return False
 
     def gather(self):

@@ -24,8 +24,8 @@ def ip(*words):
 
 class Host:
     """
-    @ivar name: of its namespace.
-    @ivar address: in the network.
+    @ivar name: the name of its namespace.
+    @ivar address: its address in the network.
     """
 
     def __init__(self, network, name, address):
@@ -54,29 +54,31 @@ class Host:
 
     @property
     def prefix(self):
-        """The words before a command that is to run there."""
+        """The words to put in front of a command that is to run on this host."""
         return ["ip", "netns", "exec", self.name]
 
     def start(self, *command, **options):
-        """Run a command there; it is stopped with the network. C{subprocess.Popen} takes the options."""
+        """
+        Run a command on this host; it is stopped with the network. C{subprocess.Popen} takes the options.
+        """
         process = subprocess.Popen([*self.prefix, *command], **options)
         self._running.append(process)
         return process
 
     def enter(self):
-        """Let this thread be there, and what it starts from now on."""
+        """Move this thread to the host, with everything that it starts from now on."""
         libc = ctypes.CDLL(None, use_errno=True)
         with open(f"/run/netns/{self.name}") as namespace:
             if libc.setns(namespace.fileno(), 0):
                 raise NetworkError(f"{self.name}: {os.strerror(ctypes.get_errno())}")
 
     def set(self, setting, value):
-        """One of those below /proc/sys/net, which each namespace has for itself."""
+        """Set a value below /proc/sys/net, where each namespace has values of its own."""
         script = 'echo "$1" > "/proc/sys/$0"'
         subprocess.run([*self.prefix, "sh", "-c", script, setting, str(value)], check=True)
 
     def cut(self):
-        """Pull its plug: all packets to it and from it are lost silently."""
+        """Cut the host off: all packets to it and from it are lost silently."""
         ip("-n", self._network.switch, "link", "set", self._port, "nomaster")
 
     def mend(self):
@@ -95,10 +97,10 @@ class Host:
 
 class Network:
     """
-    As a context manager: its hosts are there inside, and gone afterwards with all that runs on them.
+    A context manager that removes its hosts at the end, with all programs that run on them.
 
     @param name: the prefix of the names of its namespaces.
-    @raise NetworkError: when there can be none here.
+    @raise NetworkError: when this machine cannot provide the network.
     """
 
     def __init__(self, name):

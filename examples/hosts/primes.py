@@ -1,6 +1,6 @@
 """The programs of the hosts: an application that takes orders, and the function of the workers.
 
-QUEUES in the environment is the address of TQueueSrv, TQUEUE_TOKEN what it asks for.
+In the environment, QUEUES is the address of TQueueSrv, and TQUEUE_TOKEN is its token.
 """
 
 import os
@@ -19,7 +19,10 @@ def order(start: int, end: int):
 
 
 def count(task):
-    """For a worker. It may be run twice for one task, if its host is cut off: so the result has a name."""
+    """
+    Count the primes of a task. If the host is cut off, this may run twice for one task, so the result
+    contains the start of the range.
+    """
     primes = sum(
         all(number % factor for factor in range(2, int(number**0.5) + 1))
         for number in range(max(task["start"], 2), task["end"])

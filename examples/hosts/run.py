@@ -1,12 +1,13 @@
-"""Several hosts, each in a network namespace of its own, and each cut off for a while: work continues.
+"""Runs several hosts, each in a network namespace, and cuts off one after another, while work continues.
 
 As root on Linux, with nginx and PostgreSQL installed (Debian: iproute2, nginx-light, postgresql):
 
-    python examples/hosts/run.py            cut off one host after the other, and say what came of it
-    python examples/hosts/run.py --stay     until Ctrl-C, to look around
+    python examples/hosts/run.py            cut off one host after the other, and print the effects
+    python examples/hosts/run.py --stay     run until Ctrl-C, to look around
 
-nginx stands before two application servers and two TQueueSrv over one PostgreSQL; on two further hosts is
-`tqueue work`. nginx and PostgreSQL are there once: what is done about that is theirs (see docs/scaling.md).
+nginx forwards to two application servers and to two TQueueSrv, which share one PostgreSQL. Two further hosts
+run `tqueue work`. There is only one nginx and one PostgreSQL; docs/scaling.md describes how to replicate
+them.
 """
 
 import argparse
@@ -28,9 +29,10 @@ from network import Network, NetworkError
 HERE = Path(__file__).resolve().parent
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 INITDB = shutil.which("initdb") or max(glob.glob("/usr/lib/postgresql/*/bin/initdb"), default=None)
-# By the defaults a connection to a host that is cut off is given up after 15 minutes, if idle after 2 hours.
+# By default, Linux gives up a connection to a host that is cut off after 15 minutes, and an idle one after 2
+# hours.
 IMPATIENT = {"tcp_retries2": 3, "tcp_keepalive_time": 2, "tcp_keepalive_intvl": 1, "tcp_keepalive_probes": 2}
-NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]  # PostgreSQL refuses to be root
+NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]  # PostgreSQL does not run as root
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
 TQUEUE = [
     sys.executable,
@@ -43,7 +45,7 @@ class Hosts:
     """
     The network, and the programs that run on it.
 
-    @ivar cuttable: the hosts that have a second one of their kind, so that one can be cut off.
+    @ivar cuttable: the hosts that exist twice, so that one of them can be cut off.
     """
 
     def __init__(self, network, folder):

@@ -95,9 +95,10 @@ class TokenFileTests(SynchronousTestCase):
     def test_unusable_token_file_is_refused(self) -> None:
         """A file that is missing, empty, too short, or open to every user is refused."""
         for path, said in (
-            (self.mktemp(), "No such file"),
-            (self.made(b""), "at least 16"),
-            (self.made(b"sesame"), "at least 16"),
+            (self.mktemp(), "No such file or directory; make a token: (umask 077; python -c "),
+            (self.made(b""), "its first line is empty; make a token"),
+            (self.made(b"\n" + TOKEN), "its first line is empty"),
+            (self.made(b"sesame"), "the token must have at least 16 characters, not 6; make a token"),
             (self.made(TOKEN, 0o644), "every user can read it (mode 0644); run: chmod 600 "),
             (self.made(TOKEN, 0o602), "every user can write it"),
             (self.made(TOKEN, 0o640), "its group can read it (mode 0640)"),
@@ -132,6 +133,10 @@ class CredentialsTests(SynchronousTestCase):
         for wrong in (b"", b"Bearer", b"Bearer ", TOKEN, b"Bearer " + TOKEN[:-1], b"Bearer " + TOKEN + b"x",
                       b"Bearer " + TOKEN.lower(), b"Token " + TOKEN, b"Basic " + TOKEN):  # fmt: skip
             self.refused(wrong)
+
+    def test_header_without_a_scheme_is_told_apart_from_no_header(self) -> None:
+        self.assertIn("authentication required", self.refused(b"").detail)
+        self.assertIn("the header Authorization has another form: send", self.refused(TOKEN).detail)
 
     def test_correct_password_gives_the_name(self) -> None:
         asked = self.credentials.authenticate(basic("anna", "secret").encode())
@@ -316,6 +321,9 @@ class HashedTests(SynchronousTestCase):
             self.assertIn(f"--auth {text.partition(':')[0]}", str(error))
             self.assertNotIn("secret", str(error))
         for kind in ("hashed", "file"):
+            error = self.assertRaises(ConfigurationError, make_checkers, Now(), [f"{kind}:/no/file"])
+            self.assertIn(f"--auth {kind}:/no/file: No such file or directory", str(error))
+            self.assertEqual("passwords NAME > /no/file)" in str(error), kind == "hashed")
             for mode in (0o640, 0o604, 0o620):
                 os.chmod(path, mode)
                 error = self.assertRaises(ConfigurationError, make_checkers, Now(), [f"{kind}:{path}"])

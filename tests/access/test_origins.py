@@ -60,7 +60,9 @@ class OriginTests(SynchronousTestCase):
             ("null", "every sandboxed frame"), ("NULL", "every sandboxed frame"),
             ("file://", "every sandboxed frame"), ("*", "must be named"),
             ("https://*.example.org", "must be named"),
-            ("example.org", "; write https://example.org"), ("example.org:81", "; write https://example.org:81"),
+            ("example.org:81", "; write https://example.org:81 or http://example.org:81"),
+            ("localhost:81", "; write http://localhost:81"), ("127.0.0.1", "; write http://127.0.0.1"),
+            ("[::1]:81", "; write http://[::1]:81"),
             ("https://x/path", "; write https://x"), ("http://x:81/a?b", "; write http://x:81"),
             ("https://x?y", "; write https://x"), ("https://u:p@x", "; write https://x"),
             ("", "such as https"), ("https://", "such as https"), (" https://x", "such as https"),
@@ -80,7 +82,8 @@ class OriginTests(SynchronousTestCase):
             (read_origin, "http://x/y"),
         ):
             error = str(self.assertRaises(ConfigurationError, read, text))
-            read(error.rpartition("; write ")[2])
+            for choice in error.rpartition("; write ")[2].split(" or "):
+                read(choice)
 
 
 class WaysTests(SynchronousTestCase):

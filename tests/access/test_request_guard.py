@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_appserver import Call, HTTPError
-from twisted_appserver.access.request_guard import RequestGuard
+from twisted_appserver.access.request_guard import MAX_LOGGED, RequestGuard
 
 GUARD = RequestGuard(
     ["app.example", "Bücher.example"], ["https://pages.example", "HTTPS://Other.example:8443/"]
@@ -24,6 +27,26 @@ class GuardTestCase(SynchronousTestCase):
             self.assertTrue(error.detail)
             return error.status
         return 200
+
+
+class LogTests(GuardTestCase):
+    def test_refused_host_or_origin_is_logged_once(self) -> None:
+        """A browser shows nobody why it could not read the response. Clients cannot fill the log."""
+        lines: list[str] = []
+        observer: Any = lambda event: lines.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        guard = RequestGuard()
+        for _ in range(3):
+            self.status(guard, host="localhost:80", origin="http://127.0.0.1:80")
+            self.status(guard, host="shop.example")
+        self.assertEqual(len(lines), 2, lines)
+        self.assertIn("refused with 403: web pages of 'http://127.0.0.1:80' may not call", lines[0])
+        self.assertIn("--allow-origin", lines[0])
+        self.assertIn("refused with 421: unknown host 'shop.example'", lines[1])
+        for number in range(2 * MAX_LOGGED):
+            self.status(guard, host=f"{number}.example")
+        self.assertEqual(len(lines), MAX_LOGGED)
 
 
 class HostTests(GuardTestCase):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import logging
 import math
 import os
+import re
+import sys
 import threading
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,13 +25,35 @@ from twisted.web.server import Site
 from tests.access.test_credentials import basic, private
 from tests.serving.test_command import TWISTD, CommandTestCase
 from tests.support.wire import connect, exchange, fetch, request
-from twisted_appserver import Reply, Route, include, make_service
-from twisted_appserver.admin import figures
-from twisted_appserver.admin.figures import BOUNDS, Durations, percentile
+from twisted_appserver import Call, HTTPError, Reply, Route, include, make_service
+from twisted_appserver.admin import figures, pages
+from twisted_appserver.admin.metrics import Metrics
+from twisted_appserver.core.durations import BOUNDS, Durations, percentile
 from twisted_appserver.queue.backends import make_broker
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
 from twisted_appserver.testing import Response
 from twisted_appserver.tqueue import url_patterns as queue_patterns
+
+MOST_LOADED = 40 * 1024  # bytes of all pages together
+MOST_STORED = 90 * 1024
+
+
+class ExtraTests(SynchronousTestCase):
+    def test_page_whose_extra_is_missing_says_how_to_install_it(self) -> None:
+        for extra, coroutine, hide in (
+            (
+                "docs",
+                pages.Pages(None).swagger(Call("GET", "/-/swagger")),
+                patch.object(pages, "SWAGGER", None),
+            ),  # type: ignore[arg-type]
+            ("metrics", Metrics(None).metrics(), patch.dict(sys.modules, prometheus_client=None)),  # type: ignore[arg-type]
+        ):
+            with hide:
+                error = self.failureResultOf(Deferred.fromCoroutine(coroutine), HTTPError).value
+            self.assertEqual(error.status, 501)
+            self.assertIn(
+                f"the extra {extra}; in a clone of twisted_appserver, run: pip install", error.detail
+            )
 
 
 class Item(msgspec.Struct):
@@ -127,8 +153,8 @@ class ServiceTests(TestCase):
         """Check that every page is served, and that all that it loads comes from the same server."""
         for path, kind in (
             ("docs", "text/html"), ("status", "text/html"), ("page.css", "text/css"),
-            ("icon.svg", "image/svg+xml"), ("docs.js", "text/javascript"), ("page.js", "text/javascript"),
-            ("status.js", "text/javascript"),
+            ("icon.svg", "image/svg+xml"), ("docs.js", "text/javascript"), ("shell.js", "text/javascript"),
+            ("status.js", "text/javascript"), ("swagger", "text/html"), ("service.json", "application/json"),
             ("openapi.json", "application/json"), ("status.json", "application/json"),
             ("health", "application/json"), ("ready", "application/json"), ("metrics", "text/plain"),
         ):  # fmt: skip
@@ -137,9 +163,10 @@ class ServiceTests(TestCase):
                 (answer.status, answer.headers["content-type"].partition(";")[0]), (200, kind), path
             )
             if kind.startswith("text/") and path != "metrics":
-                self.assertNotIn(
-                    b"//", answer.body.replace(b"http://www.w3.org/2000/svg", b"").replace(b"\n//", b"")
+                addresses = re.findall(
+                    rb"https?://[a-z]", answer.body.replace(b"http://www.w3.org/2000/svg", b"")
                 )
+                self.assertEqual(addresses, [])
                 self.assertIn("default-src 'self'", answer.headers["content-security-policy"])
         self.assertEqual((await fetch(port, f"{prefix}/-/")).headers["location"], "docs")
         self.assertEqual((await fetch(port, f"{prefix}/-/nothing")).status, 404)
@@ -207,16 +234,65 @@ class ServiceTests(TestCase):
                 self.assertEqual(b'<a href="%s">' % expected in answer.body, bool(expected))
                 self.assertEqual(b"<a " in answer.body, bool(expected))
 
-    async def test_pages_are_guarded_like_the_application(self) -> None:
-        """A client that may not call functions may not read pages."""
+    async def test_data_of_pages_is_guarded_like_the_application(self) -> None:
+        """A client that may not call functions gets no data. Pages and their files contain none."""
         path = self.mktemp()
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write("0123456789abcdef")
-        _, port = await self.serve(token_file=path)
-        for page in ("docs", "status.json", "metrics", "health", "openapi.json"):
-            self.assertEqual((await fetch(port, f"/-/{page}")).status, 401)
-        sent = request("GET", "/-/health", host="evil.example")
-        self.assertEqual((await exchange(port, sent)).status, 421)
+        private(path, "0123456789abcdef")
+        _, port = await self.serve(*PATTERNS, (r"/x\.js", answers), token_file=path)
+        browser = (("Accept", "text/html"),)
+        for target in (
+            "/-/docs", "/-/status.json", "/-/metrics", "/-/health", "/-/openapi.json", "/-/service.json",
+            "/-/jobs", "/-/queues", "/x.js", "/",
+        ):  # fmt: skip
+            self.assertEqual((await fetch(port, target)).status, 401, target)
+            if target != "/-/docs":
+                answer = await exchange(port, request("GET", target, b"", browser))
+                self.assertEqual((answer.status, b"Enter a token" in answer.body), (401, True), target)
+        for target in ("/-/docs", "/-/status", "/-/swagger"):
+            answer = await exchange(port, request("GET", target, b"", browser))
+            self.assertEqual((answer.status, b"order" in answer.body), (200, False))
+            self.assertIn(b'data-schemes="bearer"', answer.body)
+            self.assertEqual((await exchange(port, request("POST", target, b"", browser))).status, 401)
+        self.assertEqual((await exchange(port, request("GET", "/-/", b"", browser))).status, 307)
+        for file in ("docs.js", "page.css", "icon.svg", "swagger-ui.css"):
+            self.assertEqual((await fetch(port, f"/-/{file}")).status, 200)
+        for target, host, status in (
+            ("/-/docs.js", "evil.example", 421),
+            ("/-/docs/", "localhost", 401),
+            ("/-/docs.js/", "localhost", 401),
+        ):
+            self.assertEqual(
+                (await exchange(port, request("GET", target, b"", browser, host=host))).status, status
+            )
+
+    async def test_paths_of_pages_are_guarded_if_the_application_has_them(self) -> None:
+        """With C{--no-admin}."""
+        path = self.mktemp()
+        private(path, "0123456789abcdef")
+        _, port = await self.serve(
+            (r"/-/docs", answers), (r"/-/a.js", answers), token_file=path, no_admin=True
+        )
+        for target in ("/-/docs", "/-/a.js"):
+            answer = await exchange(port, request("GET", target, b"", (("Accept", "text/html"),)))
+            self.assertEqual(answer.status, 401)
+
+    async def test_all_pages_together_are_small(self) -> None:
+        """As browsers load them: compressed. Swagger UI, which is optional, does not count."""
+        _, port = await self.serve()
+        static = os.path.join(os.path.dirname(pages.__file__), "static")
+        loaded, stored = 0, 0
+        for name in os.listdir(static):
+            target = f"/-/{name}" if name != "page.html" else "/-/docs"
+            plain = await exchange(port, request("GET", target))
+            for accepted, compressed in (("br, gzip", True), ("gzip;q=0, br", False)):
+                answer = await exchange(port, request("GET", target, b"", (("Accept-Encoding", accepted),)))
+                self.assertEqual("content-encoding" in answer.headers, compressed)
+                body = gzip.decompress(answer.body) if compressed else answer.body
+                self.assertEqual((body, answer.headers["vary"]), (plain.body, "accept-encoding"))
+                loaded += len(answer.body) if compressed else 0
+            stored += len(plain.body)
+        self.assertTrue(0 < loaded < MOST_LOADED, loaded)
+        self.assertLess(stored, MOST_STORED)
 
     async def test_probes_answer_while_every_thread_hangs(self) -> None:
         """The service is not ready meanwhile."""
@@ -336,7 +412,8 @@ class QueueTests(CommandTestCase):
             self.assertEqual((await fetch(port, path)).status, 200)
         queue = (await fetch(port, "/-/status.json")).json["queues"]["painter"]
         self.assertEqual((queue["ready"], queue["leased"], queue["puts"]), (1, 1, 2))
-        self.assertIn(
-            b'tqueue_tasks{place="ready",queue="painter"} 1.0', (await fetch(port, "/-/metrics")).body
-        )
+        self.assertTrue(0 <= queue["oldest"] < 60, queue)
+        metrics = (await fetch(port, "/-/metrics")).body
+        self.assertIn(b'tqueue_tasks{place="ready",queue="painter"} 1.0', metrics)
+        self.assertRegex(metrics, rb'(?m)^tqueue_oldest_task_age_seconds\{queue="painter"\} \d')
         await self.stopped(program)

@@ -30,7 +30,8 @@ class GeneratedTests(CommandTestCase):
         base = f"http://localhost:{await program.port()}"
         words = ("--seed", os.environ.get("SEED", "1"), "--max-examples", os.environ.get("EXAMPLES", "30"))
         run = self.python(
-            "-c", "from schemathesis.cli import schemathesis; schemathesis()",
+            "-m", "tests.support.schemathesis_run",
+            "--config-file", str(ROOT / "tests" / "support" / "schemathesis.toml"),
             "run", f"{base}/-/openapi.json", "--url", base, *words,
         )  # fmt: skip
         self.assertEqual(await run.ended, 0, run.output)

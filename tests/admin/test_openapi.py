@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypedDict
 from unittest.mock import patch
 
 import msgspec
+import pydantic
 from openapi_spec_validator import validate
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
@@ -26,9 +27,9 @@ from twisted_appserver import Call, Event, Reply, Route, Router, Upload, include
 from twisted_appserver.admin.openapi import make_document
 from twisted_appserver.admin.operation_ids import operation_ids
 from twisted_appserver.admin.operation_plan import OperationPlan
-from twisted_appserver.admin.path_templates import UndescribableError, path_templates, schema_pattern
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.application_info import ApplicationInfo
+from twisted_appserver.core.path_templates import UndescribableError, path_templates, schema_pattern
 
 JSON, BYTES = "application/json", "application/octet-stream"
 TOKEN = "0123456789abcdefTOKEN"
@@ -68,6 +69,10 @@ class Problem(msgspec.Struct):
 class Form(msgspec.Struct):
     photo: Upload
     note: str = ""
+
+
+class Model(pydantic.BaseModel):
+    photo: Upload
 
 
 @dataclass
@@ -157,6 +162,10 @@ class DescriptionTests(SynchronousTestCase):
         self.assertIn("Location", operation["responses"]["202"]["headers"])
         self.assertIn("/-/jobs/{job}", made["paths"])
         self.assertNotIn("/-/jobs/{job}", document((r"/search/", search))["paths"])
+        key, item = {"$ref": "#/components/parameters/Idempotency-Key"}, made["paths"]["/search/"]
+        self.assertIn(key, item["post"]["parameters"])
+        self.assertNotIn(key, item["get"]["parameters"])
+        self.assertEqual(made["components"]["parameters"]["Idempotency-Key"]["in"], "header")
 
 
 class TemplateTests(SynchronousTestCase):
@@ -240,7 +249,7 @@ class MissingTests(SynchronousTestCase):
             Route(r"/x/1", search, methods=["GET"]),
         )
         for key, reason in (
-            ((r"/x/(?P<b>[a-z]+)", ("GET",)), "cannot distinguish its path from that of url_patterns[0]"),
+            ((r"/x/(?P<b>[a-z]+)", ("GET",)), "cannot distinguish its path from the path of url_patterns[0]"),
             ((r"/v\d/", ("GET", "POST")), "a part without a name"),
             ((r"/between/", ("GET",)), "a is an object, which only a body can contain"),
             ((r"/copy/", ("COPY",)), "OpenAPI 3.1 has no COPY operations"),
@@ -432,6 +441,27 @@ class RequestTests(SynchronousTestCase):
 
         schema = {"$ref": "#/components/schemas/Form"}
         self.assertEqual(self.places(whole, "PUT")[1], {"multipart/form-data": {"schema": schema}})
+
+        def model(p: str, form: Model) -> Any: ...
+
+        self.assertEqual(set(self.places(model, "POST")[1]), {"multipart/form-data"})
+
+    def test_files_of_any_name_are_sent_in_a_form(self) -> None:
+        """A page has an input for one of them. A query cannot contain files."""
+
+        def one(p: str, title: str = "", **files: Upload) -> Any: ...
+
+        def several(p: str, **files: list[Upload]) -> Any: ...
+
+        for function, names in ((one, {"title", "files"}), (several, {"files"})):
+            query, content = self.places(function, "POST")
+            self.assertEqual((query, set(content)), ({}, {"multipart/form-data"}))
+            schema = content["multipart/form-data"]["schema"]
+            self.assertEqual(set(schema["properties"]), names)
+            self.assertNotIn("required", schema)
+            for each in (schema["properties"]["files"], schema["additionalProperties"]):
+                self.assertEqual(each.get("items", each)["format"], "binary")
+        self.assertEqual(self.places(one, "GET"), ({"title": False}, {}))
 
     def test_variables_of_any_name_are_a_free_object(self) -> None:
         """In the body or in the query."""

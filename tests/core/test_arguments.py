@@ -78,7 +78,7 @@ class BindingTests(CallTestCase):
             return {}
 
         advice = "send it with the header Content-Type: application/json"
-        self.refused(422, advice, add, method="POST", headers=FORM, body=b' {"title": "x"}')
+        self.refused(415, advice, add, method="POST", headers=FORM, body=b' {"title": "x"}')
         for headers, body in ((JSON, b'{"name": "x"}'), (FORM, b"name=x")):
             reply = call(add, method="POST", headers=headers, body=body)
             self.assertEqual(json.loads(reply.body)["detail"], "title is missing")
@@ -89,12 +89,21 @@ class BindingTests(CallTestCase):
         def plot(point: Point) -> dict[str, Any]:
             return {"x": point.x}
 
-        advice = (
-            "x is missing; the body looks like JSON: send it with the header Content-Type: application/json"
-        )
-        self.refused(422, advice, plot, body=b'{"x": 1}', headers=FORM)
+        def draw(call: Call, point: Point) -> dict[str, Any]:
+            return {"x": point.x}
+
+        advice = "the body looks like JSON: send it with the header Content-Type: application/json"
+        self.refused(415, advice, plot, body=b'{"x": 1}', headers=FORM)
+        self.refused(422, f"x is missing; {advice}", draw, body=b'{"x": 1}', headers=FORM)
         self.assertNotIn("JSON", str(self.refused(422, "x is missing", plot, body=b"y=1", headers=FORM)))
         self.ok({"x": 1}, plot, body=b"x=1", headers=FORM)
+
+    def test_json_object_sent_as_a_form_is_not_lost_if_all_parameters_are_optional(self) -> None:
+        def order(count: int = 1) -> dict[str, Any]:
+            return {"count": count}
+
+        self.refused(415, "looks like JSON", order, body=b'{"count": 3}', headers=FORM)
+        self.refused(415, "looks like JSON", lambda **each: each, body=b'{"count": 3}', headers=FORM)
 
     def test_missing_variable_and_a_name_like_it_are_both_named(self) -> None:
         def add(title: str, count: int = 1) -> dict[str, str]:

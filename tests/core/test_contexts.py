@@ -19,7 +19,7 @@ from twisted_appserver.core.call import CURRENT
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.testing import Client
-from twisted_appserver.tqueue.work import Work
+from twisted_appserver.tqueue.function_call import call_function
 
 PATHS = tuple(entry[0] for entry in contexts.url_patterns if isinstance(entry, tuple))
 INLINE = tuple(f"/inline/{function.__name__}" for function in contexts.HERE)
@@ -86,8 +86,6 @@ class ElsewhereTests(SynchronousTestCase):
     def test_nothing_carries_over_between_tasks(self) -> None:
         """The function of C{tqueue work} finds nothing of the previous task."""
         found: list[Any] = []
-        queue: Any = None
-        work = Work(queue, lambda name: found.append(contexts.plain(name)), 0)
         for name in ("alice", "bob"):
-            work._call(name)
+            call_function(lambda name: found.append(contexts.plain(name)), name)
         self.assertEqual(found, [CLEAN, CLEAN])

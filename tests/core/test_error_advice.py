@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,8 +16,10 @@ from tests.support.calling import call
 from twisted_appserver import Call, HTTPError
 from twisted_appserver.core.error_advice import ADVICE, advice_for, format_traceback, reason_of
 from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.json_encoding import encode
 from twisted_appserver.core.perform import perform
 from twisted_appserver.executors.inline import InlineExecutor
+from twisted_appserver.executors.interface import PendingCall
 
 
 class SynchronousOnlyOperation(Exception):
@@ -98,6 +100,20 @@ def frame() -> BaseException:
     return TypeError(f"{DataFrame()!r} (DataFrame) has no equivalent in JSON")
 
 
+def unawaited() -> BaseException:
+    async def other() -> None: ...
+
+    never = other()
+    try:
+        return raised(lambda: encode({"x": never}))
+    finally:
+        never.close()
+
+
+async def items() -> AsyncIterator[int]:
+    yield 1
+
+
 CASES: tuple[tuple[Callable[[], BaseException], str], ...] = (
     (other_thread, "check_same_thread=False"),
     (lambda: in_thread(lambda: signal.signal(signal.SIGINT, signal.default_int_handler)), "--type forked"),
@@ -114,6 +130,9 @@ CASES: tuple[tuple[Callable[[], BaseException], str], ...] = (
     ),
     (lambda: HTTPError(409, "late"), "before the first yield"),
     (frame, 'to_dict("records")'),
+    (unawaited, "await it before you return it"),
+    (lambda: raised(lambda: encode({"x": Deferred()})), "await it before you return it"),
+    (lambda: raised(lambda: encode({"x": items()})), "in an async for"),
 )
 
 
@@ -190,6 +209,29 @@ class ReasonTests(SynchronousTestCase):
         self.assertIn("direct cause", text)
         self.assertNotIn("perform.py", text)
         self.assertEqual(text.count("File "), 2, text)
+
+    def test_traceback_of_a_coroutine_begins_there_too(self) -> None:
+        """Whether a Deferred continues it on the reactor or, as a lifespan, in a Deferred of its own."""
+        awaited: list[Deferred[Any]] = []
+
+        async def function() -> None:
+            awaited.append(Deferred())
+            await awaited[-1]
+
+        texts: list[str] = []
+        pending = PendingCall(
+            Call("GET", "/", handler=Handler(function)),
+            ended=lambda _, reply: texts.append(reply.traceback),
+            answer=lambda *_: None,
+        )
+        InlineExecutor().submit(pending)
+        whole = Deferred.fromCoroutine(function())
+        whole.addErrback(lambda failure: texts.append(format_traceback(failure.value)))
+        for each in awaited:
+            each.errback(ValueError("no"))
+        self.assertEqual(len(texts), 2)
+        for text in texts:
+            self.assertIn("test_error_advice.py", text.splitlines()[1])
 
     def test_traceback_begins_at_the_function(self) -> None:
         text = call(lambda: [][1]).traceback

@@ -74,6 +74,12 @@ class PageTests(SynchronousTestCase):
         for text in ("404 Not Found", "no such thing", "id-7", "retry_in", "5", '["a"]'):
             self.assertIn(text, found.text)
 
+    def test_closest_patterns_are_listed(self) -> None:
+        """For developers. An evil pattern does no harm."""
+        found = page(HTTPError(404, "x", extra={"closest_patterns": ["/a/<b>", "/c/"]}))
+        self.assertEqual((found.tags.count("li"), "b" in found.tags), (2, False))
+        self.assertIn("/a/<b>", found.text)
+
     def test_everything_is_escaped(self) -> None:
         evil = "<script>alert(1)</script>&amp;\"'"
         found = page(HTTPError(404, evil, extra={evil: {evil: evil}}), 'x"><script>')
@@ -135,22 +141,24 @@ class ServedTests(SynchronousTestCase):
             response = self.client.request(method, target)
             self.assertEqual((response.status, response.json["status"]), (status, status))
             self.assertEqual(response.headers["vary"], "accept")
-        self.assertEqual(self.client.get("/own", BROWSER).text, "gone")
+        self.assertEqual(self.client.get("/own", headers=BROWSER).text, "gone")
 
     def test_errors_before_routing_are_pages_too(self) -> None:
-        response = self.client.get("/sold", {**BROWSER, "host": "evil.example"})
+        response = self.client.get("/sold", headers={**BROWSER, "host": "evil.example"})
         self.assertEqual((response.status, "<h1>421 " in response.text), (421, True))
 
     def test_head_has_the_same_length(self) -> None:
-        length = len(self.client.get("/nothing", BROWSER).body)
+        length = len(self.client.get("/nothing", headers=BROWSER).body)
         response = self.client.request("HEAD", "/nothing", BROWSER)
         self.assertEqual((response.headers["content-length"], response.body), (str(length), b""))
 
     def test_error_of_a_job_stays_json(self) -> None:
         """It is a page only where the browser opens it."""
-        place = "/" + self.client.get("/sold", {**BROWSER, "prefer": "respond-async"}).headers["location"]
-        self.assertEqual(self.client.get(place, BROWSER).json["error"]["detail"], "<sold out>")
+        place = (
+            "/" + self.client.get("/sold", headers={**BROWSER, "prefer": "respond-async"}).headers["location"]
+        )
+        self.assertEqual(self.client.get(place, headers=BROWSER).json["error"]["detail"], "<sold out>")
         self.assertEqual(self.client.get(place + "/result").json["detail"], "<sold out>")
-        response = self.client.get(place + "/result", BROWSER)
+        response = self.client.get(place + "/result", headers=BROWSER)
         self.assertIn("&lt;sold out&gt;", response.text)
         self.assertEqual(response.headers["vary"], "accept")

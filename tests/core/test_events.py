@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from math import inf
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from twisted_appserver import AppResource, Event, InlineExecutor, make_service
 from twisted_appserver.core.call import Call
 from twisted_appserver.core.events import END_ID, accepts_events, encode_event, encode_line
 from twisted_appserver.dispatch import keep_alive as keepalive
+from twisted_appserver.executors import stream
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.testing import Response
 
@@ -76,6 +78,7 @@ class KeepAliveTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock, self.waiting = Clock(), Deferred[dict[str, int]]()
+        self.patch(stream, "SHARE", inf)  # on a busy machine, streams would pause until the clock advances
 
         async def events() -> AsyncIterator[Any]:
             yield {"n": 0}

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support import cases
 from tests.support.calling import call
 from twisted_appserver.core.handler import Handler
+from twisted_appserver.testing import Client
 
 
 def pair(a, b):  # type: ignore[no-untyped-def]
@@ -79,7 +80,28 @@ class ReactorTests(SynchronousTestCase):
         async def coroutine() -> dict[str, Any]:
             return {}
 
-        self.assertIn("executor='inline'", call(wrapped(coroutine)).traceback)
+        self.assertIn("give its Route executor='inline'", call(wrapped(coroutine)).traceback)
+
+    def test_coroutine_that_a_function_forgot_to_await_gets_advice(self) -> None:
+        """C{executor='inline'} would not help."""
+
+        async def other() -> dict[str, Any]:
+            return {}
+
+        def plain() -> Any:
+            return other()
+
+        async def on_reactor() -> Any:
+            return other()
+
+        for function, advice in (
+            (plain, "plain returned a coroutine; write async def and return await other(...)"),
+            (on_reactor, "on_reactor returned a coroutine; write return await other(...)"),
+        ):
+            with Client([("/", function)]) as client:
+                found = call(function).traceback if function is plain else client.get("/").traceback
+            self.assertIn(advice, found)
+            self.assertNotIn("inline", found)
 
     def test_decorated_deferred_runs_where_its_route_says(self) -> None:
         """It runs on the reactor if the Route does not name an executor."""

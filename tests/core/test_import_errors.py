@@ -86,6 +86,16 @@ class ImportErrorTests(SynchronousTestCase):
         self.assertEqual(self.problem("shpo.py"), "file not found: shpo.py; did you mean shop.py?")
         self.assertEqual(self.problem("/no/shop.py"), "file not found: /no/shop.py")
 
+    def test_path_without_its_suffix_gets_the_file(self) -> None:
+        (self.folder / "shop.py").touch()
+        for target in ("./shop", "./shop:urls"):
+            self.assertEqual(
+                self.problem(target),
+                f"an application must be module, module:name or a .py file, not {target!r}; "
+                "did you mean ./shop.py?",
+            )
+        self.assertEqual(self.problem("./shpo"), "file not found: ./shpo.py; did you mean shop.py?")
+
     def test_other_variable_that_is_a_table_is_named(self) -> None:
         """The file has no url_patterns, but a variable that looks like a table."""
         self.assertEqual(

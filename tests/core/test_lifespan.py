@@ -83,8 +83,8 @@ class FormTests(SynchronousTestCase):
             ("lifespan has no yield; it needs one,", contextmanager(without_yield)),
             ("decorate it with contextlib.asynccontextmanager", contextmanager(async_generator)),
             ("decorate it with contextlib.contextmanager", asynccontextmanager(generator)),
-            ("which has been made already; write lifespan without ()", made()),
-            ("lifespan is the class dict, which is no context manager", dict),
+            ("lifespan is the result of a call; write lifespan without ()", made()),
+            ("lifespan is the class dict, which is not a context manager", dict),
         ]
         for expected, value in wrong:
             error = self.assertRaises(ConfigurationError, Router, [], value)
@@ -127,7 +127,7 @@ class FormTests(SynchronousTestCase):
             ": OSError: no database": raises,
             "generator didn't yield": never,
             "the lifespan failed": never_later,
-            "which is no context manager": lambda: 5,
+            "which is not a context manager": lambda: 5,
         }
         for expected, value in cases.items():
             lifespan = ProcessLifespan(check_lifespan(value))

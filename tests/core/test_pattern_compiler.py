@@ -20,37 +20,51 @@ def function(**groups: Any) -> dict[str, Any]:
 class TableTests(SynchronousTestCase):
     """Patterns are compiled when a table is built."""
 
-    def warned(self, regex: str) -> list[str]:
-        Router([(regex, function)])
-        return [each["message"] for each in self.flushWarnings()]
+    def notes(self, *entries: Any) -> list[str]:
+        return Router(entries).notes
 
     def test_slow_pattern_is_reported_with_advice(self) -> None:
-        """Without RE2, a slow pattern is reported with advice, and used."""
+        """Without RE2, a slow pattern is reported in the words of its table, and used."""
         with patch.dict(sys.modules, {"re2": None}):
-            for regex, how_long in (
-                (r"/(?P<a>(?:x+)+)/", "for ever"),
-                (r"/(?P<a>.+)-(?P<b>.+)", "for a second"),
+            for regex, how_long, advice in (
+                (r"/(?P<a>(?:x+)+)/", "for ever", "possessive"),
+                (r"/(?P<a>x|xx)+/", "for ever", "instead of (a|b|ab)+"),
+                (r"/(?P<a>.+)-(?P<b>.+)-(?P<c>.+)", "for minutes", "separate two repetitions"),
+                (r"/(?P<a>.+)-(?P<b>.+)", "for a second", "separate two repetitions"),
             ):
-                (message,) = self.warned(regex)
-                for expected in ("url_patterns[0]", repr(regex), how_long, "possessive", "[re2]"):
+                (message,) = self.notes((regex, function))
+                self.assertTrue(message.startswith(f"url_patterns[0] {regex!r}: a path of 8 KiB"), message)
+                for expected in (how_long, advice, "[re2]"):
                     self.assertIn(expected, message)
-            self.assertIn("too complex", *self.warned(r"/(?P<a>(?:(\w)\2)+)"))
-            self.assertEqual(self.warned(r"/(?P<a>x+)/"), [])
+                self.assertNotIn("?:/(?P", message)  # nothing that the user has not written
+            self.assertIn("too complex", "".join(self.notes((r"/(?P<a>(?:(?P<b>\w)(?P=b))+)", function))))
+            self.assertEqual(self.notes((r"/(?P<a>x+)/", function)), [])
+
+    def test_minutes_are_a_problem_and_a_second_is_a_note(self) -> None:
+        with patch.dict(sys.modules, {"re2": None}):
+            for regex, problems in ((r"/(?:x+)+/", 1), (r"/.+-.+-.+", 1), (r"/.+-.+", 0)):
+                self.assertEqual(len(Router([(regex, function)]).problems), problems, regex)
 
     def test_advice_leads_to_patterns_that_are_not_reported(self) -> None:
         with patch.dict(sys.modules, {"re2": None}):
             for regex in (r"/[^/-]+-[^/-]+", r"/[ab]+", r"/(?:\w++-?)+"):
-                self.assertEqual(self.warned(regex), [], regex)
+                self.assertEqual(self.notes((regex, function)), [], regex)
 
     def test_prefix_of_an_include_is_part_of_the_pattern(self) -> None:
         with patch.dict(sys.modules, {"re2": None}):
-            Router([include(r"/(?:a|aa)+", [(r"/x", function)])])
-        (warning,) = self.flushWarnings()
-        self.assertIn("url_patterns[0][0]", warning["message"])
+            (note,) = self.notes(include(r"/(?:a|aa)+", [(r"/x", function)]))
+        self.assertIn("url_patterns[0][0] '/x': with the prefix of its include: a path", note)
+
+    def test_re2_is_not_suggested_for_what_it_does_not_support(self) -> None:
+        """Lookarounds, backreferences, atomic groups and possessive repetitions."""
+        for part in (r"(?!y)", r"(?<=/)", r"(?P<b>y)(?P=b)", r"y++"):
+            (note,) = self.notes((rf"/{part}(?P<a>(?:x+)+)/", function))
+            self.assertIn("for ever", note)
+            self.assertNotIn("re2", note)
 
     def test_re2_matches_in_linear_time_without_a_warning(self) -> None:
         router = Router([(r"/(?P<a>(?:x+)+)/", function)])
-        self.assertEqual(self.flushWarnings(), [])
+        self.assertEqual(router.notes, [])
         self.assertEqual(router.match("GET", "/xxx/")[1], {"a": "xxx"})
         self.assertFalse(isinstance(router.entries[0].match.__self__, re.Pattern))
         self.assertRaises(HTTPError, router.match, "GET", "/" + "x" * 5000)
@@ -59,8 +73,7 @@ class TableTests(SynchronousTestCase):
         router = Router([(r"/(?P<a>(?!y)\w+)/", function)])
         self.assertEqual(router.match("GET", "/xy/")[1], {"a": "xy"})
         self.assertIsInstance(router.entries[0].match.__self__, re.Pattern)
-        self.assertEqual(self.flushWarnings(), [])
-        self.assertIn("for ever", *self.warned(r"/(?P<a>(?!y)(?:x+)+)/"))
+        self.assertEqual(router.notes, [])
 
     def test_python_matches_the_simplest_patterns(self) -> None:
         """RE2 would be slower for them."""

@@ -17,7 +17,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.calling import CallTestCase, call
-from twisted_appserver import HTTPError, Reply
+from twisted_appserver import GiveUp, HTTPError, Reply, RetryLater
 from twisted_appserver.core.problem_reply import problem_reply
 
 
@@ -186,6 +186,23 @@ class FaultTests(CallTestCase):
                 self.assertEqual((reply.status, reply.traceback), (418, ""))
                 self.assertEqual(json.loads(reply.body)["detail"], said or "")
                 self.assertIn(("x-pot", "tea"), reply.headers)
+
+    def test_decisions_about_attempts_are_errors_with_a_reason(self) -> None:
+        """A client that waits learns when to try again. Nothing is logged."""
+
+        def raises(error: Exception) -> Any:
+            raise error
+
+        for error, status, retry, header in (
+            (RetryLater(0.5, "busy"), 503, 0.5, "1"),
+            (RetryLater(60, "busy"), 503, 60.0, "60"),
+            (GiveUp("busy"), 500, False, None),
+        ):
+            reply = call(functools.partial(raises, error))
+            document = json.loads(reply.body)
+            self.assertEqual((reply.status, reply.traceback, document["retry"]), (status, "", retry))
+            self.assertEqual(document["detail"], "busy")
+            self.assertEqual(dict(reply.headers).get("retry-after"), header)
 
     def test_http_error_that_cannot_be_sent_is_an_error_of_the_function(self) -> None:
         for error in (

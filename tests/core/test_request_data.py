@@ -81,6 +81,15 @@ class FormTests(Refusals):
         """C{curl -d} sends it."""
         self.assertEqual(read_body("a=ä".encode(), FORM), ({"a": "ä"}, False))
 
+    def test_json_that_is_labelled_as_a_form_gets_advice(self) -> None:
+        """C{curl -d} labels it so. Its text must not become the name of a field."""
+        for body in (b'{"a": 1}', b' {"a": "b=c&d"}\n', b"[1, 2]", b"{a: 1}", b"[]"):
+            detail = self.refused(415, read_body, body, FORM)
+            self.assertIn("send it with the header Content-Type: application/json", detail)
+            self.assertEqual(read_body(body, FORM, any_type=True), ({}, False))
+        for body in (b"{a}=1", b"a={1}", b"[x]=1&[y]=2", b"%7Ba%7D"):
+            self.assertFalse(read_body(body, FORM)[1], body)
+
     def test_form_that_is_not_utf8_gets_400(self) -> None:
         self.refused(400, read_body, b"a=%ff", FORM)
 

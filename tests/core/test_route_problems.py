@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from functools import wraps
 from typing import Annotated, Any
 
+from httptools import HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
+from msgspec import Struct
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_appserver import Reply, Route, Router, Upload
+from twisted_appserver import Call, Reply, Route, Router, Upload
+from twisted_appserver.core.route_problems import METHODS
 
 
 def nothing() -> None: ...
@@ -55,6 +58,22 @@ def perhaps(picture: Upload | None = None, *, text: Upload | str) -> Any:
     return {}
 
 
+def pictures_or_none(pictures: list[Upload] | None = None) -> Any:
+    return {"count": len(pictures or ())}
+
+
+class Order(Struct):
+    count: int
+
+
+def ordered(order: Order) -> Any:
+    return {"count": order.count}
+
+
+def counted(call: Call, count: int = 1) -> Any:
+    return {"count": count}
+
+
 class ProblemTests(SynchronousTestCase):
     def problems(
         self, pattern: str, function: Any = anything, methods: tuple[str, ...] = ("GET", "POST")
@@ -80,6 +99,15 @@ class ProblemTests(SynchronousTestCase):
         for methods in (("GET", "POST"), ("PUT",), ("DELETE",), ("QUERY",)):
             self.assertEqual(self.problems("/", picture, methods), [])
         self.assertEqual(self.problems("/", perhaps, ("GET",)), [])
+
+    def test_schedule_of_a_function_that_needs_a_variable_is_a_problem(self) -> None:
+        """Scheduled calls have none."""
+        for function, missing in ((picture, "picture is missing"), (ordered, "count is missing")):
+            (problem,) = Router([Route("/", function, every=60)]).problems
+            name = function.__name__
+            self.assertIn(f"a scheduled call of {name} has no variables, and so it fails: {missing}", problem)
+        for function in (anything, pictures_or_none, counted):
+            self.assertEqual(Router([Route("/", function, every=60)]).problems, [])
 
     def test_result_that_may_be_json_is_no_problem(self) -> None:
         """Lists, generators, unions, no annotation, and what a decorator may convert."""
@@ -110,3 +138,25 @@ class ProblemTests(SynchronousTestCase):
     def test_empty_table_is_a_problem(self) -> None:
         """Every request would get 404."""
         self.assertEqual(Router([]).problems, ["url_patterns is empty: every request gets 404"])
+
+    def test_misspelt_method_is_a_problem(self) -> None:
+        (problem,) = self.problems("/", methods=("GTE",))
+        self.assertIn("unknown method 'GTE'; did you mean 'GET'?", problem)
+
+    def test_method_that_is_like_no_other_is_noted(self) -> None:
+        """The parser of another Site may accept it."""
+        router = Router([Route("/", anything, ("GET", "XYZZY"))])
+        self.assertEqual(router.problems, [])
+        (note,) = router.notes
+        self.assertIn("unknown method 'XYZZY'", note)
+
+    def test_parser_accepts_the_known_methods_and_no_other(self) -> None:
+        for method in (*METHODS, "GTE", "XYZZY"):
+            refused = ""
+            try:
+                HttpRequestParser(self).feed_data(f"{method} / HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+            except HttpParserInvalidMethodError:
+                refused = method
+            except HttpParserUpgrade:  # CONNECT
+                pass
+            self.assertEqual(not refused, method in METHODS, method)

@@ -256,6 +256,8 @@ class ErrorTests(SynchronousTestCase):
         self.wrong(("/x/", "tests.core.test_router:no_such_name"), "no_such_name")
         self.wrong(("/x/", ":f"), "/x/")
         self.wrong(("/x/", "tests.core.test_router:"), "package.module:name")
+        for path in ("shop.py", "./shop.py", "./shop"):
+            self.wrong(("/x/", f"{path}:price"), "write the name of a function as 'shop:price'")
 
     def test_group_without_a_parameter_is_refused(self) -> None:
         self.wrong((r"/(?P<a>)/(?P<other>)/", takes_a), "takes_a", "other")
@@ -283,6 +285,9 @@ class ErrorTests(SynchronousTestCase):
     def test_invalid_timeout_is_refused(self) -> None:
         for timeout in (-1, "x", float("nan"), float("inf")):
             self.wrong(Route("/x/", target, timeout=timeout), "timeout", repr(timeout))  # type: ignore[arg-type]
+
+    def test_invalid_retry_is_refused(self) -> None:
+        self.wrong(Route("/x/", target, retry=5), "retry", "Retry(attempts=5)")  # type: ignore[arg-type]
 
     def test_executor_that_is_no_name_is_refused(self) -> None:
         self.wrong(Route("/x/", target, executor=["x"]), "executor", "['x']")  # type: ignore[arg-type]

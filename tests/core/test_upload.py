@@ -12,6 +12,7 @@ import msgspec
 import pydantic
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.calling import FORM
 from tests.support.properties import given, st
 from twisted_appserver import Call, Reply, Router, Upload
 from twisted_appserver.core.multipart_form import MAX_FIELDS, read_multipart, write_multipart
@@ -20,6 +21,7 @@ from twisted_appserver.errors import HTTPError, PatternError
 from twisted_appserver.testing import Client
 
 KIND = "multipart/form-data; boundary=XX"
+FILE_MISSING = "{0} is missing; send it as a file of a multipart form, as curl -F {0}=@FILE does"
 PNG = Upload("a.png", "image/png", b"\x89PNG\r\n\x1a\n")
 
 
@@ -165,6 +167,16 @@ class Model(pydantic.BaseModel):
     count: int = 1
 
 
+class Renamed(msgspec.Struct, rename="camel"):
+    cover_image: Upload
+    inner: Struct
+
+
+class Aliased(pydantic.BaseModel):
+    cover_image: Upload | None = pydantic.Field(alias="coverImage")
+    inner: Model
+
+
 class Album(pydantic.BaseModel):
     images: list[Upload]
     count: int = 0
@@ -254,6 +266,32 @@ class ParameterTests(SynchronousTestCase):
             self.assertEqual(response.status, 422, response.text)
             self.assertTrue(response.json["detail"].startswith(detail), response.json["detail"])
 
+    def test_message_about_a_missing_file_says_how_to_send_it(self) -> None:
+        """It names the file that the request has instead."""
+
+        def store(table: Upload, title: str = "") -> Any:
+            return {}
+
+        advice = "; send it as a file of a multipart form, as curl -F table=@FILE does"
+        client = Client([(r"/", store)])
+        for body, kind in ((b"a,b\n1,2\n", FORM["content-type"]), (b"{}", "application/json"), (b"", "")):
+            response = client.request("POST", "/", {"content-type": kind} if kind else {}, body)
+            self.assertEqual(response.json["detail"], "table is missing" + advice)
+        for form, hint in (
+            ({"tabel": PNG}, ", but the request has 'tabel'"),
+            ({"q": PNG}, ", but the request has 'q'"),
+            ({"q": PNG, "tabel": PNG}, ", but the request has 'tabel'"),
+            ({"q": PNG, "r": PNG}, ""),
+        ):
+            self.assertEqual(self.post(store, **form).json["detail"], "table is missing" + hint)
+
+    def test_message_about_missing_text_names_a_file_with_a_name_like_it(self) -> None:
+        def add(title: str) -> Any:
+            return {}
+
+        detail = self.post(add, tilte=PNG).json["detail"]
+        self.assertEqual(detail, "title is missing, but the request has 'tilte'")
+
     def test_json_is_no_file(self) -> None:
         response = Client([(r"/", function_of(Upload))]).post("/", json={"p": "x"})
         self.assertEqual(response.json["detail"], "p must be a file in a multipart form, not 'x'")
@@ -269,7 +307,32 @@ class ParameterTests(SynchronousTestCase):
             self.assertEqual(response.json, {"title": "A", "image": repr(PNG), "count": 5})
             self.assertIn("count must be a", self.post(function, title="A", image=PNG, count="x").text)
             self.assertIn("image", self.post(function, title="A", image="x").json["detail"])
-            self.assertEqual(self.post(function, title="A").json["detail"], "image is missing")
+            advice = FILE_MISSING.format("image")
+            for response in (
+                self.post(function, title="A"),
+                Client([("/", function)]).post("/", {"title": "A"}),
+            ):
+                self.assertEqual(response.json["detail"], advice)
+            detail = self.post(function, title="A", foto=PNG).json["detail"]
+            self.assertEqual(detail, "image is missing, but the request has 'foto'")
+            detail = self.post(function, titel="A", image=PNG).json["detail"]
+            self.assertEqual(detail, "title is missing, but the request has 'titel'")
+
+    def test_message_about_a_missing_file_has_the_name_of_the_form(self) -> None:
+        """It may differ from the name in the class. An object that contains a file is no file."""
+        for kind in (Renamed, Aliased):
+
+            def function(album: Any) -> Any: ...
+
+            function.__annotations__["album"] = kind
+            detail = self.post(function, count="1").json["detail"].partition("; ")
+            self.assertEqual(detail[0], "coverImage is missing")
+            self.assertTrue(detail[2].startswith("send it as a file"), detail)
+            self.assertEqual(self.post(function, coverImage=PNG).json["detail"], "inner is missing")
+
+        def several(a: Struct, b: Struct) -> Any: ...
+
+        self.assertEqual(self.post(several, count="1").json["detail"], "a is missing")
 
     def test_list_in_an_object_takes_one_file_or_several(self) -> None:
         for kind in (Album, StructAlbum, TypedAlbum):
@@ -282,7 +345,7 @@ class ParameterTests(SynchronousTestCase):
             for form, expected in ((PNG, [repr(PNG)]), ([PNG, PNG], [repr(PNG)] * 2)):
                 self.assertEqual(self.post(function, images=form).json, {"images": expected})
                 self.assertEqual(self.post(function, images=form, count="3").json, {"images": expected})
-            self.assertEqual(self.post(function, count="3").json["detail"], "images is missing")
+            self.assertEqual(self.post(function, count="3").json["detail"], FILE_MISSING.format("images"))
 
     def test_typed_rest_receives_all_other_files(self) -> None:
         def function(a: int = 0, **files: Upload) -> Any:

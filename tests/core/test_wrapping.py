@@ -197,7 +197,7 @@ class ErrorTests(SynchronousTestCase):
     def test_decorator_that_returns_no_function_is_refused(self) -> None:
         def forgetful(function: Any) -> None: ...
 
-        self.refused("forgetful returned None, which is no function", forgetful)
+        self.refused("forgetful returned None, which is not a function", forgetful)
 
     def test_decorator_that_raises_is_refused(self) -> None:
         def raises(function: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -17,6 +18,7 @@ from tests.support.executor_test_case import get
 from twisted_appserver import Call, ConfigurationError, HTTPError, IExecutor, Reply, Route, Router
 from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.dispatch.dispatcher import Dispatcher
+from twisted_appserver.executors import stream
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import PendingCall
 
@@ -214,7 +216,9 @@ class TimeTests(DispatchTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         deferred = self.dispatcher(timeout=10).dispatch(get("/x/1/"))
         self.clock.advance(10.1)
-        request_id = json.loads(self.successResultOf(deferred).body)["instance"]
+        problem = json.loads(self.successResultOf(deferred).body)
+        request_id = problem["instance"]
+        self.assertIn("longer than its time limit of 10 s, which --timeout or", problem["detail"])
         name = self.executor.submitted[-1][0].handler.name
         self.assertIn(f"{name} took longer than its time limit of 10 s, {request_id}", lines)
 
@@ -267,6 +271,7 @@ class TimeTests(DispatchTestCase):
             yield {}
             await Deferred()
 
+        self.patch(stream, "SHARE", inf)  # on a busy machine, the stream would pause until the clock advances
         executors = {"inline": InlineExecutor()}
         router = Router(((r"/parts/", parts),))
         dispatcher = Dispatcher(self.clock, router, executors, "inline", timeout=10)

@@ -107,6 +107,16 @@ class AwaitTests(LoopTestCase):
         self.assertEqual(reply.status, 500)
         self.assertIn("ValueError: no", reply.traceback)
 
+    def test_traceback_begins_with_the_error_of_the_function(self) -> None:
+        """Not with the error by which the executor finds out that another task is running."""
+
+        async def function() -> dict[str, Any]:
+            raise ValueError("no")
+
+        traceback = self.reply(function).traceback
+        self.assertIn("ValueError: no", traceback)
+        self.assertNotIn("During handling", traceback)
+
     def test_function_may_return_a_future(self) -> None:
         def function() -> asyncio.Future[dict[str, Any]]:
             return asyncio.ensure_future(asyncio.sleep(MOMENT, {"future": True}))

@@ -17,7 +17,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.executors.test_streams import APPLICATION, Reader
 from tests.support import streaming
 from tests.support.executor_test_case import ExecutorTestCase, get, json_of
-from tests.support.slow import slow
 from twisted_appserver import InlineExecutor, ProcessExecutor, Reply, ThreadExecutor
 from twisted_appserver.core.perform import perform
 from twisted_appserver.core.router import Router
@@ -124,7 +123,6 @@ class ParkedTests(ParkingTestCase):
 
         await self.both(check)
 
-    @slow
     async def test_late_parked_generator_is_closed_and_its_worker_lives(self) -> None:
         """A parked generator whose client reads nothing in time is closed; its worker lives on."""
 
@@ -230,7 +228,6 @@ class WorkerTests(ParkingTestCase):
             self.assertIn("a test", await Reader(reply.body).ended)
         self.assertEqual((await dispatcher.dispatch(get("/plain", a=1))).status, 200)
 
-    @slow
     async def test_worker_of_a_hanging_finally_is_replaced(self) -> None:
         """A worker whose generator does not end when it is closed is replaced."""
         self.patch(worker_streams, "CLOSE_CHECK_INTERVAL", 0.1)

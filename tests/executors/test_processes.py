@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import cases, tampering
@@ -135,7 +136,6 @@ class ProcessTests(ExecutorTestCase):
             (line,) = [line for line in lines if text in line]
             self.assertTrue(line.startswith(f"[{pid}] "), line)
 
-    @slow
     async def test_unfinished_line_is_logged_soon(self) -> None:
         """What is printed without a newline is logged as well, before long."""
         executor, dispatcher = await self.processes(1)
@@ -157,9 +157,35 @@ class ProcessTests(ExecutorTestCase):
         hurried = dispatcher.dispatch(get("/hurried/", path=path))
         holder = await self.holder(path)
         waiting = dispatcher.dispatch(get("/pid/"))
+        levels = self.levels()
         self.assertEqual((await hurried).status, 504)
         self.assertNotEqual(json_of(await waiting)["pid"], holder)
         self.assertEqual((executor.running, executor.pending), (0, 0))
+        self.assertEqual(levels, [(LogLevel.warn, "its call took longer than its time limit")])
+        self.assertEqual(executor.pool.restarts, 1)
+
+    async def test_cancelled_job_raises_no_alarm(self) -> None:
+        """Its worker is killed and replaced. That is no error, and does not count as a restart."""
+        executor, dispatcher = await self.processes(1)
+        path, levels = os.path.abspath(self.mktemp()), self.levels()
+        pending = dispatcher.begin(get("/holds/", path=path), lambda call, reply: None)
+        holder = await self.holder(path)
+        dispatcher.cancel(pending, kill=True)
+        self.assertNotEqual(json_of(await dispatcher.dispatch(get("/pid/"))), {"pid": holder})
+        self.assertEqual(levels, [(LogLevel.info, "its call was cancelled")])
+        self.assertEqual(executor.pool.restarts, 0)
+
+    def levels(self) -> list[tuple[Any, str]]:
+        """Return a list that gets the level and the reason of each end of a worker from now on."""
+        found: list[tuple[Any, str]] = []
+
+        def observe(event: dict[str, Any]) -> None:
+            if "how" in event:
+                found.append((event["log_level"], event["how"].rpartition(": ")[2]))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return found
 
     async def test_cancelled_waiting_call_never_runs(self) -> None:
         """A call that is cancelled before it began is never performed."""

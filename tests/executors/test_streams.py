@@ -170,7 +170,6 @@ class StreamTests(ExecutorTestCase):
 
         await self.both(check)
 
-    @slow
     async def test_time_limit_applies_to_each_part(self) -> None:
         """The time limit is for each part; where one does not come, the answer breaks off."""
 
@@ -298,7 +297,6 @@ class FrontTests(ExecutorTestCase):
                 self.assertIn(b'{"number":0}', connection.unread)
                 self.assertNotIn(b"\r\n0\r\n\r\n", connection.unread)
 
-    @slow
     async def test_unread_stream_stops_the_generator(self) -> None:
         """A client that does not read stops the generator; one that goes ends it."""
         for port, prefix in await self.ports():

@@ -18,7 +18,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support import cases, http_cases, wire
 from tests.support.channel_memory import settle
-from tests.support.slow import slow
 from tests.support.wire import request
 from twisted_appserver import AppResource, Call, InlineExecutor, Route, Router, ThreadExecutor
 from twisted_appserver.access.credentials import Credentials
@@ -465,7 +464,6 @@ class SocketTests(TestCase):
         self.addCleanup(port.stopListening)
         return int(port.getHost().port)
 
-    @slow
     async def test_1000_pipelined_requests_are_answered_in_order(self) -> None:
         """Their functions take random times."""
         connection = await wire.connect(await self.serve())

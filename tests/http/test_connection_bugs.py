@@ -160,7 +160,6 @@ class KeptTests(MemoryTestCase):
             self.assertEqual((dict(call.raw_headers)[b"host"], call.path), (host, path))
             self.assertEqual(call.query, "a=b")
 
-    @slow
     def test_malformed_target_gets_400_however_it_is_cut(self) -> None:
         for method, target in MALFORMED:
             data = b"%s %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (method, target)

@@ -116,6 +116,7 @@ class CorpusTests(SynchronousTestCase):
         self.assertEqual(sorted(set(wrong)), sorted(ACCEPTED))
         self.assertEqual(sorted(set(unfinished)), sorted(UNFINISHED))
 
+    @slow
     def test_every_valid_request_is_answered(self) -> None:
         """Requests of HTTP/1.1 without a Host are tried again with one (RFC 9112, section 3.2)."""
         wrong = []

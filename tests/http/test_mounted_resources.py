@@ -378,10 +378,10 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(self.client.get(url).body, b"0123456789")
         head = self.client.request("HEAD", url)
         self.assertEqual((head.status, head.headers["content-length"], head.body), (200, "10", b""))
-        part = self.client.get(url, {"Range": "bytes=2-4"})
+        part = self.client.get(url, headers={"Range": "bytes=2-4"})
         self.assertEqual((part.status, part.body), (206, b"234"))
         self.assertEqual(part.headers["content-range"], "bytes 2-4/10")
-        unchanged = self.client.get(url, {"If-Modified-Since": head.headers["last-modified"]})
+        unchanged = self.client.get(url, headers={"If-Modified-Since": head.headers["last-modified"]})
         self.assertEqual((unchanged.status, unchanged.body), (304, b""))
 
     def test_paths_below_the_prefix_name_files(self) -> None:

@@ -240,6 +240,17 @@ class SocketTests(TestCase):
         self.assertEqual((await fetch(port, "/light/")).json, {"pid": os.getpid()})
         self.assertEqual((await fetch(port, "/heavy/")).json, {"pid": executor.pids[0]})
 
+    def test_executor_also_has_the_name_of_its_kind(self) -> None:
+        """So a Route may name it, although all calls run there."""
+        executor = ProcessExecutor(reactor, "tests.http.test_resource:MIXED", 1)
+        app = AppResource(executor.router, reactor, executor)
+        for name in ("threads", "processes"):
+            self.assertIs(app.dispatcher.executors[name], executor)
+
+    def test_missing_executor_is_named_with_the_argument(self) -> None:
+        error = self.assertRaises(ConfigurationError, AppResource, MIXED, reactor)
+        self.assertIn("pass executors={'processes': executor} to AppResource", str(error))
+
     def test_executor_with_another_table_is_refused(self) -> None:
         executor = ProcessExecutor(reactor, "tests.http.test_resource:MIXED", 1)
         for options in ({"executor": executor}, {"executors": {"processes": executor}}):

@@ -17,7 +17,7 @@ from tests.serving.test_command import CommandTestCase
 from tests.support import streaming
 from tests.support.slow import slow
 from tests.support.wire import exchange, fetch, request
-from twisted_appserver import Call, HTTPError, Reply, Route
+from twisted_appserver import Call, HTTPError, Reply, RetryLater, Route
 from twisted_appserver.client import AppClient, Problem
 from twisted_appserver.testing import Client, NoAnswer, Response
 
@@ -68,7 +68,12 @@ def sold_out() -> None:
     raise HTTPError(409, "sold out", extra={"retry_in": 5})
 
 
+def later() -> None:
+    raise RetryLater(100)
+
+
 PATTERNS = (
+    (r"/later", later),
     *streaming.url_patterns,
     (r"/waits", waits),
     Route(r"/limited", waits, timeout=5.0),
@@ -114,8 +119,19 @@ class MemoryTests(SynchronousTestCase):
     def test_prefer_respond_async_makes_a_job(self) -> None:
         """RFC 7240, section 2. Requests for pages are answered at once."""
         for status, preferences in (
-            (202, ("Respond-Async", "wait=10, respond-async;a", 'a="b"\t,respond-async,wait=1')),
-            (200, ("not-respond-async", "respond-asynchronously", "wait=respond-async", "")),
+            (202, ("Respond-Async", "await=10, respond-async;a", 'a="b"\t,respond-async,wait=0')),
+            (
+                200,
+                (
+                    "wait=10, respond-async;a",
+                    'a="b"\t,respond-async,WAIT = "1" ;b',
+                    "wait=3",
+                    "not-respond-async",
+                    "respond-asynchronously",
+                    "wait=respond-async",
+                    "",
+                ),
+            ),
         ):
             for prefer in preferences:
                 answer = self.client.get("/deep/down/here/", headers={"Prefer": prefer})
@@ -224,7 +240,7 @@ class MemoryTests(SynchronousTestCase):
         self.refused(self.client.get("/nothing", headers=LATER), 404)
         self.refused(self.client.request("DELETE", "/text", headers=LATER), 405)
         self.refused(self.client.get("/text", headers={**LATER, "Host": "evil.example"}), 421)
-        self.assertEqual(self.look("/-/jobs"), {"jobs": [], "total": 0})
+        self.assertEqual(self.look("/-/jobs"), {"jobs": [], "total": 0, "next": None})
         for place in ("/-/jobs/x", "/-/jobs/x/result"):
             self.refused(self.client.get(place), 404)
         self.refused(self.client.request("DELETE", "/-/jobs/x"), 404)
@@ -356,12 +372,20 @@ class MemoryTests(SynchronousTestCase):
         answer = self.client.get("/" + answer.headers["location"] + "/result", headers=origin)
         self.assertEqual(answer.headers["access-control-allow-origin"], "http://ours.example")
 
+    def test_server_that_stops_answers_the_client_of_a_resting_job(self) -> None:
+        self.assertRaises(NoAnswer, self.client.get, "/later", headers={"Prefer": "respond-async, wait=500"})
+        self.assertEqual(self.client.dispatcher.in_flight, 1)
+        self.client.dispatcher.jobs.stop()
+        self.client.dispatcher.jobs.close()
+        self.assertEqual(self.client.dispatcher.in_flight, 0)
+        self.client.clock.advance(600)
+
     def test_nobody_sees_the_jobs_of_another_user(self) -> None:
         place = self.begin("/text")
         (job,) = self.client.dispatcher.jobs._jobs.values()
         job.user = "somebody"
         self.refused(self.client.get(place), 404)
-        self.assertEqual(self.look("/-/jobs"), {"jobs": [], "total": 0})
+        self.assertEqual(self.look("/-/jobs"), {"jobs": [], "total": 0, "next": None})
 
 
 class ServerTests(CommandTestCase):

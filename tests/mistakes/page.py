@@ -16,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from time import monotonic, sleep
 
+from tests.mistakes.client_table import CLIENT_GROUPS
 from tests.mistakes.table import GROUPS, SHOP, TOKEN, Mistake
 from tests.support.programs import ROOT
 
@@ -23,10 +24,12 @@ PAGE = ROOT / "docs" / "troubleshooting.md"
 HEAD = """\
 # Troubleshooting
 
-What the product says about common mistakes. `python -m tests.mistakes.page` makes each of them and generates
-this page. Times and request ids are left out. Lines that begin with `log:` are what the server logged.
+What the product prints for common mistakes. `python -m tests.mistakes.page` makes each of them and generates
+this page. The commands need an activated environment: `source .venv/bin/activate`. Times and request ids are
+left out. Lines that begin with `log:` are what the server logged.
 """
 RUNS, STARTS = 10.0, 30.0  # seconds in which a command should end, and a server start
+QUIET = 0.5  # seconds without a line in the log, after which a server has started
 LOG_TIME = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 REQUEST_ID = re.compile(r"\b[0-9a-f]{8}-\d+\b")
 NOT_SHOWN = re.compile(r"^(date:|server:|x-request-id:|connection:|content-length:|[\s~^]+$)", re.I)
@@ -50,17 +53,25 @@ class Place:
     def __init__(self, folder: str, files: dict[str, str]) -> None:
         self.folder, self.port = Path(folder), _free_port()
         self.log = self.folder / "server.log"
+        self.save(files)
+
+    def save(self, files: dict[str, str]) -> None:
+        """Write files, in which the port stands for 8080 too."""
         for name, text in files.items():
-            (self.folder / name).write_text(text, "utf-8")
+            (self.folder / name).write_text(self._with_port(text), "utf-8")
             (self.folder / name).chmod(0o600)
 
+    def _with_port(self, text: str) -> str:
+        return re.sub(r"\b8080\b", str(self.port), text)
+
     def _command(self, text: str) -> list[str]:
-        return ["bash", "-c", re.sub(r"\b8080\b", str(self.port), text)]
+        return ["bash", "-c", self._with_port(text)]
 
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"]))
         changed = {"PATH": path, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
-        return {**os.environ, **changed, "APPSERVER_PORT": str(self.port)}
+        url = f"http://localhost:{self.port}"
+        return {**os.environ, **changed, "APPSERVER_PORT": str(self.port), "TQUEUE_URL": url}
 
     def run(self, command: str) -> str:
         """Run a command, and return its output as the page shows it."""
@@ -107,6 +118,9 @@ class Place:
             limit = monotonic() + STARTS
             while f"localhost:{self.port}/" not in self.log.read_text() and monotonic() < limit:
                 sleep(0.05)
+            size = 0
+            while size != (size := self.log.stat().st_size):  # notes follow the address
+                sleep(QUIET)
             yield
         finally:
             program.terminate()
@@ -130,6 +144,7 @@ def outcomes(mistakes: Sequence[Mistake]) -> Iterator[str]:
             place = Place(os.path.realpath(folder), {"shop.py": SHOP, **TOKEN})
             with place.server(command):
                 for mistake in group:
+                    place.save(mistake.files)
                     before = place.log.stat().st_size
                     output = place.run(mistake.command)
                     yield "\n".join([output, *place.logged(before)])
@@ -153,10 +168,11 @@ def _section(mistake: Mistake, output: str) -> str:
 def page() -> str:
     """Return the page as Markdown."""
     parts = [HEAD]
-    for group, mistakes in GROUPS.items():
+    for group, mistakes in {**GROUPS, **CLIENT_GROUPS}.items():
         parts.append(f"\n## {group}\n")
         if server := mistakes[0].server:
-            parts.append(f"\nThe server is `{server}`. Its file `shop.py` is at the end of this page.\n")
+            file = " Its file `shop.py` is at the end of this page." if "shop.py" in server else ""
+            parts.append(f"\nThe server is `{server}`.{file}\n")
         parts.extend(map(_section, mistakes, outcomes(mistakes)))
     parts.append(f"\n## shop.py\n\n```python\n{SHOP}```\n")
     return "".join(parts)

@@ -100,6 +100,11 @@ COMMAND_LINE = (
     Mistake("An option without its value", "appserver --port"),
     Mistake("A port that is not a number", "appserver --port http"),
     Mistake("A port that is not a number, in the environment", "APPSERVER_PORT=http appserver"),
+    Mistake(
+        "A misspelt option in the environment",
+        "APPSERVER_ALOW_HOST=shop.example appserver shop.py --check",
+        _shop(SHOP),
+    ),
     Mistake("A port that is too large", "appserver --port 99999"),
     Mistake("A port that is in use", "appserver shop.py --port 8080", _shop(SHOP), SERVE),
     Mistake("A misspelt type", "appserver --type procesess"),
@@ -127,6 +132,19 @@ COMMAND_LINE = (
         "appserver shop.py --listen tcp:8080:interface=0.0.0.0",
         _shop(SHOP),
     ),
+    Mistake("An endpoint without its kind", "appserver shop.py --listen 8080", _shop(SHOP)),
+    Mistake("An endpoint with a wrong port", "appserver shop.py --listen tcp:80x", _shop(SHOP)),
+    Mistake(
+        "A unix socket in a folder that does not exist",
+        "appserver shop.py --listen unix:run/shop.sock",
+        _shop(SHOP),
+    ),
+    Mistake(
+        "A socket of systemd, without its unit",
+        "appserver shop.py --listen systemd:domain=INET:index=0",
+        _shop(SHOP),
+    ),
+    Mistake("An origin without its scheme", "appserver shop.py --allow-origin localhost:3000", _shop(SHOP)),
     Mistake("An option of another server", "appserver --reload=true"),
     Mistake("A misspelt option of twistd's plugin", "twistd -n appserver --prot 8081"),
     Mistake("A misspelt argument of run_server", "python shop.py", _one("run_server((), prot=1)")),
@@ -158,6 +176,25 @@ TABLES = (
     ),
     Mistake("A function that is called", START, _table('(r"/price/", price("bolt"))')),
     Mistake("A function by its name", START, _table('(r"/price/", "price")')),
+    Mistake("A misspelt name of a function", START, _table('(r"/price/(?P<name>)/", "shop:prise")')),
+    Mistake(
+        "A misspelt group",
+        START,
+        _one('url_patterns = ((r"/order/(?P<nmae>)/", lambda name, count=1: {}),)'),
+    ),
+    Mistake(
+        "A module in place of its table",
+        START,
+        _one('from twisted_appserver import include\n\nurl_patterns = (include("/v1", "shop"),)'),
+    ),
+    Mistake(
+        "Two slashes in a row",
+        CHECK,
+        _one(
+            "from twisted_appserver import include\n\n"
+            'url_patterns = (include("/v1/", [(r"/price/(?P<name>)/", price)]),)'
+        ),
+    ),
     Mistake("A pattern that is not closed", START, _table('(r"/price/(?P<name>", price)')),
     Mistake(
         "A group written as in a URL template",
@@ -180,6 +217,27 @@ TABLES = (
         START,
         _table('Route(r"/price/(?P<name>)/", price, method="GET")'),
     ),
+    Mistake("A misspelt method", CHECK, _table('Route(r"/price/(?P<name>)/", price, methods=["GTE"])')),
+    Mistake(
+        "A pattern that can block the server",
+        CHECK,
+        _table('(r"/price/(?P<name>(?!x)(?:[a-z]+-?)+)/", price)'),
+    ),
+    Mistake(
+        "Several mistakes",
+        f"{CHECK} --token-file token --allow-origin '*'",
+        _one(
+            'url_patterns = (\n    (r"/price/(?P<name>", price),\n    (r"/prices/", "shop:prices"),\n'
+            '    Route(r"/price/(?P<name>)/", price, timeout=-1),\n)'
+        ),
+    ),
+    Mistake(
+        "A misspelt key of a limit",
+        CHECK,
+        _table('Route(r"/price/(?P<name>)/", price, key="nmae", at_once=1)'),
+    ),
+    Mistake("A rate that is a number", CHECK, _table('Route(r"/price/(?P<name>)/", price, rate=10)')),
+    Mistake("A limit of no jobs", CHECK, _table('Route(r"/price/(?P<name>)/", price, at_once=0)')),
     Mistake("An empty table", CHECK, _shop("url_patterns = ()\n")),
     Mistake(
         "A file for a method without a body",
@@ -200,14 +258,18 @@ REQUESTS = (
     Mistake("A misspelt path", "curl -s localhost:8080/pirce/bolt/"),
     Mistake("A parameter that is missing", "curl -s localhost:8080/order/bolt/"),
     Mistake("A parameter that does not exist", "curl -s 'localhost:8080/order/bolt/?count=1&colour=red'"),
-    Mistake("A number that is not one", "curl -s 'localhost:8080/order/bolt/?count=two'"),
+    Mistake("Text instead of a number", "curl -s 'localhost:8080/order/bolt/?count=two'"),
     Mistake("A number that is too small", "curl -s 'localhost:8080/order/bolt/?count=0'"),
     Mistake("A date in another order", "curl -s 'localhost:8080/order/bolt/?count=1&by=31.01.2030'"),
     Mistake("A list where one value is expected", "curl -s 'localhost:8080/order/bolt/?count=1&count=2'"),
     Mistake("One value where a list is expected", 'curl -s localhost:8080/tags/ --json \'{"tags": "new"}\''),
     Mistake("JSON with single quotes", "curl -s localhost:8080/tags/ --json \"{'tags': []}\""),
-    Mistake("JSON that is no object", "curl -s localhost:8080/tags/ --json '[\"new\"]'"),
+    Mistake("JSON that is not an object", "curl -s localhost:8080/tags/ --json '[\"new\"]'"),
     Mistake("JSON without its content type", 'curl -s localhost:8080/tags/ -d \'{"tags": ["new"]}\''),
+    Mistake(
+        "JSON without its content type, for a parameter with a default",
+        "curl -s 'localhost:8080/order/bolt/?count=1' -d '{\"by\": \"2030-01-31\"}'",
+    ),
     Mistake(
         "An unknown content type",
         "curl -s localhost:8080/tags/ -H 'Content-Type: text/xml' -d '<tags/>'",
@@ -239,7 +301,7 @@ TOKENS = (
         "A token without its scheme",
         f"curl -s localhost:8080/price/bolt/ -H 'Authorization: {TOKEN['token'].strip()}'",
     ),
-    Mistake("A browser without the token", "curl -s localhost:8080/-/docs -H 'Accept: text/html'"),
+    Mistake("A browser without the token", "curl -s localhost:8080/price/bolt/ -H 'Accept: text/html'"),
 )
 GROUPS = {
     "Starting a server": COMMAND_LINE,

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from unittest import skipIf
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.task import deferLater
 
 from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin, forgettable
-from tests.support.postgres import folder_of_programs, shared
+from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import EMPTY, FULL, SHUTDOWN, BatchError, ReusedError
-from twisted_appserver.queue.model import QueuedTask
+from twisted_appserver.queue.queued_task import QueuedTask
 
 
 def batch(count: int, first: int = 0) -> list[QueuedTask]:
@@ -159,12 +158,130 @@ class BatchCases:
         await deferLater(reactor, 0.1)
         test.assertEqual(await broker.qsizes("q"), {"q": 0})
 
+    async def batch_of_ready_tasks_is_leased_in_order(self, test: Any, broker: Any) -> None:
+        numbers = await add(broker, 5)
+        got = await broker.get_many("q", 3)
+        test.assertEqual([(task.number, task.deliveries) for task in got], [(n, 1) for n in numbers[:3]])
+        test.assertEqual([task.body for task in got], [task.body for task in batch(3)])
+        test.assertEqual([task.number for task in await broker.get_many("q", 9)], numbers[3:])
+        test.assertEqual(await broker.get_many("q", 9), EMPTY)
+        test.assertEqual(await broker.get_many("other", 9), EMPTY)
+        test.assertEqual((await broker.stats("q"))["leased"], 5)
+
+    async def get_of_a_batch_waits_for_the_first_task(self, test: Any, broker: Any) -> None:
+        waiting = begin(broker.get_many("q", 3, None, "k", 20.0))
+        await deferLater(reactor, 0.05)
+        test.assertFalse(waiting.called)
+        numbers = await add(broker, 5)
+        got = await waiting
+        test.assertEqual([task.number for task in got], numbers[: len(got)])
+        rest = await broker.get_many("q", 9)
+        test.assertEqual([task.number for task in rest], numbers[len(got) :])
+        test.assertEqual(await broker.get_many("q", 3, None, "", 0.05), EMPTY)
+
+    async def repeated_get_of_a_batch_returns_the_same_tasks(self, test: Any, broker: Any) -> None:
+        numbers = await add(broker, 5)
+        first = await broker.get_many("q", 3, 30.0, "k:1")
+        again = await broker.get_many("q", 3, 60.0, "k:1")
+        test.assertEqual([task.number for task in again], numbers[:3])
+        test.assertEqual([task.deliveries for task in again], [task.deliveries for task in first])
+        test.assertEqual((await broker.stats("q"))["ready"], 2)
+        test.assertEqual(await broker.done_many("q", [(n, 1, b"") for n in numbers[:3]]), [True] * 3)
+        test.assertEqual([task.number for task in await broker.get_many("q", 3, 30.0, "k:1")], numbers[3:])
+
+    async def repeated_get_of_a_batch_takes_no_more_tasks(self, test: Any, broker: Any) -> None:
+        numbers = await add(broker, 4)
+        first, again = await gatherResults([begin(broker.get_many("q", 2, None, "k:1")) for _ in range(2)])
+        test.assertEqual([task.number for task in again], numbers[:2])
+        if first != EMPTY:  # its client has given it up
+            test.assertEqual([task.number for task in first], numbers[:2])
+
+    async def gets_of_batches_share_the_tasks(self, test: Any, broker: Any) -> None:
+        waiting = [begin(broker.get_many("q", 4, None, "", 20.0)) for _ in range(3)]
+        await deferLater(reactor, 0.05)
+        numbers, got = await add(broker, 12), list[int]()
+        for each in waiting:
+            got += [task.number for task in await each]
+        found = await broker.get_many("q", 12)
+        got += [] if found == EMPTY else [task.number for task in found]
+        test.assertEqual(sorted(got), numbers)
+
+    async def paused_queue_hands_out_no_batch(self, test: Any, broker: Any) -> None:
+        await add(broker, 3)
+        await broker.change("q", {"paused": True})
+        test.assertEqual(await broker.get_many("q", 3), EMPTY)
+        waiting = begin(broker.get_many("q", 3, None, "", 20.0))
+        await deferLater(reactor, 0.05)
+        test.assertFalse(waiting.called)
+        await broker.change("q", {"paused": False})
+        test.assertIn(len(await waiting), (1, 2, 3))
+
+    async def drained_queue_ends_gets_of_batches(self, test: Any, broker: Any) -> None:
+        waiting = begin(broker.get_many("q", 3, None, "", 20.0))
+        await deferLater(reactor, 0.05)
+        await broker.change("q", {"shutdown": "draining"})
+        test.assertEqual(await waiting, SHUTDOWN)
+        test.assertEqual(await broker.get_many("q", 3), SHUTDOWN)
+
+    async def cancelled_get_of_a_batch_leases_nothing(self, test: Any, broker: Any) -> None:
+        waiting = begin(broker.get_many("q", 3, None, "", 20.0))
+        await deferLater(reactor, 0.05)
+        waiting.cancel()
+        await test.assertFailure(waiting, CancelledError)
+        numbers = await add(broker, 3)
+        test.assertEqual([task.number for task in await broker.get_many("q", 3)], numbers)
+
+    async def batch_is_finished_at_once(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"keep": 60.0})
+        numbers = await add(broker, 4)
+        await broker.get_many("q", 3)
+        done = [(numbers[0], 1, b"[0]"), (numbers[1], 2, b"1"), (numbers[2], 0, b""), (numbers[3], 0, b"")]
+        test.assertEqual(await broker.done_many("q", done), [True, False, True, False])
+        test.assertEqual(await broker.done_many("q", done), [False] * 4)
+        test.assertEqual(await broker.done_many("other", done), [False] * 4)
+        test.assertEqual(await broker.done_many("q", []), [])
+        stats = await broker.stats("q")
+        test.assertEqual((stats["ready"], stats["leased"], stats["unfinished"]), (1, 1, 2))
+        results = [await broker.result("q", number) for number in numbers]
+        test.assertEqual([each.state for each in results], ["done", "leased", "done", "ready"])
+        test.assertEqual([each.result for each in results], [b"[0]", b"", b"", b""])
+
+    async def same_task_twice_in_a_batch_is_finished_once(self, test: Any, broker: Any) -> None:
+        numbers = await add(broker, 2)
+        await broker.get_many("q", 2)
+        done = [(numbers[0], 0, b""), (numbers[0], 0, b""), (numbers[1], 1, b"")]
+        test.assertEqual(await broker.done_many("q", done), [True, False, True])
+
+    async def batch_that_is_done_ends_waits_for_results(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"keep": 60.0})
+        numbers = await add(broker, 2)
+        await broker.get_many("q", 2)
+        waiting = [begin(broker.result("q", number, 20.0)) for number in numbers]
+        joining = begin(broker.join("q", 20.0))
+        await deferLater(reactor, 0.05)
+        await broker.done_many("q", [(number, 1, b"7") for number in numbers])
+        test.assertEqual([(await each).result for each in waiting], [b"7", b"7"])
+        test.assertEqual(await joining, (0, 0))
+
+    async def lease_of_a_batch_ends(self, test: Any, broker: Any) -> None:
+        numbers = await add(broker, 2)
+        await broker.get_many("q", 2, SOON)
+        again = [await broker.get("q", None, "", 20.0) for _ in range(2)]
+        test.assertEqual([(task.number, task.deliveries) for task in again], [(n, 2) for n in numbers])
+        test.assertEqual(await broker.done_many("q", [(n, 1, b"") for n in numbers]), [False, False])
+
     async def figures_count_each_task_of_a_batch(self, test: Any, broker: Any) -> None:
         if isinstance(broker, InTurn):  # each server counts its own requests
             return
         await add(broker, 3, "k:1")
         await add(broker, 3, "k:1")
         test.assertEqual((await broker.stats("q"))["puts"], 3)
+        await broker.get_many("q", 3, None, "k:1")
+        await broker.get_many("q", 3, None, "k:1")
+        numbers = [task.number for task in await broker.peek("q", 9, "leased")]
+        await broker.done_many("q", [(number, 0, b"") for number in numbers])
+        stats = await broker.stats("q")
+        test.assertEqual([stats[name] for name in ("puts", "gets", "dones")], [3, 3, 3])
 
 
 class LineTests(StoreTestCase):
@@ -179,11 +296,30 @@ class LineTests(StoreTestCase):
     async def test_batch_is_put_whole_or_not_at_all(self) -> None:
         await self.run_case("batch_is_put_whole_or_not_at_all")
 
+    async def test_repeated_get_of_a_batch_returns_the_same_tasks(self) -> None:
+        await self.run_case("repeated_get_of_a_batch_returns_the_same_tasks")
+
+    async def test_batch_is_finished_at_once(self) -> None:
+        await self.run_case("batch_is_finished_at_once")
+
     async def test_put_goes_on_when_the_batch_before_it_gives_up(self) -> None:
         await self.run_case("put_goes_on_when_the_batch_before_it_gives_up")
 
 
 class BatchTests(StoreTestCase):
+    async def test_leases_of_a_batch_survive_a_restart(self) -> None:
+        """A repeated get receives the same tasks from the next process, too."""
+        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        broker = make_broker(reactor, open_store(path))
+        broker.start()
+        numbers = await add(broker, 5)
+        await broker.get_many("q", 3, None, "k:1")
+        await broker.stop()
+        broker = self.broker(path)
+        self.assertEqual([task.number for task in await broker.get_many("q", 3, None, "k:1")], numbers[:3])
+        self.assertEqual(await broker.done_many("q", [(n, 1, b"") for n in numbers[:3]]), [True] * 3)
+        self.assertEqual((await broker.stats("q"))["unfinished"], 2)
+
     @slow
     async def test_all_cases_in_memory(self) -> None:
         await self.all_cases(lambda: self.broker("memory:"), BatchCases)
@@ -204,7 +340,7 @@ class BatchTests(StoreTestCase):
         self.assertEqual(await broker.get("q"), EMPTY)
 
 
-@skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
+@needs_postgresql
 class PostgreSQLBatchTests(StoreTestCase):
     @slow
     async def test_all_cases_on_one_server(self) -> None:

@@ -20,7 +20,9 @@ from twisted_appserver.queue.local.broker import LocalBroker
 from twisted_appserver.queue.local.journal import Change, IStore, Saved
 from twisted_appserver.queue.local.memory_journal import MemoryStore
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
-from twisted_appserver.queue.model import QueuedTask, replace
+from twisted_appserver.queue.paging import Place
+from twisted_appserver.queue.queued_task import QueuedTask
+from twisted_appserver.queue.stored_options import replace
 from twisted_appserver.queue.task_result import TaskResult
 
 INF = float("inf")
@@ -48,6 +50,8 @@ class ThreadClock(Clock):
 class SlowStore:
     """Keeps nothing. L{commit} finishes the writes, so that tests can act before."""
 
+    has_taken = False
+
     def __init__(self) -> None:
         self.writes: list[tuple[Change, Deferred[None]]] = []
 
@@ -69,6 +73,15 @@ class SlowStore:
 
     def find_result(self, name: str, number: int) -> Deferred[TaskResult | None]:
         return succeed(None)
+
+    def find_ended(self, name: str, count: int, size: int, before: Place) -> Deferred[list[TaskResult]]:
+        return succeed([])
+
+    def find_taken(self, name: str, keys: Sequence[str]) -> Deferred[dict[str, int]]:
+        return succeed({})
+
+    def count_results(self, name: str) -> int:
+        return 0
 
     def find_attempts(self, name: str, numbers: Sequence[int]) -> Deferred[dict[int, list[Attempt]]]:
         return succeed({})
@@ -208,7 +221,7 @@ class LeaseTests(BrokerCase):
             self.now(self.broker.get("q"))
             self.now(self.broker.release("q", number, delay))
             self.clock.advance(delay)
-            self.assertEqual(self.broker.look("q").ready[0][3].number, number)
+            self.assertEqual(self.broker.look("q").ready.first.number, number)
 
     def test_buried_task_comes_back_when_kicked(self) -> None:
         """A task that is buried comes back when it is kicked."""
@@ -370,7 +383,7 @@ class BetweenTests(BrokerCase):
         getting = self.ask(self.broker.get("q"))
         getting.cancel()
         self.failureResultOf(getting, CancelledError)
-        task = self.broker.look("q").ready[0][3]
+        task = self.broker.look("q").ready.first
         self.assertEqual((task.deliveries, self.store.writes[-1][0].updates[0][2]), (1, 1))
 
     def test_gets_go_on_when_leases_cannot_be_stored(self) -> None:
@@ -479,7 +492,7 @@ class SQLiteTests(BrokerCase):
         self.configure(max_deliveries=0)
         self.again()
         queue = self.broker.look("q")
-        self.assertEqual((list(queue.buried), [entry[2] for entry in queue.ready]), ([1, 2], [3]))
+        self.assertEqual((list(queue.buried), [task.number for task in queue.ready]), ([1, 2], [3]))
 
     def test_task_put_after_delete_in_one_commit_stays(self) -> None:
         """A task that is put after its queue was deleted stays, even if one commit stores both."""
@@ -493,6 +506,14 @@ class SQLiteTests(BrokerCase):
         self.again()
         self.assertEqual(self.now(self.broker.get("q")).number, 2)
         self.assertEqual(self.now(self.broker.put("q", QueuedTask(0, b"{}"), "a:1")).number, 2)
+
+    def test_key_freed_after_it_was_taken_in_one_commit_is_free(self) -> None:
+        """Unique keys are taken and freed in the order of the changes of a commit."""
+        taken, freed = Change(taken=[("q", "a", 1, INF)]), Change(freed=[("q", "a")])
+        again = Change(taken=[("q", "b", 2, INF)])
+        for change in (taken, freed, Change(freed=[("q", "b")]), again):
+            self.store.write(change)
+        self.assertEqual(self.until(self.store.find_taken("q", ["a", "b"])), {"b": 2})
 
     def test_put_and_get_may_share_a_key(self) -> None:
         """Different requests may have the same key at the same time."""
@@ -550,6 +571,20 @@ class SQLiteTests(BrokerCase):
         self.clock.advance(61.0)
         self.put()
         self.assertLess(ask("PRAGMA page_count").fetchone()[0] * 10, large)
+
+    def test_store_that_is_closed_commits_what_is_written_meanwhile(self) -> None:
+        """It does not wait for ever for its thread."""
+        commit, later = self.store._commit, list[Deferred[None]]()
+
+        def commit_and_write(batch: Any) -> Any:
+            if self.store._closing and not later:
+                later.append(Deferred())
+                self.store._batcher._items.append((Change(), later[0]))  # not handed over yet
+            return commit(batch)
+
+        self.patch(self.store, "_commit", commit_and_write)
+        self.end()
+        self.until(later[0])
 
     def test_last_commit_survives_a_crash(self) -> None:
         """After a crash of the process, the file has everything up to the last commit."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 from time import time
 from typing import Any
-from unittest import skipIf
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.task import deferLater
 
 from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin, put
-from tests.support.postgres import folder_of_programs, shared
+from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import STOPPING
-from twisted_appserver.queue.model import QueuedTask
 from twisted_appserver.queue.postgresql import broker as broker_module
+from twisted_appserver.queue.queued_task import QueuedTask
 
 LONG = 60.0  # seconds that a request may wait: longer than a case may take, so a late wake-up fails
 
@@ -46,6 +45,67 @@ class ResultCases:
         test.assertEqual(await result(broker, first, LONG), ("done", b'{"size": 7}'))
         ended = (await broker.result("q", first)).ended
         test.assertLess(abs(ended - time()), 10)
+
+    async def result_of_dropped_task_is_kept(self, test: Any, broker: Any) -> None:
+        """If there is one, and the queue keeps results. A drop without a result keeps nothing."""
+        await broker.change("q", {"keep": 60})
+        first, second, third = await put(broker, 3)
+        task = await broker.get("q")
+        waiting = begin(result(broker, first, LONG))
+        await broker.fail("q", first, task.deliveries, ("wrong", ""), 60.0)
+        test.assertEqual((await broker.drop("q", first, b'{"why": 1}')).number, first)
+        test.assertEqual(await waiting, ("dropped", b'{"why": 1}'))
+        shown = await broker.show("q", first)
+        test.assertEqual(([each.error for each in shown.attempts], shown.task), (["wrong"], None))
+        test.assertLess(abs(shown.result.ended - time()), 10)
+        await broker.drop("q", second)
+        test.assertEqual(await result(broker, second), ("unknown", b""))
+        test.assertIsNone(await broker.drop("q", first, b"2"))
+        test.assertEqual(await result(broker, first), ("dropped", b'{"why": 1}'))
+        await broker.change("q", {"keep": 0})
+        await broker.drop("q", third, b"3")
+        test.assertEqual(await result(broker, third), ("unknown", b""))
+
+    async def forgotten_result_is_not_kept(self, test: Any, broker: Any) -> None:
+        """The task may have attempts. A task that has not ended is not forgotten."""
+        await broker.change("q", {"keep": 60, "keep_count": 2})
+        first, second = await finish(broker, b"1"), await finish(broker, b"2")
+        (waiting,) = await put(broker, 1)
+        for number in (first, first, waiting, 99):
+            await broker.forget("q", number)
+        await broker.forget("nowhere", first)
+        test.assertEqual(await result(broker, first), ("unknown", b""))
+        test.assertIsNone(await broker.show("q", first))
+        test.assertEqual(await result(broker, waiting), ("ready", b""))
+        await broker.drop("q", waiting)
+        await finish(broker, b"3")
+        test.assertEqual(await result(broker, second), ("done", b"2"))
+
+    async def ended_tasks_are_listed_the_last_one_first(self, test: Any, broker: Any) -> None:
+        await broker.change("q", {"keep": SOON})
+        await finish(broker, b"old")
+        await deferLater(reactor, 2 * SOON)
+        await broker.change("q", {"keep": 60})
+        first, second = await finish(broker, b'"first"'), await finish(broker, b'"second"')
+        (third,) = await put(broker, 1)
+        await broker.drop("q", third, b'"third"')
+        await put(broker, 1)
+        found = await broker.ended("q", 10, 4)
+        test.assertEqual(
+            [(each.number, each.state, each.result) for each in found],
+            [(third, "dropped", b'"thi'), (second, "done", b'"sec'), (first, "done", b'"fir')],
+        )
+        test.assertTrue(all(abs(each.ended - time()) < 10 for each in found))
+        test.assertEqual([each.number for each in await broker.ended("q", 2, 100)], [third, second])
+        test.assertEqual(await broker.ended("nowhere", 10, 10), [])
+
+    async def kept_results_are_counted(self, test: Any, broker: Any) -> None:
+        test.assertEqual((await broker.stats("q"))["results"], 0)
+        await broker.change("q", {"keep": 60, "keep_count": 2})
+        numbers = [await finish(broker) for _ in range(3)]
+        test.assertEqual((await broker.stats("q"))["results"], 2)
+        await broker.forget("q", numbers[-1])
+        test.assertEqual((await broker.stats("q"))["results"], 1)
 
     async def nothing_is_kept_without_the_option(self, test: Any, broker: Any) -> None:
         number = await finish(broker, b"7")
@@ -146,8 +206,8 @@ class AttemptCases:
     async def failed_task_is_tried_again(self, test: Any, broker: Any) -> None:
         (number,) = await put(broker, 1)
         await broker.get("q", None, "", 0.0, "host:1")
-        failed = await broker.fail("q", number, 1, ("KeyError: 'x'", "Traceback"), None)
-        test.assertEqual(failed.number, number)
+        failed = await broker.fail("q", number, 1, ("KeyError: 'x'", "Traceback"), 0.0)
+        test.assertEqual((failed[0].number, failed[1]), (number, 0.0))
         test.assertEqual(await broker.fail("q", number, 1, ("again", ""), None), None)
         again = await broker.get("q", None, "", 0.0, "host:2")
         test.assertEqual((again.number, again.deliveries), (number, 2))
@@ -167,7 +227,7 @@ class AttemptCases:
     async def failed_task_is_buried(self, test: Any, broker: Any) -> None:
         """If it gives up, or was delivered too often. The error is part of its result."""
         await broker.change("q", {"max_deliveries": 2})
-        for deliveries, retry in ((1, False), (2, None)):
+        for deliveries, retry in ((1, False), (2, 0.0)):
             (number,) = await put(broker, 1)
             for _ in range(deliveries):
                 await broker.get("q")
@@ -234,7 +294,7 @@ class AttemptCases:
         numbers = await put(broker, 4)
         for number in numbers:
             await broker.get("q")
-            await broker.fail("q", number, 0, ("x", ""), None if number == numbers[3] else 1000.0)
+            await broker.fail("q", number, 0, ("x", ""), 0.0 if number == numbers[3] else 1000.0)
         test.assertEqual((await broker.get("q")).number, numbers[3])
         await broker.done("q", numbers[3])
         await broker.purge("q")
@@ -277,10 +337,11 @@ class ResultTests(StoreTestCase):
         number = await finish(broker, b"[1]")
         (failed,) = await put(broker, 1)
         await broker.get("q", None, "", 0.0, "host:1")
-        await broker.fail("q", failed, 0, ("x", ""), None)
+        await broker.fail("q", failed, 0, ("x", ""), 0.0)
         await broker.get("q", None, "", 0.0, "host:2")
         await broker.stop()
         broker = self.broker(path)
+        self.assertEqual((await broker.stats("q"))["results"], 1)
         self.assertEqual(await result(broker, number), ("done", b"[1]"))
         shown = await broker.show("q", failed)
         self.assertEqual([(each.by, each.error) for each in shown.attempts], [("host:1", "x")])
@@ -290,7 +351,7 @@ class ResultTests(StoreTestCase):
         self.assertEqual((await broker.show("q", failed)).attempts[-1].attempt, 2)
 
 
-@skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
+@needs_postgresql
 class PostgreSQLResultTests(StoreTestCase):
     @slow
     async def test_all_cases_on_one_server(self) -> None:
@@ -329,8 +390,16 @@ class PostgreSQLResultTests(StoreTestCase):
         await broker.stop()
         old = '{"kind":"fifo","maxsize":0,"lease":60.0,"max_deliveries":10,"remember":300.0,"shutdown":""}'
         name = url.rpartition("/")[2]
-        later = "DROP TABLE tqueue.finished, tqueue.attempts; ALTER TABLE tqueue.keys DROP COLUMN numbers;"
-        later += 'ALTER TABLE tqueue.tasks DROP COLUMN began, DROP COLUMN "by", DROP COLUMN attempts'
+        later = "DROP TABLE tqueue.finished, tqueue.attempts, tqueue.taken, tqueue.progress, tqueue.outbox;"
+        later += " DROP FUNCTION tqueue.put, tqueue.check_put, tqueue.trace_terms, tqueue.is_unprintable;"
+        later += " ALTER TABLE tqueue.meta DROP COLUMN max_task;"
+        later += " DROP TABLE tqueue.returned; DROP SEQUENCE tqueue.returns;"
+        later += " DROP FUNCTION tqueue.note_return CASCADE;"
+        later += " ALTER TABLE tqueue.keys DROP COLUMN numbers;"
+        later += 'ALTER TABLE tqueue.tasks DROP COLUMN began, DROP COLUMN "by", DROP COLUMN attempts,'
+        later += ' DROP COLUMN terms, DROP COLUMN put_at, DROP COLUMN "group";'
+        later += " ALTER TABLE tqueue.queues DROP COLUMN has_terms, DROP COLUMN last_delivery,"
+        later += " DROP COLUMN late_count, DROP COLUMN late_number"
         shared().ask(f"{later}; UPDATE tqueue.meta SET version = 3", database=name)
         for queue, options in (("q", old), ("own", old.replace("10", "11"))):
             insert = f"INSERT INTO tqueue.queues (name, config) VALUES ('{queue}', '{options}')"

@@ -13,10 +13,10 @@ from twisted_appserver.queue.sql_files import read_migrations, read_statements
 FILES = {
     "transaction.sql": (
         postgresql,
-        ("locked_queue", "frequent_requests", "batch_requests", "other_requests", "transaction"),
+        ("locked_queue", "frequent_requests", "batch_requests", "other_requests", "outbox", "transaction"),
     ),
-    "schema.sql": (postgresql, ("schema", "heartbeat", "connection", "database", "session")),
-    "journal.sql": (local, ("sqlite_journal", "sqlite_results")),
+    "schema.sql": (postgresql, ("schema", "heartbeat", "connection", "dead_rows", "database", "session")),
+    "journal.sql": (local, ("sqlite_journal", "sqlite_results", "taken_keys")),
 }
 
 
@@ -27,7 +27,7 @@ class SQLFileTests(SynchronousTestCase):
             source = "".join((folder / f"{module}.py").read_text() for module in modules)
             used = set(re.findall(r'"(\w+)"', source))
             if 'f"peek_{request.state}"' in source:
-                used |= {f"peek_{state}" for state in ("ready", "delayed", "leased", "buried")}
+                used |= {f"peek_{state}" for state in ("ready", "delayed", "leased", "held", "buried")}
             statements = read_statements(package.__name__, file)
             self.assertEqual(sorted(statements.keys() - used), [], file)
 

@@ -76,6 +76,12 @@ class ScriptTests(CommandTestCase):
         """The example of the article runs with threads."""
         await self.check("threaded", "threads")
 
+    async def test_variable_that_run_server_ignores_is_logged(self) -> None:
+        """Only the commands read options from the environment."""
+        program = self.python(self.article("threaded"), APPSERVER_PORT="1")
+        await program.line("ignores the variable APPSERVER_PORT: pass port= instead")
+        await self.stopped(program)
+
     async def test_article_example_runs_with_worker_processes(self) -> None:
         """The example of the article runs with worker processes, which import the script by its path."""
         await self.check("forked", "workers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import CommandTestCase
 from tests.support.slow import slow
+from twisted_appserver.errors import OptionError
+from twisted_appserver.queue.backends import open_store
 from twisted_appserver.serving.command_options import StandaloneOptions
-from twisted_appserver.serving.tap import Options
+from twisted_appserver.serving.environment import ignored_variables, unknown_variables
+from twisted_appserver.serving.tap import Options, makeService
+from twisted_appserver.settings import OPTION_TYPES
 from twisted_appserver.tqueue.tap import Options as QueueOptions
+from twisted_appserver.tqueue.tap import makeService as make_queues
 
 
 class UsageTests(SynchronousTestCase):
@@ -51,11 +57,32 @@ class UsageTests(SynchronousTestCase):
             )
 
     def test_option_with_one_dash_or_without_its_value_is_explained(self) -> None:
-        """An option with one dash, an ambiguous one, one without its value, and one with too much."""
+        """And so is one that has a value too much."""
         self.assertIn("write it with two dashes: --port", self.refused("-port", "8081"))
-        self.assertIn("--max-r is ambiguous: --max-requests, --max-rss", self.refused("--max-r", "1"))
         self.assertIn("--port needs a value", self.refused("--port"))
         self.assertIn("--check takes no value", self.refused("--check=1"))
+
+    def test_abbreviated_option_is_refused(self) -> None:
+        """It could become ambiguous. Values may look like options."""
+        for words in (
+            ("--time", "3"),
+            ("--time=3",),
+            ("-p", "81", "--tim"),
+            ("--app", "--port", "--tim", "3"),
+        ):
+            self.assertRegex(self.refused(*words), "unknown option --time?; did you mean --", words)
+        self.assertIn("did you mean --store?", self.refused("--stor", "memory:", kind=QueueOptions))
+        options = Options()
+        options.parseOptions(["--token-file", "--time", "-p", "81", "--", "--chec"])
+        self.assertEqual((options["token-file"], options["port"], options["app"]), ("--time", "81", "--chec"))
+
+    def test_size_that_is_no_number_of_bytes_is_explained(self) -> None:
+        line = self.refused("--max-body", "1M")
+        self.assertIn("--max-body must be a number of bytes, such as 1048576 for 1 MiB, not '1M'", line)
+
+    def test_help_shows_no_empty_default(self) -> None:
+        for kind in (Options, QueueOptions):
+            self.assertNotIn("[default: ]", " ".join(str(kind()).split()))
 
     def test_option_of_twistd_behind_the_command_is_explained(self) -> None:
         """An option of twistd that is given to the command."""
@@ -88,6 +115,71 @@ class UsageTests(SynchronousTestCase):
         """Kubernetes sets APPSERVER_PORT for a Service named appserver; the line explains it."""
         line = self.refused(APPSERVER_PORT="tcp://10.0.0.1:80")
         self.assertIn("Kubernetes sets it for a Service named appserver", line)
+
+    def test_variable_that_is_no_option_gets_a_warning(self) -> None:
+        """Variables that Kubernetes makes for a Service get none."""
+        known = ["APPSERVER_PORT", "APPSERVER_ALLOW_HOST"]
+        others = {"APPSERVER_PORT": "1", "APPSERVER_PORT_80_TCP_ADDR": "::1", "APPSERVER_SERVICE_HOST": "::1"}
+        found = list(unknown_variables({**others, "PATH": "x"}, "APPSERVER_", known))
+        self.assertEqual(found, [])
+        self.assertEqual(
+            list(unknown_variables({"APPSERVER_ALOW_HOST": "a", "APPSERVER_XYZZY": ""}, "APPSERVER_", known)),
+            [
+                "the variable APPSERVER_ALOW_HOST has no effect; did you mean APPSERVER_ALLOW_HOST?",
+                "the variable APPSERVER_XYZZY has no effect; no option has this name",
+            ],
+        )
+
+    def test_variable_that_run_server_ignores_gets_a_warning(self) -> None:
+        """A misspelt one too. Variables of Kubernetes, and those that resemble no option, get none."""
+        others = {
+            "APPSERVER_SERVICE_HOST": "::1",
+            "APPSERVER_PORT": "tcp://10.0.0.1:80",
+            "APPSERVER_URL": "x",
+        }
+        self.assertEqual(list(ignored_variables({**others, "PORT": "1"}, "APPSERVER_", OPTION_TYPES)), [])
+        given = {"APPSERVER_PORT": "1", "APPSERVER_ALOW_HOST": "a", "APPSERVER_TYPE": "forked"}
+        expected = (("ALOW_HOST", "allow_host"), ("PORT", "port"), ("TYPE", "server_type"))
+        found = list(ignored_variables(given, "APPSERVER_", OPTION_TYPES))
+        self.assertEqual(
+            [line.partition(" instead;")[0] for line in found],
+            [
+                f"run_server() ignores the variable APPSERVER_{name}: pass {keyword}="
+                for name, keyword in expected
+            ],
+        )
+
+    def test_option_that_only_one_command_has_is_read_from_the_environment_too(self) -> None:
+        with patch.dict(os.environ, TQUEUESRV_STORE="sqlite:a.db"):
+            for words, store in (([], "sqlite:a.db"), (["--store", "memory:"], "memory:")):
+                options = QueueOptions()
+                options.parseOptions(words)
+                self.assertEqual(options["store"], store)
+        with patch.dict(os.environ, TQUEUESRV_STORE="tasks.db"):
+            options = QueueOptions()
+            options.parseOptions([])
+            error = self.assertRaises(OptionError, open_store, options["store"])
+            self.assertIn("TQUEUESRV_STORE must be memory:, sqlite:PATH", options.explain(error))
+
+    def test_malformed_values_have_status_2_and_what_is_missing_has_status_1(self) -> None:
+        """A value that no machine could use, and one that this machine cannot use."""
+        for kind, make, words, status in (
+            (Options, makeService, ("--listen", "8080"), 2),
+            (Options, makeService, ("--allow-origin", "x"), 2),
+            (Options, makeService, ("--allow-host", "http://x"), 2),
+            (Options, makeService, ("--proxied", "x"), 2),
+            (Options, makeService, ("--port", "99999"), 2),
+            (QueueOptions, make_queues, ("--store", "tasks.db"), 2),
+            (Options, makeService, ("--listen", "systemd:domain=INET:index=0"), 1),
+            (Options, makeService, ("no.py",), 1),
+        ):
+            options = kind()
+            options.parseOptions(
+                [*words] if "no.py" in words or kind is QueueOptions else ["--example", *words]
+            )
+            with redirect_stderr(StringIO()) as printed:
+                ended = self.assertRaises(SystemExit, make, options)
+            self.assertEqual((ended.code, printed.getvalue().count("\n")), (status, 1), words)
 
     def test_application_in_the_arguments_overrides_the_environment(self) -> None:
         """The argument wins over APPSERVER_APP."""

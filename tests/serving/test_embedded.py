@@ -13,7 +13,7 @@ from unittest import skipIf
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from tests.serving.test_command import CommandTestCase
+from tests.serving.test_command import TWISTD, CommandTestCase
 from tests.support.programs import ROOT
 from tests.support.slow import slow
 from tests.support.wire import connect, fetch, request
@@ -98,6 +98,58 @@ class StopTests(CommandTestCase):
             self.assertEqual((await fetch(port, "/api/pool/fork/")).json, {"squares": [1, 4, 9]})
         program.signal("TERM")
         self.assertEqual(await program.ended, 0, program.output)
+
+
+UNLOGGED = """
+from twisted.internet import endpoints, reactor
+from twisted.web.server import Site
+from twisted_appserver import AppResource
+
+async def later():
+    return {}
+
+def fails():
+    raise ValueError("no more bolts")
+
+url_patterns = ((r"/fails/", fails), (r"/(a|b)/", later))
+
+site = Site(AppResource(url_patterns, reactor))
+listening = endpoints.TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(site)
+listening.addCallback(lambda port: print(f"port {port.getHost().port}", flush=True))
+reactor.run()
+"""
+UNLOGGED_SERVICE = """
+from twisted.application.service import Application
+from twisted_appserver import make_service
+
+async def later():
+    return {}
+
+application = Application("shop")
+make_service([(r"/later/", later)], port=0).setServiceParent(application)
+"""
+
+
+class LogTests(CommandTestCase):
+    """What a program sees that embeds an application."""
+
+    async def test_failure_and_notes_are_shown_without_a_started_log(self) -> None:
+        """On standard error. With a log, they would be logged."""
+        program = self.python("script.py", folder=self.folder_of(script=UNLOGGED))
+        port = int((await program.line(r"port (\d+)"))[1])
+        self.assertEqual((await fetch(port, "/fails/")).status, 500)
+        await program.line("ValueError: no more bolts")
+        for text in ("later is a coroutine function", "a group without a name", "in fails"):
+            self.assertIn(text, program.output)
+        program.signal("TERM")
+        self.assertEqual(await program.ended, 0, program.output)
+
+    async def test_service_logs_that_coroutines_cannot_await_asyncio(self) -> None:
+        """As C{twistd appserver} does."""
+        folder = self.folder_of(shop=UNLOGGED_SERVICE)
+        program = self.python(TWISTD, "-n", "--pidfile=", "--reactor=poll", "-y", "shop.py", folder=folder)
+        await program.line("later is a coroutine function, which can await Deferreds but not asyncio")
+        await self.stopped(program)
 
 
 ORPHANS = """

@@ -245,7 +245,6 @@ class ServerTests(CommandTestCase):
         await program.ended
         self.assertIn("/caf\\xe9", program.out)
 
-    @slow
     async def test_reason_of_a_failure_is_in_its_first_line(self) -> None:
         """A traceback begins in the function, and there is none for a value that cannot be sent."""
         lines = await self.lines(app=RECORDS.replace("SETUP", ""))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tests.serving.test_command import TWISTD, CommandTestCase
 from tests.support.programs import Program
-from tests.support.slow import slow
 from tests.support.wire import fetch
 
 FUNCTIONS = """
@@ -100,14 +99,14 @@ class ReactorTests(CommandTestCase):
         """One line is logged at start-up. A call gets 500 at once; the reason is logged. Deferreds work."""
         program = self.shop(twistd=("--reactor=poll",), shop=FUNCTIONS)
         port = await program.port()
-        self.assertEqual(program.output.count("both is a coroutine function"), 1)
+        await program.line("both is a coroutine function")
         self.assertEqual((await fetch(port, "/both")).status, 500)
         await program.line("does not run on asyncio here, so await Deferreds only")
+        self.assertEqual(program.output.count("both is a coroutine function"), 1)
         self.assertEqual((await fetch(port, "/deferred")).body, b'{"deferred":true}')
         program.signal("TERM")
         await program.ended
 
-    @slow
     async def test_reload_that_adds_the_first_coroutine_logs_one_line(self) -> None:
         """It is served. On this reactor it can await Deferreds only, until the server is started again."""
         folder = Path(self.folder_of(shop=PLAIN))

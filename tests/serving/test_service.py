@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from treq.client import HTTPClient
 from twisted.internet import reactor
@@ -31,6 +32,7 @@ from twisted_appserver import (
     make_service,
 )
 from twisted_appserver.client import AppClient, Problem
+from twisted_appserver.queue.postgresql.session import PostgreSQLStore
 from twisted_appserver.serving.service import AppService
 
 TYPES = (THREADED_SERVER, FORKED_SERVER)
@@ -288,6 +290,23 @@ class StopTests(ServiceTestCase):
         self.assertEqual((service.running, service.ports, service.dispatcher.observers), (0, [], []))
         await service.stopService()
 
+    async def test_store_that_cannot_be_opened_raises_its_error_and_leaves_nothing_open(self) -> None:
+        """For example if the library of PostgreSQL is missing."""
+        broken = patch(
+            "twisted_appserver.queue.postgresql.database.import_psycopg",
+            side_effect=ConfigurationError("no libpq"),
+        )
+        for store, said in (
+            ("sqlite:/no/store", "no folder /no"),
+            ("postgresql://x@localhost/y", "no libpq"),
+        ):
+            service = make_service([], port=0, store=store)
+            with broken:
+                error = self.assertRaises(ConfigurationError, service.startService)
+            self.assertIn(said, str(error))
+            self.assertEqual((service.running, service.ports), (0, []))
+            await service.stopService()
+
     async def test_service_can_start_when_the_address_is_free(self) -> None:
         """A service that could not start can be started when the address is free, and logs a request once."""
         other, port = await self.start()
@@ -314,6 +333,13 @@ class MakeTests(SynchronousTestCase):
         self.assertEqual(threading.active_count(), threads)
         self.assertEqual((memory.tcpServers, memory.getDelayedCalls()), ([], []))
 
+    def test_missing_extra_of_a_store_is_named(self) -> None:
+        """Also if the table makes the store for its queues."""
+        for make in (lambda url: make_service([], store=url), PostgreSQLStore):
+            with patch.dict(sys.modules, psycopg=None):
+                error = self.assertRaises(ConfigurationError, make, "postgresql://x@localhost/y")
+            self.assertIn("PostgreSQL needs the extra postgresql; in a clone", str(error))
+
     def test_wrong_option_is_named_with_its_value(self) -> None:
         """A wrong option raises ConfigurationError: one line that names it and the value."""
         for name, value, said in (
@@ -339,6 +365,7 @@ class MakeTests(SynchronousTestCase):
             ("allow_host", ("ü..b",), "--allow-host 'ü..b'"),
             ("allow_origin", ("é",), "--allow-origin 'é'"),
             ("reload", True, "reload()"),
+            ("log_format", "json", "make_observer(file, log_format)"),
             ("port", "8650", "--port must be an integer, not '8650'"),
             ("port", 8650.5, "--port must be an integer, not 8650.5"),
             ("port", True, "--port must be an integer, not True"),

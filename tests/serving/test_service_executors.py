@@ -12,7 +12,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.support.slow import slow
 from tests.support.wire import connect, exchange, fetch, request
 from twisted_appserver import (
     FORKED_SERVER,
@@ -247,7 +246,6 @@ class ReloadTests(MixedTestCase):
         self.assertNotEqual(found["pid"], before)
         self.assertEqual((await fetch(port, "/light/")).json, {"pid": os.getpid(), "version": version})
 
-    @slow
     async def test_last_such_route_ends_the_workers(self) -> None:
         """A reload that removes the last one ends them when they have finished; another starts them again."""
         service, port = await self.start()
@@ -303,6 +301,8 @@ class ReloadTests(MixedTestCase):
         error = await self.assertFailure(service.reload(), ConfigurationError)
         self.assertIn("not in workers", str(error))
         self.assertEqual(self.pool(service).workers, [])
+        pools = [getattr(each.func, "__self__", None) for each in reactor.getDelayedCalls()]
+        self.assertNotIn(self.pool(service), pools, "the pool will start another worker")
         self.assertEqual((await fetch(port, "/heavy/")).json, {"pid": os.getpid(), "version": 1})
         self.assertEqual((await fetch(port, "/-/ready")).status, 200)
         await self.check_start_after_failure(service, port)

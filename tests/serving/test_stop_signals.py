@@ -185,7 +185,6 @@ class ProcessTests(CommandTestCase):
                 await self.end_at_once(program, name, temporary)
                 await self.end_at_once(self.python("app.py", **options), name, temporary)
 
-    @slow
     async def test_second_signal_leaves_no_worker_and_no_pidfile(self) -> None:
         """Worker processes are killed, even if they are frozen, and the pidfile goes."""
         folder = self.folder_of(app=HOLDS)

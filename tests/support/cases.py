@@ -358,7 +358,7 @@ class Case(NamedTuple):
     @ivar answer: members of the JSON in the reply. The member C{detail} is text that a problem document's
         C{detail} contains.
     @ivar where: the executors that run this case.
-    @ivar exact: the very body, if it is no object.
+    @ivar exact: the very body, if it is not an object.
     @ivar headers_sent: headers of the reply, repeated ones joined with commas; C{None} for a missing header.
     """
 

@@ -32,7 +32,7 @@ def executor(method: str) -> dict[str, Any]:
 
 def terminated(method: str, name: str) -> dict[str, Any]:
     """End a child by a signal, as soon as it has been forked."""
-    process = multiprocessing.get_context(method).Process(target=time.sleep, args=(60,))
+    process = multiprocessing.get_context(method).Process(target=_sleeps)
     process.start()
     os.kill(process.pid or 0, getattr(signal, name))
     process.join(30)
@@ -77,7 +77,7 @@ def _blocked() -> list[str]:
 
 def leaves(path: str) -> dict[str, Any]:
     """Leave a child behind that lives until the file C{path} is there."""
-    process = multiprocessing.get_context("fork").Process(target=_waits, args=(path,))
+    process = multiprocessing.get_context("fork").Process(target=_sleeps, args=(path,))
     process.start()
     return {"pid": process.pid}
 
@@ -88,9 +88,14 @@ def dies(path: str) -> None:
     os._exit(3)
 
 
-def _waits(path: str) -> None:
+def _sleeps(until: str = "") -> None:
+    """
+    Sleep for a minute, or until a file is there.
+
+    It sleeps in short steps, because a signal that arrives just before a step is handled only after it.
+    """
     for _ in range(6000):
-        if os.path.exists(path):
+        if os.path.exists(until):
             break
         time.sleep(0.01)
 
@@ -121,7 +126,7 @@ def own_handler(name: str) -> dict[str, Any]:
 
 def _tells(sender: Any) -> None:
     sender.send("ready")
-    time.sleep(60)
+    _sleeps()
 
 
 def sets(name: str, how: str) -> Any:

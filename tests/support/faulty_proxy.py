@@ -86,7 +86,7 @@ class FaultyProxy:
             return False
         if callable(fault):
             fault()
-        status, answer = self._forward(words[0].decode(), path, body)
+        status, answer = self._forward(words[0].decode(), path, body, headers)
         if fault == "lost":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             return False
@@ -102,10 +102,11 @@ class FaultyProxy:
                 return pair[1]
         return None
 
-    def _forward(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    def _forward(self, method: str, path: str, body: bytes, given: Any) -> tuple[int, bytes]:
         server = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         try:
-            headers = {"content-type": "application/json"} if body else {}
+            headers = {name: given[name] for name in ("traceparent", "tracestate") if name in given}
+            headers |= {"content-type": "application/json"} if body else {}
             server.request(method, path, body or None, headers)
             answer = server.getresponse()
             return answer.status, answer.read()

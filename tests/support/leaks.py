@@ -28,7 +28,7 @@ from twisted_appserver.executors.stream import Stream
 from twisted_appserver.http.base_connection import BaseConnection
 from twisted_appserver.http.connection import HTTPConnection
 from twisted_appserver.http.response_head import response_heads
-from twisted_appserver.jobs.registry import Job
+from twisted_appserver.jobs.job import Job
 
 KINDS = {Call, Reply, Stream, Parts, PendingCall, Job, BaseConnection, HTTPConnection, Request, Router}
 

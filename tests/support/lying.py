@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from twisted.scripts.twistd import run
+from twisted.scripts import twistd
 
 from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
 
@@ -21,7 +21,8 @@ def write(self: SQLiteStore, change: Any) -> None:
     self._enqueue(change)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run twistd."""
     SQLiteStore._commit = late  # type: ignore[method-assign]
     SQLiteStore.write = write  # type: ignore[method-assign, assignment]
-    run()
+    twistd.run()

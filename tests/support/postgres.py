@@ -6,22 +6,40 @@ import atexit
 import glob
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import count
+from unittest import skipIf
 
 from tests.support.queue_server import wait_for
 
 DATABASES = count(1)
+NO_VARIABLES: Mapping[str, str] = {}
 
 
 def folder_of_programs() -> str | None:
     """Return the folder with initdb and postgres, if they are installed."""
     found = shutil.which("initdb") or max(glob.glob("/usr/lib/postgresql/*/bin/initdb"), default="")
     return os.path.dirname(os.path.realpath(found)) if found else None
+
+
+needs_postgresql = skipIf(
+    folder_of_programs() is None, "PostgreSQL is not installed (Debian: apt-get install postgresql)"
+)
+
+
+def has_ended(pid: int) -> bool:
+    """Return whether a process does not run any more, although its status may not have been read yet."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 class PostgreSQL:
@@ -32,6 +50,7 @@ class PostgreSQL:
     @param fsync: whether data survives a loss of power. Tests do not need that, but measurements do.
     @param settings: further settings, such as C{max_connections=100}.
     @param prefix: what precedes the command, to run it in a network namespace.
+    @param environ: variables that are added to the environment of the server.
     """
 
     def __init__(
@@ -40,7 +59,9 @@ class PostgreSQL:
         fsync: bool = False,
         settings: tuple[str, ...] = (),
         prefix: Sequence[str] = (),
+        environ: Mapping[str, str] = NO_VARIABLES,
     ) -> None:
+        self._environ = environ
         programs = folder_of_programs()
         assert programs is not None, "PostgreSQL is not installed: apt-get install postgresql"
         self._programs, self.address, self._prefix = programs, address, prefix
@@ -78,7 +99,9 @@ class PostgreSQL:
         subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=120)
 
     def start(self) -> PostgreSQL:
-        command = [*self._prefix, *self._user, os.path.join(self._programs, "postgres")]
+        # Variables are set as the user that PostgreSQL runs as: LD_PRELOAD would affect setpriv too.
+        variables = ["env", *(f"{name}={value}" for name, value in self._environ.items())]
+        command = [*self._prefix, *self._user, *variables, os.path.join(self._programs, "postgres")]
         command += ["-D", self.data, "-p", str(self.port), "-k", self.folder, "-h", self.address]
         for setting in self._settings:
             command += ["-c", setting]
@@ -100,14 +123,29 @@ class PostgreSQL:
             self.process.wait(60)
             self.process = None
 
-    def database(self) -> str:
-        """Create a database and return its URL."""
-        name = f"test{next(DATABASES)}"
-        self.ask(f"CREATE DATABASE {name}")
-        return self.url(name)
+    def crash(self) -> None:
+        """Send SIGKILL to the server and to all its processes, and wait for their end."""
+        assert self.process is not None
+        pid = self.process.pid
+        self.process.send_signal(signal.SIGSTOP)  # so that it starts no further processes
+        with open(f"/proc/{pid}/task/{pid}/children") as listed:
+            children = [int(child) for child in listed.read().split()]
+        self.process.kill()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self.process.wait(60)
+        self.process = None
+        wait_for(lambda: all(map(has_ended, children)), 60.0)
 
-    def url(self, name: str = "postgres") -> str:
-        return f"postgresql://postgres@{self.address}:{self.port}/{name}"
+    def database(self, owner: str = "postgres") -> str:
+        """Create a database and return its URL, with which this role connects."""
+        name = f"test{next(DATABASES)}"
+        self.ask(f"CREATE DATABASE {name} OWNER {owner}")
+        return self.url(name, owner)
+
+    def url(self, name: str = "postgres", role: str = "postgres") -> str:
+        return f"postgresql://{role}@{self.address}:{self.port}/{name}"
 
     def ask(self, *statements: str, database: str = "postgres") -> str:
         command = [

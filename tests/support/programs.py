@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -145,6 +146,12 @@ class Program(ProcessProtocol):
     def _kill(self) -> None:
         with suppress(ProcessExitedAlready):
             self.signal("KILL")
+
+    def kill_all(self) -> None:
+        """Kill the program, and the processes that it has started and that may outlive it."""
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def kill(self) -> Deferred[None] | None:
         """Kill the program if it still runs; for the end of a test."""

@@ -2,18 +2,18 @@
 
 Usage: python -m tests.support.queue_faults --minutes 10 --seed 1 [--lying] [--postgresql] [--hosts]
 
-Server, producers and consumers are killed and frozen, connections are cut in the middle of responses, and the
-disk is filled. After each round L{Records.check} compares the records. With C{--lying} the server responds
-before it commits, and the test must fail. With C{--postgresql} two servers share one database, which is
-stopped again and again. With C{--hosts} (as root on Linux) each of these three is a host in a virtual network
-and is cut off at times.
+Server, producers and consumers are killed and frozen, connections are cut in the middle of responses, the
+disk is filled, and the clock of servers and database is set forward and back. There are several queues, see
+L{tests.support.queue_processes.LOADS}: one without and two with groups, and two with unique keys. After each
+round L{Records.check} and L{tests.support.queue_rules} compare the records. With C{--lying} the server
+responds before it commits, and the test must fail. With C{--postgresql} two servers share one database, which
+is stopped again and again. With C{--hosts} (as root on Linux) each of these three is a host in a virtual
+network and is cut off at times.
 """
 
 from __future__ import annotations
 
 import argparse
-import glob
-import itertools
 import os
 import random
 import signal
@@ -21,96 +21,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from examples.hosts.network import Network
+from tests.support.fake_clock import FakeClock
 from tests.support.postgres import PostgreSQL
-from tests.support.queue_processes import LEASE, MAXSIZE
+from tests.support.queue_processes import BACKOFF, LEASE, LOADS, MAXSIZE
+from tests.support.queue_records import Records, RecordsDisagree
+from tests.support.queue_rules import check_groups, check_keys, check_pauses
 from tests.support.queue_server import ROOT, Server
 from twisted_appserver.tqueue.client import Queue
 
-PROCESSES = 8  # producers, and as many consumers
 ROUND = 30.0  # seconds
+HOUR = 3600  # seconds
+LATE = 120.0  # seconds after the last fault in which all tasks must be done
+SERVER = "from tests.support import fake_clock; fake_clock.use(); from {} import run; run()"
 DISK = 48  # MiB of the small file system, if one can be mounted
-
-
-class RecordsDisagree(Exception):
-    """Raised when the records do not agree."""
-
-
-class Records:
-    """The records of all producers and consumers of a round."""
-
-    def __init__(self, folder: str) -> None:
-        self.tried: dict[str, float] = {}
-        self.acked: dict[str, float] = {}
-        self.refused: set[str] = set()
-        self.finishing: set[str] = set()
-        self.got: dict[str, list[tuple[int, float, float, str]]] = defaultdict(list)
-        for path in glob.glob(os.path.join(folder, "*")):
-            with open(path) as file:
-                for line in file:
-                    self._enter(os.path.basename(path), *line.split())
-
-    def _enter(self, who: str, what: str, name: str, *numbers: str) -> None:
-        if what == "got":
-            self.got[name].append((int(numbers[0]), float(numbers[1]), float(numbers[2]), who))
-        elif what in ("try", "ack"):
-            (self.tried if what == "try" else self.acked)[name] = float(numbers[0])
-        elif what in ("refused", "finishing"):
-            getattr(self, what).add(name)
-
-    def check(self, counts: Counter[str]) -> None:
-        """
-        Check that the records agree.
-
-        @raise RecordsDisagree: when an acknowledged put was lost, a task was delivered that was not put or
-            was refused, a task was delivered again before its lease ended, join returned before all tasks
-            were done, or tasks were delivered in the wrong order.
-        """
-        counts["acknowledged"] += len(self.acked)
-        lost = self.acked.keys() - self.got.keys()
-        if lost:
-            raise RecordsDisagree(f"{len(lost)} acknowledged puts are lost, like {min(lost)}")
-        unknown = self.got.keys() - self.tried.keys() | self.got.keys() & self.refused
-        if unknown:
-            raise RecordsDisagree(f"{len(unknown)} tasks came out that were not put, like {min(unknown)}")
-        early = self.acked.keys() - self.finishing
-        if early:
-            raise RecordsDisagree(f"join ended while {len(early)} tasks were not done, like {min(early)}")
-        self._check_deliveries(counts)
-        self._check_order(counts)
-
-    def _check_deliveries(self, counts: Counter[str]) -> None:
-        for name, deliveries in self.got.items():
-            deliveries.sort()
-            counts["answers lost"] += deliveries[-1][0] - len(deliveries)
-            for (one, asked, *_), (other, _, given, _) in itertools.pairwise(deliveries):
-                counts["leases run out"] += 1
-                if one == other:
-                    raise RecordsDisagree(f"{name} was given out twice in delivery {one}: {deliveries}")
-                if given < asked + LEASE * (other - one) - 0.01:
-                    raise RecordsDisagree(
-                        f"{name} was given out again after {given - asked} seconds: {deliveries}"
-                    )
-
-    def _check_order(self, counts: Counter[str]) -> None:
-        by_producer: dict[str, list[tuple[int, str]]] = defaultdict(list)
-        for name in self.acked:
-            producer, _, number = name.rpartition(".")
-            by_producer[producer].append((int(number), name))
-        for names in by_producer.values():
-            first_got = float("inf")  # the earliest get of tasks that the same producer put later
-            for _, name in sorted(names, reverse=True):
-                delivery, asked, given, _ = self.got[name][0]
-                if delivery == 1:
-                    counts["in order"] += 1
-                    if first_got < asked:
-                        raise RecordsDisagree(f"a task that was put after {name} came out before it")
-                    first_got = min(first_got, given)
 
 
 class FaultRun:
@@ -122,21 +51,24 @@ class FaultRun:
         self.random, self.folder, self.small, self.hosts = random.Random(seed), folder, False, hosts
         self.database: PostgreSQL | None = None
         self.faults = list(self.FAULTS)
+        os.chmod(folder, 0o755)  # the user of the database reads its clock there
+        self.clock = FakeClock(folder)
         if postgresql:
             own = {"address": hosts[-1].address, "prefix": hosts[-1].prefix} if hosts else {}
-            self.database = PostgreSQL(fsync=True, **own).start()
+            self.database = PostgreSQL(fsync=True, environ=self.clock.preloaded, **own).start()
             self.faults += [FaultRun.stop_database] * 2 + [FaultRun.cut_off] * 3 * bool(hosts)
             store = self.database.database()
         else:
             self._mount()
             store = f"sqlite:{self.disk}/tasks.db"
-        script = "-c", "import runpy; runpy.run_module('tests.support.lying', run_name='__main__')"
+        server = "tests.support.lying" if lying else "twisted.scripts.twistd"
         self.servers = [
-            Server(store, script=script if lying else None, host=host).start()
+            Server(store, script=("-c", SERVER.format(server)), host=host, environ=self.clock.environ).start()
             for host in hosts[:2] or [None] * (1 + postgresql)
         ]
         self.counts: Counter[str] = Counter()
-        self.processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self.processes: list[tuple[str, str, subprocess.Popen[bytes]]] = []
+        self.jumps: list[tuple[float, float]] = []  # before and after the clock was set
         self.proxy = subprocess.Popen(
             [sys.executable, "-m", "tests.support.cutting_proxy", self.server.url, str(seed)],
             stdout=subprocess.PIPE,
@@ -158,43 +90,70 @@ class FaultRun:
         """One of the servers, at random."""
         return self.random.choice(self.servers)
 
-    def start_process(self, role: str) -> None:
+    def start_process(self, role: str, load: str) -> None:
         self.counts[role] += 1
-        path = os.path.join(self.records, f"{role}-{self.counts[role]}")
+        path = os.path.join(self.records, load, f"{role}-{self.counts[role]}")
         url = self.random.choice((self.server.url, self.cut_url))
-        arguments = [role, url, self.name, path, str(self.random.random())]
+        arguments = [role, url, f"{self.name}-{load}", load, path, str(self.random.random())]
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.queue_processes", *arguments], cwd=ROOT
         )
-        self.processes.append((role, process))
+        self.processes.append((role, load, process))
 
     def round(self, number: int, seconds: float) -> None:
         """Cause faults for a while, wait until all tasks are done, and compare the records."""
         self.name, self.records = f"round-{number}", os.path.join(self.folder, f"records-{number}")
-        os.mkdir(self.records)
-        queue = Queue(MAXSIZE, self.server.url, self.name, patience=60.0)
-        queue.qsize()
-        queue.config(max_deliveries=0)
-        for role in ("produce", "consume") * PROCESSES:
-            self.start_process(role)
+        self.queues = {load: self._begin(load) for load in LOADS}
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             time.sleep(self.random.uniform(0.1, 1.2))
             self.random.choice(self.faults)(self)
-            fresh = [task for task in queue.peek(10 * MAXSIZE) if not task["deliveries"]]
-            if len(fresh) > MAXSIZE:
-                raise RecordsDisagree(f"{len(fresh)} tasks wait, but only {MAXSIZE} are allowed")
+            self._check_size(self.queues[self.random.choice(list(LOADS))])
         self.stop_processes("produce")
-        queue.join()
+        for load, queue in self.queues.items():
+            if not queue.join(LATE):
+                raise RecordsDisagree(f"queue {load}: not done after {LATE} seconds: {queue.stats()}")
         self.stop_processes("consume")
-        Records(self.records).check(self.counts)
-        queue.delete()
-        queue.close()
+        for load, queue in self.queues.items():
+            self._check(load, queue)
+            queue.delete()
+            queue.close()
+
+    def _begin(self, load: str) -> Queue:
+        """Make the queue of a load, and start its producers and consumers."""
+        os.makedirs(os.path.join(self.records, load))
+        queue = Queue(MAXSIZE, self.server.url, f"{self.name}-{load}", patience=60.0)
+        queue.qsize()
+        keep = {"max_deliveries": 0, "keep": 24 * HOUR, "keep_count": 10_000_000}
+        queue.config(at_once=LOADS[load].at_once, **keep, **BACKOFF)
+        for role in ("produce", "consume") * LOADS[load].processes:
+            self.start_process(role, load)
+        return queue
+
+    def _check_size(self, queue: Queue) -> None:
+        fresh = [task for task in queue.peek(10 * MAXSIZE) if not task["deliveries"]]
+        if len(fresh) > MAXSIZE:
+            raise RecordsDisagree(f"{len(fresh)} tasks wait, but only {MAXSIZE} are allowed")
+
+    def _check(self, load: str, queue: Queue) -> None:
+        """Compare the records of a queue."""
+        records = Records.read(os.path.join(self.records, load))
+        try:
+            records.check(self.counts)
+            if LOADS[load].groups:
+                check_groups(records, LOADS[load].at_once, self.counts)
+            else:
+                records.check_order(self.counts)
+            check_keys(records, self.counts)
+            check_pauses(records, self.jumps, self.counts)
+            records.check_results(queue, self.counts)
+        except RecordsDisagree as error:
+            raise RecordsDisagree(f"queue {load}: {error}") from None
 
     def stop_processes(self, role: str) -> None:
-        for _, process in (leaving := [each for each in self.processes if each[0] == role]):
+        for *_, process in (leaving := [each for each in self.processes if each[0] == role]):
             process.terminate()
-        for _, process in leaving:
+        for *_, process in leaving:
             if process.wait(90) not in (0, -signal.SIGTERM):
                 raise RecordsDisagree(f"a process that runs {role} has failed")
         self.processes = [each for each in self.processes if each[0] != role]
@@ -222,11 +181,11 @@ class FaultRun:
         host.mend()
 
     def kill_process(self) -> None:
-        role, process = self.processes.pop(self.random.randrange(len(self.processes)))
+        role, load, process = self.processes.pop(self.random.randrange(len(self.processes)))
         self.counts[f"{role} killed"] += 1
         process.kill()
         process.wait()
-        self.start_process(role)
+        self.start_process(role, load)
 
     def freeze_server(self) -> None:
         self.counts["server frozen"] += 1
@@ -236,11 +195,18 @@ class FaultRun:
         server.signal(signal.SIGCONT)
 
     def freeze_process(self) -> None:
-        _, process = self.random.choice(self.processes)
+        *_, process = self.random.choice(self.processes)
         self.counts["process frozen"] += 1
         process.send_signal(signal.SIGSTOP)
         time.sleep(self.random.choice((0.1, 1.5 * LEASE)))
         process.send_signal(signal.SIGCONT)
+
+    def set_clock(self) -> None:
+        """Set the clock of servers and database an hour forward, an hour back, or right."""
+        self.counts["clock set"] += 1
+        before = time.time()
+        self.clock.set(self.random.choice((HOUR, -HOUR, 0)))
+        self.jumps.append((before, time.time()))
 
     def fill_disk(self) -> None:
         if not self.small:
@@ -256,10 +222,13 @@ class FaultRun:
             self.kill_server()
         os.unlink(filler)
 
-    FAULTS = (kill_server, kill_server, kill_process, kill_process, freeze_server, freeze_process, fill_disk)
+    FAULTS = (
+        kill_server, kill_server, kill_process, kill_process, freeze_server, freeze_process, fill_disk,
+        set_clock, set_clock,
+    )  # fmt: skip
 
     def end(self) -> None:
-        for _, process in self.processes:
+        for *_, process in self.processes:
             process.kill()
             process.wait()
         for stopping in (self.proxy, *(server.process for server in self.servers)):

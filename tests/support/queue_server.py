@@ -9,11 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tests.support.forks import ROOT, ForkedServer
+
+TWISTD = ("-c", "from twisted.scripts.twistd import run; run()")
 
 
 class Server:
@@ -22,8 +24,10 @@ class Server:
 
     @param store: the value of C{--store}.
     @param port: its port; 0 for a free port, which it keeps over restarts.
-    @param script: arguments of Python that replace twistd.
+    @param script: arguments of a new Python, such as L{TWISTD}. Without them the server is forked, which is
+        faster.
     @param host: a L{examples.hosts.network.Host} to run on; this machine if C{None}.
+    @param environ: variables that are added to its environment.
     """
 
     def __init__(
@@ -33,46 +37,57 @@ class Server:
         options: Sequence[str] = (),
         script: Sequence[str] | None = None,
         host: Any = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
-        self._host = host
+        self._host, self._environ = host, {**os.environ, "PYTHONPATH": ROOT, **(environ or {})}
         self.store, self.port, self.options = store, port, options
-        self._script = script or ("-c", "from twisted.scripts.twistd import run; run()")
+        self._script = script
         self.log: list[str] = []
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | ForkedServer | None = None
 
     @property
     def url(self) -> str:
         return f"http://{self._host.address if self._host else '127.0.0.1'}:{self.port}"
 
-    def start(self, seconds: float = 20.0) -> Server:
+    def start(self, seconds: float = 60.0) -> Server:
         """Start the server and wait until it listens."""
-        command = [sys.executable, *self._script, "-n", "--pidfile=", "tqueuesrv", "--store", self.store]
-        if self._host:
-            command = [*self._host.prefix, *command, "--insecure", "--allow-host", "*"]
-            command += ["--listen", f"tcp:8082:interface={self._host.address}"]
+        arguments = ["-n", "--pidfile=", "tqueuesrv", "--store", self.store, *self._place()]
+        arguments += self.options
+        if self._script or self._host:
+            self.process = subprocess.Popen(
+                [
+                    *(self._host.prefix if self._host else ()),
+                    sys.executable,
+                    *(self._script or TWISTD),
+                    *arguments,
+                ],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=ROOT,
+                env=self._environ,
+            )
         else:
-            command += ["--port", str(self.port)]
-        self.process = subprocess.Popen(
-            [*command, *self.options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": ROOT},
-        )
+            self.process = ForkedServer(arguments, self._environ)
         listening: SimpleQueue[bool] = SimpleQueue()
         reader = threading.Thread(target=self._read, args=(self.process, listening), daemon=True)
         reader.start()
         try:
-            started = listening.get(timeout=seconds)
+            why = "" if listening.get(timeout=seconds) else "it has ended"
         except Empty:
-            started = False
-        if not started:
+            why = f"it did not listen within {seconds} seconds"
+        if why:
             self.kill()
-            raise RuntimeError("the server did not start:\n" + "\n".join(self.log[-30:]))
+            raise RuntimeError(f"the server did not start: {why}:\n" + "\n".join(self.log[-30:]))
         return self
 
-    def _read(self, process: subprocess.Popen[str], listening: SimpleQueue[bool]) -> None:
+    def _place(self) -> list[str]:
+        """Return the options that name the endpoint."""
+        if self._host is None:
+            return ["--port", str(self.port)]
+        return ["--insecure", "--allow-host", "*", "--listen", f"tcp:8082:interface={self._host.address}"]
+
+    def _read(self, process: subprocess.Popen[str] | ForkedServer, listening: SimpleQueue[bool]) -> None:
         """Collect the output. Tell whether the server listens, or has ended without."""
         assert process.stdout is not None
         with process.stdout as stream:

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted_appserver import Reply
 from twisted_appserver.executors.cluster import task
+from twisted_appserver.executors.processes import worker_channel
 from twisted_appserver.executors.processes.frames import End, Part, Replied, encode
 
 REPLIES: dict[str, Reply] = {
@@ -60,7 +61,7 @@ def writes(kind: str) -> dict[str, Any]:
         "negative": encode(Replied(Reply(b"{}"), -1.0)),
         "again": encode(Replied(Reply(None), 0.0)) + encode(Replied(Reply(b"{}"), 0.0)),
     }[kind]
-    _worker()._outbound.write(data)
+    _worker()._channel._outbound.write(data)
     return {}
 
 
@@ -68,13 +69,13 @@ def empty_part(n: int) -> Any:
     """Send an empty part before each item."""
     worker = _worker()
     for number in range(n):
-        worker._outbound.write(encode(Part(worker._number, b"")))
+        worker._channel._outbound.write(encode(Part(worker._number, b"")))
         yield {"n": number}
 
 
 def long(size: int) -> dict[str, Any]:
     """Return a result of this many bytes after limiting frames to 1000 bytes."""
-    sys.modules["__main__"].MAX_FRAME = 1000  # type: ignore[attr-defined]
+    worker_channel.MAX_FRAME = 1000
     return {"text": "x" * size}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import treq
@@ -15,7 +16,16 @@ from tests.support.queue_server import Server
 from tests.tqueue.test_wire import WireCase
 from twisted_appserver import Call, HTTPError
 from twisted_appserver.tqueue.batch_requests import read_batch
-from twisted_appserver.tqueue.client import Full, LifoQueue, PriorityQueue, Queue, ServerError, ShutDown
+from twisted_appserver.tqueue.client import (
+    Empty,
+    Full,
+    LeaseLost,
+    LifoQueue,
+    PriorityQueue,
+    Queue,
+    ServerError,
+    ShutDown,
+)
 from twisted_appserver.tqueue.client.async_queue import AsyncQueue
 from twisted_appserver.tqueue.request_options import NOTHING
 
@@ -74,6 +84,67 @@ class BatchWireTests(WireCase):
         status, answer = self.put([{}] * 4)
         self.assertEqual(status, 422)
         self.assertIn("a batch of 4 tasks never fits: the maxsize of the queue is 3", answer["detail"])
+
+
+class BatchGetTests(WireCase):
+    """C{get?n=} and C{done} with a body."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        tasks = json.dumps([{"n": number} for number in range(5)]).encode()
+        self.ids = self.ask("/painter/put", tasks)[1]["task_ids"]
+
+    def done(self, tasks: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+        return self.ask("/painter/done", json.dumps({"tasks": tasks}).encode())
+
+    def test_get_with_n_leases_many_tasks(self) -> None:
+        status, answer = self.ask("/painter/get", n=3)
+        expected = [{"task_id": self.ids[n], "task": {"n": n}} for n in range(3)]
+        self.assertEqual((status, answer), (200, {"worker": "painter", "tasks": expected}))
+        detailed = self.ask("/painter/get", n=1, detail=1)[1]
+        self.assertEqual(detailed["lease"], 60.0)
+        self.assertEqual(detailed["tasks"], [{"task_id": self.ids[3], "task": {"n": 3}, "delivery": 1}])
+        self.assertEqual(len(self.ask("/painter/get", n=1000)[1]["tasks"]), 1)
+        self.assertEqual(self.ask("/painter/get", n=2)[1], {"worker": "painter", "tasks": []})
+        self.assertEqual(self.ask("/painter/get", n=2, detail=1)[1]["reason"], "empty")
+        for wrong in (0, 1001):
+            status, answer = self.ask("/painter/get", n=wrong)
+            self.assertEqual((status, answer["detail"]), (422, f"n must be 1 to 1000, not {wrong}"))
+
+    def test_done_with_a_body_finishes_many_tasks(self) -> None:
+        self.ask("/painter/config", b'{"keep": 60}')
+        self.ask("/painter/get", n=2)
+        done = [
+            {"task_id": self.ids[0], "delivery": 1, "result": {"size": 7}},
+            {"task_id": self.ids[1], "delivery": 2},
+            {"task_id": self.ids[2]},
+            {"task_id": "7-0123456789abcdef"},
+            {"task_id": self.ids[1]},
+        ]
+        status, answer = self.done(done)
+        lost = [(each["task_id"], each["delivery"]) for each in answer["lost"]]
+        expected = [(self.ids[1], 2), (self.ids[2], 0), ("7-0123456789abcdef", 0)]
+        self.assertEqual((status, lost), (200, expected))
+        self.assertEqual(self.ask(f"/painter/result/{self.ids[0]}")[1]["result"], {"size": 7})
+        self.assertEqual(self.ask("/painter/stats")[1]["dones"], 2)
+
+    def test_wrong_bodies_are_refused(self) -> None:
+        self.ask("/painter/get", n=1)
+        for body, status, detail in (
+            (b"", 422, "the body must be like {'tasks': [{'task_id': ..., 'result': ...}]}"),
+            (b'{"tasks": [{"delivery": 1}]}', 422, "missing required field `task_id`"),
+            (b'{"tasks": [{"task_id": "x", "delivery": -1}]}', 422, "delivery"),
+            (b'{"tasks": 5}', 422, "Expected `array`"),
+            (b"[1]", 400, "object"),
+            (b"{", 400, "JSON"),
+            (json.dumps({"tasks": [{"task_id": "x"}] * 1001}).encode(), 422, "at most 1000 tasks, not 1001"),
+        ):
+            found, answer = self.ask("/painter/done", body)
+            self.assertEqual(found, status, answer)
+            self.assertIn(detail, answer["detail"])
+        large = json.dumps({"tasks": [{"task_id": self.ids[0], "result": "x" * 1024 * 1024}]}).encode()
+        self.assertEqual(self.ask("/painter/done", large)[0], 413)
+        self.assertEqual(self.ask("/painter/stats")[1]["leased"], 1)
 
 
 class BatchBodyTests(SynchronousTestCase):
@@ -135,6 +206,61 @@ class BatchClientTests(SynchronousTestCase):
         queue.shutdown()
         self.assertRaises(ShutDown, queue.put_many, [3])
 
+    def test_get_many_and_task_done_many(self) -> None:
+        queue = self.queue()
+        queue.config(keep=60)
+        ids = queue.put_many(range(10))
+        self.assertEqual(queue.get_many(4), [0, 1, 2, 3])
+        self.assertEqual(queue.get(), 4)
+        queue.task_done_many([3, 1], results=["c", (1, 2)])
+        self.assertEqual((queue.result(ids[3]), queue.result(ids[1])), ("c", (1, 2)))
+        queue.task_done_many()
+        self.assertEqual(queue.stats()["dones"], 5)
+        self.assertRaises(ValueError, queue.task_done_many)
+        self.assertEqual(queue.get_many(9), [5, 6, 7, 8, 9])
+        self.assertRaises(Empty, queue.get_many, 3, timeout=0)
+        self.assertRaises(ValueError, queue.get_many, 0)
+        self.assertRaises(ValueError, queue.task_done_many, [5, 11])
+        self.assertRaises(ValueError, queue.task_done_many, [5, 6], results=[1])
+        self.assertRaises(TypeError, queue.task_done_many, [5], results=[object()])
+        self.assertEqual(queue.stats()["leased"], 5)
+        queue.task_done(5)
+        queue.task_done_many([6, 7])
+        queue.close()
+        self.assertEqual((queue.stats()["ready"], queue.stats()["dones"]), (2, 8))
+
+    def test_leases_of_a_batch_are_renewed(self) -> None:
+        queue = Queue(0, self.server.url, lease=0.5, patience=5.0)
+        self.addCleanup(queue.close)
+        queue.put_many(range(3))
+        queue.get_many(3)
+        time.sleep(1.2)
+        self.assertEqual(queue.stats()["returned"], 0)
+        queue.task_done_many()
+        self.assertEqual(queue.stats()["dones"], 3)
+
+    def test_lost_leases_of_a_batch_are_reported(self) -> None:
+        queue, other = self.queue(), self.queue()
+        ids = queue.put_many(range(3))
+        queue.get_many(3)
+        other.name = queue.name
+        queue.drop(ids[1])
+        error = self.assertRaises(LeaseLost, queue.task_done_many)
+        self.assertIn("the leases of 1 of 3 tasks had run out before they were done", str(error))
+        self.assertEqual(queue.stats()["dones"], 2)
+
+    def test_tasks_that_are_no_items_are_given_back(self) -> None:
+        queue = self.queue()
+        queue.put_many([1, 2])
+        queue.put_task({"a": {"$type": ["bytes", "x"]}})
+        queue.put(3)
+        found = []
+        with self.assertLogs("twisted_appserver.tqueue.client.queue", "WARNING"):
+            found = queue.get_many(4)
+        self.assertEqual(found, [1, 2, 3])
+        queue.task_done_many(found)
+        self.assertEqual(queue.stats()["unfinished"], 1)
+
 
 class AsyncBatchTests(TestCase):
     timeout = 60
@@ -155,3 +281,10 @@ class AsyncBatchTests(TestCase):
         await self.assertFailure(failed, TypeError)
         await queue.task_done()
         await queue.task_done()
+        await queue.put_many(range(3))
+        self.assertEqual(await queue.get_many(9), [0, 1, 2])
+        await queue.task_done_many([1, 2])
+        await queue.task_done_many()
+        failed = queue.get_many(9, timeout=0.0)
+        await self.assertFailure(failed, Empty)
+        self.assertEqual((await queue.stats())["dones"], 5)

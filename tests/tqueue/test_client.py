@@ -27,6 +27,7 @@ from twisted.web.client import HTTPConnectionPool, ResponseFailed
 
 from tests.support.queue_server import ROOT, Server, wait_for
 from tests.support.slow import slow
+from tests.tqueue.test_command import CommandCase
 from tests.tqueue.test_items import nested
 from twisted_appserver.tqueue.client import queue as client
 from twisted_appserver.tqueue.client.async_queue import AsyncQueue
@@ -153,7 +154,7 @@ class QueueTests(ClientCase):
         queue = self.queue()
         queue.put(1)
         with queue.task() as item:
-            self.assertIn("too many", str(self.assertRaises(ValueError, queue.task_done, item)))
+            self.assertIn("not hold the item 1", str(self.assertRaises(ValueError, queue.task_done, item)))
             queue.close()
         self.assertEqual(queue.qsize(), 1)
 
@@ -318,7 +319,6 @@ class LeaseTests(ClientCase):
 
 
 class RestartTests(SynchronousTestCase):
-    @slow
     def test_clients_survive_a_killed_and_restarted_server(self) -> None:
         server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
         self.addCleanup(lambda: server.kill())
@@ -341,7 +341,6 @@ class RestartTests(SynchronousTestCase):
         self.assertEqual(queue.unfinished_tasks, 0)
         queue.close()
 
-    @slow
     def test_task_done_that_did_not_reach_the_server_can_be_repeated(self) -> None:
         server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
         self.addCleanup(lambda: server.kill())
@@ -537,22 +536,15 @@ COMMAND = (sys.executable, "-m", "twisted_appserver.tqueue.command")
 
 
 class CommandTests(ClientCase):
-    def run_command(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            env={**os.environ, "PYTHONPATH": ROOT},
-            **options,
-        )
+    def run_command(self, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
+        """Run the command in this process."""
+        return subprocess.CompletedProcess(arguments, *CommandCase().tqueue(*arguments, lines=input))
 
     def tqueue(self, verb: str, *arguments: str, **options: Any) -> str:
         finished = self.run_command(verb, self.server.url, "q", *arguments, **options)
         self.assertEqual((finished.returncode, finished.stderr), (0, ""))
         return finished.stdout
 
-    @slow
     def test_each_verb_does_what_its_name_promises(self) -> None:
         self.tqueue("put", "color=red", "n=1")
         self.tqueue("put", input="color=blue\n\nn=3\n")
@@ -567,10 +559,10 @@ class CommandTests(ClientCase):
         self.assertIn("ready 2, delayed 0", self.tqueue("watch", "--times", "1", "--every", "0.01"))
 
     def test_value_that_is_no_json_is_text(self) -> None:
-        """Also if Python would read it as a number."""
-        values = ("NaN", "-Infinity", "1e400", "[1e400]", "{")
-        self.tqueue("put", *(f"{name}={value}" for name, value in zip("abcde", values, strict=True)), "f=1e3")
-        fields = dict(zip("abcdef", (*values, 1e3), strict=True))
+        """Also if Python would read it as a number. Text that begins like JSON is refused."""
+        values = ("NaN", "-Infinity", "1e400")
+        self.tqueue("put", *(f"{name}={value}" for name, value in zip("abc", values, strict=True)), "d=1e3")
+        fields = dict(zip("abcd", (*values, 1e3), strict=True))
         self.assertEqual(json.loads(self.tqueue("get"))["task"], fields)
         wrong = self.run_command("put", self.server.url, "q", '{"a": NaN}')
         self.assertEqual((wrong.returncode, wrong.stderr.count("\n")), (2, 1))
@@ -599,7 +591,6 @@ class CommandTests(ClientCase):
         _, err = process.communicate(timeout=20)
         self.assertEqual((process.returncode, err), (130, ""))
 
-    @slow
     def test_watch_shows_no_negative_rate_after_a_restart(self) -> None:
         queue = self.queue()
         queue.put(1)
@@ -616,7 +607,6 @@ class CommandTests(ClientCase):
             self.assertNotIn("-", process.stdout.read())
         self.assertEqual(process.returncode, 0)
 
-    @slow
     def test_option_out_of_range_is_refused_before_anything_is_done(self) -> None:
         work = ("work", self.server.url, "q", "time:sleep")
         watch = ("watch", self.server.url, "q", "--times", "2", "--every")

@@ -231,18 +231,61 @@ class VerbTests(ServerCase):
             self.assertEqual(found, {"worker": "q", "task_id": task, "state": "done", "result": value})
         self.assertIn("there is no such task", self.bad(1, "result", "q", "nonsense"))
 
+    def test_value_that_begins_like_json_but_is_none_is_refused(self) -> None:
+        """A mistake in JSON would become text. Other values may be text."""
+        (task,) = self.put(1)
+        self.good("get", "q")
+        for wrong in ("{square: 36}", "[1, 2", '"red', '{"a": NaN}'):
+            err = self.bad(2, "done", "q", task, "--result", wrong)
+            self.assertIn("--result begins like JSON, but is not JSON", err)
+            self.assertIn(f"as a JSON string: {json.dumps(wrong)}", err)
+            self.assertIn("the value of color begins like JSON", self.bad(2, "put", "q", f"color={wrong}"))
+        self.assertEqual(self.queue.stats()["leased"], 1)
+        self.good("done", "q", task, "--result", json.dumps("{square: 36}"))
+        self.good("put", "q", "color=dark {red}", "n=")
+
     def test_failures_are_recorded_and_shown(self) -> None:
         (task,) = self.put(1)
         self.good("get", "q")
-        self.good("fail", "q", task, "--error", "no color", "--retry", "0")
+        failed = json.loads(self.good("fail", "q", task, "--error", "no color", "--retry", "0"))
+        self.assertEqual(failed, {"worker": "q", "task_id": task, "retry": 0.0})
         self.good("get", "q")
         self.assertRegex(self.good("show", "q", task), r"(?m)^state +leased\n")
-        self.good("fail", "q", task, "--give-up")
+        self.assertIs(json.loads(self.good("fail", "q", task, "--give-up"))["retry"], False)
         out = self.good("show", "q", task)
         self.assertRegex(out, r"(?m)^NAME +VALUE\ntask_id +1-.*\nstate +buried\n")
         self.assertRegex(out, r"(?m)^attempt 1 by .*:\d+: failed after \d\.\d s\n    no color\nattempt 2 by ")
         self.assertEqual(len(json.loads(self.good("show", "q", task, "--json"))["attempts"]), 2)
+        self.assertNotRegex(out, "(?m)^(due|lease|order) ")
+        (later,) = (json.loads(self.good("put", "q", "n=2", "--delay", "50"))["task_id"],)
+        self.assertRegex(self.good("show", "q", later), r"(?m)^due +\d{4}-\d\d-\d\d ")
         self.assertIn("there never was such a task", self.bad(1, "show", "q", "nonsense"))
+
+    def test_put_sets_the_terms_of_a_task(self) -> None:
+        self.good("put", "q", "n=1", "--ttl", "60", "--max-deliveries", "3", "--retry-first", "5")
+        self.good("put", "q", "--batch", "2", "--ttl", "70", lines="n=2\nn=3\n")
+        tasks = self.queue.peek()
+        self.assertEqual([each["ttl"] for each in tasks], [60.0, 70.0, 70.0])
+        self.assertEqual((tasks[0]["max_deliveries"], tasks[0]["retry_first"]), (3, 5.0))
+        self.assertNotIn("retry_factor", tasks[0])
+        self.assertIn("ttl must be more than 0", self.bad(2, "put", "q", "n=1", "--ttl", "0"))
+        self.assertRegex(self.good("show", "q", tasks[0]["task_id"]), r"(?m)^ends +\d{4}-\d\d-\d\d ")
+
+    def test_put_puts_into_a_group(self) -> None:
+        first = json.loads(self.good("put", "q", "n=1", "--group", "customer 7"))["task_id"]
+        self.good("put", "q", "--group", "customer 7", lines="n=2\nn=3\n")
+        self.good("put", "q", "--batch", "2", "--group", "customer 7", lines="n=4\nn=5\n")
+        self.assertRegex(self.good("show", "q", first), r"(?m)^group +customer 7$")
+        self.assertEqual(len(self.good("peek", "q", "--state", "held", "--json").splitlines()), 4)
+        self.good("get", "q")
+        self.assertIn("(1 is leased, 4 are held)", self.bad(1, "get", "q"))
+        self.assertRegex(self.good("config", "q", "at_once=2"), r"(?m)^at_once +2$")
+
+    def test_stats_and_show_have_ages(self) -> None:
+        self.assertRegex(self.good("stats", "q"), r"(?m)^oldest +-$")
+        (task,) = self.put(1)
+        self.assertRegex(self.good("stats", "q"), r"(?m)^oldest +\d+\.\d s$")
+        self.assertRegex(self.good("show", "q", task), r"(?m)^put_at +\d{4}-\d\d-\d\d ")
 
     def test_lines_of_standard_input_are_tasks(self) -> None:
         out = self.good("put", "q", lines='{"n": 1}\n\nn=2\r\n  {"n": 3}\n')
@@ -259,6 +302,38 @@ class VerbTests(ServerCase):
         self.assertEqual(
             err, "tqueue: the queue q is full (line 1 of standard input; tasks put before it: 0)\n"
         )
+
+    def test_line_with_several_fields_is_refused(self) -> None:
+        """Its second field would silently become a part of the value of the first. Other text is not."""
+        for options in ((), ("--batch", "2")):
+            err = self.bad(2, "put", "q", *options, lines="width=7 height=2\n")
+            self.assertIn('write several as a JSON object, as in {"width": 7, "height": 2}', err)
+        self.good("put", "q", lines="text=one and two=\ntext=ls --color=auto x\n")
+        self.assertEqual(
+            [each["task"]["text"] for each in self.queue.peek()], ["one and two=", "ls --color=auto x"]
+        )
+
+    def test_lines_are_put_in_batches(self) -> None:
+        out = self.good("put", "q", "--batch", "2", lines="n=1\n\nn=2\nn=3\n")
+        self.assertEqual(out.count("task_id"), 3)
+        self.assertEqual([each["task"]["n"] for each in self.queue.peek()], [1, 2, 3])
+        for wrong, number, count in (("n=1\nn=2\nn=3\n{\n", 4, 3), ("n=1\nx\n", 2, 1), ("x\n", 1, 0)):
+            before = self.queue.qsize()
+            err = self.bad(2, "put", "q", "--batch", "2", lines=wrong)
+            self.assertIn(f"(line {number} of standard input; tasks put before it: {count})", err)
+            self.assertEqual(self.queue.qsize(), before + count)
+        self.queue.config(maxsize=self.queue.qsize() + 2)
+        err = self.bad(1, "put", "q", "--batch", "2", lines="n=1\nn=2\nn=3\nn=4\n")
+        self.assertIn("the queue q is full (line 3 of standard input; tasks put before it: 2)", err)
+        self.assertIn("--batch", self.bad(2, "put", "q", "--batch", "0", lines="n=1\n"))
+
+    def test_many_tasks_are_got_at_once(self) -> None:
+        ids = self.put(1, 2, 3)
+        out = [json.loads(line) for line in self.good("get", "q", "-n", "2").splitlines()]
+        self.assertEqual([each["task_id"] for each in out], ids[:2])
+        self.assertEqual([each["delivery"] for each in out], [1, 1])
+        self.assertEqual(self.good("get", "q", "-n", "9").count("task_id"), 1)
+        self.assertIn("no task of the queue q is ready (3 are leased)", self.bad(1, "get", "q", "-n", "9"))
 
     def test_a_person_is_told_that_tasks_are_read(self) -> None:
         status, _, err = self.tqueue("put", "q", lines=Terminal("n=1\n"))
@@ -302,14 +377,19 @@ class VerbTests(ServerCase):
         self.assertEqual(err, "tqueue: the queue q still has 2 unfinished tasks\n")
         names = [json.loads(line)["task_id"] for line in self.good("peek", "q", "--json").splitlines()]
         self.assertEqual(json.loads(self.good("drop", "q", names[0])), {"worker": "q", "task_id": names[0]})
-        self.assertEqual(self.bad(1, "drop", "q", names[0]), f"tqueue: the queue q has no task {names[0]}\n")
+        self.assertEqual(
+            self.bad(1, "drop", "q", names[0]),
+            f"tqueue: the queue q has no task {names[0]}; it may have ended\n",
+        )
         self.good("bury", "q", names[1])
+        joined = {"worker": "q", "unfinished": 0, "buried": 1}
+        self.assertEqual(json.loads(self.good("join", "q")), joined)
         self.assertEqual(json.loads(self.good("kick", "q", names[1])), {"worker": "q", "task_id": names[1]})
         self.bad(1, "kick", "q", names[0])
         self.put(3)
         self.assertEqual(json.loads(self.good("pause", "q")), {"worker": "q", "paused": True})
         self.assertEqual(
-            self.bad(1, "get", "q"), "tqueue: the queue q is paused; tqueue resume q ends that\n"
+            self.bad(1, "get", "q"), "tqueue: the queue q is paused; tqueue resume q ends the pause\n"
         )
         self.assertEqual(json.loads(self.good("resume", "q")), {"worker": "q", "paused": False})
         self.good("shutdown", "q")
@@ -317,7 +397,7 @@ class VerbTests(ServerCase):
         self.good("config", "q", "shutdown=")
         self.good("put", "q", "n=3")
         self.assertEqual(json.loads(self.good("purge", "q"))["purged"], 3)
-        self.good("join", "q")
+        self.assertEqual(json.loads(self.good("join", "q")), joined | {"buried": 0})
         self.good("delete", "q")
         self.assertEqual(self.tqueue("queues")[2], "tqueue: the server has no queues\n")
         self.assertEqual(self.bad(1, "get", "q"), "tqueue: the queue q is empty\n")

@@ -11,11 +11,10 @@ import os
 import shutil
 import subprocess
 import sys
-from unittest import skipIf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.postgres import folder_of_programs, shared
+from tests.support.postgres import needs_postgresql, shared
 from tests.support.queue_server import ROOT, Server
 from tests.support.slow import slow
 
@@ -68,6 +67,6 @@ class CPythonTests(SynchronousTestCase):
         self.run_all(store, "CQueue", "CLifo", "CPriority", "many_threads")
 
     @slow
-    @skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
+    @needs_postgresql
     def test_cpythons_tests_pass_on_postgresql(self) -> None:
         self.run_all(shared().database(), "CQueue", "CLifo", "CPriority", "many_threads")

@@ -6,12 +6,16 @@ import os
 import re
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.support.queue_server import ROOT, Server
-from twisted_appserver import Router
+from twisted_appserver import GiveUp, Router
 from twisted_appserver.tqueue.client import Queue
+from twisted_appserver.tqueue.client.async_queue import AsyncQueue
+from twisted_appserver.tqueue.client.batch_verbs import BatchVerbs
+from twisted_appserver.tqueue.client.verbs import QueueVerbs
 
 
 class DocsTests(SynchronousTestCase):
@@ -19,7 +23,13 @@ class DocsTests(SynchronousTestCase):
         with open(os.path.join(ROOT, "docs", "tqueue.md")) as file:
             self.text = file.read()
 
-    def test_requests_with_curl_get_the_responses_of_the_page(self) -> None:
+    def example(self, text: str) -> str:
+        """Return the first example in Python that contains a text."""
+        blocks = re.findall(r"```python\n(.*?)```", self.text, re.DOTALL)
+        return next(each for each in blocks if text in each)
+
+    def test_requests_with_curl(self) -> None:
+        """Each gets the response of the page."""
         if shutil.which("curl") is None:
             raise SkipTest("there is no curl")
         server = Server().start()
@@ -37,19 +47,28 @@ class DocsTests(SynchronousTestCase):
             self.assertEqual(answer, expected.replace(shown, real), command)
 
     def test_python_examples_of_the_page_run(self) -> None:
-        """The first example, results, and the table for an application of one's own."""
+        """The first example, results, decisions, and the table for an application of one's own."""
         server = Server().start()
         self.addCleanup(server.kill)
-        blocks = re.findall(r"```python\n(.*?)```", self.text, re.DOTALL)
-        exec(blocks[0].replace("http://localhost:8082", server.url), names := {})
+        exec(self.example("queue.put({").replace("http://localhost:8082", server.url), names := {})
         self.assertEqual((names["task"], names["queue"].unfinished_tasks), ({"picture": 7}, 0))
-        exec(blocks[2], names)
+        exec(self.example("queue.result("), names)
         self.assertEqual(names["size"], 49)
+        exec(self.example("RetryLater"), names)
+        names["printer"], names["customers"] = SimpleNamespace(ready=lambda: True), ()
+        self.assertRaises(GiveUp, names["send"], {"customer": 1})
+        names["queue"].shutdown()  # so that the worker returns
+        exec(self.example("Worker(").replace("http://localhost:8082", server.url), {"__name__": "__main__"})
         names["queue"]._session.tasks.drop_all()
         names["queue"]._pool.close()
-        exec(blocks[3], names)
+        exec(self.example("url_patterns"), names)
         handler, groups = Router(names["url_patterns"]).match("POST", "/queues/painter/put/")
         self.assertEqual((handler.function.__name__, groups), ("put", {"worker": "painter"}))
+
+    def test_page_names_every_method(self) -> None:
+        for name in vars(AsyncQueue) | vars(Queue) | vars(QueueVerbs) | vars(BatchVerbs):
+            if not name.startswith("_") and name != "forked":
+                self.assertTrue(re.search(rf"\b{name}\b", self.text), name)
 
     def test_page_has_the_defaults_of_the_options(self) -> None:
         server = Server().start()
@@ -57,5 +76,5 @@ class DocsTests(SynchronousTestCase):
         queue = Queue(0, server.url, "q")
         self.addCleanup(queue._pool.close)
         for name, value in queue.config().items():
-            if name in ("lease", "max_deliveries", "remember"):
+            if name in ("lease", "max_deliveries", "remember", "retry_first", "retry_factor", "retry_most"):
                 self.assertRegex(self.text, rf"`{name}`\s\({value:.0f}\b")

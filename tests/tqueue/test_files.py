@@ -12,13 +12,13 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.queue_server import Server
-from tests.support.slow import slow
 from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.queue.config import Config
 from twisted_appserver.queue.interface import StoreError
 from twisted_appserver.queue.local import sqlite_journal as sqlite
 from twisted_appserver.queue.local.broker import LocalBroker
 from twisted_appserver.queue.local.sqlite_journal import MIGRATIONS, SQLiteStore
-from twisted_appserver.queue.model import Config, QueuedTask
+from twisted_appserver.queue.queued_task import QueuedTask
 
 
 def content(folder: str) -> dict[str, bytes]:
@@ -96,6 +96,11 @@ class ForeignTests(FileCase):
             with open(self.path, "wb") as file:
                 file.write(text)
             self.refused("not a database")
+
+    def test_folder_that_does_not_exist_is_named(self) -> None:
+        folder = os.path.join(self.folder, "missing")
+        self.path = os.path.join(folder, "tasks.db")
+        self.refused(f"there is no folder {folder}")
 
     def test_folder_is_refused(self) -> None:
         os.mkdir(self.path)
@@ -202,7 +207,6 @@ class TroubleTests(FileCase):
 
 
 class StartTests(SynchronousTestCase):
-    @slow
     def test_command_refuses_the_database_of_another_application_in_one_line(self) -> None:
         path = os.path.abspath(self.mktemp())
         with closing(sqlite3.connect(path)) as database:
@@ -212,7 +216,6 @@ class StartTests(SynchronousTestCase):
         self.assertIn("the database of another application", error)
         self.assertNotIn("Traceback", error)
 
-    @slow
     def test_task_ids_stay_valid_over_a_restart(self) -> None:
         from twisted_appserver.tqueue.client import Queue
 

@@ -67,7 +67,7 @@ class ItemTests(SynchronousTestCase):
 
     def test_item_that_json_cannot_hold_is_refused_by_name(self) -> None:
         for item in (object(), [{"a": print}], 1j, "\ud800", {"\udfff": 1}):
-            self.assertIn("a task cannot hold", str(self.assertRaises(TypeError, to_task, item)))
+            self.assertIn("tasks and results cannot hold", str(self.assertRaises(TypeError, to_task, item)))
 
     def test_item_that_is_nested_too_deeply_is_refused(self) -> None:
         """So is one that contains itself."""

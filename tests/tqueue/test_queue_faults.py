@@ -13,5 +13,6 @@ class QueueFaultsTests(SynchronousTestCase):
     def test_no_task_is_lost_or_delivered_twice_while_processes_are_killed(self) -> None:
         """No client fails either."""
         counts = queue_faults.main(0.15, 7)
-        self.assertGreater(counts["acknowledged"], 100)
+        for what in ("acknowledged", "in groups", "with unique keys"):
+            self.assertGreater(counts[what], 100, what)
         self.assertGreater(counts["server killed"] + counts["produce killed"] + counts["consume killed"], 0)

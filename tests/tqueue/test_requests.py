@@ -9,17 +9,19 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_appserver.tqueue.client import batches
 from twisted_appserver.tqueue.client.addresses import read_address
 from twisted_appserver.tqueue.client.attempts import (
     FailedAttempt,
+    Patience,
     Pause,
-    Retry,
     ServerResponse,
     is_temporary,
     poll,
     repeat,
     retry_after,
 )
+from twisted_appserver.tqueue.client.checks import WEEK
 from twisted_appserver.tqueue.client.errors import (
     Empty,
     Full,
@@ -30,7 +32,7 @@ from twisted_appserver.tqueue.client.errors import (
 )
 from twisted_appserver.tqueue.client.leases import Owner
 from twisted_appserver.tqueue.client.request_keys import Keys, checked_key
-from twisted_appserver.tqueue.client.requests import WEEK, QueueRequest, QueueRequests
+from twisted_appserver.tqueue.client.requests import QueueRequest, QueueRequests
 from twisted_appserver.tqueue.client.session import QueueSession
 from twisted_appserver.tqueue.wire import CHANGING, READING, SHOWING, SINGLE
 
@@ -61,6 +63,19 @@ SENT: list[tuple[QueueRequest[Any], str, str, bytes]] = [
         b'{"error": "x", "traceback": "y", "retry": false}',
     ),
     (REQUESTS.fail("1-f", 0, "", "", 0.0), "POST", "fail/1-f?delivery=0", b'{"retry": 0.0}'),
+    (REQUESTS.get_many(32, "k", 2.5), "POST", "get?n=32&key=k&timeout=2.5&detail=1", b""),
+    (
+        REQUESTS.done_many([("1-f", 2, b"[7]"), ("2-e", 1, b"")]),
+        "POST",
+        "done",
+        b'{"tasks":[{"task_id":"1-f","delivery":2,"result":[7]},{"task_id":"2-e","delivery":1}]}',
+    ),
+    (
+        REQUESTS.put(b"{}", "k", terms={"group": "a b"}),
+        "POST",
+        "put?key=k&timeout=0.0&detail=1&group=a+b",
+        b"{}",
+    ),
     (REQUESTS.get("k", 0.0, None, "me"), "POST", "get?key=k&by=me&timeout=0.0&detail=1", b""),
     (REQUESTS.done("../x?"), "POST", "done/..%2Fx%3F?delivery=0", b""),
     (REQUESTS.extend("1-f", 2, 9), "POST", "extend/1-f?delivery=2&lease=9", b""),
@@ -87,6 +102,7 @@ SENT: list[tuple[QueueRequest[Any], str, str, bytes]] = [
     (REQUESTS.config({}), "GET", "config", b""),
     (REQUESTS.config({"maxsize": 3}), "POST", "config?maxsize=3", b""),
     (REQUESTS.purge("k"), "POST", "purge?key=k", b""),
+    (REQUESTS.forget("k/1"), "POST", "forget?unique=k%2F1", b""),
     (REQUESTS.delete(), "POST", "delete", b""),
 ]
 
@@ -109,6 +125,8 @@ READ: list[tuple[QueueRequest[Any], dict[str, Any], Any]] = [
     (REQUESTS.kick(10, "k"), {"kicked": 3}, 3),
     (REQUESTS.kick_task("1-f"), TASK, True),
     (REQUESTS.drop("1-f"), {"task_id": ""}, False),
+    (REQUESTS.drop("1-f"), {"task_id": "", "state": "done"}, False),
+    (REQUESTS.drop("1-f"), {"task_id": "", "state": "dropped"}, True),
     (REQUESTS.pause(), {"paused": True}, None),
     (REQUESTS.resume(), {"paused": False}, None),
     (REQUESTS.peek(10, "ready"), {"tasks": [TASK]}, [TASK]),
@@ -120,6 +138,7 @@ READ: list[tuple[QueueRequest[Any], dict[str, Any], Any]] = [
     (REQUESTS.shutdown(False), {"is_shutdown": True}, None),
     (REQUESTS.config({}), {"kind": "lifo"}, {"kind": "lifo"}),
     (REQUESTS.purge("k"), {"purged": 4}, 4),
+    (REQUESTS.forget("k"), {"forgotten": True}, True),
     (REQUESTS.delete(), {}, None),
     (REQUESTS.queues(), {"queues": {"a b": {"qsize": 1}}}, {"a b": {"qsize": 1}}),
 ]
@@ -185,7 +204,7 @@ class RetryTests(SynchronousTestCase):
     def test_pauses_grow_and_end_with_patience(self) -> None:
         """No pause is shorter than the server requires."""
         now = [0.0]
-        retry = Retry(lambda: 10.0, lambda: now[0])
+        retry = Patience(lambda: 10.0, lambda: now[0])
         pauses = []
         while (pause := retry.failed(False)) is not None:
             pauses.append(pause)
@@ -193,8 +212,8 @@ class RetryTests(SynchronousTestCase):
         self.assertTrue(9.0 <= sum(pauses) <= 10.0, pauses)
         self.assertTrue(all(0.01 <= pause <= 1.0 for pause in pauses))
         self.assertFalse(retry.sent)
-        self.assertEqual(Retry(lambda: 10.0, lambda: 0.0).failed(True, 7.0), 7.0)
-        self.assertEqual(Retry(lambda: 10.0, lambda: 0.0).failed(True, 11.0), None)
+        self.assertEqual(Patience(lambda: 10.0, lambda: 0.0).failed(True, 7.0), 7.0)
+        self.assertEqual(Patience(lambda: 10.0, lambda: 0.0).failed(True, 11.0), None)
 
     def test_retry_after_is_a_number_or_a_date(self) -> None:
         """Anything else counts as none."""
@@ -216,7 +235,7 @@ class StepTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.retry = Retry(lambda: 10.0, self.clock.seconds)
+        self.retry = Patience(lambda: 10.0, self.clock.seconds)
         self.warnings: list[str] = []
         self.session = QueueSession(
             ADDRESS, "q", 60.0, 10.0, self.clock.seconds, lambda: "lane", self.warnings.append
@@ -249,7 +268,7 @@ class StepTests(SynchronousTestCase):
         results = {request.verb: (document, expected) for request, document, expected in READ}
         for request, *_ in SENT:
             document = {"worker": "a b", **results[request.verb][0]}
-            retry = Retry(lambda: 10.0, self.clock.seconds)
+            retry = Patience(lambda: 10.0, self.clock.seconds)
             failures = (
                 FailedAttempt(OSError("cut")),
                 ServerResponse(503, b"", "3"),
@@ -261,7 +280,7 @@ class StepTests(SynchronousTestCase):
             self.assertTrue(retry.sent)
 
     def test_error_of_the_last_attempt_is_raised_when_patience_ends(self) -> None:
-        impatient = Retry(float, self.clock.seconds)
+        impatient = Patience(float, self.clock.seconds)
         error = OSError("refused")
         self.assertIs(self.take(repeat(REQUESTS.qsize(), impatient), FailedAttempt(error, False))[0], error)
         self.assertEqual(error.__notes__, ["GET http://localhost:8082/queues/a%20b/qsize"])  # no password
@@ -271,6 +290,16 @@ class StepTests(SynchronousTestCase):
             self.assertIsInstance(found, ServerUnavailable)
             self.assertIsInstance(found, OSError)
             self.assertEqual((found.status, "full" in str(found)), (status, True))
+
+    def test_refusal_without_credentials_says_how_to_send_a_token(self) -> None:
+        body = json.dumps({"detail": "authentication required"}).encode()
+        for address, advice in (
+            (read_address("http://h:8082"), "http://h:8082 requires authentication: pass token=, or set the"),
+            (read_address("http://h:8082", "a" * 16), "http://h:8082 refuses this token or password"),
+        ):
+            error = self.assertRaises(ServerError, QueueRequests(address, "q").qsize().read, 401, body)
+            self.assertIn(f"401: {advice}", str(error))
+            self.assertEqual(error.detail, "authentication required")
 
     def test_refusal_is_not_repeated(self) -> None:
         found, seen = self.take(
@@ -319,6 +348,32 @@ class StepTests(SynchronousTestCase):
             steps = self.session.task_done(task, owner)
             found, _ = self.take(steps, FailedAttempt(OSError("cut")), {"task_id": ""})
             self.assertIsInstance(found, expected)
+
+    def answer_late(self, steps: Any, document: dict[str, Any]) -> Any:
+        """Answer the only request of these steps after 20 seconds. Return their result."""
+        next(steps)
+        self.clock.advance(20.0)
+        response = ServerResponse(200, json.dumps(document).encode())
+        return self.assertRaises(StopIteration, steps.send, response).value
+
+    def test_lease_may_have_begun_when_the_get_did(self) -> None:
+        """The response may have been late. A renewal counts from its own begin on."""
+        for renewed, expected in ((False, LeaseLost), (True, type(None))):
+            for many in (False, True):
+                owner = Owner()
+                if many:
+                    (task,) = self.answer_late(batches._lease(self.session, 1, 0.0, owner), {"tasks": [TASK]})
+                else:
+                    task = self.answer_late(self.session.get(0.0, owner), TASK)
+                    self.session.tasks.add(task)
+                self.clock.advance(25.0)
+                if renewed:
+                    self.take(self.session.renew(), {"lost": []})
+                self.session.tasks.drop(task)
+                self.clock.advance(25.0)  # the lease may be over since 10 seconds
+                steps = self.session.task_done(task, owner)
+                found, _ = self.take(steps, FailedAttempt(OSError("cut")), {"task_id": ""})
+                self.assertIsInstance(found, expected)
 
     def test_failed_renewal_is_logged_once(self) -> None:
         """A lease that the server denies is logged, and the task is lost."""

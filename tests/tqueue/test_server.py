@@ -14,7 +14,7 @@ import threading
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.support.queue_server import Server, wait_for
+from tests.support.queue_server import TWISTD, Server, wait_for
 from tests.support.slow import slow
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.client.addresses import read_address
@@ -137,7 +137,8 @@ class WaiterTests(SynchronousTestCase):
             raise SkipTest("not so many files may be open, or there is no /proc")
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        self.server = Server(options=["--max-connections", str(self.COUNT + 100)]).start()
+        options = ["--max-connections", str(self.COUNT + 100)]
+        self.server = Server(options=options, script=TWISTD).start()  # inherits the limit
         self.addCleanup(self.server.kill)
         queue = Queue(0, self.server.url, "q")
         self.addCleanup(queue._pool.close)

@@ -132,7 +132,7 @@ class ReporterTests(SynchronousTestCase):
                     raise ConnectionRefusedError
                 return 8
 
-        reporter = progress.ProgressReporter(work, Asked(), None, reports.append)  # type: ignore[arg-type]
+        reporter = progress.ProgressReporter(work, [Asked()], None, reports.append)  # type: ignore[arg-type]
         reporter.start()
         wait_for(lambda: len(asked) > 30)
         reporter.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -87,8 +88,41 @@ class TargetTests(SynchronousTestCase):
         self.assertEqual(self.refused("painters:pant"), f"{path} has no function pant; did you mean paint?")
         self.assertIn("did you mean painters.py?", self.refused("paintres:paint"))
         self.assertIn("named by its module: painters:paint", self.refused("./painters.py:paint"))
+        for target in ("paintres.py:paint", "./paintres:paint"):
+            self.assertIn("paintres.py; did you mean painters.py?", self.refused(target))
         for target in ("painters", "painters:", ":paint", ""):
             self.assertEqual(self.refused(target), f"the function must be MODULE:FUNCTION, not {target!r}")
+
+    def test_advice_about_the_path_of_a_file_works(self) -> None:
+        """The module that it names can be imported, here or in the folder that it names."""
+        os.makedirs("sub/package/inner")
+        os.mkdir("other")
+        for name in (
+            "sub/odd",
+            "sub/package/__init__",
+            "sub/package/inner/__init__",
+            "sub/package/inner/deep",
+        ):
+            with open(f"{name}.py", "w") as file:
+                file.write("def paint(item): pass\n")
+        top, sub = self.folder, os.path.join(self.folder, "sub")
+        for here, path, module, folder in (
+            (top, f"{top}/painters.py", "painters", ""),
+            (top, "./painters", "painters", ""),
+            (top, "sub/odd.py", "sub.odd", ""),
+            (top, "other/../sub/odd", "sub.odd", ""),
+            (sub, "package/inner/deep.py", "package.inner.deep", ""),
+            (f"{sub}/package/inner", "../../odd.py", "odd", sub),
+            (f"{top}/other", "../sub/package/inner/deep.py", "package.inner.deep", sub),
+            (f"{top}/other", f"{top}/painters.py", "painters", top),
+        ):
+            os.chdir(here)
+            where = f"; start it in {folder}, or add this folder to PYTHONPATH" if folder else ""
+            message = f"the function must be named by its module: {module}:paint, not {path}:paint{where}"
+            self.assertEqual(self.refused(f"{path}:paint"), message)
+            os.chdir(folder or here)
+            with patch.dict(sys.modules):
+                self.assertTrue(callable(function_named(f"{module}:paint")))
 
     def test_import_errors_have_the_file_and_the_line(self) -> None:
         for name, (_, expected) in WRONG.items():

@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.queue_clients import AsyncQueueClients, ClientCase, Clients, QueueClients
 from tests.support.queue_server import wait_for
+from twisted_appserver import Retry
 from twisted_appserver.tqueue.client import Empty, Full, LeaseLost, NoResult, ServerError, ShutDown
 
 
@@ -142,6 +143,54 @@ class VerbTable(Clients):
             assert self.refused(NoResult, queue.result, task_id).error == "gone"
             self.refused(LeaseLost, queue.fail, task_id=task_id)
             assert queue.show("1-x")["state"] == "unknown"
+
+        return self.run_case(case)
+
+    def test_task_has_terms_of_its_own(self) -> Deferred[None]:
+        """Whichever method puts it."""
+
+        def case(here: ClientCase) -> None:
+            queue = here.queue()
+            retry = Retry(attempts=3, first=50, jitter=0)
+            terms = {"retry": retry, "ttl": 1000}
+            ids = [queue.put("a", **terms), queue.put_task({}, **terms)["task_id"]]
+            ids += [*queue.put_many(["b"], **terms), *queue.put_tasks([{}], **terms)]
+            for task_id in ids:
+                shown = queue.show(task_id)
+                assert (shown["max_deliveries"], shown["retry_first"], shown["ttl"]) == (3, 50, 1000), shown
+            with contextlib.suppress(KeyError), queue.block(timeout=10) as block:
+                raise KeyError
+            assert block.retry == 50
+            assert queue.show(queue.put("c", max_deliveries=7))["max_deliveries"] == 7
+            assert "ttl" not in queue.show(queue.put("d"))
+            with self.assertRaises(ValueError):  # type: ignore[attr-defined]
+                queue.put("e", max_deliveries=7, retry=retry)
+
+        return self.run_case(case)
+
+    def test_task_belongs_to_a_group(self) -> Deferred[None]:
+        """Whichever method puts it."""
+
+        def case(here: ClientCase) -> None:
+            queue = here.queue()
+            ids = [queue.put("a", group="g"), queue.put_task({}, group="g")["task_id"]]
+            ids += [*queue.put_many(["b"], group="g"), *queue.put_tasks([{}], group="g")]
+            assert [queue.show(each)["state"] for each in ids] == ["ready", "held", "held", "held"]
+            assert len(queue.peek(9, "held")) == 3
+            assert queue.get(timeout=10) == "a"
+            queue.task_done()
+            assert queue.get_task()["task_id"] == ids[1]
+
+        return self.run_case(case)
+
+    def test_task_that_expires_has_no_result(self) -> Deferred[None]:
+        def case(here: ClientCase) -> None:
+            queue = here.queue()
+            queue.config(keep=60)
+            task_id = queue.put("a", ttl=0.2)
+            error = self.refused(NoResult, queue.result, task_id, timeout=20)
+            assert "expired" in str(error), error
+            self.refused(Empty, queue.get_task)
 
         return self.run_case(case)
 

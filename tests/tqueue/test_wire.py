@@ -9,15 +9,13 @@ import socket
 import threading
 import time
 from typing import Any
-from unittest import skipIf
 from urllib.parse import quote, urlencode
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.postgres import folder_of_programs, shared
+from tests.support.postgres import needs_postgresql, shared
 from tests.support.queue_server import Server, wait_for
-from tests.support.slow import slow
 from twisted_appserver.core.application_info import ApplicationInfo
 from twisted_appserver.core.router import Router
 from twisted_appserver.tqueue.wire import url_patterns
@@ -36,6 +34,7 @@ POSTED = {
     "shutdown",
     "purge",
     "delete",
+    "forget",
 }
 
 
@@ -89,7 +88,11 @@ class TextTests(WireCase):
             ("get", {"timeout": "soon"}, "timeout must be a number, not 'soon'"),
             ("get", {"detail": "perhaps"}, "detail must be true or false, not 'perhaps'"),
             ("get", {"timeout": "-1"}, "the query string: timeout must be 0 or more, not -1.0"),
-            ("peek", {"state": "x"}, "state must be one of 'buried', 'delayed', 'leased', 'ready', not 'x'"),
+            (
+                "peek",
+                {"state": "x"},
+                "state must be one of 'buried', 'delayed', 'held', 'leased', 'ready', not 'x'",
+            ),
             ("get", {"wait": "1"}, "wait is not a known field"),
             ("config", {"maxsize": "x"}, "maxsize must be an integer, not 'x'"),
         ):
@@ -119,6 +122,14 @@ class ResultTests(WireCase):
             whole = {"worker": "p", "task_id": task_id, "state": "done", "result": expected}
             for method in (None, b""):
                 self.assertEqual(self.ask(f"/p/result/{task_id}", method), (200, whole))
+
+    def test_body_that_is_neither_json_nor_a_form_is_no_result(self) -> None:
+        """A typo in JSON, or a word without quotes; C{curl -d} labels both as a form."""
+        task_id = str(self.ask("/p/put/", b"{}")[1]["task_id"])
+        self.ask("/p/get/")
+        for body, status in ((b"{square: 36}", 415), (b"red", 422)):
+            self.assertEqual(self.ask(f"/p/done/{task_id}", body, FORM)[0], status)
+        self.assertEqual(self.ask(f"/p/done/{task_id}", b"color=", FORM)[0], 200)
 
     def test_result_of_unknown_task_has_a_reason(self) -> None:
         """A queue keeps no results by default."""
@@ -167,13 +178,14 @@ class FailureTests(WireCase):
         task_id = self.leased(by="host:1")
         body = b'{"error": "KeyError", "traceback": "line 7", "retry": 1000}'
         failed = self.ask(f"/p/fail/{task_id}", body, delivery=1)
-        self.assertEqual(failed, (200, {"worker": "p", "task_id": task_id}))
+        self.assertEqual(failed, (200, {"worker": "p", "task_id": task_id, "retry": 1000.0}))
         for method in (None, b""):
             shown = self.ask(f"/p/show/{task_id}", method)[1]
             (attempt,) = shown.pop("attempts")
             self.assertTrue(0 <= attempt.pop("seconds") < 10)
             self.assertLess(abs(attempt.pop("began") - time.time()), 10)
             self.assertLess(abs(shown.pop("due") - time.time() - 1000), 10)
+            self.assertLess(abs(shown.pop("put_at") - time.time()), 10)
             self.assertEqual(attempt, {"attempt": 1, "by": "host:1", "reason": "failed", "error": "KeyError",
                                        "traceback": "line 7"})  # fmt: skip
             self.assertEqual(shown, {"worker": "p", "task_id": task_id, "state": "delayed", "task": {"n": 1},
@@ -188,9 +200,22 @@ class FailureTests(WireCase):
         for body, kind in ((b'{"error": "no color", "retry": false}', "application/json"),
                            (b"error=no+color&retry=false", FORM)):  # fmt: skip
             task_id = self.leased()
-            self.ask(f"/p/fail/{task_id}", body, kind)
+            self.assertIs(self.ask(f"/p/fail/{task_id}", body, kind)[1]["retry"], False)
             found = self.ask(f"/p/result/{task_id}", timeout=20)[1]
             self.assertEqual((found["state"], found["error"]), ("buried", "no color"))
+
+    def test_failure_without_retry_has_the_pause_of_the_queue(self) -> None:
+        """The response says how long the task rests. A null is as good as nothing."""
+        self.ask("/p/config", b"retry_first=100&retry_factor=3&retry_jitter=0", FORM)
+        task_id = self.leased()
+        self.assertEqual(self.ask(f"/p/fail/{task_id}", b"")[1]["retry"], 100)
+        self.ask(f"/p/kick/{task_id}", b"")
+        self.ask("/p/get/")
+        self.assertEqual(self.ask(f"/p/fail/{task_id}", b'{"retry": null}')[1]["retry"], 300)
+        self.assertNotIn("retry", self.ask(f"/p/fail/{task_id}", b"")[1])
+        status, problem = self.ask("/p/config", b"retry_factor=0", FORM)
+        self.assertEqual(status, 422)
+        self.assertIn("retry_factor must be 1 to 1000, not 0.0", problem["detail"])
 
     def test_wrong_failure_is_refused(self) -> None:
         task_id = self.leased()
@@ -200,6 +225,24 @@ class FailureTests(WireCase):
         self.assertEqual(self.ask("/p/get/", by="x" * 201)[0], 422)
         self.assertEqual(self.ask("/p/stats/")[1]["leased"], 1)
 
+    def test_json_that_is_labelled_as_a_form_is_refused_with_advice(self) -> None:
+        """As C{curl -d} labels it. It was taken for a field with a strange name."""
+        task_id = self.leased()
+        for path, body in (
+            (f"/p/fail/{task_id}", b'{"error": "no color", "traceback": "a=1&b", "retry": 60}'),
+            ("/p/put/", b' {"picture": 7}\n'),
+            ("/p/put/", b'[{"picture": 7}]'),
+            ("/p/config/", b'{"keep": 60}'),
+            ("/p/renew/", b'{"tasks": []}'),
+            (f"/p/done/{task_id}", b"{size: 7}"),
+        ):
+            status, document = self.ask(path, body, FORM)
+            self.assertEqual(status, 415, document)
+            self.assertIn("send it with the header Content-Type: application/json", document["detail"])
+        self.assertEqual(self.ask("/p/put/", b"%7Bn%7D=1", FORM)[0], 200)
+        stats = self.ask("/p/stats/")[1]
+        self.assertEqual((stats["leased"], stats["ready"], stats["keep"]), (1, 1, 0.0))
+
     def test_long_errors_are_cut_and_unknown_tasks_have_a_reason(self) -> None:
         task_id = self.leased()
         body = json.dumps({"error": "e" * 9999 + "\0", "traceback": "\0" + "t" * 99_999 + "end"}).encode()
@@ -208,6 +251,96 @@ class FailureTests(WireCase):
         self.assertEqual((len(attempt["error"]), attempt["traceback"][-4:]), (2000, "tend"))
         unknown = {"worker": "p", "task_id": "", "state": "unknown", "reason": "unknown"}
         self.assertEqual(self.ask("/p/show/1"), (200, unknown))
+
+
+class TermTests(WireCase):
+    """Tasks with terms of their own."""
+
+    def test_task_has_its_own_terms(self) -> None:
+        query = {"max_deliveries": 2, "retry_first": 50, "retry_jitter": 0, "ttl": 1000}
+        task_id = self.ask("/p/put/", b"n=1", FORM, **query)[1]["task_id"]
+        shown = self.ask(f"/p/show/{task_id}")[1]
+        (peeked,) = self.ask("/p/peek")[1]["tasks"]
+        for document in (shown, peeked):
+            self.assertLess(abs(document["ends"] - time.time() - 1000), 10)
+            self.assertEqual({name: document.get(name) for name in query}, query)
+            self.assertNotIn("retry_factor", document)
+        self.ask("/p/get")
+        self.assertEqual(self.ask(f"/p/fail/{task_id}", b"")[1]["retry"], 50.0)
+        self.ask(f"/p/kick/{task_id}", b"")
+        self.ask("/p/get")
+        self.assertIs(self.ask(f"/p/fail/{task_id}", b"")[1]["retry"], False)
+
+    def test_array_has_terms(self) -> None:
+        self.ask("/p/put", b'[{"n": 1}, [{"n": 2}, 5.0]]', ttl=60)
+        tasks = self.ask("/p/peek")[1]["tasks"]
+        self.assertEqual([each["ttl"] for each in tasks], [60.0, 60.0])
+
+    def test_tasks_of_a_group_wait_for_each_other(self) -> None:
+        self.ask("/p/put", b'[{"n": 1}, {"n": 2}]', group="customer 7")
+        third = self.ask("/p/put/", b"n=3", FORM, group="customer 7")[1]["task_id"]
+        shown = self.ask(f"/p/show/{third}")[1]
+        self.assertEqual((shown["state"], shown["group"]), ("held", "customer 7"))
+        self.assertEqual([each["task"] for each in self.ask("/p/get", n=9)[1]["tasks"]], [{"n": 1}])
+        held = self.ask("/p/peek", state="held")[1]["tasks"]
+        self.assertEqual([each["task"] for each in held], [{"n": 2}, {"n": "3"}])
+        self.assertEqual(self.ask("/p/config", b"at_once=2", FORM)[1]["at_once"], 2)
+        stats = self.ask("/p/stats")[1]
+        self.assertEqual((stats["ready"], stats["leased"], stats["held"]), (1, 1, 1))
+
+    def test_wrong_groups_are_refused(self) -> None:
+        for query, reason in (
+            ({"group": "g" * 501}, "group must be at most 500 characters, not 501"),
+            ({"group": "a\0"}, "key, order, by, group and unique must not contain the character NUL"),
+        ):
+            status, problem = self.ask("/p/put/", b"n=1", FORM, **query)
+            self.assertEqual((status, problem["detail"]), (422, f"the query string: {reason}"))
+        for value in ("0", "10001"):
+            status, problem = self.ask("/p/config", b"at_once=" + value.encode(), FORM)
+            self.assertEqual(status, 422)
+            self.assertIn(f"at_once must be 1 to 10000, not {value}", problem["detail"])
+
+    def test_rate_is_an_option_of_the_queue(self) -> None:
+        self.assertEqual(self.ask("/p/config", b"rate=1%2Fh", FORM)[1]["rate"], "1/h")
+        self.ask("/p/put", b'[{"n": 1}, {"n": 2}]')
+        self.assertEqual([each["task"] for each in self.ask("/p/get", n=9)[1]["tasks"]], [{"n": 1}])
+        self.assertEqual(self.ask("/p/get", detail=1)[1]["reason"], "empty")
+        status, problem = self.ask("/p/config", b"rate=10%2Fw", FORM)
+        self.assertEqual(status, 422)
+        self.assertIn("rate must be like 10/s, 100/m, 5/h or 1/d", problem["detail"])
+
+    def test_expired_task_is_a_result(self) -> None:
+        self.ask("/p/config", b"keep=60", FORM)
+        task_id = self.ask("/p/put/", b"n=1", FORM, ttl=0.2)[1]["task_id"]
+        found = self.ask(f"/p/result/{task_id}", timeout=20)[1]
+        self.assertEqual((found["state"], found["error"]), ("expired", "its time to live is over"))
+        self.assertEqual(self.ask("/p/stats")[1]["expired"], 1)
+
+    def test_wrong_terms_are_refused(self) -> None:
+        for query, reason in (
+            ({"ttl": 0}, "ttl must be more than 0, not 0.0"),
+            ({"ttl": -1}, "ttl must be"),
+            ({"ttl": 60, "delay": 60}, "ttl must be more than delay, 60 seconds, not 60.0"),
+            ({"max_deliveries": -1}, "max_deliveries must be 0 to"),
+            ({"retry_factor": 0}, "retry_factor must be 1 to 1000, not 0.0"),
+            ({"retry_most": "x"}, "retry_most"),
+        ):
+            status, problem = self.ask("/p/put/", b"n=1", FORM, **query)
+            self.assertEqual(status, 422, query)
+            self.assertIn(reason, problem["detail"])
+        self.assertEqual(self.ask("/p/qsize")[1]["qsize"], 0)
+
+
+class AgeTests(WireCase):
+    """When tasks were put."""
+
+    def test_tasks_and_figures_have_ages(self) -> None:
+        self.assertEqual(self.ask("/p/stats")[1]["oldest"], None)
+        task_id = self.ask("/p/put/", b"n=1", FORM)[1]["task_id"]
+        self.assertTrue(0 <= self.ask("/p/stats")[1]["oldest"] < 10)
+        (peeked,) = self.ask("/p/peek")[1]["tasks"]
+        for document in (peeked, self.ask(f"/p/show/{task_id}")[1]):
+            self.assertLess(abs(document["put_at"] - time.time()), 10)
 
 
 class TitleTests(SynchronousTestCase):
@@ -427,7 +560,6 @@ class ArticleTests(WireCase):
             self.assertEqual(self.ask("/p/renew/", wrong)[0], 422, wrong)
         self.assertEqual(self.ask("/p/renew/")[0], 405)
 
-    @slow
     def test_waiting_client_that_disconnects_receives_no_task(self) -> None:
         """The next client receives it."""
         gone = socket.create_connection(("127.0.0.1", self.server.port))
@@ -467,8 +599,7 @@ class LeaseLengthTests(WireCase):
     def test_get_returns_the_length_of_its_lease(self) -> None:
         self.lengths()
 
-    @slow
-    @skipIf(folder_of_programs() is None, "there is no PostgreSQL (Debian: apt-get install postgresql)")
+    @needs_postgresql
     def test_get_returns_the_length_of_its_lease_on_postgresql(self) -> None:
         self.server.kill()
         self.server = Server(shared().database()).start()
@@ -479,7 +610,6 @@ class LeaseLengthTests(WireCase):
 class SQLiteArticleTests(ArticleTests):
     store = "sqlite:"
 
-    @slow
     def test_acknowledged_requests_survive_kill_9(self) -> None:
         """Leases and options too."""
         ids = [self.ask("/p/put/", b'{"n":%d}' % n)[1]["task_id"] for n in range(20)]
@@ -494,7 +624,6 @@ class SQLiteArticleTests(ArticleTests):
         tasks = self.ask("/p/peek/", n=100)[1]["tasks"]
         self.assertEqual([task["task_id"] for task in tasks], ids[2:])
 
-    @slow
     def test_second_server_on_the_same_file_is_refused(self) -> None:
         """In one line."""
         other = Server(self.server.store)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import postgres
 from tests.support.slow import slow
-from tests.works_with.functions import DASK, THREADS, USES, WORKERS, Use
+from tests.works_with.functions import DASK, THREADS, USES, WORKERS, Use, pool_forkserver, pool_spawn
 from tests.works_with.page import PAGE, page
 from tests.works_with.servers import Server, shared
 
@@ -69,6 +69,8 @@ def _test(use: Use, place: str) -> Callable[[WorksWithTests], None]:
         self.check(use, place)
 
     test.__doc__ = f"{use.title}, {place}."
+    if use.function in (pool_spawn, pool_forkserver) and place not in use.fails:
+        slow(test)  # It starts new Pythons, which import everything that this application imports.
     if reason := why_skipped(use, place):
         test.skip = reason  # type: ignore[attr-defined]
     return test

@@ -1,5 +1,5 @@
 """
-Authentication and request checks. They happen before a function is chosen.
+Authentication and request checks. These checks happen before a function is chosen.
 
 A module may import only modules above it in this list:
 

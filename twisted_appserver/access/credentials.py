@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from hmac import compare_digest
+from shlex import quote
 from time import monotonic
 from typing import Any
 
@@ -22,13 +23,15 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_appserver.access.passwords import HashedPasswords
+from twisted_appserver.access.passwords import COMMAND, HashedPasswords
 from twisted_appserver.access.private_files import read_private
 from twisted_appserver.access.proxies import client_network
-from twisted_appserver.errors import ConfigurationError, HTTPError
+from twisted_appserver.errors import ConfigurationError, HTTPError, OptionError
 from twisted_appserver.settings import Settings
 
 MIN_TOKEN_LENGTH = 16  # characters
+# The beginning of a command for a shell; the name of the file follows.
+MAKE_TOKEN = "(umask 077; python -c 'import secrets; print(secrets.token_urlsafe())'"
 MAX_CHECKS = 64  # passwords that are checked at the same time; a check is slow on purpose
 # The same for one client: more than the connections of a browser, and few enough to leave room for other
 # clients.
@@ -45,16 +48,19 @@ def read_token(path: str) -> bytes:
     @raise ConfigurationError: when the file cannot be read, other users can read or write it, or the token
         has fewer than 16 characters.
     """
+    advice = f"; make a token: {MAKE_TOKEN} > {quote(path)})"
     try:
         token = read_private(path, 4096).split(b"\n")[0].strip()
     except OSError as error:
-        raise ConfigurationError(f"--token-file {path}: {error.strerror}") from None
+        missing = advice if isinstance(error, FileNotFoundError) else ""
+        raise ConfigurationError(f"--token-file {path}: {error.strerror}{missing}") from None
     except ValueError as error:
         raise ConfigurationError(f"--token-file {error}") from None
+    if not token:
+        raise ConfigurationError(f"--token-file {path}: its first line is empty{advice}")
     if len(token) < MIN_TOKEN_LENGTH:
-        raise ConfigurationError(
-            f"--token-file {path}: the token must have at least {MIN_TOKEN_LENGTH} characters"
-        )
+        least = f"the token must have at least {MIN_TOKEN_LENGTH} characters, not {len(token)}"
+        raise ConfigurationError(f"--token-file {path}: {least}{advice}")
     return token
 
 
@@ -75,8 +81,13 @@ def make_checkers(reactor: Any, descriptions: Iterable[str]) -> list[Any]:
                 read_private(checker.filename)
         except InvalidAuthType:
             known = "use hashed:FILE or a checker that twistd --help-auth lists"
-            raise ConfigurationError(f"--auth {kind}: unknown checker; {known}") from None
-        except (InvalidAuthArgumentString, OSError, ValueError) as error:
+            raise OptionError(f"--auth {kind}: unknown checker; {known}") from None
+        except OSError as error:
+            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            if kind == "hashed" and isinstance(error, FileNotFoundError):
+                reason += f"; make it: (umask 077; {COMMAND} > {quote(path)})"
+            raise ConfigurationError(f"--auth {kind}:{reason}") from None
+        except (InvalidAuthArgumentString, ValueError) as error:
             raise ConfigurationError(f"--auth {kind}: {error}") from None
         if IUsernamePassword not in ICredentialsChecker(checker).credentialInterfaces:
             raise ConfigurationError(f"--auth {kind}: this checker does not accept names and passwords")
@@ -90,9 +101,9 @@ class Credentials:
     and a password (RFC 7617) that one of the checkers accepts.
 
     Strategy: a password check is slow on purpose, so a correct password is remembered by the digest of the
-    header's value. While it is in use, it is checked again before it expires, and requests do not wait for
-    that. Each client may have only a few passwords checked at a time, so that a client that guesses passwords
-    does not lock other clients out.
+    header's value. A remembered password that is in use is checked again before it expires, and requests do
+    not wait for this check. Each client may have only a few passwords checked at a time, so that a client
+    that guesses passwords does not lock other clients out.
 
     @param token: the token; C{None} if tokens are not accepted.
     @ivar schemes: how clients may authenticate: C{bearer}, C{basic} or both.
@@ -145,7 +156,7 @@ class Credentials:
         @param client: the address of the client.
         @return: fires with the name of the user, which is empty for the bearer of the token. Fails with
             L{HTTPError}: 401 if the value is wrong, 429 if too many passwords of this client are being
-            checked, 503 if too many passwords of all clients are.
+            checked, 503 if too many passwords of all clients are being checked.
         """
         name = self.remembered_user(authorization)
         if name is not None:
@@ -155,19 +166,24 @@ class Credentials:
         if scheme == b"bearer" and self._token is not None:
             return fail(self._unauthorized("wrong token"))
         if scheme != b"basic" or not self._checkers:
-            return fail(self._unauthorized(self._requirement))
+            return fail(self._unauthorized(self._requirement(bool(authorization))))
         try:
             name, password = self._decode_basic(value)
         except ValueError:
             return fail(self._unauthorized("malformed Authorization header"))
         return self._check_password(sha256(value).digest(), name, password, client_network(client))
 
-    @property
-    def _requirement(self) -> str:
+    def _requirement(self, is_present: bool) -> str:
+        """
+        Return what a request without valid credentials must send.
+
+        @param is_present: whether it has a header C{Authorization}.
+        """
         ways = ["`Authorization: Bearer TOKEN`"] if self._token is not None else []
         if self._checkers:
             ways.append("a name and a password (HTTP Basic)")
-        return f"authentication required: send {' or '.join(ways)}"
+        why = "the header Authorization has another form" if is_present else "authentication required"
+        return f"{why}: send {' or '.join(ways)}"
 
     def _decode_basic(self, value: bytes) -> tuple[str, bytes]:
         """

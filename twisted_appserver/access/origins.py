@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from ipaddress import IPv6Address
 
-from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.errors import OptionError
 
 NAME = re.compile(r"[a-z0-9._-]+")
 ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@:\[\]\s]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
 PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):(?!\d))?/*(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:\s]*)(?::(\d*))?")
+LOCAL = ("localhost", "127.0.0.1", "[::1]")  # hosts whose pages usually come over http
 PORTS = {"http": "80", "https": "443"}  # default ports, which browsers omit
 
 
@@ -18,15 +19,13 @@ def read_host(text: str) -> bytes:
     Return a host as it appears in Host headers, without the port: a name, or an IPv6 address in brackets.
 
     @param text: a value of C{--allow-host}; C{"*"} means every host.
-    @raise ConfigurationError: when no Host header can contain it.
+    @raise OptionError: when no Host header can contain it.
     """
     if text == "*":
         return b"*"
     host = _host(text)
     if host is None:
-        raise ConfigurationError(
-            f"--allow-host {text!r}: must be a host name without scheme and port{_hint(text)}"
-        )
+        raise OptionError(f"--allow-host {text!r}: must be a host name without scheme and port{_hint(text)}")
     return host.encode()
 
 
@@ -36,12 +35,12 @@ def read_origin(text: str) -> bytes:
     section 6.2).
 
     @param text: a value of C{--allow-origin}.
-    @raise ConfigurationError: when no web page has this origin, or every sandboxed frame has it.
+    @raise OptionError: when no web page has this origin, or every sandboxed frame has it.
     """
     found = ORIGIN.fullmatch(text.lower().removesuffix("/"))
     host = _host(found[2]) if found else None
     if found is None or host is None:
-        raise ConfigurationError(f"--allow-origin {text!r}: {_origin_hint(text)}")
+        raise OptionError(f"--allow-origin {text!r}: {_origin_hint(text)}")
     port = "" if found[3] in (None, PORTS.get(found[1])) else f":{int(found[3])}"
     return f"{found[1]}://{host}{port}".encode()
 
@@ -85,4 +84,6 @@ def _origin_hint(text: str) -> str:
     if not found or meant is None:
         return "must be the origin of a page, such as https://example.org"
     port = f":{found[3]}" if found[3] else ""
-    return f"must be scheme, host and port only; write {found[1] or 'https'}://{meant}{port}"
+    schemes = [found[1]] if found[1] else ["http"] if meant in LOCAL else ["https", "http"]
+    choice = " or ".join(f"{scheme}://{meant}{port}" for scheme in schemes)
+    return f"must be scheme, host and port only; write {choice}"

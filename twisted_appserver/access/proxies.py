@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from msgspec.structs import replace
 
 from twisted_appserver.core.call import Call
-from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.errors import OptionError
 
 PAIR = re.compile(rb"""([\w!#$%&*+.^`|~-]+)=("[^"\\]*"|[^\s",;\\]+)""")
 FORWARDED = re.compile(rb"[\s,]*(?:%b(?:[\s,;]+|$))*" % PAIR.pattern)  # RFC 7239, section 4
@@ -26,7 +26,7 @@ class Proxies:
     If any other client sends these headers, they are removed.
 
     @param names: IP addresses and networks, and C{"unix"} for clients of a unix socket.
-    @raise ConfigurationError: when a name is neither an address nor a network nor C{unix}.
+    @raise OptionError: when a name is neither an address nor a network nor C{unix}.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -43,7 +43,7 @@ class Proxies:
     def apply(self, call: Call) -> Call:
         """
         Return the call with the client and the host from its forwarding headers, if a trusted proxy sent
-        them. Otherwise return it without these headers.
+        them. Otherwise return the call without these headers.
 
         The client is the last address in the chain that is not a trusted proxy.
         """
@@ -74,7 +74,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         network = ip_network(text)
     except ValueError:
         expected = "must be an IP address, a network such as 10.0.0.0/8, or unix"
-        raise ConfigurationError(f"--proxied {text!r}: {expected}{_hint(text)}") from None
+        raise OptionError(f"--proxied {text!r}: {expected}{_hint(text)}") from None
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     return ip_network((mapped, network.prefixlen - 96)) if mapped and network.prefixlen >= 96 else network
 

@@ -10,11 +10,12 @@ L{access.credentials}, authenticates the client.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_appserver.access.origins import read_host, read_origin
@@ -26,6 +27,7 @@ LOOPBACK = (b"localhost", b"127.0.0.1", b"[::1]")
 ALLOW_ORIGIN = "--allow-origin allows further origins"
 ALLOW_METHODS = "access-control-allow-methods"
 EVERY_METHOD = "GET, HEAD, POST, PUT, PATCH, DELETE, QUERY"
+MAX_LOGGED = 32  # refused hosts and origins that are logged; clients can send any number of them
 MAX_ACCEPTED = 1024  # request heads that are remembered
 OWN_SITES = frozenset((b"same-origin", b"none"))  # Sec-Fetch-Site from our own pages and from the address bar
 
@@ -39,19 +41,24 @@ class RequestGuard:
     @param origins: the origins, such as C{https://example.org}, whose pages may call the service.
     @param proxies: the trusted L{access.proxies.Proxies}; C{None} if there are none.
     @ivar credentials: the L{access.credentials.Credentials} that requests need; C{None} if they need none.
+    @ivar is_public: returns true for calls that need no credentials, such as files of pages without data.
     @ivar decisions_reusable: true if identical requests may reuse an earlier decision.
     @ivar cors: true if pages of other origins may call the service.
     @raise ConfigurationError: when a host name or an origin is invalid.
     """
 
+    log = Logger()
+
     def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = (), proxies: Any = None) -> None:
         self.proxies = proxies
         self.credentials: Any = None
+        self.is_public: Callable[[Call], bool] = _nothing_is_public
         self.decisions_reusable = proxies is None
         self._hosts = {*LOOPBACK, *map(read_host, hosts)}
         self._origins = set(map(read_origin, origins))
         self.cors = bool(self._origins)
         self._accepted: set[Any] = set()  # request heads that were accepted; they are not checked again
+        self._logged: set[str] = set()
 
     def require(self, credentials: Any) -> None:
         """Require these L{access.credentials.Credentials}, and no others, of every request from now on."""
@@ -79,6 +86,8 @@ class RequestGuard:
             and b"access-control-request-method" in fields
         ):
             raise self._preflight(fields)
+        if self.credentials is not None and self.is_public(call):
+            return ""
         return self._authenticate(fields.get(b"authorization", b""), call)
 
     def _authenticate(self, authorization: bytes, call: Call) -> str | Deferred[str]:
@@ -109,7 +118,7 @@ class RequestGuard:
         headers = [("access-control-max-age", "600")]
         if requested := fields.get(b"access-control-request-headers", b"").decode("latin-1"):
             headers.append(("access-control-allow-headers", requested))
-        if self.credentials is not None:  # these requests have none, so they must not show which paths exist
+        if self.credentials is not None:  # preflight requests carry none; show no paths
             headers.append((ALLOW_METHODS, EVERY_METHOD))
         return PreflightError(headers)
 
@@ -134,7 +143,9 @@ class RequestGuard:
         found = HOST.fullmatch(host)
         if found is None or found[1].lower().removesuffix(b".") not in self._hosts:
             shown = host.decode("latin-1")
-            raise HTTPError(421, f"unknown host {shown!r}; --allow-host allows further host names")
+            raise self._logged_once(
+                HTTPError(421, f"unknown host {shown!r}; --allow-host allows further host names")
+            )
 
     def _check_origin(self, fields: dict[bytes, bytes]) -> None:
         host, origin = fields.get(b"host", b"").lower(), fields.get(b"origin", b"").lower()
@@ -147,9 +158,24 @@ class RequestGuard:
                     403, "web pages without an origin, such as local files, may not call this service"
                 )
             shown = fields[b"origin"].decode("latin-1")
-            raise HTTPError(403, f"web pages of {shown!r} may not call this service; {ALLOW_ORIGIN}")
+            raise self._logged_once(
+                HTTPError(403, f"web pages of {shown!r} may not call this service; {ALLOW_ORIGIN}")
+            )
         if site and site not in OWN_SITES:
-            raise HTTPError(403, f"web pages of other origins may not call this service; {ALLOW_ORIGIN}")
+            raise self._logged_once(
+                HTTPError(403, f"web pages of other origins may not call this service; {ALLOW_ORIGIN}")
+            )
+
+    def _logged_once(self, error: HTTPError) -> HTTPError:
+        """Return the error for a request, and log it the first time: a browser does not show it to anyone."""
+        if error.detail not in self._logged and len(self._logged) < MAX_LOGGED:
+            self._logged.add(error.detail)
+            self.log.warn("refused with {status}: {detail}", status=error.status, detail=error.detail)
+        return error
+
+
+def _nothing_is_public(_: Call) -> bool:
+    return False
 
 
 def _result_or_deferred(deferred: Deferred[str]) -> str | Deferred[str]:

@@ -6,12 +6,16 @@ dispatcher like any others: they work on every connection, below any prefix, and
 
 A module may import only modules above it in this list:
 
+  - store_errors: the statuses of requests that a broker cannot perform
+  - queues: queues and their tasks as JSON
   - probes: liveness and readiness
   - figures: counts, durations and the calls that are running
   - metrics: the figures for Prometheus
-  - path_templates: patterns as paths with C{{names}}
   - operation_plan: which functions OpenAPI can describe, and at which paths
   - operation_ids: names for the functions of generated clients
+  - function_names: names for the functions of the page of functions
+  - docstrings: summaries, texts and the descriptions of parameters
+  - call_descriptions: the options that functions read from their calls
   - schemas: JSON schemas of parameters and results
   - request_descriptions: parameters and bodies of requests
   - response_descriptions: media types and schemas of responses
@@ -27,19 +31,22 @@ from typing import Any
 from twisted_appserver.admin.figures import Figures
 from twisted_appserver.admin.metrics import Metrics
 from twisted_appserver.admin.openapi import OpenAPIDocument
-from twisted_appserver.admin.pages import Pages
+from twisted_appserver.admin.pages import Pages, is_public
 from twisted_appserver.admin.probes import Probes
+from twisted_appserver.admin.queues import queue_patterns
 from twisted_appserver.core.routes import Route
-from twisted_appserver.jobs.registry import Jobs
+from twisted_appserver.jobs.interface import IJobs, job_patterns
+
+__all__ = ["is_public", "url_patterns"]
 
 
-def url_patterns(service: Any, figures: Figures, jobs: Jobs) -> tuple[Any, ...]:
+def url_patterns(service: Any, figures: Figures, jobs: IJobs) -> tuple[Any, ...]:
     """
     Make the table of the pages, probes and jobs.
 
     @param service: an L{AppService}.
-    @param figures: the figures of the service, which also stops them.
-    @param jobs: the jobs of the service, which also stops them.
+    @param figures: the figures of the service; the service also stops them.
+    @param jobs: the jobs of the service; the service also stops them.
     """
     probes, metrics, pages = Probes(service), Metrics(figures), Pages(figures)
     table: tuple[tuple[str, Any], ...] = (
@@ -48,10 +55,12 @@ def url_patterns(service: Any, figures: Figures, jobs: Jobs) -> tuple[Any, ...]:
         (r"/-/metrics", metrics.metrics),
         (r"/-/openapi\.json", OpenAPIDocument(service).openapi),
         (r"/-/status\.json", pages.figures),
+        (r"/-/service\.json", pages.service),
         (r"/-/(?P<page>docs|status)", pages.page),
         (r"/-/swagger", pages.swagger),
         (r"/-/(?P<name>swagger-ui\.css|swagger-ui-bundle\.js)", pages.swagger),
         (r"/-/(?P<name>[a-z]+\.(?:js|css|svg))", pages.asset),
         (r"/-/?", pages.index),
     )
-    return (*(Route(regex, function, methods=("GET",)) for regex, function in table), *jobs.url_patterns())
+    pages_table = (Route(regex, function, methods=("GET",)) for regex, function in table)
+    return (*pages_table, *job_patterns(jobs), *queue_patterns(service))

@@ -2,9 +2,7 @@
 Counts, durations and running calls of a service.
 
 Strategy: counting starts when the status page or the metrics are first requested, and stops after fifteen
-minutes without a request for them; until then it costs nothing. Each duration is counted in a bucket. The
-bounds of the buckets double, so the length of an integer gives the bucket. Faults are rare, and are always
-kept.
+minutes without a request for them; until then it costs nothing. Faults are rare, and are always kept.
 """
 
 from __future__ import annotations
@@ -16,45 +14,13 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 
 from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.durations import Durations, percentile
 from twisted_appserver.core.error_advice import reason_of
 
-FIRST_BOUND = 0.0005  # seconds
-BOUNDS: list[float] = [FIRST_BOUND * 2**index for index in range(18)]  # up to 65 seconds
 HISTORY = 600  # seconds for which there is one entry each
 COUNTING_TIME = 900.0  # seconds without a request for the figures after which counting stops
 MAX_ERRORS = 20  # faults that are kept
 ADMIN = "admin"  # the executor of the service's own pages, whose calls are not counted
-
-
-class Durations:
-    """Count calls by their duration."""
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS) + 1)
-        self.total = 0.0  # seconds
-        self.number = 0
-
-    def add(self, seconds: float) -> None:
-        """Count a call."""
-        index = int(seconds / FIRST_BOUND).bit_length()
-        self.counts[min(index, len(BOUNDS))] += 1
-        self.total += seconds
-        self.number += 1
-
-
-def percentile(counts: list[int], share: float) -> float:
-    """
-    Return the seconds within which this share of the calls finished. Calls are assumed to be spread evenly
-    within a bucket.
-    """
-    left = share * sum(counts)
-    for index, count in enumerate(counts):
-        if count and left <= count:
-            low = 0.0 if index == 0 else BOUNDS[index - 1]
-            high = BOUNDS[min(index, len(BOUNDS) - 1)]
-            return low + (high - low) * left / count
-        left -= count
-    return 0.0
 
 
 class Figures:

@@ -1,4 +1,4 @@
-"""The paths of background calls, and the header that asks for one, as OpenAPI describes them."""
+"""The paths of background calls, and the header that requests such a call, as OpenAPI describes them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,38 @@ from typing import Any
 
 from twisted_appserver.admin.response_descriptions import BYTES, JSON
 from twisted_appserver.admin.schemas import BINARY, Schemas
+from twisted_appserver.jobs.documents import LISTED
+from twisted_appserver.jobs.idempotency import LONGEST_KEY
 
-PREFER = {
+PREFER: dict[str, Any] = {
     "name": "Prefer",
     "in": "header",
-    "description": "respond-async makes the call a job: the response is 202, with its address (RFC 7240).",
+    "description": "respond-async makes the call a job: the response is 202, with its address (RFC 7240). "
+    "With respond-async, wait=5, this happens only if the job has not ended after 5 seconds.",
     "schema": {"type": "string"},
 }
-PREFER_REFERENCE = {"$ref": "#/components/parameters/Prefer"}
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A request that is repeated with the same key is performed once, with the same response. "
+    "Another request with this key gets 422. A further request gets 409 while the first one "
+    "is being performed.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+}
+PARAMETERS = {each["name"]: each for each in (PREFER, IDEMPOTENCY_KEY)}
+KEY_METHODS = ("POST", "PATCH")  # the others are idempotent by themselves
 TEXT = {"type": "string"}
+PAGE_PARAMETERS = [
+    {"name": "after", "in": "query", "description": "The member next of the page before.", "schema": TEXT},
+    {
+        "name": "limit",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": LISTED},
+    },
+]
 ACCEPTED = {
-    # Its body is left out: with it, every generated function would return a job or the result, and every
-    # caller would have to tell them apart, although only those who send the header get a job.
+    # Its body is left out: with it, every generated function would return either a job or the result. Every
+    # caller would have to tell them apart, although only callers who send the header get a job.
     "description": "The call has become a job, because of Prefer: respond-async.",
     "headers": {"Location": {"description": "The address of the job.", "schema": TEXT}},
     "links": {"job": {"operationId": "jobs_show", "parameters": {"job": "$response.body#/job"}}},
@@ -30,6 +50,20 @@ SUMMARY = {
     "items": {"type": "integer", "description": "How many items a generator has yielded."},
 }
 
+ATTEMPT = {
+    "type": "object",
+    "properties": {
+        "began": {"type": "number", "description": "Seconds since the epoch."},
+        "seconds": {"type": "number"},
+        "reason": {"type": "string"},
+        "error": {"type": "string"},
+    },
+}
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/parameters/{name}"}
+
 
 class JobDescriptions:
     """
@@ -41,9 +75,12 @@ class JobDescriptions:
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
 
-    def add_to(self, operation: dict[str, Any]) -> None:
-        """Describe that a call of a function can become a job."""
-        operation.setdefault("parameters", []).append(PREFER_REFERENCE)
+    def add_to(self, operation: dict[str, Any], method: str) -> None:
+        """Describe that a call of a function can become a job, and that some requests may be repeated."""
+        parameters = operation.setdefault("parameters", [])
+        parameters.append(_reference("Prefer"))
+        if method in KEY_METHODS:
+            parameters.append(_reference("Idempotency-Key"))
         operation["responses"]["202"] = ACCEPTED
 
     def paths(self) -> dict[str, dict[str, Any]]:
@@ -51,6 +88,8 @@ class JobDescriptions:
         add = self._schemas.add
         summary = {"type": "object", "title": "JobSummary", "properties": SUMMARY, "required": [*SUMMARY]}
         progress: dict[str, Any] = {
+            "instance": {"type": "string", "description": "Its id in the log."},
+            "attempts": {"type": "array", "items": ATTEMPT, "description": "The attempts that have failed."},
             "progress": {"description": "The last item of a generator."},
             "result": {"description": "What the function returned."},
             "error": self._schemas.problem,
@@ -59,6 +98,7 @@ class JobDescriptions:
         properties = {
             "jobs": {"type": "array", "items": add("JobSummary", summary)},
             "total": {"type": "integer"},
+            "next": {"type": ["string", "null"], "description": "The after of the next page."},
         }
         jobs = {"type": "object", "title": "JobList", "properties": properties, "required": [*properties]}
         whole = {JSON: {"schema": job}}
@@ -69,7 +109,8 @@ class JobDescriptions:
             "jobs_list", "List the newest jobs.", {JSON: {"schema": add("JobList", jobs)}}
         )
         got = self._operation("jobs_result", "Return the response that the call would have had.", result)
-        del listed["parameters"]
+        got["responses"]["2XX"] = got["responses"].pop("200")  # a Reply has any status
+        listed["parameters"] = PAGE_PARAMETERS
         return {
             "/-/jobs": {"get": listed},
             "/-/jobs/{job}": {"get": show, "delete": cancel},

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-from twisted_appserver.admin.figures import BOUNDS, Figures
+from twisted_appserver.admin.figures import Figures
 from twisted_appserver.core.call import Reply
+from twisted_appserver.core.durations import BOUNDS
 from twisted_appserver.errors import HTTPError, how_to_install
 
 LABELS = ("route", "status")
@@ -46,6 +47,7 @@ class Metrics:
         yield self._durations()
         yield from self._gauges_and_counters()
         yield from self._queues()
+        yield from self._attempts()
 
     def _durations(self) -> Any:
         from prometheus_client.core import HistogramMetricFamily
@@ -85,10 +87,41 @@ class Metrics:
 
         queues = GaugeMetricFamily("tqueue_tasks", "Tasks by state.", labels=("queue", "place"))
         counted = CounterMetricFamily("tqueue_requests", "Requests by kind.", labels=("queue", "what"))
+        ages = GaugeMetricFamily(
+            "tqueue_oldest_task_age_seconds", "Age of the oldest ready task; none if no task is ready.",
+            labels=("queue",),
+        )  # fmt: skip
+        results = GaugeMetricFamily("tqueue_results", "Results that are kept.", labels=("queue",))
+        attempts = CounterMetricFamily("tqueue_attempts", "Tasks handed out.", labels=("queue",))
+        lost = CounterMetricFamily(
+            "tqueue_lost_leases", "Leases that ended before their tasks.", labels=("queue",)
+        )
         for name, figures in self._figures.service.queues().items():
-            for place in ("ready", "delayed", "leased", "buried"):
+            if figures["oldest"] is not None:
+                ages.add_metric((name,), figures["oldest"])
+            for place in ("ready", "delayed", "leased", "held", "buried"):
                 queues.add_metric((name, place), figures[place])
-            for what in ("puts", "gets", "dones", "returned"):
+            for what in ("puts", "gets", "dones", "returned", "expired"):
                 counted.add_metric((name, what), figures[what])
-        yield queues
-        yield counted
+            if figures["results"] is not None:
+                results.add_metric((name,), figures["results"])
+            attempts.add_metric((name,), figures["gets"])
+            lost.add_metric((name,), figures["returned"])
+        yield from (queues, counted, ages, results, attempts, lost)
+
+    def _attempts(self) -> Iterator[Any]:
+        """Yield the metrics of the attempts that ended at this server."""
+        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
+        failures = CounterMetricFamily("tqueue_failures", "Attempts that failed.", labels=("queue",))
+        seconds = HistogramMetricFamily(
+            "tqueue_attempt_seconds", "Duration of attempts, from lease to end.", labels=("queue", "outcome")
+        )
+        for (name, outcome), durations in list(self._figures.service.attempt_durations().items()):
+            if outcome == "failed":
+                failures.add_metric((name,), durations.number)
+            counts = [*accumulate(durations.counts)]
+            # Every second bound is enough, and keeps the number of time series small.
+            pairs = [(str(bound), counts[index]) for index, bound in enumerate(durations.bounds)][::2]
+            seconds.add_metric((name, outcome), [*pairs, ("+Inf", counts[-1])], sum_value=durations.total)
+        yield from (failures, seconds)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from twisted_appserver.admin.job_descriptions import PREFER, JobDescriptions
+from twisted_appserver.admin.docstrings import read_docstring
+from twisted_appserver.admin.function_names import function_names
+from twisted_appserver.admin.job_descriptions import PARAMETERS, JobDescriptions
 from twisted_appserver.admin.operation_ids import operation_ids
 from twisted_appserver.admin.operation_plan import METHODS, OperationPlan, PlannedOperation
-from twisted_appserver.admin.path_templates import UndescribableError
 from twisted_appserver.admin.request_descriptions import RequestDescription
 from twisted_appserver.admin.response_descriptions import describe_responses
 from twisted_appserver.admin.schemas import Schemas
 from twisted_appserver.core.conversions.annotations import unwrap
 from twisted_appserver.core.handler import Handler
+from twisted_appserver.core.path_templates import UndescribableError
 
 SECURITY = {  # RFC 6750 and RFC 7617, by the names of schemes
     "bearer": {"type": "http", "scheme": "bearer", "description": "The token of --token-file."},
@@ -84,7 +85,7 @@ def make_document(
     document["components"] = components
     if background is not None:
         document["paths"] |= background.paths()
-        components["parameters"] = {"Prefer": PREFER}
+        components["parameters"] = dict(PARAMETERS)
     if schemes:
         components["securitySchemes"] = {scheme: SECURITY[scheme] for scheme in schemes}
         _require(document, [{scheme: []} for scheme in schemes])
@@ -106,16 +107,20 @@ def _paths(
     plan: OperationPlan, schemas: Schemas, background: JobDescriptions | None
 ) -> dict[str, dict[str, Any]]:
     names = operation_ids((each.entry.handler.name, each.template, each.method) for each in plan.operations)
+    functions = function_names(
+        (each.entry.handler, names[each.entry.handler.name, each.template, each.method])
+        for each in plan.operations
+    )
     paths: dict[str, dict[str, Any]] = {}
-    for each in plan.operations:
+    for each, function in zip(plan.operations, functions, strict=True):
         name = names[each.entry.handler.name, each.template, each.method]
         try:
-            operation = _operation(each, name, schemas)
+            operation = _operation(each, name, schemas) | {"x-function": function}
         except UndescribableError as error:
             plan.omit(each.entry, each.method, str(error))
             continue
         if background is not None:
-            background.add_to(operation)
+            background.add_to(operation, each.method)
         item = paths.setdefault(each.path, {})
         item[METHODS[each.method]] = operation
         if each.method == "QUERY":
@@ -128,19 +133,19 @@ def _paths(
 def _operation(planned: PlannedOperation, name: str, schemas: Schemas) -> dict[str, Any]:
     """Describe a function that is called with one method at one path."""
     handler: Handler = planned.entry.handler
-    request = RequestDescription(handler, planned.method, planned.groups, planned.names, schemas)
     *_, function = unwrap(handler.original)
-    summary, _, text = (inspect.getdoc(function) or "").partition("\n")
+    documented = read_docstring(function)
+    request = RequestDescription(handler, planned.method, planned.groups, planned.names, schemas, documented)
     operation: dict[str, Any] = {
         "operationId": name,
         "tags": ["functions"],
-        "summary": summary or handler.name,
+        "summary": documented.summary or handler.name,
     }
-    if text.strip():
-        operation["description"] = text.strip()
+    if documented.text:
+        operation["description"] = documented.text
     if request.parameters:
         operation["parameters"] = request.parameters
     if request.body is not None:
         operation["requestBody"] = request.body
-    operation["responses"] = describe_responses(handler, schemas)
+    operation["responses"] = describe_responses(handler, schemas, documented.result)
     return operation

@@ -1,9 +1,9 @@
 """
 The names of operations, from which client generators make the names of functions.
 
-Strategy: a name depends on nothing but the operation itself: the function's name, its path and its method. So
-neither another entry in front of it nor a second function of the same name changes it, and the functions of a
-generated client keep their names. The parts of the path that repeat the function's name are left out.
+Strategy: a name depends only on the operation itself: the function's name, its path and its method. So a name
+stays the same if other entries, or functions of the same name, are added. The functions of a generated client
+keep their names. The parts of the path that repeat the function's name are left out.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def operation_ids(operations: Iterable[Operation]) -> dict[Operation, str]:
     """
     Name the operations of a document.
 
-    Two operations get the same name if their paths differ in nothing but punctuation, such as C{/a-b} and
-    C{/a/b/}. The most regular of these paths has the name, and the others have a digest behind it.
+    Two operations get the same name if their paths differ only in punctuation, such as C{/a-b} and C{/a/b/}.
+    The most regular of these paths gets the plain name. The others get the name with a digest.
     """
     namesakes: dict[str, list[Operation]] = defaultdict(list)
     for operation in operations:

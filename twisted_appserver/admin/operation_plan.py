@@ -1,5 +1,6 @@
 """
-Which operations a document has: each function with each of its methods and paths, or the reason why not.
+Chooses the operations of a document: each function with each of its methods and paths. For other functions,
+it records the reason.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from itertools import count
 from typing import Any
 from urllib.parse import unquote
 
-from twisted_appserver.admin.path_templates import Template, UndescribableError, path_templates
 from twisted_appserver.core.mounted_resource import EXECUTOR
+from twisted_appserver.core.path_templates import Template, UndescribableError, path_templates
 from twisted_appserver.errors import HTTPError
 
 # The names of operations in a path item. OpenAPI has QUERY from 3.2 on; in 3.1, it is an extension.
@@ -66,7 +67,7 @@ class OperationPlan:
             self._add(position, entry)
 
     def omit(self, entry: Any, method: str, reason: str) -> None:
-        """Note why an operation cannot be described."""
+        """Record why an operation cannot be described."""
         self.missing.setdefault((self._entries.index(entry), reason), []).append(method)
 
     def _add(self, position: int, entry: Any) -> None:
@@ -91,7 +92,7 @@ class OperationPlan:
             return f"OpenAPI 3.1 has no {method} operations"
         earlier = self._taken.get((path, method))
         if earlier is not None:
-            return f"OpenAPI cannot distinguish its path from that of {earlier.place}, which comes first"
+            return f"OpenAPI cannot distinguish its path from the path of {earlier.place}, which comes first"
         if not groups and (earlier := _called_first(entry, method, own)) is not None:
             return f"it is never called: {earlier} comes first and matches its path"
         self._taken[path, method] = entry

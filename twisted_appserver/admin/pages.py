@@ -1,7 +1,15 @@
-"""Web pages: the functions, each with a form, and the status. They load nothing from other hosts."""
+"""
+Web pages: the functions, each with a form, and the status. They load nothing from other hosts.
+
+Pages and their files are the same for every client, and contain no data. So they need no credentials: the
+script of a page asks for a token or a password, and sends it with each request for data.
+"""
 
 from __future__ import annotations
 
+import gzip
+import re
+from functools import lru_cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +18,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from twisted_appserver.admin.figures import Figures, percentile
+from twisted_appserver.admin.figures import Figures
 from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.durations import percentile
+from twisted_appserver.core.error_page import prefers_html
 from twisted_appserver.errors import HTTPError, how_to_install
 
 CONTENT_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -20,6 +30,13 @@ HEADERS = (
     ("content-security-policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
     ("referrer-policy", "no-referrer"),
 )
+TITLES = {"docs": "Functions", "status": "Status", "swagger": "Swagger UI"}
+PLACE = re.compile(r"\{(\w+)\}")  # of a value in the template of the pages
+FILE = re.compile(r"/-/(?:[a-z]+\.(?:js|css|svg)|swagger-ui\.css|swagger-ui-bundle\.js)")
+PAGE = re.compile(rf"/-/(?:{'|'.join(TITLES)})?")
+GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
+LARGEST_COMPRESSED = 100_000  # bytes; the files of Swagger UI would block the reactor
+MOST_COMPRESSED = 64  # files that are kept in their compressed form
 RATE_TIME = 10  # seconds over which the rate of requests is averaged
 
 
@@ -29,6 +46,9 @@ def _swagger_folder() -> Path | None:
     return None if found is None or not found.origin else Path(found.origin).with_name("static")
 
 
+SWAGGER_LINK = '<a href="swagger">Swagger UI</a>'
+SWAGGER_STYLES = '<link rel="stylesheet" href="swagger-ui.css">\n'
+SWAGGER_SCRIPTS = '<script src="swagger-ui-bundle.js" defer></script>\n'
 SWAGGER = _swagger_folder()
 SWAGGER_HEADERS = {  # Swagger UI has inline styles and images
     "content-security-policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -36,18 +56,44 @@ SWAGGER_HEADERS = {  # Swagger UI has inline styles and images
 }
 
 
-def _file(name: str) -> Reply:
-    """Return a file of this package."""
-    return _reply(files(__package__).joinpath("static", name), name)
+def is_public(call: Call) -> bool:
+    """
+    Return whether a call needs no credentials: it asks for the page itself, as browsers do when they open an
+    address, or for a file that a page loads. Neither contains data of the application.
+    """
+    if call.method not in ("GET", "HEAD"):
+        return False
+    accept = ",".join(value.decode("latin-1") for name, value in call.raw_headers if name == b"accept")
+    return FILE.fullmatch(call.path) is not None or (
+        PAGE.fullmatch(call.path) is not None and prefers_html(accept)
+    )
 
 
-def _reply(path: Any, name: str) -> Reply:
+def _read(path: Any, name: str) -> bytes:
     try:
-        body = path.read_bytes()
+        content: bytes = path.read_bytes()
     except OSError:
         raise HTTPError(404, f"{name} does not exist") from None
+    return content
+
+
+def _own_file(name: str) -> bytes:
+    return _read(files(__package__).joinpath("static", name), name)
+
+
+@lru_cache(MOST_COMPRESSED)
+def _compress(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)
+
+
+def _reply(call: Call, content: bytes, name: str) -> Reply:
+    """Return a file, compressed if it is small and the client accepts that (RFC 9110, section 12.5.3)."""
     kind = f"{CONTENT_TYPES[name.rpartition('.')[2]]}; charset=utf-8"
-    return Reply(body, 200, (("content-type", kind), *HEADERS))
+    headers = (("content-type", kind), *HEADERS, ("vary", "accept-encoding"))
+    accepted = b",".join(value for field, value in call.raw_headers if field == b"accept-encoding")
+    if len(content) <= LARGEST_COMPRESSED and GZIP.search(accepted):
+        return Reply(_compress(content), 200, (*headers, ("content-encoding", "gzip")))
+    return Reply(content, 200, headers)
 
 
 class Pages:
@@ -64,30 +110,47 @@ class Pages:
         """Redirect to the page of functions."""
         return Reply(b"", 307, {"Location": "docs"})
 
-    async def page(self, page: str) -> Reply:
-        """Return the page of functions or the status page."""
-        reply = _file(f"{page}.html")
-        if SWAGGER is None:
-            return reply
-        return replace(reply, body=reply.body.replace(b"</nav>", b' <a href="swagger">Swagger UI</a></nav>'))
+    def _page(self, call: Call, page: str) -> Reply:
+        credentials = self._figures.service.dispatcher.guard.credentials
+        swagger = "" if SWAGGER is None else SWAGGER_LINK
+        filled = {
+            "schemes": "" if credentials is None else " ".join(credentials.schemes),
+            "title": TITLES[page],
+            "page": page,
+            "swagger": swagger,
+            "styles": SWAGGER_STYLES if page == "swagger" else "",
+            "scripts": SWAGGER_SCRIPTS if page == "swagger" else "",
+        }
+        template = _own_file("page.html").decode()
+        return _reply(call, PLACE.sub(lambda found: filled[found[1]], template).encode(), "page.html")
 
-    async def swagger(self, name: str = "") -> Reply:
+    async def page(self, call: Call, page: str) -> Reply:
+        """Return a page. Its data is loaded by its script."""
+        return self._page(call, page)
+
+    async def swagger(self, call: Call, name: str = "") -> Reply:
         """
         Return the page of Swagger UI or one of its files.
 
-        @raise HTTPError: 404 if the extra C{docs} is not installed.
+        @raise HTTPError: 501 if the extra C{docs} is not installed.
         """
         if SWAGGER is None:
-            raise HTTPError(404, f"Swagger UI needs the extra docs; {how_to_install('docs')}")
+            raise HTTPError(501, f"Swagger UI needs the extra docs; {how_to_install('docs')}")
         if name:
-            return _reply(SWAGGER.joinpath(name), name)
-        reply = _file("swagger.html")
+            return _reply(call, _read(SWAGGER.joinpath(name), name), name)
+        reply = self._page(call, "swagger")
         headers = [(key, SWAGGER_HEADERS.get(key, value)) for key, value in reply.headers]
         return replace(reply, headers=tuple(headers))
 
-    async def asset(self, name: str) -> Reply:
+    async def asset(self, call: Call, name: str) -> Reply:
         """Return a script, a style sheet or an image of a page."""
-        return _file(name)
+        return _reply(call, _own_file(name), name)
+
+    async def service(self) -> dict[str, Any]:
+        """Return what the header of every page shows."""
+        service = self._figures.service
+        info, (broker, _) = service.info, service.shown_queues()
+        return {"title": info.title, "version": info.version, "queues": broker is not None}
 
     async def figures(self, call: Call) -> dict[str, Any]:
         """Return the data of the status page."""

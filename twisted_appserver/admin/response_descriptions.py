@@ -21,19 +21,26 @@ STREAMS = (Iterator, Generator, AsyncIterator, AsyncGenerator, AsyncIterable)
 TEXT = {"type": "string"}
 
 
-def describe_responses(handler: Handler, schemas: Schemas) -> dict[str, Any]:
-    """Describe the responses of a function, including those that the server makes in its place."""
+def describe_responses(handler: Handler, schemas: Schemas, result: str = "") -> dict[str, Any]:
+    """
+    Describe the responses of a function, including those that the server makes in its place.
+
+    @param result: the description of the result in the docstring.
+    """
     annotation = _awaited(handler.signature.return_annotation)
     problem = {"content": {"application/problem+json": {"schema": schemas.problem}}}
     responses: dict[str, Any] = {}
     if _is_stream(handler, annotation):
-        responses["200"] = {"description": "The items.", "content": _items(annotation, schemas)}
+        responses["200"] = {"description": result or "The items.", "content": _items(annotation, schemas)}
         responses["204"] = {"description": "The client has read all events (Last-Event-ID)."}
     else:
         members = get_args(annotation) if get_origin(annotation) in UNIONS else (annotation,)
         replies = [each for each in members if _is_reply(each)]
         status = "2XX" if replies else "200"  # a Reply has any status
-        responses[status] = {"description": "The result.", "content": _content(annotation, members, schemas)}
+        responses[status] = {
+            "description": result or "The result.",
+            "content": _content(annotation, members, schemas),
+        }
     if handler.arguments.parameters:
         responses["422"] = {"description": "A variable is missing or invalid.", **problem}
     responses["4XX"] = {"description": "The request was refused.", **problem}
@@ -85,7 +92,7 @@ def _content(annotation: Any, members: tuple[Any, ...], schemas: Schemas) -> dic
         elif get_origin(each) is Annotated:
             for body in each.__metadata__:
                 content |= _reply_content(body, schemas)
-        else:  # generators do not know */*, and read bytes
+        else:  # code generators ignore */*, and use BYTES
             content |= {BYTES: {"schema": BINARY}, "*/*": {}}
     return content
 
@@ -105,7 +112,7 @@ def _reply_content(body: Any, schemas: Schemas) -> dict[str, Any]:
 
 
 def _schema(annotation: Any, schemas: Schemas) -> dict[str, Any]:
-    """Return the schema of a type; one that allows everything if JSON Schema cannot describe it."""
+    """Return the schema of a type. If JSON Schema cannot describe the type, the schema allows everything."""
     if annotation in (inspect.Signature.empty, Any, None):
         return {}
     with suppress(TypeError, ValueError, NameError):

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from twisted_appserver.admin.docstrings import read_docstring
 from twisted_appserver.core.conversions.converters import IConverter, converter_for
 from twisted_appserver.core.conversions.parameters import Parameter
 from twisted_appserver.core.upload import SCHEMA as BINARY
@@ -44,7 +45,7 @@ class Schemas:
     def __init__(self) -> None:
         self.components: dict[str, Any] = {}
         # Finished schemas are kept, because a function has the same parameters with every method. The
-        # annotation is kept, so that no other one gets its id.
+        # annotation is kept, so that no other annotation gets its id.
         self._of_parameters: dict[Parameter, dict[str, Any]] = {}
         self._of_types: dict[int, tuple[Any, dict[str, Any]]] = {}
         self._origins: dict[str, str] = {}  # the origin of each component, as text
@@ -61,12 +62,24 @@ class Schemas:
         return {"$ref": REFERENCE.format(name=free)}
 
     def resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Return the schema of an object, to which another one may refer; the first one of a union."""
+        """
+        Return the schema of an object, even if the given schema only refers to it; for a union, return the
+        first object.
+        """
         for each in [schema, *schema.get("anyOf", ())]:
             found: dict[str, Any] = self.components.get(each.get("$ref", "").rpartition("/")[2], each)
             if "properties" in found:
                 return found
         return schema
+
+    def members(self, annotation: Any) -> dict[str, Any]:
+        """
+        Return the schemas of the members of a class.
+
+        @raise TypeError: when JSON Schema cannot describe the class.
+        """
+        members: dict[str, Any] = self.resolved(self.of_type(annotation)).get("properties", {})
+        return members
 
     def _free_name(self, name: str, origin: str) -> str:
         """
@@ -123,7 +136,7 @@ class Schemas:
         title = schema.get("title", "")
         if title and title not in definitions and schema.get("type") == "object" and "properties" in schema:
             schema, definitions = {"$ref": REFERENCE.format(name=title)}, {**definitions, title: schema}
-        definitions = {name: _complete(definition) for name, definition in definitions.items()}
+        definitions = {name: _documented(_complete(each)) for name, each in definitions.items()}
         references = {
             REFERENCE.format(name=name): REFERENCE.format(
                 name=self._free_name(name, _with_references(name, definitions))
@@ -138,7 +151,7 @@ class Schemas:
 
 
 def _with_references(name: str, definitions: dict[str, Any]) -> str:
-    """Return a definition together with all those to which it refers, as text."""
+    """Return a definition together with all definitions to which it refers, as text."""
     found, waiting = {}, [name]
     while waiting:
         name = waiting.pop()
@@ -181,12 +194,27 @@ def _complete(schema: Any) -> Any:
     if completed.get("type") == "array" and not {"items", "prefixItems"} & completed.keys():
         completed["items"] = {}
     if "prefixItems" in completed and completed.get("items") is False:
-        del completed["items"]  # the numbers of items say the same, and generators expect a schema
+        del completed["items"]  # minItems and maxItems say the same; generators expect a schema
     if "enum" in completed:
         completed |= _enumerations(completed.pop("enum"))
     if completed.get("format") == "decimal":
         completed |= {"type": ["string", "number"], "pattern": DECIMAL}
     return completed
+
+
+def _documented(schema: Any) -> Any:
+    """Return the schema of a class whose docstring describes its members, with these descriptions."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not properties or not isinstance(schema.get("description"), str):
+        return schema
+    found = read_docstring(schema["description"])
+    described = {
+        name: {"description": text, **properties[name]}
+        for name, text in found.parameters.items()
+        if text and isinstance(properties.get(name), dict)
+    }
+    text = "\n\n".join(filter(None, (found.summary, found.text)))
+    return {**schema, "description": text, "properties": {**properties, **described}}
 
 
 def _enumerations(values: list[Any]) -> dict[str, Any]:

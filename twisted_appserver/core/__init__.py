@@ -9,13 +9,19 @@ A module may import only modules above it in this list:
   - upload: a file from a multipart form
   - multipart_form: reads and writes forms with files
   - lifespan: the code that a process runs before its first call and after its last one
+  - private_loop: an event loop for code that waits, even inside another event loop
   - invalid_json: why a JSON document cannot be read
   - request_data: query strings, bodies and request ids
+  - trace_context: the trace that a request belongs to
+  - header_dict: headers by name, without regard to case
   - call: L{call.Call} and L{call.Reply}
   - request_target: the request target and the Host header (RFC 9112, section 3.2)
   - conversions: from text and JSON to the annotated types of parameters
   - arguments: how variables become the arguments of a function
   - wrapping: decorators around the functions below a prefix
+  - retry: how often failed work is tried again, and after which pauses
+  - rate: how often something may happen, such as 10/s
+  - schedule: when the scheduled calls of a route are due
   - handler: a function of the table, and how a call runs it
   - headers: response headers that functions return, checked and converted
   - statuses: titles of HTTP status codes
@@ -26,6 +32,7 @@ A module may import only modules above it in this list:
   - forked_child: ends a process that a function has forked, when the function returns there
   - events: server-sent events
   - streaming: the parts that a generator yields
+  - durations: durations in buckets
   - perform: run the function of a call and return its reply
   - python_logging: passes on the records of Python's C{logging} module
   - regex_syntax: parsed regular expressions
@@ -35,8 +42,12 @@ A module may import only modules above it in this list:
   - pattern_compiler: compiles patterns with C{re} or RE2
   - mounted_resource: Twisted resources in a table
   - routes: C{Route} and C{include}
+  - route_limits: limits for the jobs of a route
   - route_problems: entries that cannot work
   - router: finds the function for a path
+  - path_templates: patterns as paths with C{{names}}
+  - function_calls: makes a call from a function of the table and its variables
+  - enqueueing: C{jobs.put}, and the services of this process that take jobs
   - slash_redirect: redirects to a path that differs by its trailing slash only
   - route_table: the table as text, and the entry closest to a path
 """

@@ -59,10 +59,13 @@ class Application(msgspec.Struct, frozen=True):
         place, colon, name = target.rpartition(":")
         if not colon or not name.isidentifier():
             place, name = target, "url_patterns"
-        if not place:
+        file = f"{place.removesuffix('.py')}.py" if os.sep in place else place
+        if not place or (file != place and os.path.isfile(file)):
+            hint = f"; did you mean {file}?" if file else ""
             raise ConfigurationError(
-                f"an application must be module, module:name or a .py file, not {target!r}"
+                f"an application must be module, module:name or a .py file, not {target!r}{hint}"
             )
+        place = file
         if not place.endswith(".py"):
             return cls(module=place, name=name)
         if not os.path.isfile(place):
@@ -119,7 +122,7 @@ class Application(msgspec.Struct, frozen=True):
 
         @return: its table, and its lifespan or C{None}.
         @param fresh: whether to import it again, together with all modules of its folder or package.
-        @raise ConfigurationError: when it cannot be imported or has no such table.
+        @raise ConfigurationError: when the application cannot be imported or has no such table.
         """
         self.check()
         place = self.module or self.file
@@ -136,6 +139,12 @@ class Application(msgspec.Struct, frozen=True):
         for name in (self.name, self.lifespan):
             if name != DEFAULT_LIFESPAN and not hasattr(module, name):
                 raise ConfigurationError(missing_variable_advice(module, name))
+        kind = type(getattr(module, self.name))
+        if kind in (str, bytes) or not hasattr(kind, "__iter__"):
+            place = getattr(module, "__file__", None) or module.__name__
+            raise ConfigurationError(
+                f"{self.name} in {place} must be a sequence of (regex, function) pairs, not {kind.__name__}"
+            )
         return getattr(module, self.name), getattr(module, self.lifespan, None)
 
     def _import_problem(self, error: BaseException) -> str:
@@ -153,7 +162,7 @@ class Application(msgspec.Struct, frozen=True):
         before = dict(sys.modules)
         top = self.module.partition(".")[0]
         root = os.path.dirname(os.path.abspath(self.file or getattr(before.get(top), "__file__", None) or ""))
-        owns_folder = not os.path.isfile(os.path.join(root, "pyvenv.cfg"))  # it is no virtual environment
+        owns_folder = not os.path.isfile(os.path.join(root, "pyvenv.cfg"))  # it is not a virtual environment
 
         def belongs(name: str, path: str) -> bool:
             if top == __package__ or name == "__main__" or f"{name}.".startswith(f"{__package__}."):

@@ -21,8 +21,8 @@ class ApplicationInfo:
     """
     Finds the title, the version and the description of an application.
 
-    @param application: C{None} if the table was passed as an argument. Then the module of the functions is
-        used, if all of them have the same one.
+    @param application: C{None} if the table was passed as an argument. In that case, the module of the
+        functions is used if they all come from one module.
     @param functions: the functions of the table.
     """
 
@@ -38,14 +38,14 @@ class ApplicationInfo:
 
     @property
     def title(self) -> str:
-        """C{__title__} of the module or its package. Without one, the name of the module."""
+        """C{__title__} of the module or its package. Without C{__title__}, the name of the module."""
         return _first_text(self._modules, "__title__") or self._name or DEFAULT_TITLE
 
     @property
     def version(self) -> str:
         """
-        C{__version__} of the module or its package. Without one, the version of the installed distribution
-        with the same name as the package; without that, 0.1.0.
+        C{__version__} of the module or its package. Without C{__version__}, the version of the installed
+        distribution with the same name as the package, or else 0.1.0.
         """
         own = _first_text(self._modules, "__version__")
         return own or _distribution_version(self._modules) or DEFAULT_VERSION

@@ -16,8 +16,15 @@ import msgspec
 from twisted_appserver.closest_name import closest
 from twisted_appserver.core.call import Call
 from twisted_appserver.core.conversions.annotations import class_fields, plain_types, walk
+from twisted_appserver.core.conversions.conversion_error import ConversionError
 from twisted_appserver.core.conversions.parameters import Parameter, takes_all_variables
-from twisted_appserver.core.request_data import decode, read_fields, read_query
+from twisted_appserver.core.request_data import (
+    JSON_ADVICE,
+    decode,
+    looks_like_json,
+    read_fields,
+    read_query,
+)
 from twisted_appserver.errors import HTTPError
 
 NOTHING: dict[str, Any] = {}
@@ -27,7 +34,7 @@ def _is_call(parameter: inspect.Parameter) -> bool:
     """
     Return whether a parameter receives the Call. Metadata and C{None} next to it are allowed.
 
-    @raise TypeError: when the Call is only a part of the annotation, which a request would have to fill.
+    @raise TypeError: when the annotation contains more than the Call, as in C{list[Call]}.
     """
     if parameter.kind is parameter.VAR_POSITIONAL or not any(
         each is Call for each in walk(parameter.annotation)
@@ -50,16 +57,17 @@ class Arguments:
     @ivar dict_name: the name of the parameter that receives all variables; empty if there is none.
     @ivar var_keyword: the parameter C{**variables}; C{None} if there is none.
     @ivar body_object: the parameter that the whole body is converted to; C{None} if there is none.
-    @ivar direct: whether the groups are all arguments and need no conversion.
+    @ivar direct: whether all arguments may come from the groups, without conversion.
     @ivar reads_request: whether the function takes only groups and the Call, and so reads the query and the
         body itself.
     @ivar notes: warnings for the log at start-up.
+    @ivar doubtful: the problem of a parameter that may be misspelt; empty if there is none.
     @raise TypeError: when the function cannot receive the groups, or no request can fill a parameter.
     """
 
     def __init__(self, signature: inspect.Signature, groups: Collection[str]) -> None:
         self.signature = signature
-        self.call_name = self.dict_name = ""
+        self.call_name = self.dict_name = self.doubtful = ""
         self.notes: list[str] = []
         self._dict_by_name = False  # whether an object with the name of the dict parameter replaces it
         self.var_keyword: Parameter | None = None
@@ -85,7 +93,7 @@ class Arguments:
         return [Parameter(each) for each in fillable if each.name != self.dict_name]
 
     def _take_var_keyword(self, parameter: inspect.Parameter) -> list[inspect.Parameter]:
-        """Note C{**variables}. Return the keys of a TypedDict there as named parameters (PEP 692)."""
+        """Record C{**variables}. Return the keys of a TypedDict there as named parameters (PEP 692)."""
         if get_origin(parameter.annotation) is not Unpack:
             self.var_keyword = Parameter(parameter)
             return []
@@ -106,14 +114,15 @@ class Arguments:
         if len(mappings) == 1:
             (only,) = mappings
             self.dict_name = only.name
-            # A JSON object with the parameter's name is more likely meant for it than all variables are,
-            # unless the parameter is the only one and a plain dict.
+            # If a request has a JSON object with the parameter's name, the parameter probably expects this
+            # object rather than all variables. A plain dict that is the only parameter always receives all
+            # variables.
             self._dict_by_name = len(fillable) > 1 or bool(getattr(only.annotation, "__args__", ()))
         elif len(fillable) == 1 and groups and not self.var_keyword:
             (only,) = fillable
             if only.annotation is only.default is only.empty and only.name not in groups:
                 self.dict_name = only.name
-                self.notes.append(
+                self.doubtful = (
                     f"{only.name} receives all variables as a dict, because no parameter has the name of "
                     f"the group {min(groups)!r}; annotate it as dict, or name it after the group"
                 )
@@ -121,11 +130,13 @@ class Arguments:
     def _check_groups(self, groups: Collection[str]) -> None:
         unknown = set(groups) - self._names
         if unknown and not (self.var_keyword or self.dict_name):
-            raise TypeError(f"{self.signature} has no parameter for the group {min(unknown)!r}")
+            near = closest(min(unknown), self._names - set(groups))
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise TypeError(f"{self.signature} has no parameter for the group {min(unknown)!r}{hint}")
         for each in self.parameters:
             if each.name in groups and not each.accepts_text:
                 raise TypeError(
-                    f"the group {each.name!r} is text, and {self.signature} takes no text there; "
+                    f"the group {each.name!r} is text, which {self.signature} does not accept; "
                     "change the annotation"
                 )
 
@@ -206,26 +217,46 @@ class Arguments:
 
     def _hint(self, missing: str, variables: Collection[str], call: Call, is_json: bool) -> str:
         """Return what to add to the message about a missing variable: a name like it, or its content type."""
-        if hint := _content_type_hint(call, is_json):
-            return hint
-        near = closest(missing, (name for name in variables if name not in self._names))
+        return _content_type_hint(call, is_json) or self._missing_hint(missing, variables, call)
+
+    def _explain(self, error: HTTPError, fields: Collection[str], call: Call, is_json: bool) -> str:
+        """Return the message about a body or query that is not an object of the class, with hints."""
+        hint, cause = _content_type_hint(call, is_json), error.__cause__
+        if hint or not isinstance(cause, ConversionError):
+            return error.detail + hint
+        return cause.message("", hint=lambda missing: self._missing_hint(missing, fields, call))
+
+    def _missing_hint(self, missing: str, variables: Collection[str], call: Call) -> str:
+        """Return how to send a missing file, or a name in the request that is like the missing one."""
+        files = {each.name for each in self.parameters if each.takes_files and each.fields is None}
+        known, others = self._names, _other_files(call)
+        if self.body_object:
+            files |= self.body_object.file_fields
+            known |= self.body_object.fields or frozenset()
+        is_file = missing in files
+        if is_file and others is None:
+            return f"; send it as a file of a multipart form, as curl -F {missing}=@FILE does"
+        names = [name for name in (*variables, *(others or ())) if name not in known]
+        near = closest(missing, names)
+        if is_file and others and len(others) == 1:
+            near = others[0]
         return f", but the request has {near!r}" if near else ""
 
     def _combined(
         self, call: Call, variables: dict[str, Any], fields: dict[str, Any], is_json: bool
     ) -> dict[str, Any]:
         """
-        Return the arguments that several variables are combined to.
+        Return the arguments that are made from several variables.
 
-        If the JSON values came undecoded, decode those that no converter decodes itself.
+        JSON values may come undecoded. Decode each value that no converter decodes itself.
         """
         values: dict[str, Any] = {}
         if self.body_object and self.body_object.name not in fields:
-            variables.pop(self.body_object.name, None)  # from the query: text is no object
+            variables.pop(self.body_object.name, None)  # from the query; text cannot be the object
             try:
                 self._fill_body_object(self.body_object, fields, is_json, values)
             except HTTPError as error:
-                raise HTTPError(error.status, error.detail + _content_type_hint(call, is_json)) from None
+                raise HTTPError(error.status, self._explain(error, fields, call, is_json)) from None
         if self._keeps_raw_json and is_json:
             self._decode(variables)
         if self.dict_name:
@@ -272,8 +303,19 @@ class Arguments:
         return values
 
 
+def _other_files(call: Call) -> list[str] | None:
+    """Return the names of the files in a form, for a message; C{None} if the body is not multipart."""
+    if not call.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        return None
+    names: list[str] = []
+    read_fields(call.body, call.raw_headers, takes_file=lambda name: bool(names.append(name)))  # type: ignore[func-returns-value]
+    return names
+
+
 def _content_type_hint(call: Call, is_json: bool) -> str:
-    """Return what to add to an error if the body is JSON, but is labelled as a form, as C{curl -d} does."""
-    if not is_json and call.body.lstrip()[:1] in (b"{", b"["):
-        return "; the body looks like JSON: send it with the header Content-Type: application/json"
-    return ""
+    """
+    Return what to add to an error if the body is JSON, but is labelled otherwise.
+
+    Only a function that takes the Call can receive such a body.
+    """
+    return f"; {JSON_ADVICE}" if not is_json and looks_like_json(call.body) else ""

@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 
+from twisted_appserver.core.header_dict import HeaderDict
+
 
 class NotJSON(str):
     """
     Text that marks an object which must not be part of a JSON document. msgspec passes subclasses of C{str}
-    to the C{enc_hook}, and there L{core.json_encoding.to_encodable} rejects this one. So the check costs
+    to the C{enc_hook}, and L{core.json_encoding.to_encodable} rejects this class there. So this check costs
     nothing for other values.
 
     @cvar reason: the error message.
@@ -71,11 +73,11 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     @ivar handler: the L{core.handler.Handler} for the path. From the dispatcher.
     @ivar groups: the named groups of the pattern that matched. From the dispatcher.
     @ivar user: the name that was sent with a password, if C{--auth} requires one. From the dispatcher.
-    @ivar prefer: the value of the header Prefer (RFC 7240).
+    @ivar prefer: the value of the header Prefer (RFC 7240), and C{idempotency-key} if there is such a header.
     @ivar base: the scheme of the URL and the path at which the application is mounted, such as
         C{https:/app}; empty for http and the root.
-    @ivar has_encoded_slash: whether the path contained C{%2F}, which counts as a slash. From the front end;
-        the dispatcher does not pass it on.
+    @ivar has_encoded_slash: whether the path contained C{%2F}, which counts as a slash. The front end sets
+        it, and the dispatcher does not pass it on.
     """
 
     method: str
@@ -97,15 +99,15 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     @property
     def headers(self) -> dict[str, str]:
         """
-        The headers by name, in lower case. Repeated headers are joined with commas (RFC 9110, section 5.3),
-        and cookies with semicolons (RFC 9113, section 8.2.3).
+        The headers by name, in lower case. Names are looked up without regard to case. Repeated headers are
+        joined with commas (RFC 9110, section 5.3), and cookies with semicolons (RFC 9113, section 8.2.3).
         """
         found: dict[str, str] = {}
         for raw_name, raw_value in self.raw_headers:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             joint = "; " if name == "cookie" else ", "
             found[name] = f"{found[name]}{joint}{value}" if name in found else value
-        return found
+        return HeaderDict(found)
 
     @property
     def content_type(self) -> str:
@@ -120,13 +122,14 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
         return {name: value for name, value in {**passed, "x-request-id": self.request_id}.items() if value}
 
 
-# The call that is being performed, in its own context only.
+# The call that is being performed. It is set only in the context of that call.
 CURRENT: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
 def current_call() -> Call:
     """
-    Return the call that is being performed, for decorators and for functions that are not given it.
+    Return the call that is being performed, for decorators and for functions without a parameter for the
+    call.
 
     It is available during the whole call, wherever the call runs: in the function, its decorators and its
     generator, and in tasks and threads that get a copy of the context, as with C{asyncio.to_thread}.

@@ -7,7 +7,7 @@ import os
 import re
 import traceback
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 
 from twisted_appserver.core.import_errors import PACKAGE
 
@@ -60,26 +60,45 @@ ADVICE: tuple[tuple[str, str, str], ...] = (  # the exception's class, a pattern
         "",
         "the response had already started, so its status could not change: raise it before the first yield",
     ),
+    (
+        "TypeError",
+        r"\((?:coroutine|Deferred|Future|Task|_GatheringFuture)\) has no equivalent in JSON",
+        "await it before you return it, in an async def",
+    ),
+    (
+        "TypeError",
+        r"\(async_generator\) has no equivalent in JSON",
+        "write an async def that yields its items, in an async for",
+    ),
     ("TypeError", "DataFrame", 'convert it with frame.to_dict("records") or another orientation'),
 )
 
-# Frames that are left out: of this package, and of the decorators that contextlib makes.
+# Frames in these files are left out: the files of this package, and contextlib, which makes decorators.
 OUR_FRAMES = (*(os.path.join(PACKAGE, folder, "") for folder in ("core", "executors")), contextlib.__file__)
+
+# Files of Twisted whose frames are left out at the beginning, because they only continue a coroutine.
+RESUMING = (os.path.join("twisted", "internet", "defer.py"), os.path.join("twisted", "python", "failure.py"))
 
 
 def format_traceback(error: BaseException) -> str:
     """
     Return the traceback of an exception, with advice where there is any. It begins at the function: frames of
-    this package are left out. If nothing is left, the text is the exception's line only.
+    this package, and frames that continue a coroutine, are left out. If nothing is left, the text is the
+    exception's line only.
     """
     found = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
     for each in _chain(found):
-        frames = [frame for frame in each.stack if not frame.filename.startswith(OUR_FRAMES)]
+        others = [frame for frame in each.stack if not frame.filename.startswith(OUR_FRAMES)]
+        frames = list(dropwhile(_resumes_coroutine, others)) or others
         each.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
     text = "".join(found.format())
     if advice := advice_for(error):
         text = f"{text.rstrip()} ({advice})\n"
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _resumes_coroutine(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.endswith(RESUMING)
 
 
 def _chain(found: traceback.TracebackException) -> Iterator[traceback.TracebackException]:

@@ -79,8 +79,15 @@ def _page(body: bytes, docs: str) -> bytes | None:
         return None
     parts = [f"<p>{_text(document['detail'])}</p>"] if document.get("detail") else []
     if docs:
-        parts.append(f'<p><a href="{escape(docs)}">The functions of this service</a></p>')
+        where = (
+            "Enter a token or a password" if document["status"] == 401 else "The functions of this service"
+        )
+        parts.append(f'<p><a href="{escape(docs)}">{where}</a></p>')
     extra = {name: value for name, value in document.items() if name not in PROBLEM_MEMBERS}
+    patterns = extra.pop("closest_patterns", None)
+    if isinstance(patterns, list):
+        items = "".join(f"<li><code>{_text(each)}</code></li>" for each in patterns)
+        parts.append(f"<p>The most similar patterns, for developers:</p><ul>{items}</ul>")
     if document.get("instance"):
         extra["request id"] = document["instance"]
     if extra:

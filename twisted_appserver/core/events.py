@@ -129,7 +129,7 @@ class _EndOfStream:
         self.empty, self._has_ids = True, False
 
     def note(self, item: Any) -> Any:
-        """Note an item that is sent, and return it."""
+        """Record that an item is sent, and return the item."""
         self.empty = False
         self._has_ids = self._has_ids or (isinstance(item, Event) and item.id != "")
         return item

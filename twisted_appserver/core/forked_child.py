@@ -1,5 +1,5 @@
 """
-Ends a process that a function forks where the function ends.
+Ends a process that a function has forked, when the function ends there.
 
 Without this, the child would continue to serve requests like its parent.
 """

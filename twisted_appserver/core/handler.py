@@ -10,6 +10,8 @@ from typing import Any
 from twisted_appserver.core.arguments import Arguments
 from twisted_appserver.core.call import Call
 from twisted_appserver.core.conversions.annotations import signature, unwrap
+from twisted_appserver.core.retry import Retry
+from twisted_appserver.core.schedule import Schedule
 from twisted_appserver.core.wrapping import apply_decorators, leads_to
 from twisted_appserver.errors import HTTPError
 
@@ -22,7 +24,7 @@ AWAITABLES = (Awaitable, AsyncIterable)  # futures and tasks of asyncio are awai
 
 class Handler:
     """
-    A function with everything that is needed to call it.
+    A function, with everything needed for calls of it.
 
     @param function: the function to call.
     @param groups: the named groups of its pattern.
@@ -34,11 +36,15 @@ class Handler:
     @ivar original: the function without them.
     @ivar arguments: how variables become its arguments.
     @ivar awaits: whether it runs on the reactor and can await objects of asyncio.
+    @ivar schedule: when the server itself calls it; C{None} for never.
+    @ivar limits: the L{core.route_limits.RouteLimits} of its jobs; C{None} for none.
     @ivar index: the position in the table.
     @ivar router: the L{core.router.Router} of that table.
     @ivar notes: warnings for the log at start-up.
     @raise TypeError: when the function cannot receive the groups, or no request can fill a parameter.
     """
+
+    limits: Any = None
 
     def __init__(
         self,
@@ -52,6 +58,8 @@ class Handler:
         self.original, self.timeout = function, timeout
         self.name = name or str(getattr(function, "__qualname__", type(function).__qualname__))
         self.idempotent = False
+        self.retry: Retry | None = None
+        self.schedule: Schedule | None = None
         self.index = 0
         self.router: Any = None
         try:
@@ -125,8 +133,8 @@ def _on_reactor(function: Callable[..., Any], signature: inspect.Signature, exec
     Return whether a function runs on the reactor.
 
     That is the case for coroutine functions, and for functions that return a Deferred or an awaitable
-    according to C{inlineCallbacks} or their annotation. If a decorator has turned one of these into an
-    ordinary function, its Route decides.
+    according to C{inlineCallbacks} or their annotation. If a decorator has turned such a function into an
+    ordinary one, its Route decides.
     """
     found = list(unwrap(function))
     outer = found[0]

@@ -16,7 +16,9 @@ LIBRARIES = (os.path.abspath(PACKAGE), *INSTALLED)
 
 
 def _is_users(path: str) -> bool:
-    """Return whether a file belongs to the application: neither Python nor an installed package has it."""
+    """
+    Return whether a file belongs to the application: it is neither in Python nor in an installed package.
+    """
     inside = any(path.startswith(folder + os.sep) for folder in LIBRARIES)
     return not inside and "site-packages" not in path
 
@@ -35,8 +37,8 @@ def import_problem(error: BaseException) -> tuple[str, str]:
     """
     Describe an error that an import raised.
 
-    @return: the innermost line of the application, as C{file:line: }, which is empty if it was not reached;
-        and the error. If another file of the application has imported that file, its line is named too.
+    @return: the innermost line of the application as C{file:line: }, or empty text if the error has no such
+        line; and the error. If another file of the application has imported that file, its line is named too.
     """
     places = list(_places(error))
     if isinstance(error, SyntaxError):
@@ -63,6 +65,25 @@ def missing_module_advice(module: str, error: BaseException) -> str:
         return ""
     folder = os.getcwd()
     return f"there is no module {missing} in {folder} or on Python's path{_meant(missing, folder)}"
+
+
+def module_of(path: str) -> tuple[str, str]:
+    """
+    Return how Python imports a file.
+
+    @return: the name of its module, and text to append to a message: the folder in which a command has to be
+        started. The text is empty for the current folder.
+    """
+    folder, file = os.path.split(os.path.abspath(path))
+    parts, here = [file.removesuffix(".py")], os.getcwd()
+    below = folder.removeprefix(here + os.sep).split(os.sep)
+    if folder.startswith(here + os.sep) and all(each.isidentifier() for each in below):
+        return ".".join([*below, *parts]), ""
+    while folder != here and os.path.isfile(os.path.join(folder, "__init__.py")):
+        folder, package = os.path.split(folder)
+        parts.insert(0, package)
+    advice = f"; start it in {folder}, or add this folder to PYTHONPATH" if folder != here else ""
+    return ".".join(parts), advice
 
 
 def missing_file_advice(path: str) -> str:

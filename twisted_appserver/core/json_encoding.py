@@ -3,10 +3,10 @@ Encodes the results of functions as JSON. Pure.
 
 Strategy: msgspec encodes quickly, but it writes NaN as null and C{Decimal("NaN")} as text, and it does not
 notice when two keys of an object become the same text. So each value is also encoded as msgpack with sorted
-keys, which takes less time than JSON. That fails if a key is not text, and it writes NaN and infinity as
-bytes that are easy to find. The value is examined item by item only if one of these is found. For a large
-list of plain rows it is cheaper to search the JSON for words that may stand for NaN; a sample shows whether
-the keys are text.
+keys, which takes less time than JSON. Encoding as msgpack fails if a key is not text, and it writes NaN and
+infinity as bytes that are easy to find. The value is examined item by item only if one of these is found. For
+a large list of plain rows it is cheaper to search the JSON for words that may stand for NaN; a sample shows
+whether the keys are text.
 """
 
 from __future__ import annotations

@@ -35,13 +35,12 @@ def check_lifespan(function: Any) -> Lifespan:
     """
     Return a function that makes the context manager of a lifespan.
 
-    @param function: what the application defines: such a function, or a generator function with one yield.
+    @param function: the lifespan that the application defines: a function that makes a context manager, or a
+        generator function with one yield.
     @raise ConfigurationError: when C{function} is neither.
     """
     if isinstance(function, contextlib.ContextDecorator | contextlib.AsyncContextDecorator):
-        raise ConfigurationError(
-            "lifespan is a context manager, which has been made already; write lifespan without ()"
-        )
+        raise ConfigurationError("lifespan is the result of a call; write lifespan without ()")
     if not callable(function):
         raise ConfigurationError(
             f"lifespan must be a function decorated with contextlib.contextmanager, not {function!r}"
@@ -80,7 +79,7 @@ def _problem(function: Any) -> str:
     if isinstance(inner, type):
         methods = ("__enter__", "__aenter__")
         is_manager = any(hasattr(inner, name) for name in methods)
-        return "" if is_manager else f"lifespan is the class {inner.__name__}, which is no context manager"
+        return "" if is_manager else f"lifespan is the class {inner.__name__}, which is not a context manager"
     return NO_YIELD if inspect.isfunction(inner) and _returns_none(inner) else ""
 
 
@@ -110,7 +109,7 @@ def open_lifespan(function: Lifespan) -> tuple[Any, bool]:
         if hasattr(type(manager), name):
             return manager, is_async
     raise ConfigurationError(
-        f"lifespan() returned {manager!r}, which is no context manager; "
+        f"lifespan() returned {manager!r}, which is not a context manager; "
         "decorate it with contextlib.contextmanager"
     )
 
@@ -122,7 +121,7 @@ def is_async(function: Lifespan) -> bool:
 
 
 def entering_error(error: BaseException | None) -> ConfigurationError:
-    """Return the error, in one line, of a lifespan that ended before it was entered."""
+    """Return the error of a lifespan that ended before it was entered, as one line."""
     if isinstance(error, ConfigurationError):
         return error
     if error is None:
@@ -135,7 +134,7 @@ async def stay(manager: Any, entered: Callable[[], object], end: Awaitable[Any])
     Enter an asynchronous context manager, and leave it at the end.
 
     @param entered: called when it is entered.
-    @param end: the result is awaited inside of the context manager.
+    @param end: awaited inside the context manager.
     """
     async with manager:
         entered()
@@ -157,9 +156,9 @@ class ProcessLifespan:
     """
     The lifespan of a process without a reactor. It is entered and left in the thread that performs calls.
 
-    The event loop of an asynchronous lifespan runs only while that is entered and left.
+    The event loop of an asynchronous lifespan runs only while the lifespan is entered or left.
 
-    @param loop: an event loop to use; C{None} for one that is closed in the end.
+    @param loop: an event loop to use; C{None} for a new one, which is closed at the end.
     """
 
     def __init__(self, function: Lifespan, loop: asyncio.AbstractEventLoop | None = None) -> None:

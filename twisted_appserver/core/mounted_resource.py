@@ -44,7 +44,7 @@ class MountedResource:
         self.resource = resource
         self.__module__ = type(resource).__module__
         open_ended = regex.endswith(TAIL) and not regex.endswith("\\" + TAIL)
-        self._pattern = compile_pattern(f"{regex.removesuffix(TAIL)}({TAIL})", regex) if open_ended else None
+        self._pattern = compile_pattern(f"{regex.removesuffix(TAIL)}({TAIL})") if open_ended else None
 
     def __call__(self, call: Call, /, **groups: str) -> NoReturn:
         raise TypeError("a Twisted resource can only be rendered by the server's reactor")

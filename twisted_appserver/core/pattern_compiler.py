@@ -1,5 +1,5 @@
 """
-Compiles patterns, and reports those that are prone to catastrophic backtracking.
+Compiles patterns, and finds those that are prone to catastrophic backtracking.
 
 Google's RE2 (the extra C{re2}) matches every pattern in linear time. If it is installed, it matches all
 patterns except two kinds: patterns that RE2 does not support, and patterns with at most one simple group
@@ -10,25 +10,23 @@ does. L{core.regex_safety} checks the patterns that Python matches.
 from __future__ import annotations
 
 import re
-import warnings
 from typing import Any
 
-from twisted_appserver.core.regex_safety import UNKNOWN, slowness
+from twisted_appserver.core.regex_safety import EXPONENTIAL, MINUTES, SECOND, UNKNOWN, slowness
 from twisted_appserver.errors import how_to_install
 
 # A named group that cannot match a slash.
 GROUP = re.compile(r"\(\?P<\w+>(?:\[\^/\]|\\[dw]|\[[\w.-]+\])(?:[+*?]|\{\d+(?:,\d*)?\})?\)")
 # Text that matches only itself.
 FIXED = re.compile(r"(?:[\w~@,;:=! -]|\\[^\w\s])*")
-ADVICE = (
-    "make it unambiguous: between two repetitions, put a character that neither of them matches "
-    r"([^/-]+-[^/-]+ instead of [^/]+-[^/]+), write [ab]+ instead of (a|b|ab)+, or make the inner repetition "
-    r"possessive (\w++)"
+INNER = r"write [ab]+ instead of (a|b|ab)+, or make the inner repetition possessive, as in (\w++-?)+"
+NEXT = (
+    "separate two repetitions with a character that neither of them matches, "
+    "as in [^/-]+-[^/-]+ instead of [^/]+-[^/]+"
 )
-
-
-class BacktrackingWarning(UserWarning):
-    """Reports a pattern that is prone to catastrophic backtracking."""
+# What RE2 does not support: lookarounds, backreferences, atomic groups and possessive repetitions.
+OUTSIDE_RE2 = re.compile(r"\(\?(?:[=!>]|<[=!]|P=|\()|\\[1-9]|[*+?}]\+")
+ADVICE = {EXPONENTIAL: INNER, MINUTES: NEXT, SECOND: NEXT}
 
 
 def fixed_segments(regex: str) -> list[str | None] | None:
@@ -51,31 +49,36 @@ def _simple(regex: str) -> bool:
     return fixed_segments(regex) is not None and all(part.count("\0") < 2 for part in parts)
 
 
-def compile_pattern(regex: str, place: str) -> Any:
+def compile_pattern(regex: str) -> Any:
     """
-    Compile a pattern, and warn if it is prone to catastrophic backtracking.
+    Compile a pattern.
 
-    @param place: the position in the table, for the warning.
     @return: an object with C{fullmatch} and C{groupindex}.
     @raise re.error: when the regular expression is invalid.
     """
     compiled = re.compile(regex)
-    if _simple(regex):
-        return compiled
-    found = _compile_with_re2(regex)
-    if found is not None:
-        return found
-    if how_long := slowness(regex):
-        problem = f"a path of 8 KiB can block the server {how_long}"
-        if how_long == UNKNOWN:
-            problem = "too complex to check; a path may block the server for a long time"
-        warnings.warn(
-            f"{place} {regex!r}: {problem}; {ADVICE}, or install the extra re2, which "
-            f"supports no lookarounds, backreferences and possessive repetitions: {how_to_install('re2')}",
-            BacktrackingWarning,
-            stacklevel=2,
-        )
-    return compiled
+    return compiled if _simple(regex) else _compile_with_re2(regex) or compiled
+
+
+def backtracking(regex: str, compiled: Any) -> tuple[str, str]:
+    """
+    Return how long a path can block the server, and what to do about it.
+
+    @param compiled: the result of L{compile_pattern}.
+    @return: a problem if the time is minutes or more, and a note if the time is a second or unknown; both are
+        empty if the pattern is safe.
+    """
+    if not isinstance(compiled, re.Pattern) or _simple(regex):
+        return "", ""
+    how_long = slowness(regex)
+    if not how_long:
+        return "", ""
+    if how_long == UNKNOWN:
+        text = "too complex to check: a path may block the server for a long time; simplify the pattern"
+    else:
+        text = f"a path of 8 KiB can block the server {how_long}; {ADVICE[how_long]}"
+    text += "" if OUTSIDE_RE2.search(regex) else f"; or use the extra re2: {how_to_install('re2')}"
+    return (text, "") if how_long in (EXPONENTIAL, MINUTES) else ("", text)
 
 
 def _compile_with_re2(regex: str) -> Any:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextvars import Context
+from inspect import iscoroutinefunction
+from math import ceil
 from reprlib import repr as short
 from types import CoroutineType
 from typing import Any
@@ -18,14 +20,16 @@ import msgspec
 
 from twisted_appserver.core import events, forked_child
 from twisted_appserver.core.call import CURRENT, Call, Reply
+from twisted_appserver.core.conversions.annotations import unwrap
 from twisted_appserver.core.error_advice import format_traceback
 from twisted_appserver.core.headers import Headers, convert_headers
 from twisted_appserver.core.json_encoding import encode as encode_json
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.core.streaming import Parts, encode_raw
-from twisted_appserver.errors import HTTPError
+from twisted_appserver.errors import GiveUp, HTTPError, RetryLater
 
 JSON_LINES = "application/x-ndjson"
+RETRY_MEMBER = "retry"  # of a problem document: seconds until the next attempt, or false for none
 
 
 def _encode_body(result: Any, name: str) -> bytes:
@@ -127,19 +131,42 @@ def encode_result(result: Any, call: Call) -> Reply:
         return _stream_reply(result, call)
     if type(result) is CoroutineType:
         result.close()
-        raise TypeError(f"{call.handler.name} returned a coroutine; give its Route executor='inline'")
+        raise TypeError(
+            f"{call.handler.name} returned a coroutine; {_coroutine_advice(result, call.handler)}"
+        )
     return Reply(_encode_body(result, call.handler.name), 200, (), "")
+
+
+def _coroutine_advice(coroutine: CoroutineType[Any, Any, Any], handler: Any) -> str:
+    """Return advice for a function that returned a coroutine, which nobody awaits."""
+    if handler.executor != "inline" and any(map(iscoroutinefunction, unwrap(handler.function))):
+        return "its decorator does not await it: give its Route executor='inline'"
+    awaited = f"return await {coroutine.__name__}(...)"
+    return f"write {awaited}" if handler.awaits else f"write async def and {awaited}"
+
+
+def _decision(error: RetryLater | GiveUp) -> HTTPError:
+    """
+    Return the error with the time of the next attempt: for the client, and for the service if the call is a
+    job.
+    """
+    extra = {RETRY_MEMBER: error.task_retry}
+    if isinstance(error, GiveUp):
+        return HTTPError(500, str(error) or "the function has given up", extra=extra)
+    return HTTPError(503, str(error), [("retry-after", str(ceil(error.task_retry)))], extra)
 
 
 def error_reply(error: BaseException, call: Call) -> Reply:
     """
     Return the reply for an exception that a function raised.
 
-    This is the only place where exceptions become problem documents: an L{HTTPError} with its own status, any
-    other exception with 500.
+    This is the only place where exceptions become problem documents: an L{HTTPError} with its own status,
+    L{RetryLater} with 503, L{GiveUp} and any other exception with 500.
     """
     if call is forked_child.forked_by:
         forked_child.exit_child(error)
+    if isinstance(error, RetryLater | GiveUp):
+        error = _decision(error)
     if isinstance(error, HTTPError):
         try:
             source = f"{call.handler.name} raised an HTTPError"

@@ -2,8 +2,8 @@
 Passes the records of Python's C{logging} module on to the log of the server.
 
 Strategy: a program that does not configure logging, or calls C{logging.basicConfig()}, writes its records to
-standard error. There they would lose their level, their logger and the id of their request. So the handlers
-that write to the standard streams are replaced. Handlers that write elsewhere stay as they are.
+standard error. In that output, records would lose their level, their logger and the id of their request. So
+the handlers that write to the standard streams are replaced. Handlers that write elsewhere stay as they are.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def pass_on_records(send: Send) -> None:
     Replace the handlers that write to the standard streams, and C{logging.lastResort}, which receives
     warnings if there are no handlers. C{logging.basicConfig()} still has its effect in a function.
 
-    The level and the filters of a handler stay, and so does its format, unless it is the one that
-    C{logging.basicConfig()} sets: it repeats the level and the name, which are passed on anyway.
+    The level and the filters of a handler stay, and so does its format, with one exception: the format that
+    C{logging.basicConfig()} sets is removed, because it repeats the level and the name.
     """
     for logger in _loggers():
         for position, old in enumerate(logger.handlers):

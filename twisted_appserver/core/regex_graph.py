@@ -224,10 +224,10 @@ class Graph:
 
         Like C{re}, this does not repeat iterations that read nothing.
 
-        @return: three masks of characters for each of these nodes: the characters with which it is reached;
-            those with which it is reached in more than one way; and those with which it is reached by ways
-            that leave the atomic group around the start node. The matcher leaves such a group in one way
-            only, so only ways that leave it count as more than one.
+        @return: three masks of characters for each of these nodes: the characters that lead to it; the
+            characters that lead to it in more than one way; and the characters that lead to it by ways that
+            leave the atomic group around the start node. The matcher leaves such a group in one way only. So
+            several ways count as more than one only if they leave the group.
         @raise TooComplexError: when there are too many ways.
         """
         found: dict[int, int] = {}

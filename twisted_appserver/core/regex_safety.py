@@ -3,12 +3,12 @@ Finds regular expressions that can take very long to reject some text. Pure.
 
 Strategy: C{re} tries every way to match a text before it gives up, so the cost is the number of ways in which
 the automaton can read the text. This number is exponential in the length of the text exactly if some node can
-be left and reached again in two ways that read the same word. It is a polynomial if a word leads around one
-loop, from this loop to a later one, and around the later one. Both conditions can be decided by walking
-through two or three copies of the automaton at once (A. Weber and H. Seidl, On the degree of ambiguity of
-finite automata, 1991; C. Allauzen, M. Mohri and A. Rastogi, General algorithms for testing the ambiguity of
-finite automata, 2008). Bounded repetitions form neither kind of loop but can be as slow: their ways are
-counted along the word that has the most of them.
+be left and reached again in two ways that read the same word. The number is a polynomial of the length if a
+word leads around one loop, from this loop to a later one, and around the later one. Both conditions can be
+decided by walking through two or three copies of the automaton at once (A. Weber and H. Seidl, On the degree
+of ambiguity of finite automata, 1991; C. Allauzen, M. Mohri and A. Rastogi, General algorithms for testing
+the ambiguity of finite automata, 2008). Bounded repetitions form no loops but can be as slow. Their ways are
+counted along the word that can be read in the most ways.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class _Ambiguity:
         return False
 
     def _representatives(self) -> list[int]:
-        """Return one character, as a mask, for each kind of characters that belong to the same sets."""
+        """Return one character, as a mask, for each group of characters that belong to the same sets."""
         reads = [self._graph.reads[node] for node in self._next if node]
         kinds = {tuple(mask >> bit & 1 for mask in reads): 1 << bit for bit in range(max(reads).bit_length())}
         return list(kinds.values())

@@ -17,9 +17,12 @@ MAX_DEPTH = 100  # nesting levels of JSON arrays and objects
 REQUEST_ID = re.compile(rb"[\w.:/+=@-]{1,128}")
 READABLE = re.compile(r"application/(?:[^/]*\+)?json|application/x-www-form-urlencoded|multipart/form-data")
 CHARSET = re.compile(r""";\s*charset\s*=\s*"?([^\s;"]*)""", re.IGNORECASE)
+JSON_ADVICE = "the body looks like JSON: send it with the header Content-Type: application/json"
 UTF8 = ("utf-8", "utf8", "us-ascii", "ascii", "")  # every ASCII text is UTF-8
 RAW: Any = msgspec.json.Decoder(dict[str, msgspec.Raw])
 ANY: Any = msgspec.json.Decoder(float_hook=float)  # a number that is too large for a float becomes infinity
+KEY_HEADER = b"idempotency-key"
+JOB_HEADERS = frozenset((b"prefer", KEY_HEADER))  # these headers can turn a call into a job
 
 
 def _group_by_name(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -84,6 +87,16 @@ def _json(body: bytes, raw: bool) -> dict[str, Any]:
     return RAW.decode(body) if raw else value
 
 
+def looks_like_json(body: bytes) -> bool:
+    """
+    Return whether a body that is labelled as a form is a JSON object or array, complete or with a mistake.
+
+    C{curl -d} labels every body as a form. A form that a browser sends contains no bracket.
+    """
+    text = body.strip()
+    return text[:1] + text[-1:] in (b"{}", b"[]")
+
+
 def decode(raw: msgspec.Raw, name: str = "") -> Any:
     """
     Decode JSON that L{read_body} left undecoded.
@@ -130,6 +143,10 @@ def read_body(
     if kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
         return _json(body, raw), True
     if kind == "application/x-www-form-urlencoded":
+        if looks_like_json(body):
+            if not any_type:
+                raise HTTPError(415, JSON_ADVICE)
+            return {}, False
         try:
             return _urlencoded(body.decode("latin-1"), "form"), False
         except HTTPError:
@@ -194,8 +211,15 @@ def _check_charset(content_type: str) -> None:
 
 
 def prefer_header(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """Return the value of the Prefer headers (RFC 7240, section 2)."""
-    return ",".join(value.decode("latin-1") for name, value in headers if name == b"prefer")
+    """
+    Return the value of the Prefer headers (RFC 7240, section 2). If there is an Idempotency-Key, its name is
+    added. So one test shows whether a call may become a job.
+    """
+    return ",".join(
+        value.decode("latin-1") if name == b"prefer" else name.decode()
+        for name, value in headers
+        if name in JOB_HEADERS
+    )
 
 
 def client_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -16,8 +16,8 @@ HOST = re.compile(
     rb"(?::(?:[0-9]{0,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
 )
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)")
-# RFC 3986 excludes control characters and fragments, and in the path a % that no two hexadecimal digits
-# follow. Browsers encode forms less strictly, so a query may contain any %. Other characters than ASCII
+# RFC 3986 excludes control characters and fragments, and a % in the path without two hexadecimal digits
+# behind it. Browsers encode forms less strictly, so a query may contain any %. Characters outside of ASCII
 # should be percent-encoded, but curl and other clients send them unencoded, so UTF-8 is accepted.
 BAD_PATH = re.compile(rb"[\0-\x20\x7f#]|%(?![0-9A-Fa-f]{2})")
 BAD_QUERY = re.compile(rb"[\0-\x20\x7f#]")

@@ -7,14 +7,27 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any, get_args, get_origin
 
+from twisted_appserver.closest_name import closest
+from twisted_appserver.core.call import Call
 from twisted_appserver.core.conversions.annotations import plain_types
 from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.upload import Upload
+from twisted_appserver.errors import HTTPError
 
 # Groups of other frameworks match only themselves here: <name> and <int:name> (Flask), {name} (FastAPI).
 FOREIGN_GROUP = re.compile(r"(?<![\\?P])(?:<(?:\w+:)?([A-Za-z_]\w*)>|\{([A-Za-z_]\w*)(?::\w+)?\})")
+TWO_SLASHES = re.compile(r"(?<![\\:[^])//")  # except in a URL, as in https?://
 NOT_JSON = frozenset((None, type(None), str, bytes, int, float, bool, tuple, set, frozenset))
 NO_BODY = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"))  # methods whose requests have no body
+# The methods that the HTTP parser accepts; to a request with any other method it answers 400.
+METHODS = frozenset(
+    (
+        *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"),
+        *("COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND"),
+        *("UNBIND", "ACL", "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "MKCALENDAR", "LINK", "UNLINK"),
+        *("NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "SOURCE"),
+    )
+)
 SEQUENCES = (list, tuple, set, frozenset, Sequence)
 RESULTS = "a dict, a list, an object such as a dataclass, or a Reply"
 
@@ -59,6 +72,32 @@ def _upload_problem(handler: Handler, methods: Collection[str]) -> str:
     return ""
 
 
+def _schedule_problem(regex: str, handler: Handler) -> str:
+    """Return why every scheduled call of a function fails; empty if it may succeed."""
+    if handler.schedule is None:
+        return ""
+    try:
+        handler.arguments.values(Call("GET", regex), {})
+    except HTTPError as error:
+        return f"a scheduled call of {handler.name} has no variables, and so it fails: {error.detail}"
+    return ""
+
+
+def method_problems(methods: Collection[str]) -> tuple[list[str], list[str]]:
+    """
+    Return problems and notes about methods that HTTP does not have.
+
+    @return: a problem for each method that seems to be misspelt, and a note for each other unknown method.
+    """
+    problems, notes = [], []
+    for method in sorted(METHODS.union(methods) - METHODS):
+        if near := closest(method, sorted(METHODS)):
+            problems.append(f"unknown method {method!r}; did you mean {near!r}?")
+        else:
+            notes.append(f"unknown method {method!r}: only --channel twisted and an AppResource accept it")
+    return problems, notes
+
+
 def route_problems(regex: str, handler: Handler, methods: Collection[str]) -> list[str]:
     """
     Return why an entry cannot work, one sentence for each problem.
@@ -70,4 +109,7 @@ def route_problems(regex: str, handler: Handler, methods: Collection[str]) -> li
         f"{each[0]} in the pattern matches only this text; write (?P<{each[1] or each[2]}>)"
         for each in FOREIGN_GROUP.finditer(regex)
     ]
-    return [*found, *filter(None, [_result_problem(handler), _upload_problem(handler, methods)])]
+    if TWO_SLASHES.search(regex):
+        found.append("matches only paths with //; remove the / at the end of the prefix, or the / after it")
+    found += [_result_problem(handler), _upload_problem(handler, methods), _schedule_problem(regex, handler)]
+    return [*filter(None, found)]

@@ -6,6 +6,8 @@ from difflib import get_close_matches
 
 from twisted_appserver.core.router import Router
 
+MOST_CLOSEST = 10  # patterns in the advice of a 404
+
 
 def format_table(router: Router) -> str:
     """Return the table as text, one line for each entry."""
@@ -21,9 +23,6 @@ def format_table(router: Router) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def suggest_patterns(router: Router, path: str) -> str:
-    """Return the pattern that is most similar to a path, and all patterns of the table."""
-    regexes = [entry.regex for entry in router.entries]
-    nearest = get_close_matches(path, regexes, 1, 0.3)
-    suggestion = f"the most similar pattern is {nearest[0]}; " if nearest else ""
-    return f"{suggestion}all patterns: {', '.join(regexes)}"
+def closest_patterns(router: Router, path: str) -> list[str]:
+    """Return the patterns of a table that are most similar to a path, the most similar one first."""
+    return get_close_matches(path, [entry.regex for entry in router.entries], MOST_CLOSEST, 0.0)

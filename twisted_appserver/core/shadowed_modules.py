@@ -33,7 +33,8 @@ def shadowing_advice(folders: Iterable[str], error: BaseException | None = None)
     Return advice about files that hide the standard library, to append to a message; empty if there are none.
 
     @param folders: the folders to search.
-    @param error: the error of a failed import. Only files that were imported or raised the error count.
+    @param error: the error of a failed import. If there is one, a file is reported only if it was imported or
+        is in the traceback.
     """
     raised = set(_files(error.__traceback__)) if error is not None else set()
     for folder in folders:

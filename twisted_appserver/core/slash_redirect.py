@@ -1,4 +1,4 @@
-"""Redirects a request whose path has no match only because of its trailing slash. Pure."""
+"""Redirects a request whose path would match with, or without, a trailing slash. Pure."""
 
 from __future__ import annotations
 
@@ -62,6 +62,6 @@ def allowed_methods(router: Router, call: Call) -> str:
             if error.status != 404:
                 raise
             slash_redirect(router, replace(call, method=""))
-    except HTTPError as error:  # the empty name is no method of a function
+    except HTTPError as error:  # the empty name is not a method of a function
         return str(dict(error.headers).get("allow", ""))
     return ""

@@ -2,9 +2,10 @@
 Applies the decorators of C{include(..., wrap=)} to a function. Pure.
 
 Strategy: decorators are applied once, when the table is loaded. The context managers of C{contextlib} are
-decorators too. As such they would be left as soon as a coroutine or a generator has been made, before it has
-done anything. So they are applied here by the kind of the function, and stay entered until it has ended. If a
-function returns a generator, or a Reply with one, they stay entered until that has ended.
+decorators too. Ordinary decorators would leave them as soon as a coroutine or a generator has been made,
+before it has done anything. So this module applies them by the kind of the function, and they stay entered
+until the coroutine or generator has ended. If a function returns a generator, or a Reply with one, they stay
+entered until the generator has ended.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def decorators_of(wrap: Any) -> tuple[_Function, ...]:
     """
     Return the decorators that C{include} was given, outermost first.
 
-    @raise TypeError: when one of them is not callable, or is a context manager that has not been made.
+    @raise TypeError: when one of them is not callable, or is a function with a C{yield} that has not been
+        called.
     """
     decorators = tuple(wrap) if isinstance(wrap, Iterable) and not callable(wrap) else (wrap,)
     for decorator in decorators:
@@ -72,7 +74,9 @@ def apply_decorators(function: _Function, decorators: Sequence[_Function], is_as
         if isinstance(function, ContextDecorator | AsyncContextDecorator):
             raise TypeError(f"wrap={_name(decorator)} makes a context manager; write {_name(decorator)}()")
         if not callable(function):
-            raise TypeError(f"the decorator {_name(decorator)} returned {function!r}, which is no function")
+            raise TypeError(
+                f"the decorator {_name(decorator)} returned {function!r}, which is not a function"
+            )
         if "__signature__" in getattr(function, "__dict__", ()):  # It fills some parameters itself.
             signature = function.__signature__  # type: ignore[attr-defined]
         elif signature is not None and function is not inner:
@@ -97,7 +101,7 @@ def _name(decorator: Any) -> str:
 
 def _check_call(function: _Function, signature: inspect.Signature, name: str) -> None:
     """
-    @raise TypeError: when a function does not accept the arguments of the one that it wraps.
+    @raise TypeError: when a function does not accept the arguments of the function that it wraps.
     """
     try:
         own = inspect.signature(function, follow_wrapped=False)
@@ -120,7 +124,7 @@ def _check_call(function: _Function, signature: inspect.Signature, name: str) ->
 
 def _kind(function: Any, otherwise: _Kind) -> _Kind:
     """
-    @param otherwise: the kind of the function that C{function} wraps, if it wraps one. An ordinary function
+    @param otherwise: the kind of the wrapped function, if C{function} wraps another one. An ordinary function
         passes on the other function's result.
     """
     for test, kind in KINDS:
@@ -173,7 +177,7 @@ def _around_function(make: _Function, function: _Function) -> _Function:
 def _surrounded(result: Any, stack: ExitStack) -> Any:
     """
     Return the result of a function. If it is a generator, or a Reply with one, leave the context managers of
-    C{stack} when that ends.
+    C{stack} when the generator ends.
     """
     is_reply = isinstance(result, Reply)
     items = result.body if is_reply else result

@@ -18,13 +18,14 @@ from twisted_appserver.dispatch.time_limits import TimeLimits
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import Answer, IExecutor, PendingCall
 
+SETS_LIMIT = "which --timeout or the timeout of its Route sets"
 ABANDONED = Reply(b"", 499)  # passed to observers when the reply was not awaited; nginx logs this status too
 
 
 @dataclass(eq=False)
 class _Generation:
     """
-    Calls that began before a split.
+    The calls in flight when L{CallsInFlight.split} was called.
 
     @ivar end: the C{ended} of all these calls.
     @ivar count: how many of them have not ended.
@@ -41,7 +42,7 @@ class CallsInFlight:
     @param reactor: an C{IReactorTime}.
     @param timeout: seconds for a call whose route has no time limit of its own; 0 for no limit.
     @param replied: called with the call and the reply when a call is over. Returns the reply for the client.
-    @param stream_began: likewise when a stream begins.
+    @param stream_began: called in the same way when a stream begins.
     @param stream_ended: called with the pending call and the reply when a stream has ended.
     @ivar count: how many calls are in flight.
     @ivar limits: the time limits of calls by the C{timeout} of their handlers.
@@ -69,7 +70,8 @@ class CallsInFlight:
         self, call: Call, answer: Answer, executor: IExecutor | None, timeout: float | None
     ) -> PendingCall:
         """
-        Make a pending call. Its time limit is kept once the dispatcher has added the call to it.
+        Make a pending call. Its time limit applies as soon as the dispatcher has added the call to that
+        limit.
 
         @param executor: C{None} if it is not known yet.
         @param timeout: the handler's time limit; C{None} if the handler has none, or is not known yet.
@@ -78,11 +80,16 @@ class CallsInFlight:
         return PendingCall(call, self._end, answer, executor, self.limits[timeout], call.deadline)
 
     def hand_over(self, pending: PendingCall, executor: IExecutor) -> None:
-        """Give a pending call to its executor, which is known now, under the time limit of its route."""
+        """Give a pending call to its executor, and apply the time limit of its route."""
         limit = self.limits[pending.call.handler.timeout]
         if pending.limit is not None and pending.limit is not limit:
             pending.limit.calls.pop(pending, None)
         pending.executor, pending.limit, pending.deadline = executor, limit, pending.call.deadline
+
+    def hand_off(self, pending: PendingCall) -> None:
+        """End a call that is replaced by another call. Its reply is not reported."""
+        pending.called = True
+        self._leave(pending)
 
     def cancel(self, pending: PendingCall, kill: bool) -> None:
         """As L{Dispatcher.cancel}."""
@@ -95,12 +102,14 @@ class CallsInFlight:
 
     def _expired(self, pending: PendingCall) -> None:
         if pending.stream is not None:
-            error = HTTPError(504, "no part was produced or read within the time limit")
-            self._log_expired(pending, "produced no part, or its client read none, within the time limit")
+            limit = f"the time limit of {pending.limit.seconds:g} s, {SETS_LIMIT}"
+            error = HTTPError(504, f"no part was produced or read within {limit}")
+            self._log_expired(pending, "neither produced a part nor had a part read within the time limit")
             pending.stream.cut(error.detail, problem_reply(error, pending.call.request_id))
             pending.executor.cancel(pending, True)
         else:
-            error = HTTPError(504, "the call took longer than its time limit")
+            limit = f"its time limit of {pending.limit.seconds:g} s, {SETS_LIMIT}"
+            error = HTTPError(504, f"the call took longer than {limit}")
             self._log_expired(pending, "took longer than its time limit")
             self._abandon(pending, problem_reply(error, pending.call.request_id), True)
 
@@ -131,7 +140,7 @@ class CallsInFlight:
         pending.answer(pending.call, reply)
 
     def _follow(self, pending: PendingCall, reply: Reply) -> None:
-        """Apply the time limit of a stream. It is for each part: for making it, and for reading it."""
+        """Apply the time limit of a stream: to making each part, and to reading each part."""
         stream, limit = pending.stream, pending.limit
         stream.ended = partial(self._streamed, pending, reply)
         if limit is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
@@ -15,18 +14,16 @@ from twisted.internet.defer import Deferred
 from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.router import Router
+from twisted_appserver.dispatch.background_calls import becomes_job
 from twisted_appserver.dispatch.calls_in_flight import CallsInFlight
 from twisted_appserver.dispatch.failures import Failures
 from twisted_appserver.dispatch.retry_after import Refusals
-from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import Answer, IExecutor, PendingCall
-
-ASYNC = re.compile(r"(?:^|,)[ \t]*respond-async[ \t]*(?:[,;=]|$)", re.IGNORECASE)  # RFC 7240, section 4.1
 
 
 class Dispatcher:
     """
-    Routes each call and has it performed within its time limit.
+    Routes each call, submits it to its executor, and applies its time limit.
 
     @param reactor: an C{IReactorTime}.
     @param executors: by the names that a Route may use. An executor whose attribute C{reactor} is C{None}
@@ -36,12 +33,12 @@ class Dispatcher:
     @param timeout: seconds for a call, counted from its arrival; 0 for no limit.
     @param max_pending: how many calls may wait for one executor before further calls are rejected.
     @param display_tracebacks: whether clients see the traceback of a function that failed.
+    @param suggests_patterns: whether a 404 lists the most similar patterns.
     @raise ConfigurationError: if a route names an unknown executor.
     @ivar admin: the table of the server's own pages below C{/-/}; C{None} for none.
-    @ivar jobs: the L{jobs.registry.Jobs} for calls whose clients do not wait; C{None} if there are no jobs.
+    @ivar jobs: the L{jobs.interface.IJobs} for calls whose clients do not wait; C{None} if there are none.
     @ivar calls: the calls that have begun and have not been answered.
-    @ivar observers: each is called with every call and its reply; the status is 499 if the reply was not
-        awaited.
+    @ivar observers: each is called with every call and its reply; the status is 499 if nobody awaited it.
     @ivar faults: each is called with every call whose function failed, and the reply with its traceback.
     """
 
@@ -55,6 +52,7 @@ class Dispatcher:
         timeout: float = 60.0,
         max_pending: int = 1000,
         display_tracebacks: bool = False,
+        suggests_patterns: bool = False,
     ) -> None:
         self.reactor, self.router, self.guard = reactor, router, guard
         self.executors, self.default = executors, default
@@ -62,7 +60,7 @@ class Dispatcher:
         self.admin: Router | None = None
         self.jobs: Any = None
         self.observers: list[Callable[[Call, Reply], None]] = []
-        self._failures = Failures(display_tracebacks)
+        self._failures = Failures(display_tracebacks, suggests_patterns)
         self.faults = self._failures.observers
         self._refusals = Refusals(reactor)
         self.calls = CallsInFlight(reactor, timeout, self._over, self.add_cors_headers, self._streamed)
@@ -87,8 +85,8 @@ class Dispatcher:
         """
         Have a call performed.
 
-        @return: fires with the reply and never fails, unless it is cancelled. Cancel it when the reply is no
-            longer wanted.
+        @return: fires with the reply and never fails, unless it is cancelled. Cancel the Deferred when the
+            reply is no longer wanted.
         """
         deferred: Deferred[Reply] = Deferred(lambda _: None if pending is None else self.cancel(pending))
         pending = self.begin(call, lambda _, reply: deferred.callback(reply))
@@ -100,8 +98,10 @@ class Dispatcher:
         """
         As L{dispatch}, without the cost of a Deferred.
 
-        @param call: what arrived. The dispatcher makes another call from it, with the values that it adds.
-        @param answer: receives that call and its reply, perhaps before this returns; never after L{cancel}.
+        @param call: the call as it arrived. The dispatcher makes a new call from it and adds values such as
+            the id.
+        @param answer: receives the new call and its reply, perhaps before this returns; never after
+            L{cancel}.
         @param routed: receives the model for L{again} before the call is performed.
         @return: the pending call; C{None} if it is over.
         """
@@ -131,7 +131,7 @@ class Dispatcher:
         Check a call whose body is still to come: whether its client may call, and whether there is a
         function.
 
-        @param rejected: receives the error and the call if not. L{refuse} makes the reply.
+        @param rejected: receives the error and the call if the call is rejected. L{refuse} makes the reply.
         @return: the call for L{go_on}; C{None} if it was rejected; or a Deferred that will fire with either.
         """
         if self.guard is not None and self.guard.proxies is not None:
@@ -155,7 +155,7 @@ class Dispatcher:
             return None
 
     def go_on(self, call: Call, answer: Answer) -> PendingCall | None:
-        """As L{begin}, for a call that L{admit} returned and that has its body now."""
+        """As L{begin}, for a call that L{admit} returned, now that its body has arrived."""
         handler = call.handler
         if handler.router not in (self.router, self.admin):  # the application was reloaded
             return self.begin(call, answer)
@@ -173,7 +173,7 @@ class Dispatcher:
         As L{begin}, for a request that repeats an earlier one, perhaps with another body or from another
         client.
 
-        @param model: the earlier one, as L{begin} gave it.
+        @param model: the earlier request, as L{begin} passed it to C{routed}.
         """
         handler, arrived = model.handler, self.reactor.seconds()
         limit = self._limits[handler.timeout]
@@ -202,10 +202,8 @@ class Dispatcher:
         return f"{self._prefix}{next(self._count)}"
 
     def _rejected(self, error: BaseException, call: Call) -> Reply:
-        return self._failures.rejected(error, call, self._router_of(call.path))
-
-    def _router_of(self, path: str) -> Router:
-        return self.router if self.admin is None or not path.startswith("/-/") else self.admin
+        is_own = self.admin is not None and call.path.startswith("/-/")
+        return self._failures.rejected(error, call, (is_own and self.admin) or self.router)
 
     def _await_user(
         self, user: Deferred[str], call: Call, arrived: float, request_id: str, answer: Answer
@@ -245,7 +243,7 @@ class Dispatcher:
         )  # fmt: skip
 
     def _perform(self, call: Call, answer: Answer, pending: PendingCall | None = None) -> PendingCall | None:
-        """Have a routed call performed. It may have become a pending call already."""
+        """Have a routed call performed. The call may have become a pending call already."""
         handler = call.handler
         executor = self.executors[handler.executor or self.default]
         submit: Any = executor.submit
@@ -268,12 +266,12 @@ class Dispatcher:
 
     def _submit(self, pending: PendingCall, submit: Callable[[PendingCall], None]) -> None:
         call, executor = pending.call, pending.executor
-        if self.calls.count > self.max_pending and executor.pending >= self.max_pending:  # cheap test first
-            seconds = str(self._refusals.retry_after(executor))
-            raise HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", seconds)])
-        if call.prefer and self.jobs and call.handler.router is not self.admin and ASYNC.search(call.prefer):
-            self.jobs.take(pending)
-        submit(pending)
+        is_job = call.prefer and self.jobs and becomes_job(call, self.admin)
+        is_full = self.calls.count > self.max_pending and executor.pending >= self.max_pending  # cheap first
+        if is_full and not (is_job and self.jobs.stored):
+            raise self._refusals.refusal(executor)
+        if not (is_job and self.jobs.take(pending)):
+            submit(pending)
         if pending.limit is not None and not pending.called:
             pending.limit.add(pending)
 

@@ -30,7 +30,7 @@ class Lifespans:
     def __init__(self, reactor: Any, dispatcher: Dispatcher) -> None:
         self._reactor, self._dispatcher = reactor, dispatcher
         self._current: ReactorLifespan | None = None
-        self._ending: list[ReactorLifespan] = []  # those of earlier tables
+        self._ending: list[ReactorLifespan] = []  # lifespans of earlier tables
         self._held: dict[str, HeldCalls] = {}  # while the first one is being entered
 
     def start(self) -> Deferred[None]:

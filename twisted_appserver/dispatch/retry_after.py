@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from twisted_appserver.errors import HTTPError
+
 WINDOW = 5.0  # seconds over which the rate is measured
 EVERY = 0.2  # seconds between two samples
 LONGEST = 60  # seconds, the longest wait that is suggested
@@ -20,6 +22,11 @@ class Refusals:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._samples: dict[Any, deque[tuple[float, int]]] = {}
+
+    def refusal(self, executor: Any) -> HTTPError:
+        """Return the error for a call that must not wait for an executor."""
+        seconds = str(self.retry_after(executor))
+        return HTTPError(503, f"{executor.pending} calls are waiting already", [("retry-after", seconds)])
 
     def retry_after(self, executor: Any) -> int:
         """

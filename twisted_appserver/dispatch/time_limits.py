@@ -18,7 +18,7 @@ class TimeLimit:
 
     @param seconds: the limit.
     @param expired: called with each call that has not ended in time.
-    @ivar calls: the calls, oldest first. The code that ends a call removes it.
+    @ivar calls: the calls, oldest first. The code that ends a call removes the call from this dict.
     """
 
     def __init__(self, reactor: Any, seconds: float, expired: Callable[[PendingCall], None]) -> None:

@@ -5,7 +5,7 @@ A module may import only modules above it in this list:
   - interface: what every executor promises, and L{interface.PendingCall}
   - log_records: writes what functions log to the server's log
   - call_costs: how long calls are expected to take
-  - child_processes: gives processes that functions fork neither the server's signal handlers nor its sockets
+  - child_processes: keeps the server's signal handlers and sockets out of processes that functions fork
   - end_of_turn: collects work until all readable sockets have been read
   - wakeup: a socket on which an idle thread waits
   - parked_generator: a generator that runs a slice at a time in any thread
@@ -16,6 +16,7 @@ A module may import only modules above it in this list:
   - blocking_log: logs functions that block the reactor
   - call_task: the asyncio task in which a coroutine runs
   - inline: on the reactor, for coroutines and functions that return Deferreds or futures
+  - calling_thread: plain functions in the calling thread, for the test client
   - threads: in threads of the reactor's pool
   - processes: in spawned worker processes
   - cluster: on the workers of a Dask cluster

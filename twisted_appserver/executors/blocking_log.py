@@ -27,7 +27,7 @@ class BlockingLog:
         self._logged: dict[str, float] = {}  # when, by the function's name
 
     def report(self, call: Call, seconds: float) -> None:
-        """Log that the function of a call blocked the reactor for so long, if that is too long."""
+        """Log that the function of a call blocked the reactor, if it did so for too long."""
         name, now = call.handler.name, self._clock()
         if seconds <= LIMIT or now - self._logged.get(name, -INTERVAL) < INTERVAL:
             return

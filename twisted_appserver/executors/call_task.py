@@ -42,14 +42,17 @@ class Returned(NamedTuple):
 
 
 class CallCancelled(asyncio.CancelledError, defer.CancelledError):
-    """Raised when a call is cancelled while it awaits a Deferred. It is Twisted's error and asyncio's."""
+    """
+    Raised when a call is cancelled while it awaits a Deferred. It is both Twisted's and asyncio's error.
+    """
 
 
 class CallTask(asyncio.Future[None]):
     """
     The current task while a step of a coroutine runs. asyncio's timeouts and task groups cancel it.
 
-    @ivar coroutine: the coroutine. It is set when it has to wait; an C{__init__} would cost more.
+    @ivar coroutine: the coroutine. This attribute is set when the coroutine has to wait; an C{__init__} would
+        cost more.
     """
 
     # Defaults in the class keep the creation cheap. Most coroutines change none of them.
@@ -213,15 +216,17 @@ def make_task(coroutine: _Coroutine, loop: asyncio.AbstractEventLoop) -> CallTas
 
 def begin(coroutine: _Coroutine, loop: asyncio.AbstractEventLoop) -> Any:
     """
-    Perform the first step of a coroutine as the current task. Most coroutines end in it, so nothing is called
-    here that can be avoided.
+    Perform the first step of a coroutine as the current task. Most coroutines end in this step, so it avoids
+    every unnecessary call.
 
     @return: a L{Waiting}; or, if the coroutine has ended, the dict or the L{Returned} value.
     """
-    task = CallTask(loop=loop)
+    task, is_inside_another = CallTask(loop=loop), False
     try:
         _enter_task(loop, task)  # type: ignore[arg-type]
-    except RuntimeError:  # Another task is running.
+    except RuntimeError:
+        is_inside_another = True
+    if is_inside_another:  # not in the block above, whose error would be the context of each error below
         task.coroutine = coroutine
         try:
             return Waiting(coroutine, task, task.run(coroutine.send, None))

@@ -31,7 +31,10 @@ _installed = False
 
 
 def ignore(*_: Any) -> None:
-    """A signal handler that does nothing. Unlike SIG_IGN, programs started with exec do not inherit it."""
+    """
+    A signal handler that does nothing. Programs started with exec do not inherit this handler, but they would
+    inherit SIG_IGN.
+    """
 
 
 def protect(owner: Any, descriptors: Callable[[], Iterable[int]]) -> None:
@@ -82,8 +85,12 @@ def _reset() -> None:
             _replace([number for descriptors in _sources.values() for number in descriptors()])
     finally:
         _unblock()
-        if signal.SIGINT in _forking.handled:  # last, because a KeyboardInterrupt in here would be lost
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.SIGINT in _forking.handled:
+            try:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            except KeyboardInterrupt:  # It would be lost in this hook; the signal ends the process.
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                os.kill(os.getpid(), signal.SIGINT)
 
 
 def _replace(numbers: list[int]) -> None:

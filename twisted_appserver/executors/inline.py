@@ -1,9 +1,10 @@
 """Calls performed on the reactor: coroutine functions, and functions that return Deferreds or futures.
 
 Strategy: a coroutine runs at once up to the first Deferred or future that it must wait for, and continues
-when that has its result. Most coroutines wait once or not at all; C{Deferred.fromCoroutine} or an
-C{asyncio.Task} would cost more than they do. If the reactor runs on asyncio, a L{CallTask} is the current
-task meanwhile. All steps of a call run in a context of its own, which is empty when the call begins.
+when the Deferred or future has its result. Most coroutines wait once or not at all; C{Deferred.fromCoroutine}
+or an C{asyncio.Task} would cost more than running the coroutine. If the reactor runs on asyncio, a
+L{CallTask} is the current task meanwhile. All steps of a call run in a context of its own, which is empty
+when the call begins.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class InlineExecutor:
         """
         As L{core.perform.perform}, for a function whose result may have to be awaited.
 
-        @param since: the time, if the call did not arrive just now.
+        @param since: when the call began; 0.0 if it begins on arrival.
         @return: the reply, if the call ends at once, as most do; otherwise a function that continues the
             call.
         """
@@ -172,7 +173,7 @@ class InlineExecutor:
         try:
             awaited = run(go_on, value)
             while not (isinstance(awaited, Deferred) if task is None else task.can_await(awaited)):
-                # As in Twisted, other values that are yielded come back.
+                # As in Twisted, a coroutine that yields any other value gets this value back.
                 awaited = run(coroutine.send if task is None else task.refuse, awaited)
             if call is forked_child.forked_by:
                 forked_child.exit_child()

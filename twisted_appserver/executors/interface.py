@@ -27,7 +27,8 @@ class PendingCall(msgspec.Struct, eq=False):
     @param answer: receives the call and the reply in the end; C{ended} calls it.
     @param executor: the executor that has the call; C{None} while credentials are checked.
     @param limit: the L{TimeLimit} that applies to the call, if any.
-    @param deadline: when that limit is reached, in seconds since the epoch. Each part of a stream moves it.
+    @param deadline: when that limit is reached, in seconds since the epoch. Each part of a stream postpones
+        it.
     @ivar called: whether the call has its reply or was cancelled. Later replies are ignored.
     @ivar stream: the L{executors.stream.Stream} of a reply that comes in parts.
     @ivar source: the L{executors.parked_generator.Source} of these parts, if threads make them.
@@ -81,7 +82,7 @@ class IExecutor(Interface):
     pending: int = Attribute("Calls that were submitted and have not begun.")
     running: int = Attribute(
         "Calls that occupy a thread or worker, abandoned ones included. "
-        "A generator does not occupy one while its client is not reading."
+        "A generator occupies no thread or worker while its client is not reading."
     )
     parked: int = Attribute("Generators that wait until their clients read.")
     completed: int = Attribute("Calls that ended with a status below 500.")
@@ -102,7 +103,7 @@ class IExecutor(Interface):
 
     def start() -> Deferred[None]:
         """
-        Start performing calls. Calls that were submitted earlier wait until then.
+        Start performing calls. Calls that are submitted before the start is complete wait.
 
         @return: fires when calls can be performed; fails with L{ConfigurationError} if they never can.
         """
@@ -116,22 +117,24 @@ class IExecutor(Interface):
     def cancel(pending: PendingCall, kill: bool = False) -> None:
         """
         Abandon a call, because its reply is no longer wanted. A call that has not begun is dropped, unless a
-        worker process has received it already behind quick calls. A running call is abandoned, and its thread
-        stays busy until the function returns. A generator that waits for its client is closed.
+        worker process has already received it together with quick calls. A running call is abandoned, and its
+        thread stays busy until the function returns. A generator that waits for its client is closed.
 
         @param kill: whether a worker process that runs the call may be killed, because the deadline has
-            passed or somebody cancelled the call on purpose. A client that has gone away is no reason.
+            passed or somebody cancelled the call on purpose. A client that has gone away is no reason to kill
+            the process.
         """
 
     def calls() -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
         """Return the calls that run and the calls that wait, in this order."""
 
     def unready() -> str:
-        """Return why no call could begin now even if none waited; empty if one could."""
+        """Return why no call could begin now, even if no other call waited; empty if a call could begin."""
 
     def stop() -> Deferred[None]:
         """
-        Accept no further calls, and fail those in progress with an L{HTTPError} 503. Generators are closed.
+        Accept no further calls, and fail the calls in progress with an L{HTTPError} 503. Generators are
+        closed.
 
         @return: fires when no worker process is left. A thread stays busy until its function returns.
         """

@@ -1,9 +1,9 @@
 """Renders the Twisted resources of a table on the reactor.
 
 Strategy: each call is turned back into a C{twisted.web.server.Request}, whose channel is an object in memory.
-A response that is complete when it is first written is an ordinary reply. Any other is a L{Stream}: its
-credits pause and resume the producer that the resource has registered, so that a client that does not read
-stops it.
+If the first write completes the response, it becomes an ordinary reply. Any other response is a L{Stream}:
+its credits pause and resume the producer that the resource has registered. So a client that does not read
+stops the producer.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class ResponseChannel:
         self.write(b"".join(parts))
 
     def written(self) -> None:
-        """Begin a stream, unless everything of the response is there."""
+        """Begin a stream, unless the whole response has been written."""
         if self._stream is not None or self._head is None:
             return
         complete = self._length is not None and sum(map(len, self._parts)) >= self._length

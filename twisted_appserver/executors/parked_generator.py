@@ -1,9 +1,10 @@
 """
 A generator that runs a slice at a time, in any thread that is free. Independent of reactors.
 
-Strategy: each part that the client has not read yet uses up credits, of which there are L{WINDOW}. A
-generator without credits is parked: it occupies no thread and costs nothing until the client reads parts,
-which returns credits, or disconnects. If other work waits, a slice also ends after a few milliseconds.
+Strategy: a generator has L{WINDOW} credits, and each part that the client has not read yet uses up some of
+them. A generator without credits is parked: it occupies no thread and costs nothing until the client
+disconnects, or reads parts and so returns credits. If other work waits, a slice also ends after a few
+milliseconds.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Source:
     """
     Runs the generator of one stream.
 
-    One thread at a time may call L{run}. If that returns C{None}, the thread calls L{park}. If C{park}
+    One thread at a time may call L{run}. If L{run} returns C{None}, the thread calls L{park}. If C{park}
     returns C{False}, or if L{grant} or L{drop} returns C{True} later, L{run} must be called again.
 
     @param send: called with each part.
@@ -104,7 +105,7 @@ class Source:
             return resumed
 
     def drop(self) -> bool:
-        """Close the generator when it next runs. Returns whether it must be run for that."""
+        """Close the generator when it next runs. Returns whether L{run} must be called for this."""
         with self._lock:
             self.dropped = True
             resumed, self.parked = self.parked, False

@@ -41,7 +41,7 @@ def _with_deferreds(coroutine: Coroutine[Any, Any, None], loop: Any) -> Generato
 
 
 def _future_of(deferred: Deferred[Any], loop: Any) -> Any:
-    """Return a future that has a result as soon as a Deferred has one. The Deferred keeps its own."""
+    """Return a future that has a result as soon as a Deferred has one. The Deferred keeps its result."""
     future = loop.create_future()
 
     def fired(result: Any) -> Any:
@@ -66,8 +66,8 @@ class ReactorLifespan:
     """
     A lifespan that is entered and left while the reactor serves.
 
-    The thread is a daemon and of its own: a lifespan that hangs keeps neither the process nor calls from
-    ending.
+    A synchronous lifespan has a daemon thread of its own. If it hangs, calls continue and the process can
+    still end.
 
     @param reactor: an C{IReactorThreads} and C{IReactorTime}.
     @ivar problem: why the lifespan ended too early; empty if it did not.
@@ -89,7 +89,7 @@ class ReactorLifespan:
         """
         Enter the lifespan.
 
-        @return: fires when it is entered; fails with L{ConfigurationError} if it fails.
+        @return: fires when the lifespan is entered; fails with L{ConfigurationError} if the lifespan fails.
         """
         self._reactor.callLater(0, self._begin)  # so that a server fails when it runs, not before
         return self._entered
@@ -114,7 +114,7 @@ class ReactorLifespan:
         """
         Leave the lifespan. An exception is logged.
 
-        @return: fires when it is left, or after L{LEAVE_TIMEOUT} seconds.
+        @return: fires when the lifespan has been left, or after L{LEAVE_TIMEOUT} seconds.
         """
         if self._over:
             return succeed(None)

@@ -82,7 +82,7 @@ class Stream:
             self._pass_on()
 
     def end(self, failure: str = "", error: Reply | None = None) -> None:
-        """End the stream. With a failure, the reader must not take this for a complete body."""
+        """End the stream. After a failure, the reader must not treat the body as complete."""
         self._drop = bool
         self._end(failure, error)
         self._pass_on()
@@ -165,7 +165,9 @@ class Stream:
 
 
 class _Sender:
-    """Sends the parts of one reply, while other work of the reactor and the client keep up."""
+    """
+    Sends the parts of one reply as fast as the client reads, and lets the reactor do other work in between.
+    """
 
     def __init__(self, pending: PendingCall, reply: Reply, pause: Callable[[], Deferred[None]]) -> None:
         self._pending, self._reply, self._pause = pending, reply, pause

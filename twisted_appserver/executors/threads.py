@@ -1,20 +1,20 @@
 """Calls performed in threads.
 
-Strategy: to hand each call to a thread and its reply back one at a time would cost more than the call. So
-calls wait in one deque, and a thread that is awake takes call after call from it. The reactor wakes the first
-thread when it has read everything that is readable, and does not need the interpreter lock itself. A thread
-that takes a call and leaves others behind wakes one more thread before it runs the function. If the function
-blocks, the next thread gets the interpreter lock and continues at once. If it does not, the next thread finds
-nothing left to do. So quick calls cost hardly a thread switch, and no call waits behind a slow one while a
-thread is idle.
+Strategy: handing calls to threads, and replies back, one at a time would cost more than most calls. So calls
+wait in one deque, and a thread that is awake takes call after call from it. The reactor wakes the first
+thread when it has read everything that is readable, because then it does not need the interpreter lock
+itself. A thread that takes a call and leaves others behind wakes one more thread before it runs the function.
+If the function blocks, the next thread gets the interpreter lock and continues at once. If it does not, the
+next thread finds nothing left to do. So quick calls cost hardly a thread switch, and no call waits behind a
+slow one while a thread is idle.
 
 Replies travel back in the same way: one wake-up of the reactor returns all of them, at the latest before a
 thread might block. If nothing runs and no waiting call is of a slow function, the reactor does not return to
 its poller, but waits briefly for the replies. Waking up in the poller takes longer than most calls.
 
-A generator runs a slice at a time. While its client does not read, it is parked and occupies no thread. When
-it can continue, it waits in a deque of its own. Threads take one item from each deque alternately, so neither
-calls nor generators wait for all of the others.
+A generator runs a slice at a time. While its client does not read, it is parked and occupies no thread.
+Generators that can continue wait in a deque of their own. Threads take one item from each deque alternately,
+so calls do not wait for all generators, and generators do not wait for all calls.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class ThreadExecutor:
     Performs calls in threads of a pool.
 
     @param reactor: an C{IReactorThreads} and C{IReactorTime}. Its thread pool is used if C{pool} is C{None}.
-        From start to stop that pool is larger by C{size}, so other users of the pool never wait for calls.
+        Between start and stop, the reactor's pool has C{size} more threads, so its other users never wait for
+        calls.
     @param size: the maximum number of threads; C{None} for as many as the pool has.
     @param pool: a C{twisted.python.threadpool.ThreadPool} that its owner starts and stops.
     """
@@ -211,8 +212,9 @@ class ThreadExecutor:
 
     def _leave(self) -> bool:
         """
-        In a thread: stop counting this thread, unless calls wait. Afterwards, it must return to its pool at
-        once, without a system call. If it were late, the pool would make another thread for the next call.
+        In a thread: stop counting this thread, unless calls wait. After this, the thread must return to its
+        pool at once, without a system call. If it were late, the pool would make another thread for the next
+        call.
         """
         with self._lock:
             if self._waiting or self._resumable:
@@ -256,7 +258,7 @@ class ThreadExecutor:
         self._hand_back()
 
     def _hand_back(self) -> None:
-        """In a thread: let the reactor return the replies that are there."""
+        """In a thread: let the reactor return the replies that are ready."""
         if self._reactor_waits:
             self._reactor_waits = False
             self._came_back.put(None)
@@ -323,7 +325,7 @@ class ThreadExecutor:
 
     def _return_replies(self) -> None:
         """Return all replies to the dispatcher."""
-        # First, so that a thread that is late for this batch wakes the reactor again.
+        # This comes first, so that a thread that is late for this batch wakes the reactor again.
         self._return_scheduled = False
         finished = self._finished
         while finished:

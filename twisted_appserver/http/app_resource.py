@@ -24,8 +24,10 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.core.statuses import title
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.dispatch.lifespans import Lifespans
+from twisted_appserver.dispatch.start_notes import APP_RESOURCE, log_start_notes
 from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.child_processes import protect
+from twisted_appserver.executors.cluster.executor import DaskExecutor
 from twisted_appserver.executors.inline import InlineExecutor
 from twisted_appserver.executors.interface import IExecutor
 from twisted_appserver.executors.mounted_resources import ResourceExecutor
@@ -48,12 +50,12 @@ class AppResource(Resource):
 
     @param patterns: C{url_patterns}, a L{Router}, or the dispatcher of a service.
     @param reactor: the reactor; not needed with a dispatcher.
-    @param executor: performs the calls. Start and stop it yourself. C{None} for the threads of the reactor's
-        pool.
+    @param executor: performs the calls, including calls of Routes that name its kind. Start and stop it
+        yourself. C{None} for the threads of the reactor's pool.
     @param lifespan: the lifespan of the patterns, entered when the reactor starts and left by L{finish}.
     @param max_body: maximum size of a request body in bytes; a longer one gets 413.
     @param graceful_timeout: seconds to wait, when the reactor is stopped, until all calls are answered. If
-        C{patterns} is the dispatcher of a service, the service waits.
+        C{patterns} is the dispatcher of a service, the service waits instead, with its own setting.
     @param executors: further executors, by the names that Routes give. Start and stop them yourself.
     @raise ConfigurationError: when a Route names an unknown executor, or an executor has another table.
     """
@@ -81,6 +83,7 @@ class AppResource(Resource):
                 "inline": InlineExecutor(reactor),
                 "resources": ResourceExecutor(reactor),
                 "threads": executor or ThreadExecutor(reactor),
+                **_own_names(executor),
                 **(executors or {}),
             }
             _check_tables(places, router)
@@ -88,11 +91,12 @@ class AppResource(Resource):
             protect(reactor, self._reader.descriptors)
             self._lifespans = Lifespans(reactor, patterns)
             if IReactorCore.providedBy(reactor):
-                reactor.callWhenRunning(self._start, self._lifespans)
+                reactor.callWhenRunning(self._start, self._lifespans, patterns)
                 reactor.addSystemEventTrigger("before", "shutdown", self.finish)
         self.dispatcher, self._max_body, self._grace = patterns, max_body, graceful_timeout
 
-    def _start(self, lifespans: Lifespans) -> None:
+    def _start(self, lifespans: Lifespans, dispatcher: Dispatcher) -> None:
+        log_start_notes(self._log, dispatcher.reactor, dispatcher.router, APP_RESOURCE)
         lifespans.start().addErrback(
             lambda failure: self._log.critical("calls get 503: {why}", why=failure.value)
         )
@@ -159,6 +163,12 @@ class AppResource(Resource):
             path = b"/" + b"/".join(request.postpath)
             return replace(call, path=path.decode("utf-8", "surrogateescape"), base=_base(request))
         return call
+
+
+def _own_names(executor: IExecutor | None) -> dict[str, IExecutor]:
+    """Return the executor of an AppResource by the name that a Route gives for its kind."""
+    kinds = {ProcessExecutor: "processes", DaskExecutor: "cluster"}
+    return {name: executor for kind, name in kinds.items() if executor and isinstance(executor, kind)}
 
 
 def _check_tables(executors: Mapping[str, IExecutor], router: Router) -> None:

@@ -25,8 +25,8 @@ class UnfinishedRequests:
     """
     Counts the memory that the unfinished requests of all connections of a site take.
 
-    @param limit: bytes. A request that would exceed it is refused with 503.
-    @ivar held: the bytes that they take now.
+    @param limit: bytes. A request that would exceed this limit is refused with 503.
+    @ivar held: the bytes that unfinished requests take now.
     """
 
     def __init__(self, limit: int) -> None:
@@ -78,7 +78,7 @@ class BaseConnection(http.HTTPChannel):
         """
         Check a request whose body is still to come.
 
-        A client that is refused cannot make the server keep a body, and one that waits for 100 Continue gets
+        So a refused client cannot make the server keep a body, and a client that waits for 100 Continue gets
         its response at once.
         """
         admitted = self.application.dispatcher.admit(call, self._refuse)

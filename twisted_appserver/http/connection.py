@@ -33,8 +33,8 @@ class HTTPConnection(BaseConnection):
     One connection.
 
     @ivar last_activity: when something arrived or a response was sent, by the clock C{monotonic}.
-    @ivar header_timeout: seconds from the first byte of a request to the end of its headers; C{None} for
-        no limit but the idle time-out.
+    @ivar header_timeout: seconds from the first byte of a request to the end of its headers; C{None} if only
+        the idle time-out applies.
     """
 
     last_activity = 0.0
@@ -150,7 +150,7 @@ class HTTPConnection(BaseConnection):
             self._count_unfinished()
 
     def _take_parsed(self) -> None:
-        """Line up the calls of complete requests."""
+        """Queue the calls of complete requests."""
         for request in self._parser.requests:
             self._call.learn(request)
             self._ready.append(partial(self._begin, request.call, request.keep_alive, request.http10))
@@ -243,7 +243,7 @@ class HTTPConnection(BaseConnection):
         self.setTimeout(LINGER)
 
     def _refuse(self, error: BaseException, call: Call | None = None) -> None:
-        """Refuse a request, after the responses to those before it, and ignore the rest."""
+        """Refuse a request after the earlier requests have been answered, and ignore all further data."""
         if self._ignores_input:
             return
         self._ignores_input = True

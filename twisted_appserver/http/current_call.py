@@ -97,9 +97,9 @@ class CurrentCall:
         """
         Send an interim response to a half-closed client whose call has no time limit.
 
-        A client that waits must discard it (RFC 9110, section 15.2.1). If the client is gone, its system
-        answers with a reset, and the call is cancelled. Otherwise a queue would hand out a task that no
-        client receives.
+        A waiting client must discard this response (RFC 9110, section 15.2.1). If the client is gone, its
+        system answers with a reset, and the call is cancelled. Otherwise a queue would hand out a task that
+        no client receives.
         """
         pending = self.pending
         if pending is None or pending.stream is not None or self._responses.http10:

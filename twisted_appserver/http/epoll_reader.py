@@ -1,15 +1,15 @@
 """Reads many connections with an epoll of its own.
 
-Strategy: a reactor hands over one readable socket at a time, through layers of logging and context that
-cost as much as reading. The L{EpollReader} has an epoll of its own, and the reactor watches only the
-descriptor of this epoll. When it is readable, all readable sockets are read in one loop. Anything else than
-plain data, such as the end of a connection or an error, is left to the reactor: it gets the socket back and
-finds the same. Work that is done once for everything that was read, such as waking a thread or sending
-responses, is done after the loop.
+Strategy: a reactor hands over one readable socket at a time, through layers of logging and context that cost
+as much as reading. The L{EpollReader} has an epoll of its own, and the reactor watches only the descriptor of
+this epoll. When it is readable, all readable sockets are read in one loop. Everything except plain data, such
+as the end of a connection or an error, is left to the reactor: it gets the socket back and reads the same end
+or error. Work that is done once for everything that was read, such as waking a thread or sending responses,
+is done after the loop.
 
-A processor that sleeps takes longer to wake, with cold caches, than most calls take. So the reactor polls
-for a moment after all calls were answered, since the next request often comes soon. If it does not, the
-next moments are skipped.
+A processor that sleeps takes longer to wake, with cold caches, than most calls take. So the reactor polls for
+a moment after all calls were answered, since the next request often comes soon. If no request comes, the
+reactor does not poll for the next moments.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class EpollReader:
     """
     Stands in for the reactor of transports, and reads their sockets.
 
-    @param reactor: the reactor. If it does not watch descriptors, or the system has no epoll, L{adopt} does
-        nothing.
+    @param reactor: the reactor. If the reactor does not watch descriptors, or the system has no epoll,
+        L{adopt} does nothing.
     """
 
     log = Logger()
@@ -65,7 +65,7 @@ class EpollReader:
         return getattr(self._reactor, name)
 
     def adopt(self, transport: Any) -> None:
-        """Read a connection from now on, if it is one of C{twisted.internet.tcp}."""
+        """Read a connection from now on, if it is a connection of C{twisted.internet.tcp}."""
         plain = isinstance(transport, Connection)
         if self._able and plain:
             _hand_over(transport, self)
@@ -74,8 +74,8 @@ class EpollReader:
         """
         Close a half-closed connection as soon as its client is gone.
 
-        Over TCP, a client that has closed the whole connection looks the same, until something is sent to it
-        and it answers with a reset. Keep-alive probes detect that within minutes. On a unix socket the system
+        Over TCP, a client that has closed the whole connection looks like a half-closed one, until it answers
+        something with a reset. Keep-alive probes detect that within minutes. On a unix socket the system
         distinguishes the two.
         """
         plain = isinstance(transport, Connection)

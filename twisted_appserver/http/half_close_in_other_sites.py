@@ -1,8 +1,8 @@
 """Keeps half-closed connections open in Sites other than ours.
 
-C{twisted.web} closes a connection when its client has closed its sending side. Our own connections stay
-open until all responses are sent. This module makes the channels of other Sites do the same, from their
-first request to an application on.
+C{twisted.web} closes a connection when its client has closed its sending side. Our own connections stay open
+until all responses are sent. With this module, the channels of other Sites also stay open, as soon as they
+have had a request to an application.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from twisted_appserver.http.epoll_reader import EpollReader
 
 def keep_half_closed(channel: Any, reader: EpollReader) -> None:
     """
-    Let a connection respond to what it has received after its client has closed its sending side.
+    Let a connection answer the requests that it has received, even after its client has closed its sending
+    side.
 
     @param channel: the C{twisted.web.http.HTTPChannel}. TLS has no half-closed connections, so nothing
         changes there.

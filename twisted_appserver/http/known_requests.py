@@ -11,7 +11,7 @@ from twisted_appserver.http.request_parser import END_OF_HEAD, ParsedRequest
 
 # A request line that needs no checks; most are like this. Paths below /-/ do not belong to the application.
 PLAIN_LINE = re.compile(rb"(GET|POST|HEAD) (/(?!-/)[\w/.~-]*)(?:\?([\w=&.~%+:,;@/-]*))? HTTP/1\.1\r\n")
-NEVER_KNOWN = {b"expect", b"prefer", b"x-request-id"}  # headers that differ in meaning from call to call
+NEVER_KNOWN = {b"expect", b"idempotency-key", b"prefer", b"x-request-id"}  # these differ between calls
 UNKNOWN: tuple[Any, int] = (None, -1)
 CAPACITY = 1024  # entries of each table, and bytes of a head that is remembered
 

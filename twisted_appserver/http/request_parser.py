@@ -110,7 +110,8 @@ class RequestParser:
         @param begin: where the piece begins.
         @return: the data and the position where the next piece begins. The data differs if the request
             offered an upgrade, which is ignored (RFC 9110, section 7.8).
-        @raise HTTPError: when a request is malformed or too large. Requests in L{requests} are good.
+        @raise HTTPError: when a request is malformed or too large. Requests that are already in L{requests}
+            are valid.
         """
         end = self._end_of_piece(data, begin)
         piece, begin = data[begin:end], end
@@ -136,7 +137,7 @@ class RequestParser:
     def _end_of_piece(self, data: bytes, begin: int) -> int:
         """
         How far to parse: little more than one complete request. A head ends with an empty line, and so does a
-        body in chunks. If no other empty line follows, no further request does, and the rest is parsed at
+        body in chunks. If no other empty line follows, there is no further request, and the rest is parsed at
         once.
         """
         if self.in_body and self._length is not None:
@@ -152,7 +153,10 @@ class RequestParser:
         return quoted
 
     def _head_without_upgrade(self) -> bytes:
-        """The head of a request with a body, without its offer: llhttp would not read the body otherwise."""
+        """
+        Return the head of a request with a body, without its offer to upgrade. Otherwise llhttp would not
+        read the body.
+        """
         line = (self._llhttp.get_method(), self._target, self._llhttp.get_http_version().encode())
         fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
         self._llhttp = HttpRequestParser(self)

@@ -62,7 +62,7 @@ class ResponseWriter:
         self._connection = None
 
     def _framing(self, stream: Stream) -> str:
-        """The header that tells where the body of a stream ends."""
+        """The header that determines where the body of a stream ends."""
         self._chunked = stream.length is None and not self.http10
         if stream.length is not None:
             return f"Content-Length: {stream.length}\r\n"

@@ -27,8 +27,9 @@ class AppSite(Site):
     @param resource: the application.
     @param reactor: the embedder's, or an L{EpollReader} on it.
     @param settings: limits, and C{channel}: C{"llhttp"} for L{HTTPConnection}, C{"twisted"} for
-        L{StockConnection}. The limit of connections may be exceeded slightly by those accepted at once.
-    @raise TypeError: when C{resource} is another resource. C{twisted.web.server.Site} serves any.
+        L{StockConnection}. The number of connections may exceed its limit slightly if several are accepted at
+        once.
+    @raise TypeError: when C{resource} is no L{AppResource}. C{twisted.web.server.Site} serves any resource.
     @ivar ports: the listening ports.
     @ivar unfinished: the memory of all unfinished requests.
     """
@@ -77,7 +78,7 @@ class AppSite(Site):
         return len(self._connections)
 
     def descriptors(self) -> list[int]:
-        """All file descriptors of its ports and connections, and those that its reactor watches."""
+        """All file descriptors of its ports and connections, and all descriptors that its reactor watches."""
         transports = [connection.transport for connection in self._connections]
         opened = [each.fileno() for each in (*self.ports, *transports) if hasattr(each, "fileno")]
         return opened + self.reader.descriptors()
@@ -139,4 +140,4 @@ class AppSite(Site):
             connection.transport.abortConnection()
 
     def log(self, request: Any) -> None:
-        """Write nothing: Twisted calls this for each request, and it would log a line."""
+        """Write nothing. Twisted calls this for each request, and its own method would log a line."""

@@ -28,9 +28,9 @@ class StockConnection(BaseConnection):
     """
     One connection, whose requests C{twisted.web} parses.
 
-    Strategy: a request that has arrived completely is rendered as usual, and its L{AppResource} checks it.
-    One whose body is still to come is checked here, so that a refused client cannot make the server keep a
-    body.
+    Strategy: a request that has arrived completely is rendered as usual, and its L{AppResource} checks it. A
+    request whose body is still to come is checked here, so that a refused client cannot make the server keep
+    a body.
     """
 
     log = Logger(namespace="twisted_appserver")
@@ -106,7 +106,7 @@ class StockConnection(BaseConnection):
             super().allContentReceived()
 
     def _send100Continue(self) -> None:
-        """Only take note of it: the head is checked first."""
+        """Only note that the client waits: the head is checked first."""
         self._expects = True
 
     @property

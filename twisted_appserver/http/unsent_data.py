@@ -27,7 +27,7 @@ class UnsentData:
         return transport
 
     def is_being_read(self) -> bool:
-        """Return whether the client has taken data since the last call of this method, and some is left."""
+        """Return whether the client has taken data since the last call of this method, but not all of it."""
         tcp, before, self._before = self._tcp, self._before, 0
         if tcp is not None:
             self._before = len(tcp.dataBuffer) - tcp.offset + sum(map(len, tcp._tempDataBuffer))

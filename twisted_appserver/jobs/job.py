@@ -1,13 +1,11 @@
-"""One background call: its state, its progress and its result."""
+"""One background call that runs in this process: its state, its progress and its result."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from os import urandom
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from twisted_appserver.core.call import Call, Reply
@@ -17,19 +15,27 @@ from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.executors.stream import Stream
+from twisted_appserver.jobs.documents import JSON, About, ShownAttempt, document
+from twisted_appserver.jobs.waiting_client import WaitingClient
 
-PROBLEM = "application/problem+json"
-JSON = ("application/json", PROBLEM)
+CANCELLED = "the job was cancelled"
+MOST_ATTEMPTS = 20  # whose failures are kept
 
 
 class Job:
     """
     A call that became a job.
 
+    @param name: part of its address; hard to guess.
     @param keep: called with the job and the number of bytes that it wants to keep; returns whether there is
         room.
     @param ended: called with the job when it has finished.
-    @ivar name: part of its address; hard to guess.
+    @ivar key: the queue of its route and its C{Idempotency-Key}, if it has one.
+    @ivar fingerprint: the fingerprint of the request, if it has such a key.
+    @ivar client: the client, if it waits for a while; otherwise C{None}.
+    @ivar call: the call, for another attempt; C{None} if there will be no other attempt.
+    @ivar attempts: the last attempts that have failed.
+    @ivar failures: how many attempts have failed.
     @ivar items: how many items a generator has yielded.
     @ivar progress: the last item, as JSON.
     @ivar lines: whether the items are JSON, and not parts of a Reply that the function made itself.
@@ -39,14 +45,19 @@ class Job:
 
     def __init__(
         self,
+        name: str,
         pending: PendingCall,
         dispatcher: Dispatcher,
         keep: Callable[[Job, int], bool],
         ended: Callable[[Job], None],
     ) -> None:
         self._pending: PendingCall | None = pending  # until it has finished: the call has the request's body
+        self.call: Call | None = pending.call
+        self.client: WaitingClient | None = None
+        self.key: tuple[str, str] | None = None
+        self.fingerprint = ""
         self._dispatcher, self._keep, self._ended = dispatcher, keep, ended
-        self.name = urandom(16).hex()
+        self.name = name
         call = pending.call
         self.user, self.function, self._request_id = call.user, call.handler.name, call.request_id
         self.created = datetime.now(UTC)
@@ -55,6 +66,8 @@ class Job:
         self.reply: Reply | None = None
         self.lines = self._cancelled = False
         self.size = 0
+        self.attempts: list[ShownAttempt] = []
+        self.failures, self._began = 0, call.arrived
 
     def answer(self, _: Call, reply: Reply) -> None:
         """Receive the reply, or its beginning."""
@@ -64,6 +77,8 @@ class Job:
         reply = replace(reply, headers=headers)  # The CORS headers belong to the response that shows the job.
         if isinstance(reply.body, Stream):
             self.lines = ("content-type", JSON_LINES) in reply.headers
+            if self.call is not None and self.call.handler.retry is None:
+                self.call = None  # Its body may be large, and the stream may last long.
             reply.body.takes_error = True
             reply.body.begin(self._item, lambda failure: self._finish(reply, failure))
         else:
@@ -87,7 +102,9 @@ class Job:
         if failure and reply.body.error is not None:
             self._settle(replace(reply.body.error, traceback=""))
         elif failure:
-            self._fail(500, "the function failed; the log has the reason, with this instance")
+            self.fail(
+                500, "the function failed; the log has the reason, with this instance", reply.body.fault
+            )
         else:  # The last item of a generator is its result; a Reply in parts is joined.
             body = self.progress if self.lines else b"".join(self._parts)
             kinds = {JSON_LINES: JSON[0]}
@@ -104,24 +121,55 @@ class Job:
 
     def _too_large(self) -> None:
         self.progress = b"null"
-        self._fail(507, "the result does not fit into --max-job-bytes")
+        self.fail(507, "the result does not fit into --max-job-bytes")
 
-    def _fail(self, status: int, detail: str) -> None:
+    def fail(self, status: int, detail: str, traceback: str = "") -> None:
+        """End the job with a problem document, unless it has ended."""
         if self.reply is None:
             self._keep(self, len(self.progress) if self.lines else 0)
-            self._over(problem_reply(HTTPError(status, detail), self._request_id))
+            reply = problem_reply(HTTPError(status, detail), self._request_id)
+            self._over(replace(reply, traceback=traceback))
 
     def _over(self, reply: Reply) -> None:
         self.reply, self._pending = reply, None
         self._parts.clear()
         self._ended(self)
 
+    def wait(self) -> None:
+        """Wait before the first attempt, which L{resume} begins."""
+        self._pending = None
+
+    def add_failure(self, error: str) -> None:
+        """Record that the attempt that has just ended has failed."""
+        self.failures += 1
+        attempt = ShownAttempt(self._began, self._dispatcher.reactor.seconds() - self._began, "failed", error)
+        self.attempts = [*self.attempts, attempt][-MOST_ATTEMPTS:]
+
+    def rest(self) -> None:
+        """Begin anew after an attempt that has failed. L{resume} begins the next one."""
+        self._keep(self, 0)
+        self.reply, self.items, self.progress, self.lines = None, 0, b"null", False
+
+    @property
+    def rests(self) -> bool:
+        """Whether it waits for its next attempt."""
+        return self._pending is None and self.reply is None
+
+    def resume(self, pending: PendingCall) -> None:
+        """Begin the next attempt."""
+        self._pending, pending.answer = pending, self.answer
+        self._began = pending.call.arrived
+
     def cancel(self) -> None:
         """Cancel it. A thread continues until its generator yields next; a worker process is killed."""
-        pending, self._cancelled = self._pending, True
-        assert pending is not None
-        self._dispatcher.cancel(pending, kill=True)
-        self._fail(410, "the job was cancelled")
+        self._cancelled = True
+        self.abandon()
+        self.fail(410, CANCELLED)
+
+    def abandon(self) -> None:
+        """Cancel the call. The job does not end."""
+        if self._pending is not None:
+            self._dispatcher.cancel(self._pending, kill=True)
 
     @property
     def state(self) -> str:
@@ -131,30 +179,16 @@ class Job:
         if self.reply is not None:
             return "done" if self.reply.status < 400 else "failed"
         pending = self._pending
-        assert pending is not None
+        if pending is None:
+            return "waiting"
         running = pending.stream is not None or pending in pending.executor.calls()[0]
         return "running" if running else "waiting"
 
-    def summary(self) -> dict[str, Any]:
-        """Return the job without its progress and its result."""
-        return {
-            "job": self.name,
-            "function": self.function,
-            "state": self.state,
-            "created": self.created,
-            "items": self.items,
-        }
+    def about(self) -> About:
+        """Return the facts about the job."""
+        return About(self.user, self.function, self._request_id, self.created, self.state, self.items)
 
     def document(self) -> dict[str, Any]:
         """Return the job with its progress, and its result or error."""
-        shown = self.summary()
-        if self.lines:
-            shown["progress"] = msgspec.Raw(self.progress)
-        if self.reply is not None:
-            status, kind = self.reply.status, dict(self.reply.headers).get("content-type", JSON[0])
-            if status >= 400 and kind != PROBLEM:  # a reply that the function made itself
-                said = HTTPError(status, "the function says why in its answer, the result of this job")
-                shown["error"] = msgspec.Raw(problem_reply(said, self._request_id).body)
-            elif kind in JSON:
-                shown["result" if status < 400 else "error"] = msgspec.Raw(self.reply.body or b"null")
-        return shown
+        progress = self.progress if self.lines else b""
+        return document(self.name, self.about(), self.reply, progress, self.attempts)

@@ -1,4 +1,4 @@
-"""A record of each attempt to perform a task that ended otherwise than by a plain done."""
+"""A record of each attempt to perform a task, except attempts that ended with a plain done."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from typing import Literal
 
 import msgspec
 
-from twisted_appserver.queue.model import QueuedTask
+from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.task_result import TaskResult
 
 MOST_ATTEMPTS = 20  # of each task; the last ones are kept
-Retry = float | Literal[False] | None  # seconds until a failed task is tried again; false to bury it
+# Seconds until a failed task is tried again; false to bury it; None for the backoff of its queue.
+RetryAfter = float | Literal[False] | None
 Reason = Literal["failed", "released", "expired", "buried", "done"]
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
     """
-    One lease of a task that has ended.
+    One ended lease of a task.
 
-    @ivar number: of the task.
-    @ivar attempt: counts the attempts of the task, from 1; a kick does not begin anew.
+    @ivar number: the number of the task.
+    @ivar attempt: counts the attempts of the task, from 1; a kick does not reset it.
     @ivar began: when it began, in seconds since the epoch.
     @ivar seconds: how long it took.
-    @ivar by: who had leased the task, in the words of the client.
+    @ivar by: the name of the client that had leased the task, as it was sent.
     @ivar reason: how it ended.
     """
 
@@ -56,7 +57,7 @@ def end_attempt(
     Count an attempt that ends now, and return its record.
 
     @param now: in seconds of the reactor.
-    @param shift: the seconds since the epoch, minus those of the reactor.
+    @param shift: the seconds since the epoch, minus the seconds of the reactor.
     """
     task.attempts += 1
     began = task.began or now  # a lease that an older version has stored has no beginning

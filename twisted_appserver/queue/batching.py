@@ -40,5 +40,5 @@ class Batcher(Generic[T]):
     def flush(self) -> None:
         """Hand over the items now."""
         items = self._items
-        self._hand_over(items)  # first, so that other threads see them in at least one place
+        self._hand_over(items)  # this comes first, so that other threads see the items in at least one place
         self._items = []

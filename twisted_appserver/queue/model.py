@@ -1,6 +1,6 @@
 """One queue: its tasks, their order and their states, without I/O.
 
-Strategy: a task is ready, leased, delayed or buried. Ready tasks are in a heap, the others in dicts by
+Strategy: a task is ready, leased, delayed, held or buried. Ready tasks are in a heap, the others in dicts by
 number. The state of a task follows from its fields and the time, which callers pass in. Times are in
 seconds of the reactor's clock, which must not jump. A store keeps the length of a lease instead of its end,
 because no worker can renew a lease while the server is down.
@@ -8,126 +8,51 @@ because no worker can renew a lease while the server is down.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush, nsmallest
-from typing import Any, Literal
 
-import msgspec
-from twisted.logger import Logger
-
-from twisted_appserver.core.conversions.msgspec_converter import MsgspecConverter
+from twisted_appserver.queue.config import DEFAULT, Config
+from twisted_appserver.queue.groups import Groups
+from twisted_appserver.queue.lifetimes import Lifetimes
+from twisted_appserver.queue.pace import pace_for
+from twisted_appserver.queue.paging import START, Place
+from twisted_appserver.queue.queued_task import QueuedTask
+from twisted_appserver.queue.ready_tasks import ReadyTasks
 from twisted_appserver.queue.request_keys import Remembered
+from twisted_appserver.queue.terms import NO_TERMS
+from twisted_appserver.queue.unique_keys import UniqueKeys
 
-log = Logger()
+STATES = ("leased", "delayed", "held", "buried")  # the states whose tasks are found by number
 GRACE = 5.0  # seconds that each lease lasts at least after an outage: clients retry once a second
-YEAR = 366 * 86400.0  # seconds
-MOST = 2**63 - 1  # the largest integer that all stores can keep
 
 
-class QueuedTask(msgspec.Struct, gc=False):
-    """
-    One item of a queue.
+class Alarms:
+    """When the leases and delays of tasks end."""
 
-    @ivar number: counts up over all queues of a store, in order of arrival.
-    @ivar body: the fields of the task, a JSON object.
-    @ivar priority: in a priority queue, the lowest is handed out first.
-    @ivar order: sorts tasks of the same priority.
-    @ivar due: when the delay ends; 0.0 for no delay.
-    @ivar lease: when the lease ends; 0.0 if the task is not leased.
-    @ivar deliveries: how often the task has been handed out.
-    @ivar holder: the key of the request that leased it; empty if the request had no key.
-    @ivar buried: whether it is put aside until it is kicked.
-    @ivar span: the length of the lease, in seconds; 0.0 if the task is not leased.
-    @ivar began: when the last lease began; 0.0 if there was none.
-    @ivar by: who has leased it last, in the words of the client.
-    @ivar attempts: how many attempts are recorded for it, see L{queue.attempt}.
-    """
+    def __init__(self, leased: dict[int, QueuedTask], delayed: dict[int, QueuedTask]) -> None:
+        self._leased, self._delayed = leased, delayed
+        self._heap: list[tuple[float, int]] = []
 
-    number: int
-    body: bytes
-    priority: float = 0.0
-    order: str = ""
-    due: float = 0.0
-    lease: float = 0.0
-    deliveries: int = 0
-    holder: str = ""
-    buried: bool = False
-    span: float = 0.0
-    began: float = 0.0
-    by: str = ""
-    attempts: int = 0
+    def add(self, when: float, number: int) -> None:
+        """Add the end of a lease or delay of a task, by its number."""
+        # Tasks that are done leave their alarms behind. Remove these alarms when they are the majority.
+        if len(self._heap) > 100 + 2 * (len(self._leased) + len(self._delayed)):
+            live = [(task.lease, task.number) for task in self._leased.values()]
+            self._heap = live + [(task.due, task.number) for task in self._delayed.values()]
+            heapify(self._heap)
+        heappush(self._heap, (when, number))
 
+    @property
+    def next(self) -> float | None:
+        """When the next lease or delay may end; C{None} for never."""
+        return self._heap[0][0] if self._heap else None
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """
-    The options of a queue. They are stored.
-
-    @ivar kind: the order in which tasks are handed out.
-    @ivar maxsize: how many tasks may be ready or delayed; 0 for no limit.
-    @ivar lease: the length of a lease in seconds, unless the request sets it.
-    @ivar max_deliveries: a task that comes back after this many deliveries is buried; 0 for never.
-    @ivar remember: how long the key of a request is remembered, in seconds.
-    @ivar keep: how long results are kept after the end of a task, in seconds; 0 for not at all.
-    @ivar keep_count: how many results are kept, at most; the last ones.
-    @ivar shutdown: C{""}: not shut down. C{"draining"}: puts are refused, and gets work until the queue is
-        empty. C{"immediate"}: puts are refused, and ready and delayed tasks have been deleted.
-    @ivar paused: whether no task is handed out.
-    """
-
-    kind: Literal["fifo", "lifo", "priority"] = "fifo"
-    maxsize: int = 0
-    lease: float = 60.0
-    max_deliveries: int = 10
-    remember: float = 300.0
-    shutdown: Literal["", "draining", "immediate"] = ""
-    paused: bool = False
-    keep: float = 0.0
-    keep_count: int = 10_000
-
-    def __post_init__(self) -> None:
-        for name in ("lease", "remember"):
-            value = getattr(self, name)
-            if not 0 < value <= YEAR:
-                raise ValueError(f"{name} must be more than 0 and at most {YEAR:.0f} seconds, not {value}")
-        if not 0 <= self.keep <= YEAR:
-            raise ValueError(f"keep must be 0 to {YEAR:.0f} seconds, not {self.keep}")
-        for name, least in (("maxsize", -MOST), ("max_deliveries", 0), ("keep_count", 1)):
-            value = getattr(self, name)
-            if not least <= value <= MOST:
-                raise ValueError(f"{name} must be {least} to {MOST}, not {value}")
-
-
-DEFAULT = Config()
-CONFIG = MsgspecConverter(Config, finite=False)
-
-
-def replace(config: Config, changes: dict[str, Any]) -> Config:
-    """
-    Return the options with some of them changed.
-
-    @param changes: JSON values or text, by name.
-    @raise ConversionError: when an option does not exist, or its value is wrong.
-    """
-    options = {**msgspec.structs.asdict(config), **changes}
-    return CONFIG.convert(options, False)  # type: ignore[no-any-return]
-
-
-def read_config(name: str, text: str | bytes) -> Config:
-    """
-    Read the stored options of a queue. Options of other versions are ignored, with a warning.
-
-    @param name: the name of the queue, for messages.
-    @raise ValueError: when the options cannot be used.
-    """
-    try:
-        fields = msgspec.json.decode(text, type=dict[str, Any])
-        unknown = sorted(fields.keys() - set(Config.__struct_fields__))
-        config = msgspec.convert({key: fields[key] for key in fields if key not in unknown}, Config)
-    except ValueError as error:
-        raise ValueError(f"the stored options of the queue {name!r} cannot be used: {error}") from None
-    if unknown:
-        log.warn("the queue {name!r} has stored options of another version, which are ignored: {unknown}",
-                 name=name, unknown=", ".join(unknown))  # fmt: skip
-    return config
+    def due(self, now: float) -> Iterator[int]:
+        """
+        Remove the alarms that are due, and yield the numbers of their tasks. The actual end may be later.
+        """
+        while self._heap and self._heap[0][0] <= now:
+            yield heappop(self._heap)[1]
 
 
 class TaskQueue:
@@ -138,49 +63,47 @@ class TaskQueue:
     @ivar finishing: how many tasks are done but not deleted from the store yet.
     @ivar keys: the remembered requests, by lane.
     @ivar holders: the leased tasks, by the key of the request that leased them.
+    @ivar pace: limits how often tasks are handed out; C{None} for no limit.
+    @ivar held: the tasks that wait for a place in their group.
     """
 
     def __init__(self, name: str, config: Config = DEFAULT) -> None:
         self.name, self.config = name, config
-        self.ready: list[tuple[float, str, int, QueuedTask]] = []
+        self.ready = ReadyTasks(config.kind)
         self.delayed: dict[int, QueuedTask] = {}
         self.leased: dict[int, QueuedTask] = {}
         self.buried: dict[int, QueuedTask] = {}
+        self.held: dict[int, QueuedTask] = {}
+        self.groups = Groups()
         self.reserved = self.finishing = 0
         self.keys: dict[str, Remembered] = {}
         self.holders: dict[str, QueuedTask] = {}
-        self.puts = self.gets = self.dones = self.returned = 0
-        self._alarms: list[tuple[float, int]] = []
+        self.lifetimes, self.uniques = Lifetimes(), UniqueKeys()
+        self.puts = self.gets = self.dones = self.returned = self.expired = 0
+        self._alarms = Alarms(self.leased, self.delayed)
+        self.pace = pace_for(config.rate)
 
     @property
     def unfinished(self) -> int:
         """How many tasks are still to be done. A buried task does not count, because no worker gets it."""
-        return len(self.ready) + len(self.delayed) + len(self.leased) + self.finishing
+        return self.waiting + len(self.leased) + self.finishing
 
     @property
-    def has_room(self) -> bool:
-        """Whether a put may be accepted. A task that comes back from a lease needs no room."""
-        size = self.config.maxsize
-        return size <= 0 or len(self.ready) + len(self.delayed) + self.reserved < size
+    def waiting(self) -> int:
+        """How many tasks wait for a worker, for their time or for a place in their group."""
+        return len(self.ready) + len(self.delayed) + len(self.held)
 
     def has_room_for(self, count: int) -> bool:
-        """Whether C{count} puts may be accepted."""
+        """Whether C{count} puts may be accepted. A task that comes back from a lease needs no room."""
         size = self.config.maxsize
-        return size <= 0 or len(self.ready) + len(self.delayed) + self.reserved + count <= size
+        return size <= 0 or self.waiting + self.reserved + count <= size
 
     @property
     def bare(self) -> bool:
         """Whether it has no task and only default options, so that it does not count as a queue."""
+        if self.leased or self.ready:  # nearly always
+            return False
         return not (self.unfinished or self.buried or self.reserved) and self.config == DEFAULT
-
-    def _key(self, task: QueuedTask) -> tuple[float, str, int, QueuedTask]:
-        """Return the key by which the heap sorts."""
-        kind = self.config.kind
-        if kind == "fifo":
-            return (0.0, "", task.number, task)
-        if kind == "priority":
-            return (task.priority, task.order, task.number, task)
-        return (0.0 if task.deliveries else 1.0, "", -task.number, task)
 
     def place(self, task: QueuedTask, now: float) -> None:
         """Add a task in the state that follows from its fields and the time."""
@@ -188,25 +111,44 @@ class TaskQueue:
             self.leased[task.number] = task
             if task.holder:
                 self.holders[task.holder] = task
-            self._alarm(task.lease, task.number)
+            self._alarms.add(task.lease, task.number)
         elif task.buried:
             self.buried[task.number] = task
-        elif task.due > now:
-            self.delayed[task.number] = task
-            self._alarm(task.due, task.number)
+            self.free_names(task)
         else:
-            heappush(self.ready, self._key(task))
+            if task.terms is not None:
+                self.lifetimes.add(task.number, task.terms.ends)
+                self.uniques.add(task.terms.unique, task.number)
+                group = task.terms.group
+                if group and not self.groups.enter(group, task.number, self.config.at_once):
+                    self.held[task.number] = task
+                    return
+            if task.due > now:
+                self.delayed[task.number] = task
+                self._alarms.add(task.due, task.number)
+            else:
+                self.ready.add(task)
+
+    def can_hand_out(self, now: float) -> bool:
+        """Return whether a task is ready, and a worker may get it now."""
+        return bool(self.ready) and not self.config.paused and (self.pace is None or self.pace.allows(now))
 
     def fill(self, tasks: list[QueuedTask], now: float) -> None:
         """Add many tasks to a new queue. Their leases start again, because they could not be renewed."""
         for task in tasks:
             if task.span:
                 task.lease = now + max(task.span, GRACE)
-            if task.buried or task.due > now or task.lease > now:
+                if task.terms is not None:
+                    self.uniques.add(task.terms.unique, task.number)
+                    if task.terms.group:
+                        self.groups.occupy(task.terms.group, task.number)
+        ready = []
+        for task in tasks:
+            if task.buried or task.due > now or task.lease > now or task.terms is not None:
                 self.place(task, now)
             else:
-                self.ready.append(self._key(task))
-        heapify(self.ready)
+                ready.append(task)
+        self.ready.add_all(ready)
 
     def take(self, now: float, seconds: float, holder: str = "", by: str = "") -> QueuedTask | None:
         """
@@ -214,20 +156,42 @@ class TaskQueue:
 
         @param seconds: the length of the lease.
         @param holder: the key of the request.
-        @param by: who leases it, in the words of the client.
-        @return: C{None} if no task is ready.
+        @param by: the name of the client, as it was sent.
+        @return: C{None} if no task is ready, or the rate does not allow it yet.
         """
         if not self.ready:
             return None
-        task = heappop(self.ready)[3]
+        if self.pace is not None:
+            if not self.pace.allows(now):
+                return None
+            self.pace.last = now
+        task = self.ready.pop()
+        if task.terms is not None:
+            self.lifetimes.discard(task.number)
         task.lease, task.span = now + seconds, seconds
         task.deliveries, task.holder, task.began, task.by = task.deliveries + 1, holder, now, by
         self.leased[task.number] = task
         if holder:
             self.holders[holder] = task
-        self._alarm(task.lease, task.number)
+        self._alarms.add(task.lease, task.number)
         self.gets += 1
         return task
+
+    def free_names(self, task: QueuedTask) -> None:
+        """
+        Free the unique key of a task and its place in its group: the task does not wait or run any more.
+        """
+        if task.terms is not None:
+            self.uniques.discard(task.terms.unique, task.number)
+            if task.terms.group:
+                self.groups.leave(task.terms.group, task.number)
+
+    def fill_places(self, groups: Iterable[str], now: float) -> bool:
+        """Give the free places of groups to the tasks that are held. Return whether any task got a place."""
+        admitted = [number for name in groups for number in self.groups.admit(name, self.config.at_once)]
+        for number in admitted:
+            self.place(self.held.pop(number), now)
+        return bool(admitted)
 
     def find(self, number: int, delivery: int = 0) -> QueuedTask | None:
         """Return a leased task if C{delivery} is 0 or the number of its current delivery."""
@@ -240,10 +204,10 @@ class TaskQueue:
 
         This searches all ready tasks, so the time it takes grows with their number.
         """
-        for state, places in (("leased", self.leased), ("delayed", self.delayed), ("buried", self.buried)):
-            if number in places:
+        for state in STATES:
+            if number in (places := getattr(self, state)):
                 return state, places[number]
-        return next((("ready", entry[3]) for entry in self.ready if entry[3].number == number), None)
+        return next((("ready", task) for task in self.ready if task.number == number), None)
 
     def remove(self, number: int) -> QueuedTask | None:
         """Remove a task in any state from the queue. It is found as by L{look}."""
@@ -251,11 +215,11 @@ class TaskQueue:
         if found is None:
             return None
         state, task = found
+        self.lifetimes.discard(number)
         if state == "leased":
             self.unlease(task)
         elif state == "ready":
-            self.ready.remove(self._key(task))
-            heapify(self.ready)
+            self.ready.remove({number})
         else:
             getattr(self, state).pop(number)
         return task
@@ -275,13 +239,16 @@ class TaskQueue:
 
     def _end(self, task: QueuedTask) -> None:
         """Mark a task as buried if it has been delivered too often."""
-        if 0 < self.config.max_deliveries <= task.deliveries:
+        limit, terms = self.config.max_deliveries, task.terms
+        if terms is not None and terms.max_deliveries is not None:
+            limit = terms.max_deliveries
+        if 0 < limit <= task.deliveries - (terms.forgiven if terms is not None else 0):
             task.buried = True
 
     def extend(self, task: QueuedTask, now: float, seconds: float) -> None:
         """Make the lease of a task end C{seconds} from now."""
         task.lease, task.span = now + seconds, seconds
-        self._alarm(task.lease, task.number)
+        self._alarms.add(task.lease, task.number)
 
     def kick(self, count: int, now: float) -> list[QueuedTask]:
         """Make up to C{count} buried tasks ready, the oldest first."""
@@ -291,51 +258,50 @@ class TaskQueue:
         return tasks
 
     def make_ready(self, task: QueuedTask, now: float) -> None:
-        """Add a task that was buried or delayed as one that is ready."""
+        """Add a task that was buried or delayed as a ready one."""
         if task.buried:
-            task.buried, task.deliveries = False, 0
+            task.buried = False
+            task.terms = (task.terms or NO_TERMS).kicked(task.deliveries, now)
         task.due = 0.0
         self.place(task, now)
 
     def drain(self) -> list[QueuedTask]:
-        """Remove all ready and delayed tasks, and return them."""
-        tasks = [entry[3] for entry in self.ready] + list(self.delayed.values())
-        self.ready.clear()
-        self.delayed.clear()
+        """Remove all tasks that wait, and return them."""
+        tasks = [*self.ready, *self.delayed.values(), *self.held.values()]
+        for places in (self.ready, self.delayed, self.held):
+            places.clear()
+        for task in tasks:
+            self.free_names(task)
+        self.lifetimes.clear()
         return tasks
 
-    def peek(self, count: int, state: str = "ready") -> list[QueuedTask]:
-        """Return the first tasks in a state, without leasing them."""
+    def peek(self, count: int, state: str = "ready", after: Place = START) -> list[QueuedTask]:
+        """Return the first tasks in a state that come after a place, without leasing them."""
         if state == "ready":
-            return [entry[3] for entry in nsmallest(count, self.ready)]
-        places = {"delayed": self.delayed, "leased": self.leased, "buried": self.buried}
-        return [places[state][number] for number in sorted(places[state])[:count]]
+            return self.ready.page(count, after)
+        places: dict[int, QueuedTask] = getattr(self, state)
+        return [places[each] for each in nsmallest(count, (each for each in places if each > after.third))]
 
     def configure(self, config: Config) -> None:
-        """Change the options. A new kind changes the order of the tasks."""
-        self.config = config
-        self.ready = [self._key(entry[3]) for entry in self.ready]
-        heapify(self.ready)
-
-    def _alarm(self, when: float, number: int) -> None:
-        # Tasks that are done leave their alarms behind. Remove these when they are the majority.
-        if len(self._alarms) > 100 + 2 * (len(self.leased) + len(self.delayed)):
-            live = [(task.lease, task.number) for task in self.leased.values()]
-            self._alarms = live + [(task.due, task.number) for task in self.delayed.values()]
-            heapify(self._alarms)
-        heappush(self._alarms, (when, number))
+        """Change the options. A new kind changes the order of the tasks, see also L{fill_places}."""
+        if config.at_once != self.config.at_once:
+            self.groups.reconsider()
+        if config.kind != self.config.kind:
+            self.ready.replace(self.ready, config.kind)
+        self.config, self.pace = config, pace_for(config.rate, self.pace)
 
     @property
     def alarm(self) -> float | None:
-        """When L{expire} should be called next; C{None} for never."""
-        return self._alarms[0][0] if self._alarms else None
+        """When L{expire} and L{end_lifetimes} should be called next; C{None} for never."""
+        alarm, ends = self._alarms.next, self.lifetimes.next
+        return alarm if ends is None else ends if alarm is None else min(alarm, ends)
 
     def postpone(self, until: float) -> None:
         """Prolong the leases that would end before this time."""
         for task in self.leased.values():
             if task.lease < until:
                 task.lease = until
-                self._alarm(until, task.number)
+                self._alarms.add(until, task.number)
 
     def expire(self, now: float) -> tuple[list[QueuedTask], list[QueuedTask]]:
         """
@@ -344,8 +310,7 @@ class TaskQueue:
         @return: the tasks that were leased, and the tasks that were delayed.
         """
         returned, due = list[QueuedTask](), list[QueuedTask]()
-        while self._alarms and self._alarms[0][0] <= now:
-            _, number = heappop(self._alarms)
+        for number in self._alarms.due(now):
             task = self.leased.get(number)
             if task is not None and task.lease <= now:
                 self.take_back(task, now)
@@ -356,3 +321,21 @@ class TaskQueue:
                 due.append(task)
         self.returned += len(returned)
         return returned, due
+
+    def end_lifetimes(self, now: float) -> list[QueuedTask]:
+        """
+        Remove the waiting tasks whose time to live is over, and return them.
+
+        Tasks at the head of the queue cost little. For others, all ready tasks are searched.
+        """
+        if not (over := self.lifetimes.over(now)):
+            return []
+        places = (self.delayed, self.held)
+        gone = [place.pop(number) for place in places for number in over if number in place]
+        if len(gone) < len(over):
+            gone += self.ready.remove(over)
+        for task in gone:
+            self.lifetimes.discard(task.number)
+            self.free_names(task)
+        self.expired += len(gone)
+        return gone

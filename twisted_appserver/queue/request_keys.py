@@ -22,12 +22,15 @@ class Remembered(msgspec.Struct, frozen=True, gc=False):
     @ivar number: the number of the task that it has put, or how many tasks it has kicked or purged.
     @ivar until: when to forget it.
     @ivar digest: the digest of the body; empty if it is unknown.
+    @ivar numbers: the numbers of the tasks of a batch, unless they are consecutive. The numbers of tasks that
+        existed before are negative, see L{queue.existing_task}.
     """
 
     key: str
     number: int
     until: float
     digest: bytes = b""
+    numbers: tuple[int, ...] = ()
 
 
 def digest(body: bytes) -> bytes:
@@ -38,6 +41,11 @@ def digest(body: bytes) -> bytes:
 def batch_body(bodies: list[bytes]) -> bytes:
     """Return the body of a batch. No single task has the same body."""
     return b"[%b]" % b",".join(bodies)
+
+
+def key_in_batch(key: str, place: int) -> str:
+    """Return the key of one task of a get; at place 0, it is the key of the request."""
+    return f"{key}\x1f{place}" if key and place else key
 
 
 def lane(key: str) -> str:

@@ -31,7 +31,7 @@ def read_migrations(package: str) -> tuple[str, ...]:
     """
     Read the files in the folder C{migrations}, such as C{0001_tables.sql}. The first number is 1.
 
-    @return: the texts. The one at index C{n} brings a schema of version C{n} to version C{n + 1}.
+    @return: the texts. The file at index C{n} brings a schema of version C{n} to version C{n + 1}.
     """
     found = {file.name: file for file in (files(package) / "migrations").iterdir()}
     names = sorted(name for name in found if name.endswith(".sql"))

@@ -1,4 +1,6 @@
-"""Checks for readiness probes that a store works: by its last write, or else by one that stores nothing."""
+"""
+Checks for readiness probes that a store works: by its last write, or else by a write that stores nothing.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ class StoreHealth:
         self.trouble = ""
 
     def note(self, error: object = "") -> None:
-        """Note the result of a write: an error, or nothing."""
+        """Record the result of a write: an error, or nothing."""
         self._noted, self.trouble = self._reactor.seconds(), str(error)
 
     async def check(self) -> None:

@@ -9,10 +9,10 @@ class TaskResult(msgspec.Struct, frozen=True, gc=False):
     """
     The state and the result of one task, which may have ended.
 
-    @ivar state: C{ready}, C{delayed}, C{leased} or C{buried} for a task in a queue; C{done}, C{failed} or
-        C{dropped} for one that has ended.
+    @ivar state: C{ready}, C{delayed}, C{leased}, C{held} or C{buried} for a task in a queue; C{done},
+        C{expired} or C{dropped} for one that has ended.
     @ivar result: any JSON value; empty for none.
-    @ivar error: why it failed; empty if it did not.
+    @ivar error: why it failed; empty if it did not fail.
     @ivar ended: when it ended, in seconds since the epoch; 0.0 if it has not ended.
     @ivar until: how long it is kept after its end, in seconds of the reactor.
     """

@@ -18,7 +18,7 @@ class WaitingLine(Generic[T]):
     @param reactor: an C{IReactorTime}.
     @param on_timeout: called with an item whose time is over. The item stays in the line.
     @ivar timers: the timer of each item. Testing whether this dict is empty takes a tenth of the time of
-        C{len} of the line, and every change of a queue does so several times.
+        C{len} of the line, and every change of a queue makes this test several times.
     """
 
     def __init__(self, reactor: Any, on_timeout: Callable[[T], object]) -> None:
@@ -62,7 +62,7 @@ class Waiters:
 
     @param reactor: an C{IReactorTime}.
     @param timeout_result: the result of a waiter whose time is over.
-    @ivar waiting: the Deferreds that have not fired; others only read it.
+    @ivar waiting: the Deferreds that have not fired; other modules only read this dict.
     @ivar places: how many places in the queue a waiter needs, if it needs several.
     """
 
@@ -112,7 +112,7 @@ class Waiters:
         deferred.callback(result)
 
     def dismiss(self, result: str) -> None:
-        """Fire all that wait now with this result."""
+        """Fire all Deferreds that wait now, with this result."""
         for _ in range(len(self._line)):
             if self._line:
                 self.serve_next(result)

@@ -6,8 +6,10 @@ A module may import only modules above it in this list:
   - readiness: the conditions under which a service is ready
   - access_log: one line for each request
   - logs: text for terminals, JSON lines for machines
+  - environment: variables that look like options
   - command_options: the command line of a server
   - reactor_choice: which reactor a server program installs
+  - endpoint_advice: why an endpoint cannot be used, and what to write instead
   - endpoints: addresses to listen on, and TLS
   - assembly: makes the dispatcher and the jobs from the settings
   - service_executors: the executors that the table needs

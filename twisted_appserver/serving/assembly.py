@@ -11,15 +11,20 @@ from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.executors.interface import IExecutor
-from twisted_appserver.jobs.registry import Jobs
-from twisted_appserver.settings import Settings
+from twisted_appserver.jobs.interface import IJobs
+from twisted_appserver.jobs.memory_jobs import MemoryJobs
+from twisted_appserver.jobs.stored_jobs import StoredJobs
+from twisted_appserver.queue.backends import make_broker, open_store
+from twisted_appserver.queue.paging import MOST_NUMBER
+from twisted_appserver.settings import MEMORY, Settings
 
 
 def _own_hosts(address: str) -> tuple[str, ...]:
     """
     Return the address of the server as a host name that requests may use.
 
-    DNS rebinding, against which host names are checked, cannot make a browser send an address.
+    Host names are checked because of DNS rebinding. An address is always safe: after DNS rebinding, browsers
+    send the name.
     """
     own = ip_address(address)
     if own.is_unspecified:  # it stands for all addresses, and no client uses it
@@ -42,11 +47,23 @@ def make_dispatcher(
     guard = RequestGuard((*settings.allow_host, *_own_hosts(settings.host)), settings.allow_origin, proxies)
     limits = (settings.timeout, settings.max_pending)
     shown = settings.display_tracebacks
-    return Dispatcher(reactor, router, executors, default, guard, *limits, shown), guard
+    suggested = shown or bool(settings.reload)
+    return Dispatcher(reactor, router, executors, default, guard, *limits, shown, suggested), guard
 
 
-def make_jobs(dispatcher: Dispatcher, settings: Settings) -> Jobs:
-    """Make the registry of background calls, and let the dispatcher use it."""
-    jobs = Jobs(dispatcher, settings.max_jobs, settings.max_job_bytes, settings.job_age)
+def make_jobs(dispatcher: Dispatcher, settings: Settings) -> IJobs:
+    """
+    Make the background calls, and let the dispatcher use them. Their store is not opened yet.
+
+    @raise ConfigurationError: when there is no such kind of store.
+    """
+    jobs: IJobs
+    limits = (settings.max_jobs, settings.max_job_bytes, settings.job_age)
+    if settings.store == MEMORY:
+        jobs = MemoryJobs(dispatcher, *limits)
+    else:
+        # The table limits the number of queues: each route and each schedule has one.
+        broker = make_broker(dispatcher.reactor, open_store(settings.store), max_queues=MOST_NUMBER)
+        jobs = StoredJobs(dispatcher, broker, *limits)
     dispatcher.jobs = jobs
     return jobs

@@ -61,9 +61,9 @@ def banner(first: str, facts: dict[str, Any], on_terminal: bool) -> str:
     Return the entry of the log.
 
     @param first: its first line.
-    @param facts: further facts by their names; those that are empty are left out.
-    @param on_terminal: whether a person reads it, who stops the server with Ctrl-C. Each fact then has its
-        own line.
+    @param facts: further facts by their names; empty ones are left out.
+    @param on_terminal: whether a person reads the entry and can stop the server with Ctrl-C. Each fact then
+        has its own line.
     """
     shown = {name: text for name, text in facts.items() if text}
     if not on_terminal:

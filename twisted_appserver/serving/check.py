@@ -3,15 +3,55 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from importlib.util import find_spec
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
 
 from twisted_appserver.access.credentials import load_credentials
+from twisted_appserver.access.proxies import Proxies
+from twisted_appserver.access.request_guard import RequestGuard
+from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
-from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.dispatch.start_notes import NO_ADMIN, start_notes
+from twisted_appserver.errors import AppserverError, ConfigurationError, require_package
+from twisted_appserver.queue.backends import check_store
+from twisted_appserver.serving.banner import describe_application
+from twisted_appserver.serving.endpoints import Endpoints
 from twisted_appserver.serving.service import AppService
-from twisted_appserver.settings import CLUSTER_SERVER, Settings
+from twisted_appserver.serving.service_executors import EXECUTORS
+from twisted_appserver.settings import CLUSTER_SERVER, MEMORY, Settings
+
+Check = Callable[[], object]
+
+
+class Loaded(NamedTuple):
+    """
+    An application, as far as it could be loaded.
+
+    @ivar application: C{None} if it does not exist or cannot be imported.
+    @ivar router: the entries of its table that can be used.
+    @ivar errors: what cannot be used.
+    """
+
+    application: Application | None
+    router: Router
+    errors: list[AppserverError]
+
+
+def load(find: Callable[[], Application]) -> Loaded:
+    """
+    Load an application, and collect all errors on the way.
+
+    @param find: returns the place of the application, or raises L{ConfigurationError}.
+    """
+    errors: list[AppserverError] = []
+    try:
+        application = find()
+        patterns, lifespan = application.load_all()
+    except AppserverError as error:
+        return Loaded(None, Router(()), [error])
+    return Loaded(application, Router(patterns, lifespan, errors), errors)
 
 
 def _count(number: int, noun: str) -> str:
@@ -28,42 +68,84 @@ def _check_log(settings: Settings) -> None:
         raise ConfigurationError(f"--access-log {path}: cannot be written")
 
 
-def _check_extras(settings: Settings) -> None:
+def _check_address(reactor: Any, settings: Settings) -> None:
     """
-    @raise ConfigurationError: when a package for an option is not installed.
+    @raise ConfigurationError: when the endpoint cannot be used, or is open to other machines.
     """
-    needed = {"watchfiles": settings.reload, "distributed": settings.server_type == CLUSTER_SERVER}
-    for package, is_needed in needed.items():
-        if is_needed and find_spec(package) is None:
-            option = "--reload" if package == "watchfiles" else "--type cluster"
-            raise ConfigurationError(f"{option} needs the package {package}")
+    Endpoints(reactor, settings).check()
 
 
-def check(reactor: Any, settings: Settings, service: AppService, router: Router) -> tuple[str, bool]:
+def _cluster_user(settings: Settings, router: Router) -> str:
+    """Return what needs a cluster, or an empty text."""
+    if settings.server_type == CLUSTER_SERVER:
+        return "--type cluster"
+    named = [handler.name for handler in router.handlers if handler.executor == "cluster"]
+    return f"the executor cluster of {named[0]}" if named else ""
+
+
+def _option_checks(reactor: Any, settings: Settings, router: Router) -> Iterator[tuple[str, Check]]:
+    """Yield a check for each value of each option, and the name of what it checks."""
+    for host in settings.allow_host:
+        yield "hosts", partial(RequestGuard, (host,))
+    for origin in settings.allow_origin:
+        yield "origins", partial(RequestGuard, (), (origin,))
+    for proxy in settings.proxied:
+        yield "proxies", partial(Proxies, (proxy,))
+    for each in settings.listen or (None,):
+        one = settings if each is None else replace(settings, listen=(each,))
+        yield "addresses", partial(_check_address, reactor, one)
+    if settings.token_file:
+        yield "token and passwords", partial(load_credentials, reactor, replace(settings, auth=()))
+    for checker in settings.auth:
+        one = replace(settings, auth=(checker,), token_file=None)
+        yield "token and passwords", partial(load_credentials, reactor, one)
+    if settings.access_log:
+        yield "access log", partial(_check_log, settings)
+    if settings.reload:
+        yield "packages", partial(require_package, "watchfiles", "--reload", "reload")
+    if user := _cluster_user(settings, router):
+        yield "packages", partial(require_package, "distributed", user, "cluster")
+    if settings.store != MEMORY:
+        yield "store", partial(check_store, settings.store)
+
+
+def _problem(run: Check) -> list[str]:
+    """Return the problem that a check finds, or an empty list."""
+    try:
+        run()
+    except AppserverError as error:
+        return [str(error)]
+    return []
+
+
+def _name(loaded: Loaded, settings: Settings) -> str:
+    """Return the name of an application for the summary, with the number of its routes if it is known."""
+    if loaded.application is None:
+        return settings.app or "the application"
+    return describe_application(loaded.application, len(loaded.router.entries) + loaded.router.left_out)
+
+
+def check(reactor: Any, settings: Settings, loaded: Loaded) -> tuple[str, bool]:
     """
-    Check an application and the options with which it is to be served. The options themselves and the table
-    have been read already.
+    Check an application and the options with which it is to be served.
 
     @return: a line for each problem and note, and a summary; and whether there is no problem.
     """
-    secrets = bool(settings.token_file or settings.auth)
-    checks: dict[str, tuple[bool, Callable[[], object]]] = {
-        "addresses": (True, service.check_addresses),
-        "token and passwords": (secrets, lambda: load_credentials(reactor, settings)),
-        "access log": (bool(settings.access_log), lambda: _check_log(settings)),
-        "packages": (True, lambda: _check_extras(settings)),
-    }
-    checked = ["patterns", "functions", *(name for name, (is_used, _) in checks.items() if is_used)]
-    problems = list(router.problems)
-    for is_used, run in checks.values():
-        try:
-            run() if is_used else None
-        except ConfigurationError as error:
-            problems.append(str(error))
-    notes = [note for note in router.notes if note not in problems]
+    application, router, _ = loaded
+    problems = [*map(str, loaded.errors), *map(str, router.executor_errors(EXECUTORS))]
+    problems += router.problems if application else []
+    checked = dict.fromkeys(("patterns", "functions"))
+    for what, run in _option_checks(reactor, settings, router):
+        problems += _problem(run)
+        checked[what] = None
+    if application is not None and not problems:  # all parts can be made; can they be put together?
+        problems += _problem(lambda: AppService(reactor, settings, application, router))
+    why_jobless = NO_ADMIN if settings.no_admin else ""
+    found_notes = start_notes(reactor, router, why_jobless) if application else []
+    notes = [note for note in found_notes if note not in problems]
     counts = ((problems, "problem"), (notes, "note"))
     found = ", ".join(_count(len(each), noun) for each, noun in counts if each) or "no problems"
-    summary = f"{service.describe()}: {found}"
+    summary = f"{_name(loaded, settings)}: {found}"
     if not problems:
         summary += f"; checked: {', '.join(checked)}"
     return "\n".join([*(f"problem: {each}" for each in problems), *notes, summary]), not problems

@@ -1,5 +1,5 @@
 """
-The command line of a server, made from the table of options.
+The command line of a server, made from the table of options (L{settings}).
 
 Strategy: C{usage.Options} of Twisted parses the words. Options may also stand after the arguments. A command
 line that cannot be used ends the process with one line and status 2, before twistd would print its help.
@@ -21,7 +21,8 @@ from twisted.python.logfile import LogFile
 from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 
 from twisted_appserver.command_line import unknown, version_text
-from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.errors import ConfigurationError, OptionError
+from twisted_appserver.serving.environment import SERVICE_LINK, unknown_variables, variable_of
 from twisted_appserver.serving.logs import make_observer
 from twisted_appserver.settings import Settings, cli_name, settings_from_texts
 
@@ -30,12 +31,10 @@ USAGE_ERROR = 2  # the exit status of commands that were called wrongly, as with
 SHORT = {"port": "p"}  # the options that have a short form
 COMPLETION = "--_shell-completion"  # the last option but one when zsh completes a command line
 ONE_DASH = re.compile(r"-[a-z][a-z-]{2,}")
-# The variable that Kubernetes puts into the environment of all pods for a Service named appserver:
-# APPSERVER_PORT.
-SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 NO_SERVICE_LINKS = "rename the Service, or set enableServiceLinks: false"
 YES, NO = frozenset(("1", "true", "yes", "on")), frozenset(("0", "false", "no", "off", ""))
-# Where and how twistd writes its log. It calls log_observer() without arguments, so they are kept here.
+# Where and how twistd writes its log. It calls log_observer() without arguments, so the arguments are kept
+# here.
 TWISTD_LOG: dict[str, str] = {}
 
 
@@ -71,7 +70,7 @@ def _repeatable(option: Field[Any]) -> Callable[[Any, str], None]:
 
 class StandaloneOptions(ServerOptions):
     """
-    The options of twistd in a command that runs only one plugin, which is not searched.
+    The options of twistd, for a command that runs only one plugin. There is no search for plugins.
 
     @cvar plugin: the C{ServiceMaker} of that plugin.
     """
@@ -86,12 +85,12 @@ class TableOptions(usage.Options):
     """
     A command line that is made from the table of options.
 
-    @cvar command: the name of the command, with which its messages begin.
+    @cvar command: the name of the command; its messages begin with this name.
     @cvar program: the command as the user types it.
     @cvar omitted: the names in L{Settings} of the options that this command does not have.
-    @cvar own_defaults: the defaults that differ from those in the table, by name.
-    @cvar environment_prefix: the prefix of the environment variables from which options are read that the
-        command line does not contain.
+    @cvar own_defaults: defaults that replace the defaults of the table, by name.
+    @cvar environment_prefix: the prefix of the environment variables that set options which the command line
+        leaves out.
     """
 
     command = program = "appserver"
@@ -114,6 +113,7 @@ class TableOptions(usage.Options):
                 cls.optFlags.append([name, None, text])
             else:
                 default = cls.own_defaults.get(option.name, option.default)
+                default = None if default == "" else default  # the help then shows no default
                 cls.optParameters.append([name, SHORT.get(option.name), default, text])
 
     def __init__(self) -> None:
@@ -123,10 +123,17 @@ class TableOptions(usage.Options):
         super().__init__()
         self._environment: dict[str, str] = {}
         # The environment provides defaults; the command line, which is parsed later, overrides them.
-        for option in self.table:
-            text = os.environ.get(self.variable(option.name))
-            if text is not None and option.name not in self.repeated:
-                self[cli_name(option.name)[2:]] = self._environment[option.name] = text
+        for name in self._names:
+            text = os.environ.get(self.variable(name))
+            if text is not None and name not in self.repeated:
+                self[cli_name(name)[2:]] = self._environment[name] = text
+
+    @property
+    def _names(self) -> list[str]:
+        """The names of all options that may be set in the environment."""
+        table = {cli_name(option.name): option.name for option in self.table}
+        own = {f"--{name}": name for name, *_ in self.optParameters}
+        return list((own | table).values())
 
     def opt_version(self) -> None:
         """Print the versions of this package, Twisted and Python, and exit."""
@@ -150,20 +157,27 @@ class TableOptions(usage.Options):
         try:
             super().parseOptions(words if COMPLETION in words else self._options_first(words))
         except usage.UsageError as error:
-            self.fail(error, USAGE_ERROR)
+            self.fail(error)
 
-    def fail(self, error: object, status: int) -> NoReturn:
-        """Print one line that begins with the name of the command, and end the process."""
+    def fail(self, error: object) -> NoReturn:
+        """
+        Print one line that begins with the name of the command, and end the process: with status 2 if the
+        command line or a value in it is wrong, otherwise with status 1.
+        """
+        status = USAGE_ERROR if isinstance(error, usage.UsageError | OptionError) else START_ERROR
         text = str(error) if isinstance(error, usage.UsageError) else self.explain(error)
         print(f"{self.command}: {text}", file=sys.stderr, flush=True)
         sys.exit(status)
 
     def explain(self, error: object) -> str:
-        """Return the message of an error. An option whose value is from the environment is named as there."""
+        """
+        Return the message of an error. An option that was set in the environment appears under the name of
+        its variable.
+        """
         text = str(error)
-        for option in self.table:
-            name, variable = cli_name(option.name), self.variable(option.name)
-            if variable in os.environ and not self.is_given(option.name):
+        for each in self._names:
+            name, variable = cli_name(each), self.variable(each)
+            if variable in os.environ and not self.is_given(each):
                 text = re.sub(rf"{name}(?![\w-])", variable, text)
                 if name == "--port" and SERVICE_LINK.match(os.environ[variable]) and variable in text:
                     text += f"; Kubernetes sets it for a Service named {self.command}: {NO_SERVICE_LINKS}"
@@ -178,6 +192,7 @@ class TableOptions(usage.Options):
         for word in words[: words.index("--")] if "--" in words else words:
             if ONE_DASH.match(word) and word[1:].partition("=")[0] in self.synonyms:
                 raise usage.UsageError(f"unknown option {word}; write it with two dashes: -{word}")
+        self._refuse_abbreviations(words)
         try:
             options, arguments = getopt.gnu_getopt(words, self.shortOpt, self.longOpt)
         except getopt.GetoptError as error:
@@ -189,13 +204,27 @@ class TableOptions(usage.Options):
             flat.append(joined if takes_value else name)
         return [*flat, "--", *arguments]
 
+    def _refuse_abbreviations(self, words: list[str]) -> None:
+        """
+        Check the names of long options: C{getopt} accepts abbreviations, which new options make ambiguous.
+
+        @raise UsageError: when there is no such option.
+        """
+        rest = iter(words)
+        for word in rest:
+            name, equals, _ = word[2:].partition("=")
+            if word == "--":
+                return
+            if word.startswith("--") and not {name, f"{name}="} & set(self.longOpt):
+                raise usage.UsageError(self._explain_option(getopt.GetoptError("unknown", name)))
+            short_value = len(word) == 2 and word[0] == "-" and f"{word[1]}:" in self.shortOpt
+            if short_value or (word.startswith("--") and not equals and f"{name}=" in self.longOpt):
+                next(rest, None)  # its value
+
     def _explain_option(self, error: getopt.GetoptError) -> str:
         """Return why an option cannot be used, and what to write instead."""
         name = error.opt
         option = f"-{name}" if len(name) == 1 else f"--{name}"
-        matching = [f"--{each.rstrip('=')}" for each in self.longOpt if each.startswith(name)]
-        if "unique" in error.msg:
-            return f"{option} is ambiguous: {', '.join(sorted(matching))}"
         if "requires" in error.msg:
             return f"{option} needs a value; see {self.program} --help"
         if "must not" in error.msg:
@@ -216,7 +245,7 @@ class TableOptions(usage.Options):
         twistd = self.parent
         if twistd is None or twistd.get("logger") or twistd.get("syslog"):
             return
-        path, chosen = twistd.get("logfile") or "", self[cli_name("log_format")[2:]]
+        path, chosen = twistd.get("logfile") or "", self[cli_name("log_format")[2:]] or ""
         if path in ("", "-") and twistd.get("nodaemon"):
             TWISTD_LOG.update(path="", format=chosen)
         elif chosen:
@@ -234,11 +263,18 @@ class TableOptions(usage.Options):
         return settings_from_texts({option.name: self._value(option) for option in self.table})
 
     def settings_or_exit(self) -> Settings:
-        """Return the settings. Ends the process with one line and status 2 if a value is wrong."""
+        """
+        Return the settings. Ends the process with one line and status 2 if a value is wrong.
+
+        Prints a warning for each variable of the environment that looks like an option.
+        """
+        known = [self.variable(name) for name in self._names]
+        for warning in unknown_variables(os.environ, self.environment_prefix, known):
+            print(f"{self.command}: {warning}", file=sys.stderr, flush=True)
         try:
             return self.settings()
         except ConfigurationError as error:
-            self.fail(error, USAGE_ERROR)
+            self.fail(OptionError(str(error)))
 
     def is_given(self, name: str) -> bool:
         """Return whether the command line contains an option that takes a value."""
@@ -249,7 +285,7 @@ class TableOptions(usage.Options):
 
     def variable(self, name: str) -> str:
         """Return the name of an option's environment variable."""
-        return self.environment_prefix + cli_name(name)[2:].replace("-", "_").upper()
+        return variable_of(self.environment_prefix, name)
 
     def _value(self, option: Field[Any]) -> Any:
         """Return an option's value from the command line or, if it is not there, from the environment."""
@@ -258,7 +294,7 @@ class TableOptions(usage.Options):
             return self.repeated[option.name] or os.environ.get(variable, "").split()
         value = self[cli_name(option.name)[2:]]
         if option.type != "bool" or not isinstance(value, str):
-            return value
+            return option.default if value is None else value
         if value.lower() not in YES | NO:
             raise ConfigurationError(f"{variable} must be 1 or 0, not {value!r}")
         return value.lower() in YES

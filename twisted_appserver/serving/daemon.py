@@ -1,10 +1,10 @@
 """
 Report to the user's shell how the start of a daemon went.
 
-Strategy: twistd forks after it has made the service and before it starts it. Twistd's own report is cut off
-at 100 bytes, and is missing if the daemon exits by itself. So the process that the user started waits at the
-other end of a pipe, in a hook of its own fork. When the service has started, that process continues.
-Otherwise it prints one line and exits with status 1.
+Strategy: twistd makes the service, forks, and then starts the service. Twistd's own report is cut off at 100
+bytes, and is missing if the daemon exits by itself. So the process that the user started waits at the other
+end of a pipe, in a hook of its own fork. When the service has started, that process continues. Otherwise it
+prints one line and exits with status 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class StartReport:
     """
     Send the result of a daemon's start to the process that the user started. Create it before the fork.
 
-    @param command: the name of the command, with which the printed line begins.
+    @param command: the name of the command; the printed line begins with this name.
     @ivar problem: why the service cannot start; it is sent when the daemon exits.
     """
 
@@ -69,7 +69,7 @@ def make_start_report(command: str, twistd: Any) -> StartReport | None:
 
 
 def remove_pidfile(twistd: Any) -> None:
-    """Remove this process's pidfile. Twistd leaves it behind if the process exits while it starts."""
+    """Remove this process's pidfile. Twistd does not remove it if the process exits during the start."""
     path = (twistd or {}).get("pidfile")
     if path and os.path.exists(path):
         with open(path) as file:

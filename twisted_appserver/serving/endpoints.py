@@ -7,23 +7,27 @@ An endpoint that other machines can reach is refused unless callers must authent
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from errno import EADDRINUSE
 from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.endpoints import TCP6ServerEndpoint, serverFromString
+from twisted.internet.endpoints import TCP6ServerEndpoint, UNIXServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_appserver.access.private_files import check_private
-from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.errors import ConfigurationError, OptionError
+from twisted_appserver.serving.endpoint_advice import (
+    endpoint_problem,
+    explain_endpoint_error,
+    read_arguments,
+    socket_path_problem,
+)
 from twisted_appserver.settings import Settings
 
-SEPARATOR, EQUALS = re.compile(r"(?<!\\):"), re.compile(r"(?<!\\)=")  # in the description of an endpoint
 MODE = 660  # the mode of a unix socket; with Twisted's default 666 every user of the machine could call
 DEFAULT = "{}:{}:interface={}:backlog=1024"  # the endpoint for --port and --host
 
@@ -33,6 +37,8 @@ log = Logger()
 def explain_start_error(error: BaseException | None) -> str:
     """Return why a server did not start, and what to do if its address is in use."""
     if isinstance(error, CannotListenError) and getattr(error.socketError, "errno", 0) == EADDRINUSE:
+        if isinstance(error.port, bytes):  # the path of a unix socket
+            return f"{os.fsdecode(error.port)} is in use; stop what listens there or choose another path"
         where = error.port if error.interface is None else f"{error.interface}:{error.port}"
         return f"{where} is in use; stop what listens there or choose another port (0 for a free one)"
     return str(error)
@@ -50,12 +56,7 @@ class Endpoints:
         self._may_be_public = settings.insecure or bool(settings.token_file or settings.auth)
         kind, address = ("tcp6" if ":" in settings.host else "tcp"), settings.host.replace(":", r"\:")
         descriptions = settings.listen or (DEFAULT.format(kind, settings.port, address),)
-        try:
-            self._endpoints: list[Any] = [
-                serverFromString(reactor, _complete(description)) for description in descriptions
-            ]
-        except Exception as error:  # OpenSSL is optional and raises its own exceptions
-            raise ConfigurationError(f"--listen {' '.join(descriptions)}: {error}") from None
+        self._endpoints: list[Any] = [_make_endpoint(reactor, each) for each in descriptions]
         self.ports: list[Any] = []
 
     def open(self, site: Any) -> None:
@@ -80,10 +81,14 @@ class Endpoints:
 
     def check(self) -> None:
         """
-        @raise ConfigurationError: when other machines could call without authentication.
+        @raise ConfigurationError: when other machines could call without authentication, or a unix socket
+            cannot be made at its path.
         """
         for endpoint in self._endpoints:
             self._check(_interface(endpoint))
+            path = getattr(endpoint, "_address", None) if isinstance(endpoint, UNIXServerEndpoint) else None
+            if isinstance(path, str) and (problem := socket_path_problem(path)):
+                raise ConfigurationError(f"--listen unix:{path}: {problem}")
 
     def _opened(self, port: Any) -> None:
         try:
@@ -121,6 +126,19 @@ class Endpoints:
         return " ".join(self.urls())
 
 
+def _make_endpoint(reactor: Any, text: str) -> Any:
+    """
+    @raise ConfigurationError: when no endpoint can be made from its description.
+    """
+    if problem := endpoint_problem(text):
+        raise OptionError(f"--listen {text}: {problem}")
+    try:
+        return serverFromString(reactor, _complete(text))
+    except Exception as error:  # OpenSSL is optional and raises its own exceptions
+        kind = OptionError if "endpoint type" in str(error) else ConfigurationError
+        raise kind(f"--listen {text}: {explain_endpoint_error(text, error)}") from None
+
+
 def _interface(endpoint: Any) -> str | None:
     """
     Return the IP address on which an endpoint will listen.
@@ -141,9 +159,8 @@ def _interface(endpoint: Any) -> str | None:
 
 def _complete(text: str) -> str:
     """Add our default mode to the description of a unix socket, and check the private key of C{ssl:}."""
-    kind, *arguments = SEPARATOR.split(text)
-    named = dict(argument.split("=", 1) for argument in arguments if EQUALS.search(argument))
-    has_mode = "mode" in named or len(arguments) - len(named) > 1  # the mode may be given by position
+    kind, positional, named = read_arguments(text)
+    has_mode = "mode" in named or len(positional) > 1  # the mode may be given by position
     if kind == "unix" and not has_mode:
         return f"{text}:mode={MODE}"
     if kind == "ssl":

@@ -8,9 +8,22 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import Any
 
-from twisted_appserver.errors import ConfigurationError, how_to_install
+from twisted_appserver.errors import require_package
+from twisted_appserver.settings import Settings
 
 DEBOUNCE = 100  # milliseconds; changes within this time cause one reload
+
+
+def prepare_to_watch(settings: Settings) -> None:
+    """
+    With C{--reload}, keep this process, and the processes that it starts from now on, from writing bytecode.
+
+    Python compares the time in seconds and the size to decide if bytecode is up to date. A file that is saved
+    twice within a second may have the same size, and the old code would be loaded again.
+    """
+    if settings.reload:
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
 def watch_files(folder: str, reactor: Any, reload: Callable[[], object]) -> None:
@@ -20,14 +33,9 @@ def watch_files(folder: str, reactor: Any, reload: Callable[[], object]) -> None
 
     @raise ConfigurationError: when the extra C{reload} is not installed.
     """
-    try:
-        from watchfiles import PythonFilter, watch
-    except ImportError:
-        raise ConfigurationError(f"--reload needs the extra reload; {how_to_install('reload')}") from None
-    # Python compares the time in seconds and the size to decide if bytecode is up to date. A file that is
-    # saved twice within a second may have the same size, so no bytecode is written.
-    sys.dont_write_bytecode = True
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    require_package("watchfiles", "--reload", "reload")
+    from watchfiles import PythonFilter, watch
+
     stop = Event()
 
     def run() -> None:

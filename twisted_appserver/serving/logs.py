@@ -15,13 +15,22 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from twisted.logger import FileLogObserver, Logger, LogLevel, formatEvent
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    LogEvent,
+    Logger,
+    LogLevel,
+    PredicateResult,
+    formatEvent,
+)
 from twisted.python.failure import Failure
 
 from twisted_appserver.core.call import CURRENT, Call, Reply
 
 RESET, FAINT = "\x1b[0m", "\x1b[2m"
 COLOURS = {LogLevel.warn: "\x1b[33m", LogLevel.error: "\x1b[31m", LogLevel.critical: "\x1b[31m"}
+OPENED = "AppSite starting on "  # how Twisted's line about an open port of ours begins
 FIELDS = ("route", "status", "duration", "method", "path", "client", "user", "pid")  # copied from events
 
 
@@ -100,13 +109,25 @@ def _escape_json(text: str) -> str:
     return re.sub("[^\0-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
 
 
-def make_observer(file: Any, log_format: str) -> FileLogObserver:
+def make_observer(file: Any, log_format: str) -> FilteringLogObserver:
     """
     Make a log observer that writes to a file. Characters that the file cannot encode are escaped.
 
     @param file: a text file, or a C{twisted.python.logfile.LogFile}.
     @param log_format: C{text} or C{json}; if empty, text for a terminal and JSON for any other file.
     """
+    observer = _make_file_observer(file, log_format)
+    predicates: Any = [_is_not_about_our_port]
+    return FilteringLogObserver(observer, predicates)
+
+
+def _is_not_about_our_port(event: LogEvent) -> Any:
+    """Reject the line with which Twisted logs that a port is open: it has the name of a class, and no URL."""
+    ours = event.get("log_namespace") == "log_legacy" and str(event.get("log_text", "")).startswith(OPENED)
+    return PredicateResult.no if ours else PredicateResult.maybe
+
+
+def _make_file_observer(file: Any, log_format: str) -> FileLogObserver:
     terminal = hasattr(file, "isatty") and file.isatty()
     encoding = getattr(file, "encoding", None) or "utf-8"
     if (log_format or ("text" if terminal else "json")) == "json":

@@ -1,11 +1,11 @@
 """
 How a server process exits: it runs all atexit functions and has the right exit status.
 
-Strategy: when twistd has received a signal, it ends its process by sending the same signal again. That skips
-atexit functions, and twistd cannot exit with a status other than 0. So L{ExitHandler} stores the signal or
-the status, and uses it in an atexit function. This function was registered before the application's
-functions, and therefore runs after them. Python runs atexit functions only when no threads but daemon threads
-are left. If threads hang, another thread runs the functions and ends the process.
+Strategy: when twistd has received a signal, it ends its process by sending the same signal again. This signal
+skips atexit functions, and twistd cannot exit with a status other than 0. So L{ExitHandler} stores the signal
+or the status, and uses it in an atexit function. This function was registered before the application's
+functions, and therefore runs after them. Python runs atexit functions when only daemon threads are left.
+If threads hang, another thread runs the functions and ends the process.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class ExitHandler:
 
     def take_signal(self, reactor: Any) -> None:
         """
-        Take over the signal that has stopped a reactor. Twistd would send it before atexit functions ran.
+        Take over the signal that has stopped a reactor. Otherwise twistd would kill the process with it
+        before atexit functions run.
         """
         self.signal, reactor._exitSignal = getattr(reactor, "_exitSignal", None) or 0, None
 
@@ -68,7 +69,10 @@ class ExitHandler:
             Thread(target=target, args=args, name="appserver-ending", daemon=True).start()
 
     def _run_first(self) -> None:
-        """Let only one thread run the atexit functions. Registered last, this runs before all others."""
+        """
+        Let only one thread run the atexit functions. This function was registered last, so it runs before all
+        others.
+        """
         if self._begun.acquire(blocking=False):
             self._thread = get_ident()
         elif self._thread != get_ident():

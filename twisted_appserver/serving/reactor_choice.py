@@ -3,7 +3,7 @@ Chooses the reactor of a server program.
 
 Strategy: coroutine functions and Dask need Twisted's reactor on asyncio. All other tables get Twisted's
 default reactor, which is a little faster. The table is known only after its modules have been imported. If
-one of them imports the reactor, one must be installed at once; then it is the one on asyncio.
+one of these modules imports the reactor, a reactor must be installed at once: the one on asyncio.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from twisted.logger import Logger
 
 from twisted_appserver.core.lifespan import is_async
 from twisted_appserver.core.router import Router
@@ -57,16 +54,3 @@ def _install() -> None:
 
     # Twisted cannot use the event loop that is the default on Windows.
     asyncioreactor.install(asyncio.SelectorEventLoop() if sys.platform == "win32" else None)
-
-
-def log_reactor_note(log: Logger, reactor: Any, router: Router) -> None:
-    """Log a warning if coroutine functions cannot await asyncio on this reactor."""
-    names = [handler.name for handler in router.handlers if handler.awaits]
-    if not names or hasattr(reactor, "_asyncioEventloop"):
-        return
-    log.warn(
-        "{name} is a coroutine function, which can await Deferreds but not asyncio on Twisted's {kind}: "
-        "start with twistd --reactor=asyncio, or import the reactor inside functions",
-        name=names[0],
-        kind=type(reactor).__name__,
-    )

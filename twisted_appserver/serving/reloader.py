@@ -14,10 +14,10 @@ from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.dispatch.lifespans import Lifespans
+from twisted_appserver.dispatch.start_notes import NO_ADMIN, log_start_notes
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.reactor_lifespan import ReactorLifespan
 from twisted_appserver.http.site import AppSite
-from twisted_appserver.serving.reactor_choice import log_reactor_note
 from twisted_appserver.serving.service_executors import ServiceExecutors
 from twisted_appserver.settings import Settings
 
@@ -100,13 +100,13 @@ class Reloader:
             self.problem = f"reload failed; still serving the previous code: {error}"
             self.log.error("{problem}", problem=self.problem)
             raise
-        if not any(handler.awaits for handler in self._dispatcher.router.handlers):
-            log_reactor_note(self.log, self._reactor, router)
         self._dispatcher.router, self.problem = router, ""
         self._lifespans.adopt(lifespan, self._dispatcher.calls.split())
         self._site.forget()
+        if self._dispatcher.jobs is not None:
+            self._dispatcher.jobs.table_changed()
         self.log.info("application reloaded")
-        log_notes(self.log, router, not self._settings.no_admin)
+        log_notes(self.log, self._reactor, router, not self._settings.no_admin)
 
     async def _load_router(self, application: Application) -> tuple[Router, ReactorLifespan | None]:
         """
@@ -126,13 +126,12 @@ class Reloader:
         return router, lifespan
 
 
-def log_notes(log: Logger, router: Router, has_pages: bool) -> None:
+def log_notes(log: Logger, reactor: Any, router: Router, has_pages: bool) -> None:
     """
-    Log a warning for each note about the table, and which functions the OpenAPI document lacks.
+    Log the warnings about a table, and which functions the OpenAPI document lacks.
 
-    @param has_pages: whether the service has this document.
+    @param has_pages: whether the service has this document, and jobs.
     """
-    for note in router.notes:
-        log.warn("{note}", note=note)
+    log_start_notes(log, reactor, router, "" if has_pages else NO_ADMIN)
     for note in OperationPlan(router.entries).notes() if has_pages else ():
         log.info("{note}", note=note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,13 +16,12 @@ from twisted_appserver.command_line import INTERRUPTED
 from twisted_appserver.core.application import Application, refuse_while_loading
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
+from twisted_appserver.serving.command_options import TableOptions
 from twisted_appserver.serving.endpoints import explain_start_error
+from twisted_appserver.serving.environment import ignored_variables
+from twisted_appserver.serving.file_watcher import prepare_to_watch
 from twisted_appserver.serving.logs import make_observer
-from twisted_appserver.serving.reactor_choice import (
-    asyncio_by_default,
-    choose_reactor,
-    log_reactor_note,
-)
+from twisted_appserver.serving.reactor_choice import asyncio_by_default, choose_reactor
 from twisted_appserver.serving.server_process import (
     handle_stop_signals,
     install_reload_triggers,
@@ -30,7 +30,7 @@ from twisted_appserver.serving.server_process import (
     take_over,
 )
 from twisted_appserver.serving.service import AppService, make_router
-from twisted_appserver.settings import THREADED_SERVER, Settings, settings_from_keywords
+from twisted_appserver.settings import OPTION_TYPES, THREADED_SERVER, Settings, settings_from_keywords
 
 
 def run_server(
@@ -57,6 +57,7 @@ def run_server(
         refuse_while_loading("run_server()")
         settings = settings_from_keywords(port=port, server_type=server_type, **options)
         given = settings.app is not None
+        prepare_to_watch(settings)
         application = (
             Application.parse(settings.app) if given else Application.of(module, url_patterns, lifespan)
         )
@@ -82,8 +83,9 @@ def _serve(settings: Settings, application: Application, router: Router) -> None
         [make_observer(sys.stderr, settings.log_format)], redirectStandardIO=False
     )
     service = AppService(reactor, settings, application, router)
+    for warning in ignored_variables(os.environ, TableOptions.environment_prefix, OPTION_TYPES):
+        service.log.warn("{warning}", warning=warning)
     service.on_terminal = sys.stderr.isatty() and settings.log_format != "json"
-    log_reactor_note(service.log, reactor, router)
     failures: list[Failure] = []
 
     def failed(failure: Failure) -> None:

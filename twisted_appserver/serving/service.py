@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from twisted.application.service import Service
@@ -17,6 +18,7 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_appserver.admin import is_public
 from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import ADMIN, Figures
 from twisted_appserver.core.application import Application
@@ -30,6 +32,9 @@ from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.http.app_resource import AppResource
 from twisted_appserver.http.epoll_reader import EpollReader
 from twisted_appserver.http.site import AppSite
+from twisted_appserver.jobs.interface import IJobs
+from twisted_appserver.jobs.put_jobs import PutJobs
+from twisted_appserver.jobs.route_queues import PREFIX
 from twisted_appserver.serving.access_log import AccessLog
 from twisted_appserver.serving.assembly import make_dispatcher, make_jobs
 from twisted_appserver.serving.banner import (
@@ -61,7 +66,8 @@ class AppService(Service):
     @ivar resource: the application as a Twisted resource, which can be mounted elsewhere too.
     @ivar executor: the executor that runs calls by default.
     @ivar on_terminal: whether the log is text on a terminal.
-    @ivar signals: the handlers of the signals that stop the process; C{None} if it is not the service's.
+    @ivar signals: the handlers of the signals that stop the process; C{None} if the process does not belong
+        to the service.
     @ivar started: fires when calls can be performed; fails with L{ConfigurationError} if they never can.
     """
 
@@ -87,11 +93,14 @@ class AppService(Service):
         self.dispatcher, guard = make_dispatcher(reactor, settings, router, executors, default)
         self._lifespans = Lifespans(reactor, self.dispatcher)
         self._figures = Figures(self)
+        self._jobs: IJobs | None = None
         if not settings.no_admin:
-            jobs = make_jobs(self.dispatcher, settings)
-            self.dispatcher.admin = Router(admin_patterns(self, self._figures, jobs))
+            guard.is_public = is_public
+            self._jobs = make_jobs(self.dispatcher, settings)
+            self.dispatcher.admin = Router(admin_patterns(self, self._figures, self._jobs))
             for handler in self.dispatcher.admin.handlers:
                 handler.executor = ADMIN
+        self._put_jobs = PutJobs(self.dispatcher)
         self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self.site = AppSite(self.resource, reader, settings)
         self._endpoints = Endpoints(reactor, settings)
@@ -107,18 +116,21 @@ class AppService(Service):
 
         @raise CannotListenError: when an address is in use. Nothing stays open then.
         @raise ConfigurationError: when the token or passwords cannot be read, or when other machines could
-            call without authentication.
+            call without authentication, or the store cannot be used.
         """
         self._reloader.load_credentials()
         path = self._settings.access_log
         access_log = AccessLog(path) if path else None
-        try:
-            self._endpoints.open(self.site)
-        except Exception:
+        with ExitStack() as opened:  # closed again if the next part cannot be opened
             if access_log is not None:
-                access_log.close()
-            raise
+                opened.callback(access_log.close)
+            if self._jobs is not None:
+                self._jobs.open()
+                opened.callback(self._jobs.close)
+            self._endpoints.open(self.site)
+            opened.pop_all()
         super().startService()
+        self._put_jobs.open()
         if self.started.called:
             self.started = Deferred()
         self._start_logs(access_log)
@@ -129,7 +141,7 @@ class AppService(Service):
             self._executors_started, self._executors_failed
         )
         self.log.info("{banner}", banner=banner(self.line(), self._facts(), self.on_terminal))
-        log_notes(self.log, self.dispatcher.router, not self._settings.no_admin)
+        log_notes(self.log, self._reactor, self.dispatcher.router, not self._settings.no_admin)
 
     def check_addresses(self) -> None:
         """
@@ -154,13 +166,15 @@ class AppService(Service):
             self._access_log = None
 
     def _executors_started(self, _: Any) -> None:
+        if self._jobs is not None and self.running:
+            self._jobs.begin()
         self.started.callback(None)
 
     def _executors_failed(self, failure: Failure) -> None:
         while isinstance(failure.value, FirstError):
             failure = failure.value.subFailure
         self.started.errback(failure)
-        if not self.running:  # it was stopped; that is no error if nothing waits for the start
+        if not self.running:  # a stop during the start is an error only if something waits for the start
             self.started.addErrback(lambda _: None)
 
     @property
@@ -200,9 +214,30 @@ class AppService(Service):
         path = self._application.file or getattr(module, "__file__", "") or ""
         return os.path.dirname(os.path.abspath(path))
 
+    @property
+    def shows_tracebacks(self) -> bool:
+        """Whether clients may see the tracebacks of jobs."""
+        guard = self.dispatcher.guard
+        return self._settings.display_tracebacks or (guard is not None and guard.credentials is not None)
+
+    def shown_queues(self) -> tuple[Any, str]:
+        """
+        Return two values: the L{IBroker} of the queues that pages and metrics show, or C{None}; and the
+        prefix of their names. Subclasses override this.
+        """
+        return getattr(self._jobs, "broker", None), PREFIX
+
     def queues(self) -> dict[str, Any]:
-        """Return the figures of the service's task queues by their names. Subclasses override this."""
-        return {}
+        """Return the figures of the service's task queues by their names."""
+        broker, prefix = self.shown_queues()
+        figures = broker.snapshot() if broker is not None and broker.started else {}
+        return {name: each for name, each in figures.items() if name.startswith(prefix)}
+
+    def attempt_durations(self) -> dict[tuple[str, str], Any]:
+        """Return the L{Durations} of attempts, by queue and outcome."""
+        broker, prefix = self.shown_queues()
+        durations = {} if broker is None else broker.durations
+        return {key: each for key, each in durations.items() if key[0].startswith(prefix)}
 
     def unready(self) -> str:
         """Return why calls cannot be performed now, or an empty string."""
@@ -268,6 +303,8 @@ class AppService(Service):
         super().stopService()
         self._lifespans.stop_entering()
         await self._endpoints.close()
+        if self._jobs is not None:
+            self._jobs.rest()
         self.log.info("{line}", line=self._stopping_line())
         closed = self.site.finish()
         drained = self.dispatcher.drained()
@@ -278,14 +315,17 @@ class AppService(Service):
             )
         )
         await drained
+        if self._jobs is not None:
+            await self._jobs.stop()
         await self._executors.stop()
         closed.addTimeout(FLUSH, self._reactor)
         closed.addErrback(lambda _: self.log.warn("aborting connections whose clients do not read"))
         await closed
         await self._lifespans.stop()
         self._figures.stop()
-        if self.dispatcher.jobs is not None:
-            self.dispatcher.jobs.stop()
+        self._put_jobs.close()
+        if self._jobs is not None:
+            await self._jobs.close()
         self._stop_logs()
         self.dispatcher.stop()
         unprotect(self)
@@ -296,13 +336,28 @@ def make_router(settings: Settings, patterns: Sequence[Any], imported: Any, give
     Return the table of a service, with its lifespan.
 
     @param imported: the lifespan that worker processes import, or C{None}.
-    @param given: the one that was passed as an argument, or C{None}.
+    @param given: the lifespan that was passed as an argument, or C{None}.
     @raise ConfigurationError: when worker processes would need another lifespan than they import.
     """
     router = Router(patterns, imported if given is None else given)
     if given is not None and given is not imported and imports_by_name(settings, router):
         raise ConfigurationError("worker processes import the lifespan: define it in the module of the table")
     return router
+
+
+def _refuse_options_of_commands(settings: Settings) -> None:
+    """
+    @raise ConfigurationError: when an option is given that has no effect on a service.
+    """
+    if settings.reload:
+        raise ConfigurationError(
+            "the reload option is for commands only; call the service's reload() instead"
+        )
+    if settings.log_format:
+        raise ConfigurationError(
+            "the log_format option is for commands and run_server only, because the program around a service "
+            "starts the log; start it with twisted_appserver.serving.logs.make_observer(file, log_format)"
+        )
 
 
 def make_service(
@@ -321,10 +376,7 @@ def make_service(
     @raise ConfigurationError: when the application cannot be imported, or an option is wrong.
     """
     settings = settings_from_keywords(**options)
-    if settings.reload:
-        raise ConfigurationError(
-            "the reload option is for commands only; call the service's reload() instead"
-        )
+    _refuse_options_of_commands(settings)
     application = Application.parse(settings.app)
     if reactor is None:
         from twisted.internet import reactor

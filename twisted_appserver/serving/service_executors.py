@@ -1,8 +1,9 @@
 """
 The executors of a service, made when its table needs them.
 
-Strategy: an executor stays once it was made, so that its counts continue. A reload first starts the executors
-that only the new table needs. Worker processes that no route needs any more are stopped when they are idle.
+Strategy: an executor is kept once it has been made, so that its counts continue. A reload first starts the
+executors that only the new table needs. Worker processes that no route needs any more are stopped when they
+are idle.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from twisted_appserver.settings import CLUSTER_SERVER, FORKED_SERVER, THREADED_S
 
 DEFAULTS = {THREADED_SERVER: "threads", FORKED_SERVER: "processes", CLUSTER_SERVER: "cluster"}
 IMPORTING = frozenset(("processes", "cluster"))  # executors whose processes import the application by name
+EXECUTORS = ("inline", *DEFAULTS.values(), RESOURCES)  # the names of all executors
 UNITS = {"threads": "thread", "processes": "worker", "cluster": "worker"}
 IDLE_CHECK_INTERVAL = 1.0  # seconds between two checks of worker processes that no route needs any more
 
@@ -95,7 +97,7 @@ class ServiceExecutors:
         )
 
     def _executor(self, name: str, router: Router) -> IExecutor:
-        """Return the executor of this name. Make it, or let it adopt the table, if it does not run yet."""
+        """Return the executor of this name. If it does not run yet, make it, or let it adopt the table."""
         executor = self.by_name.get(name)
         if executor is None:
             if name in IMPORTING:
@@ -111,7 +113,7 @@ class ServiceExecutors:
 
         @raise ConfigurationError: when a route names an unknown executor.
         """
-        router.check_executors(("inline", *self._makers, RESOURCES))
+        router.check_executors(EXECUTORS)
 
     def needed(self, router: Router) -> list[str]:
         """Return the names of the executors that a table needs, the default first."""
@@ -155,7 +157,7 @@ class ServiceExecutors:
         """
         Give a waiting call that was routed again to the executor of its new route.
 
-        @return: C{False} if that is the executor which has the call, and which must keep it.
+        @return: C{False} if that executor already has the call; it must then keep the call.
         """
         executor = self.by_name[pending.call.handler.executor or self.default]
         if executor is pending.executor:

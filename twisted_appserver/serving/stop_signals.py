@@ -2,9 +2,9 @@
 SIGINT (Ctrl-C) and SIGTERM: the first one stops a server, and a second one ends its process at once.
 
 Strategy: Twisted's own handlers call C{reactor.stop} each time, which fails the second time. They are
-replaced as soon as the reactor runs; a signal that arrives before stops it then. The new ones stay for the
-rest of the process, because it may also hang after the reactor has stopped, in C{atexit} functions or
-threads.
+replaced as soon as the reactor runs; a signal that arrives earlier stops the reactor at that moment. The new
+handlers stay for the rest of the process, because it may also hang after the reactor has stopped, in
+C{atexit} functions or threads.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class StopHandlers:
     def _handle(self, number: int, _: Any) -> None:
         if not self.received:
             self.received, self._since = number, monotonic()
-            self._reactor._exitSignal = number  # as Twisted's handlers do; twistd ends with it
+            self._reactor._exitSignal = number  # like Twisted's handlers; twistd exits by this signal
             self._reactor.callFromThread(self._stop)
         elif monotonic() - self._since > SAME:
             self._exit(number)

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from glob import glob
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -19,22 +19,18 @@ from twisted_appserver.core.route_table import format_table
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.processes.head_start import HeadStart
-from twisted_appserver.serving.check import check
+from twisted_appserver.serving.check import check, load
 from twisted_appserver.serving.command_options import (
     START_ERROR,
-    USAGE_ERROR,
     StandaloneOptions,
     TableOptions,
     logs_to_terminal,
 )
 from twisted_appserver.serving.daemon import StartReport, make_start_report, remove_pidfile
 from twisted_appserver.serving.endpoints import explain_start_error
+from twisted_appserver.serving.file_watcher import prepare_to_watch
 from twisted_appserver.serving.process_exit import EXIT_TIMEOUT, exit_handler
-from twisted_appserver.serving.reactor_choice import (
-    asyncio_by_default,
-    choose_reactor,
-    log_reactor_note,
-)
+from twisted_appserver.serving.reactor_choice import asyncio_by_default, choose_reactor
 from twisted_appserver.serving.server_process import (
     handle_stop_signals,
     install_reload_triggers,
@@ -85,7 +81,7 @@ class Options(TableOptions):
         as it always did.
 
         @raise UsageError: when no application is given and none is found.
-        @raise ConfigurationError: when the given one has the wrong form, or its file does not exist.
+        @raise ConfigurationError: when the given application has the wrong form, or its file does not exist.
         """
         if self["example"]:
             if settings.app:
@@ -119,7 +115,7 @@ class CommandService(AppService):
     """
     A service that runs as a command. If it fails to start, the command ends with one line on standard error.
 
-    @cvar command: the name of the command, with which that line begins.
+    @cvar command: the name of the command; that line begins with this name.
     """
 
     command = "appserver"
@@ -137,7 +133,7 @@ class CommandService(AppService):
 
     def startService(self) -> None:
         raise_file_limit(self._settings)
-        if self._twistd is not None:  # the process runs nothing but this service
+        if self._twistd is not None:  # the process runs only this service
             handle_stop_signals(self, self._reactor, lambda: remove_pidfile(self._twistd))
         try:
             install_reload_triggers(self, self._reactor, self._settings)
@@ -194,7 +190,7 @@ def start_workers_early(options: Options, settings: Settings, application: Appli
     Start worker processes that import the application while this process imports it too.
 
     @return: C{None} if no workers are needed, or if twistd changes its process before it starts the service:
-        workers that run already would not take part in that change.
+        workers that are already running would not be changed.
     """
     twistd = options.parent or {"nodaemon": False}
     changes_process = any(twistd.get(name) is not None for name in PROCESS_OPTIONS)
@@ -213,12 +209,29 @@ def _print(text: str) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
+def _check(options: Options, settings: Settings) -> NoReturn:
+    """Print the problems of the application and the options, and end the process."""
+    with asyncio_by_default():
+        loaded = load(lambda: options.application(settings))
+    choose_reactor(settings, loaded.router)
+    from twisted.internet import reactor
+
+    if options["show-routes"]:
+        _print(format_table(loaded.router))
+    text, passed = check(reactor, settings, loaded)
+    _print(options.explain(text))
+    sys.exit(0 if passed else START_ERROR)
+
+
 def makeService(options: Options) -> AppService:
     """Make the service that the command line describes. Ends the process if that is impossible."""
     settings = options.settings_or_exit()
     try:
         refuse_while_loading("twistd")
+        if options["check"]:
+            _check(options, settings)
         application = options.application(settings)
+        prepare_to_watch(settings)
         with asyncio_by_default():
             early_workers = start_workers_early(options, settings, application)
             router = Router(*application.load_all())
@@ -226,20 +239,12 @@ def makeService(options: Options) -> AppService:
         from twisted.internet import reactor
 
         service = CommandService(reactor, settings, application, router, early_workers)
-    except usage.UsageError as error:
-        options.fail(error, USAGE_ERROR)
-    except AppserverError as error:
-        options.fail(error, START_ERROR)
+    except (usage.UsageError, AppserverError) as error:
+        options.fail(error)
     except KeyboardInterrupt:  # while the application is imported
         sys.exit(INTERRUPTED)
     service.attach_to_twistd(options.parent)
-    log_reactor_note(service.log, reactor, router)
     if options["show-routes"]:
         _print(format_table(router))
-    if options["check"]:
-        text, passed = check(reactor, settings, service, router)
-        _print(text)
-        sys.exit(0 if passed else START_ERROR)
-    if options["show-routes"]:
         sys.exit(0)
     return service

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .client.errors import ServerError
 from .client.queue import Queue
 from .status_line import StatusLine
-from .work import Work
+from .worker import Worker
 
 SHOWN = 0.5  # seconds between two changes of the bar
 REPORTED = 60.0  # seconds between two lines of a log
@@ -81,15 +81,19 @@ class ProgressReporter:
     """
     Shows the progress of the work, in a thread of its own.
 
-    @param queue: asked how many tasks are left; its patience should be short.
+    @param queues: the queues whose remaining tasks are counted; their patience should be short.
     @param line: shows the bar; C{None} for a report from time to time, if the figures have changed.
     @param report: prints a report.
     """
 
     def __init__(
-        self, work: Work, queue: Queue, line: StatusLine | None, report: Callable[[str], None]
+        self,
+        work: Worker,
+        queues: Sequence[Queue],
+        line: StatusLine | None,
+        report: Callable[[str], None],
     ) -> None:
-        self._work, self._queue, self._line, self._report = work, queue, line, report
+        self._work, self._queues, self._line, self._report = work, queues, line, report
         self._begin = time.monotonic()
         self._counts: deque[tuple[float, int]] = deque([(self._begin, 0)])
         self._stopping = threading.Event()
@@ -120,7 +124,7 @@ class ProgressReporter:
     def progress(self) -> WorkProgress:
         """Return the present figures."""
         try:
-            left: int | None = self._queue.unfinished_tasks
+            left: int | None = sum(queue.unfinished_tasks for queue in self._queues)
         except (OSError, ServerError):
             left = None
         now, work = time.monotonic(), self._work

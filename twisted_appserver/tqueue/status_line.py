@@ -49,7 +49,7 @@ class StatusLine:
         return (self._stream.encoding or "ascii").lower().replace("-", "") == "utf8"
 
     def show(self, text: str) -> None:
-        """Show a line instead of the present one; none if it is empty."""
+        """Replace the line by another one; show no line if the new one is empty."""
         if self.is_forked:
             return
         with self._lock, suppress(OSError, ValueError):  # the terminal may be closed
@@ -130,7 +130,7 @@ def status_line() -> Iterator[StatusLine | None]:
     """
     Let C{sys.stdout} and C{sys.stderr} write above a status line, where they are terminals.
 
-    @return: the line; C{None} if standard error is no terminal that can show one.
+    @return: the line; C{None} if standard error is not a terminal that can show one.
     """
     streams = sys.stdout, sys.stderr
     if not _is_terminal(sys.stderr) or os.environ.get("TERM", "dumb") == "dumb":

@@ -10,7 +10,7 @@ from typing import Any
 from twisted_appserver.command_line import INTERRUPTED
 from twisted_appserver.executors.child_processes import protect
 
-from .work import Work
+from .worker import Worker
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 SAME = 0.1  # seconds; some programs send Ctrl-C once more to the program that they have started
@@ -30,7 +30,7 @@ class StopSignals:
     @ivar at_once: whether the work must end at once.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Worker) -> None:
         self._work = work
         self.stopping = self.at_once = False
         self._interrupted: float | None = None  # when the last Ctrl-C arrived

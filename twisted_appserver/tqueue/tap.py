@@ -12,7 +12,7 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import IBroker
-from twisted_appserver.serving.command_options import START_ERROR, TableOptions
+from twisted_appserver.serving.command_options import TableOptions
 from twisted_appserver.serving.tap import CommandService
 from twisted_appserver.settings import Settings
 from twisted_appserver.tqueue.wire import url_patterns
@@ -40,6 +40,7 @@ class Options(TableOptions):
         "max_requests",
         "max_rss",
         "reload",
+        "store",
     )
     own_defaults = {"port": 8082}
     environment_prefix = "TQUEUESRV_"
@@ -72,8 +73,8 @@ class QueueService(CommandService):
             return "TQueueSrv, tasks in memory: they are lost when it ends; --store keeps them"
         return f"TQueueSrv, tasks in {re.sub('//.*@', '//...@', self.store)}"  # no password in the log
 
-    def queues(self) -> dict[str, Any]:
-        return self.broker.snapshot()
+    def shown_queues(self) -> tuple[Any, str]:
+        return self.broker, ""
 
     def open(self) -> None:
         self.broker.start()
@@ -94,6 +95,6 @@ def makeService(options: Options) -> QueueService:
             reactor, settings, make_broker(reactor, open_store(options["store"])), options["store"]
         )
     except AppserverError as error:
-        options.fail(error, START_ERROR)
+        options.fail(error)
     service.attach_to_twistd(options.parent)
     return service

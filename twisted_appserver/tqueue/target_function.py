@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -11,7 +12,12 @@ from types import ModuleType
 from typing import Any
 
 from twisted_appserver.closest_name import closest
-from twisted_appserver.core.import_errors import import_problem, missing_module_advice
+from twisted_appserver.core.import_errors import (
+    import_problem,
+    missing_file_advice,
+    missing_module_advice,
+    module_of,
+)
 
 NOT_RUN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
@@ -26,9 +32,12 @@ def function_named(target: str) -> Callable[[Any], Any]:
     place, colon, name = target.partition(":")
     if not colon or not place or not name:
         raise ValueError(f"the function must be MODULE:FUNCTION, not {target!r}")
-    if place.endswith(".py"):
-        meant = place.removesuffix(".py").lstrip("./").replace("/", ".")
-        raise ValueError(f"the function must be named by its module: {meant}:{name}, not {target}")
+    if place.endswith(".py") or os.sep in place:
+        path = f"{place.removesuffix('.py')}.py"
+        if not os.path.isfile(path):
+            raise ValueError(missing_file_advice(path))
+        meant, folder = module_of(path)
+        raise ValueError(f"the function must be named by its module: {meant}:{name}, not {target}{folder}")
     module = _module(place)
     try:
         function = attrgetter(name)(module)

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-import traceback
 from types import TracebackType
 
+from .client.failures import Failure, RetryAfter
 from .client.queue import Task
-from .client.session import delay_after
 
 LONGEST_ITEM = 200  # characters
 PACKAGE = __name__.rpartition(".")[0]
 
 
-def describe_failure(
-    task: Task, queue: str, error: BaseException | None, delay: float | None, max_deliveries: int
-) -> str:
+def describe_failure(task: Task, queue: str, failure: Failure) -> str:
     """
     Return the id of the task, its attempt and its item; the traceback of the function; and what happens next.
 
     @param queue: the name of the queue.
-    @param delay: seconds until the task is tried again; C{None} for a pause that grows with each attempt.
-    @param max_deliveries: the option of the queue; 0 for no limit or if it is not known.
     """
-    lines = [f"task {task.task_id} of {queue} failed, attempt {task.delivery}: {_item(task)}"]
-    if error is not None:
-        lines.append("".join(traceback.format_exception(own_frames_removed(error))).rstrip())
-    if 0 < max_deliveries <= task.delivery:
-        lines.append(
-            f"It is buried after {task.delivery} attempts; tqueue kick {queue} makes it ready again."
-        )
-    else:
-        seconds = delay_after(RuntimeError(), delay, task.delivery)
-        lines.append(f"It is tried again in {seconds:g} s." if seconds else "It is tried again at once.")
+    parent = task.trace.get("traceparent", "")
+    trace = f", trace {parent.split('-')[1]}" if parent else ""
+    lines = [f"task {task.task_id} of {queue} failed, attempt {task.delivery}{trace}: {_item(task)}"]
+    if failure.retry is not None or not failure.traceback.endswith(failure.error):
+        lines.append(failure.error)
+    if failure.retry is None and failure.traceback:  # without a decision of the function
+        lines.append(failure.traceback)
+    lines.append(_what_happens_next(task, queue, failure.retry))
     return "\n".join(lines)
+
+
+def _what_happens_next(task: Task, queue: str, decided: RetryAfter) -> str:
+    if task.retry is False:
+        after = "" if decided is False else f" after {task.delivery} attempts"
+        return f"It is buried{after}; tqueue kick {queue} makes it ready again."
+    if task.retry is None:
+        return "An older server does not report when it is tried again."
+    seconds = f"{task.retry:.2g}" if task.retry < 10 else f"{task.retry:.0f}"
+    return f"It is tried again in {seconds} s." if task.retry else "It is tried again at once."
 
 
 def own_frames_removed(error: BaseException) -> BaseException:

@@ -8,59 +8,55 @@ options, and the body has the task.
 
 from __future__ import annotations
 
-import hmac
-import re
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from zope.interface import implementer
 
 from twisted_appserver import Call, HTTPError, Reply, Route
+from twisted_appserver.admin.call_descriptions import describe
+from twisted_appserver.admin.store_errors import ask
 from twisted_appserver.core.conversions.conversion_error import ConversionError
 from twisted_appserver.core.headers import JSON_HEADERS
-from twisted_appserver.core.request_data import read_fields, read_query
 from twisted_appserver.queue.backends import Store, embedded_broker
-from twisted_appserver.queue.interface import (
-    STOPPING,
-    AwayError,
-    BatchError,
-    IBroker,
-    LimitError,
-    ReusedError,
-    StoreError,
-)
+from twisted_appserver.queue.config import Config
+from twisted_appserver.queue.interface import IBroker
 from twisted_appserver.queue.local.memory_journal import MemoryStore
-from twisted_appserver.queue.model import Config, QueuedTask
+from twisted_appserver.queue.queued_task import QueuedTask
+from twisted_appserver.queue.task_documents import (
+    UNKNOWN,
+    added_document,
+    details_document,
+    peeked_document,
+    result_document,
+    trace_document,
+)
+from twisted_appserver.queue.task_ids import task_id, task_number
 from twisted_appserver.queue.task_result import TaskResult
 from twisted_appserver.serving.readiness import IDependency
 from twisted_appserver.tqueue.batch_requests import BatchRequests, is_batch
+from twisted_appserver.tqueue.failure_body import read_failure
+from twisted_appserver.tqueue.request_descriptions import DESCRIPTIONS
 from twisted_appserver.tqueue.request_options import (
     Query,
+    put_terms,
+    read_changes,
     read_options,
-    read_renewal,
     read_result,
     read_task,
-)
-from twisted_appserver.tqueue.task_documents import (
-    UNKNOWN,
-    details_document,
-    read_failure,
-    result_document,
+    read_unique,
+    wrong_option,
 )
 
 __title__ = "TQueueSrv"  # of the OpenAPI document and the pages
 
-T = TypeVar("T")
-
 READING = ("qsize", "peek", "join", "stats")
-CHANGING = ("kick", "renew", "pause", "resume", "shutdown", "purge", "delete")
+CHANGING = ("done", "kick", "renew", "pause", "resume", "shutdown", "purge", "delete", "forget")
 SHOWING = ("result", "show")  # requests about one task that only read
 SINGLE = ("extend", "release", "fail", "bury", "kick", "drop")  # requests about one task
 LONGEST_NAME = 200  # characters; clients have the same limit
-NUMBER = re.compile("[0-9a-f]{1,15}")  # the number of a task, in its id
+DROPPED = b"null"  # the result of a task that a client drops
 MOST_LEASES = 1000  # queues whose option lease is remembered
-SIGNATURE = 8  # bytes in an id: too many to guess
 
 
 def _refuse(method: str, allowed: str) -> HTTPError:
@@ -71,10 +67,12 @@ def _refuse(method: str, allowed: str) -> HTTPError:
 class Wire:
     """The functions of the routes: the methods with a parameter C{worker}, which is the name of a queue."""
 
+    _ask = staticmethod(ask)
+
     def __init__(self, broker: IBroker, reactor: Any, max_task: int) -> None:
         self._broker, self._reactor, self._max_task = broker, reactor, max_task
         self._usual_leases: dict[str, tuple[float, float]] = {}  # seconds, and until when they are valid
-        self._batches = BatchRequests(broker, self._ask, self._id, max_task)
+        self._batches = BatchRequests(broker, self._ask, self._id, self._number, max_task)
 
     def unready(self) -> str:
         return self._broker.unready() if self._broker.started else ""
@@ -98,34 +96,11 @@ class Wire:
             self._broker.start()
             self._reactor.addSystemEventTrigger("before", "shutdown", self._broker.stop_waiting)
 
-    async def _ask(self, asked: Coroutine[Any, Any, T]) -> T:
-        """Await a result of the broker. Each of its errors becomes a status here and nowhere else."""
-        try:
-            answer = await asked
-        except LimitError as error:
-            raise HTTPError(403, str(error)) from None
-        except (ReusedError, BatchError) as error:
-            raise HTTPError(422, str(error)) from None
-        except AwayError as error:
-            raise HTTPError(503, str(error), [("retry-after", "1")]) from None
-        except StoreError as error:
-            raise HTTPError(507, f"cannot be stored now: {error}", [("retry-after", "1")]) from None
-        if answer == STOPPING:
-            raise HTTPError(503, "the server is stopping; try again", [("retry-after", "1")])
-        return answer
-
-    def _number(self, worker: str, task_id: str) -> int:
-        """Return the number in a task's id; 0, which no task has, for an id that this queue did not issue."""
-        digits = task_id.partition("-")[0]
-        number = int(digits, 16) if NUMBER.fullmatch(digits) else 0
-        same = hmac.compare_digest(task_id.encode("utf-8", "replace"), self._id(worker, number).encode())
-        return number if same else 0
+    def _number(self, worker: str, text: str) -> int:
+        return task_number(self._broker.secret, worker, text)
 
     def _id(self, worker: str, number: int) -> str:
-        """Return the id of a task: its number, signed, so that nobody can guess the id of another task."""
-        text = f"{number:x}"
-        signature = hmac.digest(self._broker.secret, f"{worker}/{text}".encode(), "sha256")
-        return f"{text}-{signature[:SIGNATURE].hex()}"
+        return task_id(self._broker.secret, worker, number)
 
     def _about(
         self, worker: str, found: QueuedTask | str | None, query: Query, **more: Any
@@ -152,20 +127,27 @@ class Wire:
         body = read_task(call, worker)
         if len(body) > self._max_task:
             raise HTTPError(413, f"a task is at most {self._max_task} bytes, not {len(body)}")
-        task = QueuedTask(0, body, query.priority, query.order)
+        task = QueuedTask(0, body, query.priority, query.order, terms=put_terms(call, query))
         found = await self._ask(self._broker.put(worker, task, query.key, query.timeout, query.delay))
-        repeated = {"repeated": True} if isinstance(found, QueuedTask) and not found.body else {}
-        return self._about(worker, found, query, **repeated)
+        return self._about(worker, found, query, **added_document(found))
 
     async def get(self, call: Call, worker: str) -> Reply:
-        """Lease the next task of a queue."""
+        """Lease the next task of a queue; with C{n}, up to so many tasks."""
         self._check(worker, call)
         query = read_options(call)
+        if query.n is not None:
+            return await self._get_many(worker, query)
         found = await self._ask(self._broker.get(worker, query.lease, query.key, query.timeout, query.by))
         if not (query.detail and isinstance(found, QueuedTask)):
-            return self._reply(worker, found, query)
+            return self._reply(worker, found, query, **trace_document(found))
         lease = query.lease or found.span or await self._usual_lease(worker)
-        return self._reply(worker, found, query, lease=lease)
+        return self._reply(worker, found, query, lease=lease, **trace_document(found))
+
+    async def _get_many(self, worker: str, query: Query) -> Reply:
+        document = await self._batches.get(worker, query)
+        if query.detail:
+            document["lease"] = query.lease or await self._usual_lease(worker)
+        return Reply(msgspec.json.encode(document), 200, JSON_HEADERS)
 
     async def _usual_lease(self, worker: str) -> float:
         """Return the option of a queue. Another server may change it, so it is read again after a second."""
@@ -179,9 +161,11 @@ class Wire:
             self._usual_leases[worker] = lease, now + 1.0
         return lease
 
-    async def done(self, call: Call, worker: str, task_id: str) -> Reply:
-        """Finish a leased task. The body is its result."""
+    async def done(self, call: Call, worker: str, task_id: str = "") -> dict[str, Any] | Reply:
+        """Finish a leased task. The body is its result. Without an id: finish the tasks in the body."""
         self._check(worker, call)
+        if not task_id:
+            return await self._batches.done(call, worker)
         query, number = read_options(call), self._number(worker, task_id)
         result = read_result(call) if call.body else b""
         if len(result) > self._max_task:
@@ -200,8 +184,11 @@ class Wire:
     async def show(self, call: Call, worker: str, task_id: str) -> Reply:
         """Show a task in any state, with its attempts."""
         self._check(worker)
-        found = await self._ask(self._broker.show(worker, self._number(worker, task_id)))
-        return Reply(msgspec.json.encode(details_document(worker, task_id, found)), 200, JSON_HEADERS)
+        number = self._number(worker, task_id)
+        found = await self._ask(self._broker.show(worker, number))
+        progress = await self._ask(self._broker.progress(worker, [number])) if found else {}
+        document = details_document(worker, task_id, found, progress.get(number, b""))
+        return Reply(msgspec.json.encode(document), 200, JSON_HEADERS)
 
     async def fail(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Give back a leased task that has failed, with the error and the traceback in the body."""
@@ -209,7 +196,7 @@ class Wire:
         query, number = read_options(call), self._number(worker, task_id)
         failure, retry = read_failure(call)
         found = await self._ask(self._broker.fail(worker, number, query.delivery, failure, retry))
-        return self._about(worker, found, query)
+        return self._about(worker, found and found[0], query, **({"retry": found[1]} if found else {}))
 
     async def extend(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Extend the lease of a task."""
@@ -221,11 +208,7 @@ class Wire:
     async def renew(self, call: Call, worker: str) -> dict[str, Any]:
         """Renew the leases of many tasks. Return the tasks that are no longer leased."""
         self._check(worker)
-        query, tasks = read_options(call), read_renewal(call)
-        numbers = [(self._number(worker, task.task_id), task.delivery) for task in tasks]
-        kept = await self._ask(self._broker.renew(worker, numbers, query.lease))
-        lost = [task for task, is_kept in zip(tasks, kept, strict=True) if not is_kept]
-        return {"worker": worker, "lost": lost}
+        return await self._batches.renew(call, worker, read_options(call))
 
     async def release(self, call: Call, worker: str, task_id: str) -> dict[str, Any]:
         """Release a leased task, for any worker."""
@@ -245,35 +228,42 @@ class Wire:
         """Remove a task in any state. A worker that has it loses its lease."""
         self._check(worker)
         query, number = read_options(call), self._number(worker, task_id)
-        return self._reply(worker, await self._ask(self._broker.drop(worker, number)), query)
+        found = await self._ask(self._broker.drop(worker, number, DROPPED))
+        ended = None if found else await self._ask(self._broker.result(worker, number, 0.0))
+        state = ended.state if isinstance(ended, TaskResult) else UNKNOWN
+        return self._reply(worker, found, query, state="dropped" if found else state)
 
     async def kick(self, call: Call, worker: str, task_id: str = "") -> dict[str, Any]:
-        """Make buried tasks ready again, the oldest first; or the one with an id, also if it is delayed."""
+        """
+        Make buried tasks ready again, the oldest first. With an id, make this buried or delayed task ready.
+        """
         self._check(worker)
         query = read_options(call)
         if task_id:
             number = self._number(worker, task_id)
             return self._about(worker, await self._ask(self._broker.kick_task(worker, number)), query)
-        return {"worker": worker, "kicked": await self._ask(self._broker.kick(worker, query.n, query.key))}
+        return {
+            "worker": worker,
+            "kicked": await self._ask(self._broker.kick(worker, query.count, query.key)),
+        }
 
     async def peek(self, call: Call, worker: str) -> Reply:
         """Show the first tasks of a queue without leasing them."""
         self._check(worker)
         query = read_options(call)
-        found = await self._ask(self._broker.peek(worker, query.n, query.state))
+        found = await self._ask(self._broker.peek(worker, query.count, query.state))
         failed = [task.number for task in found if task.attempts]
         errors = await self._ask(self._broker.errors(worker, failed)) if failed else {}
+        numbers = [task.number for task in found if query.state == "leased"]
+        progress = await self._ask(self._broker.progress(worker, numbers)) if numbers else {}
         tasks = [
-            {
-                "task_id": self._id(worker, task.number),
-                "task": msgspec.Raw(task.body),
-                "deliveries": task.deliveries,
-                "priority": task.priority,
-                "due": task.due,
-                "lease": task.lease,
-                **({"error": errors[task.number]} if task.number in errors else {}),
-            }
-            for task in found
+            peeked_document(
+                each,
+                self._id(worker, each.number),
+                errors.get(each.number, ""),
+                progress.get(each.number, b""),
+            )
+            for each in found
         ]
         return Reply(msgspec.json.encode({"worker": worker, "tasks": tasks}), 200, JSON_HEADERS)
 
@@ -323,11 +313,9 @@ class Wire:
     async def config(self, call: Call, worker: str) -> dict[str, Any]:
         """Return the options of a queue. A POST sets the options in its body and query string."""
         self._check(worker)
-        changes = read_query(call.query) if call.query else {}
-        if call.method != "POST" and (changes or call.body):
+        if call.method != "POST" and (call.query or call.body):
             raise _refuse(call.method, "POST")
-        if call.body:
-            changes.update(read_fields(call.body, call.raw_headers)[0])
+        changes = read_changes(call)
         if not changes:
             config = await self._ask(self._broker.config(worker))
         else:
@@ -335,7 +323,7 @@ class Wire:
                 config = await self._ask(self._broker.change(worker, changes))
                 self._usual_leases.pop(worker, None)
             except ConversionError as error:
-                raise HTTPError(422, error.message("", "the options")) from None
+                raise wrong_option(error, changes, Config, "the options") from None
         return {"worker": worker, **_shown(config)}
 
     async def purge(self, call: Call, worker: str) -> dict[str, Any]:
@@ -343,6 +331,14 @@ class Wire:
         self._check(worker)
         key = read_options(call).key
         return {"worker": worker, "purged": await self._ask(self._broker.purge(worker, key))}
+
+    async def forget(self, call: Call, worker: str) -> dict[str, Any]:
+        """Free a unique key that is taken beyond the end of its task."""
+        self._check(worker)
+        return {
+            "worker": worker,
+            "forgotten": await ask(self._broker.free(worker, read_unique(call))),
+        }
 
     async def delete(self, call: Call, worker: str) -> dict[str, Any]:
         """Remove a queue with all its tasks."""
@@ -356,6 +352,10 @@ class Wire:
         self._check("")
         sizes = await self._ask(self._broker.qsizes(None))
         return {"queues": {name: {"qsize": size} for name, size in sizes.items()}}
+
+
+for name, description in DESCRIPTIONS.items():
+    describe(getattr(Wire, name), description)
 
 
 def _shown(config: Config) -> dict[str, Any]:

@@ -1,189 +1,217 @@
-"use strict";
+// The page of functions: an index with search, and a form for each function.
 
-function resolve(schema, all) {
-  return schema && schema.$ref ? all[schema.$ref.split("/").pop()] || {} : schema || {};
-}
+import { addressOf, readAddress, writeAddress } from "./address.js";
+import { asCurl, asPython, makeCall, send } from "./calls.js";
+import { button, copyButton, element } from "./elements.js";
+import { makeField } from "./fields.js";
+import { inline, markdown } from "./markdown.js";
+import { getJSON, Latest } from "./requests.js";
+import { followJob, showResponse } from "./results.js";
+import { choices, schemaView, useComponents } from "./schemas.js";
+import { start } from "./shell.js";
 
-function words(schema, all) {
-  const found = resolve(schema, all);
-  const kinds = found.anyOf ? found.anyOf.map(each => words(each, all)).join(" or ") : found.type || "anything";
-  const limits = ["format", "pattern", "enum", "minimum", "maximum", "minLength", "maxLength"]
-    .filter(key => key in found).map(key => `${key} ${JSON.stringify(found[key])}`);
-  return [kinds, ...limits].join(", ");
-}
+const MISSING = "not-in-openapi";
+const main = document.getElementById("main");
 
-function fields(operation, all) {
-  const shown = each => each.in === "path" || (each.in === "query" && each.schema.type !== "object");
-  const found = (operation.parameters || []).filter(shown).map(each => ({ ...each, place: each.in }));
-  const content = operation.requestBody ? operation.requestBody.content : {}, form = content["multipart/form-data"];
-  const fielded = content["application/json"] || form, place = form ? "form" : "body";
-  const [type] = Object.keys(content);
-  if (fielded) {
-    const body = resolve(fielded.schema, all);
-    for (const [name, schema] of Object.entries(body.properties || {}))
-      found.push({ name, schema, place, required: (body.required || []).includes(name) });
-    if (!body.properties) found.push({ name: "", schema: { type: "object" }, place: "body" });
-  } else if (type) found.push({ name: "", schema: { type }, place: "body", type });
+// One entry for each function: its name, its summary, and a variant for each method and path.
+function functionsOf(description) {
+  const found = new Map();
+  for (const [path, item] of Object.entries(description.paths)) {
+    for (const [key, operation] of Object.entries(item)) {
+      if (!operation.tags || !operation.tags.includes("functions")) continue;
+      const name = operation["x-function"], method = key.replace("x-", "").toUpperCase();
+      if (!found.has(name)) found.set(name, { name, summary: operation.summary, text: operation.description || "", variants: [] });
+      found.get(name).variants.push({ method, path, operation });
+    }
+  }
+  for (const each of found.values()) {
+    const twin = one => each.variants.some(other => other !== one && other.method === one.method && other.path === `${one.path}/`);
+    each.variants = each.variants.filter(one => !twin(one));
+    each.methods = [...new Set(each.variants.map(one => one.method))];
+  }
   return found;
 }
 
-// A schema and its alternatives.
-function choices(schema, all) {
-  const found = resolve(schema, all);
-  return [found, ...(found.anyOf || found.oneOf || []).flatMap(each => choices(each, all))];
-}
-
-// Whether a field takes a file, or several.
-function takesFile(schema, all) {
-  return choices(schema, all).some(each => each.format === "binary" || (each.items && each.items.format === "binary"));
-}
-
-// Convert the text of a field to JSON. Valid JSON is kept unchanged, to the last digit, unless the field takes text.
-function typed(text, schema, all) {
-  const found = choices(schema, all), kinds = found.flatMap(each => each.type || []);
-  const inParts = /^\s*[[{]/.test(text) && (kinds.includes("array") || kinds.includes("object"));
-  const isText = kinds.includes("string") || found.some(each => each.enum && each.enum.includes(text));
-  if (isText && !inParts) return JSON.stringify(text);
-  try { JSON.parse(text); return text; } catch { return JSON.stringify(text); }
-}
-
-const wait = seconds => new Promise(done => setTimeout(done, seconds * 1000));
-
-// Format JSON; leave other text unchanged.
-function pretty(text) {
-  try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text; }
-}
-
-// The progress of a job from 0 to 1, if its items contain it: {"done": 3, "total": 10} or {"progress": 0.3}.
-function share(progress) {
-  if (!progress || typeof progress !== "object") return null;
-  if (progress.total > 0 && progress.done >= 0) return progress.done / progress.total;
-  return progress.progress >= 0 && progress.progress <= 1 ? progress.progress : null;
-}
-
-async function follow(place, shown) {
-  const bar = element("progress"), words = element("p"), cancel = element("button", { type: "button" }, "Cancel");
-  cancel.addEventListener("click", () => fetch(place, { method: "DELETE" }));
-  shown.replaceChildren(words, bar, " ", cancel);
-  for (;;) {
-    const answer = await fetch(place);
-    if (!answer.ok) throw new Error(await answer.text());
-    const job = await answer.json(), part = share(job.progress);
-    words.textContent = `${job.state}, ${job.items} items` +
-      (job.progress === undefined ? "" : `: ${JSON.stringify(job.progress)}`);
-    if (part !== null) bar.value = part;
-    if (!["waiting", "running"].includes(job.state)) {
-      if (job.state === "done") bar.value = 1;
-      words.className = job.state === "done" ? "good" : "bad";
-      cancel.remove();
-      shown.append(element("pre", {}, JSON.stringify(job.result === undefined ? job.error : job.result, null, 2)));
-      return;
-    }
-    await wait(0.3);
+function groupsOf(functions) {
+  const groups = new Map();
+  for (const each of functions) {
+    const [, first = ""] = each.variants[0].path.split("/"), prefix = first.includes("{") ? "" : first;
+    groups.set(prefix, [...(groups.get(prefix) || []), each]);
   }
+  const alone = [...groups].filter(([prefix, all]) => !prefix || all.length === 1).flatMap(([, all]) => all);
+  const others = [...groups].filter(([prefix, all]) => prefix && all.length > 1);
+  return [...(alone.length ? [["", alone]] : []), ...others];
 }
 
-// Show each part of a stream as soon as it arrives.
-async function read(answer, place) {
-  const reader = answer.body.getReader(), decoder = new TextDecoder();
-  for (let part; !(part = await reader.read()).done;) place.append(decoder.decode(part.value, { stream: true }));
+function fieldsOf({ operation }) {
+  const found = [];
+  for (const each of operation.parameters || [])
+    if (each.in === "path" || each.in === "query") found.push({ ...each, name: each.in === "query" && each.schema.type === "object" && each.explode ? "" : each.name, place: each.in });
+  const content = operation.requestBody ? operation.requestBody.content : {}, form = content["multipart/form-data"];
+  const [type] = Object.keys(content), fielded = content["application/json"] || form, place = form ? "form" : "body";
+  if (!fielded) return type ? [...found, { name: "", schema: {}, place, type }] : found;
+  const [whole] = choices(fielded.schema), required = whole.required || [];
+  for (const [name, schema] of Object.entries(whole.properties || {})) found.push({ name, schema, place, required: required.includes(name), description: schema.description });
+  if (!whole.properties) found.push({ name: "", schema: { type: "object", ...fielded.schema }, place, required: operation.requestBody.required });
+  return found;
 }
 
-async function call(method, path, inputs, all, shown, asJob) {
-  let url = path;
-  const query = new URLSearchParams(), body = [], form = new FormData();
-  let whole = null, type = "application/json";
-  for (const { field, input } of inputs) {
-    const text = input.value;
-    if (field.place === "path") url = url.replace(`{${field.name}}`, encodeURIComponent(text));
-    else if (text === "" && !field.required && !field.type) continue;
-    else if (field.place === "form")
-      for (const each of input.files || [text]) form.append(field.name, each);
-    else if (field.place === "query") query.append(field.name, text);
-    else if (field.name === "") [whole, type] = [text, field.type || type];
-    else body.push(`${JSON.stringify(field.name)}: ${typed(text, field.schema, all)}`);
-  }
-  const options = { method, headers: asJob ? { Prefer: "respond-async" } : {} };
-  if (["POST", "PUT", "PATCH", "QUERY"].includes(method)) {
-    if ([...form].length) options.body = form;
-    else {
-      options.headers["Content-Type"] = type;
-      options.body = whole === null ? `{${body.join(", ")}}` : whole;
-    }
-  }
-  const began = performance.now();
-  shown.replaceChildren("…");
-  try {
-    const answer = await fetch(".." + url + (query.size ? `?${query}` : ""), options);
-    if (answer.status === 202 && answer.headers.has("Location")) {
-      await follow(new URL(answer.headers.get("Location"), answer.url), shown);
-      return;
-    }
-    const head = element("p", { class: answer.ok ? "good" : "bad" }), body = element("pre");
-    const showStatus = () => {
-      head.textContent = `${answer.status} ${answer.statusText}, ${(performance.now() - began).toFixed(1)} ms`;
-    };
-    showStatus();
-    shown.replaceChildren(head, body);
-    if (/json\b/.test((answer.headers.get("Content-Type") || "").replace("x-ndjson", "")))
-      body.append(pretty(await answer.text()));
-    else await read(answer, body);
-    showStatus();
-  } catch (error) {
-    shown.replaceChildren(element("p", { class: "bad" }, String(error)));
-  }
-}
-
-function form(method, path, operation, all) {
-  const made = element("form"), shown = element("output"), inputs = [];
-  fields(operation, all).forEach((field, number) => {
-    const id = `${operation.operationId}-${number}`;
-    const input = element(field.name ? "input" : "textarea", { id, name: field.name || "body" });
-    input.required = Boolean(field.required);
-    if (field.place === "form" && takesFile(field.schema, all))
-      [input.type, input.multiple] = ["file", choices(field.schema, all).some(each => each.items)];
-    const schema = resolve(field.schema, all);
-    if ("default" in schema) input.placeholder = JSON.stringify(schema.default);
-    const hint = element("small", {}, `${field.place}: ${words(field.schema, all)}`);
-    made.append(element("label", { for: id }, field.name || (field.type ? "Body" : "JSON")), element("div", {}, input, hint));
-    inputs.push({ field, input });
+function samplesView(read) {
+  const made = element("details", { class: "samples" }, element("summary", {}, "Copy as curl or Python"));
+  const shown = [["curl", asCurl], ["Python", asPython]].map(([title, write]) => {
+    const code = element("pre", { tabindex: 0, "aria-label": title });
+    return { update: call => { code.textContent = write(call); }, nodes: [copyButton(`Copy ${title}`, () => code.textContent), code] };
   });
-  const asJob = element("input", { type: "checkbox", name: "job" });
-  made.append(element("div", { class: "call" }, element("button", {}, "Call"), " ",
-    element("label", {}, asJob, " as a job")));
-  made.addEventListener("submit", event => {
+  const update = () => { if (made.open) for (const each of shown) each.update(read()); };
+  made.append(...shown.flatMap(each => each.nodes));
+  made.addEventListener("toggle", update);
+  return [made, update];
+}
+
+function returnsView({ operation }) {
+  const made = element("section", {}, element("h3", {}, "Returns"));
+  for (const [status, { description, content }] of Object.entries(operation.responses)) {
+    if (!status.startsWith("2") || !content) continue;
+    made.append(element("p", {}, ...inline(description)));
+    for (const [type, { schema }] of Object.entries(content)) made.append(schemaView(schema, type));
+  }
+  return made;
+}
+
+// The form of a function. What was entered stays when another method is chosen.
+function functionView(each, jobs) {
+  const latest = new Latest(), place = element("div"), output = element("output"), rows = element("div", { class: "jobs" });
+  // The variant that takes the most; a GET if that makes no difference.
+  const rank = one => fieldsOf(one).length + ({ GET: 0.2, POST: 0.1 }[one.method] || 0), [preferred] = [...each.variants].sort((one, other) => rank(other) - rank(one));
+  const label = one => `${one.method} ${one.path}`;
+  const select = element("select", { "aria-label": "Method and path" }, ...each.variants.map(one => element("option", { value: label(one) }, label(one))));
+  const asJob = element("input", { type: "checkbox", name: "job" }), state = new URLSearchParams();
+  const stop = button("Stop", () => { latest.stop(); output.replaceChildren(element("p", { class: "bad", role: "status" }, "Stopped.")); stop.disabled = true; }, { disabled: true });
+  const kept = new Map();
+  let variant, fields = [];
+
+  function show(one) {
+    for (const { field, read } of fields) kept.set(field.name, read());
+    variant = one;
+    fields = fieldsOf(one).map(makeField);
+    for (const { field, write } of fields) if (kept.get(field.name)) write(kept.get(field.name).texts[0], kept.get(field.name));
+    place.replaceChildren(...fields.map(field => field.node));
+    returns.replaceChildren(returnsView(one));
+    update();
+  }
+  const read = () => makeCall(variant.method, variant.path, fields.map(({ field, read }) => ({ field, value: read() })));
+  const [samples, update] = samplesView(read), returns = element("div");
+
+  function addJob(job) {
+    state.append("job", job);
+    rows.prepend(followJob(job, () => { state.delete("job", job); remember(); }));
+  }
+  const remember = () => { if (readAddress().name === each.name) writeAddress(each.name, state); };
+
+  async function call() {
+    const signal = latest.next(), began = performance.now();
+    stop.disabled = false;
+    output.replaceChildren(element("p", { role: "status" }, "Waiting for the response…"));
+    try {
+      const answer = await send(read(), { signal, asJob: asJob.checked });
+      if (signal.aborted) return;
+      if (answer.status === 202 && answer.headers.has("Location")) {
+        output.replaceChildren();
+        addJob(answer.headers.get("Location").split("/").pop());
+        remember();
+      } else await showResponse(output, answer, { signal, began });
+    } catch (error) {
+      if (!signal.aborted) output.replaceChildren(element("p", { class: "bad", role: "status" }, String(error)));
+    }
+    if (!signal.aborted) stop.disabled = true;
+  }
+
+  const form = element("form", { submit: event => { event.preventDefault(); call(); }, input: () => update(), change: () => update() },
+    place, element("div", { class: "row call" }, element("button", { class: "main" }, "Call"), stop, element("label", { class: "check" }, asJob, " as a job")));
+  form.addEventListener("keydown", event => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
+  select.addEventListener("change", () => show(each.variants[select.selectedIndex]));
+  select.value = label(preferred);
+  show(preferred);
+  jobs.forEach(addJob);
+  return {
+    remember,
+    node: element("article", { "data-function": each.name },
+      element("div", { class: "row" }, element("h2", {}, each.name), copyButton("Copy link", () => new URL(addressOf(each.name), location).href)),
+      element("p", { class: "lead" }, ...inline(each.summary)), markdown(each.text),
+      each.variants.length > 1 ? select : element("p", {}, element("code", {}, label(variant))), form, samples, output, rows, returns),
+  };
+}
+
+function missingView(missing) {
+  return element("article", {}, element("h2", {}, "Not in OpenAPI"), element("p", {}, "These functions work, but OpenAPI cannot describe them with these methods, so they have no form."),
+    element("ul", {}, ...missing.map(each => element("li", {}, element("strong", {}, each.function), ` ${each.methods.join(" ")} `, element("code", {}, each.pattern), `: ${each.reason}.`))));
+}
+
+function overview(description, groups) {
+  const list = groups.flatMap(([prefix, all]) => [prefix ? element("h3", {}, `/${prefix}`) : "", element("dl", {}, ...all.flatMap(each => [
+    element("dt", {}, element("a", { href: addressOf(each.name) }, each.name), " ", element("small", {}, each.methods.join(" "))), element("dd", {}, ...inline(each.summary))]))]);
+  return element("article", {}, element("h2", {}, description.info.title), element("p", { class: "hint" }, `Version ${description.info.version}`),
+    markdown(description.info.description || ""), ...(groups.length ? list : [element("p", {}, "This service has no functions.")]));
+}
+
+function indexView(groups, missing) {
+  const search = element("input", { type: "search", placeholder: "Search (press /)", "aria-label": "Search functions" }), links = new Map();
+  const link = (name, text, title) => element("a", { href: addressOf(name), title }, text);
+  const list = element("div", { class: "list", id: "list" });
+  for (const [prefix, all] of groups) {
+    const rows = all.map(each => {
+      const row = element("li", {}, link(each.name, each.name, each.summary));
+      links.set(row, `${each.name} ${each.summary} ${each.variants.map(one => one.path).join(" ")}`.toLowerCase());
+      return row;
+    });
+    list.append(element("section", {}, prefix ? element("h2", {}, `/${prefix}`) : "", element("ul", {}, ...rows)));
+  }
+  if (missing.length) {
+    const row = element("li", {}, link(MISSING, `Not in OpenAPI (${missing.length})`, ""));
+    links.set(row, missing.map(each => `${each.function} ${each.pattern}`).join(" ").toLowerCase());
+    list.append(element("section", {}, element("ul", {}, row)));
+  }
+  const none = element("p", { class: "hint", role: "status" });
+  const toggle = button("Functions", () => open(toggle.getAttribute("aria-expanded") !== "true"), { class: "toggle", "aria-expanded": "false", "aria-controls": "list" });
+  const open = wanted => { toggle.setAttribute("aria-expanded", String(wanted)); list.classList.toggle("open", wanted); };
+  search.addEventListener("input", () => {
+    const terms = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const [row, text] of links) row.hidden = !terms.every(term => text.includes(term));
+    for (const section of list.children) section.hidden = !section.querySelector("li:not([hidden])");
+    none.textContent = [...links.keys()].every(row => row.hidden) ? "No function matches." : "";
+    open(Boolean(terms.length));
+  });
+  search.addEventListener("keydown", event => {
+    const first = list.querySelector("section:not([hidden]) li:not([hidden]) a");
+    if (event.key === "Enter" && first) location.hash = first.hash;
+  });
+  document.addEventListener("keydown", event => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select")) return;
     event.preventDefault();
-    call(method, path, inputs, all, shown, asJob.checked);
+    search.focus();
   });
-  return [made, shown];
+  return { node: element("nav", { class: "index", "aria-label": "Functions" }, toggle, search, none, list), close: () => open(false) };
 }
 
 async function show() {
-  const place = document.getElementById("functions");
-  try {
-    const description = await (await fetch("openapi.json")).json();
-    const all = description.components.schemas;
-    document.getElementById("title").textContent = description.info.title;
-    document.title = description.info.title;
-    place.replaceChildren();
-    for (const [path, item] of Object.entries(description.paths)) {
-      for (const [name, operation] of Object.entries(item)) {
-        if (!operation.responses || !operation.tags.includes("functions")) continue;
-        const method = name.replace("x-", "").toUpperCase();
-        const head = element("summary", {}, element("span", { class: "method" }, method), " ",
-          element("code", {}, path), " ", element("span", { class: "words" }, operation.summary));
-        const details = element("details", { "data-path": path, "data-method": method }, head);
-        if (operation.description) details.append(element("p", {}, operation.description));
-        details.append(...form(method, path, operation, all));
-        place.append(details);
-      }
-    }
-    for (const { function: name, pattern, methods, reason } of description["x-not-described"] || [])
-      place.append(element("p", {}, `${name}, ${methods.join(" ")} `, element("code", {}, pattern), ` has no form: ${reason}.`));
-    if (!place.children.length) place.append(element("p", {}, "This service has no functions."));
-  } catch (error) {
-    place.replaceChildren(element("p", { class: "bad" }, `Cannot load the functions: ${error}`));
+  await start("Functions");
+  const description = await getJSON("openapi.json");
+  useComponents(description.components.schemas);
+  const functions = functionsOf(description), groups = groupsOf([...functions.values()]), missing = description["x-not-described"] || [];
+  const index = indexView(groups, missing), content = element("div", { class: "content" }), views = new Map();
+  function go() {
+    const { name, state } = readAddress(), each = functions.get(name) || (!name && functions.size === 1 ? [...functions.values()][0] : null);
+    if (each && !views.has(each.name)) views.set(each.name, functionView(each, state.getAll("job")));
+    const view = each && views.get(each.name);
+    content.replaceChildren(view ? view.node : name === MISSING ? missingView(missing) : overview(description, groups));
+    if (view) view.remember();
+    for (const link of index.node.querySelectorAll("a")) link.toggleAttribute("aria-current", Boolean(each) && link.hash === addressOf(each.name));
+    index.close();
+    window.scrollTo(0, 0);
   }
+  main.replaceChildren(element("div", { class: "columns" }, index.node, content));
+  window.addEventListener("hashchange", go);
+  go();
 }
 
-show();
+show().catch(error => main.replaceChildren(element("p", { class: "bad" }, `Cannot load the functions: ${error.message}`)));

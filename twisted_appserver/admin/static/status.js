@@ -1,4 +1,8 @@
-"use strict";
+// The status page.
+
+import { element } from "./elements.js";
+import { getJSON, request } from "./requests.js";
+import { start } from "./shell.js";
 
 const whole = value => Math.round(value).toLocaleString();
 const time = seconds => seconds < 0.1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`;
@@ -29,11 +33,11 @@ function table(title, columns, rows) {
   const head = element("tr", {}, ...columns.map(name => element("th", { scope: "col" }, name)));
   const body = rows.map(row => element("tr", {}, ...row.map(cell => element("td", {}, cell))));
   const made = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
-  return element("section", {}, element("h2", {}, title), element("div", { class: "scroll" }, made));
+  return element("section", {}, element("h2", {}, title), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title }, made));
 }
 
 async function post(name, action) {
-  const answer = await fetch(`../${encodeURIComponent(name)}/${action}`, { method: "POST" });
+  const answer = await request(`../${encodeURIComponent(name)}/${action}`, { method: "POST" });
   if (!answer.ok) throw new Error(await answer.text());
   return answer.json();
 }
@@ -55,8 +59,6 @@ function act(word, question, name, doIt) {
 }
 
 function draw(now) {
-  document.getElementById("title").textContent = now.title;
-  document.title = `${now.title}: status`;
   document.getElementById("line").textContent = now.line;
   document.getElementById("unready").textContent = now.unready;
   document.getElementById("tiles").replaceChildren(
@@ -68,16 +70,17 @@ function draw(now) {
     plot("requests per second", now.history, 1, whole), plot("median", now.history, 3, time),
     plot("99th percentile", now.history, 4, time), plot("waiting", now.history, 6, whole));
   const queues = Object.entries(now.queues).map(([name, queue]) => {
-    const cells = ["ready", "leased", "delayed", "buried", "puts", "gets", "dones", "getters"].map(key => whole(queue[key]));
+    const cells = ["ready", "leased", "delayed", "held", "buried", "puts", "gets", "dones", "getters"].map(key => whole(queue[key]));
     const acts = element("span", {},
       act("Kick", `Make all buried tasks of ${name} available again?`, name, () => post(name, "kick?n=1000000")), " ",
       act("Bury", `Bury the first task of ${name}?`, name, () => bury(name)), " ",
       act("Purge", `Delete all waiting tasks of ${name}?`, name, () => post(name, "purge")), " ",
       act("Delete", `Delete ${name} with its tasks and options, and end all waiting requests?`, name, () => post(name, "delete")));
+    cells.splice(1, 0, queue.oldest === null ? "" : time(queue.oldest));
     return [name, ...cells, acts];
   });
   document.getElementById("tables").replaceChildren(
-    table("Queues", ["queue", "ready", "leased", "delayed", "buried", "puts", "gets", "done", "waiting gets", ""], queues),
+    table("Queues", ["queue", "ready", "oldest", "leased", "delayed", "held", "buried", "puts", "gets", "done", "waiting gets", ""], queues),
     table("Functions", ["function", "calls", "errors", "median", "99th percentile"],
       Object.entries(now.routes).map(([name, route]) =>
         [name, whole(route.calls), whole(route.errors), time(route.p50), time(route.p99)])),
@@ -91,13 +94,15 @@ function draw(now) {
 
 async function show() {
   try {
-    const answer = await fetch("status.json");
-    if (!answer.ok) throw new Error(await answer.text());
-    draw(await answer.json());
+    draw(await getJSON("status.json"));
   } catch (error) {
     document.getElementById("unready").textContent = `Cannot load the status: ${error.message}`;
   }
 }
 
+document.getElementById("main").append(element("p", { id: "line" }), element("p", { id: "unready", class: "bad", role: "status" }),
+  element("section", { id: "tiles", class: "tiles", "aria-label": "Now" }),
+  element("section", { id: "plots", class: "tiles", "aria-label": "The last ten minutes" }), element("section", { id: "tables" }));
+await start("Status");
 show();
 setInterval(() => { if (!document.hidden) show(); }, 1000);

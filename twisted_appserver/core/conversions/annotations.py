@@ -24,7 +24,9 @@ WRAPPERS = (Annotated, Final, Required, NotRequired)
 
 
 def unwrap(function: Any) -> Iterator[Any]:
-    """Yield a function and those that it wraps (C{functools.wraps}), outermost first, without partials."""
+    """
+    Yield a function and the functions that it wraps (C{functools.wraps}), outermost first, without partials.
+    """
     while function is not None:
         while isinstance(function, partial):
             function = function.func

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from twisted_appserver.core.upload import Upload
 
 MAX_SHOWN = 60  # characters of a value in a message
+IS_MISSING = "is missing"
 HIDDEN: Any = object()  # stands for a value that a message does not show
 
 
@@ -34,7 +36,7 @@ class ConversionError(ValueError):
     Raised when a value cannot be converted to the annotated type.
 
     @ivar reason: continues a sentence that starts with the path, such as C{must be an integer}. If it starts
-        with a colon, it stands on its own.
+        with a colon, it is a complete message.
     @ivar value: the offending value; L{HIDDEN} if the message does not show it.
     @ivar path: the path to the offending value, such as C{.address.town} or C{[0]}; empty for the value
         itself.
@@ -47,20 +49,25 @@ class ConversionError(ValueError):
         super().__init__(reason)
         self.reason, self.value, self.path, self.others = reason, value, path, others
 
-    def message(self, name: str, whole: str = "the body") -> str:
+    def message(
+        self, name: str, whole: str = "the body", hint: Callable[[str], str] = lambda field: ""
+    ) -> str:
         """
         Return the message for the client.
 
         @param name: the name of the variable; empty if the value was built from all variables.
         @param whole: what to call all variables together.
+        @param hint: returns what to add about a variable that is missing.
         """
         place = f"{name}{self.path}".removeprefix(".") or whole
         standalone = self.reason.startswith(":")
         ending = ""
         if self.value is not HIDDEN:
             ending = f" ({format_value(self.value)})" if standalone else f", not {format_value(self.value)}"
+        if self.reason == IS_MISSING:
+            ending = hint(place)
         sentences = [f"{place}{'' if standalone else ' '}{self.reason}{ending}"]
-        sentences += [each.message(name, whole) for each in self.others]
+        sentences += [each.message(name, whole, hint) for each in self.others]
         return "; ".join(sentences).encode("utf-8", "backslashreplace").decode()
 
 

@@ -3,7 +3,7 @@ Checks the metadata of annotated_types (C{Ge}, C{Len}, C{Predicate} and so on) w
 Pure.
 
 Strategy: msgspec ignores this metadata, so a value is converted first and checked afterwards. The list of
-checks for an annotation is built once. It is empty if the annotation has no such metadata.
+checks for an annotation is built once. The list is empty if the annotation has no such metadata.
 """
 
 from __future__ import annotations

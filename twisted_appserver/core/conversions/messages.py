@@ -11,6 +11,7 @@ from msgspec import inspect as types
 
 from twisted_appserver.core.conversions.conversion_error import (
     HIDDEN,
+    IS_MISSING,
     ConversionError,
     format_value,
     repeated_field_error,
@@ -122,7 +123,7 @@ def explain(
     if parsed["key"]:
         return _invalid_key(message, rejected_key(value, steps, same_error), path, found)
     if missing := MISSING.fullmatch(message):
-        return ConversionError("is missing", HIDDEN, f"{path}.{missing[1]}")
+        return ConversionError(IS_MISSING, HIDDEN, f"{path}.{missing[1]}")
     if unknown := UNKNOWN.fullmatch(message):
         return ConversionError("is not a known field", HIDDEN, f"{path}.{unknown[1]}")
     return _invalid_value(message, member_at(value, steps), path, found, is_text)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
@@ -80,7 +82,7 @@ class Parameter:
 
     @property
     def note(self) -> str:
-        """A warning about a default that contradicts the annotation; empty if it does not."""
+        """A warning about a default that contradicts the annotation; empty if there is no contradiction."""
         if default_matches(self.default, self.type):
             return ""
         return (
@@ -88,13 +90,24 @@ class Parameter:
             "change the default or the annotation"
         )
 
+    @cached_property
+    def file_fields(self) -> frozenset[str]:
+        """The names in L{fields} whose values are files."""
+        schema: dict[str, Any] = {}
+        components: dict[str, Any] = {}
+        with suppress(TypeError):  # JSON Schema cannot describe another field
+            schema, components = self.converter.schema("{name}") if self.takes_files else ({}, {})
+        kinds = [components.get(each.get("$ref"), each) for each in (schema, *schema.get("anyOf", ()))]
+        members = [each for kind in kinds for each in kind.get("properties", {}).items()]
+        return frozenset(name for name, member in members if "contentMediaType" in repr(member))
+
     def convert(self, value: Any, strict: bool, name: str | None = None) -> Any:
         """
         Convert the value of a variable.
 
         @param strict: whether the value came as JSON.
         @param name: the name of the variable, if it differs from the parameter's; empty for the whole body.
-        @raise HTTPError: 422 when the value cannot be converted.
+        @raise HTTPError: 422 when the value cannot be converted. Its cause is the L{ConversionError}.
         """
         if self.type is Any or (self.type is str and type(value) is str):
             return value
@@ -103,7 +116,7 @@ class Parameter:
                 return self.converter.decode(value)
             return self._convert(value, strict)
         except ConversionError as error:
-            raise HTTPError(422, error.message(self.name if name is None else name)) from None
+            raise HTTPError(422, error.message(self.name if name is None else name)) from error
 
 
 def default_matches(default: Any, annotation: Any) -> bool:

@@ -11,7 +11,12 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from twisted_appserver.core.conversions.annotations import UNIONS, WRAPPERS, class_fields, plain_types, walk
-from twisted_appserver.core.conversions.conversion_error import HIDDEN, ConversionError, repeated_field_error
+from twisted_appserver.core.conversions.conversion_error import (
+    HIDDEN,
+    IS_MISSING,
+    ConversionError,
+    repeated_field_error,
+)
 from twisted_appserver.core.conversions.finite import is_finite
 from twisted_appserver.core.upload import Upload
 
@@ -214,7 +219,7 @@ def _conversion_error(error: Any) -> ConversionError:
     for each in error.errors(include_url=False, include_context=False):
         path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in each["loc"])
         if each["type"] == "missing":
-            made.append(ConversionError("is missing", HIDDEN, path))
+            made.append(ConversionError(IS_MISSING, HIDDEN, path))
         else:
             reason = each["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
             rule = reason.removeprefix("Input should ")

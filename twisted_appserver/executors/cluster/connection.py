@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
-from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.errors import ConfigurationError, require_package
 from twisted_appserver.executors.cluster.run_once import RunOnce, make_plugin
 from twisted_appserver.executors.cluster.task import Location, list_functions
 from twisted_appserver.executors.cluster.wire import handlers_by_key
@@ -49,7 +49,7 @@ class DaskConnection:
     @param upload: whether to send the application's file to the workers.
     @param became_able: called when there is a connection, or the cluster has grown.
     @param lost: called with a reason when the connection is lost.
-    @ivar router: the table. Each worker's table is compared with it when the worker connects.
+    @ivar router: the table. Each worker's table is compared with this table when the worker connects.
     @ivar size: how many calls the cluster can run at the same time.
     @ivar client: the Dask client; C{None} without a connection.
     @ivar problem: why there is no connection; empty if there is one.
@@ -112,7 +112,7 @@ class DaskConnection:
         Connect.
 
         @return: fires when there is a connection, or L{stop} was called; fails with L{ConfigurationError} if
-            there can be none.
+            no connection is possible.
         @raise ConfigurationError: if Twisted does not run on asyncio, or Dask is not installed.
         """
         self.loop = getattr(self._reactor, "_asyncioEventloop", None)
@@ -120,10 +120,9 @@ class DaskConnection:
             raise ConfigurationError(
                 "the cluster needs Twisted's reactor on asyncio: twistd --reactor=asyncio"
             )
-        try:
-            import distributed
-        except ImportError as error:
-            raise ConfigurationError(f"{error}: install the extra cluster") from None
+        require_package("distributed", "the cluster", "cluster")
+        import distributed
+
         self.dask, self._stopped = distributed, False
         started: Deferred[None] = Deferred.fromFuture(self._connect())
         started.addErrback(lambda failure: failure.trap(asyncio.CancelledError) and None)
@@ -179,7 +178,7 @@ class DaskConnection:
         ))  # fmt: skip
         try:
             await asyncio.shield(making)
-        finally:  # Even if this is cancelled: workers that are half made cannot be closed.
+        finally:  # Wait even if this is cancelled: workers that are only half started cannot be closed.
             self._cluster = await making
         self._cluster.adapt(minimum=self._workers, maximum=self._workers)
 

@@ -1,11 +1,11 @@
 """Calls performed on a Dask cluster.
 
-Strategy: a call travels as bytes to L{executors.cluster.task.perform_calls}, which looks up its function in
-the application that it imports by name, as a worker process does. A task of Dask costs some milliseconds, so
-it carries several calls if all of them should be quick, judging by earlier calls of the same functions. Dask
-has a few more tasks than there are threads. Further calls wait here, where they can be dropped. The calls of
-a task are either all idempotent or all not: Dask may repeat the one kind, and L{executors.cluster.run_once}
-keeps it from repeating the other.
+Strategy: a call travels as bytes to L{executors.cluster.task.perform_calls}, which imports the application by
+name, like a worker process, and looks up the function there. A task of Dask costs some milliseconds, so it
+carries several calls if all of them should be quick, judging by earlier calls of the same functions. Dask has
+a few more tasks than there are threads. Further calls wait here, where they can be dropped. Either all calls
+of a task are idempotent, or none is: Dask may repeat idempotent calls, and L{executors.cluster.run_once}
+keeps it from repeating others.
 """
 
 from __future__ import annotations
@@ -93,7 +93,10 @@ class DaskExecutor:
         return self.connection.start()
 
     def adopt(self, router: Router) -> None:
-        """Serve this table from now on. The workers are compared with it when they are connected again."""
+        """
+        Serve this table from now on. The workers' tables are compared with the new table when the workers are
+        connected again.
+        """
         self.connection.router = router
         self._costs.clear()
 

@@ -13,7 +13,8 @@ class RunOnce:
     """
     Remembers which tasks have begun. A task that the scheduler has forgotten never begins.
 
-    Dask keeps one plugin of a name. So this one serves all servers, and survives when they connect again.
+    Dask keeps only one plugin with a given name. So this plugin serves all servers, and survives when they
+    connect again.
     """
 
     name, idempotent = "twisted-appserver-once", True

@@ -29,7 +29,7 @@ Location = tuple[str, str, str, str]  # the fields of an Application
 
 
 class BegunError(AppserverError):
-    """Raised when a task has begun before, on a worker that died before or after it had the result."""
+    """Raised when a task has already begun on another worker, which has died with or without the result."""
 
 
 @lru_cache(8)

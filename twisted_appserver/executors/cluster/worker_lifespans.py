@@ -3,7 +3,7 @@ The lifespans that a worker of the cluster has entered.
 
 Strategy: the first call, or a server that connects, enters a lifespan. A plugin of the worker leaves all
 lifespans when the worker closes. Each lifespan has a thread of its own, because calls run in several threads,
-and the one in which Dask loads the application already runs an event loop.
+and the thread in which Dask loads the application already runs an event loop.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class _LifespanThread(Thread):
             raise self.error
 
     def leave(self) -> None:
-        """Leave the lifespan, and wait for that."""
+        """Leave the lifespan, and wait until it has been left."""
         self._end.set()
         self.join(LEAVE_TIMEOUT)
 

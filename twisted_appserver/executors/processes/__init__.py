@@ -4,14 +4,17 @@ A module may import only modules above it in this list:
 
   - frames: the messages between the server and a worker process
   - progress: shared memory in which a worker process records its progress
-  - watchdog: ends a worker process whose server is gone
+  - server_watchdog: ends a worker process whose server is gone
   - signal_state: undoes a function's changes to signals
+  - worker_channel: the connection of a worker process to its server
+  - worker_jobs: C{jobs.put} in a worker process
   - worker_main: the program of a worker process
   - frame_writer: writes frames to a worker process
   - worker_output: logs the output of a worker process
   - assigned_calls: the calls that a worker process has been given and has not answered
   - worker_streams: the replies that a worker process sends in parts
   - worker_exit: how and when a worker process has ended
+  - job_requests: answers worker processes that put jobs
   - worker_process: a worker process, as the server sees it
   - head_start: workers that import the application while the server does
   - pool: starts, replaces and stops worker processes

@@ -1,9 +1,10 @@
 """The calls that a worker process has been given and has not answered yet.
 
-Strategy: a worker performs its calls one after the other, so a slow call delays the calls behind it. Those
-can be reclaimed for other workers, but only when they are certain not to begin. Therefore reclaiming takes
-two steps. First the worker is paused: L{Progress.limit} forbids it to begin another call. If it has not moved
-by the next check, the calls above the limit are safe to reclaim. The worker skips them when it gets there.
+Strategy: a worker performs its calls one after the other, so a slow call delays the calls behind it. The
+delayed calls can be reclaimed for other workers, but only when they are certain not to begin. Therefore
+reclaiming takes two steps. First the worker is paused: L{Progress.limit} forbids it to begin another call. If
+it has not moved by the next check, the calls above the limit are safe to reclaim. The worker skips the
+reclaimed calls when it reaches them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class AssignedCalls:
     @ivar unsent: the calls that have not been written to the worker yet.
     @ivar load: the expected duration of all these calls, in seconds.
     @ivar answered: how many calls the worker has answered.
-    @ivar paused: whether the worker may not begin further calls until it has answered all it was sent.
+    @ivar paused: whether the worker begins no further calls until it has answered every call that was sent to
+        it.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -78,7 +80,7 @@ class AssignedCalls:
         return bool(self.calls) and self.calls[0] is pending
 
     def pause(self) -> None:
-        """Forbid the worker to begin another call. One that it begins at this moment still runs."""
+        """Forbid the worker to begin another call. A call that it begins at this moment still runs."""
         self.paused, self._progress.limit = True, self.answered + (self.running is not None)
 
     def resume(self) -> None:
@@ -88,12 +90,12 @@ class AssignedCalls:
 
     def reclaim(self, wanted: bool) -> list[PendingCall]:
         """
-        Check for progress, and reclaim calls from a worker that makes none. Called at intervals while calls
-        are queued.
+        Check for progress, and reclaim calls from a worker that makes no progress. Called at intervals while
+        calls are queued.
 
         @param wanted: whether other workers are idle.
         @return: calls that are certain not to begin here, for other workers. Empty while the worker answers
-            calls, and at the first check at which it does not: that one only pauses the worker.
+            calls. The first check that finds no answer returns no calls either; it only pauses the worker.
         """
         stalled = self._answered_before == self.answered
         self._answered_before = self.answered

@@ -1,10 +1,11 @@
 """Calls performed in a pool of worker processes.
 
-Strategy: calls wait here. When the reactor has read everything that is readable, they are assigned to
-workers. A free worker gets a call of any kind. A worker gets several calls only if all of them are expected
-to be quick, judging by earlier calls of the same functions. If one of them is slow after all, the calls
-behind it are taken back for a free worker. When a worker dies, L{ProcessExecutor.worker_ended} fails the call
-that it was running, and L{WorkerPool.worker_ended} replaces the worker; nothing else does either.
+Strategy: calls wait here. When the reactor has read everything that is readable, waiting calls are assigned
+to workers. A free worker gets a call of any kind. A worker gets several calls only if all of them are
+expected to be quick, judging by earlier calls of the same functions. If one of them is slow after all, the
+calls behind it are taken back for a free worker. When a worker dies, L{ProcessExecutor.worker_ended} fails
+the call that it was running, and L{WorkerPool.worker_ended} replaces the worker. Nothing else fails such
+calls or replaces workers.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class ProcessExecutor:
     @param max_rss: bytes of resident memory above which a worker is replaced; 0 for never.
     @param head_start: workers that have been started already.
     @ivar move: called with a waiting call that has another function since a reload. Returns whether another
-        executor has taken it. C{None} if there is no other one.
+        executor has taken it. C{None} if there is no other executor.
     """
 
     here = False
@@ -204,7 +205,7 @@ class ProcessExecutor:
         self.assign_soon()
 
     def worker_ended(self, worker: WorkerProcess, how: str) -> None:
-        """Fail the call that the worker was running. Calls that it had not begun wait again."""
+        """Fail the call that the worker was running. Calls that the worker had not begun wait again."""
         running, rest = worker.assigned.unfinished()
         lost = [*([running] if running else []), *worker.streams.calls()]
         if self._stopped:

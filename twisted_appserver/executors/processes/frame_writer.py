@@ -34,14 +34,14 @@ class FrameWriter:
 
     def send(self, frame: Frame) -> None:
         """
-        Write a frame. It goes straight to the pipe if nothing waits there: C{transport.write} would write it
-        only in the next iteration of the reactor.
+        Write a frame. The frame goes straight to the pipe if nothing waits there: C{transport.write} would
+        write it only in the next iteration of the reactor.
         """
         if self._transport is None:
             return
         data = encode(frame)
         self._bytes_sent += len(data)
-        pipe = self._pipes.get(0)  # It is gone as soon as Twisted has closed it.
+        pipe = self._pipes.get(0)  # Twisted removes the pipe when it closes it.
         if pipe is not None and not (pipe.dataBuffer or pipe._tempDataBuffer or pipe.disconnecting):
             with suppress(OSError):  # If the error lasts, transport.write meets it too.
                 data = data[os.write(pipe.fd, data) :]

@@ -89,8 +89,8 @@ class Calls(msgspec.Struct, array_like=True, tag=2):
 
 class Replied(msgspec.Struct, array_like=True, tag=3):
     """
-    From a worker: the reply to the oldest call without one, and the seconds that the call took. The reply is
-    C{None} if the worker was not allowed to begin the call.
+    From a worker: the reply to the oldest call that has no reply yet, and the seconds that the call took. The
+    reply is C{None} if the worker was not allowed to begin the call.
     """
 
     reply: ReplyOnWire | None
@@ -138,7 +138,23 @@ class Drop(msgspec.Struct, array_like=True, tag=9):
     number: int
 
 
-Frame = Start | Ready | Calls | Replied | Fault | Part | End | Resume | Drop
+class PutJob(msgspec.Struct, array_like=True, tag=10):
+    """From a worker: make a job of this call, which may begin after C{delay} seconds."""
+
+    number: int
+    call: Call
+    delay: Seconds
+
+
+class JobPut(msgspec.Struct, array_like=True, tag=11):
+    """To a worker: the name of the job that L{PutJob} with this number has made, or why there is none."""
+
+    number: int
+    job: str
+    error: str = ""
+
+
+Frame = Start | Ready | Calls | Replied | Fault | Part | End | Resume | Drop | PutJob | JobPut
 
 
 def _encode_other(value: Handler | str) -> int | str:

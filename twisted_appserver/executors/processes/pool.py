@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.executors.processes.head_start import spawn
-from twisted_appserver.executors.processes.worker_process import WorkerProcess
+from twisted_appserver.executors.processes.worker_process import CANCELLED, LATE, WorkerProcess
 
 MAX_BACKOFF = 30.0  # seconds; the longest pause after a worker that failed to start
 MAX_BACKOFF_KILLED = 1.0  # seconds; the longest pause after a worker that was killed from outside
@@ -139,8 +139,10 @@ class WorkerPool:
             return
         if worker.retired:
             return
-        self.log.error("worker {pid} {how}", pid=worker.pid, how=how)
-        self.restarts += 1
+        # If a client or a time limit has caused the end, the server has not failed.
+        level = {CANCELLED: LogLevel.info, LATE: LogLevel.warn}.get(worker.reason, LogLevel.error)
+        self.log.emit(level, "worker {pid} {how}", pid=worker.pid, how=how)
+        self.restarts += worker.reason != CANCELLED
         if not worker.was_ready:
             self._failures += 1
             self.start_error = f"a worker process {how}"
@@ -249,7 +251,7 @@ class WorkerPool:
         """
         End all workers.
 
-        @return: fires when none is left.
+        @return: fires when no worker is left.
         """
         for timer in self._timers:
             if timer.active():

@@ -1,7 +1,7 @@
 """The progress of a worker process, in memory that it shares with the server.
 
-Strategy: the calls of one worker are numbered from 1. The worker stores the number of the call that it
-begins, and then checks whether it may. The server can lower the limit. Once the worker has stood still below
+Strategy: the calls of one worker are numbered from 1. Before a call, the worker stores its number, and then
+checks whether it may begin the call. The server can lower the limit. Once the worker has stood still below
 the limit for a while, the calls above it are certain not to begin. So the server knows, even after a worker's
 death, which call was running, and can give the calls that were not begun to another worker.
 
@@ -93,5 +93,5 @@ class Progress:
 
     def remove(self) -> None:
         """Remove the file. Processes that have mapped it keep the memory."""
-        with suppress(OSError):  # Windows removes no mapped file; it is removed when the worker has ended.
+        with suppress(OSError):  # Windows cannot remove a mapped file before the worker has ended.
             os.unlink(self.path)

@@ -1,9 +1,8 @@
 """Undoes the changes to signals that a function in a worker process has made, before the next call.
 
 Strategy: functions run in the main thread of a worker, so they can set signal handlers, timers and masks.
-Comparing all handlers after each call would cost more than a quick call does. Therefore those functions of
-the module C{signal} that change something are replaced by wrappers, which also note that something has
-changed.
+Comparing all handlers after each call would cost more than a quick call does. Therefore wrappers replace the
+functions of the module C{signal} that change something. They also note that something has changed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A worker has ended when its process has exited and all its frames have been read. Twisted's C{processEnded}
 comes too late for that: it waits until every child that a function left behind has closed standard error.
-Such a child may hold the pipe of the frames too, so the server does not read that pipe for long after the
-exit.
+Such a child may hold the pipe of the frames too, so the server reads that pipe only for a short time after
+the exit.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The program of a worker process: C{python -m twisted_appserver.executors.processes.worker_main}.
 
 It imports the application by name, performs one call after another and never starts a reactor. Between calls
-it runs slices of the generators whose clients are reading. Frames travel on the standard streams that it was
-started with. These are moved to other descriptors first. So everything that a function prints, by print() or
-to descriptor 1, goes to standard error, which the server logs.
+it runs slices of the generators whose clients are reading. Frames travel on the standard streams with which
+the process was started. These are moved to other descriptors first. So everything that a function prints, by
+print() or to descriptor 1, goes to standard error, which the server logs.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import CURRENT, Call, Reply
+from twisted_appserver.core.enqueueing import register
 from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.lifespan import ProcessLifespan
 from twisted_appserver.core.perform import error_reply, perform
@@ -34,25 +35,21 @@ from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.child_processes import ignore, protect
 from twisted_appserver.executors.parked_generator import Source
 from twisted_appserver.executors.processes.frames import (
-    MAX_FRAME,
     Calls,
     Drop,
     End,
     Fault,
-    Frame,
-    FrameReader,
     Part,
     Replied,
     Resume,
     Start,
-    encode,
     ready_frame,
 )
 from twisted_appserver.executors.processes.progress import Progress
+from twisted_appserver.executors.processes.server_watchdog import watch
 from twisted_appserver.executors.processes.signal_state import SignalState
-from twisted_appserver.executors.processes.watchdog import watch
-
-READ_SIZE = 65536  # bytes read at once; the capacity of a pipe on Linux
+from twisted_appserver.executors.processes.worker_channel import WorkerChannel
+from twisted_appserver.executors.processes.worker_jobs import WorkerJobs
 
 
 def take_streams() -> tuple[int, BinaryIO]:
@@ -79,7 +76,7 @@ class _MarkedOutput(TextIOWrapper):
     written = False  # whether there may be something to flush
 
     def write_record(self, level: str, name: str, text: str) -> None:
-        """Write a log record as one line, which the server takes apart."""
+        """Write a log record as one line, which the server parses."""
         call = CURRENT.get()
         mark = f"\x1e{'' if call is None else call.request_id}\x1d{level}\x1d{name}\x1f"
         line = mark + text.replace("\n", "\x1c") + "\n"
@@ -117,13 +114,13 @@ class WorkerMain:
     """Performs the calls that arrive on one connection to the server."""
 
     def __init__(self, inbound: int, outbound: BinaryIO) -> None:
-        self._inbound, self._outbound = inbound, outbound
-        self._reader = FrameReader()
+        self._channel = WorkerChannel(inbound, outbound)
+        self._send = self._channel.send
+        self._jobs: WorkerJobs | None = None
         self._handlers: Sequence[Handler] = ()
         self._lifespan: ProcessLifespan | None = None
         self._number = 0  # the number of the call that was begun last
         self._calls: deque[Call] = deque()  # calls that were read and have not begun
-        self._bytes_read = 0
         self._sources: dict[int, Source] = {}  # generators that have not ended, by the numbers of their calls
         self._runnable: deque[int] = deque()  # numbers of generators that can continue
 
@@ -155,17 +152,13 @@ class WorkerMain:
                 self._read()
 
     def _has_unread(self) -> bool:
-        return self._progress.sent > self._bytes_read
+        return self._channel.has_unread(self._progress.sent)
 
     def _has_work(self) -> bool:
         return bool(self._calls or self._runnable)
 
     def _read(self) -> None:
-        data = os.read(self._inbound, READ_SIZE)
-        if not data:
-            raise SystemExit
-        self._bytes_read += len(data)
-        for frame in self._reader.feed(data):
+        for frame in self._channel.read():
             if isinstance(frame, Calls):
                 self._calls.extend(frame.calls)
             elif isinstance(frame, Resume | Drop):
@@ -179,12 +172,6 @@ class WorkerMain:
             return
         if source.drop() if isinstance(frame, Drop) else source.grant(frame.credits):
             self._runnable.append(frame.number)
-
-    def _send(self, frame: Frame) -> None:
-        data = encode(frame, MAX_FRAME)
-        written = self._outbound.write(data)
-        while written < len(data):
-            written += self._outbound.write(memoryview(data)[written:])
 
     def _start(self, start: Start) -> None:
         output = sys.stderr  # The application may replace it.
@@ -207,6 +194,8 @@ class WorkerMain:
         self._handlers = router.handlers
         self._progress = Progress(start.progress)
         self._signals = SignalState()  # includes handlers that the application sets when it is imported
+        self._jobs = WorkerJobs(self._channel, router)
+        register(self._jobs)
         gc.freeze()  # These objects stay, so garbage collections need not visit them.
         self._send(ready_frame(router))
 
@@ -235,7 +224,7 @@ class WorkerMain:
             self._signals.restore()
 
     def _begin(self, reply: Reply, seconds: float) -> None:
-        """Begin a reply in parts, of which the first one has been made."""
+        """Begin a reply in parts; the first part has been made already."""
         number = self._number
 
         def send(data: bytes) -> None:
@@ -284,7 +273,8 @@ def _flush_all() -> None:
 def main() -> None:
     """Run a worker until its server closes the connection."""
     # The server ends a worker by closing its standard input. A signal to the whole process group (Ctrl-C,
-    # systemd) must not cut a call short. Child processes do not inherit a handler, as they would SIG_IGN.
+    # systemd) must not cut a call short. Child processes do not inherit a handler, but they would inherit
+    # SIG_IGN.
     stops = (signal.SIGINT, signal.SIGTERM)
     for number in stops:
         signal.signal(number, ignore)

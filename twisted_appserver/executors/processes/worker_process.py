@@ -1,7 +1,7 @@
 """One worker process, as the server sees it.
 
-L{WorkerProcess} exchanges frames with the process, starts its end, and notices its end however it comes. The
-calls that the process has, its streams and its output are in modules of their own.
+L{WorkerProcess} exchanges frames with the process, ends it, and notices whenever it has ended. The calls that
+the process has, its streams and its output are in modules of their own.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ from twisted_appserver.executors.processes.frames import (
     Fault,
     FrameReader,
     Part,
+    PutJob,
     Ready,
     Replied,
     Start,
     ready_frame,
 )
+from twisted_appserver.executors.processes.job_requests import put_job
 from twisted_appserver.executors.processes.progress import Progress
 from twisted_appserver.executors.processes.worker_exit import WorkerExit
 from twisted_appserver.executors.processes.worker_output import WorkerOutput
@@ -44,6 +46,8 @@ RETIRE_TIMEOUT = 10.0  # seconds that a worker which was replaced has to exit
 STALL_TIMEOUT = 10.0  # seconds until a worker that begins none of its calls is killed
 STOP_TIMEOUT = 0.5  # seconds that a worker has to exit when the server stops
 LAST_FRAMES_TIMEOUT = 0.5  # seconds after its exit in which the last frames of a worker are read
+
+LATE, CANCELLED = "its call took longer than its time limit", "its call was cancelled"  # why it was killed
 
 
 class WorkerProcess(ProcessProtocol):
@@ -77,14 +81,14 @@ class WorkerProcess(ProcessProtocol):
         self._writer = FrameWriter(self._progress)
         self.assigned = AssignedCalls(self._progress)
         self.streams = WorkerStreams(reactor, self._progress, self._writer.send, self.kill)
-        self._reason = ""  # why it was killed, or gave up
+        self.reason = ""  # why it was killed, or gave up
         self._closing = False  # whether it exits as soon as it can
         self._exit = WorkerExit()
         self._end_reported = False
         self._timer: Any = None  # kills it, or stops reading from it
 
     def attach(self, executor: Any, router: Router) -> None:
-        """Give a worker that was started early to an executor, whose table is known."""
+        """Give a worker that was started early to an executor, now that the table is known."""
         self._executor, self.router = executor, router
 
     def release(self) -> None:
@@ -124,8 +128,10 @@ class WorkerProcess(ProcessProtocol):
                 self._stream_ended(frame)
             elif isinstance(frame, Ready):
                 self._application_imported(frame)
+            elif isinstance(frame, PutJob):
+                put_job(frame, self.router, self._writer.send)
             elif isinstance(frame, Fault):
-                self._reason = frame.reason
+                self.reason = frame.reason
         self._executor.assign_soon()
 
     def _application_imported(self, frame: Ready) -> None:
@@ -185,7 +191,8 @@ class WorkerProcess(ProcessProtocol):
     def abort(self, pending: PendingCall) -> None:
         """Stop a call that took too long or was cancelled, if this worker runs it: kill the worker."""
         if self.streams.is_stuck(pending) or (self.assigned.is_next(pending) and not self._hold_back()):
-            self.kill("its call took too long, or was cancelled")
+            late = pending.limit is not None and pending.deadline <= self._reactor.seconds()
+            self.kill(LATE if late else CANCELLED)
         self.streams.expect_end(pending)
 
     def _hold_back(self) -> bool:
@@ -199,7 +206,7 @@ class WorkerProcess(ProcessProtocol):
 
     def kill(self, reason: str) -> None:
         """Kill the process; the log shows the reason."""
-        self._reason = self._reason or reason
+        self.reason = self.reason or reason
         self.ready = False
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess("KILL")
@@ -231,11 +238,13 @@ class WorkerProcess(ProcessProtocol):
 
     @property
     def _has_lifespan(self) -> bool:
-        """Whether it must get time to leave a lifespan. It may have entered one before it was ready."""
+        """
+        Whether it must get time to leave a lifespan. It may have entered the lifespan before it was ready.
+        """
         return self.router is not None and self.router.lifespan is not None
 
     def _close_stdin(self, seconds: float) -> None:
-        """Let the process exit by itself. A thread that a function has left behind may prevent that."""
+        """Let the process exit by itself. A thread that a function has left behind may prevent the exit."""
         self._closing = True
         self.transport.closeStdin()
         if not self._exit.has_exited:
@@ -288,7 +297,7 @@ class WorkerProcess(ProcessProtocol):
         self._cancel_timer()
         self.streams.worker_exited()
         self._progress.remove()
-        reason = self._reason or ("" if self.was_ready else self._printed_reason())
+        reason = self.reason or ("" if self.was_ready else self._printed_reason())
         self._executor.worker_ended(self, f"{self._exit}: {reason}" if reason else str(self._exit))
         self._progress.close()
 
@@ -303,8 +312,8 @@ class WorkerProcess(ProcessProtocol):
 
     @property
     def killed_from_outside(self) -> bool:
-        """Whether a signal that the server did not send has killed it."""
-        return not self._reason and self._exit.signal is not None
+        """Whether a signal from another process than the server has killed it."""
+        return not self.reason and self._exit.signal is not None
 
     @property
     def busy(self) -> bool:

@@ -113,7 +113,7 @@ class WorkerStreams:
         self._send(Resume(number, credits))
 
     def _drop(self, number: int) -> None:
-        if self._progress.generator != number:  # If it runs from now on, it is being closed.
+        if self._progress.generator != number:  # If the generator runs from now on, it is being closed.
             self._closing.add(number)
         self._send(Drop(number))
 

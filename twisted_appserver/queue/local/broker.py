@@ -6,19 +6,23 @@ change, and a response leaves when the change is stored. All requests run in the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from time import time
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from twisted_appserver.queue.attempt import Retry, TaskDetails
-from twisted_appserver.queue.interface import SHUTDOWN, STOPPING, IBroker
+from twisted_appserver.core.durations import Durations
+from twisted_appserver.queue.attempt import RetryAfter, TaskDetails
+from twisted_appserver.queue.config import Config
+from twisted_appserver.queue.interface import NO_PROGRESS, SHUTDOWN, STOPPING, IBroker
+from twisted_appserver.queue.local.batch_leases import BatchLeases
 from twisted_appserver.queue.local.batches import BatchPuts
+from twisted_appserver.queue.local.endings import Endings
 from twisted_appserver.queue.local.expiry import Upkeep
-from twisted_appserver.queue.local.journal import CHECK, Change, IStore, to_deletion, to_update
+from twisted_appserver.queue.local.journal import CHECK, Change, IStore, to_deletion, to_kick
 from twisted_appserver.queue.local.leases import Leases
 from twisted_appserver.queue.local.local_queue import LocalQueue
 from twisted_appserver.queue.local.puts import Puts
@@ -26,10 +30,14 @@ from twisted_appserver.queue.local.queue_table import SWEEP_INTERVAL, QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.results import Results, in_wall_time
 from twisted_appserver.queue.local.single_tasks import SingleTasks
-from twisted_appserver.queue.local.storing import log_if_not_stored, until_stored
-from twisted_appserver.queue.model import Config, QueuedTask, TaskQueue, replace
+from twisted_appserver.queue.local.storing import follow, log_if_not_stored, until_stored
+from twisted_appserver.queue.local.unique_puts import UniquePuts
+from twisted_appserver.queue.model import TaskQueue
+from twisted_appserver.queue.paging import NEWEST, START, Place
+from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.request_keys import lane_of
 from twisted_appserver.queue.store_health import StoreHealth
+from twisted_appserver.queue.stored_options import replace
 from twisted_appserver.queue.task_result import TaskResult
 
 TIDY_INTERVAL = 60.0  # seconds between two searches for expired keys and unused space in the store
@@ -53,17 +61,20 @@ class LocalBroker:
         self._repeated = RepeatedRequests(reactor)
         self.table = QueueTable(reactor, max_queues)
         self._upkeep = Upkeep(reactor, store, self.table, wall)
-        self._puts = Puts(reactor, store, self.table, self._upkeep, self._repeated, self._health)
+        unique = UniquePuts(store, self._upkeep, self._repeated)
+        self._puts = Puts(reactor, store, self.table, self._upkeep, self._repeated, self._health, unique)
         self._leases = Leases(reactor, store, self.table, self._upkeep, self._repeated, wall)
+        self._endings = Endings(reactor, store, self.table, self._upkeep, wall)
+        self._batch_leases = BatchLeases(reactor, self.table, self._upkeep, self._repeated, self._leases)
         self._single_tasks = SingleTasks(reactor, store, self.table, self._upkeep)
         self._results = Results(reactor, store, self.table, self._upkeep)
         self._batch_puts = BatchPuts(
-            reactor, store, self.table, self._upkeep, self._repeated, self._health, self._puts
+            reactor, store, self.table, self._upkeep, self._repeated, self._health, self._puts, unique
         )
         self._sweep_timer: Any = None
         self._tidied = 0.0
         self.secret = b""
-        self.started = False
+        self.started = self.shared = False
 
     def start(self) -> None:
         if self.started:
@@ -90,6 +101,8 @@ class LocalBroker:
 
     def stop(self) -> Deferred[None]:
         self.stop_waiting()
+        if not self.started:
+            return succeed(None)
         if self._sweep_timer is not None and self._sweep_timer.active():
             self._sweep_timer.cancel()
         self.table.clear()
@@ -106,9 +119,9 @@ class LocalBroker:
         """Return a queue, to read it; an empty one if there is none."""
         return self._current(name).queue
 
-    def figures(self, name: str) -> dict[str, int]:
+    def figures(self, name: str) -> dict[str, Any]:
         """Return L{IBroker.stats}, at once."""
-        return self._current(name).figures()
+        return self._current(name).figures() | {"results": self.store.count_results(name)}
 
     def _current(self, name: str) -> LocalQueue:
         """End the leases and delays of a queue that are due, and return the queue."""
@@ -118,15 +131,19 @@ class LocalBroker:
         self._upkeep.expire(local)
         return local
 
-    def snapshot(self) -> dict[str, dict[str, int]]:
+    @property
+    def durations(self) -> dict[tuple[str, str], Durations]:
+        return self.table.durations()
+
+    def snapshot(self) -> dict[str, dict[str, Any]]:
         return {name: self.figures(name) for name in self.names()}
 
     async def config(self, name: str) -> Config:
         return self.look(name).config
 
-    async def peek(self, name: str, count: int, state: str) -> list[QueuedTask]:
+    async def peek(self, name: str, count: int, state: str, after: Place = START) -> list[QueuedTask]:
         shift = self._wall() - self._reactor.seconds()
-        return [in_wall_time(task, shift) for task in self.look(name).peek(count, state)]
+        return [in_wall_time(task, shift) for task in self.look(name).peek(count, state, after)]
 
     async def show(self, name: str, number: int) -> TaskDetails | None:
         return await self._results.show(name, number, self._wall() - self._reactor.seconds())
@@ -134,7 +151,7 @@ class LocalBroker:
     async def errors(self, name: str, numbers: list[int]) -> dict[int, str]:
         return await self._results.errors(name, numbers)
 
-    async def stats(self, name: str) -> dict[str, int]:
+    async def stats(self, name: str) -> dict[str, Any]:
         return self.figures(name)
 
     async def qsizes(self, name: str | None = None) -> dict[str, int]:
@@ -159,7 +176,21 @@ class LocalBroker:
         return await self._leases.get(name, seconds, key, timeout, by)
 
     async def done(self, name: str, number: int, delivery: int = 0, result: bytes = b"") -> QueuedTask | None:
-        return await self._leases.done(name, number, delivery, result)
+        return await self._endings.done(name, number, delivery, result)
+
+    async def get_many(
+        self,
+        name: str,
+        count: int,
+        seconds: float | None = None,
+        key: str = "",
+        timeout: float = 0.0,
+        by: str = "",
+    ) -> list[QueuedTask] | str:
+        return await self._batch_leases.get(name, count, seconds, key, timeout, by)
+
+    async def done_many(self, name: str, tasks: Sequence[tuple[int, int, bytes]]) -> list[bool]:
+        return await self._endings.done_many(name, tasks)
 
     async def result(self, name: str, number: int, timeout: float = 0.0) -> TaskResult | str | None:
         return await self._results.result(name, number, timeout)
@@ -170,9 +201,16 @@ class LocalBroker:
         return await self._leases.extend(name, number, seconds, delivery)
 
     async def renew(
-        self, name: str, tasks: list[tuple[int, int]], seconds: float | None = None
+        self,
+        name: str,
+        tasks: list[tuple[int, int]],
+        seconds: float | None = None,
+        progress: Mapping[int, bytes] = NO_PROGRESS,
     ) -> list[bool]:
-        return await self._leases.renew(name, tasks, seconds)
+        return await self._leases.renew(name, tasks, seconds, progress)
+
+    async def progress(self, name: str, numbers: list[int]) -> dict[int, bytes]:
+        return self._current(name).progress_of(numbers)
 
     async def release(
         self, name: str, number: int, delay: float = 0.0, delivery: int = 0
@@ -180,16 +218,31 @@ class LocalBroker:
         return await self._leases.release(name, number, delay, delivery)
 
     async def fail(
-        self, name: str, number: int, delivery: int, failure: tuple[str, str], retry: Retry
-    ) -> QueuedTask | None:
+        self, name: str, number: int, delivery: int, failure: tuple[str, str], retry: RetryAfter
+    ) -> tuple[QueuedTask, float | Literal[False]] | None:
         return await self._leases.fail(name, number, delivery, failure, retry)
 
     async def bury(self, name: str, number: int, delivery: int = 0) -> QueuedTask | None:
         task = await self._leases.bury(name, number, delivery)
         return task if task or delivery else await self._single_tasks.bury_waiting(name, number)
 
-    async def drop(self, name: str, number: int) -> QueuedTask | None:
-        return await self._single_tasks.drop(name, number)
+    async def drop(self, name: str, number: int, result: bytes = b"") -> QueuedTask | None:
+        return await self._single_tasks.drop(name, number, result, self._wall())
+
+    async def free(self, name: str, unique: str) -> bool:
+        if not self.store.has_taken:
+            return False
+        taken = await follow(self.store.find_taken(name, [unique]))
+        if not taken:
+            return False
+        await until_stored(self.store.write(Change(freed=[(name, unique)])))
+        return True
+
+    async def forget(self, name: str, number: int) -> None:
+        await until_stored(self.store.write(Change(unkept=[(name, number)])))
+
+    async def ended(self, name: str, count: int, size: int, before: Place = NEWEST) -> list[TaskResult]:
+        return await follow(self.store.find_ended(name, count, size, before))
 
     async def kick_task(self, name: str, number: int) -> QueuedTask | None:
         return await self._single_tasks.kick(name, number)
@@ -197,7 +250,7 @@ class LocalBroker:
     async def kick(self, name: str, count: int, key: str = "") -> int:
         def kick_tasks(queue: TaskQueue) -> tuple[int, Change]:
             tasks = queue.kick(count, self._reactor.seconds())
-            return len(tasks), Change(updates=[to_update(task) for task in tasks])
+            return len(tasks), to_kick(tasks)
 
         return await self._once("kick", name, key, b"%d" % count, kick_tasks)
 
@@ -261,6 +314,7 @@ class LocalBroker:
         local.queue.configure(config)
         change = msgspec.structs.replace(to_deletion(name, gone), configs=[(name, config)])
         written = self.store.write(change)
+        self._upkeep.fill_places(local, written)
         self._upkeep.after_change(local)
         local.dismiss_awaited()
         await until_stored(written)
@@ -269,14 +323,16 @@ class LocalBroker:
         local, stored = self.table.remove(name)
         if local is not None:
             local.dismiss(SHUTDOWN)
-            local.cancel_timer()
-        if stored:
+            local.cancel_timers()
+        if stored or self.store.has_taken:
             await until_stored(self.store.write(Change(configs=[(name, None)])))
 
     # Housekeeping.
 
     def _sweep(self) -> None:
-        """Forget bare queues; from time to time also keys, and unused space in the store."""
+        """
+        Forget bare queues. From time to time, also forget expired keys and free unused space in the store.
+        """
         self._sweep_timer = self._reactor.callLater(SWEEP_INTERVAL, self._sweep)
         self.table.forget_bare()
         now = self._reactor.seconds()

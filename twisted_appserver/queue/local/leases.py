@@ -5,23 +5,23 @@ A task is leased in memory at once, so that no other get receives it while the l
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from twisted_appserver.queue.attempt import Attempt, Reason, Retry, end_attempt
+from twisted_appserver.queue.attempt import Attempt, Reason, RetryAfter, end_attempt
 from twisted_appserver.queue.interface import EMPTY, SHUTDOWN, STOPPING, StoreError
 from twisted_appserver.queue.local.expiry import Upkeep
-from twisted_appserver.queue.local.journal import Change, IStore, to_deletion, to_update
+from twisted_appserver.queue.local.journal import Change, IStore, to_update
 from twisted_appserver.queue.local.local_queue import LocalQueue
 from twisted_appserver.queue.local.queue_table import QueueTable
 from twisted_appserver.queue.local.repeated_requests import RepeatedRequests
 from twisted_appserver.queue.local.storing import follow, log_if_not_stored, until_stored
-from twisted_appserver.queue.model import QueuedTask, TaskQueue
-from twisted_appserver.queue.task_result import TaskResult
+from twisted_appserver.queue.model import TaskQueue
+from twisted_appserver.queue.queued_task import QueuedTask
+from twisted_appserver.queue.terms import pause_after
 
 
 class Leases:
@@ -61,15 +61,16 @@ class Leases:
                 await follow(written)
             if queue.holders.get(key) is not held:  # the first request has been cancelled meanwhile
                 return await self.get(name, seconds, key, timeout, by)
-            await self._until_lease_stored(held, self._write(self._extend(local, held, seconds)))
+            await self.until_lease_stored(held, self.write(self.extend_in_memory(local, held, seconds)))
             return held
-        if not queue.ready or queue.config.paused or local.getters.waiting:
+        if local.getters.waiting or not queue.can_hand_out(self._reactor.seconds()):
             if local.drained:
                 return SHUTDOWN
             if timeout <= 0 or self._upkeep.stopping:
                 return STOPPING if self._upkeep.stopping else EMPTY
-            reason = await local.getters.wait(timeout, key)
-            if reason:
+            waiting = local.getters.wait(timeout, key)
+            self._upkeep.keep_pace(local)
+            if reason := await waiting:
                 return reason
         task = queue.take(self._reactor.seconds(), seconds or queue.config.lease, key, by)
         if task is None:
@@ -79,20 +80,25 @@ class Leases:
 
     async def _store_lease(self, local: LocalQueue, task: QueuedTask, key: str) -> QueuedTask:
         queue, delivery = local.queue, task.deliveries
-        written = self._store.write(Change(updates=[to_update(task)]))
+        paces = () if queue.pace is None else [(queue.name, queue.pace.last)]
+        written = self._store.write(Change(updates=[to_update(task)], paces=paces))
         if written is None:
             return task
         if key:
             self._repeated.track("get", queue.name, key, written)
         try:
-            await self._until_lease_stored(task, written)
+            await self.until_lease_stored(task, written)
         except CancelledError:  # the client was gone before it received the task
-            if queue.find(task.number, delivery) is task:
-                log_if_not_stored(Deferred.fromCoroutine(self._take_back(local, task)))
+            self.give_back(local, task, delivery)
             raise
         return task
 
-    async def _until_lease_stored(self, task: QueuedTask, written: Deferred[None] | None) -> None:
+    def give_back(self, local: LocalQueue, task: QueuedTask, delivery: int) -> None:
+        """End the lease of a task that its client never received, unless the lease has ended."""
+        if local.queue.find(task.number, delivery) is task:
+            log_if_not_stored(Deferred.fromCoroutine(self._take_back(local, task)))
+
+    async def until_lease_stored(self, task: QueuedTask, written: Deferred[None] | None) -> None:
         """
         Wait until a lease is stored.
 
@@ -104,14 +110,19 @@ class Leases:
         except StoreError as error:
             self.log.warn("the lease of task {n} was not stored: {e}", n=task.number, e=error)
 
-    def _extend(self, local: LocalQueue, task: QueuedTask, seconds: float | None) -> list[tuple[Any, ...]]:
-        """Extend a lease, and return the change that must be stored: none if its length is the same."""
+    def extend_in_memory(
+        self, local: LocalQueue, task: QueuedTask, seconds: float | None
+    ) -> list[tuple[Any, ...]]:
+        """
+        Extend a lease, and return the change that must be stored, which is empty if the length is the same.
+        """
         before = task.span
         local.queue.extend(task, self._reactor.seconds(), seconds or local.queue.config.lease)
         self._upkeep.set_timer(local)
         return [] if task.span == before else [to_update(task)]
 
-    def _write(self, updates: list[tuple[Any, ...]]) -> Deferred[None] | None:
+    def write(self, updates: list[tuple[Any, ...]]) -> Deferred[None] | None:
+        """Store the new fields of tasks. C{None} if there is nothing to store, or it is stored already."""
         return self._store.write(Change(updates=updates)) if updates else None
 
     def _find(self, name: str, number: int, delivery: int) -> tuple[LocalQueue, QueuedTask | None]:
@@ -122,78 +133,30 @@ class Leases:
         self._upkeep.expire(local)
         return local, local.queue.find(number, delivery)
 
-    async def done(self, name: str, number: int, delivery: int, result: bytes) -> QueuedTask | None:
-        """Finish a task. If this cannot be stored, it stays leased."""
-        local, task = self._find(name, number, delivery)
-        if task is None:
-            return None
-        queue, lease, span, holder = local.queue, task.lease, task.span, task.holder
-        queue.unlease(task)
-        queue.finishing += 1
-        change = Change(deletes=[number])
-        if queue.config.keep or task.attempts:
-            change = self._end_of(task, queue, result)
-        written = self._store.write(change)
-        if written is None:
-            self._finished(None, local, number)
-            return task
-        written.addCallbacks(
-            self._finished,
-            self._not_finished,
-            (local, number),
-            errbackArgs=(local, task, lease, span, holder),
-        )
-        await follow(written)
-        return task
-
-    def _end_of(self, task: QueuedTask, queue: TaskQueue, result: bytes) -> Change:
-        """Return the change that deletes a task, and keeps its result or forgets its attempts."""
-        config, now, wall = queue.config, self._reactor.seconds(), self._wall()
-        if not config.keep:
-            return to_deletion(queue.name, [task])
-        kept = TaskResult(task.number, "done", result, "", wall, now + config.keep)
-        attempt = end_attempt(task, now, wall - now, "done")
-        return Change(
-            deletes=[task.number],
-            results=[(queue.name, config.keep_count, kept)],
-            attempts=[(queue.name, attempt)],
-        )
-
-    def _finished(self, _: None, local: LocalQueue, number: int) -> None:
-        local.queue.finishing -= 1
-        local.queue.dones += 1
-        if local.awaited:
-            local.task_ended(number)
-        if local.joiners.waiting:
-            self._upkeep.after_change(local)
-        elif local.queue.bare:
-            self._table.note_bare(local)
-
-    def _not_finished(
-        self, failure: Failure, local: LocalQueue, task: QueuedTask, lease: float, span: float, holder: str
-    ) -> Failure:
-        local.queue.finishing -= 1
-        task.lease, task.span, task.holder = lease, span, holder
-        local.queue.place(task, self._reactor.seconds())
-        self._upkeep.after_change(local)
-        return failure
-
     async def extend(self, name: str, number: int, seconds: float | None, delivery: int) -> QueuedTask | None:
         """Make a lease end C{seconds} from now."""
         local, task = self._find(name, number, delivery)
         if task is not None:
-            await until_stored(self._write(self._extend(local, task, seconds)))
+            await until_stored(self.write(self.extend_in_memory(local, task, seconds)))
         return task
 
-    async def renew(self, name: str, tasks: list[tuple[int, int]], seconds: float | None) -> list[bool]:
+    async def renew(
+        self,
+        name: str,
+        tasks: list[tuple[int, int]],
+        seconds: float | None,
+        progress: Mapping[int, bytes],
+    ) -> list[bool]:
         """Make many leases end C{seconds} from now, with one write."""
         found, changed = [], list[tuple[Any, ...]]()
         for number, delivery in tasks:
             local, task = self._find(name, number, delivery)
             found.append(task is not None)
             if task is not None:
-                changed += self._extend(local, task, seconds)
-        await until_stored(self._write(changed))
+                changed += self.extend_in_memory(local, task, seconds)
+                if number in progress:
+                    local.note_progress(task, progress[number])
+        await until_stored(self.write(changed))
         return found
 
     async def release(self, name: str, number: int, delay: float, delivery: int) -> QueuedTask | None:
@@ -205,15 +168,20 @@ class Leases:
         return task
 
     async def fail(
-        self, name: str, number: int, delivery: int, failure: tuple[str, str], retry: Retry
-    ) -> QueuedTask | None:
+        self, name: str, number: int, delivery: int, failure: tuple[str, str], retry: RetryAfter
+    ) -> tuple[QueuedTask, float | Literal[False]] | None:
         """Give back a task that has failed, as L{IBroker.fail} describes."""
         local, task = self._find(name, number, delivery)
-        if task is not None:
-            task.due = self._reactor.seconds() + retry if retry else 0.0
-            task.buried = retry is False
-            await self._take_back(local, task, "failed", *failure)
-        return task
+        if task is None:
+            return None
+        if retry is None:
+            retry = pause_after(local.queue.config.backoff, task.deliveries, task.terms)
+        task.due = self._reactor.seconds() + retry if retry else 0.0
+        task.buried = retry is False
+        over = task.terms is not None and task.terms.is_over(self._reactor.seconds())
+        local.note_end(task, "failed")
+        await self._take_back(local, task, "failed", *failure)
+        return task, False if task.buried or over else retry
 
     async def bury(self, name: str, number: int, delivery: int) -> QueuedTask | None:
         """Put a leased task aside until it is kicked."""
@@ -240,8 +208,11 @@ class Leases:
         queue.take_back(task, now)
         if reason is not None:
             attempts = [(queue.name, end_attempt(task, now, self._wall() - now, reason, error, traceback))]
-        # Before the next get receives it.
+        # Written before the next get receives the task.
         written = self._store.write(Change(updates=[to_update(task)], attempts=attempts))
+        self._upkeep.fill_places(local, written)
+        if task.terms is not None:
+            self._upkeep.end_lifetimes(local)  # perhaps of this task
         self._upkeep.after_change(local)
         if task.buried:
             local.task_ended(task.number)

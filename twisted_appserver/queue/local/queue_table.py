@@ -1,6 +1,6 @@
 """All queues of a broker, by name.
 
-Every name can be used. It counts as a queue only while it has a task or an option; names without, such as one
+Every name can be used. It counts as a queue only while it has a task or an option. Other names, such as one
 at which only gets wait, are soon forgotten.
 """
 
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from twisted_appserver.core.durations import Durations
+from twisted_appserver.queue.config import Config
 from twisted_appserver.queue.interface import LimitError
 from twisted_appserver.queue.local.journal import Saved
 from twisted_appserver.queue.local.local_queue import LocalQueue
-from twisted_appserver.queue.model import Config, TaskQueue
+from twisted_appserver.queue.model import TaskQueue
 from twisted_appserver.queue.request_keys import Remembered, forget
 
 SWEEP_INTERVAL = 5.0  # seconds after which an empty queue is forgotten, and between two searches for them
@@ -36,6 +38,8 @@ class QueueTable:
         for name in saved.configs.keys() | saved.tasks.keys():
             queue = TaskQueue(name, saved.configs.get(name, Config()))
             queue.fill(saved.tasks.get(name, []), now)
+            if queue.pace is not None:
+                queue.pace.last = min(now, saved.paces.get(name, queue.pace.last))
             self._queues[name] = LocalQueue(queue, self._reactor)
         for name, lane, remembered in saved.keys:
             local = self._queues.get(name)
@@ -46,8 +50,16 @@ class QueueTable:
         """Return the names of all queues that count, sorted."""
         return sorted(self._queues.keys() - self._bare.keys())
 
+    def durations(self) -> dict[tuple[str, str], Durations]:
+        """Return the durations of attempts by queue and outcome."""
+        return {
+            (local.queue.name, outcome): durations
+            for local in self.all()
+            for outcome, durations in local.durations.items()
+        }
+
     def all(self) -> Iterable[LocalQueue]:
-        """Return all queues, also those that do not count."""
+        """Return all queues, including queues that do not count."""
         return list(self._queues.values())
 
     def find(self, name: str) -> LocalQueue | None:
@@ -64,11 +76,11 @@ class QueueTable:
         return local
 
     def has(self, local: LocalQueue) -> bool:
-        """Return whether this queue was not deleted or forgotten meanwhile."""
+        """Return whether this queue still exists: it was neither deleted nor forgotten."""
         return self._queues.get(local.queue.name) is local
 
     def note_bare(self, local: LocalQueue) -> None:
-        """Note that a queue has neither tasks nor options."""
+        """Record that a queue has neither tasks nor options."""
         if self.has(local):
             self._bare.setdefault(local.queue.name, self._reactor.seconds())
 
@@ -96,12 +108,12 @@ class QueueTable:
         return local, local is not None or bool(keys)
 
     def forget_bare(self) -> None:
-        """Forget queues that have been bare for a while, but not their keys."""
+        """Forget queues that have had no tasks or options for a while. Keep their keys."""
         now = self._reactor.seconds()
         for name, since in list(self._bare.items()):
             local = self._queues[name]
             if since <= now - SWEEP_INTERVAL and not local.has_waiters:
-                local.cancel_timer()
+                local.cancel_timers()
                 if local.queue.keys:
                     self._keys[name] = local.queue.keys
                 del self._queues[name], self._bare[name]
@@ -118,6 +130,6 @@ class QueueTable:
     def clear(self) -> None:
         """Forget everything, and cancel all timers."""
         for local in self._queues.values():
-            local.cancel_timer()
+            local.cancel_timers()
         for known in (self._queues, self._bare, self._keys):
             known.clear()

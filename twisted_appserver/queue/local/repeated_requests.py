@@ -33,7 +33,9 @@ class RepeatedRequests:
         if found is None or found.key != key or found.until <= self._reactor.seconds():
             return None
         if found.digest not in (b"", digest(body)):
-            raise ReusedError(f"the key {key!r} was used for a request with another body")
+            error = ReusedError(f"the key {key!r} was used for a request with another body")
+            error.number = found.number
+            raise error
         return found
 
     def new(self, queue: TaskQueue, key: str, number: int, body: bytes) -> Remembered:

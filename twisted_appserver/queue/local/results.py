@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from twisted_appserver.queue.attempt import TaskDetails
+from twisted_appserver.queue.attempt import Attempt, TaskDetails
 from twisted_appserver.queue.interface import STOPPING
 from twisted_appserver.queue.local.expiry import Upkeep
 from twisted_appserver.queue.local.journal import IStore
 from twisted_appserver.queue.local.local_queue import LocalQueue
 from twisted_appserver.queue.local.queue_table import QueueTable
 from twisted_appserver.queue.local.storing import follow
-from twisted_appserver.queue.model import QueuedTask
+from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.task_result import TaskResult
 from twisted_appserver.queue.waiters import Waiters
 
@@ -22,8 +22,9 @@ LATE = "late"
 
 def in_wall_time(task: QueuedTask, shift: float) -> QueuedTask:
     """Return a copy of a task with times in seconds since the epoch."""
-    times = {name: getattr(task, name) for name in ("due", "lease", "began")}
-    return msgspec.structs.replace(task, **{name: time and time + shift for name, time in times.items()})
+    times = {name: getattr(task, name) for name in ("due", "lease", "began", "put_at")}
+    times = {name: time and time + shift for name, time in times.items()}
+    return msgspec.structs.replace(task, **times, terms=task.terms and task.terms.shifted(shift))
 
 
 class Results:
@@ -67,16 +68,29 @@ class Results:
         """
         Return all that is known of a task.
 
-        @param shift: the seconds since the epoch, minus those of the reactor.
+        @param shift: the seconds since the epoch, minus the seconds of the reactor.
         """
-        found = await self.result(name, number, 0.0)
-        if not isinstance(found, TaskResult):
-            return None
-        local = self._table.find(name)
-        looked = local.queue.look(number) if local is not None else None
-        task = in_wall_time(looked[1], shift) if looked is not None else None
-        attempts = await follow(self._store.find_attempts(name, [number]))
-        return TaskDetails(found, task, attempts.get(number, []))
+        while True:
+            attempts = await self._attempts(name, number)
+            local = self._table.find(name)
+            if local is not None:
+                self._upkeep.expire(local)
+            looked = local.queue.look(number) if local is not None else None
+            if looked is not None:
+                state, task = looked
+                error = attempts[-1].error if attempts else ""
+                return TaskDetails(
+                    TaskResult(number, state, error=error), in_wall_time(task, shift), attempts
+                )
+            kept = await follow(self._store.find_result(name, number))
+            if kept is not None:
+                return TaskDetails(kept, None, await self._attempts(name, number))
+            if not self._has(name, number):  # otherwise its end could not be stored, so it is leased again
+                return None
+
+    async def _attempts(self, name: str, number: int) -> list[Attempt]:
+        found = await follow(self._store.find_attempts(name, [number]))
+        return found.get(number, [])
 
     async def _wait(self, local: LocalQueue, number: int, timeout: float) -> str:
         """Wait until the task has ended, or the time is over."""

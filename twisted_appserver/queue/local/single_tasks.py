@@ -1,15 +1,16 @@
-"""Requests about one task, in whatever state it is: drop and kick it, and bury one that waits."""
+"""Requests about one task in any state: drop it, kick it, or bury a waiting one."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from twisted_appserver.queue.local.expiry import Upkeep
-from twisted_appserver.queue.local.journal import Change, IStore, to_deletion, to_update
+from twisted_appserver.queue.local.journal import Change, IStore, to_deletion, to_kick, to_update
 from twisted_appserver.queue.local.local_queue import LocalQueue
 from twisted_appserver.queue.local.queue_table import QueueTable
 from twisted_appserver.queue.local.storing import until_stored
-from twisted_appserver.queue.model import QueuedTask
+from twisted_appserver.queue.queued_task import QueuedTask
+from twisted_appserver.queue.task_result import TaskResult
 
 
 class SingleTasks:
@@ -20,12 +21,23 @@ class SingleTasks:
     def __init__(self, reactor: Any, store: IStore, table: QueueTable, upkeep: Upkeep) -> None:
         self._reactor, self._store, self._table, self._upkeep = reactor, store, table, upkeep
 
-    async def drop(self, name: str, number: int) -> QueuedTask | None:
-        """Remove a task, as L{IBroker.drop} describes."""
+    async def drop(self, name: str, number: int, result: bytes, wall: float) -> QueuedTask | None:
+        """
+        Remove a task, as L{IBroker.drop} describes.
+
+        @param wall: the seconds since the epoch.
+        """
         local = self._find(name)
         task = local.queue.remove(number) if local is not None else None
-        if local is not None and task is not None:
-            await self._store_change(local, task, to_deletion(name, [task]))
+        if local is None or task is None:
+            return None
+        local.queue.free_names(task)
+        config, change = local.queue.config, to_deletion(name, [task])
+        if result and config.keep:
+            until = self._reactor.seconds() + config.keep
+            kept = TaskResult(number, "dropped", result, "", wall, until)
+            change = Change(deletes=[number], results=[(name, config.keep_count, kept)])
+        await self._store_change(local, task, change)
         return task
 
     async def kick(self, name: str, number: int) -> QueuedTask | None:
@@ -40,7 +52,7 @@ class SingleTasks:
         if state in ("buried", "delayed"):
             local.queue.remove(number)
             local.queue.make_ready(task, self._reactor.seconds())
-            await self._store_change(local, task, Change(updates=[to_update(task)]))
+            await self._store_change(local, task, to_kick([task]))
         return task
 
     async def bury_waiting(self, name: str, number: int) -> QueuedTask | None:
@@ -63,6 +75,7 @@ class SingleTasks:
 
     async def _store_change(self, local: LocalQueue, task: QueuedTask, change: Change) -> None:
         written = self._store.write(change)
+        self._upkeep.fill_places(local, written)
         self._upkeep.after_change(local)
-        local.task_ended(task.number)  # perhaps; those who wait look at its state
+        local.task_ended(task.number)  # perhaps; waiting requests check its state
         await until_stored(written)

@@ -1,16 +1,23 @@
-"""Refuses files that are not stores, so that the database of another application is not changed."""
+"""The file of a store: refuses files of other applications, makes the tables, and the reserve file beside it.
+
+The database of another application is not changed.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from os import urandom
 from pathlib import Path
 
 from twisted_appserver.errors import ConfigurationError
 
 APPLICATION = 0x74515345  # "tQSE", in the header of every store (PRAGMA application_id)
 MAGIC = b"SQLite format 3\0"
+RESERVE = 8 * 1024 * 1024  # bytes
 HEADER = 100  # bytes; U{https://www.sqlite.org/fileformat2.html#the_database_header}
 TABLES = {"store", "queues", "keys", "tasks"}
 
@@ -25,6 +32,11 @@ def check_file(path: str) -> None:
         with open(path, "rb") as file:
             header = file.read(HEADER)
     except FileNotFoundError:
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):
+            raise ConfigurationError(
+                f"the store {path} cannot be used: there is no folder {folder}"
+            ) from None
         return
     except OSError as error:
         raise ConfigurationError(f"the store {path} cannot be used: {error.strerror}") from error
@@ -54,3 +66,38 @@ def _is_store(path: str) -> bool:
     if application == APPLICATION:
         return True
     return not application and (tables >= TABLES if tables or version else True)
+
+
+def migrate(database: sqlite3.Connection, path: str, migrations: Sequence[str]) -> None:
+    """
+    Make the tables of this version, each step in a transaction of its own.
+
+    @raise ConfigurationError: when a later version has written the file.
+    """
+    version, supported = database.execute("PRAGMA user_version").fetchone()[0], len(migrations)
+    if version > supported:
+        raise ConfigurationError(
+            f"{path} has version {version}; this program supports versions up to {supported}"
+        )
+    for step in range(version, supported):
+        database.executescript(
+            f"BEGIN IMMEDIATE; {migrations[step]}; PRAGMA user_version={step + 1};"
+            f"PRAGMA application_id={APPLICATION}; COMMIT"
+        )
+
+
+def take_reserve(path: str) -> str:
+    """Create the reserve file of a database. Return why this failed; empty if it succeeded."""
+    path += "-reserve"
+    try:
+        with open(path, "ab") as file:
+            while (missing := RESERVE - file.tell()) > 0:
+                file.write(urandom(min(missing, 65536)))
+            os.fsync(file.fileno())
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(path)
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            return "the disk is full"
+        return f"the reserve file beside the database cannot be written: {error.strerror}"
+    return ""

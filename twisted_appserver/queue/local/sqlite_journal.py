@@ -2,8 +2,7 @@
 
 Strategy: one thread owns the database. It writes all waiting changes in one transaction with one sync to
 the disk, and reports their results to the reactor in one call. The more clients there are, the more of them
-share a commit. A statement writes many rows, because each statement (and each step of C{executemany})
-releases the interpreter lock and must get it back from a busy reactor.
+share a commit.
 
 The file contains times of the wall clock, which are valid after a restart of the machine. The server uses
 times of the reactor.
@@ -15,15 +14,15 @@ dones are still written.
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import partial
 from os import urandom
-from threading import Event, Thread
+from queue import SimpleQueue
+from threading import Thread
 from time import monotonic, time
 from typing import Any, TypeVar
 
@@ -35,20 +34,27 @@ from zope.interface import implementer
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.attempt import Attempt
 from twisted_appserver.queue.batching import Batcher
+from twisted_appserver.queue.config import Config
 from twisted_appserver.queue.interface import AwayError, StoreError
-from twisted_appserver.queue.local.journal import CHECK, Change, IStore, Saved
-from twisted_appserver.queue.local.sqlite_file import APPLICATION, check_file
+from twisted_appserver.queue.local.journal import CHECK, Change, IStore, Saved, join_changes
+from twisted_appserver.queue.local.sqlite_file import APPLICATION, check_file, migrate, take_reserve
 from twisted_appserver.queue.local.sqlite_results import SQLiteResults
-from twisted_appserver.queue.model import QueuedTask, read_config
-from twisted_appserver.queue.request_keys import Remembered
-from twisted_appserver.queue.sql_files import read_migrations, read_statements
+from twisted_appserver.queue.local.sqlite_rows import (
+    group_updates,
+    rows_of_keys,
+    rows_of_puts,
+    rows_of_terms,
+    to_key,
+    to_task,
+)
+from twisted_appserver.queue.local.sqlite_statements import SQL, STATEMENTS, write_rows
+from twisted_appserver.queue.local.taken_keys import SQLiteTakenKeys
+from twisted_appserver.queue.paging import Place
+from twisted_appserver.queue.sql_files import read_migrations
+from twisted_appserver.queue.stored_options import read_config
 from twisted_appserver.queue.task_result import TaskResult
 
-SQL = read_statements(__package__, "journal.sql")
 MIGRATIONS = read_migrations(__package__)
-VERSION = len(MIGRATIONS)
-MAX_ROWS = 64  # in one statement
-RESERVE = 8 * 1024 * 1024  # bytes
 MAX_CHANGES = 4096  # in one commit
 RETRY = 1.0  # seconds between two checks whether a full disk has space again
 FREE_SPACE = Change()  # makes the thread give unused space back
@@ -78,12 +84,14 @@ class SQLiteStore:
     """
 
     log = Logger()
+    has_taken = False
 
     def __init__(self, path: str, wall: Callable[[], float] = time) -> None:
         self.path, self._wall = os.path.abspath(path), wall
         self._queued: deque[_Waiting] = deque()  # changes for the thread
         self._lookups: deque[_Lookup] = deque()  # for the thread, after all changes
-        self._wake, self._closing = Event(), False
+        self._wake = SimpleQueue[None]()  # wakes the thread
+        self._closing = False
         self._refusal, self._look_again = "", 0.0  # why new tasks are refused, and when to check again
 
     def open(self, reactor: Any) -> Saved:
@@ -93,7 +101,11 @@ class SQLiteStore:
         try:
             check_file(self.path)
             self._database = database = sqlite3.connect(
-                self.path, timeout=1.0, isolation_level=None, check_same_thread=False
+                self.path,
+                timeout=1.0,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=STATEMENTS,
             )
             saved = self._read()
         except (sqlite3.Error, ConfigurationError) as error:
@@ -105,9 +117,10 @@ class SQLiteStore:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:
                 what = f"another process uses the store {self.path}"
             raise ConfigurationError(what) from error
-        self._refuse(self._take_reserve())
+        self._look_for_space()
         self._closing = False
-        self._results = SQLiteResults(database, self._many, self._shift())
+        self._results = SQLiteResults(database, self._shift())
+        self._taken = SQLiteTakenKeys(database, self._shift())
         self._thread = Thread(target=self._run, name="tqueue-store", daemon=True)
         self._thread.start()
         return saved
@@ -122,16 +135,7 @@ class SQLiteStore:
             ask(f"PRAGMA application_id={APPLICATION}")
         ask("PRAGMA journal_mode=WAL")
         ask("PRAGMA synchronous=FULL")
-        version = ask("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise ConfigurationError(
-                f"{self.path} has version {version}; this program supports versions up to {VERSION}"
-            )
-        for step in range(version, VERSION):
-            self._database.executescript(
-                f"BEGIN IMMEDIATE; {MIGRATIONS[step]}; PRAGMA user_version={step + 1};"
-                f"PRAGMA application_id={APPLICATION}; COMMIT"
-            )
+        migrate(self._database, self.path, MIGRATIONS)
         ask("BEGIN IMMEDIATE")
         if ask(SQL["has_secret"]).fetchone() is None:
             ask(SQL["insert_secret"], (urandom(32),))
@@ -148,22 +152,20 @@ class SQLiteStore:
         return saved
 
     def _read_queues(self, saved: Saved, shift: float) -> None:
-        """Read keys and tasks. C{shift} is as of L{_shift}."""
-        ask = self._database.execute
-        for queue, lane, key, number, until, known in ask(SQL["keys"]):
-            saved.keys.append((queue, lane, Remembered(key, number, until - shift, known)))
-        for number, queue, body, priority, order, due, span, deliveries, *rest in ask(SQL["tasks"]):
-            holder, buried, began, by, attempts = rest
-            task = QueuedTask(number, body, priority, order, due and due - shift, 0.0, deliveries, holder)
-            task.buried, task.span, task.attempts = bool(buried), span, attempts
-            task.began, task.by = began and began - shift, by
-            saved.tasks.setdefault(queue, []).append(task)
+        """Read keys and tasks. C{shift} is the result of L{_shift}."""
+        ask, now = self._database.execute, self._reactor.seconds()
+        saved.keys += [to_key(row, shift) for row in ask(SQL["keys"])]
+        self.has_taken = bool(ask(SQL["has_taken"]).fetchone()[0])
+        saved.paces = {queue: last - shift for queue, last in ask(SQL["paces"])}
+        for queue, *row in ask(SQL["tasks"]):
+            saved.tasks.setdefault(queue, []).append(to_task(row, shift, now))
 
     def _shift(self) -> float:
-        """Return the difference of the wall clock and the clock of the reactor."""
+        """Return the difference between the wall clock and the clock of the reactor."""
         return self._wall() - self._reactor.seconds()  # type: ignore[no-any-return]
 
     def write(self, change: Change) -> Deferred[None] | None:
+        self.has_taken |= bool(change.taken)
         return self._enqueue(change)
 
     def _enqueue(self, change: Change) -> Deferred[None]:
@@ -173,10 +175,19 @@ class SQLiteStore:
 
     def _hand_over(self, changes: list[_Waiting]) -> None:
         self._queued.extend(changes)
-        self._wake.set()
+        self._wake.put(None)
 
     def find_result(self, name: str, number: int) -> Deferred[TaskResult | None]:
         return self._ask(lambda: self._results.find(name, number, self._reactor.seconds()))
+
+    def find_taken(self, name: str, keys: Sequence[str]) -> Deferred[dict[str, int]]:
+        return self._ask(lambda: self._taken.find(name, keys, self._reactor.seconds()))
+
+    def find_ended(self, name: str, count: int, size: int, before: Place) -> Deferred[list[TaskResult]]:
+        return self._ask(lambda: self._results.last(name, count, size, before, self._reactor.seconds()))
+
+    def count_results(self, name: str) -> int | None:
+        return self._results.count(name)
 
     def find_attempts(self, name: str, numbers: Sequence[int]) -> Deferred[dict[int, list[Attempt]]]:
         return self._ask(lambda: self._results.attempts(numbers))
@@ -188,7 +199,7 @@ class SQLiteStore:
         deferred: Deferred[T] = Deferred()
         self._batcher.flush()  # the thread must find what was written before
         self._lookups.append((look_up, deferred))
-        self._wake.set()
+        self._wake.put(None)
         return deferred
 
     def free_unused_space(self) -> None:
@@ -197,26 +208,35 @@ class SQLiteStore:
         )
 
     def close(self) -> Deferred[None]:
-        self._closing = True
         closed = self._enqueue(Change())
-        return closed.addCallback(lambda _: self._thread.join())
+        self._closing = True  # only now, because the thread ends when nothing is enqueued
+        return closed.addCallback(lambda _: self._end())
+
+    def _end(self) -> None:
+        """Let the thread write what was enqueued meanwhile, and wait for its end."""
+        self._batcher.flush()
+        self._wake.put(None)
+        self._thread.join()
 
     # Everything below runs in the thread.
 
     def _run(self) -> None:
         last = False
         while not last:
-            self._wake.wait()
-            self._wake.clear()
+            self._wake.get()
+            # Taken first: all changes written before them are in the queue now, and are committed first.
+            lookups = [self._lookups.popleft() for _ in range(len(self._lookups))]
             while self._queued:
                 batch = [self._queued.popleft() for _ in range(min(len(self._queued), MAX_CHANGES))]
                 answers = self._commit(batch)
                 if any(change is FREE_SPACE for change, _ in batch):
                     self._vacuum()
-                last = self._closing and not (self._queued or self._batcher)
                 self._reactor.callFromThread(_answer, answers)
-            while self._lookups:
-                self._look_up(*self._lookups.popleft())
+            for lookup in lookups:
+                self._look_up(*lookup)
+            last = self._closing and not (self._queued or self._batcher)
+        while self._lookups:
+            self._look_up(*self._lookups.popleft())
         self._database.close()
 
     def _look_up(self, look_up: Callable[[], T], deferred: Deferred[T]) -> None:
@@ -231,7 +251,7 @@ class SQLiteStore:
     def _commit(self, batch: Sequence[_Waiting]) -> list[tuple[Deferred[None], StoreError | None]]:
         """Write changes in one transaction. If that fails, write them without the new tasks."""
         if self._refusal and monotonic() > self._look_again:
-            self._refuse(self._take_reserve())
+            self._look_for_space()
         if not self._refusal:
             error = self._try(batch)
             if error is None:
@@ -245,8 +265,13 @@ class SQLiteStore:
         error = self._try(rest)
         return [(deferred, refusal if _is_put(change) else error) for change, deferred in batch]
 
+    def _look_for_space(self) -> None:
+        """Accept new tasks if the reserve file can be created, and else refuse them."""
+        self._refuse(take_reserve(self.path))
+        self._look_again = monotonic() + RETRY
+
     def _refuse(self, why: str) -> None:
-        """Refuse new tasks for this reason from now on; accept them if it is empty."""
+        """Refuse new tasks for this reason from now on; accept them if the reason is empty."""
         if why and why != self._refusal:
             self.log.error("{path}: new tasks are refused: {why}", path=self.path, why=why)
         elif self._refusal and not why:
@@ -290,88 +315,56 @@ class SQLiteStore:
         """
         begin = 0
         for place, change in enumerate(changes, 1):
-            if any(config is None for _, config in change.configs):
+            if change.configs and any(config is None for _, config in change.configs):
                 self._apply_some(changes[begin:place])
                 begin = place
         self._apply_some(changes[begin:])
 
     def _apply_some(self, changes: Sequence[Change]) -> None:
         """Write changes, of which only the last may delete a queue."""
-        many, shift = self._many, self._shift()
-        puts = [each for c in changes for each in c.puts]
+        many, shift = partial(write_rows, self._database), self._shift()
+        whole = join_changes(changes)
         if any(change is CHECK for change in changes):
             self._database.execute(SQL["write_nothing"])
-        many(
-            "put",
-            [
-                (t.number, q, t.body, t.priority, t.order, t.due and t.due + shift, 0.0, 0, "", 0)
-                for q, t in puts
-            ],
-        )
-        many("forget", [lane for c in changes for lane in c.forgets])  # before lanes that are used again
-        keys = {(q, lane): (q, lane, k) for c in changes for q, lane, k in c.keys}
-        many(
-            "remember",
-            [(q, lane, k.key, k.number, k.until + shift, k.digest) for q, lane, k in keys.values()],
-        )
-        updates = {row[-1]: row for c in changes for row in c.updates}  # the last one of a task is valid
-        many(
-            "update",
-            [
-                (row[0] and row[0] + shift, *row[1:5], row[5] and row[5] + shift, *row[6:])
-                for row in updates.values()
-            ],
-        )
-        many("delete", [(number,) for c in changes for number in c.deletes])
-        self._results.record(changes)
-        self._results.add([each for c in changes for each in c.results], self._reactor.seconds())
-        for name, config in (each for c in changes for each in c.configs):
-            if config is None:
-                self._results.delete_queue(name)
-                self._database.execute(SQL["delete_tasks_of_queue"], (name,))
-                self._database.execute(SQL["delete_keys_of_queue"], (name,))
-            self._database.execute(SQL["delete_options"], (name,))
-            if config is not None:
-                text = msgspec.json.encode(config).decode()
-                self._database.execute(SQL["insert_options"], (name, text))
+        many("put", rows_of_puts(whole.puts, shift))
+        terms = [(task.number, task.terms) for _, task in whole.puts if task.terms is not None]
+        many("set_terms", rows_of_terms([*terms, *whole.terms], shift))
+        many("forget", whole.forgets)  # before lanes that are used again
+        many("remember", rows_of_keys(whole.keys, shift))
+        single, alike = group_updates(whole.updates, shift)
+        many("update", single)
+        for values, numbers in alike:
+            many("update_alike", numbers, values)
+        many("delete", [(number,) for number in whole.deletes])
+        self._results.record(whole)
+        if whole.freed or whole.taken:
+            self._taken.write(changes)  # in the order of the changes
+        self._results.add(whole.results, self._reactor.seconds())
+        self._results.forget(whole.unkept)
+        many("set_paces", [(name, last + shift) for name, last in dict(whole.paces).items()])
+        for name, config in whole.configs:
+            self._configure(name, config)
 
-    def _many(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Run a statement for rows. Their number is a power of two, so that there are few different texts."""
-        while rows:
-            count = MAX_ROWS if len(rows) >= MAX_ROWS else 1 << len(rows).bit_length() - 1
-            values = [value for each in rows[:count] for value in each]
-            self._database.execute(_text(name, count, len(rows[0])), values)
-            rows = rows[count:]
+    def _configure(self, name: str, config: Config | None) -> None:
+        """Write the options of a queue, or delete the queue."""
+        if config is None or not config.rate:
+            self._database.execute(SQL["delete_pace"], (name,))
+        if config is None:
+            self._results.delete_queue(name)
+            self._taken.delete_queue(name)
+            self._database.execute(SQL["delete_tasks_of_queue"], (name,))
+            self._database.execute(SQL["delete_keys_of_queue"], (name,))
+        self._database.execute(SQL["delete_options"], (name,))
+        if config is not None:
+            text = msgspec.json.encode(config).decode()
+            self._database.execute(SQL["insert_options"], (name, text))
 
     def _vacuum(self) -> None:
         with suppress(sqlite3.Error):
             self._results.delete_expired(self._reactor.seconds())
+            self._taken.delete_expired(self._reactor.seconds())
             # execute() would stop after the first page.
             self._database.executescript(f"PRAGMA incremental_vacuum({FREED_PAGES})")
-
-    def _take_reserve(self) -> str:
-        """Create the reserve file. Return why this failed; empty if it succeeded."""
-        path = self.path + "-reserve"
-        try:
-            with open(path, "ab") as file:
-                while (missing := RESERVE - file.tell()) > 0:
-                    file.write(urandom(min(missing, 65536)))
-                os.fsync(file.fileno())
-        except OSError as error:
-            with suppress(OSError):
-                os.unlink(path)
-            self._look_again = monotonic() + RETRY
-            if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-                return "the disk is full"
-            return f"the reserve file beside the database cannot be written: {error.strerror}"
-        return ""
-
-
-@cache
-def _text(name: str, rows: int, columns: int) -> str:
-    """Return a statement for a number of rows."""
-    row = f"({', '.join('?' * columns)})"
-    return SQL[name].replace("{rows}", ", ".join([row] * rows))
 
 
 def _is_put(change: Change) -> bool:

@@ -1,51 +1,50 @@
 """The results and attempts of tasks in a file of SQLite. They are not in memory.
 
-Strategy: whoever adds results also deletes what is too old or too much, so that the file stays small without
-a search through the table. All of this runs in the thread of the store.
+Strategy: adding results also deletes results that are too old or too many, so that the file stays small
+without a search through the table. All of this runs in the thread of the store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from twisted_appserver.queue.attempt import MOST_ATTEMPTS, Attempt
 from twisted_appserver.queue.local.journal import Change
-from twisted_appserver.queue.sql_files import read_statements
+from twisted_appserver.queue.local.sqlite_statements import SQL, write_rows
+from twisted_appserver.queue.paging import Place
 from twisted_appserver.queue.task_result import TaskResult
 
-SQL = read_statements(__package__, "journal.sql")
 MANY = 10_000  # expired results that are deleted at once
 
 
 class SQLiteResults:
     """
     @param database: a connection of C{sqlite3}.
-    @param many: runs a statement, given by name, for many rows.
-    @param shift: the difference between the times in the file and those of the reactor, in seconds. It stays
-        the same while the file is open, so that a jump of the wall clock deletes nothing.
+    @param shift: the difference between the times in the file and the times of the reactor, in seconds. It
+        stays the same while the file is open, so that a jump of the wall clock deletes nothing.
     """
 
-    def __init__(
-        self, database: Any, many: Callable[[str, Sequence[tuple[Any, ...]]], None], shift: float
-    ) -> None:
-        self._database, self._many, self._shift = database, many, shift
-        self._counts: dict[str, int] = {}  # kept results by queue, as far as they were counted
+    def __init__(self, database: Any, shift: float) -> None:
+        self._database, self._shift = database, shift
+        self._counts: dict[str, int] = dict(database.execute(SQL["count_all_kept"]).fetchall())
+        self._is_complete = True  # whether every queue with results is in it
 
     def add(self, results: Sequence[tuple[str, int, TaskResult]], now: float) -> None:
         """
         Keep results, as part of a transaction.
 
-        @param results: with their queues and the number that each queue keeps.
+        @param results: the results, with their queues and the number that each queue keeps.
         @param now: in seconds of the reactor.
         """
         if not results:
             return
         limits = {queue: most for queue, most, _ in results}
         before = {queue: self._count(queue) for queue in limits}
-        self._many(
+        write_rows(
+            self._database,
             "keep",
             [
                 (
@@ -69,6 +68,12 @@ class SQLiteResults:
                 self._delete(self._database.execute(SQL["oldest_kept"], (queue, excess)).fetchall())
         self.delete_expired(now, 2 * len(results))
 
+    def count(self, queue: str) -> int | None:
+        """
+        Return how many results of a queue are kept; C{None} if the number is unknown. Safe from any thread.
+        """
+        return self._counts.get(queue, 0 if self._is_complete else None)
+
     def _count(self, queue: str) -> int:
         if queue not in self._counts:
             self._counts[queue] = self._database.execute(SQL["count_kept"], (queue,)).fetchone()[0]
@@ -80,11 +85,16 @@ class SQLiteResults:
 
     def _delete(self, rows: Sequence[tuple[int, str]]) -> None:
         """Delete results, given by numbers and queues."""
-        self._many("delete_kept", [(number,) for number, _ in rows])
-        self._many("forget_attempts", [(number,) for number, _ in rows])
+        write_rows(self._database, "delete_kept", [(number,) for number, _ in rows])
+        write_rows(self._database, "forget_attempts", [(number,) for number, _ in rows])
         for _, queue in rows:
             if queue in self._counts:
                 self._counts[queue] -= 1
+
+    def forget(self, ended: Sequence[tuple[str, int]]) -> None:
+        """Delete results, given by queues and numbers, as part of a transaction."""
+        for queue, number in ended:
+            self._delete(self._database.execute(SQL["kept"], (queue, number)).fetchall())
 
     def delete_queue(self, queue: str) -> None:
         """Delete the results and attempts of a queue whose tasks are not deleted yet."""
@@ -92,15 +102,15 @@ class SQLiteResults:
         self._database.execute(SQL["delete_kept_of_queue"], (queue,))
         self._counts.pop(queue, None)
 
-    def record(self, changes: Sequence[Change]) -> None:
+    def record(self, change: Change) -> None:
         """Add and delete attempts, as part of a transaction."""
-        added = [attempt for change in changes for _, attempt in change.attempts]
-        self._many("add_attempts", [msgspec.structs.astuple(attempt) for attempt in added])
+        added = [attempt for _, attempt in change.attempts]
+        write_rows(self._database, "add_attempts", [msgspec.structs.astuple(attempt) for attempt in added])
         for attempt in added:
             if attempt.attempt > MOST_ATTEMPTS:
                 oldest = attempt.attempt - MOST_ATTEMPTS
                 self._database.execute(SQL["delete_old_attempts"], (attempt.number, oldest))
-        self._many("forget_attempts", [(number,) for change in changes for _, number in change.forgotten])
+        write_rows(self._database, "forget_attempts", [(number,) for _, number in change.forgotten])
 
     def attempts(self, numbers: Sequence[int]) -> dict[int, list[Attempt]]:
         """Return the attempts of tasks, the oldest first."""
@@ -111,10 +121,18 @@ class SQLiteResults:
         return found
 
     def rolled_back(self) -> None:
-        """Note that a transaction had no effect."""
+        """Forget all counts, because a transaction was rolled back."""
         self._counts.clear()
+        self._is_complete = False
 
     def find(self, queue: str, number: int, now: float) -> TaskResult | None:
         """Return what is kept of a task."""
         row = self._database.execute(SQL["find_kept"], (queue, number, now + self._shift)).fetchone()
         return TaskResult(*row) if row is not None else None
+
+    def last(self, queue: str, count: int, size: int, before: Place, now: float) -> list[TaskResult]:
+        """Return the last results of a queue, as L{IBroker.ended} describes."""
+        rows = self._database.execute(
+            SQL["last_kept"], (size, queue, now + self._shift, before.first, before.third, count)
+        )
+        return [TaskResult(*row) for row in rows]

@@ -14,7 +14,7 @@ log = Logger()
 
 def follow(deferred: Deferred[T]) -> Deferred[T]:
     """
-    Return a Deferred that fires as C{deferred} does. To cancel it does not cancel C{deferred}.
+    Return a Deferred that fires as C{deferred} does. Cancelling it does not cancel C{deferred}.
 
     A failure is passed on to the first follower that still waits.
     """
@@ -42,6 +42,9 @@ async def until_stored(written: Deferred[None] | None) -> None:
 
 
 def log_if_not_stored(written: Deferred[Any] | None) -> None:
-    """Log it if a change is not stored that no request waits for. The worst result is one more delivery."""
+    """
+    Log the error if a change cannot be stored and no request waits for it. The worst result is one more
+    delivery.
+    """
     if written is not None:
         written.addErrback(lambda failure: log.warn("a change was not stored: {e}", e=failure.value))

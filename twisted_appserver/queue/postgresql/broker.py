@@ -9,32 +9,36 @@ deletion is looked up.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_appserver.queue.attempt import Retry, TaskDetails
-from twisted_appserver.queue.interface import SHUTDOWN, STOPPING, IBroker, StoreError
-from twisted_appserver.queue.model import Config, QueuedTask
+from twisted_appserver.queue.attempt import RetryAfter, TaskDetails
+from twisted_appserver.queue.config import Config
+from twisted_appserver.queue.interface import NO_PROGRESS, SHUTDOWN, STOPPING, IBroker, StoreError
+from twisted_appserver.queue.paging import NEWEST, START, Place
+from twisted_appserver.queue.postgresql.known_deletions import KnownDeletions
 from twisted_appserver.queue.postgresql.locked_queue import Effects
+from twisted_appserver.queue.postgresql.many_requests import ManyRequests
+from twisted_appserver.queue.postgresql.outbox_requests import OutboxRequests
 from twisted_appserver.queue.postgresql.pending_requests import AWAY, TIMEOUT_RESULTS, PendingRequests
+from twisted_appserver.queue.postgresql.repeated_calls import RepeatedCalls
 from twisted_appserver.queue.postgresql.request import Request
+from twisted_appserver.queue.postgresql.request_counts import RequestCounts
 from twisted_appserver.queue.postgresql.result_waiters import ResultWaiters
 from twisted_appserver.queue.postgresql.session import SPECIAL, PostgreSQLStore
+from twisted_appserver.queue.postgresql.snapshots import Snapshots
+from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.store_health import StoreHealth
 from twisted_appserver.queue.task_result import TaskResult
 
 POLL_INTERVAL = 1.0  # seconds
 DELETE_INTERVAL = 60.0  # seconds between two deletions of what has expired
-MAX_DELETIONS = 10_000  # deletions of queues that are remembered, so that none is announced twice
 CLOSE_TIMEOUT = 10.0  # seconds that the end of the server waits for the database
-SNAPSHOT_AGE = 2.0  # seconds after which a new snapshot is taken
 VERBS = {"getters": "get", "putters": "put", "joiners": "join"}  # the requests that wait, by waiters
-COUNTED = {"put": "puts", "get": "gets", "done": "dones"}
 
 
 @implementer(IBroker)
@@ -51,23 +55,25 @@ class PostgreSQLBroker:
     def __init__(self, reactor: Any, store: PostgreSQLStore, max_queues: int = 10_000) -> None:
         self._reactor, self.store, self._max_queues = reactor, store, max_queues
         self.pending = PendingRequests(reactor, lambda request: self.store.ask(request), lambda: store.away)
-        self._results = ResultWaiters(reactor, self._look_up_result, lambda: self.pending.stopping)
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._timers: dict[str, Any] = {}
-        self._snapshot: dict[str, dict[str, int]] = {}
-        self._snapshot_taken = float("-inf")
-        self._deletions: dict[str, int] = {}  # the number of the last known deletion, by queue
+        self._results = ResultWaiters(reactor, self.pending)
+        self._outbox = OutboxRequests(self.pending, lambda request: self.store.ask(request))
+        self._many = ManyRequests(self.pending, self._give_back)
+        self._counts = RequestCounts(reactor.seconds)
+        self.durations = self._counts.durations.by_outcome
+        self._repeated = RepeatedCalls(reactor)
+        self._snapshots = Snapshots(reactor, self._take_snapshot)
+        self._deletions = KnownDeletions()
         self._health = StoreHealth(reactor, self._write_nothing)
         self.secret = b""
-        self.started = False
+        self.started, self.shared = False, True
 
     def start(self) -> None:
         if self.started:
             return
         self.secret = self.store.open(self._reactor, self._max_queues, self._answered, self._notified)
         self.started, self.pending.stopping = True, False
-        self._every(POLL_INTERVAL, self._poll)
-        self._every(DELETE_INTERVAL, self._delete_expired)
+        self._repeated.begin(POLL_INTERVAL, self._poll)
+        self._repeated.begin(DELETE_INTERVAL, self._delete_expired)
 
     def unready(self) -> str:
         return AWAY if self.store.away else self._health.trouble
@@ -81,27 +87,18 @@ class PostgreSQLBroker:
         self.store.ask(request)
         return request.deferred  # type: ignore[no-any-return]
 
-    def _every(self, seconds: float, function: Any) -> None:
-        def call() -> None:
-            self._timers[function.__name__] = self._reactor.callLater(seconds, call)
-            function()
-
-        self._timers[function.__name__] = self._reactor.callLater(seconds, call)
-
     def stop_waiting(self) -> None:
         self.pending.stop_waiting()
         self._results.wake_all(STOPPING)
 
     def stop(self) -> Deferred[None]:
         self.stop_waiting()
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        if not self.started:
+            return succeed(None)
+        self._repeated.stop()
         self.started = False
         closed = self.store.close().addTimeout(CLOSE_TIMEOUT, self._reactor)
-        return closed.addErrback(
-            lambda _: self.log.warn("the database does not answer: not waiting for it any longer")
-        )
+        return closed.addErrback(lambda _: self.log.warn("the database does not answer: waiting no longer"))
 
     # Requests of clients.
 
@@ -127,11 +124,22 @@ class PostgreSQLBroker:
     async def done(self, name: str, number: int, delivery: int = 0, result: bytes = b"") -> QueuedTask | None:
         return await self.pending.submit(Request("done", name, number=number, delivery=delivery, body=result))  # type: ignore[no-any-return]
 
+    async def get_many(
+        self,
+        name: str,
+        count: int,
+        seconds: float | None = None,
+        key: str = "",
+        timeout: float = 0.0,
+        by: str = "",
+    ) -> list[QueuedTask] | str:
+        return await self._many.get(name, count, seconds, key, timeout, by)
+
+    async def done_many(self, name: str, tasks: Sequence[tuple[int, int, bytes]]) -> list[bool]:
+        return await self._many.done(name, tasks)
+
     async def result(self, name: str, number: int, timeout: float = 0.0) -> TaskResult | str | None:
         return await self._results.result(name, number, timeout)
-
-    def _look_up_result(self, name: str, number: int) -> Deferred[TaskResult | str | None]:
-        return self.pending.submit(Request("result", name, number=number))
 
     async def extend(
         self, name: str, number: int, seconds: float | None = None, delivery: int = 0
@@ -140,17 +148,16 @@ class PostgreSQLBroker:
         return await self.pending.submit(request)  # type: ignore[no-any-return]
 
     async def renew(
-        self, name: str, tasks: list[tuple[int, int]], seconds: float | None = None
+        self,
+        name: str,
+        tasks: list[tuple[int, int]],
+        seconds: float | None = None,
+        progress: Mapping[int, bytes] = NO_PROGRESS,
     ) -> list[bool]:
-        submitted = [
-            self.pending.submit(Request("extend", name, number=number, delivery=delivery, seconds=seconds))
-            for number, delivery in tasks
-        ]
-        try:
-            tasks_or_none = await gatherResults(submitted, consumeErrors=True)
-        except FirstError as error:
-            raise error.subFailure.value from None  # type: ignore[misc]
-        return [task is not None for task in tasks_or_none]
+        return await self._many.renew(name, tasks, seconds, progress)
+
+    async def progress(self, name: str, numbers: list[int]) -> dict[int, bytes]:
+        return await self.pending.submit(Request("progress", name, numbers=numbers))  # type: ignore[no-any-return]
 
     async def release(
         self, name: str, number: int, delay: float = 0.0, delivery: int = 0
@@ -159,10 +166,10 @@ class PostgreSQLBroker:
         return await self.pending.submit(request)  # type: ignore[no-any-return]
 
     async def fail(
-        self, name: str, number: int, delivery: int, failure: tuple[str, str], retry: Retry
-    ) -> QueuedTask | None:
-        request = Request("fail", name, number=number, delivery=delivery, failure=failure, delay=retry or 0.0)
-        request.state = "buried" if retry is False else "ready"
+        self, name: str, number: int, delivery: int, failure: tuple[str, str], retry: RetryAfter
+    ) -> tuple[QueuedTask, float | Literal[False]] | None:
+        request = Request("fail", name, number=number, delivery=delivery, failure=failure)
+        request.state, request.seconds = ("buried", 0.0) if retry is False else ("ready", retry)
         return await self.pending.submit(request)  # type: ignore[no-any-return]
 
     async def show(self, name: str, number: int) -> TaskDetails | None:
@@ -174,8 +181,17 @@ class PostgreSQLBroker:
     async def bury(self, name: str, number: int, delivery: int = 0) -> QueuedTask | None:
         return await self.pending.submit(Request("bury", name, number=number, delivery=delivery))  # type: ignore[no-any-return]
 
-    async def drop(self, name: str, number: int) -> QueuedTask | None:
-        return await self.pending.submit(Request("drop", name, number=number))  # type: ignore[no-any-return]
+    async def drop(self, name: str, number: int, result: bytes = b"") -> QueuedTask | None:
+        return await self.pending.submit(Request("drop", name, number=number, body=result))  # type: ignore[no-any-return]
+
+    async def free(self, name: str, unique: str) -> bool:
+        return await self.pending.submit(Request("free", name, key=unique))  # type: ignore[no-any-return]
+
+    async def forget(self, name: str, number: int) -> None:
+        await self.pending.submit(Request("forget", name, number=number))
+
+    async def ended(self, name: str, count: int, size: int, before: Place = NEWEST) -> list[TaskResult]:
+        return await self.pending.submit(Request("ended", name, count=count, number=size, place=before))  # type: ignore[no-any-return]
 
     async def kick_task(self, name: str, number: int) -> QueuedTask | None:
         return await self.pending.submit(Request("kick_task", name, number=number))  # type: ignore[no-any-return]
@@ -204,30 +220,22 @@ class PostgreSQLBroker:
     async def config(self, name: str) -> Config:
         return await self.pending.submit(Request("config", name))  # type: ignore[no-any-return]
 
-    async def peek(self, name: str, count: int, state: str) -> list[QueuedTask]:
-        return await self.pending.submit(Request("peek", name, count=count, state=state))  # type: ignore[no-any-return]
+    async def peek(self, name: str, count: int, state: str, after: Place = START) -> list[QueuedTask]:
+        return await self.pending.submit(Request("peek", name, count=count, state=state, place=after))  # type: ignore[no-any-return]
 
-    async def stats(self, name: str) -> dict[str, int]:
-        by_state = await self.pending.submit(Request("stats", name))
-        counts = {what: self._counts[name, what] for what in ("puts", "gets", "dones", "returned")}
+    async def stats(self, name: str) -> dict[str, Any]:
+        found = await self.pending.submit(Request("stats", name))
         waiting = {waiters: self.pending.count(name, verb) for waiters, verb in VERBS.items()}
-        unfinished = sum(by_state.values()) - by_state["buried"]
-        return {**by_state, "unfinished": unfinished, **counts, **waiting}
+        return {**found, **self._counts.of(name), **waiting}
 
     async def qsizes(self, name: str | None = None) -> dict[str, int]:
         return await self.pending.submit(Request("qsizes", name or ""))  # type: ignore[no-any-return]
 
-    def snapshot(self) -> dict[str, dict[str, int]]:
-        now = self._reactor.seconds()
-        if self.started and not self.pending.stopping and now > self._snapshot_taken + SNAPSHOT_AGE:
-            self._snapshot_taken = now
-            Deferred.fromCoroutine(self._take_snapshot()).addErrback(
-                lambda failure: self.log.debug("no snapshot: {e}", e=failure.value)
-            )
-        return self._snapshot
+    def snapshot(self) -> dict[str, dict[str, Any]]:
+        return self._snapshots.last(self.started and not self.pending.stopping)
 
-    async def _take_snapshot(self) -> None:
-        self._snapshot = {name: await self.stats(name) for name in await self.qsizes()}
+    async def _take_snapshot(self) -> dict[str, dict[str, Any]]:
+        return {name: await self.stats(name) for name in await self.qsizes()}
 
     # Results of the store.
 
@@ -245,8 +253,8 @@ class PostgreSQLBroker:
                 self._note_result(request)
                 served.add((request.name, request.verb))
                 self.pending.finish(request, request.result)
-        for name, number in effects.returned.items():
-            self._counts[name, "returned"] += number
+        self._counts.note_ended(effects.counts)
+        self.pending.pause(effects.pauses)
         for name, waiters in effects.changed:
             self._changed(name, waiters)
         for name, verb in served:
@@ -256,17 +264,14 @@ class PostgreSQLBroker:
         result = request.result
         if request.verb == "put" and isinstance(result, QueuedTask | StoreError | list):
             self._health.note(result if isinstance(result, StoreError) else "")
-        if request.tasks is not None and result is request.tasks:
-            self._counts[request.name, "puts"] += len(result)
-        repeated = request.verb == "put" and result is not request.task
-        if request.verb in COUNTED and isinstance(result, QueuedTask) and not repeated:
-            self._counts[request.name, COUNTED[request.verb]] += 1
+        self._counts.note(request)
 
     def _give_back(self, request: Request) -> None:
         """
         Release the task of a get whose client is gone.
 
-        It still counts as a delivery, because by now other clients may have got tasks that were put later.
+        The get still counts as a delivery, because by now other clients may have got tasks that were put
+        later.
         """
         task = request.result
         new = request.verb == "get" and not request.found_again
@@ -279,6 +284,8 @@ class PostgreSQLBroker:
 
     def _changed(self, name: str, waiters: str) -> None:
         """Try waiting requests again. C{waiters} is as in L{Effects.changed}."""
+        if waiters == "outbox":
+            return self._outbox.move(name)
         if waiters not in ("getters", "putters"):
             self._results.wake(name)
             if waiters == "results":
@@ -287,8 +294,7 @@ class PostgreSQLBroker:
             self.pending.retry(name, VERBS[waiters])
             return
         if waiters == "gone":
-            for what in (*COUNTED.values(), "returned"):
-                del self._counts[name, what]
+            self._counts.forget(name)
         for verb in TIMEOUT_RESULTS:
             if waiters == "gone":
                 self.pending.finish_all(name, verb, (0, 0) if verb == "join" else SHUTDOWN)
@@ -306,25 +312,22 @@ class PostgreSQLBroker:
             self._changed(name, waiters)
 
     def _after_last_deletion(self, request: Request) -> None:
-        """After a notification of a deletion: believe it if the queue was deleted since the last one."""
+        """
+        Check a notification of a deletion: it is true if the queue was deleted since the last known deletion.
+        """
         number, name = request.result or 0, request.name
-        if number > self._deletions.get(name, self.store.database.last_deletion):
-            self._deletions[name] = number
-            if len(self._deletions) > MAX_DELETIONS:
-                del self._deletions[next(iter(self._deletions))]
+        if self._deletions.is_new(name, number, self.store.database.last_deletion):
             self._changed(name, "gone")
 
     def _after_check(self, request: Request) -> None:
-        failed = isinstance(request.result, Exception)
-        fire = request.deferred.errback if failed else request.deferred.callback
-        fire(request.result)
+        self.pending.finish(request, request.result)
+
+    _after_look_into_outbox = _after_check
 
     def _after_delete_expired(self, request: Request) -> None:
         """Drop the counts of queues that do not exist any more and have no requests here."""
-        names: set[str] | None = request.result
-        if names is not None:
-            used = names.union(self.pending.queues())
-            self._counts = Counter({key: count for key, count in self._counts.items() if key[0] in used})
+        if (names := request.result) is not None:
+            self._counts.keep(names.union(self.pending.queues()))
 
     # Timers.
 
@@ -332,6 +335,7 @@ class PostgreSQLBroker:
         if self.store.watchdog.abort_if_late():
             self.log.warn("the database does not answer: the connection was aborted")
         self.pending.fail_late()
+        self._outbox.look()
         self.pending.retry_all(1)
         self._results.wake_all()
 

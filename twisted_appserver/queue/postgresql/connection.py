@@ -11,7 +11,11 @@ from twisted_appserver.queue.postgresql.poolers import refuse_shared
 from twisted_appserver.queue.sql_files import read_sql
 
 CHANNEL = "tqueue"  # the channel of notifications between servers
-FUNCTIONS = read_sql(__package__, "perform_requests.sql") + read_sql(__package__, "perform_batches.sql")
+FILES = (
+    "groups.sql", "lifetimes.sql", "pace.sql", "unique_keys.sql", "ready_tasks.sql",
+    "perform_requests.sql", "perform_batches.sql", "outbox.sql",
+)  # fmt: skip
+FUNCTIONS = "".join(read_sql(__package__, file) for file in FILES)
 # A server that is cut off must not keep its locks, or wait, for longer than a few seconds.
 PARAMETERS = {  # parameters of libpq, unless the URL has them
     "connect_timeout": 3, "keepalives_idle": 3, "keepalives_interval": 1, "keepalives_count": 3,

@@ -1,8 +1,9 @@
-"""The connection of one server to its database, which is made again whenever it is lost."""
+"""The connection of one server to its database. If it is lost, it is made again."""
 
 from __future__ import annotations
 
 import selectors
+from collections import deque
 from collections.abc import Callable
 from threading import Event
 from time import monotonic
@@ -19,6 +20,7 @@ from twisted_appserver.queue.postgresql.connection import (
     read_notification,
 )
 from twisted_appserver.queue.postgresql.connection_watchdog import LONG, SHORT, ConnectionWatchdog
+from twisted_appserver.queue.postgresql.dead_rows import DeadRows
 from twisted_appserver.queue.postgresql.wakeup_socket import WakeupSocket
 
 RETRY_AFTER = 0.25  # seconds between two attempts to connect
@@ -30,8 +32,8 @@ class Database:
 
     @param url: as libpq accepts it.
     @param server: identifies this server to the others.
-    @param notified: called with the waiters and the queue of each notification from another server, and with
-        C{None} after reconnecting, because notifications may have been lost.
+    @param notified: called by L{deliver} and L{wait}: with the waiters and the queue of each notification
+        from another server, and with C{None} after reconnecting, because notifications may have been lost.
     @raise ConfigurationError: when psycopg is not installed.
     @ivar connection: the connection of psycopg; C{None} while there is none.
     @ivar away: whether the connection was lost.
@@ -49,10 +51,12 @@ class Database:
     ) -> None:
         self.psycopg = import_psycopg()
         self._url, self._server, self._watchdog, self._notified = url, server, watchdog, notified
+        self._received: deque[tuple[str, str] | None] = deque()
         self.connection: Any = None
         self.away = False
         self.generation = 0
         self.secret, self.last_deletion = b"", 0
+        self._dead_rows = DeadRows(self.psycopg)
         self._alive_error = ""  # why this server could not be recorded as alive the last time
         self._stopping = Event()
         self._wakeup = WakeupSocket()
@@ -104,14 +108,14 @@ class Database:
             else:
                 self.log.info("connected to the database again")
                 self.away = False
-                self._notified(None)
+                self._received.append(None)
 
     def pause(self) -> None:
         """Wait before the next attempt."""
         self._stopping.wait(RETRY_AFTER)
 
     def disconnected(self, error: Exception) -> None:
-        """Give up the connection after an error, if there is one."""
+        """After an error, give up the connection if it is open."""
         if self.connection is None:
             return
         self.log.warn("the connection to the database was lost: {e}", e=one_line(error))
@@ -127,12 +131,26 @@ class Database:
         return self.connection.closed or isinstance(error, self.psycopg.errors.AdminShutdown)
 
     def wait(self) -> None:
-        """Wait until L{wake} is called, at most until the next L{record_alive}. Receive notifications."""
-        for key, _ in self._selector.select(heartbeat.INTERVAL):
+        """Wait until L{wake} is called, at most until the next L{record_alive}. Deliver notifications."""
+        self.deliver()
+        left = self._alive_recorded + heartbeat.INTERVAL - monotonic()
+        for key, _ in self._selector.select(max(0.0, left)):
             if key.fileobj is self._wakeup:
                 self._wakeup.clear()
             else:
                 self._read_notifications()
+        self.deliver()
+
+    def deliver(self) -> None:
+        """
+        Pass on the notifications that were received.
+
+        A notification may be received with the response to a commit. The notification must not overtake the
+        results of that transaction: a request that could not succeed begins to wait only when its result
+        arrives.
+        """
+        while self._received:
+            self._notified(self._received.popleft())
 
     def _read_notifications(self) -> None:
         try:
@@ -147,7 +165,7 @@ class Database:
         if found is not None:
             server, waiters, name = found
             if server != self._server:
-                self._notified((waiters, name))
+                self._received.append((waiters, name))
 
     def execute(self, statement: str, **values: Any) -> Any:
         """Run a quick statement of C{schema.sql}, given by name, in a transaction of its own."""
@@ -197,8 +215,8 @@ class Database:
         Find out whether a transaction was committed.
 
         The database may have committed it before the connection or this program failed. Recording the
-        transaction once more waits until an unfinished one has ended, and succeeds if that was rolled back.
-        After that, the first one can never be committed.
+        transaction once more waits until an unfinished transaction has ended, and succeeds if it was rolled
+        back. After that, the first transaction can never be committed.
         """
         while True:
             self.reconnect()
@@ -211,6 +229,10 @@ class Database:
                 return True
             except self.psycopg.Error as error:
                 self.disconnected(error)
+
+    def record_alive_soon(self) -> None:
+        """Let the next L{record_alive} write a record in any case."""
+        self._alive_recorded = float("-inf")
 
     def record_alive(self) -> None:
         """Record that this server is alive, unless that was done a moment ago, see L{heartbeat}."""
@@ -229,4 +251,18 @@ class Database:
                 self._alive_error = text
         else:
             self._alive_error = ""
+        self._watchdog.expect_within()
+
+    def limit_dead_rows(self) -> None:
+        """Rewrite the tables that have too many dead rows, see L{dead_rows}."""
+        if self.connection is None:
+            return
+        self._watchdog.expect_within(LONG)
+        try:
+            self._dead_rows.limit(self.connection)
+        except self.psycopg.Error as error:
+            if self.was_lost(error):
+                self.disconnected(error)
+            else:
+                self.log.warn("dead rows cannot be counted: {e}", e=one_line(error))
         self._watchdog.expect_within()

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted_appserver.queue.interface import SHUTDOWN
-from twisted_appserver.queue.model import QueuedTask
 from twisted_appserver.queue.postgresql.heartbeat import MAX_SILENCE
-from twisted_appserver.queue.postgresql.locked_queue import LockedQueue, repeated_put, to_task
+from twisted_appserver.queue.postgresql.locked_queue import LockedQueue, repeated_put, to_leased_task, to_task
 from twisted_appserver.queue.postgresql.request import Request
+from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.request_keys import digest, lane
+from twisted_appserver.queue.terms import encode_terms
 
 
 class FrequentRequests:
@@ -36,14 +37,15 @@ class FrequentRequests:
         bounds = self._queue.bounds
         rows = self._queue.execute(
             "perform_requests", server=server, transaction_number=transaction_number,
-            lowest_number=bounds.lowest_number, no_expiry_before=bounds.no_expiry_before,
+            lowest_number=bounds.lowest_number, lowest_waiting=bounds.lowest_waiting,
+            last_return=bounds.last_return, front=bounds.front, no_expiry_before=bounds.no_expiry_before,
             max_silence=MAX_SILENCE, **self._arguments(),
         )  # fmt: skip
         finished, numbers = dict[int, QueuedTask](), list[int]()
         for what, place, number, *task in rows:
             if what in ("get", "repeated_get"):
                 self._get[place - 1].found_again = what == "repeated_get"
-                self._get[place - 1].resolve(to_task((number, *task)))
+                self._get[place - 1].resolve(to_leased_task((number, *task)))
             elif what == "put":
                 numbers.append(number)
             elif what == "done":
@@ -67,6 +69,7 @@ class FrequentRequests:
             "put_keys": keys,
             "put_lanes": list(map(lane, keys)),
             "put_digests": [digest(request.task.body) for request in put] if keys else [],
+            "put_terms": stored_terms([request.task for request in put]),
             "get_count": len(get),
             "get_leases": empty_if_unset([request.seconds for request in get]),
             "get_holders": empty_if_unset([request.key for request in get]),
@@ -74,16 +77,24 @@ class FrequentRequests:
         }
 
     def _read_other_row(self, what: str, place: int, number: int, task: Sequence[Any]) -> None:
-        body, waiters, time = task[0], task[2], task[5]
+        body, waiters, front, time = task[0], task[2], task[4], task[5]
         queue = self._queue
-        if what == "lowest_number":
-            queue.bounds.lowest_number = number
+        if what in ("lowest_number", "lowest_waiting", "last_return"):
+            setattr(queue.bounds, what, number)
+        elif what == "front":
+            queue.bounds.front = front
         elif what == "no_expiry_before":
             queue.bounds.no_expiry_before = time
+        elif what == "jumped":
+            queue.effects.jumped = True
+        elif what == "paced":
+            queue.effects.pauses[queue.name] = time
         elif what == "changed":
             queue.changed(waiters)
         elif what == "returned":
-            queue.effects.returned[queue.name] += number
+            queue.effects.counts[queue.name, "returned"] += number
+        elif what == "expired":
+            queue.effects.counts[queue.name, "expired"] += number
         elif what == "repeated_put":
             self._put[place - 1].resolve(repeated_put(self._put[place - 1], number, body))
         else:  # shut_down or drained
@@ -121,11 +132,16 @@ def empty_if_unset(values: list[Any]) -> list[Any]:
     return values if any(values) else []
 
 
+def stored_terms(tasks: Sequence[QueuedTask]) -> list[str | None]:
+    """Return the terms of tasks as they are stored, or an empty list if none has terms."""
+    return empty_if_unset([task.terms and encode_terms(task.terms) for task in tasks])
+
+
 def split_repeats(puts: Sequence[Request]) -> tuple[list[Request], list[tuple[Request, Request]]]:
     """
     Separate puts that repeat another put of the same list.
 
-    @return: the puts with a new key or none; the others, each with the put that it repeats.
+    @return: the puts with a new key or without a key; and the other puts, each with the put that it repeats.
     """
     by_key, fresh, repeats = dict[str, Request](), list[Request](), list[tuple[Request, Request]]()
     for request in puts:

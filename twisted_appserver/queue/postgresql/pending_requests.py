@@ -1,19 +1,20 @@
 """The requests of one server that wait, or that the store is performing.
 
-Strategy: the store is asked for every request first. A request that cannot succeed yet waits in a line here,
-and the store is asked again when something has changed. Requests that arrive later wait behind it; only those
+Strategy: every request goes to the store first. A request that cannot succeed yet waits in a line here, and
+the store is asked again when something has changed. Requests that arrive later wait behind it. Only requests
 with a key are looked up at once, because the same request may have succeeded before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from twisted_appserver.queue.interface import EMPTY, FULL, STOPPING, AwayError
+from twisted_appserver.queue.postgresql.paced_gets import PacedGets
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.waiters import WaitingLine
 
@@ -37,6 +38,7 @@ class PendingRequests:
         self._gets: dict[tuple[str, str], Request] = {}  # the gets that have a key, by queue and key
         self._performing: dict[Request, None] = {}  # by the store
         self._retry_after_lookup: set[Request] = set()
+        self._paced = PacedGets(reactor, self)
         self.stopping = False
 
     def submit(self, request: Request, timeout: float = 0.0) -> Deferred[Any]:
@@ -52,7 +54,7 @@ class PendingRequests:
         others_wait = (request.name, request.verb) in self._lines
         if others_wait and request.may_wait:
             self._wait(request)
-        if not others_wait or request.key:
+        if not others_wait or request.key or request.unique_keys:
             request.lookup_only = others_wait
             self._perform(request)
         elif not request.may_wait:
@@ -115,7 +117,7 @@ class PendingRequests:
         self._performing.pop(request, None)
 
     def still_pending(self, request: Request) -> None:
-        """Let a request wait that cannot succeed yet, or finish it if it may not."""
+        """Let a request that cannot succeed yet wait, or finish it if it may not wait."""
         if request.abandoned:
             return
         if request.lookup_only:
@@ -128,6 +130,10 @@ class PendingRequests:
             self.finish(request, self._reason(request))
         else:
             self._wait(request)
+
+    def pause(self, seconds: Mapping[str, float]) -> None:
+        """Retry the gets of queues after so many seconds, when the rates of these queues allow it."""
+        self._paced.note(seconds)
 
     def retry(self, name: str, verb: str, count: int = RETRIED) -> None:
         """Ask the store again for the first requests of a line."""
@@ -156,8 +162,9 @@ class PendingRequests:
                 self.finish(request, AwayError(AWAY))
 
     def stop_waiting(self) -> None:
-        """Finish all requests that wait. From now on, none may wait."""
+        """Finish all requests that wait. From now on, no request may wait."""
         self.stopping = True
+        self._paced.stop()
         for line in list(self._lines.values()):
             for request in [each for each in line if each not in self._performing]:
                 self.finish(request, STOPPING)

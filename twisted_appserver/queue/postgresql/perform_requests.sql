@@ -4,7 +4,7 @@
 -- is locked for no longer than that. Each connection creates the functions in its own temporary schema: the code
 -- belongs to the version of the program, and only the data stays in the database.
 --
--- State of a task: 0 ready, 1 delayed, 2 leased, 3 buried. States are literals because a plan uses a partial index
+-- State of a task: 0 ready, 1 delayed, 2 leased, 3 buried, 4 held. States are literals because a plan uses a partial index
 -- only if the query has the constant of the index.
 
 -- The position of a task in its queue: tasks are handed out in the order of (first, second, third).
@@ -58,9 +58,12 @@ $$;
 -- Perform requests for a queue that the transaction has locked.
 --
 -- Arguments:
---   lowest_number         no task of the queue has a lower number
+--   lowest_number         every task of the queue with a lower number is buried
+--   lowest_waiting        no ready, delayed or held task of the queue has a lower number
+--   last_return           the last return of a task that these two take into account (migration 14)
+--   front                 where the ready tasks are (ready_tasks.sql); empty if that is unknown
 --   no_expiry_before      no lease or delay ends before this time
--- Deleted rows stay in the indexes until the next vacuum. These two bounds avoid reading them each time.
+-- Deleted rows stay in the indexes until the next vacuum. These bounds avoid reading them each time.
 --   max_silence           seconds; if no server has been alive for longer, leases do not end yet (heartbeat.py)
 --   transaction_number    is recorded with the server, so that the server can find out whether it was committed;
 --                         0 for not recording it here
@@ -70,44 +73,48 @@ $$;
 --   done            a task that was deleted
 --   put             the number of a new task, in the order of the requests
 --   repeated_put    the key was used before; "place" is the index of the request, "body" the digest of the first body
---   get             a task that was leased for the request at "place"
+--   get             a task that was leased for the request at "place"; "trace" has its terms if it has a trace
 --   repeated_get    the same, if the request with this key has leased it before
 --   shut_down       no put was accepted
 --   drained         no get without a task will ever receive one
+--   paced           a get may succeed after so many seconds, in "lease": the queue has a rate
 --   returned        how many leases ended, in "number"
+--   expired         how many times to live ended, in "number"
 --   changed         something has changed for the waiters named in "order"
---   lowest_number, no_expiry_before   the bounds for the next call, in "number" and "lease"
+--   jumped          the clock was set since a server last recorded that it is alive, or none was for "max_silence"
+--   lowest_number, lowest_waiting, last_return   the bounds for the next call, in "number"
+--   no_expiry_before, front                      the same, in "lease" and "holder"
 --
 -- Each statement of the function sees everything that was committed before it (PostgreSQL manual, sections 13.2.1
 -- and 38.7). Plans are made while the table is still empty, and kept. Therefore rows are looked up by conditions
 -- that only one index can serve, or by ctid, which cannot change while the queue is locked.
 CREATE FUNCTION pg_temp.perform_requests(
-    queue_id int, server text, transaction_number int8, lowest_number int8, no_expiry_before float8,
-    max_silence float8,
+    queue_id int, server text, transaction_number int8,
+    lowest_number int8, lowest_waiting int8, last_return int8, front text, no_expiry_before float8, max_silence float8,
     done_numbers int8[], done_deliveries int8[], done_results bytea[],
     put_bodies bytea[], put_priorities float8[], put_orders text[], put_delays float8[],
-    put_keys text[], put_lanes text[], put_digests bytea[],
+    put_keys text[], put_lanes text[], put_digests bytea[], put_terms jsonb[],
     get_count int8, get_leases float8[], get_holders text[], get_by text[]
 ) RETURNS TABLE (
     what text, place int8, number int8, body bytea, priority float8, "order" text, deliveries int,
-    holder text, lease float8
+    holder text, lease float8, trace jsonb
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     options jsonb; queue_name text; kind text; is_shut_down bool; max_deliveries int8; maxsize int8;
-    usual_lease float8; keep float8; keep_count int8; moment timestamptz;
+    usual_lease float8; keep float8; keep_count int8; moment timestamptz; alive timestamptz;
     attempt int; began timestamptz; leased_by text;
     repeated int8[]; added int8[]; room int8; fresh_gets int8[]; many int8; changed text[] := '{}';
-    lowest_first float8 := '-Infinity'; next_no_expiry_before float8; leases_end bool; state int;
+    has_terms bool; next_no_expiry_before float8; leases_end bool; now_returned int8; ids tid[];
+    last_delivery timestamptz; due timestamptz; group_name text; groups text[] := '{}';
 BEGIN
-    SELECT q.config::jsonb, q.name INTO options, queue_name FROM tqueue.queues q WHERE q.id = queue_id;
+    SELECT q.config::jsonb, q.name, q.has_terms, q.last_delivery
+        INTO options, queue_name, has_terms, last_delivery
+        FROM tqueue.queues q WHERE q.id = queue_id;
     IF NOT FOUND THEN
         RAISE foreign_key_violation USING MESSAGE = 'the queue has been deleted';
     END IF;
     kind := options ->> 'kind';
-    IF kind = 'fifo' THEN
-        lowest_first := 0;
-    END IF;
     is_shut_down := options ->> 'shutdown' <> '';
     maxsize := options ->> 'maxsize';
     max_deliveries := options ->> 'max_deliveries';
@@ -119,17 +126,46 @@ BEGIN
     IF no_expiry_before > next_no_expiry_before THEN  -- the clock was set back
         no_expiry_before := 0;
     END IF;
-    leases_end := (SELECT m.alive FROM tqueue.meta m) > moment - make_interval(secs => max_silence);
+    SELECT m.alive INTO alive FROM tqueue.meta m;
+    leases_end := alive > moment - make_interval(secs => max_silence);
+    IF leases_end IS NOT TRUE OR alive > moment + interval '1 second' THEN
+        what := 'jumped';
+        RETURN NEXT;
+    END IF;
     IF leases_end IS NOT TRUE THEN  -- no server was there to renew leases: they are prolonged first
         next_no_expiry_before := no_expiry_before;
     END IF;
 
+    -- Tasks that wait again.
+    now_returned := (SELECT r.last_value - (NOT r.is_called)::int FROM tqueue.returns r);
+    IF now_returned > last_return THEN
+        number := (
+            SELECT min(r.number) FROM tqueue.returned r WHERE r.queue = queue_id AND r.id > last_return
+        );
+        IF now_returned > last_return + 10000 THEN  -- some are not recorded any more
+            number := 0;
+        END IF;
+        lowest_number := least(lowest_number, number);
+        lowest_waiting := least(lowest_waiting, number);
+        what := 'lowest_number';
+        number := lowest_number;
+        RETURN NEXT;
+        what := 'lowest_waiting';
+        number := lowest_waiting;
+        RETURN NEXT;
+        what := 'last_return';
+        number := now_returned;
+        RETURN NEXT;
+    END IF;
+
     -- Leases and delays that have ended, at most 10,000 at once.
-    IF EXISTS (
-        SELECT FROM tqueue.tasks t
+    -- The order makes sure that an index of times is used, even if the table seems to be empty.
+    IF (
+        SELECT t.at FROM tqueue.tasks t
         WHERE t.queue = queue_id AND t.state IN (1, 2)
         AND t.at BETWEEN to_timestamp(no_expiry_before) AND moment AND (leases_end OR t.state = 1)
-    ) THEN
+        ORDER BY t.at LIMIT 1
+    ) IS NOT NULL THEN
         WITH due AS (
             SELECT t.ctid AS id, t.state AS was FROM tqueue.tasks t
             WHERE t.queue = queue_id AND t.state IN (1, 2)
@@ -140,36 +176,53 @@ BEGIN
                 first = pg_temp.first_of(kind, deliveries, priority),
                 second = pg_temp.second_of(kind, "order"),
                 third = pg_temp.third_of(kind, number),
-                state = CASE WHEN due.was = 2 AND max_deliveries > 0 AND deliveries >= max_deliveries
+                state = CASE WHEN due.was = 2 AND pg_temp.is_spent(deliveries, terms, max_deliveries)
                     THEN 3 ELSE 0 END
-            FROM due WHERE t.ctid = due.id RETURNING due.was, t.number, t.attempts, t.began, t."by"
+            FROM due WHERE t.ctid = due.id RETURNING due.was, t.number, t.attempts, t.began, t."by", t.state, t."group"
         ), noted AS (
             SELECT pg_temp.end_attempt(queue_id, b.number, b.attempts, b.began, b."by", 'expired', '', '')
             FROM back b WHERE b.was = 2
-        ) SELECT count(*) FILTER (WHERE was = 2), count(*), (SELECT count(*) FROM noted)
-            INTO number, many, attempt FROM back;
+        ) SELECT count(*) FILTER (WHERE was = 2), count(*), (SELECT count(*) FROM noted),
+            array_agg(b."group") FILTER (WHERE b.state = 3 AND b."group" IS NOT NULL),
+            least(lowest_waiting, min(b.number))
+            INTO number, many, attempt, groups, lowest_waiting FROM back b;
+        IF groups IS NOT NULL THEN
+            PERFORM pg_temp.fill_places(queue_id, lowest_number, groups);
+        END IF;
         IF many = 10000 THEN
             next_no_expiry_before := no_expiry_before;
         END IF;
         what := 'returned';
         RETURN NEXT;
         changed := changed || 'getters'::text;
-        IF number > 0 AND max_deliveries > 0 THEN  -- perhaps all remaining tasks are buried
+        IF number > 0 THEN  -- perhaps all remaining tasks are buried
             changed := changed || 'joiners'::text;
+        END IF;
+    END IF;
+    IF has_terms THEN
+        number := pg_temp.end_lifetimes(queue_id, keep, moment);
+        IF number > 0 THEN
+            what := 'expired';
+            RETURN NEXT;
+            changed := changed || 'all'::text;
         END IF;
     END IF;
 
     IF done_numbers <> '{}' THEN
         what := 'done';
+        groups := '{}';
         FOR i IN 1 .. cardinality(done_numbers) LOOP
             -- "state + 0" keeps the planner from walking through all leased tasks.
             DELETE FROM tqueue.tasks t WHERE t.queue = queue_id AND t.number = done_numbers[i]
                 AND t.state + 0 = 2 AND coalesce(done_deliveries[i], 0) IN (0, t.deliveries)
                 RETURNING t.number, t.body, t.priority, t."order", t.deliveries, t.holder, t.attempts, t.began,
-                    t."by"
-                INTO number, body, priority, "order", deliveries, holder, attempt, began, leased_by;
+                    t."by", t."group"
+                INTO number, body, priority, "order", deliveries, holder, attempt, began, leased_by, group_name;
             IF FOUND THEN
                 RETURN NEXT;
+                IF group_name IS NOT NULL THEN
+                    groups := groups || group_name;
+                END IF;
                 IF keep > 0 THEN
                     INSERT INTO tqueue.finished VALUES (queue_id, number, 'done', coalesce(done_results[i], ''),
                         '', moment, moment + make_interval(secs => keep));
@@ -179,6 +232,9 @@ BEGIN
                 END IF;
             END IF;
         END LOOP;
+        IF groups <> '{}' AND pg_temp.fill_places(queue_id, lowest_number, groups) > 0 THEN
+            changed := changed || 'getters'::text;
+        END IF;
         IF keep > 0 THEN
             changed := changed || 'results'::text;
             keep_count := options ->> 'keep_count';
@@ -187,15 +243,13 @@ BEGIN
                 PERFORM pg_temp.delete_excess_results(queue_id, keep_count);
             END IF;
         END IF;
-        SELECT t.number, t.state INTO number, state FROM tqueue.tasks t
-            WHERE t.queue = queue_id AND t.number >= lowest_number ORDER BY t.number LIMIT 1;
-        IF NOT FOUND THEN
+        number := (
+            SELECT t.number FROM tqueue.tasks t
+            WHERE t.queue = queue_id AND t.number >= lowest_number AND t.state + 0 <> 3 ORDER BY t.number LIMIT 1
+        );
+        IF number IS NULL THEN
             changed := changed || 'joiners'::text;
             number := (SELECT last_value FROM tqueue.numbers);
-        ELSIF state = 3 AND NOT EXISTS (
-            SELECT FROM tqueue.tasks t WHERE t.queue = queue_id AND t.number >= number AND t.state + 0 <> 3
-        ) THEN
-            changed := changed || 'joiners'::text;
         END IF;
         what := 'lowest_number';
         RETURN NEXT;
@@ -223,31 +277,42 @@ BEGIN
             RETURN NEXT;
             room := 0;
         ELSIF maxsize > 0 THEN
-            room := greatest(0, maxsize - (SELECT count(*) FROM (
-                SELECT FROM tqueue.tasks t
-                WHERE t.queue = queue_id AND t.number >= lowest_number AND t.state IN (0, 1) LIMIT maxsize
-            ) waiting));
+            SELECT count(*), min(w.number) INTO many, number FROM (
+                SELECT t.number FROM tqueue.tasks t
+                WHERE t.queue = queue_id AND t.number >= lowest_waiting AND t.state + 0 IN (0, 1, 4)
+                ORDER BY t.number LIMIT maxsize
+            ) w;
+            room := maxsize - many;
+            what := 'lowest_waiting';
+            number := coalesce(number, (SELECT last_value FROM tqueue.numbers));
+            RETURN NEXT;
         END IF;
         WITH fresh AS (
             SELECT nextval('tqueue.numbers') AS number, 0 AS deliveries, w.* FROM (
                 SELECT u.body, coalesce(u.priority, 0) AS priority, coalesce(u."order", '') AS "order",
-                    u.delay
-                FROM unnest(put_bodies, put_priorities, put_orders, put_delays)
-                    WITH ORDINALITY AS u(body, priority, "order", delay, place)
+                    u.delay, u.terms
+                FROM unnest(put_bodies, put_priorities, put_orders, put_delays, put_terms)
+                    WITH ORDINALITY AS u(body, priority, "order", delay, terms, place)
                 WHERE repeated[u.place] IS NULL ORDER BY u.place LIMIT room
             ) w
         ), new AS (
             INSERT INTO tqueue.tasks
-                (queue, number, body, priority, "order", state, at, first, second, third)
+                (queue, number, body, priority, "order", state, at, first, second, third, terms, put_at, "group")
             SELECT queue_id, f.number, f.body, f.priority, f."order",
-                CASE WHEN f.delay > 0 THEN 1 ELSE 0 END,
+                CASE WHEN f.terms ? 'group' THEN 4 WHEN f.delay > 0 THEN 1 ELSE 0 END,
                 CASE WHEN f.delay > 0 THEN moment + make_interval(secs => f.delay) END,
                 pg_temp.first_of(kind, deliveries, priority),
                 pg_temp.second_of(kind, "order"),
-                pg_temp.third_of(kind, number)
-            FROM fresh f RETURNING number, state
+                pg_temp.third_of(kind, number),
+                CASE WHEN f.terms IS NOT NULL THEN pg_temp.begun(f.terms, moment) END, moment,
+                f.terms ->> 'group'
+            FROM fresh f RETURNING number, state, "group"
         ) SELECT coalesce(array_agg(n.number ORDER BY n.number), '{}'),
-            count(*) FILTER (WHERE n.state = 0) INTO added, many FROM new n;
+            count(*) FILTER (WHERE n.state = 0), array_agg(n."group") FILTER (WHERE n."group" IS NOT NULL)
+            INTO added, many, groups FROM new n;
+        IF groups IS NOT NULL THEN
+            many := many + pg_temp.fill_places(queue_id, lowest_number, groups);
+        END IF;
         what := 'put';
         FOREACH number IN ARRAY added LOOP
             RETURN NEXT;
@@ -266,6 +331,9 @@ BEGIN
         END IF;
         IF many > 0 THEN
             changed := changed || 'getters'::text;
+        END IF;
+        IF put_terms <> '{}' AND NOT has_terms AND EXISTS (SELECT FROM unnest(put_terms) AS x WHERE x ? 'ttl') THEN
+            UPDATE tqueue.queues q SET has_terms = true WHERE q.id = queue_id;
         END IF;
     END IF;
 
@@ -287,36 +355,50 @@ BEGIN
                     WHERE x.queue = queue_id AND x.holder <> '' AND x.holder = get_holders[i] LIMIT 1
                 )
                 RETURNING i, t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
-                    extract(epoch FROM t.at)
-                INTO place, number, body, priority, "order", deliveries, holder, lease;
+                    extract(epoch FROM t.at), CASE WHEN t.terms ? 'traceparent' THEN t.terms END
+                INTO place, number, body, priority, "order", deliveries, holder, lease, trace;
             RETURN NEXT;  -- the first response was lost: the same task again, with a new lease
         END LOOP;
         IF options ->> 'paused' = 'true' THEN
             fresh_gets := '{}';
         END IF;
-        RETURN QUERY UPDATE tqueue.tasks t SET state = 2, deliveries = t.deliveries + 1,
-                holder = coalesce(get_holders[p.place], ''), began = moment,
-                "by" = coalesce(get_by[p.place], ''), at = moment + make_interval(secs =>
-                    coalesce(get_leases[p.place], usual_lease))
-            FROM (
-                SELECT f.id, fresh_gets[row_number() OVER (ORDER BY f.first, f.second, f.third)] AS place
-                FROM (
-                    SELECT t.ctid AS id, t.first, t.second, t.third FROM tqueue.tasks t
-                    WHERE t.queue = queue_id AND t.state = 0
-                    AND (t.first, t.second, t.third) >= (lowest_first, '', lowest_number)
-                    ORDER BY t.first, t.second, t.third LIMIT cardinality(fresh_gets)
-                ) f
-            ) p
-            WHERE t.ctid = p.id
-            RETURNING 'get', p.place, t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
-                extract(epoch FROM t.at)::float8;
-        GET DIAGNOSTICS many = ROW_COUNT;
+        IF options ->> 'rate' <> '' THEN
+            due := pg_temp.next_delivery(options ->> 'rate', last_delivery, moment);
+            fresh_gets := CASE WHEN due IS NULL THEN fresh_gets[1:1] ELSE '{}' END;
+        END IF;
+        many := 0;
+        IF fresh_gets <> '{}' THEN
+            SELECT c.front, c.ids INTO holder, ids
+                FROM pg_temp.choose_ready(queue_id, kind, cardinality(fresh_gets), front) AS c;
+            what := 'front';
+            RETURN NEXT;
+            RETURN QUERY UPDATE tqueue.tasks t SET state = 2, deliveries = t.deliveries + 1,
+                    holder = coalesce(get_holders[p.place], ''), began = moment,
+                    "by" = coalesce(get_by[p.place], ''), at = moment + make_interval(secs =>
+                        coalesce(get_leases[p.place], usual_lease))
+                FROM (SELECT u.id, fresh_gets[u.n] AS place FROM unnest(ids) WITH ORDINALITY AS u(id, n)) p
+                WHERE t.ctid = p.id
+                RETURNING 'get', p.place, t.number, t.body, t.priority, t."order", t.deliveries, t.holder,
+                    extract(epoch FROM t.at)::float8, CASE WHEN t.terms ? 'traceparent' THEN t.terms END;
+            GET DIAGNOSTICS many = ROW_COUNT;
+        END IF;
+        IF options ->> 'rate' <> '' THEN
+            IF many > 0 THEN
+                UPDATE tqueue.queues q SET last_delivery = moment WHERE q.id = queue_id;
+                due := pg_temp.next_delivery(options ->> 'rate', moment, moment);
+            END IF;
+            IF due IS NOT NULL THEN
+                what := 'paced';
+                lease := extract(epoch FROM due - moment);
+                RETURN NEXT;
+            END IF;
+        END IF;
         IF many > 0 AND maxsize > 0 THEN
             changed := changed || 'putters'::text;
         END IF;
         IF many < cardinality(fresh_gets) AND is_shut_down AND NOT EXISTS (
             SELECT FROM tqueue.tasks t
-            WHERE t.queue = queue_id AND t.number >= lowest_number AND t.state IN (0, 1)
+            WHERE t.queue = queue_id AND t.number >= lowest_waiting AND t.state + 0 IN (0, 1, 4)
         ) THEN
             what := 'drained';
             RETURN NEXT;

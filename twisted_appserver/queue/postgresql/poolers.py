@@ -5,8 +5,8 @@ PgBouncer's C{pool_mode=transaction} or C{statement}, they would affect other ap
 pooler that keeps a connection for each client (C{pool_mode=session}) works.
 
 Strategy: when a client connects, a pooler sends a process id of its own. If that is not the id of the
-database process, a second connection begins a transaction. If it is served by the same process as the first
-connection, or the first one is then served by another process, the pooler shares connections.
+database process, a second connection begins a transaction. The pooler shares connections if the same process
+serves both connections, or if another process serves the first connection from then on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def refuse_shared(connection: Any, connect: Callable[[], Any]) -> None:
     try:
         for _ in range(ATTEMPTS):
             others = _process(other, b"BEGIN; ")
-            if others is None:  # no process is left, so each client has its own
+            if others is None:  # no process is free: clients share none
                 return
             if process in (others, -1) or others == -1 or _process(connection) != process:
                 raise ConfigurationError(ADVICE)

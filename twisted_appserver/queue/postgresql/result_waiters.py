@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from twisted_appserver.queue.interface import STOPPING
+from twisted_appserver.queue.postgresql.pending_requests import PendingRequests
+from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.task_result import TaskResult
 from twisted_appserver.queue.waiters import Waiters
 
@@ -16,34 +15,29 @@ LATE = "late"
 
 class ResultWaiters:
     """
-    Strategy: a request is looked up, and again whenever any task of its queue may have ended. All lookups
-    that are due at the same time share a statement.
+    Strategy: each result is looked up at once, and again whenever any task of its queue may have ended. All
+    lookups that are due at the same time share a statement.
 
     @param reactor: an C{IReactorTime}.
-    @param look_up: returns the state and result of the task with this queue and number.
-    @param is_stopping: returns whether no request may wait any more.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        look_up: Callable[[str, int], Deferred[TaskResult | str | None]],
-        is_stopping: Callable[[], bool],
-    ) -> None:
-        self._reactor, self._look_up, self._is_stopping = reactor, look_up, is_stopping
+    def __init__(self, reactor: Any, pending: PendingRequests) -> None:
+        self._reactor, self._pending = reactor, pending
         self._waiters: dict[str, Waiters] = {}  # by queue
 
     async def result(self, name: str, number: int, timeout: float) -> TaskResult | str | None:
         """Return the state and result of a task, as L{IBroker.result} describes."""
         end = self._reactor.seconds() + timeout
         while True:
-            found = await self._look_up(name, number)
+            found: TaskResult | str | None = await self._pending.submit(
+                Request("result", name, number=number)
+            )
             if not isinstance(found, TaskResult) or found.ended or found.state == "buried":
                 return found
             left = end - self._reactor.seconds()
-            if left <= 0 or self._is_stopping():
+            if left <= 0 or self._pending.stopping:
                 return found
-            # The answers of the store arrive in order, so no change is missed between here and the lookup.
+            # No notification overtakes the answers of the store, so no change is missed since the lookup.
             if await self._wait(name, left) == STOPPING:
                 return STOPPING
 
@@ -56,7 +50,7 @@ class ResultWaiters:
                 del self._waiters[name]
 
     def wake(self, name: str, result: str = "") -> None:
-        """Look up again what waits for the tasks of a queue."""
+        """Repeat the lookups of the requests that wait for tasks of a queue."""
         if name in self._waiters:
             self._waiters[name].dismiss(result)
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.queue.model import DEFAULT
+from twisted_appserver.queue.config import DEFAULT
 from twisted_appserver.queue.sql_files import read_migrations, read_statements
 
 SQL = read_statements(__package__, "schema.sql")
@@ -15,8 +15,8 @@ MIGRATIONS = read_migrations(__package__)
 VERSION = len(MIGRATIONS)
 SCHEMA_LOCK = 7_483_512  # the advisory lock of the server that migrates the tables
 QUEUE_LOCK = 7_483_513  # the class of the advisory locks of queues
-READY, DELAYED, LEASED, BURIED = range(4)  # the state of a task
-STATES = {"ready": READY, "delayed": DELAYED, "leased": LEASED, "buried": BURIED}
+READY, DELAYED, LEASED, BURIED, HELD = range(5)  # the state of a task
+STATES = {"ready": READY, "delayed": DELAYED, "leased": LEASED, "held": HELD, "buried": BURIED}
 DEFAULT_OPTIONS = msgspec.json.encode(DEFAULT).decode()  # as they are stored
 REASONS = {  # by the beginning of SQLSTATE: U{https://www.postgresql.org/docs/current/errcodes-appendix.html}
     "53100": "the disk of the database is full",
@@ -25,6 +25,16 @@ REASONS = {  # by the beginning of SQLSTATE: U{https://www.postgresql.org/docs/c
     "42501": "the role of this server lacks a privilege in the database",
     "57": "the database did not finish in time, or is stopping",
 }
+
+
+EXPIRED = (
+    "delete_expired_keys",
+    "delete_expired_taken",
+    "delete_old_deletions",
+    "delete_old_commits",
+    "delete_old_returns",
+    "delete_old_progress",
+)
 
 
 def prepare(connection: Any) -> bytes:
@@ -79,12 +89,16 @@ def delete_expired(connection: Any) -> set[str]:
     @param connection: a connection that commits each statement.
     @return: the names of the remaining queues.
     """
-    for statement in ("delete_expired_keys", "delete_old_deletions", "delete_old_commits"):
+    for statement in EXPIRED:
         connection.execute(SQL[statement])
     for queue, keep_count in connection.execute(SQL["queues_with_results"]).fetchall():
         with connection.transaction():
             connection.execute(SQL["lock_queue"], {"lock_class": QUEUE_LOCK, "queue": queue})
             connection.execute(SQL["delete_excess_results"], {"queue": queue, "keep_count": keep_count})
+    for (queue,) in connection.execute(SQL["queues_with_lifetimes"]).fetchall():
+        with connection.transaction():  # with the lock, it sees the tasks that others have put
+            connection.execute(SQL["lock_queue"], {"lock_class": QUEUE_LOCK, "queue": queue})
+            connection.execute(SQL["note_lifetimes"], {"queue": queue})
     unused = {"default_options": DEFAULT_OPTIONS}
     for (queue,) in connection.execute(SQL["unused_queues"], unused).fetchall():
         with connection.transaction():  # with the lock, it sees everything that others have committed

@@ -18,7 +18,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.errors import ConfigurationError, require_package
 from twisted_appserver.queue.batching import Batcher
 from twisted_appserver.queue.interface import AwayError, StoreError
 from twisted_appserver.queue.postgresql import schema
@@ -26,11 +26,17 @@ from twisted_appserver.queue.postgresql.connection import one_line
 from twisted_appserver.queue.postgresql.connection_watchdog import LONG, ConnectionWatchdog
 from twisted_appserver.queue.postgresql.database import Database
 from twisted_appserver.queue.postgresql.locked_queue import Effects, QueueBounds
+from twisted_appserver.queue.postgresql.outbox import Outbox
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.postgresql.transaction import Transaction
 
 MAX_REQUESTS = 1024  # in one transaction
-SPECIAL = ("delete_expired", "check", "last_deletion")  # verbs of requests that are not about tasks
+SPECIAL = (
+    "delete_expired",
+    "check",
+    "last_deletion",
+    "look_into_outbox",
+)  # verbs of requests that are not about tasks
 INTERNAL_ERROR = "internal error in the store; see the log of the server"
 
 
@@ -41,13 +47,15 @@ class PostgreSQLStore:
     It does not implement L{queue.local.journal.IStore}: the tasks are in the database only.
 
     @param url: as libpq accepts it, C{postgresql://user@host/database}.
+    @raise ConfigurationError: when psycopg is not installed.
     @ivar server: identifies this server to the others.
-    @ivar watchdog: aborts the connection if the database does not answer; somebody has to call it.
+    @ivar watchdog: aborts the connection if the database does not answer; it must be called regularly.
     """
 
     log = Logger()
 
     def __init__(self, url: str) -> None:
+        require_package("psycopg", "PostgreSQL", "postgresql")
         self.url = url
         self.server = urandom(8).hex()
         self.watchdog = ConnectionWatchdog()
@@ -55,6 +63,7 @@ class PostgreSQLStore:
         self._closing = False
         self._database: Database | None = None
         self._known: dict[str, QueueBounds] = {}  # by the names of queues
+        self._outbox = Outbox()
         self._generation = 0  # the connection on which the bounds were found
         self._transaction_number = 0  # the number of the last transaction
 
@@ -86,7 +95,7 @@ class PostgreSQLStore:
         @raise ConfigurationError: when the database cannot be used.
         """
         self._closing = False
-        self._known, self._generation = {}, 0
+        self._known, self._outbox, self._generation = {}, Outbox(), 0
         self._reactor, self._max_queues, self._answered = reactor, max_queues, answered
         self._batcher = Batcher(reactor, self._queue_requests)
         self._database = database = Database(
@@ -136,7 +145,10 @@ class PostgreSQLStore:
             try:
                 database.reconnect()
                 database.record_alive()
-                if not self._queued:
+                database.limit_dead_rows()
+                if self._queued:
+                    database.deliver()
+                else:
                     database.wait()
                 requests = self._take_requests()
                 if requests:
@@ -184,11 +196,9 @@ class PostgreSQLStore:
             self._perform_special(requests[0])
             return
         if self._generation != database.generation:
-            self._known.clear()
+            self._forget()
             self._generation = database.generation
-        transaction = Transaction(
-            database.connection, self._known, self.server, self._max_queues, self.watchdog
-        )
+        transaction = self._transaction()
         self._transaction_number += 1
         try:
             transaction.run(requests, self._take_more, self._transaction_number)
@@ -196,7 +206,19 @@ class PostgreSQLStore:
         except Exception as error:
             if not self._recover(requests, error):
                 return
+        if transaction.effects.jumped:
+            database.record_alive_soon()
         self._answer(requests, transaction.effects)
+
+    def _transaction(self) -> Transaction:
+        return Transaction(
+            self.database.connection, self._known, self.server, self._outbox, self._max_queues, self.watchdog
+        )
+
+    def _forget(self) -> None:
+        """Forget what is known about queues and the outbox."""
+        self._known.clear()
+        self._outbox.forget()
 
     def _recover(self, requests: list[Request], error: Exception) -> bool:
         """
@@ -205,7 +227,7 @@ class PostgreSQLStore:
         @return: whether the requests have their results. If not, they are performed again.
         """
         database = self.database
-        self._known.clear()
+        self._forget()
         temporary = database.roll_back(error, len(requests))
         unsure = database.connection is None or not isinstance(error, database.psycopg.Error)
         if unsure and database.was_committed(self._transaction_number):
@@ -245,7 +267,7 @@ class PostgreSQLStore:
         self._answer([request])
 
     def _delete_expired(self, request: Request) -> None:
-        self._known.clear()  # a wrong bound must not stay for long
+        self._forget()  # a wrong bound must not stay for long
         self.watchdog.expect_within(LONG)
         request.resolve(schema.delete_expired(self.database.connection))
 
@@ -259,3 +281,8 @@ class PostgreSQLStore:
         """Look up the last deletion of a queue. Any role can send a notification, but only servers delete."""
         row = self.database.execute("last_deletion_of_queue", name=request.name).fetchone()
         request.resolve(row[0])
+
+    def _look_into_outbox(self, request: Request) -> None:
+        """Find the queues that have tasks in the outbox."""
+        self._transaction().look_into_outbox()
+        request.resolve(list(self._outbox.names))

@@ -1,8 +1,9 @@
 """Performs many requests in one transaction.
 
 Strategy: the requests are grouped by queue. The transaction locks these queues, so that no other server works
-on them, and takes in the requests for them that have arrived meanwhile. For each queue it performs done, put
-and get in one statement, and then all other requests. Only the clock of the database counts.
+on them, takes in the requests for them that have arrived meanwhile, and moves tasks from the outbox. For each
+queue it performs done, put and get in one statement, and then all other requests. Only the clock of the
+database counts.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from twisted_appserver.queue.interface import LimitError
-from twisted_appserver.queue.postgresql.batch_requests import MixedRequests
+from twisted_appserver.queue.postgresql.batch_requests import MixedRequests, is_batch
 from twisted_appserver.queue.postgresql.connection_watchdog import LONG, SHORT, ConnectionWatchdog
 from twisted_appserver.queue.postgresql.frequent_requests import FrequentRequests
 from twisted_appserver.queue.postgresql.locked_queue import SQL, Effects, LockedQueue, QueueBounds
 from twisted_appserver.queue.postgresql.other_requests import OtherRequests, absent_queue
+from twisted_appserver.queue.postgresql.outbox import Outbox
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.postgresql.schema import DEFAULT_OPTIONS, QUEUE_LOCK
 
 CREATING = frozenset(("put", "change"))  # verbs that create a queue that does not exist
+NEEDS_ALL = frozenset(("change", "delete", "purge"))  # verbs that affect tasks in the outbox, too
 
 
 class Transaction:
@@ -28,6 +31,7 @@ class Transaction:
 
     @param known: the bounds of queues, by name; queues that are found are added.
     @param server: identifies this server to the others.
+    @param outbox: what is known about the outbox.
     @param watchdog: aborts the connection if an answer does not arrive.
     @ivar effects: the changes that other requests wait for.
     """
@@ -37,11 +41,14 @@ class Transaction:
         connection: Any,
         known: dict[str, QueueBounds],
         server: str,
+        outbox: Outbox,
         max_queues: int,
         watchdog: ConnectionWatchdog,
     ) -> None:
         self._connection, self._known, self._max_queues = connection, known, max_queues
+        self._outbox = outbox
         self._server, self._watchdog = server, watchdog
+        self._created = 0  # queues
         self.effects = Effects()
 
     def run(
@@ -64,13 +71,25 @@ class Transaction:
             if self.effects.changed:
                 self._notify_of_deletions()
             return
-        self._begin([bounds.queue_id for bounds in found.values()])
-        late = take_more(found)
-        requests += late
-        for request in late:
-            by_queue[request.name].append(request)
+        self._begin(sorted(found.values(), key=lambda bounds: bounds.queue_id))
+        if late := take_more(found):
+            requests += late
+            for request in late:
+                by_queue[request.name].append(request)
+            self.look_into_outbox()  # tasks may have been put after the first look and before these requests
+        self._move(found, by_queue)
         self._perform(found, by_queue, number)
         self._connection.commit()
+
+    def _move(self, found: dict[str, QueueBounds], by_queue: dict[str, list[Request]]) -> None:
+        """Move the tasks of locked queues from the outbox."""
+        for name, bounds in found.items():
+            verbs = {request.verb for request in by_queue[name]}
+            queue = LockedQueue(name, bounds, self.effects, self._run_statement)
+            self._outbox.move(queue, everything=bool(verbs & NEEDS_ALL))
+            for request in by_queue[name]:
+                if request.verb == "move":
+                    request.resolve(None)
 
     def _perform(
         self, found: dict[str, QueueBounds], by_queue: dict[str, list[Request]], number: int
@@ -80,10 +99,10 @@ class Transaction:
         for name, bounds in found.items():
             queue = LockedQueue(name, bounds, self.effects, self._run_statement)
             by_verb = grouped("verb", [request for request in by_queue[name] if not request.lookup_only])
-            done, put, get = (by_verb.pop(verb, []) for verb in ("done", "put", "get"))
+            done, put, get, _ = (by_verb.pop(verb, []) for verb in ("done", "put", "get", "move"))
             if lookups := [request for request in by_queue[name] if request.lookup_only]:
                 by_verb["look_up"] = lookups
-            batches = [request for request in put if request.tasks is not None]
+            batches = any(is_batch(request) for request in put)
             alone = not (batches or by_verb) and alone
             if batches:
                 MixedRequests(queue, self._server).perform(done, put, get)
@@ -96,11 +115,21 @@ class Transaction:
                 "notify_and_record", payloads=self._payloads(), server=self._server, transaction_number=number
             )
 
-    def _begin(self, queues: Sequence[int]) -> None:
-        """Begin the transaction and lock queues, in one message. All servers lock in the same order."""
-        lock = SQL["begin"].format(lock_class=QUEUE_LOCK, queues=sorted(queues))
+    def _begin(self, queues: Sequence[QueueBounds]) -> None:
+        """
+        Begin the transaction, lock queues and look into the outbox, in one message.
+
+        @param queues: sorted by id, because all servers lock in the same order.
+        """
+        ids, late_counts = [each.queue_id for each in queues], [each.late_count for each in queues]
+        values = {"lock_class": QUEUE_LOCK, "queues": ids, "late_counts": late_counts}
         self._watchdog.expect_within(SHORT)
-        self._connection.execute(lock, prepare=False)
+        cursor = self._connection.execute(
+            SQL["begin"].format(seen=self._outbox.seen, **values), prepare=False
+        )
+        while cursor.nextset():
+            pass
+        self._outbox.note(cursor.fetchall(), queues)
         self._watchdog.expect_within(LONG)
 
     def _notify_of_deletions(self) -> None:
@@ -127,7 +156,7 @@ class Transaction:
         if name not in self._known:
             rows = self._execute("find_queue", name=name)
             verbs = {request.verb for request in requests}
-            if not rows and not verbs & CREATING:
+            if not rows and not verbs & CREATING and not self._is_in_outbox(name):
                 absent_queue(name, requests)
                 if "delete" in verbs:  # clients may wait at a queue that does not exist
                     self.effects.changed.add((name, "gone"))
@@ -137,10 +166,19 @@ class Transaction:
             except LimitError as error:
                 absent_queue(name, requests)
                 for request in requests:
-                    if request.verb in CREATING:
+                    if request.verb in CREATING or request.verb == "move":
                         request.resolve(error)
                 return None
         return self._known[name]
+
+    def _is_in_outbox(self, name: str) -> bool:
+        """Return whether a queue that does not exist has tasks in the outbox."""
+        self.look_into_outbox()
+        return name in self._outbox.names
+
+    def look_into_outbox(self) -> None:
+        """Look for new tasks in the outbox, without the lock of any queue."""
+        self._outbox.note(self._execute("look_into_outbox", seen=self._outbox.seen))
 
     def _create(self, name: str) -> int:
         """
@@ -151,8 +189,10 @@ class Transaction:
         (count,) = self._execute("count_rows_of_queues")[0]
         if count >= self._max_queues:  # some of them may have neither tasks nor options
             (count,) = self._execute("count_queues", default_options=DEFAULT_OPTIONS)[0]
+            count += self._created  # they have no tasks yet
         if count >= self._max_queues:
             raise LimitError(f"there are {self._max_queues} queues already; delete some")
+        self._created += 1
         return int(self._execute("make_queue", name=name, options=DEFAULT_OPTIONS)[0][0])
 
 

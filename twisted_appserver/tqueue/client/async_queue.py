@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, Unpack
 
 import treq
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -21,16 +21,20 @@ from twisted.web.client import (  # type: ignore[attr-defined]
 )
 
 from .addresses import default_url, read_address
+from .async_tasks import Absent, AsyncTasks
 from .attempts import FailedAttempt, Outcome, Pause, ServerResponse, Step, Steps
 from .batch_verbs import BatchVerbs
-from .errors import Empty, Full, LeaseLost, NoResult, ServerError, ServerUnavailable, ShutDown
+from .checks import checked_lease, checked_name
+from .errors import Empty, Full, LeaseLost, NoResult, ResultError, ServerError, ServerUnavailable, ShutDown
 from .forks import watch
 from .items import sort_key, to_result, to_task
 from .leases import LeasedTask, Owner
-from .requests import QueueRequest, checked_lease, checked_name
+from .puts import put_item
+from .requests import QueueRequest
 from .session import QueueSession
 from .task_block import TaskBlock
-from .verbs import QueueVerbs
+from .terms import PutOptions, TaskId, put_options
+from .verbs import QueueVerbs, is_full
 
 T = TypeVar("T")
 Method = Callable[..., Coroutine[Any, Any, T]]
@@ -42,6 +46,7 @@ __all__ = [
     "Full",
     "LeaseLost",
     "NoResult",
+    "ResultError",
     "ServerError",
     "ServerUnavailable",
     "ShutDown",
@@ -101,6 +106,11 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
     """
 
     log = Logger()
+    _ack: Literal["manual", "auto"] = "manual"
+
+    is_shutdown = Absent('(await queue.config())["shutdown"]')
+    maxsize = Absent('(await queue.config())["maxsize"], or await queue.config(maxsize=N) to set it')
+    unfinished_tasks = Absent('(await queue.stats())["unfinished"]')
 
     def __init__(
         self,
@@ -135,18 +145,27 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
         self._forked = self._used
 
     @_deferred
-    async def put(self, item: Any, timeout: float | None = None, priority: float | None = None) -> str:
+    async def put(
+        self,
+        item: Any,
+        timeout: float | None = None,
+        priority: float | None = None,
+        **terms: Unpack[PutOptions],
+    ) -> TaskId:
         """
         Add an item.
 
         @param timeout: seconds to wait for room; C{None} for ever.
         @param priority: sorts the task in a queue of the kind C{priority}; by the item itself if C{None}.
+        @param terms: what applies to this task instead of the options of the queue, and its unique key, see
+            L{PutOptions}.
         @return: fires with the id of the task when it is stored; fails with C{Full} or C{ShutDown}.
         """
         body = to_task(item)
         number, order = sort_key(item) if priority is None else (priority, "")
-        document = await self._run(self._session.put(body, timeout, number, order))
-        return str(document["task_id"])
+        steps = put_item(self._session, body, timeout, number, order, put_options(terms))
+        added: TaskId = await self._run(steps)
+        return added
 
     @_deferred
     async def get(self, timeout: float | None = None) -> Any:
@@ -160,6 +179,14 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
         task = await self._lease(timeout)
         self._keep(task)
         return task.item
+
+    def put_nowait(self, item: Any) -> Deferred[TaskId]:
+        """Do C{put(item, timeout=0)}."""
+        return self.put(item, timeout=0.0)
+
+    def get_nowait(self) -> Deferred[Any]:
+        """Do C{get(timeout=0)}."""
+        return self.get(timeout=0.0)
 
     @_deferred
     async def task_done(self, item: Any = None, *, result: Any = None) -> None:
@@ -182,14 +209,24 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
         """
         Get a task for the length of a block: C{async with queue.task() as item:}.
 
-        The task is done at the block's end, or released if the block raises. With C{async with (task :=
-        queue.task()) as item:} the block can check C{task.lost}.
+        The task is done at the block's end, or released if the block raises; C{RetryLater} and C{GiveUp} of
+        this package decide when it is tried again. With C{async with (task := queue.task()) as item:} the
+        block can check C{task.lost} and set C{task.result}.
 
-        @param delay: seconds until a released task may be got again; if C{None}, 1 second after the first
-            failure, 2 after the second, 4, and so on up to 300.
+        @param delay: seconds until a released task may be got again; by default, as the options of the queue
+            require: about 1 second after the first failure, 2 after the second, 4, and so on up to 300.
         @raise LeaseLost: at the block's end, when the lease had run out: another worker may have the task.
         """
         return AsyncTask(self, timeout, delay)
+
+    def tasks(self) -> AsyncTasks:
+        """
+        Return the items until the queue is shut down, for C{async for item in queue.tasks():}.
+
+        Each task is done when the loop continues. If C{break} or an exception leaves the loop, its task is
+        released in the background. A lost lease is logged, and the loop continues.
+        """
+        return AsyncTasks(self)
 
     def join(self, timeout: float | None = None) -> Deferred[bool]:
         """
@@ -204,6 +241,22 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
         """Return the number of tasks that are ready."""
         return self._ask(self._session.requests.qsize())
 
+    @_deferred
+    async def empty(self) -> bool:
+        """Return whether no task is ready."""
+        return not await self.qsize()
+
+    @_deferred
+    async def full(self) -> bool:
+        """Return whether C{maxsize} tasks wait."""
+        return is_full(await self.stats())
+
+    def close(self) -> Deferred[None]:
+        """
+        Release the unfinished tasks. The queue may be used again. Its connections belong to C{treq_client}.
+        """
+        return self._finish(self._session.close())
+
     def shutdown(self, immediate: bool = False) -> Deferred[None]:
         """Shut the queue down: put fails with C{ShutDown} in every client, and get too once it is empty."""
         return self._ask(self._session.requests.shutdown(immediate))
@@ -217,6 +270,12 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
     def _lease(self, timeout: float | None, delay: float | None = None) -> Deferred[LeasedTask]:
         return self._run(self._session.get(timeout, self._own, delay))
 
+    def _release_later(self, block: AsyncTask) -> None:
+        """Release the task of a loop that was left, unless the process ends, or was forked in the loop."""
+        if getattr(self._reactor, "running", True) and not self._forked:
+            leaving = Deferred.fromCoroutine(block.__aexit__(GeneratorExit, GeneratorExit(), None))
+            leaving.addErrback(lambda failure: self._warn(failure.getErrorMessage()))
+
     def _keep(self, task: LeasedTask) -> None:
         """Renew the lease of a task from now on."""
         self._session.tasks.add(task)
@@ -229,7 +288,9 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
                 self._renewing.stop()
             return
         pause = self._session.tasks.lease / 12
-        if self._renewing.running and pause < (self._renewing.interval or 0.0):  # the queue's are shorter now
+        if self._renewing.running and pause < (
+            self._renewing.interval or 0.0
+        ):  # the queue's leases are shorter now
             self._renewing.stop()
         if not self._renewing.running:
             # The previous loop may still wait for its last renewal, and cannot be started again until then.

@@ -1,9 +1,10 @@
 """When a request is sent, repeated or given up. Does no I/O; needs the standard library only.
 
 Strategy: each operation of a client is a generator of steps. It yields a L{QueueRequest} to be sent, and
-receives the L{ServerResponse} or a L{FailedAttempt}. Or it yields a L{Pause} to be made. It returns the
-result. So the same code serves the blocking client and the client for the reactor, and tests need no network.
-Any other exception of the transport, such as an interrupt, is thrown into the generator.
+receives the L{ServerResponse} or a L{FailedAttempt}. It yields a L{Pause} when the caller must wait. At the
+end, it returns the result. So the same code serves the blocking client and the client for the reactor, and
+tests need no network. Any other exception of the transport, such as an interrupt, is thrown into the
+generator.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from time import time
 from typing import Any, NamedTuple, TypeVar
 
 from .errors import Empty, Full, ServerUnavailable
+from .explanations import explain
 from .requests import QueueRequest
 
 T = TypeVar("T")
@@ -64,28 +66,34 @@ Outcome = ServerResponse | FailedAttempt | None
 Steps = Generator[Step, Any, T]  # receives an Outcome
 
 
-class Retry:
+class Patience:
     """
     Decides whether a failed request is repeated, and when.
 
-    @param patience: returns the number of seconds from the first failure on; it may change meanwhile.
+    @param patience: returns for how many seconds after the first failure a request is repeated; the value may
+        change meanwhile.
     @param clock: returns seconds.
     @ivar sent: whether a failed attempt may have reached the server.
     @ivar attempts: how many attempts have failed.
+    @ivar began: when the last attempt began.
     """
 
     def __init__(self, patience: Callable[[], float], clock: Callable[[], float]) -> None:
         self._patience, self._clock = patience, clock
-        self.sent, self.attempts = False, 0
+        self.sent, self.attempts, self.began = False, 0, 0.0
         self._since: float | None = None
         self._pause = FIRST_PAUSE
+
+    def begin(self) -> None:
+        """Record that an attempt begins."""
+        self.began = self._clock()
 
     def failed(self, sent: bool, after: float = 0.0) -> float | None:
         """
         Count a failed attempt.
 
         @param sent: whether it may have reached the server.
-        @param after: seconds until the next attempt at least, as the server requires.
+        @param after: the minimum number of seconds until the next attempt, as the server requires.
         @return: seconds until the next attempt; C{None} to give up.
         """
         self.sent |= sent
@@ -112,7 +120,7 @@ def retry_after(value: str) -> float:
         return 0.0
 
 
-def repeat(request: QueueRequest[T], retry: Retry) -> Steps[T]:
+def repeat(request: QueueRequest[T], retry: Patience) -> Steps[T]:
     """
     Send a request until its response is final. Idempotency keys make every request safe to repeat.
 
@@ -121,6 +129,7 @@ def repeat(request: QueueRequest[T], retry: Retry) -> Steps[T]:
         C{retry} gives up.
     """
     while True:
+        retry.begin()
         outcome: ServerResponse | FailedAttempt = yield request
         error: Exception
         if isinstance(outcome, FailedAttempt):
@@ -133,6 +142,7 @@ def repeat(request: QueueRequest[T], retry: Retry) -> Steps[T]:
             return request.read(outcome.status, outcome.body)
         pause = retry.failed(sent, after)
         if pause is None:
+            explain(error, request.server)
             error.add_note(f"{request.method} {request.url}")
             raise error
         if retry.attempts == LOGGED:

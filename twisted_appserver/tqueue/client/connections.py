@@ -14,16 +14,13 @@ from typing import Any
 
 from .addresses import Address
 from .attempts import ServerResponse
+from .errors import ResponseError
 from .forks import watch
 from .requests import QueueRequest
 
 LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # SO_LINGER with no time: closing sends RST
 LONGEST = 1e6  # seconds to wait for a byte at most: sockets refuse larger numbers
 CONNECT = 10.0  # seconds to wait for a connection at most
-
-
-class ResponseError(OSError):
-    """Raised when a response is not HTTP, or ends too early."""
 
 
 class NotSent(Exception):

@@ -7,7 +7,17 @@ import json
 import queue as standard
 from queue import Empty, Full
 
-__all__ = ["Empty", "Full", "LeaseLost", "NoResult", "ServerError", "ServerUnavailable", "ShutDown"]
+__all__ = [
+    "Empty",
+    "Full",
+    "LeaseLost",
+    "NoResult",
+    "ResponseError",
+    "ResultError",
+    "ServerError",
+    "ServerUnavailable",
+    "ShutDown",
+]
 
 if hasattr(standard, "ShutDown"):  # Python 3.13
     ShutDown = standard.ShutDown
@@ -25,9 +35,9 @@ class NoResult(Exception):
     """
     Raised when a task has no result.
 
-    @ivar state: C{ready}, C{delayed} or C{leased} if it has not ended in time; C{buried}, C{failed} or
+    @ivar state: C{ready}, C{delayed} or C{leased} if it has not ended in time; C{buried}, C{expired} or
         C{dropped}; C{unknown} if there is no such task, or if nothing is kept of it.
-    @ivar error: why its last attempt has failed; empty if it has not.
+    @ivar error: why its last attempt has failed; empty if it has not failed.
     """
 
     def __init__(self, task_id: str, state: str, error: str = "") -> None:
@@ -36,16 +46,25 @@ class NoResult(Exception):
         self.task_id, self.state, self.error = task_id, state, error
 
 
+class ResultError(TypeError):
+    """Raised when the result of a task cannot be sent, or the server refuses it. The task has failed."""
+
+
+class ResponseError(OSError):
+    """Raised when a response is not HTTP, or ends too early."""
+
+
 class ServerError(Exception):
     """
     Raised when the server refuses a request.
 
+    @param advice: replaces the server's reason in the message, if not empty.
     @ivar status: the HTTP status code.
     @ivar detail: the reason, as the server describes it.
     """
 
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(f"{status}: {detail}")
+    def __init__(self, status: int, detail: str, advice: str = "") -> None:
+        super().__init__(f"{status}: {advice or detail}")
         self.status, self.detail = status, detail
 
 

@@ -1,8 +1,9 @@
 """Converts any item to the fields of a task, and back, with its type. Needs the standard library only.
 
 A dict whose keys are text is sent as the task's fields, so that other programs see what they expect. Any
-other item C{x} is sent as C{{"item": x}}. So is a dict with the reserved key C{worker}, and a dict that looks
-like this form itself. Values that JSON lacks are tagged, like C{{"$type": ["tuple", [1, 2]]}}.
+other item C{x} is sent as C{{"item": x}}. This also applies to a dict with the reserved key C{worker}, and to
+a dict that looks like C{{"item": x}}. Values that JSON lacks are tagged, like C{{"$type": ["tuple", [1,
+2]]}}.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ class ItemError(ValueError):
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that JSON can represent, for C{value}."""
+    """
+    Return a value that JSON can represent, for C{value}.
+
+    @raise TypeError: when no such value exists.
+    """
     kind = type(value)
     if kind in PLAIN or (kind is float and math.isfinite(value)):
         return value
@@ -41,7 +46,7 @@ def _plain(value: Any) -> Any:
     if kind in (bytes, bytearray):
         return {TAG: [kind.__name__, base64.b64encode(value).decode()]}
     raise TypeError(
-        f"a task cannot hold {value!r}: send None, bool, int, float, str, bytes, bytearray, "
+        f"tasks and results cannot hold {value!r}: send None, bool, int, float, str, bytes, bytearray, "
         "and list, tuple, set, frozenset and dict of these"
     )
 
@@ -87,7 +92,7 @@ def to_task(item: Any) -> bytes:
 
 def to_result(value: Any) -> bytes:
     """
-    Convert the result of a task to JSON, for L{from_result}; C{None} becomes nothing.
+    Convert the result of a task to JSON, for L{from_result}; C{None} becomes empty bytes.
 
     @raise TypeError: as L{to_task}.
     """
@@ -95,7 +100,7 @@ def to_result(value: Any) -> bytes:
 
 
 def from_result(value: Any) -> Any:
-    """Undo L{to_result}, after the JSON was decoded. What is no converted value is returned as it is."""
+    """Undo L{to_result}, after the JSON was decoded. A value that was not converted is returned as it is."""
     try:
         return _original(value)
     except (TypeError, ValueError, OverflowError):
@@ -121,9 +126,10 @@ def _encoded(item: Any, is_task: bool = False) -> bytes:
             raise RecursionError
         return text.encode()
     except RecursionError:
-        raise TypeError(f"a task cannot hold values nested deeper than {DEEPEST} levels of JSON") from None
+        what = f"values nested deeper than {DEEPEST} levels of JSON"
+        raise TypeError(f"tasks and results cannot hold {what}") from None
     except UnicodeEncodeError as error:
-        raise TypeError(f"a task cannot hold {item!r}: {error}") from None
+        raise TypeError(f"tasks and results cannot hold {item!r}: {error}") from None
 
 
 def from_task(fields: dict[str, Any]) -> Any:
@@ -142,7 +148,7 @@ def sort_key(item: Any) -> tuple[float, str]:
     """
     Return the priority of an item, and text that orders items of the same priority.
 
-    They sort as the items do: by value, or by the number that a tuple or list begins with, and then by the
+    These sort like the items: by value, or by the number at the beginning of a tuple or list, and then by the
     rest. An empty tuple or list comes first. Numbers are compared as floats. If Python could not compare two
     items, their order of arrival decides.
     """

@@ -10,10 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from reprlib import repr as short
 from typing import Any
 
 from .errors import LeaseLost, ServerError, ServerUnavailable
-from .failures import Failure
+from .failures import Failure, RetryAfter
+from .reported_progress import ReportedProgress
+from .trace import NO_TRACE, Trace
 
 BATCH = 1000  # tasks that one request renews
 PAST = {"done": "done", "release": "released", "fail": "given back", "bury": "buried", "extend": "extended"}
@@ -23,7 +26,8 @@ class Owner:
     """
     Who gets tasks: a thread, or an AsyncQueue.
 
-    @ivar unfinished: the task that its last C{task_done()} could not finish, until it gets another one.
+    @ivar unfinished: the task that the last C{task_done()} of this owner could not finish, until the owner
+        gets another task.
     """
 
     __slots__ = ("unfinished",)
@@ -40,8 +44,14 @@ class LeasedTask:
     A task that a client got.
 
     @ivar until: when its lease runs out, by the client's clock.
+    @ivar certain: until when it is certainly leased. That may be earlier than C{until}, because the client
+        does not know how long the first request for the task had waited at the server.
+    @ivar trace: the trace that it belongs to, see L{trace}.
     @ivar result: the result with which it is finished, as JSON; empty for none.
-    @ivar failure: with which it is given back; C{None} if it is not.
+    @ivar progress: the last report of its progress.
+    @ivar failure: the failure with which it is given back; C{None} if it has not failed.
+    @ivar retry: the effect of C{failure}: seconds until the next attempt, or false if the task is buried;
+        C{None} if the server has not answered.
     @ivar denied: whether the server has replied that the task is not leased.
     @ivar finished: whether the task is finished, or C{denied}.
     @ivar sent: whether an earlier request to finish it may have succeeded without a response.
@@ -49,29 +59,47 @@ class LeasedTask:
     """
 
     __slots__ = (
+        "certain",
         "delivery",
         "denied",
         "failure",
         "finished",
         "item",
         "owner",
+        "progress",
         "result",
+        "retry",
         "running",
         "sent",
         "task_id",
+        "trace",
         "until",
     )
 
     def __init__(self, task_id: str, delivery: int, owner: Owner, until: float) -> None:
-        self.task_id, self.delivery, self.owner, self.until = task_id, delivery, owner, until
+        self.task_id, self.delivery, self.owner = task_id, delivery, owner
+        self.until = self.certain = until
         self.item: Any = None
+        self.trace: Trace = NO_TRACE
         self.result = b""
+        self.progress = ReportedProgress()
         self.failure: Failure | None = None
+        self.retry: RetryAfter = None
         self.denied = self.finished = self.sent = False
         self.running = 0
 
+    @property
+    def renewal(self) -> tuple[Any, ...]:
+        """What a renewal sends: its id, its delivery and, unless the server has it, its progress."""
+        named = self.task_id, self.delivery
+        return (*named, self.progress.value) if self.progress.unsent else named
+
+    def renew(self, until: float) -> None:
+        """Record that its lease runs out at this time, or later."""
+        self.until = self.certain = until
+
     def deny(self, verb: str) -> LeaseLost:
-        """Record that the server has no such lease. Return the error for it."""
+        """Record that the server has no such lease, and return the error to raise."""
         self.denied = self.finished = True
         return LeaseLost(f"the lease of task {self.task_id} had run out before it was {PAST[verb]}")
 
@@ -106,27 +134,52 @@ class LeasedTasks:
         Return the task that C{task_done(item)} means, for this owner to finish it.
 
         @param verb: the method, for the message.
-        @raise ValueError: when there is none.
+        @raise ValueError: when there is no such task.
         """
         with self._lock:
             if item is None and owner.unfinished is not None:
                 return owner.unfinished
             task = self._find(item, owner)
             if task is None:
-                raise ValueError(f"{verb}() called too many times")
+                raise _not_held(item, verb)
             self._leased.pop(task, None)
             return task
+
+    def take_many(self, items: Iterable[Any] | None, owner: Owner) -> list[LeasedTask]:
+        """
+        Return the tasks with these items, for this owner to finish them; all tasks of the owner if C{None}.
+
+        @raise ValueError: when there is no such task, or one of the items has no task. In this case, no task
+            is taken.
+        """
+        if items is None:
+            with self._lock:
+                taken = [task for task in self._leased if task.owner is owner]
+                for task in taken:
+                    del self._leased[task]
+            if not taken:
+                raise ValueError("task_done_many() found no task of this thread")
+            return taken
+        taken = []
+        try:
+            for item in items:
+                taken.append(self.take(item, owner, "task_done_many"))
+        except ValueError:
+            for task in taken:
+                self.add(task)
+            raise
+        return taken
 
     def find(self, item: Any, owner: Owner) -> LeasedTask:
         """
         Return the task that C{task_done(item)} means, and keep it.
 
-        @raise ValueError: when there is none.
+        @raise ValueError: when there is no such task.
         """
         with self._lock:
             task = self._find(item, owner)
         if task is None:
-            raise ValueError("this thread has no such task")
+            raise _not_held(item, "extend")
         return task
 
     def _find(self, item: Any, owner: Owner) -> LeasedTask | None:
@@ -173,7 +226,10 @@ class LeasedTasks:
 
     @contextmanager
     def requesting(self, task: LeasedTask) -> Iterator[None]:
-        """Make a request to finish a task in this block. If two run at once, each sees the other as sent."""
+        """
+        Make a request to finish a task in this block. If two such requests run at once, each counts the other
+        as sent.
+        """
         task.sent |= task.running > 0
         task.running += 1
         try:
@@ -194,15 +250,16 @@ class LeasedTasks:
         """
         if task.finished and not task.denied:
             return
-        if not task_id and (task.denied or not (sent or task.sent) or self._clock() >= task.until):
+        if not task_id and (task.denied or not (sent or task.sent) or self._clock() >= task.certain):
             raise task.deny(verb)
         task.finished = True
 
     def due(self) -> Iterator[list[LeasedTask]]:
-        """Yield batches of tasks to renew: those that have used up a third of their lease."""
+        """Yield batches of tasks to renew: a third of their lease is over, or they have progress to send."""
         late = self._clock() + self.lease * 2 / 3
         with self._lock:
-            due = [task for task in self._leased if task.until <= late and not task.denied]
+            due = [task for task in self._leased if task.until <= late or task.progress.unsent]
+        due = [task for task in due if not task.denied]
         for start in range(0, len(due), BATCH):
             yield due[start : start + BATCH]
 
@@ -219,8 +276,17 @@ class LeasedTasks:
         gone, found = set(lost), []
         for task in tasks:
             if (task.task_id, task.delivery) not in gone:
-                task.until = since + self.lease
-            elif task in self._leased:  # a task that is being finished is lost only if that fails
+                task.renew(since + self.lease)
+            elif task in self._leased:  # a task that is being finished is lost only if finishing fails
                 task.denied = True
                 found.append(task)
         return found
+
+
+def _not_held(item: Any, verb: str) -> ValueError:
+    """Return the error for an item (or C{None}) that matches no leased task."""
+    if item is not None:
+        return ValueError(f"this queue object does not hold the item {short(item)} now")
+    if verb == "task_done":
+        return ValueError("task_done() called too many times")  # as the standard library words it
+    return ValueError(f"{verb}() needs a task that this queue object has got and not finished")

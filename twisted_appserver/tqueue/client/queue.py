@@ -14,20 +14,23 @@ import time
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from .addresses import default_url, read_address
 from .attempts import FailedAttempt, Outcome, Pause, Step, Steps, T
 from .batch_verbs import BatchVerbs
+from .checks import checked_lease, checked_name
 from .connections import NotSent, Pool
-from .errors import Empty, Full, LeaseLost, NoResult, ServerError, ServerUnavailable, ShutDown
+from .errors import Empty, Full, LeaseLost, NoResult, ResultError, ServerError, ServerUnavailable, ShutDown
 from .forks import watch
 from .items import sort_key, to_result, to_task
 from .leases import LeasedTask, Owner
-from .requests import Document, QueueRequest, checked_lease, checked_name
+from .puts import put_item
+from .requests import Document, QueueRequest
 from .session import QueueSession
 from .task_block import TaskBlock
-from .verbs import QueueVerbs
+from .terms import PutOptions, TaskId, put_options
+from .verbs import QueueVerbs, is_full
 
 __all__ = [
     "Empty",
@@ -37,6 +40,7 @@ __all__ = [
     "NoResult",
     "PriorityQueue",
     "Queue",
+    "ResultError",
     "ServerError",
     "ServerUnavailable",
     "ShutDown",
@@ -123,17 +127,22 @@ class Queue(QueueVerbs, BatchVerbs):
 
     # As in the standard library.
 
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> str:
+    def put(
+        self, item: Any, block: bool = True, timeout: float | None = None, **terms: Unpack[PutOptions]
+    ) -> TaskId:
         """
         Add an item. Return the id of its task, for C{result()}.
 
+        @param terms: what applies to this task instead of the options of the queue, and its unique key, see
+            L{PutOptions}.
         @raise Full: when there is no room after C{timeout} seconds, or at once if C{block} is false.
         @raise ShutDown: when the queue has been shut down.
         @raise TypeError: when the item cannot be sent, see L{items}.
         """
         priority, order = self._sort_key(item)
-        document = self._run(self._session.put(to_task(item), timeout if block else 0.0, priority, order))
-        return str(document["task_id"])
+        options, wait = put_options(terms), timeout if block else 0.0
+        steps = put_item(self._session, to_task(item), wait, priority, order, options)
+        return self._run(steps)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """
@@ -151,7 +160,7 @@ class Queue(QueueVerbs, BatchVerbs):
             self._keep(task)
         return task.item
 
-    def put_nowait(self, item: Any) -> str:
+    def put_nowait(self, item: Any) -> TaskId:
         """Do C{put(item, block=False)}."""
         return self.put(item, block=False)
 
@@ -198,8 +207,7 @@ class Queue(QueueVerbs, BatchVerbs):
 
     def full(self) -> bool:
         """Return whether C{maxsize} tasks wait."""
-        stats = self.stats()
-        return bool(0 < stats["maxsize"] <= stats["ready"] + stats["delayed"])
+        return is_full(self.stats())
 
     def shutdown(self, immediate: bool = False) -> None:
         """
@@ -234,11 +242,12 @@ class Queue(QueueVerbs, BatchVerbs):
         """
         Get a task for the duration of a block: C{with queue.task() as item:}.
 
-        The task is done at the block's end, or released if the block raises. With C{with (task :=
-        queue.task()) as item:} the block can check C{task.lost}.
+        The task is done at the block's end, or released if the block raises; C{RetryLater} and C{GiveUp} of
+        this package decide when it is tried again. With C{with (task := queue.task()) as item:} the
+        block can check C{task.lost} and set C{task.result}.
 
-        @param delay: seconds until a released task may be got again; if C{None}, 1 second after the first
-            failure, 2 after the second, 4, and so on up to 300.
+        @param delay: seconds until a released task may be got again; by default, as the options of the queue
+            require: about 1 second after the first failure, 2 after the second, 4, and so on up to 300.
         @raise LeaseLost: at the block's end, when the lease had run out: another worker may have the task.
         @raise OSError: at the block's end, when the server cannot be reached. The task is then finished in
             the background as soon as possible.
@@ -296,11 +305,11 @@ class Queue(QueueVerbs, BatchVerbs):
         self._start_renewing()
 
     def _finish(self, steps: Steps[T]) -> T:
-        """Perform steps. A task that they could not finish is finished in the background."""
+        """Perform steps. Afterwards a thread renews leases, and finishes what the steps could not finish."""
         try:
             return self._run(steps)
         finally:
-            if self._session.tasks.unfinished:
+            if len(self._session.tasks):
                 self._start_renewing()
 
     def _start_renewing(self) -> None:

@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
-from uuid import uuid4
 
 from .addresses import Address
 from .errors import Empty, Full, ServerError, ShutDown
-from .failures import Retry
+from .explanations import unauthorized
+from .failures import RetryAfter
+from .terms import TaskId
+from .trace import NAMES
 
 T = TypeVar("T")
 Document = dict[str, Any]  # a JSON object
 TaskName = tuple[str, int]  # the id of a task, and the delivery that is meant
 
 RESPONSE = 30.0  # seconds that a response may take, not counting the time for which the server may wait
-WEEK = 7 * 86400.0  # seconds; the longest lease that a server grants
-LONGEST_NAME = 200  # characters; the server has the same limit
 LONGEST_ORDER = 1000  # characters of a sort key; the server refuses longer ones
 # Only requests without an effect are sent by GET: HTTP clients, such as twisted.web's, may repeat any GET.
 READING = frozenset(("qsize", "stats", "peek", "join", "queues", "result", "show"))
@@ -37,11 +37,12 @@ class QueueRequest(Generic[T]):
 
     @ivar verb: what it does, such as C{"put"}.
     @ivar origin: the scheme, host and port of the server.
-    @ivar path: escaped, with the path prefix of the server.
+    @ivar path: the escaped path, with the path prefix of the server.
     @ivar query: the unescaped options.
     @ivar headers: without C{Host} and C{Content-Length}.
     @ivar timeout: seconds within which the response must arrive.
     @ivar interpret: turns the JSON object of a successful response into the result.
+    @ivar server: the URL of the server, without name and password.
     """
 
     verb: str
@@ -53,6 +54,7 @@ class QueueRequest(Generic[T]):
     body: bytes
     timeout: float
     interpret: Callable[[Document], T]
+    server: str
 
     @property
     def target(self) -> str:
@@ -82,10 +84,16 @@ class QueueRequest(Generic[T]):
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise ServerError(status, f"the response is not a JSON object: {body[:100]!r}")
+            reason = f"the response is not a JSON object: {body[:100]!r}"
+            raise ServerError(status, reason, f"{self.server} does not look like a TQueueSrv: {reason}")
         if status >= 400:
-            raise ServerError(status, str(document.get("detail", "")))
+            raise ServerError(status, str(document.get("detail", "")), self._advice(status))
         return self.interpret(document)
+
+    def _advice(self, status: int) -> str:
+        if status == 404:
+            return f"{self.server} does not look like a TQueueSrv: it has no {self.path}"
+        return unauthorized(self.server, "Authorization" in self.headers) if status == 401 else ""
 
 
 def _task_or(missing: type[Exception]) -> Callable[[Document], Document]:
@@ -99,10 +107,17 @@ def _task_or(missing: type[Exception]) -> Callable[[Document], Document]:
     return interpret
 
 
-def _ids_or_full(document: Document) -> list[str]:
+def _ids_or_full(document: Document) -> list[TaskId]:
     if document["task_ids"]:
-        return list(document["task_ids"])
+        existing = set(document.get("existing", ()))
+        return [TaskId(task_id, place in existing) for place, task_id in enumerate(document["task_ids"])]
     raise ShutDown if document.get("reason") == "shutdown" else Full
+
+
+def _some_tasks(document: Document) -> Document:
+    if document["tasks"]:
+        return document
+    raise ShutDown if document.get("reason") == "shutdown" else Empty
 
 
 def _figures(document: Document) -> Document:
@@ -129,6 +144,14 @@ def _found(document: Document) -> bool:
     return bool(document["task_id"])
 
 
+def _whether_forgotten(document: Document) -> bool:
+    return bool(document["forgotten"])
+
+
+def _is_dropped(document: Document) -> bool:
+    return bool(document["task_id"]) or document.get("state") == "dropped"
+
+
 def _whole(document: Document) -> Document:
     return document
 
@@ -147,7 +170,7 @@ class QueueRequests:
     """
 
     def __init__(self, address: Address, name: str) -> None:
-        self._origin, self._root = address.origin, f"{address.path}/"
+        self._server, self._origin, self._root = address.url, address.origin, f"{address.path}/"
         self._path = f"{self._root}{quote(name, safe='')}/"
         self._headers = {"Authorization": address.authorization} if address.authorization else {}
 
@@ -165,13 +188,13 @@ class QueueRequests:
         path = self._root if verb == "queues" else self._path + verb
         if task_id is not None:
             path += f"/{quote(task_id, safe='')}"
-        headers = self._headers
+        headers = {**self._headers, **{name: query.pop(name) for name in NAMES if name in query}}
         is_get = verb in READING or (verb == "config" and not query)
         if not is_get:
             headers = {**headers, "Content-Type": "application/json"}
         method = "GET" if is_get else "POST"
         return QueueRequest(
-            verb, method, self._origin, path, query, headers, body, wait + RESPONSE, interpret
+            verb, method, self._origin, path, query, headers, body, wait + RESPONSE, interpret, self._server
         )
 
     def put(
@@ -182,6 +205,7 @@ class QueueRequests:
         priority: float | None = None,
         order: str | None = None,
         delay: float | None = None,
+        terms: Document | None = None,
     ) -> QueueRequest[Document]:
         """
         Add a task. C{read} raises C{Full} if there was no room in time.
@@ -189,34 +213,66 @@ class QueueRequests:
         @param task: its fields, a JSON object.
         @param order: text that sorts tasks of the same priority.
         @param delay: seconds until a worker may get the task.
+        @param terms: the result of L{put_options}.
         """
         order = None if order is None else order[:LONGEST_ORDER]
         options = {"key": key, "priority": priority, "order": order, "delay": delay}
-        options |= {"timeout": wait, "detail": 1}
+        options |= {"timeout": wait, "detail": 1, **(terms or {})}
         return self._make("put", _task_or(Full), options, body=task, wait=wait)
 
     def put_many(
-        self, tasks: bytes, key: str, wait: float = 0.0, delay: float | None = None
-    ) -> QueueRequest[list[str]]:
+        self,
+        tasks: bytes,
+        key: str,
+        wait: float = 0.0,
+        delay: float | None = None,
+        terms: Document | None = None,
+    ) -> QueueRequest[list[TaskId]]:
         """
         Add many tasks: all or none. The result is their ids; C{read} raises C{Full} as for L{put}.
 
-        @param tasks: a JSON array, whose elements are tasks or arrays of a task, its priority and its order.
+        @param tasks: a JSON array, whose elements are tasks, arrays of a task, its priority and its order, or
+            arrays of a task and its options.
         """
-        options = {"key": key, "delay": delay, "timeout": wait, "detail": 1}
+        options = {"key": key, "delay": delay, "timeout": wait, "detail": 1, **(terms or {})}
         return self._make("put", _ids_or_full, options, body=tasks, wait=wait)
 
     def get(
         self, key: str, wait: float = 0.0, lease: float | None = None, by: str | None = None
     ) -> QueueRequest[Document]:
         """
-        Lease the next task. C{read} raises C{Empty} if none arrived in time.
+        Lease the next task. C{read} raises C{Empty} if no task arrived in time.
 
         @param lease: seconds.
         @param by: who gets the task, for the records of attempts.
         """
         options = {"key": key, "lease": lease, "by": by, "timeout": wait, "detail": 1}
         return self._make("get", _task_or(Empty), options, wait=wait)
+
+    def get_many(
+        self, n: int, key: str, wait: float = 0.0, lease: float | None = None, by: str | None = None
+    ) -> QueueRequest[Document]:
+        """
+        Lease up to C{n} tasks. The response has them in C{tasks}; C{read} raises C{Empty} as for L{get}.
+
+        @param lease: seconds.
+        @param by: who gets the tasks, for the records of attempts.
+        """
+        options = {"n": n, "key": key, "lease": lease, "by": by, "timeout": wait, "detail": 1}
+        return self._make("get", _some_tasks, options, wait=wait)
+
+    def done_many(self, tasks: Iterable[tuple[str, int, bytes]]) -> QueueRequest[list[TaskName]]:
+        """
+        Finish many tasks. The result contains the tasks that were not leased.
+
+        @param tasks: the id, the delivery and the result of each.
+        """
+        named = [
+            b'{"task_id":%b,"delivery":%d%b}'
+            % (json.dumps(task_id).encode(), delivery, b',"result":' + result if result else b"")
+            for task_id, delivery, result in tasks
+        ]
+        return self._make("done", _lost, body=b'{"tasks":[%b]}' % b",".join(named))
 
     def done(self, task_id: str, delivery: int = 0, result: bytes = b"") -> QueueRequest[Document]:
         """
@@ -240,7 +296,7 @@ class QueueRequests:
         return self._make("release", _whole, {"delivery": delivery, "delay": delay}, task_id=task_id)
 
     def fail(
-        self, task_id: str, delivery: int, error: str, traceback: str = "", retry: Retry = None
+        self, task_id: str, delivery: int, error: str, traceback: str = "", retry: RetryAfter = None
     ) -> QueueRequest[Document]:
         """Give back a task that has failed."""
         fields = {"error": error, "traceback": traceback, "retry": retry}
@@ -255,9 +311,9 @@ class QueueRequests:
         """Put a task aside, until it is kicked."""
         return self._make("bury", _whole, {"delivery": delivery}, task_id=task_id)
 
-    def renew(self, tasks: Iterable[TaskName], lease: float | None = None) -> QueueRequest[list[TaskName]]:
-        """Let the leases of many tasks end C{lease} seconds from now. The result is the lost ones."""
-        named = [{"task_id": task_id, "delivery": delivery} for task_id, delivery in tasks]
+    def renew(self, tasks: Iterable[Any], lease: float | None = None) -> QueueRequest[list[TaskName]]:
+        """Let the leases of many tasks end C{lease} seconds from now. The result contains the lost leases."""
+        named = [dict(zip(("task_id", "delivery", "progress"), task, strict=False)) for task in tasks]
         return self._make("renew", _lost, {"lease": lease}, body=json.dumps({"tasks": named}).encode())
 
     def kick(self, n: int, key: str) -> QueueRequest[int]:
@@ -269,8 +325,8 @@ class QueueRequests:
         return self._make("kick", _found, task_id=task_id)
 
     def drop(self, task_id: str) -> QueueRequest[bool]:
-        """Remove a task in any state. The result is whether there was such a task."""
-        return self._make("drop", _found, task_id=task_id)
+        """Remove a task in any state. The result is whether it was removed, now or before."""
+        return self._make("drop", _is_dropped, task_id=task_id)
 
     def peek(self, n: int, state: str) -> QueueRequest[list[Document]]:
         """Return the first C{n} tasks in a state, without leasing them."""
@@ -308,6 +364,10 @@ class QueueRequests:
         """Remove the waiting tasks. The result is their number."""
         return self._make("purge", _number("purged"), {"key": key})
 
+    def forget(self, unique: str) -> QueueRequest[bool]:
+        """Free a unique key. The result is whether it was taken beyond the end of its task."""
+        return self._make("forget", _whether_forgotten, {"unique": unique})
+
     def delete(self) -> QueueRequest[None]:
         """Remove the queue with all its tasks."""
         return self._make("delete", _nothing)
@@ -315,39 +375,3 @@ class QueueRequests:
     def queues(self) -> QueueRequest[Document]:
         """List the queues of the server. The result contains the figures of each, by name."""
         return self._make("queues", _queues)
-
-
-def checked_name(name: str | None, kind: str = "queue") -> str:
-    """
-    Return the name of a queue, or a new one if it is C{None}.
-
-    @param kind: begins a new name.
-    @raise ValueError: when no queue can have the name. The server's own pages are below C{/-/}.
-    """
-    if name is None:
-        return f"{kind}-{uuid4().hex}"
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        raise ValueError(f"a queue's name must be 1 to {LONGEST_NAME} printable characters, not {name!r}")
-    if name in ("-", ".", "..") or "/" in name:
-        raise ValueError(f"a queue's name must not be '-', '.' or '..' or contain a slash, like {name!r}")
-    return name
-
-
-def checked_lease(lease: float | None) -> float | None:
-    """
-    Return the length of a lease, C{None} for the option of the queue.
-
-    @raise ValueError: when it is neither that nor a number of seconds that servers accept.
-    """
-    return None if lease is None else checked_seconds("lease", lease, WEEK)
-
-
-def checked_seconds(name: str, value: float, most: float) -> float:
-    """
-    Return a number of seconds.
-
-    @raise ValueError: when it is not above 0, or is higher than C{most}.
-    """
-    if not 0 < value <= most:
-        raise ValueError(f"{name} must be more than 0 and at most {most:.0f} seconds, not {value!r}")
-    return value

@@ -7,40 +7,24 @@ L{async_queue.AsyncQueue} waits for each on the reactor.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from .addresses import Address
-from .attempts import Retry, Steps, T, poll, repeat, waits
-from .errors import LeaseLost, NoResult
-from .failures import Failure, describe, this_process
-from .items import ItemError, from_result, from_task, to_result
+from .attempts import Patience, Steps, T, poll, repeat, waits
+from .checks import WEEK
+from .errors import LeaseLost, ResultError, ServerError
+from .failures import Failure, RetryAfter, describe, this_process
+from .items import ItemError, from_task, to_result
 from .leases import BLOCK, LeasedTask, LeasedTasks, Owner
 from .request_keys import Keys, checked_key
-from .requests import WEEK, Document, QueueRequest, QueueRequests
+from .requests import Document, QueueRequest, QueueRequests
+from .trace import trace_in
 
 USUAL_LEASE = 60.0  # seconds, until a queue's option is known
-UNFINISHED = ("ready", "delayed", "leased")  # the states of tasks that may still get a result
-
-
-def backoff(delivery: int) -> float:
-    """Return the seconds until a task that failed at its n-th delivery is tried again: 1, 2, 4, ... 300."""
-    return min(300.0, 2.0 ** min(max(delivery, 1) - 1, 9))
-
-
-def delay_after(error: BaseException, delay: float | None, delivery: int) -> float:
-    """
-    Return the seconds for which a task rests after its block raised.
-
-    @param delay: the user's choice; C{None} for L{backoff} after an error. Ctrl-C, C{break} and the like are
-        not the task's fault and cause no delay.
-    """
-    if delay is not None:
-        return max(delay, 0.0)
-    return backoff(delivery) if isinstance(error, Exception) else 0.0
+REFUSED = (400, 413, 422)  # statuses of a result that the server does not accept
 
 
 class QueueSession:
@@ -53,8 +37,9 @@ class QueueSession:
     @param clock: returns seconds.
     @param lane: returns the lane of a request, see L{Keys}; empty for none.
     @param warn: logs a warning.
-    @ivar patience: the same; may be changed.
-    @ivar clock: the same.
+    @ivar patience: the parameter of this name; may be changed.
+    @ivar lease, clock, warn: the parameters of these names.
+    @ivar by: the name of this process, for the records of attempts.
     @ivar requests: builds the requests.
     @ivar tasks: the leased tasks.
     @raise ValueError: when C{patience} is negative or not a number.
@@ -74,10 +59,10 @@ class QueueSession:
             raise ValueError(f"patience must be 0 or more seconds, not {patience!r}")
         self.patience = patience
         self.requests, self.tasks = QueueRequests(address, name), LeasedTasks(lease or USUAL_LEASE, clock)
-        self._name, self._lease, self.clock, self._lane, self._warn = name, lease, clock, lane, warn
+        self._name, self.lease, self.clock, self._lane, self.warn = name, lease, clock, lane, warn
         self._url = address.url
         self._keys = Keys()
-        self._by = this_process()
+        self.by = this_process()
         self._failing = False  # whether the last renewal failed: only the first failure is logged
 
     def key(self) -> str:
@@ -86,11 +71,17 @@ class QueueSession:
 
     def forked(self) -> None:
         """In a forked process: never use a key of the parent."""
-        self._keys, self._by = Keys(), this_process()
+        self._keys, self.by = Keys(), this_process()
 
     def ask(self, request: QueueRequest[T]) -> Steps[T]:
         """Make one request, with patience."""
-        return repeat(request, Retry(lambda: self.patience, self.clock))
+        return repeat(request, Patience(lambda: self.patience, self.clock))
+
+    def ask_since(self, request: QueueRequest[T]) -> Steps[tuple[T, float]]:
+        """Make one request as L{ask}. Return its result, and when the last attempt began."""
+        retry = Patience(lambda: self.patience, self.clock)
+        result = yield from repeat(request, retry)
+        return result, retry.began
 
     def put(
         self,
@@ -100,40 +91,28 @@ class QueueSession:
         order: str | None = None,
         delay: float | None = None,
         key: str | None = None,
+        terms: Document | None = None,
     ) -> Steps[Document]:
         """Add a task, see L{QueueRequests.put}. C{timeout}: seconds to wait for room; C{None} for ever."""
         name = self.key() if key is None else checked_key(key)
         return (
             yield from poll(
-                lambda wait: self.ask(self.requests.put(task, name, wait, priority, order, delay)),
+                lambda wait: self.ask(self.requests.put(task, name, wait, priority, order, delay, terms)),
                 timeout,
                 self.clock,
             )
         )
 
-    def put_task(
-        self,
-        fields: Document,
-        timeout: float | None,
-        priority: float | None,
-        delay: float | None,
-        key: str | None,
-    ) -> Steps[Document]:
-        """Add a task that is given by its fields."""
-        body = json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
-        document = yield from self.put(body, timeout, priority, None, delay, key)
-        return {"task_id": document["task_id"], "repeated": document.get("repeated", False)}
-
     def get_task(self, timeout: float | None, lease: float | None) -> Steps[Document]:
         """Lease the next task, without renewing the lease. C{timeout}: seconds; C{None} for ever."""
-        document = yield from self._get(timeout, lease)
-        return {name: document[name] for name in ("task_id", "delivery", "task")}
+        document, _ = yield from self._get(timeout, lease)
+        return {name: document[name] for name in ("task_id", "delivery", "task")} | trace_in(document)
 
-    def _get(self, timeout: float | None, lease: float | None) -> Steps[Document]:
+    def _get(self, timeout: float | None, lease: float | None) -> Steps[tuple[Document, float]]:
         key = self.key()
         return (
             yield from poll(
-                lambda wait: self.ask(self.requests.get(key, wait, lease, self._by)), timeout, self.clock
+                lambda wait: self.ask_since(self.requests.get(key, wait, lease, self.by)), timeout, self.clock
             )
         )
 
@@ -141,18 +120,34 @@ class QueueSession:
         """
         Lease the next task for an owner.
 
-        @param delay: seconds until a task that is not an item may be got again; see L{delay_after}.
+        @param delay: seconds until a task that is not an item may be got again; C{None} for the backoff of
+            the queue.
         @raise ItemError: when the task cannot be converted to an item. The task is released.
         """
-        document = yield from self._get(timeout, self._lease)
-        if self._lease is None:  # an older server does not send it
+        document, since = yield from self._get(timeout, self.lease)
+        self.note_lease(document)
+        return (yield from self.to_item(document, owner, since, delay))
+
+    def note_lease(self, document: Document) -> None:
+        """Record the length of the queue's leases."""
+        if self.lease is None:  # an older server does not send it
             self.tasks.lease = min(document.get("lease", USUAL_LEASE), WEEK)
-        until = self.clock() + self.tasks.lease
-        task = LeasedTask(document["task_id"], document["delivery"], owner, until)
+
+    def to_item(
+        self, document: Document, owner: Owner, since: float, delay: float | None
+    ) -> Steps[LeasedTask]:
+        """
+        Convert a task that was got to an item, as L{get} describes.
+
+        @param since: when the request that got it began. The lease has begun between that time and now.
+        """
+        task = LeasedTask(document["task_id"], document["delivery"], owner, self.clock() + self.tasks.lease)
+        task.certain = since + self.tasks.lease
+        task.trace = trace_in(document)
         try:
             task.item = from_task(document["task"])
         except ItemError as error:
-            task.failure = describe(error, retry=delay_after(error, delay, task.delivery))
+            task.failure = describe(error, retry=_not_negative(delay))
             yield from self._finish(task, "fail")
             raise ItemError(f"task {task.task_id} is not an item: {error}") from error.__cause__
         return task
@@ -176,22 +171,6 @@ class QueueSession:
         document = yield from self._finish(task, "done")
         return dict(document.get("task", {}))
 
-    def result(self, task_id: str, timeout: float | None) -> Steps[Any]:
-        """
-        Wait until a task has ended, and return its result. C{timeout}: seconds; C{None} for ever.
-
-        @raise NoResult: when there is none.
-        """
-        state, error = "unknown", ""
-        for wait in waits(timeout, self.clock):
-            document = yield from self.ask(self.requests.result(task_id, wait))
-            state, error = document["state"], document.get("error", "")
-            if state == "done":
-                return from_result(document["result"])
-            if state not in UNFINISHED:
-                break
-        raise NoResult(task_id, state, error)
-
     def give_up(
         self,
         verb: str,
@@ -201,59 +180,72 @@ class QueueSession:
         delivery: int,
         delay: float = 0.0,
         failure: Failure | None = None,
-    ) -> Steps[None]:
-        """Release, fail or bury the task with this id, or else the one that C{task_done(item)} means."""
+    ) -> Steps[RetryAfter]:
+        """
+        Release, fail or bury the task with this id, or else the task that C{task_done(item)} means.
+
+        @return: when a task that has failed is tried again; C{None} for other verbs.
+        """
         if task_id is not None:
             task = _by_id(task_id, delivery)
             task.failure = failure
-            yield from self._finish(task, verb, delay)
-            return
-        task = self.tasks.take(item, owner, verb)
-        task.failure = failure
-        with self.tasks.finishing(task, owner, later=False):
-            yield from self._finish(task, verb, delay)
+            document = yield from self._finish(task, verb, delay)
+        else:
+            task = self.tasks.take(item, owner, verb)
+            task.failure = failure
+            with self.tasks.finishing(task, owner, later=False):
+                document = yield from self._finish(task, verb, delay)
+        return document.get("retry") if verb == "fail" else None
 
     def extend(
         self, item: Any, owner: Owner, lease: float | None, task_id: str | None, delivery: int
     ) -> Steps[None]:
-        """Make the lease of a task end C{lease} seconds from now. The default is the client's own number."""
+        """Make the lease of a task end C{lease} seconds from now. The default is the lease of the client."""
         task = self.tasks.find(item, owner) if task_id is None else _by_id(task_id, delivery)
         since = self.clock()
         if lease is None:
-            lease = self._lease if task_id is not None else self.tasks.lease
+            lease = self.lease if task_id is not None else self.tasks.lease
         document = yield from self.ask(self.requests.extend(task.task_id, task.delivery, lease))
         if not document["task_id"]:
             raise task.deny("extend")
-        task.until = since + (lease or 0.0)
+        task.renew(since + (lease or 0.0))
 
     def leave_block(
         self, task: LeasedTask, error: BaseException | None, delay: float | None, result: Any = None
     ) -> Steps[None]:
         """
-        Finish the task of a block that has ended, or release it if the block raised an error.
+        Finish the task of a block that has ended, or give it back if the block raised an error.
 
-        @raise TypeError: when the result cannot be sent. The task is released.
+        Ctrl-C, C{break} and the like are not the task's fault and cause no pause.
+
+        @param delay: seconds until the task may be got again; C{None} for the backoff of the queue.
+        @raise ResultError: when the result cannot be sent, or is refused. The task has failed.
         """
         if not self.tasks.drop(task):
             return  # close() has released it, or this process was forked in the block
-        wrong = None
-        if error is None:
-            try:
-                task.result = to_result(result)
-            except TypeError as wrong_result:
-                error = wrong = wrong_result
-        if error is None:
-            yield from self.task_done(task, BLOCK)
+        if error is not None:
+            yield from self._give_back(task, error, delay)
             return
-        pause, verb = delay_after(error, delay, task.delivery), "release"
-        if isinstance(error, Exception):
-            task.failure, verb = describe(error, retry=pause), "fail"
         try:
-            yield from self._finish(task, verb, pause)
+            task.result = to_result(result)
+            yield from self.task_done(task, BLOCK)
+        except (TypeError, ServerError) as refusal:
+            if isinstance(refusal, ServerError) and not (task.result and refusal.status in REFUSED):
+                raise
+            wrong = ResultError(f"the result cannot be sent: {refusal}")
+            yield from self._give_back(task, wrong, delay)
+            raise wrong from None
+
+    def _give_back(self, task: LeasedTask, error: BaseException, delay: float | None) -> Steps[None]:
+        """Release the task of a block that raised an error. An exception is recorded."""
+        verb = "release"
+        if isinstance(error, Exception):
+            task.failure, verb = describe(error, retry=_not_negative(delay)), "fail"
+        try:
+            document = yield from self._finish(task, verb)
+            task.retry = document.get("retry")
         except Exception as failure:  # the block's own error matters more
-            self._warn(f"task {task.task_id} was not released, its lease will run out: {failure}")
-        if wrong is not None:
-            raise wrong
+            self.warn(f"task {task.task_id} was not released, its lease will run out: {failure}")
 
     def close(self) -> Steps[None]:
         """Finish the tasks that task_done() could not finish, and release the others. Log lost leases."""
@@ -273,7 +265,7 @@ class QueueSession:
         try:
             yield from steps
         except LeaseLost as error:
-            self._warn(str(error))
+            self.warn(str(error))
 
     def _finish(self, task: LeasedTask, verb: str, delay: float = 0.0, once: bool = False) -> Steps[Document]:
         """
@@ -292,7 +284,7 @@ class QueueSession:
             request = self.requests.fail(task.task_id, task.delivery, *task.failure)
         else:
             request = self.requests.bury(task.task_id, task.delivery)
-        retry = Retry(lambda: self.patience, self.clock)
+        retry = Patience(lambda: self.patience, self.clock)
         if once:
             request, retry = self._once(request)
         with self.tasks.requesting(task):
@@ -304,32 +296,39 @@ class QueueSession:
         self.tasks.settle(task, document["task_id"], retry.sent, verb)
         return document
 
-    def _once(self, request: QueueRequest[T]) -> tuple[QueueRequest[T], Retry]:
+    def _once(self, request: QueueRequest[T]) -> tuple[QueueRequest[T], Patience]:
         """Make a single attempt, with a time-out that leaves time for another before the lease runs out."""
-        return request.within(max(self.tasks.lease / 4, 1.0)), Retry(float, self.clock)
+        return request.within(max(self.tasks.lease / 4, 1.0)), Patience(float, self.clock)
 
     def renew(self) -> Steps[None]:
         """Renew the leases that need it, and finish the tasks that C{task_done} could not finish."""
         try:
             for batch in self.tasks.due():
                 since = self.clock()
-                names = [(task.task_id, task.delivery) for task in batch]
+                reports = [(task.progress, task.progress.begin_sending()) for task in batch]
+                names = [task.renewal for task in batch]
                 lost = yield from repeat(*self._once(self.requests.renew(names, self.tasks.lease)))
+                for progress, number in reports:
+                    progress.was_sent(number)
                 for task in self.tasks.renewed(batch, since, lost):
-                    self._warn(f"the lease of task {task.task_id} has run out: another worker may get it")
+                    self.warn(f"the lease of task {task.task_id} has run out: another worker may get it")
             for task in list(self.tasks.unfinished):
                 with self.tasks.finishing(task, BLOCK):
                     yield from self._finish(task, "done", once=True)
             self._failing = False
         except Exception as error:
             if not self._failing:
-                self._warn(
+                self.warn(
                     f"leases of the queue {self._name} at {self._url} are not renewed, "
                     f"or tasks not finished: {error}"
                 )
             self._failing = True
 
 
+def _not_negative(delay: float | None) -> float | None:
+    return None if delay is None else max(delay, 0.0)
+
+
 def _by_id(task_id: str, delivery: int) -> LeasedTask:
-    """Return a task that this client does not renew."""
+    """Return a task whose lease this client does not renew."""
     return LeasedTask(task_id, delivery, BLOCK, math.inf)

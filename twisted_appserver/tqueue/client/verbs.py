@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Unpack
 
 from .attempts import Steps
-from .failures import Retry, describe
+from .failures import RetryAfter, describe
 from .leases import Owner
+from .puts import put_task
+from .request_keys import checked_key
 from .requests import Document, QueueRequest, TaskName
+from .results import wait_for_result
 from .session import QueueSession
+from .terms import PutOptions, put_options
 
-State = Literal["ready", "delayed", "leased", "buried"]
+State = Literal["ready", "delayed", "leased", "held", "buried"]
+
+
+def is_full(stats: Document) -> bool:
+    """Return whether C{maxsize} tasks wait in a queue with these figures."""
+    return bool(0 < stats["maxsize"] <= stats["ready"] + stats["delayed"])
 
 
 class StepRunner(Protocol):
@@ -37,9 +46,9 @@ class QueueVerbs:
     Each method returns its result from a L{queue.Queue}, and a Deferred of it from an
     L{async_queue.AsyncQueue}.
 
-    A parameter C{item} selects the same task as in C{task_done(item)}. With C{task_id}, as
-    C{peek()} and C{get_task()} return it, it means that task instead, whichever client has leased it; then
-    C{delivery} is the delivery that is meant, 0 for any. C{LeaseLost} is raised when the task is not leased.
+    A parameter C{item} selects the same task as in C{task_done(item)}. C{task_id}, as C{peek()} and
+    C{get_task()} return it, selects a task of any client instead. In this case, C{delivery} selects one
+    delivery of the task; 0 for any. C{LeaseLost} is raised when the task is not leased.
     """
 
     _session: QueueSession
@@ -75,7 +84,7 @@ class QueueVerbs:
         error: BaseException | str = "",
         *,
         traceback: str = "",
-        retry: Retry = None,
+        retry: RetryAfter = None,
         task_id: str | None = None,
         delivery: int = 0,
     ) -> Any:
@@ -83,7 +92,9 @@ class QueueVerbs:
         Give back a task that has failed. The error is recorded; C{show()} returns it.
 
         @param traceback: by default the traceback of the exception C{error}.
-        @param retry: seconds until a worker may get the task again; at once if C{None}. C{False} buries it.
+        @param retry: seconds until a worker may get the task again. C{False} buries it. By default, as the
+            options of the queue require: about 1 second after the first failure, 2 after the second, ...
+        @return: the seconds until the task is ready, or C{False} if it is buried now.
         @raise ValueError: when there is no such task.
         """
         failure = describe(error, traceback, retry)
@@ -117,10 +128,10 @@ class QueueVerbs:
         delivery: int = 0,
     ) -> Any:
         """
-        Let the lease of a task end C{lease} seconds from now; the client's own number if C{None}.
+        Let the lease of a task end C{lease} seconds from now; if C{None}, the lease of the client applies.
 
-        The client renews the leases of items by itself. A longer lease may precede work that blocks the
-        process, and C{task_id} names a task that C{get_task()} returned.
+        The client renews the leases of items by itself. Use this for a longer lease before work that blocks
+        the process, or with the C{task_id} of a task that C{get_task()} returned.
 
         @raise ValueError: when there is no such task.
         """
@@ -144,6 +155,7 @@ class QueueVerbs:
         priority: float | None = None,
         delay: float | None = None,
         key: str | None = None,
+        **terms: Unpack[PutOptions],
     ) -> Any:
         """
         Add a task by its fields, as other programs see them.
@@ -153,12 +165,16 @@ class QueueVerbs:
         @param priority: the lowest comes first, in a queue of the kind C{priority}.
         @param delay: seconds until a worker may get the task.
         @param key: an idempotency key. A put with the same key and fields adds nothing.
-        @return: a dict with C{task_id} and C{repeated}, which is true if the key was used before.
+        @param terms: what applies to this task instead of the options of the queue, and its unique key, see
+            L{PutOptions}.
+        @return: a dict with C{task_id}, C{repeated}, which is true if the key was used before, and
+            C{existing}, which is true if the unique key was taken.
         @raise Full: when there is no room in time.
         @raise ShutDown: when the queue has been shut down.
         @raise ValueError: when the fields are not JSON, or the key cannot be used.
         """
-        return self._run(self._session.put_task(fields, timeout, priority, delay, key))
+        options = put_options(terms)
+        return self._run(put_task(self._session, fields, timeout, priority, delay, key, options))
 
     def get_task(self: StepRunner, timeout: float | None = 0.0, lease: float | None = None) -> Any:
         """
@@ -188,11 +204,12 @@ class QueueVerbs:
         @param timeout: seconds; C{None} for ever.
         @raise NoResult: when it has not ended in time, is buried or dropped, or is not known.
         """
-        return self._run(self._session.result(task_id, timeout))
+        return self._run(wait_for_result(self._session, task_id, timeout))
 
     def renew(self: StepRunner, tasks: Iterable[TaskName], lease: float | None = None) -> Any:
         """
-        Let the leases of many tasks end C{lease} seconds from now; by default the queue's own number.
+        Let the leases of many tasks end C{lease} seconds from now; if C{None}, the option of the queue
+        applies.
 
         @param tasks: pairs of an id and a delivery.
         @return: a list of the pairs that are no longer leased.
@@ -233,8 +250,12 @@ class QueueVerbs:
 
     def drop(self: StepRunner, task_id: str) -> Any:
         """
-        Remove a task, whether it is ready, delayed, leased or buried. A worker that has it loses its lease.
-        Return C{False} if there is no such task, perhaps because a request that was repeated has removed it.
+        Remove a task, whether it waits, is leased or buried. A worker that has it loses its lease. If the
+        queue keeps results, C{result()} raises L{NoResult} with the state C{dropped}.
+
+        @return: whether the task was dropped, now or before. C{False} if there is no such task, or it has
+            ended; C{show()} returns how it ended. If the queue does not keep results, also C{False} if the
+            request was repeated because its response was lost.
         """
         return self._ask(self._session.requests.drop(task_id))
 
@@ -252,6 +273,13 @@ class QueueVerbs:
     def purge(self: StepRunner) -> Any:
         """Remove all tasks that wait; leased and buried ones stay. Return their number."""
         return self._ask(self._session.requests.purge(self._session.key()))
+
+    def forget(self: StepRunner, unique: str) -> Any:
+        """
+        Free a unique key that is taken beyond the end of its task (C{unique_for}). A task that waits or runs
+        keeps it. Return C{False} if it was not taken in this way.
+        """
+        return self._ask(self._session.requests.forget(checked_key(unique)))
 
     def delete(self: StepRunner) -> Any:
         """Remove the queue with all its tasks and options. Clients that wait get C{ShutDown}."""

@@ -7,7 +7,8 @@ A module may import only modules above it in this list:
   - error_messages: errors as one line, with the URL of the server
   - task_fields: the fields of a task, as typed
   - verb: the parts that all verbs share
-  - task_verbs: C{put}, C{get}, C{done} and others about single tasks
+  - put_verb: C{put}
+  - task_verbs: C{get}, C{done} and others about single tasks
   - queue_verbs: C{queues}, C{stats}, C{peek} and others about whole queues
   - work_verb: C{work}
   - parser: reads the command line, and prints help

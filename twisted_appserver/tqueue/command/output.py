@@ -30,7 +30,7 @@ class Output:
     """
     Standard output.
 
-    @param stream: C{None} if there is none; then nothing is printed.
+    @param stream: C{None} if there is no document; then nothing is printed.
     @param as_json: whether to print JSON instead of tables.
     """
 

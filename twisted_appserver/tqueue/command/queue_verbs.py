@@ -11,14 +11,14 @@ from typing import Any
 
 from twisted_appserver.closest_name import closest
 
+from ..client.checks import WEEK
 from ..client.errors import ServerError
 from ..client.queue import Queue
-from ..client.requests import WEEK
 from .output import Output
 from .task_verbs import for_each_known
 from .verb import QUEUES, Verb, at_least, complain, plural
 
-STATES = ("ready", "delayed", "leased", "buried")
+STATES = ("ready", "delayed", "leased", "held", "buried")
 TIMES = {"delayed": ("due", "DUE"), "leased": ("lease", "LEASE ENDS")}  # the event that such a task waits for
 RATES = ("puts", "gets", "dones")
 
@@ -43,11 +43,16 @@ def _pairs(document: dict[str, Any], queue: Queue, output: Output) -> int:
 
 
 def _value(value: Any) -> str:
+    if value is None:
+        return "-"
     return str(int(value) if isinstance(value, float) and value.is_integer() else value) or "-"
 
 
 def stats(queue: Queue, given: argparse.Namespace, output: Output) -> int:
-    return _pairs(queue.stats(), queue, output)
+    found = queue.stats()
+    if not output.as_json and found.get("oldest") is not None:
+        found["oldest"] = f"{found['oldest']:.1f} s"
+    return _pairs(found, queue, output)
 
 
 def config(queue: Queue, given: argparse.Namespace, output: Output) -> int:
@@ -130,6 +135,17 @@ def purge(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     return 0
 
 
+def forget(queue: Queue, given: argparse.Namespace, output: Output) -> int:
+    status = 0
+    for unique in given.key:
+        if queue.forget(unique):
+            output.json({"worker": queue.name, "unique": unique})
+        else:
+            complain(f"the key {unique} of the queue {queue.name} is not taken beyond the end of a task")
+            status = 1
+    return status
+
+
 def delete(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     queue.delete()
     output.json({"worker": queue.name, "deleted": True})
@@ -138,6 +154,8 @@ def delete(queue: Queue, given: argparse.Namespace, output: Output) -> int:
 
 def join(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     if queue.join(given.timeout):
+        counts = queue.stats()
+        output.json({"worker": queue.name, "unfinished": counts["unfinished"], "buried": counts["buried"]})
         return 0
     complain(f"the queue {queue.name} still has {plural(queue.unfinished_tasks, 'unfinished task')}")
     return 1
@@ -205,8 +223,13 @@ def _shutdown_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _forget_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("key", metavar="KEY", nargs="+", help="as given to put --unique")
+
+
 OPTIONS = """\
-The options are kind (fifo, lifo or priority), maxsize, lease, max_deliveries, remember and shutdown.
+The options are kind (fifo, lifo or priority), maxsize, lease, max_deliveries, retry_first, retry_factor,
+retry_most, retry_jitter, at_once, rate, remember, keep, keep_count, paused and shutdown.
 shutdown= (empty) opens a queue again."""
 
 QUEUE_VERBS = (
@@ -220,7 +243,7 @@ QUEUE_VERBS = (
          "painter --every 5", _watch_arguments, has_table=True, patience=math.inf),
     Verb("config", QUEUES, "Set options of a queue, and print all.", config,
          "painter maxsize=1000 max_deliveries=5", _config_arguments, OPTIONS, has_table=True),
-    Verb("kick", QUEUES, "Make buried tasks ready again, the oldest first, or the ones with these ids.", kick,
+    Verb("kick", QUEUES, "Make buried tasks ready again: the oldest, or the tasks with these ids.", kick,
          "painter -n 100", _kick_arguments),
     Verb("pause", QUEUES, "Hand out no task, until the queue is resumed.", pause, "painter"),
     Verb("resume", QUEUES, "Hand out the tasks of a paused queue again.", resume, "painter"),
@@ -230,5 +253,7 @@ QUEUE_VERBS = (
     Verb("shutdown", QUEUES, "Refuse further puts; gets end when the queue is empty.", shutdown,
          "painter", _shutdown_arguments),
     Verb("purge", QUEUES, "Remove all tasks that wait; leased and buried ones stay.", purge, "painter"),
+    Verb("forget", QUEUES, "Free unique keys that are taken beyond the end of their tasks.",
+         forget, "painter picture-7", _forget_arguments),
     Verb("delete", QUEUES, "Remove a queue with all its tasks and options.", delete, "painter"),
 )  # fmt: skip

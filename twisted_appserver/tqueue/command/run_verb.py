@@ -14,7 +14,7 @@ from ..client.queue import Queue
 from .error_messages import EXPECTED, STATES, message_for
 from .output import Output, OutputError
 from .parser import parse
-from .task_verbs import LineError
+from .put_verb import LineError
 from .verb import PATIENCE, complain
 
 BROKEN_PIPE = 141  # the exit status of a shell: 128 and the number of SIGPIPE
@@ -22,7 +22,7 @@ BROKEN_PIPE = 141  # the exit status of a shell: 128 and the number of SIGPIPE
 
 def _address(url: str | None) -> tuple[str, Address]:
     """
-    Return the URL of the server, and the address that was read from it.
+    Return the URL of the server, and the address that the URL contains.
 
     @raise ValueError: when it cannot be used.
     """
@@ -43,7 +43,10 @@ class WarningHandler(logging.Handler):
 
 @contextmanager
 def _client_warnings(shown: bool) -> Iterator[None]:
-    """Print the warnings of the client. A short patience ends with an error that says the same."""
+    """
+    Print the warnings of the client. With a short patience, only the final error is printed: it has the same
+    content.
+    """
     handler = WarningHandler()
     logger = logging.getLogger(client.__name__)
     logger.addHandler(handler)

@@ -4,74 +4,39 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from twisted_appserver.errors import AppserverError
-
+from ..client.batches import MOST_TASKS
+from ..client.checks import WEEK
 from ..client.errors import Empty, LeaseLost, NoResult, ServerError
 from ..client.items import to_result
 from ..client.queue import Queue
-from ..client.requests import WEEK
-from .error_messages import EXPECTED, not_leased
+from ..client.trace import trace_in
+from .error_messages import not_leased
 from .output import Output
-from .task_fields import read_fields, read_value
+from .put_verb import PUT
+from .task_fields import read_value
 from .verb import TASKS, Verb, at_least, complain, task_name
 
-TIMES = ("due", "lease", "began", "ended")  # fields in seconds since the epoch
+TIMES = ("put_at", "due", "lease", "began", "ended", "ends")  # fields in seconds since the epoch
+UNSET = (*TIMES, "order")  # fields that the table leaves out if they have no value
 YEAR = 53 * WEEK  # seconds; the longest delay that a server accepts
-
-
-class LineError(AppserverError):
-    """Raised when a line of standard input cannot be put, because of another error."""
-
-    def __init__(self, number: int, count: int) -> None:
-        super().__init__(f"line {number} of standard input; tasks put before it: {count}")
-
-
-def put(queue: Queue, given: argparse.Namespace, output: Output) -> int:
-    if given.field:
-        _put_task(queue, given, output, given.field)
-        return 0
-    if given.key is not None:
-        raise ValueError("--key names one put: give the task's fields as arguments, not as lines")
-    if sys.stdin is not None and sys.stdin.isatty():
-        complain("reading one task from each line, as JSON or name=value; Ctrl-D ends")
-    for count, (number, line) in enumerate(_lines()):
-        try:
-            _put_task(queue, given, output, [line])
-        except EXPECTED as error:
-            raise LineError(number, count) from error
-    return 0
-
-
-def _lines() -> Iterator[tuple[int, str]]:
-    """Yield the lines of standard input that are not blank, with their numbers."""
-    try:
-        for number, line in enumerate(sys.stdin or (), 1):
-            if line.strip():
-                yield number, line.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"standard input must be {error.encoding}: {error.reason}") from None
-
-
-def _put_task(queue: Queue, given: argparse.Namespace, output: Output, words: list[str]) -> None:
-    fields = read_fields(words, queue.name)
-    stored = queue.put_task(fields, given.timeout, priority=given.priority, delay=given.delay, key=given.key)
-    repeated = {"repeated": True} if stored["repeated"] else {}
-    output.json({"worker": queue.name, "task_id": stored["task_id"], **repeated})
 
 
 def get(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     try:
-        task = queue.get_task(given.timeout, given.lease)
+        if given.n == 1:
+            tasks = [queue.get_task(given.timeout, given.lease)]
+        else:
+            tasks = queue.get_tasks(given.n, given.timeout, given.lease)
     except Empty:
         complain(_no_task(queue))
         return 1
-    names = ("task_id", "task", "delivery")
-    output.json({"worker": queue.name, **{name: task[name] for name in names}})
+    for task in tasks:
+        shown = {name: task[name] for name in ("task_id", "task", "delivery")}
+        output.json({"worker": queue.name, **shown, **trace_in(task)})
     return 0
 
 
@@ -82,8 +47,8 @@ def _no_task(queue: Queue) -> str:
     except (OSError, ServerError):
         figures = {}
     if figures.get("paused"):
-        return f"the queue {queue.name} is paused; tqueue resume {queue.name} ends that"
-    counts = [(figures.get(state, 0), state) for state in ("leased", "delayed", "buried")]
+        return f"the queue {queue.name} is paused; tqueue resume {queue.name} ends the pause"
+    counts = [(figures.get(state, 0), state) for state in ("leased", "delayed", "held", "buried")]
     found = ", ".join(f"{count} {'is' if count == 1 else 'are'} {state}" for count, state in counts if count)
     return (
         f"no task of the queue {queue.name} is ready ({found})"
@@ -93,12 +58,18 @@ def _no_task(queue: Queue) -> str:
 
 
 def _for_each(
-    queue: Queue, given: argparse.Namespace, output: Output, verb: Callable[..., Any], **options: Any
+    queue: Queue,
+    given: argparse.Namespace,
+    output: Output,
+    verb: Callable[..., Any],
+    member: str = "task",
+    **options: Any,
 ) -> int:
     """
     Apply a verb to the tasks that the command line names.
 
-    @param verb: a method of the queue. Its result, if it has one, is the task, which is printed too.
+    @param verb: a method of the queue.
+    @param member: the name under which its result is printed, if it has one.
     @return: the exit status: 1 if a task was not leased.
     """
     names, status = given.task, 0
@@ -108,18 +79,18 @@ def _for_each(
         names = [(names[0][0], given.delivery)]
     for task_id, delivery in names:
         try:
-            task = verb(task_id=task_id, delivery=delivery, **options)
+            value = verb(task_id=task_id, delivery=delivery, **options)
         except LeaseLost:
             complain(not_leased(task_id, delivery, queue.name))
             status = 1
         else:
-            found = {} if task is None else {"task": task}
+            found = {} if value is None else {member: value}
             output.json({"worker": queue.name, "task_id": task_id, **found})
     return status
 
 
 def done(queue: Queue, given: argparse.Namespace, output: Output) -> int:
-    result = None if given.result is None else read_value(given.result)
+    result = None if given.result is None else read_value(given.result, "--result")
     return _for_each(queue, given, output, queue.done, result=result)
 
 
@@ -139,7 +110,7 @@ def release(queue: Queue, given: argparse.Namespace, output: Output) -> int:
 
 def fail(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     retry = False if given.give_up else given.retry
-    return _for_each(queue, given, output, queue.fail, error=given.error, retry=retry)
+    return _for_each(queue, given, output, queue.fail, "retry", error=given.error, retry=retry)
 
 
 def show(queue: Queue, given: argparse.Namespace, output: Output) -> int:
@@ -153,7 +124,8 @@ def show(queue: Queue, given: argparse.Namespace, output: Output) -> int:
         output.json({"worker": queue.name, **found})
         return 0
     attempts = found.pop("attempts")
-    output.table(("NAME", "VALUE"), ((name, _shown(name, value)) for name, value in found.items()))
+    rows = [(name, _shown(name, value)) for name, value in found.items() if value or name not in UNSET]
+    output.table(("NAME", "VALUE"), rows)
     for each in attempts:
         by = f" by {each['by']}" if each["by"] else ""
         output.line(f"attempt {each['attempt']}{by}: {each['reason']} after {each['seconds']:.1f} s")
@@ -184,14 +156,19 @@ def for_each_known(
     """
     Apply a verb to the tasks that the command line names, whatever their states.
 
-    @return: the exit status: 1 if a task does not exist.
+    @return: the exit status: 1 if a task does not exist, or has ended.
     """
     missing = 0
     for task_id in given.task:
         if verb(task_id):
             output.json({"worker": queue.name, "task_id": task_id})
         else:
-            complain(f"the queue {queue.name} has no task {task_id}")
+            state = queue.show(task_id)["state"]
+            complain(
+                f"task {task_id} of {queue.name} has ended: it is {state}"
+                if state != "unknown"
+                else f"the queue {queue.name} has no task {task_id}; it may have ended"
+            )
             missing += 1
     return 1 if missing else 0
 
@@ -210,18 +187,6 @@ def renew(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     return 1 if lost else 0
 
 
-def _put_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "field", metavar="FIELD", nargs="*", default=[], help="name=value, or one JSON object"
-    )
-    parser.add_argument(
-        "--priority", type=float, metavar="N", help="the lowest comes first, if the kind is priority"
-    )
-    parser.add_argument("--delay", type=float, metavar="S", help="seconds until a worker may get the task")
-    parser.add_argument("--key", metavar="TEXT", help="idempotency key: a put with the same key adds nothing")
-    parser.add_argument("--timeout", type=float, default=0.0, metavar="S", help="seconds to wait for room")
-
-
 def _get_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=0.0, metavar="S", help="seconds to wait for a task; inf for ever"
@@ -229,6 +194,10 @@ def _get_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lease", type=float, metavar="S",
         help="seconds until another worker may get the task; by default, the queue's option",
+    )  # fmt: skip
+    parser.add_argument(
+        "-n", type=at_least(1, MOST_TASKS), default=1, metavar="N",
+        help="get up to N tasks with one request, and print each on a line",
     )  # fmt: skip
 
 
@@ -272,7 +241,7 @@ def _fail_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--error", default="", metavar="TEXT", help="why it failed")
     parser.add_argument(
         "--retry", type=at_least(0.0, YEAR), metavar="S",
-        help="seconds until a worker may get the task again",
+        help="seconds until a worker may get the task again; by default, as the queue's options require",
     )  # fmt: skip
     parser.add_argument("--give-up", action="store_true", help="bury the tasks: nobody gets them any more")
 
@@ -306,17 +275,13 @@ def _lease_argument(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-LINES = """\
-Without FIELD, each line of standard input is a task: a JSON object or name=value.
-A value that is not JSON is text."""
 LEASED = "The task must be leased, by any client. If it is not, the status is 1."
 KEPT = """\
 tqueue config NAME keep=3600 keeps the results of the queue for an hour.
 The status is 1 if the task has no result."""
 
 TASK_VERBS = (
-    Verb("put", TASKS, "Put a task, or one for each line of standard input.", put,
-         "painter picture=7 color=red", _put_arguments, LINES),
+    PUT,
     Verb("get", TASKS, "Get a task, on lease. Finish it with done.", get,
          "painter --timeout 10", _get_arguments, "The status is 1 if there is no task."),
     Verb("done", TASKS, "Finish tasks, and print their fields.", done,

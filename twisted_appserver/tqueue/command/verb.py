@@ -53,7 +53,8 @@ def complain(message: str) -> None:
 
 def plural(count: float, noun: str) -> str:
     """Return a number with its noun, such as C{2 tasks}."""
-    return f"{count:g} {noun}{'' if count == 1 else 's'}"
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:g} {noun}{ending}"
 
 
 def at_least(lowest: float, highest: float = math.inf) -> Callable[[str], float]:

@@ -8,19 +8,22 @@ import os
 import sys
 import threading
 import time
-from contextlib import closing, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext, suppress
 
 from twisted_appserver.command_line import INTERRUPTED
+from twisted_appserver.settings import FORKED_SERVER
 
 from ..client.addresses import read_address
+from ..client.checks import WEEK
 from ..client.errors import ServerError
 from ..client.queue import Queue
-from ..client.requests import WEEK
+from ..client.requests import Document
+from ..function_call import WorkerError
 from ..progress import ProgressReporter
 from ..status_line import status_line
 from ..stop_signals import StopSignals
-from ..target_function import function_named
-from ..work import Work
+from ..worker import TYPES, Worker
 from .error_messages import message_for
 from .output import Output
 from .task_verbs import YEAR
@@ -31,73 +34,98 @@ GIVE_BACK = 2.0  # seconds for which a second Ctrl-C waits for the server
 
 
 def work(queue: Queue, given: argparse.Namespace, output: Output) -> int:
-    with status_line() as line, closing(Queue(0, queue.url, queue.name, patience=0.0)) as asking:
-        function = function_named(given.function)  # after the line: its module may keep sys.stderr
-        runner = Work(queue, function, given.threads, given.delay, complain)
-        runner.max_deliveries = _begin(asking, given)
-        signals = StopSignals(runner)
-        reporter = ProgressReporter(runner, asking, line, complain)
-        runner.start()
+    is_forked = given.type == FORKED_SERVER
+    # Processes write to the terminal directly, so a bar would be mixed with their output.
+    with nullcontext() if is_forked else status_line() as line, ExitStack() as stack:
+        worker = Worker(  # after the line: the module of the function may keep sys.stderr
+            given.name, given.function, given.threads, url=queue.url, lease=given.lease, delay=given.delay,
+            patience=given.patience, time_limit=given.time_limit, prefetch=given.prefetch, type=given.type,
+            report=complain,
+        )  # fmt: skip
+        asking = [Queue(0, queue.url, each.name, patience=0.0) for each in worker.queues]
+        for each in asking:
+            stack.callback(each.close)
+        worker.options = _begin(asking, given)
+        signals = StopSignals(worker)
+        reporter = ProgressReporter(worker, asking, line, complain)
+        worker.start()
         if not given.quiet:
             reporter.start()
-        _watch(runner, signals)
+        _watch(worker, signals)
         reporter.stop()
-    output.line(f"{runner.done} done, {runner.failed} failed, {runner.lost} lost")
+    output.line(f"{worker.done} done, {worker.failed} failed, {worker.lost} lost")
     if signals.at_once:
         _end_at_once()
-    if not signals.stopping and runner.error is None:
-        complain(f"the queue {queue.name} has been shut down")
-    if runner.error is not None:
-        raise runner.error
+    return _end(worker, signals, given)
+
+
+def _end(worker: Worker, signals: StopSignals, given: argparse.Namespace) -> int:
+    """
+    Release what the worker holds. Return the exit status.
+
+    @raise Exception: why the work has ended.
+    """
+    try:
+        worker.close()
+    except WorkerError as error:
+        complain(str(error))
+        return 2
+    if not signals.stopping:
+        several = len(worker.queues) > 1
+        complain(f"the queue{'s' * several} {given.name} {'have' if several else 'has'} been shut down")
     return 0
 
 
-def _begin(asking: Queue, given: argparse.Namespace) -> int:
+def _begin(asking: Sequence[Queue], given: argparse.Namespace) -> dict[str, Document]:
     """
     Print what will be done, where, and how to stop it.
 
-    @return: the queue's C{max_deliveries}; 0 if the server cannot be reached now.
+    @param asking: the queues.
+    @return: the figures and options of each queue; none if the server cannot be reached now.
     @raise ServerError: when the server refuses the request.
     """
-    address = read_address(asking.url)
-    problem, stats = "", {}
+    address = read_address(asking[0].url)
+    problem = ""
+    stats: dict[str, Document] = {}
     try:
-        stats = asking.stats()
+        stats = {each.name: each.stats() for each in asking}
     except OSError as error:
-        problem = message_for(error, address, asking.name)
+        problem = message_for(error, address, given.name)
     if not given.quiet:
-        left = f", {plural(stats['unfinished'], 'task')} left" if stats else ""
-        lease = given.lease or stats.get("lease")
-        leases = f", leases of {plural(lease, 'second')}" if lease else ""
-        figures = f"{plural(given.threads, 'thread')}{leases}{left}"
-        complain(f"calling {given.function} for each task of the queue {asking.name} at {address.url}")
+        left = sum(each["unfinished"] for each in stats.values())
+        leases = {given.lease or each["lease"] for each in stats.values()}
+        figures = plural(given.threads, "process" if given.type == FORKED_SERVER else "thread")
+        figures += f", leases of {plural(leases.pop(), 'second')}" if len(leases) == 1 else ""
+        figures += f", {plural(left, 'task')} left" if stats else ""
+        queues = f"the queue{'s' * (len(asking) > 1)} {given.name}"
+        complain(f"calling {given.function} for each task of {queues} at {address.url}")
         complain(f"{figures}; Ctrl-C finishes the running tasks and stops")
     if problem:
         limit = "" if given.patience == math.inf else f" for {plural(given.patience, 'second')}"
         complain(f"{problem} (trying again{limit})")
-    return int(stats.get("max_deliveries", 0))
+    return stats
 
 
-def _watch(runner: Work, signals: StopSignals) -> None:
+def _watch(worker: Worker, signals: StopSignals) -> None:
     """Return when the work is done, or must end at once. Handlers of signals run in this thread."""
     told = False
-    while runner.alive and not signals.at_once:
+    while worker.alive and not signals.at_once:
         time.sleep(LOOK)
         if signals.stopping and not told:
-            told, tasks = True, plural(runner.running, "running task")
+            told, tasks = True, plural(worker.running, "running task")
             again = f", finishing {tasks}; press Ctrl-C again to give back what is left and end at once"
-            complain(f"stopping{again if runner.running else ''}")
+            complain(f"stopping{again if worker.running else ''}")
     if signals.at_once:
-        _give_back(runner)
+        _give_back(worker)
 
 
-def _give_back(runner: Work) -> None:
+def _give_back(worker: Worker) -> None:
     """Release the running tasks, if the server answers soon."""
-    count, failed = runner.running, []
+    count, failed = worker.running, []
 
     def give_back() -> None:
         try:
-            runner.give_back()
+            worker.give_back()
         except (OSError, ServerError) as error:
             failed.append(error)
 
@@ -122,20 +150,37 @@ def _work_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("function", metavar="MODULE:FUNCTION", help="called with each item")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="number of threads")
     parser.add_argument(
+        "--type", choices=TYPES, default=TYPES[0],
+        help="threaded (the default), or forked: each thread calls the function in a process of its own",
+    )  # fmt: skip
+    parser.add_argument(
+        "--time-limit", type=at_least(0.01, WEEK), metavar="S",
+        help="seconds that the function may take; then the task has failed, and its process is killed, or "
+        "another thread goes on",
+    )  # fmt: skip
+    parser.add_argument(
+        "--prefetch", type=at_least(0), default=0, metavar="N",
+        help="number of further tasks to get while all threads are busy; 0 by default",
+    )  # fmt: skip
+    parser.add_argument(
         "--lease", type=at_least(0.01, WEEK), metavar="S",
         help="seconds until another worker gets a task if this process dies; by default, the queue's option",
     )  # fmt: skip
     parser.add_argument(
         "--delay", type=at_least(0.0, YEAR), metavar="S",
-        help="seconds until a failed task is tried again; by default 1, 2, 4, ... 300",
+        help="seconds until a failed task is tried again; by default, as the queue's options require",
     )  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="print no banner and no progress")
 
 
 MORE = """\
-The first Ctrl-C or SIGTERM finishes the running tasks. A second Ctrl-C gives them back to the queue and
-ends at once. The status is 0 after the first or when the queue has been shut down, 130 after the second,
-and 2 if the function cannot be imported or the server refuses a request. Failing tasks do not change it."""
+NAME may be several queues: urgent,painter performs the tasks of the first queue that has one, and
+urgent:3,painter:1 performs three tasks of urgent for each of painter.
+
+The first Ctrl-C or SIGTERM finishes the running tasks. A second Ctrl-C gives them back to the queue and ends
+at once. The status is 0 after the first signal or when the queue has been shut down, 130 after the second
+one, and 2 if the function cannot be imported, functions hang, or the server refuses a request. Failed tasks
+do not change the status."""
 
 WORK_VERBS = (
     Verb("work", WORKERS, "Call a function for each task, until Ctrl-C or SIGTERM.", work,

@@ -1,0 +1,515 @@
+"""Tests of the page of functions in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
+from tests.access.test_credentials import private
+from tests.admin.test_browser import BrowserTestCase, show, strangers, text, wait
+from tests.support.programs import ROOT
+from tests.support.slow import slow
+
+SHOP = str(ROOT / "tests" / "support" / "shop.py")
+AXE = ROOT / "tests" / "support" / "node" / "node_modules" / "axe-core" / "axe.min.js"
+TOKEN, PASSWORD = "0123456789abcdefTOKEN", "sesame"
+WAITING = '''\
+"""Functions that wait until a file exists."""
+
+import os
+import time
+
+
+def _until(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+
+def hold(path: str, text: str) -> dict:
+    """Return a text as soon as a file exists."""
+    _until(path)
+    open(path + "." + text, "w").close()
+    return {"text": text}
+
+
+def steps(path: str):
+    """Make three steps, and the others as soon as a file exists."""
+    for step in range(1, 4):
+        yield {"done": step, "total": 10}
+    _until(path)
+    yield {"done": 10, "total": 10}
+
+
+def unauthorized() -> dict:
+    """Refuse."""
+    from twisted_appserver import HTTPError
+    raise HTTPError(401, "the function refuses")
+
+
+url_patterns = ((r"/hold/", hold), (r"/steps/", steps), (r"/unauthorized/", unauthorized))
+'''
+# Whether an element is wider than the window.
+WIDE = "return document.documentElement.scrollWidth > window.innerWidth"
+# Updates rows three times while one has the focus and a selection.
+ROWS = """
+const done = arguments[0];
+import("./elements.js").then(({ element, updateRows }) => {
+  const list = element("div"), names = () => [...list.children].map(row => row.name);
+  document.body.append(list);
+  const show = items => updateRows(list, items, item => item[0], ([name]) => element("input", { name }),
+    (row, [, value]) => { if (row !== document.activeElement) row.value = value; row.title = value; });
+  show([["a", "a1"], ["b", "b1"], ["c", "c1"]]);
+  const focused = list.children[1];
+  focused.focus();
+  focused.setSelectionRange(1, 2);
+  show([["c", "c2"], ["a", "a2"], ["d", "d2"], ["b", "b2"]]);
+  const first = names(), title = focused.title;
+  show([["b", "b2"], ["a", "a3"]]);
+  const { activeElement: now } = document, same = now === focused && list.children[0] === now;
+  done([first, names(), title, [now.name, now.selectionStart, now.selectionEnd], same]);
+});
+"""
+OPEN = "for (const each of document.querySelectorAll('article details')) each.open = true;"
+AUDIT = """
+const done = arguments[arguments.length - 1];
+axe.run({ exclude: ["#functions"] }).then(found => done(found.violations
+  .filter(each => each.impact === "serious" || each.impact === "critical")
+  .map(each => `${each.id}: ${each.nodes.map(node => node.target).join(", ")}`)));
+"""
+
+
+class DocsPageTestCase(BrowserTestCase):
+    async def serve(self, app: str, *words: str) -> str:
+        """Start a server. Returns its address."""
+        program = self.twistd("--port", "0", "--app", app, *words)
+        self.addCleanup(self.stopped, program)
+        return f"http://localhost:{await program.port()}"
+
+    async def serve_waiting(self) -> tuple[str, str]:
+        """Start a server whose functions wait for a file. Returns its address and the path of the file."""
+        folder = os.path.abspath(self.folder_of(waiting=WAITING))
+        return await self.serve(os.path.join(folder, "waiting.py")), os.path.join(folder, "go")
+
+
+def find(article: Any, selector: str) -> Any:
+    return article.find_element(By.CSS_SELECTOR, selector)
+
+
+def fill(article: Any, **values: str) -> None:
+    for name, value in values.items():
+        field = find(article, f"[name={name}]")
+        field.clear()
+        field.send_keys(value)
+
+
+def call(article: Any) -> None:
+    find(article, "button.main").click()
+
+
+def output(article: Any) -> str:
+    return str(find(article, "output").text)
+
+
+def go(path: str) -> None:
+    Path(path).touch()
+
+
+class CallTests(DocsPageTestCase):
+    """Calls from forms."""
+
+    @slow
+    async def test_old_response_never_replaces_a_newer_one(self) -> None:
+        """And a call that was stopped shows nothing any more."""
+        base, path = await self.serve_waiting()
+
+        def looks(browser: Any) -> None:
+            article = show(browser, base, "hold")
+            fill(article, path=path, text="old")
+            call(article)
+            wait(browser, lambda _: "Waiting" in output(article))
+            there = path + "2"
+            go(there)
+            fill(article, path=there, text="new")
+            call(article)
+            wait(browser, lambda _: '"new"' in output(article))
+            go(path)
+            wait(browser, lambda _: os.path.exists(path + ".old"))
+            browser.execute_async_script(
+                "fetch('../hold/?text=x&path=' + arguments[0]).then(arguments[1])", path
+            )
+            self.assertIn('"new"', output(article))
+            self.assertNotIn('"old"', output(article))
+            self.assertFalse(find(article, "button.main + button").is_enabled())
+            fill(article, path=path + "3", text="stopped")
+            call(article)
+            stop = find(article, "button.main + button")
+            wait(browser, lambda _: stop.is_enabled())
+            stop.click()
+            go(path + "3")
+            wait(browser, lambda _: os.path.exists(path + "3.stopped"))
+            browser.execute_async_script(
+                "fetch('../hold/?text=x&path=' + arguments[0]).then(arguments[1])", path
+            )
+            self.assertEqual(output(article), "Stopped.")
+
+        await self.look(looks)
+
+    @slow
+    async def test_progress_of_a_job_survives_a_reload(self) -> None:
+        """Each job keeps its button to cancel it. Meanwhile, focus and selection stay where they are."""
+        base, path = await self.serve_waiting()
+
+        def rows(browser: Any) -> list[Any]:
+            return list(browser.find_elements(By.CSS_SELECTOR, ".job"))
+
+        def progress(row: Any) -> float:
+            return float(find(row, "progress").get_attribute("value") or 0)
+
+        def looks(browser: Any) -> None:
+            article = show(browser, base, "steps")
+            fill(article, path=path)
+            find(article, "[name=job]").click()
+            for number in (1, 2):
+                call(article)
+                wait(
+                    browser,
+                    lambda _, number=number: [progress(row) for row in rows(browser)] == [0.3] * number,
+                )
+            names = [row.get_attribute("data-job") for row in rows(browser)]
+            field = find(article, "[name=path]")
+            field.click()
+            browser.execute_script(
+                "arguments[0].setSelectionRange(1, 3); window.requests = performance.now()", field
+            )
+            later = (
+                "performance.getEntriesByType('resource').filter(each => each.startTime > window.requests)"
+            )
+            asked = f"return {later}.length"
+            wait(browser, lambda _: browser.execute_script(asked) >= 6)
+            focus = "document.activeElement"
+            selection = f"return [{focus}.name, {focus}.selectionStart, {focus}.selectionEnd]"
+            self.assertEqual(browser.execute_script(selection), ["path", 1, 3])
+            browser.refresh()
+            wait(browser, lambda _: [progress(row) for row in rows(browser)] == [0.3, 0.3])
+            self.assertEqual({row.get_attribute("data-job") for row in rows(browser)}, set(names))
+            first, second = rows(browser)
+            find(first, "button").click()
+            wait(browser, lambda _: "cancelled" in first.text)
+            go(path)
+            wait(browser, lambda _: "done, 4 items" in second.text and '"total": 10' in second.text)
+            self.assertEqual(progress(second), 1.0)
+            find(second, "[aria-label^=Remove]").click()
+            browser.refresh()
+            wait(browser, lambda _: "cancelled" in text(browser))
+            self.assertEqual(len(rows(browser)), 1)
+
+        await self.look(looks)
+
+    @slow
+    async def test_samples_do_what_the_form_does(self) -> None:
+        """The commands for curl and Python, with a token from the environment."""
+        token = private(os.path.abspath(self.mktemp()), TOKEN)
+        base = await self.serve(SHOP, "--token-file", token)
+        order = '[{"article": "it\'s", "count": 9007199254740993}]'
+
+        def looks(browser: Any) -> list[str]:
+            browser.get(f"{base}/-/docs")
+            enter(browser, token=TOKEN)
+            article = show(browser, base, "place_order")
+            fill(article, lines=order.replace("9007199254740993", "3").replace("it's", "bolt"))
+            Select(find(article, "[name=gift]")).select_by_visible_text("true")
+            find(article, ".samples summary").click()
+            found = [find(article, f"[aria-label={name}]").text for name in ("curl", "Python")]
+            fill(article, lines=order)
+            return [*found, find(article, "[aria-label=curl]").text]
+
+        curl, python, unusual = await self.look(looks)
+        environment = {**os.environ, "TOKEN": TOKEN}
+        self.assertNotIn(TOKEN, curl + python)
+        run = {"env": environment, "capture_output": True, "text": True, "timeout": 60, "check": True}
+        for command in (["bash", "-c", f"{curl} -s"], [sys.executable, "-c", python]):
+            shown = subprocess.run(command, **run).stdout  # type: ignore[call-overload]
+            self.assertIn('"price":0.45', shown)
+        body = json.loads(shlex.split(unusual)[-1])
+        self.assertEqual(body["lines"], json.loads(order))
+
+    @slow
+    async def test_large_and_binary_results_are_shown_in_part(self) -> None:
+        """The first 200 KB of a text, and an image as an image. Each can be downloaded."""
+        base = await self.serve(SHOP)
+
+        def looks(browser: Any) -> None:
+            article = show(browser, base, "large")
+            call(article)
+            wait(browser, lambda _: "The first 200.0 KB of 293.0 KB are shown" in output(article))
+            length = "return document.querySelector('output pre').textContent.length"
+            self.assertEqual(browser.execute_script(length), 200 * 1024)
+            self.assertLess(browser.execute_script("return document.body.scrollHeight"), 5000)
+            article = show(browser, base, "picture")
+            fill(article, name="bolt", side="20")
+            call(article)
+            canvas = wait(browser, lambda _: find(article, "output canvas"))
+            self.assertEqual(canvas.size["width"], 22)
+            self.assertIn("Download", output(article))
+            find(article, "output summary").click()
+            self.assertIn("content-type: image/png", output(article))
+
+        await self.look(looks)
+
+
+class FormTests(DocsPageTestCase):
+    """Fields, texts and the index."""
+
+    @slow
+    async def test_function_is_found_and_called_with_the_keyboard(self) -> None:
+        """Its form has selects, lists, editors and checks."""
+        base = await self.serve(SHOP)
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/docs")
+            wait(browser, lambda _: "Sells bolts" in text(browser))
+            keys = browser.switch_to.active_element
+            keys.send_keys("/")
+            browser.switch_to.active_element.send_keys("place an order", Keys.ENTER)
+            article = wait(
+                browser, lambda _: browser.find_element(By.CSS_SELECTOR, "article[data-function=place_order]")
+            )
+            self.assertTrue(browser.current_url.endswith("/-/docs#place_order"))
+            self.assertEqual(
+                [
+                    each.text
+                    for each in browser.find_elements(By.CSS_SELECTOR, ".list li")
+                    if each.is_displayed()
+                ],
+                ["place_order"],
+            )
+            for shown in ("what is ordered", "1. The price is computed", "409"):
+                self.assertIn(shown.removeprefix("1. "), article.text)
+            self.assertTrue(article.find_elements(By.CSS_SELECTOR, "ol li code"))
+            lines = find(article, "[name=lines]")
+            self.assertEqual(json.loads(lines.get_attribute("value")), [{"article": "bolt", "count": 1}])
+            lines.send_keys("]", Keys.CONTROL, Keys.ENTER)
+            wait(browser, lambda _: "must be JSON" in article.text)
+            self.assertEqual(output(article), "")
+            lines.send_keys(Keys.BACKSPACE)
+            wrapping = Select(find(article, "[name=wrapping]"))
+            self.assertEqual([each.text for each in wrapping.options], ["unset", "none", "paper", "wood"])
+            wrapping.select_by_visible_text("wood")
+            self.assertEqual(
+                [each.text for each in Select(find(article, "[name=gift]")).options],
+                ["unset", "true", "false"],
+            )
+            for note in ("first", "second"):
+                find(article, "[aria-label='Add an item to notes']").send_keys(Keys.ENTER)
+                browser.switch_to.active_element.send_keys(note)
+            fill(article, by="tomorrow")
+            self.assertIn("must be a date", article.text)
+            fill(article, by="2030-12-31")
+            find(article, "[name=by]").send_keys(Keys.CONTROL, Keys.ENTER)
+            wait(browser, lambda _: '"wrapping": "wood"' in output(article))
+            browser.get(f"{base}/-/docs#get_article")
+            article = wait(
+                browser, lambda _: browser.find_element(By.CSS_SELECTOR, "article[data-function=get_article]")
+            )
+            fill(article, name="Bolt")
+            call(article)
+            self.assertEqual(output(article), "")
+            self.assertIn("must be string, like ^[a-z]{2,20}$", article.text)
+            Select(find(article, "select")).select_by_visible_text("POST /articles/{name}/")
+            self.assertEqual(find(article, "[name=name]").get_attribute("value"), "Bolt")
+            browser.get(f"{base}/-/docs#place_order")
+            wait(browser, lambda _: '"wrapping": "wood"' in text(browser, "output"))
+            self.assertEqual(text(browser, "article [name=notes]"), "")
+
+        await self.look(looks)
+
+    @slow
+    async def test_functions_that_openapi_lacks_are_listed(self) -> None:
+        """With the reason. Schemas are trees with examples."""
+        base = await self.serve(SHOP)
+
+        def looks(browser: Any) -> None:
+            article = show(browser, base, "get_order")
+            for title in ("Schema", "list of Line"):
+                wait(
+                    browser,
+                    lambda _, title=title: (
+                        article.find_element(By.XPATH, f".//summary[.='{title}']").click() or True
+                    ),
+                )
+            wait(browser, lambda _: "how many." in article.text)
+            article.find_element(By.XPATH, ".//summary[.='Example']").click()
+            shown = ".//details[summary='Example']/pre"
+            example = wait(browser, lambda _: json.loads(article.find_element(By.XPATH, shown).text))
+            self.assertEqual((example["to"]["country"], example["lines"][0]["article"]), ("DE", "bolt"))
+            browser.find_element(By.LINK_TEXT, "Not in OpenAPI (1)").click()
+            wait(browser, lambda _: "a part without a name" in text(browser, "article"))
+            self.assertIn("by_name", text(browser, "article"))
+
+        await self.look(looks)
+
+
+def enter(browser: Any, **values: str) -> None:
+    """Enter a token or a password."""
+    wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, "#access form"))
+    form = browser.find_element(By.CSS_SELECTOR, "#access form")
+    for name, value in values.items():
+        find(form, f"[name={name}]").send_keys(value)
+    find(form, "button").click()
+
+
+class RowTests(DocsPageTestCase):
+    """The rows that pages share, C{updateRows} of elements.js."""
+
+    @slow
+    async def test_rows_that_stay_keep_focus_and_selection(self) -> None:
+        """While others come, leave and change their order. Rows end up in the order of the items."""
+        base = await self.serve(SHOP)
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/docs")
+            found = browser.execute_async_script(ROWS)
+            self.assertEqual(found, [["c", "a", "d", "b"], ["b", "a"], "b2", ["b", 1, 2], True])
+
+        await self.look(looks)
+
+
+class TokenTests(DocsPageTestCase):
+    """Services that require a token or a password."""
+
+    @slow
+    async def test_token_is_entered_once_and_nothing_is_visible_before(self) -> None:
+        """All pages work afterwards: calls, jobs, the status, Swagger UI. A new tab asks again."""
+        folder = os.path.abspath(self.folder_of(waiting=WAITING))
+        token = private(os.path.join(folder, "token"), TOKEN)
+        base = await self.serve(os.path.join(folder, "waiting.py"), "--token-file", token)
+        path = os.path.join(folder, "go")
+        go(path)
+
+        def looks(browser: Any) -> None:
+            for page in ("docs", "status", "swagger"):
+                browser.get(f"{base}/-/{page}")
+                wait(browser, lambda _: "Authentication required" in text(browser))
+                for secret in ("hold", "waiting", "threads", "10"):
+                    self.assertNotIn(secret, browser.page_source.replace("docs.js", ""), page)
+                self.assertEqual(strangers(browser, base), [])
+            browser.get(f"{base}/-/docs#hold")
+            enter(browser, token="wrong")
+            wait(browser, lambda _: "wrong token" in text(browser, "#access"))
+            self.assertNotIn("hold", text(browser))
+            enter(browser, token=TOKEN)
+            article = wait(
+                browser, lambda _: browser.find_element(By.CSS_SELECTOR, "article[data-function=hold]")
+            )
+            fill(article, path=path, text="called")
+            call(article)
+            wait(browser, lambda _: '"called"' in output(article))
+            find(article, "[name=job]").click()
+            call(article)
+            wait(browser, lambda _: "done" in text(browser, ".job"))
+            article = show(browser, base, "unauthorized")
+            call(article)
+            wait(
+                browser, lambda _: "the function refuses" in output(article)
+            )  # this is no reason to ask again
+            browser.find_element(By.LINK_TEXT, "Status").click()
+            wait(browser, lambda _: "requests per second" in text(browser))
+            browser.find_element(By.CSS_SELECTOR, ".menu summary").click()
+            browser.find_element(By.LINK_TEXT, "Swagger UI").click()
+            block = "#operations-functions-hold_get"
+            wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, block).click() or True)
+            wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, ".try-out__btn").click() or True)
+            for name, value in (("path", path), ("text", "swagger")):
+                wait(
+                    browser,
+                    lambda _, name=name: browser.find_element(
+                        By.CSS_SELECTOR, f"tr[data-param-name={name}] input"
+                    ),
+                ).send_keys(value)
+            browser.find_element(By.CSS_SELECTOR, ".execute").click()
+            wait(browser, lambda _: '"text": "swagger"' in text(browser, ".live-responses-table"))
+            self.assertEqual(strangers(browser, base), [])
+            browser.switch_to.new_window("tab")
+            browser.get(f"{base}/-/docs")
+            wait(browser, lambda _: "Authentication required" in text(browser))
+
+        await self.look(looks)
+
+    @slow
+    async def test_password_is_entered_once(self) -> None:
+        """The browser's own dialog does not appear. Its text may contain any character."""
+        users = private(os.path.abspath(self.mktemp()), "änna:secret4anna\n")
+        base = await self.serve(SHOP, "--auth", f"file:{users}")
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/docs")
+            enter(browser, user="änna", password="wrong")
+            wait(browser, lambda _: "wrong name or password" in text(browser, "#access"))
+            enter(browser, user="änna", password="secret4anna")
+            wait(browser, lambda _: "Sells bolts" in text(browser))
+            article = show(browser, base, "get_article")
+            fill(article, name="nut")
+            call(article)
+            wait(browser, lambda _: '"price": 0.05' in output(article))
+            browser.find_element(By.XPATH, "//button[.='Sign out']").click()
+            wait(browser, lambda _: "Authentication required" in text(browser))
+
+        await self.look(looks)
+
+
+class AccessibilityTests(DocsPageTestCase):
+    if not AXE.is_file() and os.environ.get("SLOW_TESTS"):
+        skip = f"axe-core is not installed (npm install --prefix {AXE.parents[2]})"
+
+    @slow
+    async def test_axe_finds_nothing_serious(self) -> None:
+        """In both themes, on a phone, a tablet and a wide screen. Nothing is wider than the window."""
+        token = private(os.path.abspath(self.mktemp()), TOKEN)
+        base = await self.serve(SHOP, "--token-file", token)
+        axe = AXE.read_text()
+
+        def audit(browser: Any, where: str) -> None:
+            browser.execute_script(axe)
+            self.assertEqual(browser.execute_async_script(AUDIT), [], where)
+            self.assertFalse(browser.execute_script(WIDE), where)
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/docs")
+            wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, "#access form"))
+            audit(browser, "sign in")
+            enter(browser, token=TOKEN)
+            for theme in ("light", "dark"):
+                for width in (390, 768, 1400):
+                    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+                    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+                    for page in ("docs#place_order", "docs#", "docs#not-in-openapi", "status", "swagger"):
+                        browser.get("about:blank")
+                        browser.get(f"{base}/-/{page}")
+                        Select(
+                            wait(
+                                browser, lambda _: browser.find_element(By.CSS_SELECTOR, "[aria-label=Theme]")
+                            )
+                        ).select_by_value(theme)
+                        if page == "docs#place_order":
+                            article = wait(
+                                browser,
+                                lambda _: browser.find_element(By.CSS_SELECTOR, "article[data-function]"),
+                            )
+                            browser.execute_script(OPEN)
+                            fill(article, by="x")
+                            fill(article, by="")
+                            call(article)
+                            wait(browser, lambda _: "200 OK" in output(article))  # noqa: B023
+                        wait(browser, lambda _: browser.title.startswith("shop"))
+                        audit(browser, f"{page}, {theme}, {width}")
+
+        await self.look(looks)

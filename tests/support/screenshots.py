@@ -1,0 +1,172 @@
+"""
+Takes the pictures of the pages for the documentation: C{python -m tests.support.screenshots [page ...]}.
+
+Each page is taken in both themes and in three widths, and saved as C{docs/images/PAGE-WIDTH-THEME.png}, with
+a palette so that the files are small. A page is a function in L{PAGES} that opens it and waits until it shows
+what the picture needs.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from tests.support.programs import ROOT
+
+WIDTHS = {390: 844, 768: 1024, 1400: 900}  # a phone, a tablet and a screen, with their heights
+COLOURS, EXACT = 128, 64  # of the palette, and how many of them are exact
+MOST_BYTES = 60_000  # of a picture
+WORDS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars")
+SECONDS = 20
+
+
+def wait(browser: Any, condition: Callable[[Any], Any]) -> Any:
+    """Return the first true value of a condition."""
+    return WebDriverWait(browser, SECONDS, 0.05, [Exception]).until(condition)
+
+
+def open_function(browser: Any, base: str, name: str) -> Any:
+    """Open the form of a function. Returns its article."""
+    browser.get(f"{base}/-/docs#{name}")
+    return wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, f"article[data-function={name}]"))
+
+
+def docs(browser: Any, base: str) -> None:
+    """A function with the response to a call."""
+    article = open_function(browser, base, "get_article")
+    article.find_element(By.NAME, "name").send_keys("bolt")
+    Select(article.find_element(By.NAME, "currency")).select_by_visible_text("EUR")
+    article.find_element(By.CSS_SELECTOR, "button.main").click()
+    wait(browser, lambda _: '"price"' in article.find_element(By.TAG_NAME, "output").text)
+    # The duration differs in each run, and the picture must not.
+    browser.execute_script(
+        "const shown = document.querySelector('output [role=status]');"
+        "shown.textContent = shown.textContent.replace(/[\\d.]+ ms/, '1.2 ms')"
+    )
+
+
+def order(browser: Any, base: str) -> None:
+    """A form with objects, and the schema of one of them."""
+    article = open_function(browser, base, "place_order")
+    article.find_element(By.XPATH, ".//summary[.='Schema of Address']").click()
+
+
+def index(browser: Any, base: str) -> None:
+    """The overview of all functions."""
+    browser.get(f"{base}/-/docs#")
+    wait(browser, lambda _: "Sells bolts" in browser.find_element(By.TAG_NAME, "main").text)
+
+
+def swagger(browser: Any, base: str) -> None:
+    """Swagger UI."""
+    browser.get(f"{base}/-/swagger")
+    wait(browser, lambda _: browser.find_elements(By.CSS_SELECTOR, ".opblock"))
+
+
+PAGES: dict[str, Callable[[Any, str], None]] = {
+    "docs": docs,
+    "docs-form": order,
+    "docs-index": index,
+    "swagger": swagger,
+}
+
+
+@contextmanager
+def serve() -> Any:
+    """Start the service of the pictures. Yields its address."""
+    command = (sys.executable, "-m", "twisted", "appserver", "--app", "shop.py", "--port", "0")
+    program = subprocess.Popen(
+        command, cwd=ROOT / "tests" / "support", stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert program.stdout is not None
+        for line in program.stdout:
+            if found := re.search(r"http://localhost:\d+", line):
+                yield found[0]
+                return
+        raise RuntimeError("the server did not start")
+    finally:
+        program.terminate()
+        program.wait(SECONDS)
+
+
+def start_browser() -> Any:
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for word in WORDS:
+        options.add_argument(word)
+    service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
+    return webdriver.Chrome(options=options, service=service)
+
+
+def with_palette(picture: Any) -> Any:
+    """
+    Return a picture with a palette of at most 256 colours: the most frequent ones, such as those of the
+    background and the text, stay exact; Pillow chooses the others so that rare colours stay recognizable.
+    """
+    counted = sorted(picture.getcolors(picture.width * picture.height), reverse=True)
+    parts = picture.quantize(COLOURS - EXACT, Image.Quantize.MAXCOVERAGE).getpalette()
+    chosen = [tuple(parts[place : place + 3]) for place in range(0, len(parts), 3)]
+    table = list(dict.fromkeys([*(colour for _, colour in counted[:EXACT]), *chosen]))[:COLOURS]
+
+    def nearest(colour: tuple[int, ...]) -> int:
+        distances = [sum((a - b) ** 2 for a, b in zip(colour, each, strict=True)) for each in table]
+        return distances.index(min(distances))
+
+    places = {colour: nearest(colour) for _, colour in counted}
+    made = Image.new("P", picture.size)
+    made.putpalette([part for colour in table for part in colour])
+    made.putdata([places[colour] for colour in picture.getdata()])
+    return made
+
+
+def save(png: bytes, name: str) -> None:
+    """
+    Save a picture with a palette.
+
+    @raise ValueError: when it is too large for the repository.
+    """
+    picture = with_palette(Image.open(io.BytesIO(png)).convert("RGB"))
+    path = ROOT / "docs" / "images" / f"{name}.png"
+    picture.save(path, optimize=True)
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise ValueError(f"{path} has {size} bytes, more than {MOST_BYTES}")
+    print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
+
+
+def take(browser: Any, base: str, page: str) -> None:
+    """Take the pictures of a page."""
+    for width, height in WIDTHS.items():
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        for theme in ("light", "dark"):
+            browser.get(f"{base}/-/icon.svg")  # a document of the service, whose storage has the theme
+            browser.execute_script("localStorage.setItem('theme', arguments[0])", theme)
+            PAGES[page](browser, base)
+            browser.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
+            save(browser.get_screenshot_as_png(), f"{page}-{width}-{theme}")
+
+
+def main(names: list[str]) -> None:
+    browser = start_browser()
+    try:
+        with serve() as base:
+            for page in names or PAGES:
+                take(browser, base, page)
+    finally:
+        browser.quit()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

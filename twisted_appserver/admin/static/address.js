@@ -1,0 +1,16 @@
+// The state of a page is in its address, after the #: a name and, after a ?, further values.
+
+export function readAddress() {
+  const [name, query = ""] = location.hash.slice(1).split("?");
+  return { name: decodeURIComponent(name), state: new URLSearchParams(query) };
+}
+
+export function addressOf(name, state = new URLSearchParams()) {
+  const query = String(state);
+  return `#${encodeURIComponent(name)}${query && `?${query}`}`;
+}
+
+// Replace the address without a new entry in the history and without an event.
+export function writeAddress(name, state) {
+  history.replaceState(null, "", addressOf(name, state));
+}

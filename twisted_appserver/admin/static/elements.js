@@ -1,0 +1,73 @@
+// Elements of pages. Text is always a text node and never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(made, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name, value);
+    else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.filter(each => each !== null && each !== undefined));
+  return made;
+}
+
+// Create an element. Attributes that are null or false are left out; functions are listeners for the event of that name.
+export function element(name, attributes = {}, ...children) {
+  return fill(document.createElement(name), attributes, children);
+}
+
+export function drawing(name, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, name), attributes, children);
+}
+
+export function button(text, click, attributes = {}) {
+  return element("button", { type: "button", click, ...attributes }, text);
+}
+
+// Keep one child of a parent for each item, in the order of the items. Children that stay are not rebuilt, and the one
+// with the focus or the selection is not moved, since moving would end both; the others move around it.
+export function updateRows(parent, items, key, make, update = () => {}) {
+  const rows = parent.rowsByKey ||= new Map(), keys = new Set(items.map(key)), fixed = [document.activeElement, getSelection().anchorNode];
+  for (const [name, row] of rows) if (!keys.has(name)) { row.remove(); rows.delete(name); }
+  let place = parent.firstElementChild;
+  for (const item of items) {
+    const name = key(item);
+    if (!rows.has(name)) rows.set(name, make(item));
+    const row = rows.get(name);
+    update(row, item);
+    if (row !== place && row.parentNode && fixed.some(each => row.contains(each))) {
+      for (let other = place; other !== row; other = place) { place = other.nextElementSibling; parent.append(other); }
+    }
+    if (row === place) place = place.nextElementSibling;
+    else parent.insertBefore(row, place);
+  }
+}
+
+// Change a text only if it differs, so that a selection in it survives.
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+// A button that copies what a function returns. Without access to the clipboard, the text is selected instead.
+export function copyButton(label, text) {
+  const made = button(label, async () => {
+    try {
+      await navigator.clipboard.writeText(text());
+      setText(made, "Copied");
+    } catch {
+      prompt("Copy this text:", text());
+    }
+    setTimeout(() => setText(made, label), 1500);
+  });
+  return made;
+}
+
+export function bytes(count) {
+  if (count < 1024) return `${count} B`;
+  return count < 1048576 ? `${(count / 1024).toFixed(1)} KB` : `${(count / 1048576).toFixed(1)} MB`;
+}
+
+export function duration(seconds) {
+  if (seconds < 1) return `${(seconds * 1000).toFixed(seconds < 0.1 ? 1 : 0)} ms`;
+  return seconds < 90 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}

@@ -1,0 +1,97 @@
+// Requests of pages, with the token or password that this tab has. They are entered once for each tab.
+
+import { element } from "./elements.js";
+
+const KEY = `authorization ${new URL(".", location).pathname}`;
+const schemes = (document.documentElement.dataset.schemes || "").split(" ").filter(Boolean);
+let asking = null;
+
+export const needsCredentials = schemes.length > 0;
+export const authorization = () => (needsCredentials && sessionStorage.getItem(KEY)) || "";
+
+export function forgetCredentials() {
+  sessionStorage.removeItem(KEY);
+  location.reload();
+}
+
+// As fetch. With credentials of its own, the page leaves out those of the browser: otherwise a wrong password
+// would open the browser's own dialog.
+export function request(url, options = {}) {
+  const headers = new Headers(options.headers);
+  if (authorization() && !headers.has("Authorization")) headers.set("Authorization", authorization());
+  return fetch(url, { credentials: needsCredentials ? "omit" : "same-origin", ...options, headers });
+}
+
+export async function detailOf(answer) {
+  const text = await answer.text();
+  try { return JSON.parse(text).detail || text; } catch { return text || `${answer.status} ${answer.statusText}`; }
+}
+
+// Get a document of the service. If a token or a password is missing or wrong, ask for it first.
+export async function getJSON(url, options = {}) {
+  if (needsCredentials && !authorization()) await signIn("");
+  for (;;) {
+    const answer = await request(url, options);
+    if (answer.ok) return answer.json();
+    const detail = await detailOf(answer);
+    if (answer.status !== 401 || !needsCredentials) throw new Error(detail);
+    await signIn(detail);
+  }
+}
+
+function field(label, attributes) {
+  return element("label", {}, label, element("input", { autocomplete: "off", ...attributes }));
+}
+
+const encoded = text => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+
+// Ask for a token or a password in place of the page. One form serves all requests that wait for it.
+function signIn(problem) {
+  asking ||= new Promise(done => {
+    const place = document.getElementById("access"), main = document.getElementById("main");
+    const form = element("form", { class: "access" }, element("h1", {}, "Authentication required"),
+      element("p", {}, "The service sends data only to clients that authenticate. The entry is kept until this tab is closed."));
+    if (schemes.includes("bearer")) form.append(field("Token", { name: "token", type: "password" }));
+    if (schemes.length > 1) form.append(element("p", {}, "or"));
+    if (schemes.includes("basic"))
+      form.append(field("Name", { name: "user" }), field("Password", { name: "password", type: "password" }));
+    form.append(element("p", { class: "bad", role: "alert" }, problem), element("button", {}, "Continue"));
+    form.addEventListener("submit", event => {
+      event.preventDefault();
+      const { token, user, password } = Object.fromEntries(new FormData(form));
+      if (!token && !user) return;
+      sessionStorage.setItem(KEY, token ? `Bearer ${token.trim()}` : `Basic ${encoded(`${user}:${password}`)}`);
+      [place.hidden, main.hidden, asking] = [true, false, null];
+      done();
+    });
+    place.replaceChildren(form);
+    [place.hidden, main.hidden] = [false, true];
+    form.querySelector("input").focus();
+  });
+  return asking;
+}
+
+// The latest of several requests: a new one, or a stop, aborts the one before. After each await, check signal.aborted.
+export class Latest {
+  next() {
+    this.stop();
+    this.controller = new AbortController();
+    return this.controller.signal;
+  }
+
+  stop() {
+    if (this.controller) this.controller.abort();
+  }
+}
+
+export const wait = (seconds, signal) => new Promise(done => {
+  const timer = setTimeout(done, seconds * 1000);
+  if (signal) signal.addEventListener("abort", () => { clearTimeout(timer); done(); }, { once: true });
+});
+
+// Save something as a file.
+export function save(name, blob) {
+  const url = URL.createObjectURL(blob);
+  element("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60000);
+}
