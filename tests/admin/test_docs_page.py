@@ -59,25 +59,6 @@ url_patterns = ((r"/hold/", hold), (r"/steps/", steps), (r"/unauthorized/", unau
 '''
 # Whether an element is wider than the window.
 WIDE = "return document.documentElement.scrollWidth > window.innerWidth"
-# Updates rows three times while one has the focus and a selection.
-ROWS = """
-const done = arguments[0];
-import("./elements.js").then(({ element, updateRows }) => {
-  const list = element("div"), names = () => [...list.children].map(row => row.name);
-  document.body.append(list);
-  const show = items => updateRows(list, items, item => item[0], ([name]) => element("input", { name }),
-    (row, [, value]) => { if (row !== document.activeElement) row.value = value; row.title = value; });
-  show([["a", "a1"], ["b", "b1"], ["c", "c1"]]);
-  const focused = list.children[1];
-  focused.focus();
-  focused.setSelectionRange(1, 2);
-  show([["c", "c2"], ["a", "a2"], ["d", "d2"], ["b", "b2"]]);
-  const first = names(), title = focused.title;
-  show([["b", "b2"], ["a", "a3"]]);
-  const { activeElement: now } = document, same = now === focused && list.children[0] === now;
-  done([first, names(), title, [now.name, now.selectionStart, now.selectionEnd], same]);
-});
-"""
 OPEN = "for (const each of document.querySelectorAll('article details')) each.open = true;"
 AUDIT = """
 const done = arguments[arguments.length - 1];
@@ -365,22 +346,6 @@ def enter(browser: Any, **values: str) -> None:
     for name, value in values.items():
         find(form, f"[name={name}]").send_keys(value)
     find(form, "button").click()
-
-
-class RowTests(DocsPageTestCase):
-    """The rows that pages share, C{updateRows} of elements.js."""
-
-    @slow
-    async def test_rows_that_stay_keep_focus_and_selection(self) -> None:
-        """While others come, leave and change their order. Rows end up in the order of the items."""
-        base = await self.serve(SHOP)
-
-        def looks(browser: Any) -> None:
-            browser.get(f"{base}/-/docs")
-            found = browser.execute_async_script(ROWS)
-            self.assertEqual(found, [["c", "a", "d", "b"], ["b", "a"], "b2", ["b", 1, 2], True])
-
-        await self.look(looks)
 
 
 class TokenTests(DocsPageTestCase):

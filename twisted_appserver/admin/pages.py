@@ -146,11 +146,12 @@ class Pages:
         """Return a script, a style sheet or an image of a page."""
         return _reply(call, _own_file(name), name)
 
-    async def service(self) -> dict[str, Any]:
-        """Return what the header of every page shows."""
+    async def service(self, call: Call) -> dict[str, Any]:
+        """Return what the header of every page shows. C{jobs} is the number of jobs that have not ended."""
         service = self._figures.service
         info, (broker, _) = service.info, service.shown_queues()
-        return {"title": info.title, "version": info.version, "queues": broker is not None}
+        jobs = service.dispatcher.jobs.unfinished(call.user)
+        return {"title": info.title, "version": info.version, "jobs": jobs, "queues": broker is not None}
 
     async def figures(self, call: Call) -> dict[str, Any]:
         """Return the data of the status page."""

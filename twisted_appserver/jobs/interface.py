@@ -81,6 +81,11 @@ class IJobs(Interface):
         @return: fires when no timer is left.
         """
 
+    def unfinished(user: str) -> int:
+        """
+        Return how many jobs wait or run; of jobs in a store, those of all users, some seconds ago.
+        """
+
     async def index(call: Call, after: str, limit: int) -> Reply:
         """Return a page of the jobs of this user without results, newest first, and their total."""
 

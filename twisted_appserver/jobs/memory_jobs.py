@@ -286,6 +286,9 @@ class MemoryJobs:
 
     # ---- the functions ----
 
+    def unfinished(self, user: str) -> int:
+        return sum(job.reply is None and job.user == user for job in self._jobs.values())
+
     async def index(self, call: Call, after: str = "", limit: Limit = LISTED) -> Reply:
         """Return a page of the jobs of this user without results, newest first, and their total."""
         jobs = [job for job in reversed(self._jobs.values()) if job.user == call.user]

@@ -41,7 +41,14 @@ from twisted_appserver.jobs.job import CANCELLED
 from twisted_appserver.jobs.job_ends import AGAIN
 from twisted_appserver.jobs.performer import LEASE, Performer
 from twisted_appserver.jobs.recovery import recover
-from twisted_appserver.jobs.route_queues import PREFIX, RouteQueues, queue_of, schedule_queue, tag_of
+from twisted_appserver.jobs.route_queues import (
+    PREFIX,
+    SCHEDULED,
+    RouteQueues,
+    queue_of,
+    schedule_queue,
+    tag_of,
+)
 from twisted_appserver.jobs.run import shown_attempts
 from twisted_appserver.jobs.scheduled_calls import ScheduledCalls
 from twisted_appserver.jobs.scheduler import Scheduler
@@ -63,6 +70,7 @@ from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.task_ids import task_id, task_number
 from twisted_appserver.queue.task_result import TaskResult
 
+OPEN = ("ready", "delayed", "leased", "held")  # states of tasks whose jobs wait or run
 LEAST_REMEMBERED = 3600.0  # seconds for which the time of a scheduled call is remembered
 
 
@@ -252,6 +260,14 @@ class StoredJobs:
 
     # ---- the functions ----
 
+    def unfinished(self, user: str) -> int:
+        figures = self._broker.snapshot() if self._broker.started else {}
+        return sum(
+            sum(each[state] for state in OPEN)
+            for name, each in figures.items()
+            if name.startswith(PREFIX) and not name.endswith(SCHEDULED)
+        )
+
     async def index(self, call: Call, after: str = "", limit: Limit = LISTED) -> Reply:
         """Return a page of the jobs of this user without results, newest first, and their total."""
         found: list[tuple[int, dict[str, Any]]] = []
@@ -269,7 +285,7 @@ class StoredJobs:
     async def _jobs_of(self, queue: str) -> list[tuple[int, About]]:
         """Return the numbers and facts of all jobs of a queue."""
         found: list[tuple[int, About]] = []
-        for state in ("ready", "delayed", "leased", "held", "buried"):
+        for state in (*OPEN, "buried"):
             for task in await self._broker.peek(queue, self._most, state):
                 found.append((task.number, self._about(queue, task, state)))
         for ended in await self._broker.ended(queue, self._most, FACTS):

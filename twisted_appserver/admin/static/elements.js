@@ -24,25 +24,6 @@ export function button(text, click, attributes = {}) {
   return element("button", { type: "button", click, ...attributes }, text);
 }
 
-// Keep one child of a parent for each item, in the order of the items. Children that stay are not rebuilt, and the one
-// with the focus or the selection is not moved, since moving would end both; the others move around it.
-export function updateRows(parent, items, key, make, update = () => {}) {
-  const rows = parent.rowsByKey ||= new Map(), keys = new Set(items.map(key)), fixed = [document.activeElement, getSelection().anchorNode];
-  for (const [name, row] of rows) if (!keys.has(name)) { row.remove(); rows.delete(name); }
-  let place = parent.firstElementChild;
-  for (const item of items) {
-    const name = key(item);
-    if (!rows.has(name)) rows.set(name, make(item));
-    const row = rows.get(name);
-    update(row, item);
-    if (row !== place && row.parentNode && fixed.some(each => row.contains(each))) {
-      for (let other = place; other !== row; other = place) { place = other.nextElementSibling; parent.append(other); }
-    }
-    if (row === place) place = place.nextElementSibling;
-    else parent.insertBefore(row, place);
-  }
-}
-
 // Change a text only if it differs, so that a selection in it survives.
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -27,11 +27,12 @@ export async function detailOf(answer) {
   try { return JSON.parse(text).detail || text; } catch { return text || `${answer.status} ${answer.statusText}`; }
 }
 
-// Get a document of the service. If a token or a password is missing or wrong, ask for it first.
-export async function getJSON(url, options = {}) {
+// Get a document of the service. If a token or a password is missing or wrong, ask for it first. options() returns the
+// options of each request.
+export async function getJSON(url, options = () => ({})) {
   if (needsCredentials && !authorization()) await signIn("");
   for (;;) {
-    const answer = await request(url, options);
+    const answer = await request(url, options());
     if (answer.ok) return answer.json();
     const detail = await detailOf(answer);
     if (answer.status !== 401 || !needsCredentials) throw new Error(detail);

@@ -1,6 +1,6 @@
 // What all pages share: the header with the title, the theme and the menu.
 
-import { button, element } from "./elements.js";
+import { button, element, setText } from "./elements.js";
 import { forgetCredentials, getJSON, needsCredentials, request, save } from "./requests.js";
 
 function themes() {
@@ -30,7 +30,12 @@ async function saveDocument(event) {
   save(name, await (await request(name)).blob());
 }
 
-// Show the header. Returns what the service is: its title, version and whether it has queues.
+// Show in the header how many jobs have not ended.
+export function showJobs(count) {
+  setText(document.querySelector("nav a[href=jobs]"), count ? `Jobs (${count})` : "Jobs");
+}
+
+// Show the header. Returns what the service is: its title and version, its number of jobs, and whether it has queues.
 export async function start(page) {
   const tools = document.getElementById("tools");
   tools.append(themes());
@@ -42,6 +47,8 @@ export async function start(page) {
   const service = await getJSON("service.json");
   if (needsCredentials) tools.prepend(button("Sign out", forgetCredentials));
   document.getElementById("title").textContent = service.title;
+  document.getElementById("queues").hidden = !service.queues;
+  showJobs(service.jobs);
   document.title = `${service.title}: ${page}`;
   return service;
 }
