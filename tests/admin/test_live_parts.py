@@ -22,7 +22,8 @@ import("./rows.js").then(({ updateRows, steadily }) => {
   window.list = list;
   window.names = () => [...list.children].map(row => row.name + (row.className && `:${row.className}`));
   window.show = items => updateRows(list, items, item => item[0], make, update);
-  window.push = () => steadily(() => main.prepend(Object.assign(document.createElement("p"), { textContent: "new" })));
+  const paragraph = Object.assign(document.createElement("p"), { textContent: "new" });
+  window.push = () => steadily(() => main.prepend(paragraph));
   show([["a", "a1"], ["b", "b1"], ["c", "c1"]]);
   done();
 });
@@ -134,7 +135,9 @@ class LivePartTests(DocsPageTestCase):
         def looks(browser: Any) -> None:
             times = [[300, 1, 2], [299, 3, None], [298, 5, 6], [100, 7, 8], [99, 9, 10]]
             browser.execute_async_script(PLOT, times)
-            lines = [each.get_attribute("d") for each in browser.find_elements(By.CSS_SELECTOR, ".plot .line")]
+            lines = [
+                each.get_attribute("d") for each in browser.find_elements(By.CSS_SELECTOR, ".plot .line")
+            ]
             self.assertEqual([line.count("M") for line in lines], [2, 3])
             self.assertEqual(len(browser.find_elements(By.CSS_SELECTOR, ".gap")), 2)
             plot = browser.find_element(By.CSS_SELECTOR, ".plot")
@@ -143,9 +146,11 @@ class LivePartTests(DocsPageTestCase):
             self.assertRegex(axis[3], r"^\d+:\d\d")
             self.assertEqual(plot.get_attribute("aria-valuetext"), "now: one 9, two 10")
             browser.execute_script("arguments[0].focus()", plot)
-            for key, shown in (("ArrowLeft", ": one 7, two 8"), ("PageUp", ", not counted: one –, two –")):
+            for key, shown in (("ArrowLeft", ": one 7, two 8"), ("PageUp", ", not counted: one -, two -")):
                 browser.execute_script(
-                    "arguments[0].dispatchEvent(new KeyboardEvent('keydown', { key: arguments[1] }))", plot, key
+                    "arguments[0].dispatchEvent(new KeyboardEvent('keydown', { key: arguments[1] }))",
+                    plot,
+                    key,
                 )
                 self.assertTrue(plot.get_attribute("aria-valuetext").endswith(shown), key)
             ActionChains(browser).move_to_element(plot).perform()

@@ -58,7 +58,7 @@ export function plot(title, series, write, least) {
 
   function read() {
     const time = chosen ?? end, found = points.findLast(each => each[0] <= time + 0.5), point = found && found[0] > time - 2 ? found : null;
-    const values = series.map(each => { const value = point && each.value(point); return value === null ? "–" : write(value); });
+    const values = series.map(each => { const value = point && each.value(point); return value === null ? "-" : write(value); });
     values.forEach((value, index) => setText(legend[index], value));
     setText(when, `${chosen === null ? "now" : clock(time)}${point ? "" : ", not counted"}`);
     svg.setAttribute("aria-valuenow", Math.round(time - end));
