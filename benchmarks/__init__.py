@@ -14,6 +14,8 @@ Compares the speed of this package with alternatives.  Run as C{python -m benchm
     - L{benchmarks.results}: the file of results, merged over partial runs
     - L{benchmarks.report}: tables in Markdown
     - L{benchmarks.plot}: the chart
+    - L{benchmarks.scaling}, L{benchmarks.postgresql}, L{benchmarks.background}: the tables of docs/scaling.md
+    - L{benchmarks.scaling_page}: writes these tables
 
 The applications of the servers are in C{servers/}, one small file each.
 """

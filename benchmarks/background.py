@@ -23,7 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.environment import SERVERS
-from benchmarks.scaling import start, write
+from benchmarks.scaling import start
+from benchmarks.scaling_page import table, write
 from tests.support.postgres import PostgreSQL
 from tests.support.queue_server import TWISTD, Server
 
@@ -196,10 +197,6 @@ def full(database: PostgreSQL) -> str:
     return table(["", "full / empty, time", "bytes of memory for a waiting task"], rows)
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    return "".join("| " + " | ".join(row) + " |\n" for row in [head, ["---"] * len(head), *rows])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.background", description=__doc__)
     parser.add_argument("what", choices=("jobs", "full"))
@@ -209,7 +206,6 @@ def main() -> None:
         text = {"jobs": jobs, "full": full}[what](database)
     finally:
         database.remove()
-    print(text)
     write(what, text)
 
 

@@ -6,7 +6,6 @@ except the one in memory. It takes five minutes. C{--million} measures the effec
 
 import argparse
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -14,14 +13,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
+from functools import partial
 
 from benchmarks import environment
 from benchmarks.environment import BIN, SERVERS
+from benchmarks.scaling_page import table, write
 from tests.support.postgres import PostgreSQL
 from tests.support.queue_server import TWISTD, Server
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
 ROUNDS, SECONDS, CONNECTIONS = 3, 4, 64
 MILLION = 1_000_000
 OURS = {
@@ -30,7 +29,13 @@ OURS = {
     "TQueueSrv, PostgreSQL, one server": ("postgresql", 1),
     "TQueueSrv, PostgreSQL, two servers": ("postgresql", 2),
 }
-PEERS = ("pgqueuer", "procrastinate")
+PEERS = ("awa", "pgqueuer", "procrastinate")
+BATCHES = {
+    "TQueueSrv, PostgreSQL, one server": 1,
+    "TQueueSrv, PostgreSQL, two servers": 2,
+}
+COPY = "awa, COPY and then work"
+BEST = "TQueueSrv, PostgreSQL, two servers"
 
 
 class Servers:
@@ -43,12 +48,12 @@ class Servers:
         self._servers = [Server(url, script=TWISTD).start() for _ in range(number)]
         self._ports = ",".join(str(server.port) for server in self._servers)
 
-    def load(self, what: str, seconds: float, limit: int = 0) -> float:
-        """Return requests per second on 64 connections."""
-        words = [self._ports, CONNECTIONS, seconds, what, limit]
-        command = [str(BIN / "python"), str(SERVERS / "queue_load.py"), "http", *map(str, words)]
+    def load(self, what: str, seconds: float, limit: int = 0, protocol: str = "http") -> float:
+        """Return tasks per second on 64 connections. In a cycle a task is put, got and done."""
+        words = [protocol, self._ports, CONNECTIONS, seconds, what, limit]
+        command = [str(BIN / "python"), str(SERVERS / "queue_load.py"), *map(str, words)]
         found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        return float(found["requests/s"])
+        return float(found["tasks/s"])
 
     def __enter__(self) -> "Servers":
         return self
@@ -65,53 +70,83 @@ def ours(store: str, number: int, database: PostgreSQL) -> dict[str, float]:
         puts = servers.load("put", SECONDS)
     with Servers(store, number, database) as servers:
         servers.load("cycle", 1)
-        return {"puts": puts, "cycles": servers.load("cycle", SECONDS) / 3}
+        return {"puts": puts, "cycles": servers.load("cycle", SECONDS)}
+
+
+def batches(number: int, database: PostgreSQL) -> dict[str, float]:
+    with Servers("postgresql", number, database) as servers:
+        servers.load("cycle", 1, protocol="http-batches")
+        return {"batches": servers.load("cycle", SECONDS, protocol="http-batches")}
+
+
+def run_peer(name: str, role: str, url: str) -> subprocess.Popen[str]:
+    script = str(SERVERS / "postgresql_peer.py")
+    return subprocess.Popen(
+        [str(BIN / "python"), script, name, role, url, str(SECONDS)],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+
+
+def prepared(name: str, database: PostgreSQL) -> str:
+    """Return the URL of a new database with the tables of another package."""
+    url = database.database()
+    if run_peer(name, "prepare", url).wait():
+        raise SystemExit(f"{name} cannot make its tables")
+    return url
 
 
 def peer(name: str, database: PostgreSQL) -> dict[str, float]:
     """Measure another package: one process puts tasks, and one does them."""
-    url = database.database()
-
-    def run(role: str) -> subprocess.Popen[str]:
-        script = str(SERVERS / "postgresql_peer.py")
-        return subprocess.Popen(
-            [str(BIN / "python"), script, name, role, url, str(SECONDS)],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-
-    if run("prepare").wait():
-        raise SystemExit(f"{name} cannot make its tables")
-    producing, working = run("produce"), run("work")
+    url = prepared(name, database)
+    producing, working = run_peer(name, "produce", url), run_peer(name, "work", url)
     said, _ = working.communicate()
-    producing.wait()
+    producing.communicate()
     return {"cycles": float(said)}
+
+
+def copy(database: PostgreSQL) -> dict[str, float]:
+    said, _ = run_peer("awa", "copy", prepared("awa", database)).communicate()
+    return {"batches": float(said)}
 
 
 def measure(database: PostgreSQL) -> dict[str, dict[str, float]]:
     """Return the medians of the rounds, which are interleaved."""
-    runs: dict[str, Callable[[], dict[str, float]]] = {
-        **{name: lambda what=what: ours(*what, database) for name, what in OURS.items()},  # type: ignore[misc]
-        **{name: lambda name=name: peer(name, database) for name in PEERS},  # type: ignore[misc]
-    }
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
+    runs: list[tuple[str, Callable[[], dict[str, float]]]] = [
+        *((name, partial(ours, *what, database)) for name, what in OURS.items()),
+        *((name, partial(peer, name, database)) for name in PEERS),
+        *((name, partial(batches, number, database)) for name, number in BATCHES.items()),
+        (COPY, partial(copy, database)),
+    ]
+    found: dict[str, dict[str, list[float]]] = {}
     for number in range(ROUNDS):
-        for name, run in runs.items():
-            found[name].append(run())
-            print(number + 1, name, found[name][-1], flush=True)
+        for name, run in runs:
+            for what, rate in run().items():
+                found.setdefault(name, {}).setdefault(what, []).append(rate)
+                print(number + 1, name, what, round(rate), flush=True)
     return {
-        name: {what: statistics.median(each[what] for each in rounds) for what in rounds[0]}
-        for name, rounds in found.items()
+        name: {what: statistics.median(rates) for what, rates in row.items()} for name, row in found.items()
     }
 
 
-def table(figures: dict[str, dict[str, float]]) -> str:
-    ours = figures["TQueueSrv, PostgreSQL, two servers"]["cycles"]
-    rows = [["", "puts/s", "put, get and done in turn, per second", "two servers over PostgreSQL / this"]]
-    rows.append(["---"] * 4)
+def singles_table(figures: dict[str, dict[str, float]]) -> str:
+    best = figures[BEST]["cycles"]
+    rows = []
     for name, row in figures.items():
-        puts = f"{row['puts']:,.0f}" if "puts" in row else ""
-        rows.append([name, puts, f"{row['cycles']:,.0f}", f"{ours / row['cycles']:.2f}"])
-    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+        if "cycles" in row:
+            puts = f"{row['puts']:,.0f}" if "puts" in row else ""
+            rows.append([name, puts, f"{row['cycles']:,.0f}", f"{best / row['cycles']:.2f}"])
+    head = ["", "puts/s", "put, get and done in turn, per second", "two servers over PostgreSQL / this"]
+    return table(head, rows)
+
+
+def batches_table(figures: dict[str, dict[str, float]]) -> str:
+    best = figures[BEST]["batches"]
+    rows = [
+        [name, f"{row['batches']:,.0f}", f"{best / row['batches']:.2f}"]
+        for name, row in figures.items()
+        if "batches" in row
+    ]
+    return table(["", "tasks put, got and done per second", "two servers / this"], rows)
 
 
 def million(database: PostgreSQL) -> str:
@@ -141,12 +176,6 @@ def million(database: PostgreSQL) -> str:
     )
 
 
-def write(mark: str, text: str) -> None:
-    page = PAGE.read_text()
-    pattern = rf"(<!-- {mark} -->\n\n)(?:[^<\n].*\n)+"
-    PAGE.write_text(re.sub(pattern, lambda found: found[1] + text, page))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.postgresql", description=__doc__)
     parser.add_argument(
@@ -159,13 +188,14 @@ def main() -> None:
     database = PostgreSQL(fsync=True).start()
     try:
         if given.million:
-            text, mark = million(database), "million"
+            texts = {"million": million(database)}
         else:
-            text, mark = table(measure(database)), "queues"
+            figures = measure(database)
+            texts = {"queues": singles_table(figures), "batches": batches_table(figures)}
     finally:
         database.remove()
-    print(text)
-    write(mark, text)
+    for mark, text in texts.items():
+        write(mark, text)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "scaling.md"
+from benchmarks.scaling_page import table, write
+
 APP = """\
 import time
 
@@ -88,26 +89,17 @@ def measure() -> dict[tuple[str, int], float]:
     return {key: statistics.median(values) for key, values in found.items()}
 
 
-def table(figures: dict[tuple[str, int], float]) -> str:
-    head = ["function", *TYPES, "cluster / forked"]
-    rows = [head, ["---"] * len(head)]
+def figures_table(figures: dict[tuple[str, int], float]) -> str:
+    rows = []
     for length in LENGTHS:
         row = [figures[kind, length] for kind in TYPES]
         rows.append([f"{length} ms", *(f"{value:,.0f}" for value in row), f"{row[2] / row[1]:.2f}"])
-    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
-
-
-def write(mark: str, text: str) -> None:
-    """Write a table into the page, after the comment with this mark."""
-    page = PAGE.read_text()
-    PAGE.write_text(re.sub(rf"<!-- {mark} -->\n\n?(\|.*\n)*", lambda _: f"<!-- {mark} -->\n\n{text}", page))
+    return table(["function", *TYPES, "cluster / forked"], rows)
 
 
 def main() -> None:
     argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__).parse_args()
-    text = table(measure())
-    print(text)
-    write("measured", text)
+    write("measured", figures_table(measure()))
 
 
 if __name__ == "__main__":

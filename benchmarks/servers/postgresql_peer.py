@@ -3,7 +3,10 @@ Other task queues over PostgreSQL: NAME ROLE URL SECONDS.
 
 C{prepare} creates their tables. C{produce} puts tasks from 64 coroutines, and each commits a task before it
 puts the next. C{work} does tasks and prints how many it did per second, without the first second. More
-connections or more tasks at once made neither package faster in trials.
+connections or more tasks at once made no package faster in trials.
+
+C{copy} is for awa only: it puts tasks with COPY, does them afterwards, and prints how many tasks it put and
+did per second.
 """
 
 import asyncio
@@ -11,12 +14,15 @@ import contextlib
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import uvloop
 
 PAYLOAD = {"n": 1, "text": "x" * 80}
 COROUTINES, CONNECTIONS, BATCH = 64, 16, 64
+WORKERS = 256  # of awa
+COPIED, COPY = 20_000, 1_000  # tasks, and tasks in one COPY
 WARM = 1.0  # seconds
 
 
@@ -99,6 +105,51 @@ async def pgqueuer(role: str, url: str, seconds: float) -> None:
                 await working
 
 
+@dataclass
+class Bench:
+    """A task of awa."""
+
+    n: int
+    text: str
+
+
+async def awa(role: str, url: str, seconds: float) -> None:
+    import awa as package
+
+    client = package.AsyncClient(url, max_connections=CONNECTIONS)
+    if role == "prepare":
+        await package.migrate(url)
+        return
+    if role == "produce":
+        await loop(lambda: client.insert(Bench(**PAYLOAD), queue="bench"), seconds)
+        return
+    count, began, left, all_done = Count(seconds), 0.0, COPIED, asyncio.Event()
+
+    @client.task(Bench, queue="bench")
+    async def bench(job: Any) -> None:
+        nonlocal left
+        count()
+        left -= 1
+        if not left:
+            all_done.set()
+
+    if role == "copy":
+        await client.install_queue_storage()  # faster with COPY, slower with single tasks
+        tasks = [Bench(**PAYLOAD)] * COPY
+        began = time.monotonic()
+        for _ in range(COPIED // COPY):
+            await client.enqueue_many_copy(tasks, queue="bench")
+    await client.start([("bench", WORKERS)])
+    if role == "copy":
+        await all_done.wait()
+        print(COPIED / (time.monotonic() - began), flush=True)
+    else:
+        await count.end()
+    await client.shutdown()
+
+
+PACKAGES = {"awa": awa, "procrastinate": procrastinate, "pgqueuer": pgqueuer}
+
 if __name__ == "__main__":
     _, name, role, url, seconds = sys.argv
-    uvloop.run({"procrastinate": procrastinate, "pgqueuer": pgqueuer}[name](role, url, float(seconds)))
+    uvloop.run(PACKAGES[name](role, url, float(seconds)))
