@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from tests.access.test_credentials import private
+from tests.support.files import sqlite_store
 from tests.support.job_service import AWAITED, RUNS, JobClient, JobTestCase, until_begun
 from tests.support.wire import fetch
 from twisted_appserver.queue.backends import make_broker, open_store
@@ -158,7 +159,7 @@ class JobQueueTests(JobTestCase):
     """An application server with a store shows the queues of its jobs."""
 
     def sqlite(self) -> str:
-        return f"sqlite:{os.path.abspath(self.mktemp())}"
+        return sqlite_store(self)
 
     async def queue_of(self, client: JobClient, function: str) -> str:
         (found,) = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any
@@ -14,6 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
 
+from tests.support.files import sqlite_store
 from tests.support.job_service import AWAITED, RUNS, JobClient, JobTestCase, until_begun
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
@@ -150,7 +150,7 @@ class LimitTests(JobTestCase):
 
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: f"sqlite:{os.path.abspath(self.mktemp())}")
+        await self.all_cases(lambda: sqlite_store(self))
 
     @slow
     @needs_postgresql
@@ -159,7 +159,7 @@ class LimitTests(JobTestCase):
 
     async def test_new_limits_apply_to_jobs_that_wait(self) -> None:
         """After a restart with another table."""
-        store = f"sqlite:{os.path.abspath(self.mktemp())}"
+        store = sqlite_store(self)
         client = await self.start(
             store, (Route("/for/(?P<customer>)", serves, key="customer", idempotent=True),)
         )

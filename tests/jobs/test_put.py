@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import putting
+from tests.support.files import sqlite_store
 from tests.support.job_service import JobClient, JobTestCase
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
@@ -107,7 +108,7 @@ class ServiceTests(JobTestCase):
             await Deferred.fromCoroutine(getattr(PutCases(), name)(self, client)).addTimeout(20, reactor)
 
     def sqlite(self) -> str:
-        return f"sqlite:{os.path.abspath(self.mktemp())}"
+        return sqlite_store(self)
 
     async def test_threads_and_memory(self) -> None:
         await self.all_cases("memory:")

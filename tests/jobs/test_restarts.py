@@ -10,6 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
+from tests.support.files import sqlite_store
 from tests.support.job_service import (
     AWAITED,
     GATE,
@@ -39,7 +40,7 @@ class RestartTests(JobTestCase):
     """With one store, in a file."""
 
     def store(self) -> str:
-        return f"sqlite:{os.path.abspath(self.mktemp())}"
+        return sqlite_store(self)
 
     async def test_waiting_job_is_performed_after_a_restart(self) -> None:
         """Its name stays the same, and what was finished is still shown."""

@@ -19,6 +19,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from tests.serving.test_command import CommandTestCase
+from tests.support.files import sqlite_store
 from tests.support.job_service import JobClient
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.programs import Program
@@ -103,7 +104,7 @@ class ScheduleFaultTests(CommandTestCase):
 
     @slow
     async def test_service_with_sqlite(self) -> None:
-        await self.check(f"sqlite:{os.path.abspath(self.mktemp())}", 1)
+        await self.check(sqlite_store(self), 1)
 
     @slow
     @needs_postgresql

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import Any
 
@@ -12,6 +11,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.files import sqlite_store
 from tests.support.job_service import AWAITED, RUNS, JobClient, JobTestCase, until_begun, waits
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
@@ -173,7 +173,7 @@ class ScheduleTests(JobTestCase):
                 await client.service.stopService()  # type: ignore[attr-defined]
 
     def file(self) -> str:
-        return f"sqlite:{os.path.abspath(self.mktemp())}"
+        return sqlite_store(self)
 
     @slow
     async def test_all_cases_in_memory(self) -> None:

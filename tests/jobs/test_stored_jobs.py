@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
+from tests.support.files import sqlite_store
 from tests.support.job_service import (
     AWAITED,
     GATE,
@@ -371,7 +372,7 @@ class TableTests(JobTestCase):
 
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: f"sqlite:{os.path.abspath(self.mktemp())}")
+        await self.all_cases(lambda: sqlite_store(self))
 
     @slow
     @needs_postgresql
@@ -382,7 +383,7 @@ class TableTests(JobTestCase):
 class OtherProgramTests(JobTestCase):
     async def test_job_whose_task_was_dropped_by_another_program_has_failed(self) -> None:
         """A TQueueSrv may use the same database."""
-        client = await self.start(f"sqlite:{os.path.abspath(self.mktemp())}")
+        client = await self.start(sqlite_store(self))
         place = await client.begin("/waits")
         await until_begun("/waits")
         broker = client.service.dispatcher.jobs._broker  # type: ignore[attr-defined]

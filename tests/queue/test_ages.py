@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from time import time
 from typing import Any
 
@@ -11,6 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.queue.test_stores import SOON, InTurn, StoreTestCase, put
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue.arrivals import Arrivals
@@ -86,10 +86,10 @@ class AgeTests(StoreTestCase):
 
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), AgeCases)
+        await self.all_cases(lambda: self.broker(sqlite_store(self)), AgeCases)
 
     async def test_age_survives_a_restart(self) -> None:
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         broker = make_broker(reactor, open_store(path))
         broker.start()
         await put(broker, 1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from time import time
 from typing import Any
 
 from twisted.internet import reactor
 
 from tests.queue.test_stores import InTurn, StoreTestCase, put
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue.attempt import RetryAfter
@@ -106,10 +106,10 @@ class BackoffTests(StoreTestCase):
         await self.all_cases(lambda: self.broker("memory:"), BackoffCases)
 
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), BackoffCases)
+        await self.all_cases(lambda: self.broker(sqlite_store(self)), BackoffCases)
 
     async def test_pause_survives_a_restart(self) -> None:
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         broker = make_broker(reactor, open_store(path))
         broker.start()
         await broker.change("q", {"retry_first": 100.0})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from twisted.internet import reactor
@@ -10,6 +9,7 @@ from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.task import deferLater
 
 from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin, forgettable
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue.backends import make_broker, open_store
@@ -309,7 +309,7 @@ class LineTests(StoreTestCase):
 class BatchTests(StoreTestCase):
     async def test_leases_of_a_batch_survive_a_restart(self) -> None:
         """A repeated get receives the same tasks from the next process, too."""
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         broker = make_broker(reactor, open_store(path))
         broker.start()
         numbers = await add(broker, 5)
@@ -326,10 +326,10 @@ class BatchTests(StoreTestCase):
 
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), BatchCases)
+        await self.all_cases(lambda: self.broker(sqlite_store(self)), BatchCases)
 
     async def test_batch_and_its_key_survive_a_restart(self) -> None:
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         broker = make_broker(reactor, open_store(path))
         broker.start()
         numbers = await add(broker, 40, "k:1")

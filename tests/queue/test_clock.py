@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import psycopg
@@ -11,6 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.queue.test_stores import StoreTestCase, put
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue.backends import make_broker, open_store
@@ -46,7 +46,7 @@ class SQLiteRowTests(SynchronousTestCase):
 
 class SQLiteTests(StoreTestCase):
     async def test_delayed_task_is_due_after_a_restart_with_an_earlier_clock(self) -> None:
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         store: Any = open_store(path)
         store._wall = lambda: reactor.seconds() + HOUR  # type: ignore[attr-defined]
         broker = make_broker(reactor, store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.queue.test_results import LONG, result
 from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue.backends import make_broker, open_store
@@ -343,10 +343,10 @@ class GroupTests(StoreTestCase):
 
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), GroupCases)
+        await self.all_cases(lambda: self.broker(sqlite_store(self)), GroupCases)
 
     async def test_states_are_derived_again_after_a_restart(self) -> None:
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         broker = make_broker(reactor, open_store(path))
         broker.start()
         first, second, third = [await add(broker) for _ in range(3)]
@@ -361,7 +361,7 @@ class GroupTests(StoreTestCase):
 
     async def test_place_is_given_away_only_when_the_end_is_stored(self) -> None:
         """If it cannot be stored, the task is still leased, and the next one is held."""
-        broker = self.broker(f"sqlite:{os.path.abspath(self.mktemp())}")
+        broker = self.broker(sqlite_store(self))
         first, second = await add(broker), await add(broker)
         await get(broker)
         for end in (broker.done, broker.bury, broker.drop):
@@ -373,7 +373,7 @@ class GroupTests(StoreTestCase):
             first, second = second, await add(broker)
 
     async def test_task_whose_end_is_not_stored_keeps_its_place(self) -> None:
-        broker = self.broker(f"sqlite:{os.path.abspath(self.mktemp())}")
+        broker = self.broker(sqlite_store(self))
         first, second = await add(broker), await add(broker)
         await get(broker)
         broker.store._try, proper = (lambda batch: StoreError("full")), broker.store._try

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from heapq import heapify
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.queue.test_stores import StoreTestCase, put
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.properties import given, st
 from tests.support.slow import slow
@@ -72,7 +72,7 @@ class PagingTests(StoreTestCase):
 
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), PagingCases)
+        await self.all_cases(lambda: self.broker(sqlite_store(self)), PagingCases)
 
     @slow
     @needs_postgresql

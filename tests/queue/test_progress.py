@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from tests.queue.test_stores import InTurn, StoreTestCase, put
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue.local.local_queue import STALE
@@ -55,7 +55,7 @@ class ProgressTests(StoreTestCase):
 
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), ProgressCases)
+        await self.all_cases(lambda: self.broker(sqlite_store(self)), ProgressCases)
 
     async def test_old_progress_takes_no_memory(self) -> None:
         broker: Any = self.broker("memory:")

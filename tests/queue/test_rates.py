@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from twisted.internet import reactor
@@ -11,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.queue.test_results import LONG
 from tests.queue.test_stores import InTurn, StoreTestCase, begin, put
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.core.rate import seconds_between
@@ -93,10 +93,10 @@ class RateTests(StoreTestCase):
 
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), RateCases)
+        await self.all_cases(lambda: self.broker(sqlite_store(self)), RateCases)
 
     async def test_last_delivery_is_known_after_a_restart(self) -> None:
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         broker = make_broker(reactor, open_store(path))
         broker.start()
         await broker.change("q", {"rate": "1/h"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from time import time
 from typing import Any
 
@@ -11,6 +10,7 @@ from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.task import deferLater
 
 from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin, put
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue.backends import make_broker, open_store
@@ -326,11 +326,11 @@ class ResultTests(StoreTestCase):
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
         for table in (ResultCases, AttemptCases):
-            await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), table)
+            await self.all_cases(lambda: self.broker(sqlite_store(self)), table)
 
     async def test_results_survive_a_restart(self) -> None:
         """The results in a file are still there when it is opened again, and are not in memory."""
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         broker = make_broker(reactor, open_store(path))
         broker.start()
         await broker.change("q", {"keep": 60})

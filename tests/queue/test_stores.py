@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from tests.support.files import sqlite_store
 from tests.support.postgres import PostgreSQL, needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.errors import ConfigurationError
@@ -648,7 +649,7 @@ class StoreTestCase(TestCase):
 class StoreTests(StoreTestCase):
     async def test_many_queues_are_deleted_in_one_commit(self) -> None:
         """There are more queues than the recursion limit of Python."""
-        broker = make_broker(reactor, open_store(f"sqlite:{os.path.abspath(self.mktemp())}"))
+        broker = make_broker(reactor, open_store(sqlite_store(self)))
         broker.start()
         self.addCleanup(broker.stop)
         names = [f"q{number}" for number in range(1200)]
@@ -659,7 +660,7 @@ class StoreTests(StoreTestCase):
 
     async def test_new_key_is_remembered_when_its_lane_is_forgotten(self) -> None:
         """One commit forgets the old key of a lane and remembers the new one."""
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         broker = make_broker(reactor, open_store(path))
         broker.start()
         await broker.change("q", {"remember": SOON})
@@ -680,7 +681,7 @@ class StoreTests(StoreTestCase):
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
         """They run over the store in a file."""
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"))
+        await self.all_cases(lambda: self.broker(sqlite_store(self)))
 
     def test_unknown_store_is_refused(self) -> None:
         self.assertRaises(ConfigurationError, open_store, "postgresql:x")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from time import time
 from typing import Any
 
@@ -12,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.queue.test_results import LONG, result
 from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin, put
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.core.retry import Retry
@@ -190,10 +190,10 @@ class TermTests(StoreTestCase):
 
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), TermCases)
+        await self.all_cases(lambda: self.broker(sqlite_store(self)), TermCases)
 
     async def test_time_to_live_continues_while_the_server_is_down(self) -> None:
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         broker = make_broker(reactor, open_store(path))
         broker.start()
         await broker.change("q", {"keep": 60})

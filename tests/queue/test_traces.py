@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from twisted.internet import reactor
@@ -10,6 +9,7 @@ from twisted.internet.task import deferLater
 
 from tests.core.test_trace_context import PARENT
 from tests.queue.test_stores import InTurn, StoreTestCase, begin, put
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue.backends import make_broker, open_store
@@ -59,10 +59,10 @@ class TraceTests(StoreTestCase):
         await self.all_cases(lambda: self.broker("memory:"), TraceCases)
 
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), TraceCases)
+        await self.all_cases(lambda: self.broker(sqlite_store(self)), TraceCases)
 
     async def test_trace_survives_a_restart(self) -> None:
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         broker = make_broker(reactor, open_store(path))
         broker.start()
         await broker.put("q", QueuedTask(0, b"{}", terms=TRACED))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from math import inf
 from typing import Any
@@ -14,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.queue.test_results import LONG
 from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue.backends import make_broker, open_store
@@ -292,10 +292,10 @@ class UniqueTests(StoreTestCase):
 
     @slow
     async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), UniqueCases)
+        await self.all_cases(lambda: self.broker(sqlite_store(self)), UniqueCases)
 
     async def test_keys_survive_a_restart(self) -> None:
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         broker = make_broker(reactor, open_store(path))
         broker.start()
         ready, leased, buried = [await add(broker, name) for name in ("ready", "leased", "buried")]
@@ -318,7 +318,7 @@ class UniqueTests(StoreTestCase):
         self.assertIs(type(again[1]), ExistingTask)
 
     async def test_keys_that_are_over_are_deleted(self) -> None:
-        for store in ("memory:", f"sqlite:{os.path.abspath(self.mktemp())}"):
+        for store in ("memory:", sqlite_store(self)):
             broker = self.broker(store)
             await add(broker, "a", SOON)
             await add(broker, "b", inf)

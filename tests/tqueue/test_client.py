@@ -25,6 +25,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import HTTPConnectionPool, ResponseFailed
 
+from tests.support.files import sqlite_store
 from tests.support.queue_server import ROOT, Server, wait_for
 from tests.support.slow import slow
 from tests.tqueue.test_command import CommandCase
@@ -320,7 +321,7 @@ class LeaseTests(ClientCase):
 
 class RestartTests(SynchronousTestCase):
     def test_clients_survive_a_killed_and_restarted_server(self) -> None:
-        server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
+        server = Server(sqlite_store(self)).start()
         self.addCleanup(lambda: server.kill())
         queue, got = client.Queue(0, server.url, "q"), []
 
@@ -342,7 +343,7 @@ class RestartTests(SynchronousTestCase):
         queue.close()
 
     def test_task_done_that_did_not_reach_the_server_can_be_repeated(self) -> None:
-        server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
+        server = Server(sqlite_store(self)).start()
         self.addCleanup(lambda: server.kill())
         queue = client.Queue(0, server.url, "q", patience=0.3)
         self.addCleanup(queue.close)

@@ -14,6 +14,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.queue_server import ROOT, Server
 from tests.support.slow import slow
@@ -63,7 +64,7 @@ class CPythonTests(SynchronousTestCase):
 
     @slow
     def test_cpythons_tests_pass_on_sqlite(self) -> None:
-        store = f"sqlite:{os.path.abspath(self.mktemp())}"
+        store = sqlite_store(self)
         self.run_all(store, "CQueue", "CLifo", "CPriority", "many_threads")
 
     @slow

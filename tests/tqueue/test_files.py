@@ -11,6 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.support.files import sqlite_store
 from tests.support.queue_server import Server
 from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.queue.config import Config
@@ -219,7 +220,7 @@ class StartTests(SynchronousTestCase):
     def test_task_ids_stay_valid_over_a_restart(self) -> None:
         from twisted_appserver.tqueue.client import Queue
 
-        server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
+        server = Server(sqlite_store(self)).start()
         self.addCleanup(lambda: server.kill())
         queue = Queue(0, server.url, "q")
         self.addCleanup(queue.close)

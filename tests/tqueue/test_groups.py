@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from threading import Event, Lock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.files import sqlite_store
 from tests.support.queue_server import Server
 from tests.support.slow import slow
 from twisted_appserver.tqueue.client import LeaseLost, Queue
@@ -23,7 +23,7 @@ class KillTests(SynchronousTestCase):
     @slow
     def test_order_is_kept_when_the_server_is_killed(self) -> None:
         """A task is handed out only when all tasks of its group before it are done."""
-        server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
+        server = Server(sqlite_store(self)).start()
         self.addCleanup(lambda: server.kill())
         queue = Queue(0, server.url, "q", patience=60.0)
         queue.config(max_deliveries=0)

@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.support.files import sqlite_store
 from tests.support.postgres import PostgreSQL, needs_postgresql, shared
 from tests.support.queue_server import Server, wait_for
 from tests.support.slow import slow
@@ -202,7 +203,7 @@ class ServerCase(SynchronousTestCase):
         return server
 
     def sqlite(self) -> str:
-        return f"sqlite:{os.path.abspath(self.mktemp())}"
+        return sqlite_store(self)
 
     def held(self, server: Server) -> str:
         """Put and lease a task for a short time. Return its id."""

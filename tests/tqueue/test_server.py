@@ -14,6 +14,7 @@ import threading
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tests.support.files import sqlite_store
 from tests.support.queue_server import TWISTD, Server, wait_for
 from tests.support.slow import slow
 from twisted_appserver.tqueue.client import Queue
@@ -31,7 +32,7 @@ class SyncTests(SynchronousTestCase):
     def setUp(self) -> None:
         if shutil.which("strace") is None:
             raise SkipTest("there is no strace")
-        self.server = Server(f"sqlite:{os.path.abspath(self.mktemp())}").start()
+        self.server = Server(sqlite_store(self)).start()
         self.addCleanup(self.server.kill)
         self.queue = Queue(0, self.server.url, "q")
         self.addCleanup(self.queue._pool.close)

@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from tests.support.files import sqlite_store
 from tests.support.queue_clients import AsyncQueueClients, ClientCase, Clients, QueueClients
 from tests.support.queue_server import wait_for
 from twisted_appserver import Retry
@@ -23,7 +24,7 @@ class VerbTable(Clients):
     def setUp(self) -> None:
         super().setUp()
         if self.store != "memory:":
-            self.store = f"sqlite:{os.path.abspath(self.mktemp())}"  # type: ignore[attr-defined]
+            self.store = sqlite_store(self)  # type: ignore[attr-defined]
 
     def refused(self, error: type[Exception], *call: Any, **options: Any) -> Any:
         return self.assertRaises(error, *call, **options)  # type: ignore[attr-defined]

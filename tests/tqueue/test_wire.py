@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import threading
 import time
@@ -14,6 +13,7 @@ from urllib.parse import quote, urlencode
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.queue_server import Server, wait_for
 from twisted_appserver.core.application_info import ApplicationInfo
@@ -43,7 +43,7 @@ class WireCase(SynchronousTestCase):
     options: tuple[str, ...] = ()
 
     def setUp(self) -> None:
-        store = self.store if self.store == "memory:" else f"sqlite:{os.path.abspath(self.mktemp())}"
+        store = self.store if self.store == "memory:" else sqlite_store(self)
         self.server = Server(store, options=self.options).start()
         self.addCleanup(self.server.kill)
 
