@@ -12,12 +12,13 @@ from typing import Any
 from selenium.webdriver.common.by import By
 
 from tests.admin.test_browser import BrowserTestCase, text, wait
-from tests.support.programs import ROOT, Program, ProgramTestCase
+from tests.support.pages import DOCS, blocks, commands
+from tests.support.programs import Program, ProgramTestCase
 from tests.support.slow import slow
-from tests.test_docs import blocks, commands
 from twisted_appserver.tqueue.client import Queue
 
-GUIDE, QUEUES = ROOT / "docs" / "guide.md", ROOT / "docs" / "tqueue.md"
+GUIDE, QUEUES, OPERATIONS = DOCS / "guide", DOCS / "queues", DOCS / "operations"
+FIRST = GUIDE / "first-service.md"
 REFUSED = "const [url, done] = arguments; fetch(url).then(() => done('answered'), error => done(`${error}`));"
 EVENTS = """
 const [token, done] = arguments, lines = [], console = {log: line => lines.push(line)};
@@ -44,9 +45,10 @@ class CommandCase(ProgramTestCase):
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.environ = {"PATH": path, "APPSERVER_PORT": str(self.port), "TQUEUESRV_PORT": str(self.port)}
 
-    def section(self, page: Path, title: str) -> list[str]:
-        found = [command for section, command in commands(page) if section == title]
-        self.assertTrue(found, title)
+    def section(self, page: Path, title: str = "") -> list[str]:
+        """Return the commands of a page, or of one of its sections."""
+        found = [command for section, command in commands(page) if section == title or not title]
+        self.assertTrue(found, page)
         return found
 
     def shell(self, command: str) -> Program:
@@ -78,8 +80,8 @@ class CommandCase(ProgramTestCase):
 @slow
 class GuideTests(CommandCase):
     async def test_each_runner_runs_the_test(self) -> None:
-        self.save("test_shop.py", GUIDE, "def test_double")
-        found = self.section(GUIDE, "Testing")
+        self.save("test_shop.py", GUIDE / "testing.md", "def test_double")
+        found = self.section(GUIDE / "testing.md")
         self.assertEqual(len(found), 3)
         for command in found:
             program = self.shell(command)
@@ -90,12 +92,12 @@ class GuideTests(CommandCase):
         """In a form, and as a whole body."""
         for name in ("sunset.jpg", "beach.jpg", "photo.jpg"):
             (self.folder / name).write_bytes(b"\xff\xd8")
-        whole = re.findall(r"`(curl --data-binary [^`]+)`", GUIDE.read_text())
+        whole = re.findall(r"`(curl --data-binary [^`]+)`", (GUIDE / "file-uploads.md").read_text())
         for part, found, expected in (
-            ("add_photo", self.section(GUIDE, "File uploads"), '"more":["beach.jpg"]'),
+            ("add_photo", self.section(GUIDE / "file-uploads.md"), '"more":["beach.jpg"]'),
             ("def upload", whole, '"bytes":2'),
         ):
-            self.save("photos.py", GUIDE, part)
+            self.save("photos.py", GUIDE / "file-uploads.md", part)
             server = await self.serve("appserver photos.py")
             self.assertEqual(len(found), 1)
             self.assertIn(expected, await self.good(found[0]))
@@ -103,18 +105,18 @@ class GuideTests(CommandCase):
 
     async def test_servers_start(self) -> None:
         for name in ("shop.py", "app.py"):
-            self.save(name, GUIDE, "PRICES = ")
-        for command in self.section(GUIDE, "The command line"):
+            self.save(name, FIRST, "PRICES = ")
+        for command in self.section(OPERATIONS / "options.md"):
             await (await self.serve(command)).stop()
 
     async def test_token_is_accepted(self) -> None:
         """And so is a password, for the pages."""
-        make, server, request = self.section(GUIDE, "Authentication")
+        make, server, request = self.section(GUIDE / "authentication.md")
         await self.good(make)
         running = await self.serve(server)
         self.assertEqual(await self.good(request), '{"object_type":"person","object_id":"123"}')
         await running.stop()
-        make, server, password = self.section(GUIDE, "Pages, probes and figures")
+        make, server, password = self.section(OPERATIONS / "pages.md")
         await self.good(make)
         await self.serve(server)
         for command in (password, request, password.replace("health", "docs")):
@@ -125,10 +127,10 @@ class GuideTests(CommandCase):
 class BrowserTests(CommandCase, BrowserTestCase):
     async def test_page_of_another_origin_calls_the_service(self) -> None:
         """As far as its origin is named. With a token, it reads events by C{fetch}."""
-        self.save("shop.py", GUIDE, "PRICES = ")
-        (page,) = blocks(GUIDE, "html")
+        self.save("shop.py", FIRST, "PRICES = ")
+        (page,) = blocks(GUIDE / "cors.md", "html")
         (self.folder / "page.html").write_text(self.with_ports(page))
-        server, pages = self.section(GUIDE, "CORS")
+        server, pages = self.section(GUIDE / "cors.md")
         await self.serve(server)
         await self.shell(pages.removesuffix("&")).line("Serving HTTP")
         port = self.ports["8000"]
@@ -141,22 +143,22 @@ class BrowserTests(CommandCase, BrowserTestCase):
             return str(browser.execute_async_script(REFUSED, f"http://localhost:{self.port}/price/bolt/"))
 
         self.assertIn("Failed to fetch", await self.look(looks))
-        (reason,) = re.findall(r"`(curl -i -H 'Origin: [^`]+)`", GUIDE.read_text())
+        (reason,) = re.findall(r"`(curl -i -H 'Origin: [^`]+)`", (GUIDE / "cors.md").read_text())
         self.assertIn("403", await self.good(reason))
 
     async def test_page_reads_events_with_a_token(self) -> None:
         """By C{fetch}. An C{EventSource} gives up."""
         (self.folder / "app.py").write_text(
-            next(each for each in blocks(GUIDE, "python") if "def countdown" in each)
+            next(each for each in blocks(GUIDE / "streaming.md", "python") if "def countdown" in each)
             + "url_patterns = ((r'/countdown/', countdown),)\n"
         )
-        make, *_ = self.section(GUIDE, "Authentication")
+        make, *_ = self.section(GUIDE / "authentication.md")
         await self.good(make)
         await self.serve("appserver --token-file token --allow-origin http://localhost:8000")
         (self.folder / "page.html").write_text("<p>A page</p>")
-        _, pages = self.section(GUIDE, "CORS")
+        _, pages = self.section(GUIDE / "cors.md")
         await self.shell(pages.removesuffix("&")).line("Serving HTTP")
-        (example,) = blocks(GUIDE, "js")
+        (example,) = blocks(GUIDE / "server-sent-events.md", "js")
         script = EVENTS.replace("EXAMPLE", example)
         script = script.replace('"/countdown', f'"http://localhost:{self.port}/countdown')
         token = (self.folder / "token").read_text().strip()
@@ -189,15 +191,13 @@ class QueueTests(CommandCase):
         self.assertEqual(await worker.ended, 0, worker.output)
 
     async def test_servers_start(self) -> None:
-        for command in self.section(QUEUES, "TQueueSrv: a queue for several hosts"):
+        for command in self.section(QUEUES / "tqueuesrv.md"):
             await (await self.serve(command)).stop()
 
     async def test_verbs_work(self) -> None:
         await self.begin()
-        titles = (
-            "From the command line", "Options for one task", "Groups", "Unique keys", "Rates", "Traces",
-        )  # fmt: skip
-        for command in (each for title in titles for each in self.section(QUEUES, title)):
+        names = ("command", "task-options", "groups", "unique-keys", "rates", "traces")
+        for command in (each for name in names for each in self.section(QUEUES / f"{name}.md")):
             if command.startswith("tqueue work"):
                 await self.work(command)
             elif command.startswith("export TQUEUE_URL="):
@@ -207,15 +207,15 @@ class QueueTests(CommandCase):
 
     async def test_workers_start(self) -> None:
         queue = await self.begin()
-        for command in self.section(QUEUES, "Workers"):
+        for command in self.section(QUEUES / "workers.md", "Workers"):
             await self.work(command)
             queue.put_task({"picture": 8})
 
     async def test_tasks_are_finished(self) -> None:
         """They are leased again before each command that names one, unless they have ended."""
         queue = await self.begin()
-        for title in ("Failures and attempts", "Pauses after failures", "Results"):
-            for command in self.section(QUEUES, title):
+        for name in ("failures", "results"):
+            for command in self.section(QUEUES / f"{name}.md"):
                 if SHOWN in command:
                     command = command.replace(SHOWN, self.leased(queue))
                 answer = await self.good(command)

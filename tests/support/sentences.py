@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("*.md", "docs/*.md", "docs/decisions/*.md", "news/*.md")
+PAGES = ("*.md", "docs/**/*.md", "news/*.md")
 SOURCES = ("twisted_appserver/**/*.py", "examples/**/*.py")
 TESTS = ("tests/**/*.py", "benchmarks/*.py", "benchmarks/servers/*.py")
 CODE = re.compile(r"(?ms)^```.*?^```|^\|.*?$|^<!--.*?-->|^ *>>>.*?$")  # fenced blocks, tables and comments

@@ -1,8 +1,7 @@
-"""The commands, programs and figures of docs/tqueue.md are right."""
+"""The commands, programs and figures of docs/queues are right."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -10,7 +9,8 @@ from types import SimpleNamespace
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.support.queue_server import ROOT, Server
+from tests.support.pages import DOCS, blocks
+from tests.support.queue_server import Server
 from twisted_appserver import GiveUp, Router
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.client.async_queue import AsyncQueue
@@ -20,13 +20,11 @@ from twisted_appserver.tqueue.client.verbs import QueueVerbs
 
 class DocsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        with open(os.path.join(ROOT, "docs", "tqueue.md")) as file:
-            self.text = file.read()
+        self.text = "\n".join(page.read_text() for page in sorted((DOCS / "queues").glob("*.md")))
 
-    def example(self, text: str) -> str:
-        """Return the first example in Python that contains a text."""
-        blocks = re.findall(r"```python\n(.*?)```", self.text, re.DOTALL)
-        return next(each for each in blocks if text in each)
+    def example(self, name: str, text: str = "") -> str:
+        """Return the first example in Python of a page that contains a text."""
+        return next(each for each in blocks(DOCS / "queues" / f"{name}.md", "python") if text in each)
 
     def test_requests_with_curl(self) -> None:
         """Each gets the response of the page."""
@@ -35,7 +33,7 @@ class DocsTests(SynchronousTestCase):
         server = Server().start()
         self.addCleanup(server.kill)
         shown, real = "", ""
-        steps = re.findall(r"^\$ (curl .*)\n(.*)$", self.text, re.MULTILINE)
+        steps = re.findall(r"^\$ (curl .*)\n(.*)$", (DOCS / "queues" / "http.md").read_text(), re.MULTILINE)
         self.assertEqual(len(steps), 5)
         for command, expected in steps:
             words = command.replace("localhost:8082", f"localhost:{server.port}").replace(
@@ -46,31 +44,31 @@ class DocsTests(SynchronousTestCase):
                 shown, real = (re.findall(r'"task_id":"(.*?)"', text)[0] for text in (expected, answer))
             self.assertEqual(answer, expected.replace(shown, real), command)
 
-    def test_python_examples_of_the_page_run(self) -> None:
-        """The first example, results, decisions, and the table for an application of one's own."""
+    def test_python_examples_run(self) -> None:
+        """The first example of each page: clients, results, decisions, workers and mounted queues."""
         server = Server().start()
         self.addCleanup(server.kill)
-        exec(self.example("queue.put({").replace("http://localhost:8082", server.url), names := {})
+        exec(self.example("python").replace("http://localhost:8082", server.url), names := {})
         self.assertEqual((names["task"], names["queue"].unfinished_tasks), ({"picture": 7}, 0))
-        exec(self.example("queue.result("), names)
+        exec(self.example("results"), names)
         self.assertEqual(names["size"], 49)
-        exec(self.example("RetryLater"), names)
+        exec(self.example("failures"), names)
         names["printer"], names["customers"] = SimpleNamespace(ready=lambda: True), ()
         self.assertRaises(GiveUp, names["send"], {"customer": 1})
         names["queue"].shutdown()  # so that the worker returns
-        exec(self.example("Worker(").replace("http://localhost:8082", server.url), {"__name__": "__main__"})
+        exec(self.example("workers").replace("http://localhost:8082", server.url), {"__name__": "__main__"})
         names["queue"]._session.tasks.drop_all()
         names["queue"]._pool.close()
-        exec(self.example("url_patterns"), names)
+        exec(self.example("embedding"), names)
         handler, groups = Router(names["url_patterns"]).match("POST", "/queues/painter/put/")
         self.assertEqual((handler.function.__name__, groups), ("put", {"worker": "painter"}))
 
-    def test_page_names_every_method(self) -> None:
+    def test_pages_name_every_method(self) -> None:
         for name in vars(AsyncQueue) | vars(Queue) | vars(QueueVerbs) | vars(BatchVerbs):
             if not name.startswith("_") and name != "forked":
                 self.assertTrue(re.search(rf"\b{name}\b", self.text), name)
 
-    def test_page_has_the_defaults_of_the_options(self) -> None:
+    def test_pages_have_the_defaults_of_the_options(self) -> None:
         server = Server().start()
         self.addCleanup(server.kill)
         queue = Queue(0, server.url, "q")

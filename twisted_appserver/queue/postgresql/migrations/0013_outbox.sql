@@ -100,7 +100,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     ELSE '{}' END
 $$;
 
--- Put a task into a queue when this transaction commits. Return its id. docs/tqueue.md describes the arguments.
+-- Put a task into a queue when this transaction commits. Return its id.
+-- docs/queues/transactions.md describes the arguments.
 CREATE FUNCTION tqueue.put(
     queue text, item jsonb, priority float8 DEFAULT 0, "order" text DEFAULT '', delay float8 DEFAULT 0,
     max_deliveries int8 DEFAULT NULL, retry_first float8 DEFAULT NULL, retry_factor float8 DEFAULT NULL,

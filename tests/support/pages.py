@@ -1,0 +1,58 @@
+"""The pages of the documentation, read as text: their code, their commands and their links."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.programs import ROOT
+
+DOCS = ROOT / "docs"
+TOP = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = [*(ROOT / name for name in TOP), *sorted(DOCS.rglob("*.md"))]
+MISTAKES = DOCS / "troubleshooting.md"  # common mistakes, which do not work
+
+
+def name_of(page: Path) -> str:
+    """Return the name of a page in its folder, for messages."""
+    return str(page.relative_to(DOCS if page.is_relative_to(DOCS) else ROOT))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the code blocks of a page in this language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def programs() -> Iterator[tuple[str, str]]:
+    """Yield each Python block of each page, with a name for messages."""
+    for page in PAGES:
+        if page == MISTAKES:
+            continue
+        for number, block in enumerate(blocks(page, "python"), 1):
+            yield f"Python block {number} of {name_of(page)}", block
+
+
+def commands(page: Path) -> Iterator[tuple[str, str]]:
+    """Yield each command of a page below the heading of its section."""
+    section, language = "", ""
+    for line in page.read_text().splitlines():
+        if line.startswith("```"):
+            language = line[3:] if not language else ""
+        elif not language and (heading := re.match(r"#+ (.+)", line)):
+            section = heading[1]
+        elif language in ("sh", "console", "text") and line.startswith("$ "):
+            yield section, line[2:]
+        elif language == "sh" and re.match(r"[a-z(.]", line):
+            yield section, re.sub(r"\s{2,}#.*", "", line)
+
+
+def titles(page: Path) -> list[str]:
+    """Return the headings of a page. The first one is the title."""
+    text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text())
+    return re.findall(r"(?m)^#+ (.+)$", text)
+
+
+def anchor(title: str) -> str:
+    """Return the anchor of a heading."""
+    return re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")
