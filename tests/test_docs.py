@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.pages import DOCS, MISTAKES, PAGES, anchor, blocks, commands, name_of, programs, titles
+from tests.support.pages import (
+    DOCS,
+    MISTAKES,
+    PAGES,
+    anchor,
+    blocks,
+    commands,
+    has_sessions,
+    name_of,
+    programs,
+    titles,
+)
 from tests.support.programs import ROOT
 from twisted_appserver.core import request_data as variables
 from twisted_appserver.core.router import Router
@@ -25,6 +38,7 @@ from twisted_appserver.testing import Client
 
 PACKAGE = ROOT / "twisted_appserver"
 OPTIONS, LIMITS = DOCS / "operations" / "options.md", DOCS / "operations" / "limits.md"
+SUBJECTS = ("guide", "background", "queues", "operations")
 OPTION_COLUMNS = "| option | meaning | default |\n|---|---|---|\n"
 
 # The pages, or sections of pages, with commands: the test that runs all of them, or why none does.
@@ -40,13 +54,6 @@ TESTED = {
     "guide/first-service.md":
         "test_docs_programs.ProgramTests.test_curl_commands_of_the_guide_get_its_responses",
     "guide/file-uploads.md": "test_docs_commands.GuideTests.test_files_are_uploaded",
-    "background/jobs.md": "jobs.test_jobs.MemoryTests.test_prefer_respond_async_makes_a_job",
-    "background/idempotency-keys.md":
-        "jobs.test_survival.SurvivalTests."
-        "test_request_with_a_key_is_performed_once_although_the_server_is_killed",
-    "background/stores.md":
-        "jobs.test_survival.SurvivalTests."
-        "test_every_job_ends_although_the_server_is_killed_again_and_again",
     "operations/options.md": "test_docs_commands.GuideTests.test_servers_start",
     "guide/testing.md": "test_docs_commands.GuideTests.test_each_runner_runs_the_test",
     "guide/openapi.md": "no test: tests.admin.test_clients installs generators",
@@ -126,11 +133,12 @@ class PageTests(SynchronousTestCase):
 
     def test_url_patterns_of_every_python_block_can_be_served(self) -> None:
         count = 0
+        self.addCleanup(sys.modules.pop, "documented", None)
         for name, block in programs():
             if "url_patterns =" in block:
-                module: dict[str, Any] = {"__name__": "documented"}
-                exec(compile(block, name, "exec"), module)
-                self.assertTrue(Router(module["url_patterns"]).handlers, name)
+                sys.modules["documented"] = module = ModuleType("documented")  # dataclasses look it up
+                exec(compile(block, name, "exec"), module.__dict__)
+                self.assertTrue(Router(module.url_patterns).handlers, name)
                 count += 1
         self.assertTrue(count)
 
@@ -166,13 +174,28 @@ class PageTests(SynchronousTestCase):
             self.assertEqual(named - others - known, set(), name_of(page))
 
 
+class SubjectTests(SynchronousTestCase):
+    """The pages about one subject: a short introduction, and then code."""
+
+    def test_every_page_about_a_subject_starts_with_code(self) -> None:
+        """After at most 50 words, and before lists and tables."""
+        pages = [page for folder in SUBJECTS for page in (DOCS / folder).glob("*.md")]
+        self.assertGreater(len(pages), 50)
+        for page in pages:
+            before, code, _ = page.read_text().partition("\n```")
+            self.assertTrue(code, name_of(page))
+            self.assertLessEqual(len(before.split()), 50, name_of(page))
+            self.assertIsNone(re.search(r"(?m)^(## |- |\|)", before), name_of(page))
+
+
 class TestedTests(SynchronousTestCase):
     def test_commands_of_every_page_have_a_test(self) -> None:
-        """Or a reason why they have none."""
+        """Or a reason why they have none. L{tests.test_docs_sessions} runs all sessions."""
         found = set()
         for page in PAGES:
             title = next(iter(titles(page)), "")
-            for section, _ in commands(page) if page != MISTAKES else ():
+            languages = ("sh", "text") if has_sessions(page) else ("sh", "text", "console")
+            for section, _ in commands(page, languages) if page != MISTAKES else ():
                 own = section == title and page.is_relative_to(DOCS)
                 found.add(name_of(page) if own else f"{name_of(page)}: {section}")
         self.assertEqual(found, set(TESTED), "name the test of these commands in TESTED")

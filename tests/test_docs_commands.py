@@ -47,7 +47,9 @@ class CommandCase(ProgramTestCase):
 
     def section(self, page: Path, title: str = "") -> list[str]:
         """Return the commands of a page, or of one of its sections."""
-        found = [command for section, command in commands(page) if section == title or not title]
+        found = [
+            command for section, command in commands(page, ("sh", "text")) if section == title or not title
+        ]
         self.assertTrue(found, page)
         return found
 

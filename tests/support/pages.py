@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.support.programs import ROOT
@@ -11,6 +11,8 @@ from tests.support.programs import ROOT
 DOCS = ROOT / "docs"
 TOP = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*(ROOT / name for name in TOP), *sorted(DOCS.rglob("*.md"))]
+# Pages whose sessions have a test of their own, because they need more than a server.
+OWN_SESSIONS = {"guide/first-service.md", "queues/http.md", "troubleshooting.md"}
 MISTAKES = DOCS / "troubleshooting.md"  # common mistakes, which do not work
 
 
@@ -33,7 +35,12 @@ def programs() -> Iterator[tuple[str, str]]:
             yield f"Python block {number} of {name_of(page)}", block
 
 
-def commands(page: Path) -> Iterator[tuple[str, str]]:
+def has_sessions(page: Path) -> bool:
+    """Return whether L{tests.test_docs_sessions} runs the shell sessions of a page."""
+    return "```console\n" in page.read_text() and name_of(page) not in OWN_SESSIONS
+
+
+def commands(page: Path, languages: Sequence[str] = ("sh", "text", "console")) -> Iterator[tuple[str, str]]:
     """Yield each command of a page below the heading of its section."""
     section, language = "", ""
     for line in page.read_text().splitlines():
@@ -41,7 +48,7 @@ def commands(page: Path) -> Iterator[tuple[str, str]]:
             language = line[3:] if not language else ""
         elif not language and (heading := re.match(r"#+ (.+)", line)):
             section = heading[1]
-        elif language in ("sh", "console", "text") and line.startswith("$ "):
+        elif language in languages and line.startswith("$ "):
             yield section, line[2:]
         elif language == "sh" and re.match(r"[a-z(.]", line):
             yield section, re.sub(r"\s{2,}#.*", "", line)
