@@ -337,10 +337,15 @@ class ServiceTests(TestCase):
         self.assertEqual(found["appserver_failed_total", ""], 1)
         status: Response = await fetch(port, "/-/status.json")
         self.assertEqual(status.json["routes"]["order"]["calls"], 5)
+        self.assertEqual(status.json["routes"]["order"]["5xx"], 0)
+        self.assertLessEqual(status.json["started"], status.json["counted_since"])
         (error,) = status.json["errors"]
         self.assertEqual(
             (error["id"], error["error"]), (fault.json["instance"], "ZeroDivisionError: said by the function")
         )
+        self.assertEqual((error["type"], error["count"]), ("ZeroDivisionError", 1))
+        found = (await fetch(port, "/-/errors")).json
+        self.assertEqual((found["tracebacks"], "traceback" in found["errors"][0]), (False, False))
 
     async def test_users_see_only_their_own_errors(self) -> None:
         """The bearer of the token sees all errors. This holds in each server type."""
@@ -370,10 +375,19 @@ class ServiceTests(TestCase):
                     self.assertEqual((await get(name, f"/{path}/?what={path}-of-{name}")).status, 500)
             with contextlib.suppress(ConnectionError):  # it breaks off
                 await get("bob", "/breaks/?what=breaks-of-bob")
-            for name, seen in (("anna", {"anna"}), ("bob", {"bob"}), ("token", {"anna", "bob", "token"})):
+            for name, last, counts in (
+                ("anna", "inline-of-anna", {"fails": 2}),
+                ("bob", "breaks-of-bob", {"fails": 2, "breaks": 1}),
+                ("token", "breaks-of-bob", {"fails": 6, "breaks": 1}),
+            ):
                 errors = (await get(name, "/-/status.json")).json["errors"]
-                self.assertEqual({each["error"].rpartition("-")[2] for each in errors}, seen)
-                self.assertEqual(len(errors), {"anna": 2, "bob": 3, "token": 7}[name])
+                self.assertEqual(errors[0]["error"], f"ZeroDivisionError: {last}")
+                self.assertEqual(
+                    {each["function"].rpartition(".")[2]: each["count"] for each in errors}, counts
+                )
+                found = (await get(name, "/-/errors")).json
+                self.assertTrue(found["tracebacks"])
+                self.assertIn("in breaks" if name != "anna" else "in fails", found["errors"][0]["traceback"])
 
     async def test_counting_stops_when_nobody_requests_the_figures(self) -> None:
         """Some time after the last request, so that it costs nothing."""
@@ -396,21 +410,49 @@ class ServiceTests(TestCase):
         while not os.path.exists(path):
             await deferLater(reactor, 0.005)
         status = (await fetch(port, "/-/status.json")).json
-        self.assertEqual(status["at_work"]["holds"], {"running": 1, "pending": 0})
+        self.assertEqual(status["at_work"]["holds"], {"running": 1, "pending": 0, "page": "holds"})
         self.assertEqual(sorted(each["state"] for each in status["workers"]), ["runs", "waits"])
         self.assertTrue(all(each["memory"] > 10**6 for each in status["workers"]))
+        (current,) = (each["call"] for each in status["workers"] if each["state"] == "runs")
+        self.assertEqual((current["function"], current["wanted"]), ("holds", True))
+        self.assertTrue(0 < current["seconds"] < 60)
+        self.assertTrue(current["id"])
         os.remove(path)
         self.assertEqual((await held).status, 200)
 
 
 class QueueTests(CommandTestCase):
+    async def test_requests_for_queues_are_counted(self) -> None:
+        """Like the calls of any service. A request that waits for a task runs."""
+        program = self.python(TWISTD, "-n", "--pidfile=", "tqueuesrv", "--port", "0")
+        port = await program.port()
+        self.assertEqual((await fetch(port, "/-/status.json")).json["history"], [])
+        waiting = Deferred.fromCoroutine(fetch(port, "/painter/get/?timeout=30"))
+        while not (await fetch(port, "/-/status.json")).json["running"]:
+            await deferLater(reactor, 0.01)
+        (call,) = (await fetch(port, "/-/status.json")).json["running_calls"]
+        self.assertEqual((call["place"], call["function"], call["wanted"]), ("reactor", "Wire.get", True))
+        self.assertEqual((await fetch(port, "/painter/put/")).status, 200)
+        self.assertEqual((await waiting).status, 200)
+        self.assertEqual((await fetch(port, "/painter/nothing/")).status, 404)
+        while not (history := (await fetch(port, "/-/status.json")).json["history"]):
+            await deferLater(reactor, 0.05)
+        status = (await fetch(port, f"/-/status.json?after={history[-1][0] - 0.5}")).json
+        self.assertEqual(status["history"][0][0], history[-1][0])
+        counted = [sum(second[place] for second in history) for place in (1, 2, 3)]
+        self.assertEqual(counted, [2, 1, 0])
+        self.assertGreater(status["rate"], 0)
+        await self.stopped(program)
+
     async def test_figures_of_queues_are_shown(self) -> None:
         """The queues of a TQueueSrv."""
         program = self.python(TWISTD, "-n", "--pidfile=", "tqueuesrv", "--port", "0")
         port = await program.port()
         for path in ("/painter/put/?detail=1", "/painter/put/", "/painter/get/"):
             self.assertEqual((await fetch(port, path)).status, 200)
-        queue = (await fetch(port, "/-/status.json")).json["queues"]["painter"]
+        status = (await fetch(port, "/-/status.json")).json
+        self.assertEqual((status["completed"], status["failed"]), (3, 0))
+        queue = status["queues"]["painter"]
         self.assertEqual((queue["ready"], queue["leased"], queue["puts"]), (1, 1, 2))
         self.assertTrue(0 <= queue["oldest"] < 60, queue)
         metrics = (await fetch(port, "/-/metrics")).body

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -20,15 +19,11 @@ from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from tests.serving.test_command import TWISTD, CommandTestCase
+from tests.serving.test_command import CommandTestCase
 from tests.support.programs import ROOT
 from tests.support.slow import slow
-from tests.support.wire import exchange, fetch, request
+from tests.support.wire import fetch
 from twisted_appserver import make_service
-from twisted_appserver.queue.local.broker import LocalBroker
-from twisted_appserver.queue.local.memory_journal import MemoryStore
-from twisted_appserver.settings import Settings
-from twisted_appserver.tqueue.tap import QueueService
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 DARK = ("--force-dark-mode", "--enable-features=WebContentsForceDark:no")
@@ -292,8 +287,8 @@ class PageTests(BrowserTestCase):
             self.assertEqual(int(shade.strip("rgb()").split(",")[0]) < 128, dark)
             browser.get(f"{base}/-/status")
             browser.execute_script("for (let n = 0; n < 50; n++) fetch('../price/nut/')")
-            wait(browser, lambda _: "price" in text(browser, "#tables"))
-            points = "return document.querySelector('polyline').getAttribute('points').split(' ').length"
+            wait(browser, lambda _: "price" in text(browser, "main"))
+            points = "return document.querySelector('.plot .line').getAttribute('d').split('L').length"
             wait(browser, lambda _: browser.execute_script(points) > 2)
             picture(browser, f"status-{name}")
             self.assertTrue(browser.execute_script(wide))
@@ -378,61 +373,6 @@ class PageTests(BrowserTestCase):
                 picture(browser, "redirected")
 
         await self.look(looks)
-
-    async def queues(self, base: str, name: str, *words: str) -> None:
-        """Use the buttons of a queue, each with its confirmation: bury a task, kick it, purge, delete."""
-        port, prefix = (
-            int(base.split(":")[2].partition("/")[0]),
-            "/" + base.partition("//")[2].partition("/")[2],
-        )
-        prefix = prefix.rstrip("/")
-        for _ in range(2):
-            await exchange(port, request("GET", f"{prefix}/painter/put/"))
-
-        def looks(browser: Any) -> None:
-            browser.get(f"{base}/-/status")
-            for act, row in (
-                ("Bury", r"painter 1 .* 0 0 1"), ("Kick", r"painter 2 .* 0 0 0"),
-            ):  # fmt: skip
-                selector = f"button[data-act={act}]"
-                wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, selector).click() or True)  # noqa: B023
-                wait(browser, lambda _: browser.switch_to.alert).accept()
-                wait(browser, lambda _: re.search(row, text(browser, "#tables")))  # noqa: B023
-                if act == "Bury":
-                    picture(browser, name)
-            wait(
-                browser,
-                lambda _: browser.find_element(By.CSS_SELECTOR, "button[data-act=Delete]").click() or True,
-            )
-            wait(browser, lambda _: browser.switch_to.alert).dismiss()
-            self.assertRegex(text(browser, "#tables"), r"painter 2 .* 0 0 0")
-            wait(
-                browser,
-                lambda _: browser.find_element(By.CSS_SELECTOR, "button[data-act=Purge]").click() or True,
-            )
-            wait(browser, lambda _: browser.switch_to.alert).accept()
-            wait(browser, lambda _: "painter" not in text(browser, "#tables"))  # an empty queue is forgotten
-            self.assertEqual(strangers(browser, base), [])
-
-        await self.look(looks, *words)
-        stats = (await fetch(port, f"{prefix}/painter/stats/")).json
-        self.assertEqual((stats["ready"], stats["buried"]), (0, 0))
-
-    @slow
-    async def test_queues_can_be_managed(self) -> None:
-        """On a wide screen, in the light scheme."""
-        program = self.python(TWISTD, "-n", "--pidfile=", "tqueuesrv", "--port", "0")
-        port = await program.port()
-        await self.queues(f"http://localhost:{port}", "queues", "--window-size=1000,900")
-        await self.stopped(program)
-
-    @slow
-    async def test_queues_can_be_managed_below_a_prefix(self) -> None:
-        """On a phone, in the dark scheme, below a prefix of a stock Site."""
-        service = QueueService(reactor, Settings(port=0), LocalBroker(reactor, MemoryStore()))
-        await self.queues(
-            await self.mounted(service), "queues-prefix-narrow-dark", "--window-size=500,900", *DARK
-        )
 
     @slow
     async def test_typed_values_arrive_with_their_types(self) -> None:

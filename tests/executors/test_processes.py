@@ -165,7 +165,7 @@ class ProcessTests(ExecutorTestCase):
         self.assertEqual(executor.pool.restarts, 1)
 
     async def test_cancelled_job_raises_no_alarm(self) -> None:
-        """Its worker is killed and replaced. That is no error, and does not count as a restart."""
+        """Its worker is killed and replaced. Neither a failure nor a restart is counted."""
         executor, dispatcher = await self.processes(1)
         path, levels = os.path.abspath(self.mktemp()), self.levels()
         pending = dispatcher.begin(get("/holds/", path=path), lambda call, reply: None)
@@ -173,7 +173,7 @@ class ProcessTests(ExecutorTestCase):
         dispatcher.cancel(pending, kill=True)
         self.assertNotEqual(json_of(await dispatcher.dispatch(get("/pid/"))), {"pid": holder})
         self.assertEqual(levels, [(LogLevel.info, "its call was cancelled")])
-        self.assertEqual(executor.pool.restarts, 0)
+        self.assertEqual((executor.pool.restarts, executor.failed), (0, 0))
 
     def levels(self) -> list[tuple[Any, str]]:
         """Return a list that gets the level and the reason of each end of a worker from now on."""

@@ -3,12 +3,13 @@ Takes the pictures of the pages for the documentation: C{python -m tests.support
 
 Each page is taken in both themes and in three widths, and saved as C{docs/images/PAGE-WIDTH-THEME.png}, with
 a palette so that the files are small. A page is a function in L{PAGES} that opens it and waits until it shows
-what the picture needs.
+what the picture needs. If it returns an element, the picture begins there.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -23,12 +24,21 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.support.programs import ROOT
+from tests.support.status_figures import ERRORS, STATUS
 
 WIDTHS = {390: 844, 768: 1024, 1400: 900}  # a phone, a tablet and a screen, with their heights
 COLOURS, EXACT = 128, 64  # of the palette, and how many of them are exact
 MOST_BYTES = 60_000  # of a picture
 WORDS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars")
 SECONDS = 20
+# Answers the requests for some documents, so that the figures in a picture are the same each time.
+ANSWERING = """
+const answers = ANSWERS, fetched = window.fetch;
+window.fetch = (url, options) => {
+  const answer = answers[String(url).split("?")[0]];
+  return answer ? Promise.resolve(new Response(JSON.stringify(answer))) : fetched(url, options);
+};
+"""
 
 
 def wait(browser: Any, condition: Callable[[Any], Any]) -> Any:
@@ -74,10 +84,31 @@ def swagger(browser: Any, base: str) -> None:
     wait(browser, lambda _: browser.find_elements(By.CSS_SELECTOR, ".opblock"))
 
 
-PAGES: dict[str, Callable[[Any, str], None]] = {
+def status(browser: Any, base: str) -> None:
+    """The status of a service that has run for a while."""
+    answers = json.dumps({"status.json": STATUS, "errors": ERRORS})
+    script = browser.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument", {"source": ANSWERING.replace("ANSWERS", answers)}
+    )
+    browser.get(f"{base}/-/status")
+    wait(browser, lambda _: browser.find_elements(By.CSS_SELECTOR, "main details"))
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
+def errors(browser: Any, base: str) -> Any:
+    """The workers, the running calls and the errors, with an open traceback."""
+    status(browser, base)
+    browser.find_element(By.XPATH, "//summary[contains(., 'KeyError')]").click()
+    wait(browser, lambda _: "KeyError: 'mars'" in browser.find_element(By.TAG_NAME, "pre").text)
+    return browser.find_element(By.XPATH, "//h2[.='Worker processes']")
+
+
+PAGES: dict[str, Callable[[Any, str], Any]] = {
     "docs": docs,
     "docs-form": order,
     "docs-index": index,
+    "status": status,
+    "status-errors": errors,
     "swagger": swagger,
 }
 
@@ -153,8 +184,10 @@ def take(browser: Any, base: str, page: str) -> None:
         for theme in ("light", "dark"):
             browser.get(f"{base}/-/icon.svg")  # a document of the service, whose storage has the theme
             browser.execute_script("localStorage.setItem('theme', arguments[0])", theme)
-            PAGES[page](browser, base)
+            top = PAGES[page](browser, base)
             browser.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
+            if top is not None:
+                browser.execute_script("arguments[0].scrollIntoView()", top)
             save(browser.get_screenshot_as_png(), f"{page}-{width}-{theme}")
 
 

@@ -9,11 +9,14 @@ A module may import only modules above it in this list:
   - store_errors: the statuses of requests that a broker cannot perform
   - queues: queues and their tasks as JSON
   - probes: liveness and readiness
-  - figures: counts, durations and the calls that are running
+  - faults: failures of functions, grouped by the function and the type of the exception
+  - function_names: names for the functions of the page of functions
+  - running_calls: the calls of worker processes, threads, the reactor and clusters
+  - figures: counts and durations
   - metrics: the figures for Prometheus
   - operation_plan: which functions OpenAPI can describe, and at which paths
   - operation_ids: names for the functions of generated clients
-  - function_names: names for the functions of the page of functions
+  - status: the data of the status page
   - docstrings: summaries, texts and the descriptions of parameters
   - call_descriptions: the options that functions read from their calls
   - schemas: JSON schemas of parameters and results
@@ -21,7 +24,7 @@ A module may import only modules above it in this list:
   - response_descriptions: media types and schemas of responses
   - job_descriptions: background calls
   - openapi: the functions as an OpenAPI document
-  - pages: the figures and functions as web pages
+  - pages: the web pages and their files
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from twisted_appserver.admin.openapi import OpenAPIDocument
 from twisted_appserver.admin.pages import Pages, is_public
 from twisted_appserver.admin.probes import Probes
 from twisted_appserver.admin.queues import queue_patterns
+from twisted_appserver.admin.status import Status
 from twisted_appserver.core.routes import Route
 from twisted_appserver.jobs.interface import IJobs, job_patterns
 
@@ -48,13 +52,14 @@ def url_patterns(service: Any, figures: Figures, jobs: IJobs) -> tuple[Any, ...]
     @param figures: the figures of the service; the service also stops them.
     @param jobs: the jobs of the service; the service also stops them.
     """
-    probes, metrics, pages = Probes(service), Metrics(figures), Pages(figures)
+    probes, metrics, status, pages = Probes(service), Metrics(figures), Status(figures), Pages(service)
     table: tuple[tuple[str, Any], ...] = (
         (r"/-/health", probes.health),
         (r"/-/ready", probes.ready),
         (r"/-/metrics", metrics.metrics),
         (r"/-/openapi\.json", OpenAPIDocument(service).openapi),
-        (r"/-/status\.json", pages.figures),
+        (r"/-/status\.json", status.status),
+        (r"/-/errors", status.errors),
         (r"/-/service\.json", pages.service),
         (r"/-/(?P<page>docs|status)", pages.page),
         (r"/-/swagger", pages.swagger),

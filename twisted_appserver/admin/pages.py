@@ -13,14 +13,11 @@ from functools import lru_cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from time import time
 from typing import Any
 
 from msgspec.structs import replace
 
-from twisted_appserver.admin.figures import Figures
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.durations import percentile
 from twisted_appserver.core.error_page import prefers_html
 from twisted_appserver.errors import HTTPError, how_to_install
 
@@ -37,7 +34,6 @@ PAGE = re.compile(rf"/-/(?:{'|'.join(TITLES)})?")
 GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
 LARGEST_COMPRESSED = 100_000  # bytes; the files of Swagger UI would block the reactor
 MOST_COMPRESSED = 64  # files that are kept in their compressed form
-RATE_TIME = 10  # seconds over which the rate of requests is averaged
 
 
 def _swagger_folder() -> Path | None:
@@ -100,18 +96,18 @@ class Pages:
     """
     Serve the web pages of a service.
 
-    @param figures: the figures of the service.
+    @param service: an L{AppService}.
     """
 
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
+    def __init__(self, service: Any) -> None:
+        self._service = service
 
     async def index(self) -> Reply:
         """Redirect to the page of functions."""
         return Reply(b"", 307, {"Location": "docs"})
 
     def _page(self, call: Call, page: str) -> Reply:
-        credentials = self._figures.service.dispatcher.guard.credentials
+        credentials = self._service.dispatcher.guard.credentials
         swagger = "" if SWAGGER is None else SWAGGER_LINK
         filled = {
             "schemes": "" if credentials is None else " ".join(credentials.schemes),
@@ -148,47 +144,7 @@ class Pages:
 
     async def service(self, call: Call) -> dict[str, Any]:
         """Return what the header of every page shows. C{jobs} is the number of jobs that have not ended."""
-        service = self._figures.service
+        service = self._service
         info, (broker, _) = service.info, service.shown_queues()
         jobs = service.dispatcher.jobs.unfinished(call.user)
         return {"title": info.title, "version": info.version, "jobs": jobs, "queues": broker is not None}
-
-    async def figures(self, call: Call) -> dict[str, Any]:
-        """Return the data of the status page."""
-        figures, service = self._figures, self._figures.service
-        figures.keep_counting()
-        last = [second for second in figures.history if second[0] > time() - RATE_TIME]
-        return {
-            "title": service.info.title,
-            "line": service.line(),
-            "unready": "; ".join(filter(None, (service.unready(), service.reload_problem))),
-            "rate": sum(second[1] for second in last) / len(last) if last else 0.0,
-            "running": figures.total("running"),
-            "pending": figures.total("pending"),
-            "parked": figures.total("parked"),
-            "completed": figures.total("completed"),
-            "failed": figures.total("failed"),
-            "restarts": figures.restarts,
-            "connections": service.site.connections,
-            "at_work": figures.active_calls(),
-            "workers": figures.workers(),
-            "routes": _routes(figures),
-            "errors": figures.errors_for(call.user),
-            "history": [list(second) for second in figures.history],
-            "queues": service.queues(),
-        }
-
-
-def _routes(figures: Figures) -> dict[str, dict[str, Any]]:
-    """Return the numbers of calls and errors, and the durations in seconds, by the names of routes."""
-    routes: dict[str, dict[str, Any]] = {}
-    for (name, status), durations in figures.calls.items():
-        route = routes.setdefault(name or "(none)", {"calls": 0, "errors": 0, "counts": []})
-        route["calls"] += durations.number
-        route["errors"] += durations.number if status >= 500 else 0
-        pairs = zip(route["counts"] or [0] * len(durations.counts), durations.counts, strict=True)
-        route["counts"] = [one + other for one, other in pairs]
-    for route in routes.values():
-        counts = route.pop("counts")
-        route |= {"p50": percentile(counts, 0.5), "p99": percentile(counts, 0.99)}
-    return routes

@@ -72,7 +72,7 @@ class ThreadExecutor:
         self._at_end_of_turn = at_end_of_turn(reactor)
         self._added_threads = 0  # by which the reactor's pool has grown
         self.completed = self.failed = 0
-        self._running: dict[PendingCall, int] = {}  # with the identifiers of their threads
+        self.thread_of: dict[PendingCall, int] = {}  # running calls, with the identifiers of their threads
         self._waiting: deque[PendingCall] = deque()
         self._finished: deque[tuple[PendingCall, Reply]] = deque()
         self._streams: dict[PendingCall, Stream] = {}  # until their generators have ended
@@ -97,7 +97,7 @@ class ThreadExecutor:
 
     @property
     def running(self) -> int:
-        return len(self._running)
+        return len(self.thread_of)
 
     @property
     def parked(self) -> int:
@@ -132,15 +132,15 @@ class ThreadExecutor:
         with suppress(ValueError):
             self._waiting.remove(pending)
             return
-        if self._running and self.unready():  # Its thread cannot be stopped.
-            self.log.error("{why}\n{where}", why=self.unready(), where=_stacks(list(self._running.items())))
+        if self.thread_of and self.unready():  # Its thread cannot be stopped.
+            self.log.error("{why}\n{where}", why=self.unready(), where=_stacks(list(self.thread_of.items())))
 
     def calls(self) -> tuple[Sequence[PendingCall], Sequence[PendingCall]]:
-        return list(self._running), list(self._waiting)
+        return list(self.thread_of), list(self._waiting)
 
     def unready(self) -> str:
         lost = [
-            each for each in list(self._running) if each.called and (each.stream is None or each.stream.over)
+            each for each in list(self.thread_of) if each.called and (each.stream is None or each.stream.over)
         ]
         if len(lost) < self.size:
             return ""
@@ -150,7 +150,7 @@ class ThreadExecutor:
     def _start(self) -> None:
         """Wake a thread. If all waiting calls are likely to be quick, wait for their replies."""
         self._start_scheduled = False
-        if self._running or self._resumable or not self._idle or self._slow.any_of(self._waiting):
+        if self.thread_of or self._resumable or not self._idle or self._slow.any_of(self._waiting):
             self._wake()
             return
         self._reactor_waits = True
@@ -224,7 +224,7 @@ class ThreadExecutor:
 
     def _drain(self) -> None:
         """In a thread: perform waiting calls and continue generators, until none are left."""
-        waiting, running, finished, me = self._waiting, self._running, self._finished, get_ident()
+        waiting, running, finished, me = self._waiting, self.thread_of, self._finished, get_ident()
         resumable = self._resumable
         since = now = monotonic()
         while True:
@@ -292,7 +292,7 @@ class ThreadExecutor:
             pending = self._resumable.popleft()
         except IndexError:
             return
-        self._running[pending] = me
+        self.thread_of[pending] = me
         if self._waiting or self._resumable:
             self._wake()
         self._hand_back()
@@ -300,7 +300,7 @@ class ThreadExecutor:
 
     def _go_on(self, pending: PendingCall) -> None:
         failure = pending.source.run()
-        del self._running[pending]  # before it is parked, because then another thread may run it at once
+        del self.thread_of[pending]  # before it is parked, because then another thread may run it at once
         if failure is not None:
             self._reactor.callFromThread(self._streamed, pending, failure)
         elif not pending.source.park():
@@ -339,7 +339,7 @@ class ThreadExecutor:
     def stop(self) -> Deferred[None]:
         self._stopped = True
         finished = [pending for pending, _ in list(self._finished)]
-        abandoned = [*self._waiting, *self._running, *self._streams, *finished]
+        abandoned = [*self._waiting, *self.thread_of, *self._streams, *finished]
         self._waiting.clear()
         for pending in abandoned:
             pending.errback(HTTPError(503, "the server is stopping"))

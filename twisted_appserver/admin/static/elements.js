@@ -50,5 +50,13 @@ export function bytes(count) {
 
 export function duration(seconds) {
   if (seconds < 1) return `${(seconds * 1000).toFixed(seconds < 0.1 ? 1 : 0)} ms`;
-  return seconds < 90 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  if (seconds < 90) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds), [size, unit, part, name] = whole < 5400 ? [60, "min", 1, "s"] : whole < 172800 ? [3600, "h", 60, "min"] : [86400, "d", 3600, "h"];
+  return `${Math.floor(whole / size)} ${unit} ${Math.floor(whole % size / part)} ${name}`;
+}
+
+// A time of day, with the date unless it is today.
+export function clock(seconds) {
+  const time = new Date(seconds * 1000), day = time.toLocaleDateString();
+  return `${day === new Date().toLocaleDateString() ? "" : `${day} `}${time.toTimeString().slice(0, 8)}`;
 }

@@ -1,21 +1,28 @@
 // Plots of what happened in the last ten minutes.
 
-import { drawing, element, setText } from "./elements.js";
+import { clock, drawing, element, setText } from "./elements.js";
 
 const SPAN = 600, HEIGHT = 150, LEFT = 58, BOTTOM = 22, TOP = 8; // seconds and pixels
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -60, PageDown: 60, Home: -SPAN, End: SPAN };
-const clock = seconds => new Date(seconds * 1000).toLocaleTimeString();
 
-// The distance of the lines of a scale that has at most four of them.
-function step(most) {
-  const power = 10 ** Math.floor(Math.log10(most / 4));
-  return power * [1, 2, 5, 10].find(each => power * each * 4 >= most * 0.999);
+// The lines of a scale, which begins at 0.
+function linear(most) {
+  const power = 10 ** Math.floor(Math.log10(most / 4)), step = power * [1, 2, 5, 10].find(each => power * each * 4 >= most * 0.999);
+  const lines = Array.from({ length: Math.ceil(most / step - 0.001) + 1 }, (_, index) => index * step);
+  return { lines, share: value => value / lines.at(-1) };
+}
+
+// The lines of a logarithmic scale.
+function logarithmic(most, least) {
+  const first = Math.floor(Math.log10(least) + 0.001), last = Math.ceil(Math.log10(most) - 0.001), span = Math.max(1, last - first);
+  return { lines: Array.from({ length: span + 1 }, (_, index) => 10 ** (first + index)), share: value => value > 0 ? Math.max(0, (Math.log10(value) - first) / span) : 0 };
 }
 
 // A plot with one line for each series: { name, value(point), write(number) }. A point has its time in seconds as point[0].
 // Where a value is null, or points are missing for more than two seconds, the line has a gap. The keys of arrows, and
-// the pointer, choose the time whose values are shown. least is the smallest range of the scale.
-export function plot(title, series, write, least) {
+// the pointer, choose the time whose values are shown. most is the smallest end of the scale. A logarithmic scale has
+// a beginning too.
+export function plot(title, series, write, most, beginning = 0) {
   const legend = series.map(() => element("b"));
   const when = element("span", { class: "hint" });
   const svg = drawing("svg", { class: "plot", height: HEIGHT, tabindex: 0, role: "slider", "aria-label": `${title}, time`, "aria-valuemin": -SPAN, "aria-valuemax": 0 });
@@ -40,16 +47,17 @@ export function plot(title, series, write, least) {
   function gaps() {
     const found = [], times = [end - SPAN, ...points.map(each => each[0]), end];
     for (let index = 1; index < times.length; index++) if (times[index] - times[index - 1] > 2.5) found.push([times[index - 1], times[index]]);
-    return found.map(([from, to]) => drawing("rect", { class: "gap", x: x(from), y: TOP, width: Math.max(0, x(to) - x(from)), height: base - TOP }));
+    return found.flatMap(([from, to]) => [drawing("rect", { class: "gap", x: x(from), y: TOP, width: Math.max(0, x(to) - x(from)), height: base - TOP }),
+      ...(x(to) - x(from) > 80 ? [drawing("text", { x: (x(from) + x(to)) / 2, y: (base + TOP) / 2 + 4, "text-anchor": "middle" }, "not counted")] : [])]);
   }
 
   function draw() {
-    const most = Math.max(least, ...points.flatMap(point => series.map(each => each.value(point) ?? 0))), distance = step(most);
-    const top = Math.ceil(most / distance - 0.001) * distance, y = value => base - (base - TOP) * value / top, made = [];
-    for (let value = 0; value < top + distance / 2; value += distance)
-      made.push(drawing("path", { class: "grid", d: `M${LEFT} ${y(value)}H${width}` }), drawing("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, write(value)));
+    const top = Math.max(most, ...points.flatMap(point => series.map(each => each.value(point) ?? 0))), made = [];
+    const { lines: values, share } = beginning ? logarithmic(top, beginning) : linear(top), y = value => base - (base - TOP) * share(value);
+    for (const value of values)
+      made.push(drawing("path", { class: "grid", d: `M${LEFT} ${y(value)}H${width}` }), drawing("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, value ? write(value) : "0"));
     for (let time = Math.ceil((end - SPAN) / 120) * 120; time <= end; time += 120)
-      made.push(drawing("path", { class: "grid", d: `M${x(time)} ${base}v4` }), drawing("text", { x: Math.min(x(time), width - 18), y: HEIGHT - 4, "text-anchor": "middle" }, clock(time).replace(/(\d+:\d+):\d+/, "$1")));
+      made.push(drawing("path", { class: "grid", d: `M${x(time)} ${base}v4` }), drawing("text", { x: Math.min(x(time), width - 18), y: HEIGHT - 4, "text-anchor": "middle" }, new Date(time * 1000).toTimeString().slice(0, 5)));
     const lines = series.map((each, index) => drawing("path", { class: `line s${index}`, d: path(each.value, y) }));
     if (chosen !== null) made.push(drawing("path", { class: "cursor", d: `M${x(chosen)} ${TOP}V${base}` }));
     svg.replaceChildren(...made, ...gaps(), ...lines);

@@ -1,6 +1,6 @@
 // Documents that are loaded again and again while the page is visible.
 
-import { element, setText } from "./elements.js";
+import { clock, element, setText } from "./elements.js";
 import { getJSON, Latest, wait } from "./requests.js";
 import { steadily } from "./rows.js";
 
@@ -18,9 +18,9 @@ export function refresh(address, show, seconds = 1) {
       since = null;
       return () => { setText(node, ""); show(found); };
     } catch (error) {
-      since ||= new Date();
+      since ||= Date.now() / 1000;
       const what = error instanceof TypeError || error instanceof DOMException ? "No connection" : `${error.message}: not updated`;
-      return () => setText(node, `${what} since ${since.toLocaleTimeString()}`);
+      return () => setText(node, `${what} since ${clock(since)}`);
     }
   }
   async function follow(signal) {

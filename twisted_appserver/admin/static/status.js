@@ -1,108 +1,112 @@
 // The status page.
 
-import { element } from "./elements.js";
-import { getJSON, request } from "./requests.js";
-import { start } from "./shell.js";
+import { bytes, clock, duration, element, setText } from "./elements.js";
+import { plot } from "./plot.js";
+import { refresh } from "./refresh.js";
+import { getJSON } from "./requests.js";
+import { table, updateRows } from "./rows.js";
+import { showJobs, start } from "./shell.js";
 
+const SPAN = 600; // seconds of history
 const whole = value => Math.round(value).toLocaleString();
-const time = seconds => seconds < 0.1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`;
-const memory = bytes => `${(bytes / 1048576).toFixed(1)} MiB`;
+const rate = value => value < 10 && value % 1 ? value.toFixed(1) : whole(value);
+const number = (title, read, write = whole) => ({ title, text: item => write(read(item)) });
+const text = (title, read) => ({ title, text: read, class: "text" });
 
-function tile(name, value, bad = false) {
-  return element("div", { class: "tile" }, element("b", bad ? { class: "bad" } : {}, value), element("span", {}, name));
+// The name of a function, which leads to its form.
+function link(title, read) {
+  const update = (cell, item) => {
+    const { name, page } = read(item), shown = cell.firstChild;
+    if (!shown || shown.textContent !== name) cell.replaceChildren(page ? element("a", { href: `docs#${encodeURIComponent(page)}` }, name) : name);
+  };
+  return { title, update, class: "text" };
 }
 
-function plot(name, history, column, write) {
-  const values = history.map(second => second[column]);
-  const most = Math.max(...values, 1e-9);
-  const points = values.map((value, index) => `${600 - values.length + index},${58 - 56 * value / most}`).join(" ");
-  const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  drawing.setAttribute("viewBox", "0 0 600 60");
-  drawing.setAttribute("preserveAspectRatio", "none");
-  drawing.setAttribute("role", "img");
-  drawing.setAttribute("aria-label", `${name} over the last ten minutes`);
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-  line.setAttribute("points", points);
-  drawing.append(line);
-  const title = values.length ? `${name}, at most ${write(Math.max(...values))}` : name;
-  return element("div", { class: "tile" }, element("span", {}, title), drawing);
+const called = call => ({ name: call ? call.function : "", page: call && call.page });
+const seconds = call => call ? duration(call.seconds) : "";
+
+const plots = [
+  plot("Requests per second, by status", [1, 2, 3].map(place => ({ name: ["2xx, 3xx", "4xx", "5xx"][place - 1], value: each => each[place] })), whole, 4),
+  plot("Duration, on a logarithmic scale", [4, 5].map(place => ({ name: ["p50", "p99"][place - 4], value: each => each[place] })), duration, 0.1, 0.0001),
+  plot("Calls that run and wait", [6, 7].map(place => ({ name: ["running", "waiting"][place - 6], value: each => each[place] })), whole, 4),
+];
+
+const functions = table("Functions", [
+  link("function", item => item), number("calls", item => item.calls), number("4xx", item => item["4xx"]), number("5xx", item => item["5xx"]),
+  number("p50", item => item.p50, duration), number("p99", item => item.p99, duration), number("running", item => item.running), number("waiting", item => item.pending),
+], item => item.name);
+const workers = table("Worker processes", [
+  number("process", item => item.pid, String), text("state", item => item.state), number("age", item => item.age, duration),
+  number("memory", item => item.memory, bytes), number("calls", item => item.calls),
+  link("current call", item => called(item.call)), text("for", item => seconds(item.call)), text("request id", item => item.call ? item.call.id : ""),
+], item => item.pid);
+const calls = table("Running calls", [
+  link("function", called), text("runs in", item => item.place), text("for", seconds), text("request id", item => item.id),
+  text("", item => item.wanted ? "" : "nobody waits for it any more"),
+], item => item.id);
+
+// The last failure of a group, with its traceback. It is loaded when it is opened.
+async function openError(view, item) {
+  const place = view.querySelector("div");
+  place.replaceChildren(element("p", {}, "Loading…"));
+  const { tracebacks, errors } = await getJSON("errors"), found = errors.find(each => each.function === item.function && each.type === item.type);
+  if (!found) return place.replaceChildren(element("p", {}, "This failure is not kept any more."));
+  return place.replaceChildren(element("p", {}, `${clock(found.last)}, request ${found.id}: ${found.error}`),
+    tracebacks ? element("pre", { tabindex: 0, role: "region", "aria-label": `Traceback of request ${found.id}` }, found.traceback)
+      : element("p", { class: "hint" }, "The traceback is in the log. With --display-tracebacks, or if the service requires a token or a password, it is shown here too."));
 }
 
-function table(title, columns, rows) {
-  if (!rows.length) return "";
-  const head = element("tr", {}, ...columns.map(name => element("th", { scope: "col" }, name)));
-  const body = rows.map(row => element("tr", {}, ...row.map(cell => element("td", {}, cell))));
-  const made = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
-  return element("section", {}, element("h2", {}, title), element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title }, made));
+function errorView(item) {
+  const view = element("details", {}, element("summary"), element("div"));
+  view.addEventListener("toggle", () => view.open && openError(view, item).catch(error => setText(view.querySelector("div"), error.message)));
+  return view;
 }
 
-async function post(name, action) {
-  const answer = await request(`../${encodeURIComponent(name)}/${action}`, { method: "POST" });
-  if (!answer.ok) throw new Error(await answer.text());
-  return answer.json();
+const errorText = item => `${item.type} in ${item.function}: ${item.count === 1 ? "once," : `${whole(item.count)} times, last`} at ${clock(item.last)}`;
+const errors = element("div"), failures = element("section", { hidden: true }, element("h2", {}, "Errors"), element("p", { class: "hint" }), errors);
+
+const tiles = element("section", { class: "tiles", "aria-label": "Now" });
+const line = element("p"), unready = element("p", { class: "bad", role: "status" }), since = element("p", { class: "hint" });
+let history = [];
+const last = () => history.length ? history.at(-1)[0] : 0;
+
+function tilesOf(now) {
+  return [
+    ["requests per second", rate(now.rate)], ["running", whole(now.running)], ["waiting", whole(now.pending)],
+    ...(now.parked ? [["streams waiting for clients", whole(now.parked)]] : []),
+    ["connections", whole(now.connections)], ["answered", whole(now.completed)], ["failed", whole(now.failed), now.failed],
+    ...(now.workers.length ? [["worker processes lost", whole(now.restarts), now.restarts]] : []),
+  ];
 }
 
-// A task must be leased before it can be buried.
-async function bury(name) {
-  const first = await post(name, "get?lease=10");
-  if (first.task_id) await post(name, `bury/${encodeURIComponent(first.task_id)}`);
-}
-
-function act(word, question, name, doIt) {
-  const button = element("button", { "data-act": word, "data-queue": name }, word);
-  button.addEventListener("click", async () => {
-    if (!confirm(question)) return;
-    try { await doIt(); } catch (error) { alert(error.message); }
-    show();
-  });
-  return button;
+function functionsOf(now) {
+  const found = new Map(Object.entries(now.routes).map(([name, each]) => [name, { name, running: 0, pending: 0, ...each }]));
+  for (const [name, each] of Object.entries(now.at_work)) found.set(name, { name, calls: 0, "4xx": 0, "5xx": 0, p50: 0, p99: 0, ...found.get(name), ...each });
+  return [...found.values()].sort((one, other) => one.name.localeCompare(other.name));
 }
 
 function draw(now) {
-  document.getElementById("line").textContent = now.line;
-  document.getElementById("unready").textContent = now.unready;
-  document.getElementById("tiles").replaceChildren(
-    tile("requests per second", whole(now.rate)),
-    tile("running", whole(now.running)), tile("waiting", whole(now.pending)),
-    tile("connections", whole(now.connections)), tile("done", whole(now.completed)),
-    tile("failed", whole(now.failed), now.failed > 0), tile("worker restarts", whole(now.restarts), now.restarts > 0));
-  document.getElementById("plots").replaceChildren(
-    plot("requests per second", now.history, 1, whole), plot("median", now.history, 3, time),
-    plot("99th percentile", now.history, 4, time), plot("waiting", now.history, 6, whole));
-  const queues = Object.entries(now.queues).map(([name, queue]) => {
-    const cells = ["ready", "leased", "delayed", "held", "buried", "puts", "gets", "dones", "getters"].map(key => whole(queue[key]));
-    const acts = element("span", {},
-      act("Kick", `Make all buried tasks of ${name} available again?`, name, () => post(name, "kick?n=1000000")), " ",
-      act("Bury", `Bury the first task of ${name}?`, name, () => bury(name)), " ",
-      act("Purge", `Delete all waiting tasks of ${name}?`, name, () => post(name, "purge")), " ",
-      act("Delete", `Delete ${name} with its tasks and options, and end all waiting requests?`, name, () => post(name, "delete")));
-    cells.splice(1, 0, queue.oldest === null ? "" : time(queue.oldest));
-    return [name, ...cells, acts];
+  setText(line, now.line);
+  setText(unready, now.unready);
+  updateRows(tiles, tilesOf(now), each => each[0], ([name]) => element("div", { class: "tile" }, element("b"), element("span", {}, name)), (tile, [, value, bad]) => {
+    setText(tile.firstChild, value);
+    tile.firstChild.classList.toggle("bad", Boolean(bad));
   });
-  document.getElementById("tables").replaceChildren(
-    table("Queues", ["queue", "ready", "oldest", "leased", "delayed", "held", "buried", "puts", "gets", "done", "waiting gets", ""], queues),
-    table("Functions", ["function", "calls", "errors", "median", "99th percentile"],
-      Object.entries(now.routes).map(([name, route]) =>
-        [name, whole(route.calls), whole(route.errors), time(route.p50), time(route.p99)])),
-    table("Active calls", ["function", "running", "waiting"],
-      Object.entries(now.at_work).map(([name, work]) => [name, whole(work.running), whole(work.pending)])),
-    table("Workers", ["process", "age", "memory", "calls", ""],
-      now.workers.map(each => [String(each.pid), time(each.age), memory(each.memory), whole(each.calls), each.state])),
-    table("Last errors", ["function", "when", "request", "error"],
-      now.errors.map(each => [each.route, new Date(each.when * 1000).toLocaleTimeString(), each.id, each.error])));
+  setText(since, `Requests per second are the average of ten seconds. Answered and failed calls are counted since the start of the server, ${clock(now.started)}. Failed calls have a status from 500.`);
+  history = [...history, ...now.history.filter(each => each[0] > last())].filter(each => each[0] > now.now - SPAN);
+  for (const each of plots) each.update(history);
+  const paused = now.not_counted >= 1 ? `, except for ${duration(now.not_counted)} in which nobody looked` : "";
+  functions.update(functionsOf(now), `Calls since ${clock(now.counted_since)}, when the figures were first requested${paused}. Durations are from arrival to response: half of the calls take at most p50, and 99 % at most p99.`);
+  workers.update(now.workers, "Calls are counted since the start of each process. The time of a call begins at its arrival.");
+  const { threads } = now.executors;
+  calls.update(now.running_calls, `${threads ? `${threads.running} of ${threads.size} threads are busy. ` : ""}At most 100 calls are listed, the longest first. Their time begins at their arrival.`);
+  updateRows(errors, now.errors, each => `${each.function} ${each.type}`, errorView, (view, item) => setText(view.firstChild, errorText(item)));
+  setText(failures.children[1], `Failures of functions since the start of the server, ${clock(now.started)}. Open one to see its last traceback.`);
+  failures.hidden = !errors.children.length;
+  showJobs(now.jobs);
 }
 
-async function show() {
-  try {
-    draw(await getJSON("status.json"));
-  } catch (error) {
-    document.getElementById("unready").textContent = `Cannot load the status: ${error.message}`;
-  }
-}
-
-document.getElementById("main").append(element("p", { id: "line" }), element("p", { id: "unready", class: "bad", role: "status" }),
-  element("section", { id: "tiles", class: "tiles", "aria-label": "Now" }),
-  element("section", { id: "plots", class: "tiles", "aria-label": "The last ten minutes" }), element("section", { id: "tables" }));
 await start("Status");
-show();
-setInterval(() => { if (!document.hidden) show(); }, 1000);
+const { node } = refresh(() => `status.json?after=${last()}`, draw);
+document.getElementById("main").append(element("h1", {}, "Status"), line, node, unready, tiles, since,
+  element("section", { class: "plots", "aria-label": "The last ten minutes" }, ...plots.map(each => each.node)), functions.node, workers.node, calls.node, failures);

@@ -28,7 +28,7 @@ from twisted_appserver.executors.end_of_turn import at_end_of_turn
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.executors.processes.pool import WorkerPool
-from twisted_appserver.executors.processes.worker_process import WorkerProcess
+from twisted_appserver.executors.processes.worker_process import CANCELLED, WorkerProcess
 
 QUICK = 0.0005  # seconds that a quick call takes at most
 AHEAD = 32  # maximum number of quick calls that a worker has at the same time
@@ -213,7 +213,11 @@ class ProcessExecutor:
                 self.finish(pending, HTTPError(503, "the server is stopping"))
         else:
             for pending in lost:
-                self.finish(pending, HTTPError(502, f"the worker process {how}"))
+                unwanted = pending.called and (pending.stream is None or pending.stream.dropped)
+                if unwanted and worker.reason == CANCELLED:
+                    self.finish(pending, Reply(b"", 499))  # it has not failed
+                else:
+                    self.finish(pending, HTTPError(502, f"the worker process {how}"))
             self.requeue(rest)
         worker.streams.end_all()
         self.pool.worker_ended(worker, how)

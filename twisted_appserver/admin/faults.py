@@ -1,0 +1,91 @@
+"""Failures of functions, grouped by the function and the type of the exception."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.error_advice import reason_of
+
+MOST_GROUPS = 50  # groups that are kept; the one whose last failure is the oldest makes room
+LONGEST_REASON = 500  # characters of a message
+LONGEST_TRACEBACK = 20_000  # characters; the end of a longer one is kept, because it names the exception
+
+
+@dataclass
+class FaultGroup:
+    """
+    The failures of one function with one type of exception.
+
+    @ivar function: the name of the route.
+    @ivar kind: the name of the exception's class.
+    @ivar count: how many calls have failed in this way.
+    @ivar first: the time of the first failure, in seconds since the epoch; C{last} that of the last one.
+    @ivar reason: the exception of the last failure with its message.
+    @ivar request_id: the call of the last failure.
+    @ivar traceback: the traceback of the last failure.
+    """
+
+    function: str
+    kind: str
+    count: int
+    first: float
+    last: float
+    reason: str
+    request_id: str
+    traceback: str
+
+    def document(self) -> dict[str, Any]:
+        """Return what clients may see even if they may not see tracebacks."""
+        return {
+            "function": self.function,
+            "type": self.kind,
+            "count": self.count,
+            "first": self.first,
+            "last": self.last,
+            "error": self.reason,
+            "id": self.request_id,
+        }
+
+
+class Faults:
+    """The failures of a service since its start, separate for each user."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str, str], FaultGroup] = {}  # in the order of their last failures
+
+    def add(self, call: Call, reply: Reply, when: float) -> None:
+        """Add the failure of a call, whose reply has a traceback."""
+        reason = reason_of(reply.traceback)
+        function, kind = call.handler.name, reason.partition(":")[0][:LONGEST_REASON]
+        key = call.user, function, kind
+        group = self._groups.pop(key, None) or FaultGroup(function, kind, 0, when, when, "", "", "")
+        group.count, group.last, group.request_id = group.count + 1, when, call.request_id
+        group.reason, group.traceback = reason[:LONGEST_REASON], reply.traceback[-LONGEST_TRACEBACK:]
+        self._groups[key] = group
+        if len(self._groups) > MOST_GROUPS:
+            del self._groups[next(iter(self._groups))]
+
+    def seen_by(self, user: str) -> list[FaultGroup]:
+        """
+        Return the failures that a user may see. The function that failed last comes first.
+
+        A user sees only the failures of the user's own calls, because the message of an exception may
+        contain data of the call. A client without a name sees all failures: the bearer of the token, or any
+        client if no names are required.
+        """
+        if user:
+            return [group for (name, *_), group in reversed(self._groups.items()) if name == user]
+        merged: dict[tuple[str, str], FaultGroup] = {}
+        for group in reversed(self._groups.values()):
+            key = group.function, group.kind
+            merged[key] = _together(merged[key], group) if key in merged else group
+        return list(merged.values())
+
+
+def _together(later: FaultGroup, earlier: FaultGroup) -> FaultGroup:
+    count, first = later.count + earlier.count, min(later.first, earlier.first)
+    return FaultGroup(
+        later.function, later.kind, count, first, later.last, later.reason, later.request_id, later.traceback
+    )
