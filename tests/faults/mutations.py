@@ -153,7 +153,7 @@ MUTATIONS = (
     Mutation("executors/processes/worker_main.py", "    os.dup2(2, 1)\n", "", "executors.test_executors.TableTests.test_process_executor_answers_every_case"),
     Mutation("executors/processes/worker_process.py", "            self.kill(LATE if late else CANCELLED)",
              "            pass", "executors.test_processes.ProcessTests.test_late_call_gets_504_and_its_worker_is_replaced"),
-    Mutation("executors/threads.py", "        if self._running and self.unready():", "        if False:",
+    Mutation("executors/threads.py", "        if self.thread_of and self.unready():", "        if False:",
              "serving.test_life.LostThreadsTests.test_service_is_unready_and_logs_where_all_threads_hang"),
     Mutation("executors/threads.py", "            self._waiting.remove(pending)\n            return", "            return",
              "executors.test_threads.ThreadTests.test_call_that_is_cancelled_before_it_begins_is_never_performed"),
