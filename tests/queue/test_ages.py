@@ -9,10 +9,9 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.queue.test_stores import SOON, InTurn, StoreTestCase, put
+from tests.queue.test_stores import SOON, OnLocalStores, OnPostgreSQL, StoreTestCase, put
 from tests.support.files import sqlite_store
-from tests.support.postgres import needs_postgresql, shared
-from tests.support.slow import slow
+from tests.support.postgres import needs_postgresql
 from twisted_appserver.queue.arrivals import Arrivals
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.queued_task import QueuedTask
@@ -79,14 +78,8 @@ class AgeCases:
         test.assertLess(abs((await broker.show("q", number)).task.put_at - before), 0.01)
 
 
-class AgeTests(StoreTestCase):
-    @slow
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), AgeCases)
-
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(sqlite_store(self)), AgeCases)
+class AgeTests(OnLocalStores, StoreTestCase):
+    tables = (AgeCases,)
 
     async def test_age_survives_a_restart(self) -> None:
         path = sqlite_store(self)
@@ -100,18 +93,8 @@ class AgeTests(StoreTestCase):
 
 
 @needs_postgresql
-class PostgreSQLAgeTests(StoreTestCase):
-    @slow
-    async def test_all_cases_on_one_server(self) -> None:
-        await self.all_cases(lambda: self.broker(shared().database()), AgeCases)
-
-    @slow
-    async def test_all_cases_on_two_servers_in_turn(self) -> None:
-        def make() -> InTurn:
-            url = shared().database()
-            return InTurn(self.broker(url), self.broker(url))
-
-        await self.all_cases(make, AgeCases)
+class PostgreSQLAgeTests(OnPostgreSQL, StoreTestCase):
+    tables = (AgeCases,)
 
 
 class ArrivalTests(SynchronousTestCase):

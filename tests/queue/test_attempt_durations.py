@@ -8,8 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.queue.test_stores import StoreTestCase, put
-from tests.support.files import sqlite_store
+from tests.queue.test_stores import OnLocalStores, StoreTestCase, put
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue import attempt_durations
@@ -38,18 +37,16 @@ class DurationCases:
             await deferLater(reactor, 0.01)
 
 
-class DurationTests(StoreTestCase):
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), DurationCases)
+class DurationTests(OnLocalStores, StoreTestCase):
+    tables = (DurationCases,)
 
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(sqlite_store(self)), DurationCases)
 
+@needs_postgresql
+class PostgreSQLDurationTests(StoreTestCase):
     @slow
-    @needs_postgresql
-    async def test_all_cases_on_postgresql(self) -> None:
-        await self.all_cases(lambda: self.broker(shared().database()), DurationCases)
+    async def test_all_cases_on_one_server(self) -> None:
+        """Each server counts the attempts that end there."""
+        await self.all_cases(lambda: self.broker(shared().database()), (DurationCases,))
 
 
 class AttemptDurationsTests(SynchronousTestCase):

@@ -7,10 +7,9 @@ from typing import Any
 
 from twisted.internet import reactor
 
-from tests.queue.test_stores import InTurn, StoreTestCase, put
+from tests.queue.test_stores import OnLocalStores, OnPostgreSQL, StoreTestCase, put
 from tests.support.files import sqlite_store
-from tests.support.postgres import needs_postgresql, shared
-from tests.support.slow import slow
+from tests.support.postgres import needs_postgresql
 from twisted_appserver.queue.attempt import RetryAfter
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import EMPTY
@@ -100,13 +99,8 @@ class BackoffCases:
         test.assertEqual((await broker.config("q")).retry_factor, 2.0)
 
 
-class BackoffTests(StoreTestCase):
-    @slow
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), BackoffCases)
-
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(sqlite_store(self)), BackoffCases)
+class BackoffTests(OnLocalStores, StoreTestCase):
+    tables = (BackoffCases,)
 
     async def test_pause_survives_a_restart(self) -> None:
         path = sqlite_store(self)
@@ -122,15 +116,5 @@ class BackoffTests(StoreTestCase):
 
 
 @needs_postgresql
-class PostgreSQLBackoffTests(StoreTestCase):
-    @slow
-    async def test_all_cases_on_one_server(self) -> None:
-        await self.all_cases(lambda: self.broker(shared().database()), BackoffCases)
-
-    @slow
-    async def test_all_cases_on_two_servers_in_turn(self) -> None:
-        def make() -> InTurn:
-            url = shared().database()
-            return InTurn(self.broker(url), self.broker(url))
-
-        await self.all_cases(make, BackoffCases)
+class PostgreSQLBackoffTests(OnPostgreSQL, StoreTestCase):
+    tables = (BackoffCases,)

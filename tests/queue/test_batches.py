@@ -8,10 +8,17 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.task import deferLater
 
-from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin, forgettable
+from tests.queue.test_stores import (
+    SOON,
+    InTurn,
+    OnLocalStores,
+    OnPostgreSQL,
+    StoreTestCase,
+    begin,
+    forgettable,
+)
 from tests.support.files import sqlite_store
-from tests.support.postgres import needs_postgresql, shared
-from tests.support.slow import slow
+from tests.support.postgres import needs_postgresql
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import EMPTY, FULL, SHUTDOWN, BatchError, ReusedError
 from twisted_appserver.queue.queued_task import QueuedTask
@@ -306,7 +313,9 @@ class LineTests(StoreTestCase):
         await self.run_case("put_goes_on_when_the_batch_before_it_gives_up")
 
 
-class BatchTests(StoreTestCase):
+class BatchTests(OnLocalStores, StoreTestCase):
+    tables = (BatchCases,)
+
     async def test_leases_of_a_batch_survive_a_restart(self) -> None:
         """A repeated get receives the same tasks from the next process, too."""
         path = sqlite_store(self)
@@ -319,14 +328,6 @@ class BatchTests(StoreTestCase):
         self.assertEqual([task.number for task in await broker.get_many("q", 3, None, "k:1")], numbers[:3])
         self.assertEqual(await broker.done_many("q", [(n, 1, b"") for n in numbers[:3]]), [True] * 3)
         self.assertEqual((await broker.stats("q"))["unfinished"], 2)
-
-    @slow
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), BatchCases)
-
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(sqlite_store(self)), BatchCases)
 
     async def test_batch_and_its_key_survive_a_restart(self) -> None:
         path = sqlite_store(self)
@@ -341,15 +342,5 @@ class BatchTests(StoreTestCase):
 
 
 @needs_postgresql
-class PostgreSQLBatchTests(StoreTestCase):
-    @slow
-    async def test_all_cases_on_one_server(self) -> None:
-        await self.all_cases(lambda: self.broker(shared().database()), BatchCases)
-
-    @slow
-    async def test_all_cases_on_two_servers_in_turn(self) -> None:
-        def make() -> InTurn:
-            url = shared().database()
-            return InTurn(self.broker(url), self.broker(url))
-
-        await self.all_cases(make, BatchCases)
+class PostgreSQLBatchTests(OnPostgreSQL, StoreTestCase):
+    tables = (BatchCases,)

@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.queue.test_results import LONG, result
-from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin
+from tests.queue.test_stores import SOON, OnLocalStores, OnPostgreSQL, StoreTestCase, begin
 from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
@@ -336,14 +336,8 @@ class Workers:
             await broker.done("q", number)
 
 
-class GroupTests(StoreTestCase):
-    @slow
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), GroupCases)
-
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(sqlite_store(self)), GroupCases)
+class GroupTests(OnLocalStores, StoreTestCase):
+    tables = (GroupCases,)
 
     async def test_states_are_derived_again_after_a_restart(self) -> None:
         path = sqlite_store(self)
@@ -393,18 +387,8 @@ class GroupTests(StoreTestCase):
 
 
 @needs_postgresql
-class PostgreSQLGroupTests(StoreTestCase):
-    @slow
-    async def test_all_cases_on_one_server(self) -> None:
-        await self.all_cases(lambda: self.broker(shared().database()), GroupCases)
-
-    @slow
-    async def test_all_cases_on_two_servers_in_turn(self) -> None:
-        def make() -> InTurn:
-            url = shared().database()
-            return InTurn(self.broker(url), self.broker(url))
-
-        await self.all_cases(make, GroupCases)
+class PostgreSQLGroupTests(OnPostgreSQL, StoreTestCase):
+    tables = (GroupCases,)
 
     @slow
     async def test_cost_does_not_grow_with_held_tasks(self) -> None:

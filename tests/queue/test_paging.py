@@ -7,11 +7,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.queue.test_stores import StoreTestCase, put
-from tests.support.files import sqlite_store
-from tests.support.postgres import needs_postgresql, shared
+from tests.queue.test_stores import OnLocalStores, OnPostgreSQL, StoreTestCase, put
+from tests.support.postgres import needs_postgresql
 from tests.support.properties import given, st
-from tests.support.slow import slow
 from twisted_appserver.queue.paging import NEWEST, START, Place, first_entries, read_place, write_place
 from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.ready_tasks import ready_place
@@ -66,18 +64,13 @@ class PagingCases:
         test.assertEqual(pages, numbers[::-1])
 
 
-class PagingTests(StoreTestCase):
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), PagingCases)
+class PagingTests(OnLocalStores, StoreTestCase):
+    tables = (PagingCases,)
 
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(sqlite_store(self)), PagingCases)
 
-    @slow
-    @needs_postgresql
-    async def test_all_cases_on_postgresql(self) -> None:
-        await self.all_cases(lambda: self.broker(shared().database()), PagingCases)
+@needs_postgresql
+class PostgreSQLPagingTests(OnPostgreSQL, StoreTestCase):
+    tables = (PagingCases,)
 
 
 class PlaceTests(SynchronousTestCase):

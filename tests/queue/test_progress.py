@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.queue.test_stores import InTurn, StoreTestCase, put
-from tests.support.files import sqlite_store
+from tests.queue.test_stores import OnLocalStores, OnPostgreSQL, StoreTestCase, put
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from twisted_appserver.queue.local.local_queue import STALE
@@ -49,13 +48,8 @@ class ProgressCases:
         test.assertEqual(await broker.progress("q", [number]), {})
 
 
-class ProgressTests(StoreTestCase):
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), ProgressCases)
-
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(sqlite_store(self)), ProgressCases)
+class ProgressTests(OnLocalStores, StoreTestCase):
+    tables = (ProgressCases,)
 
     async def test_old_progress_takes_no_memory(self) -> None:
         broker: Any = self.broker("memory:")
@@ -68,14 +62,8 @@ class ProgressTests(StoreTestCase):
 
 
 @needs_postgresql
-class PostgreSQLProgressTests(StoreTestCase):
-    @slow
-    async def test_all_cases_on_two_servers_in_turn(self) -> None:
-        def make() -> InTurn:
-            url = shared().database()
-            return InTurn(self.broker(url), self.broker(url))
-
-        await self.all_cases(make, ProgressCases)
+class PostgreSQLProgressTests(OnPostgreSQL, StoreTestCase):
+    tables = (ProgressCases,)
 
     @slow
     async def test_old_progress_is_deleted(self) -> None:

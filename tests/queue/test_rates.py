@@ -9,10 +9,9 @@ from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.queue.test_results import LONG
-from tests.queue.test_stores import InTurn, StoreTestCase, begin, put
+from tests.queue.test_stores import OnLocalStores, OnPostgreSQL, StoreTestCase, begin, put
 from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
-from tests.support.slow import slow
 from twisted_appserver.core.rate import seconds_between
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import EMPTY, SHUTDOWN
@@ -86,14 +85,8 @@ class RateCases:
         test.assertEqual((sorted(got), found.count(SHUTDOWN)), (numbers, 1))
 
 
-class RateTests(StoreTestCase):
-    @slow
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), RateCases)
-
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(sqlite_store(self)), RateCases)
+class RateTests(OnLocalStores, StoreTestCase):
+    tables = (RateCases,)
 
     async def test_last_delivery_is_known_after_a_restart(self) -> None:
         path = sqlite_store(self)
@@ -111,18 +104,8 @@ class RateTests(StoreTestCase):
 
 
 @needs_postgresql
-class PostgreSQLRateTests(StoreTestCase):
-    @slow
-    async def test_all_cases_on_one_server(self) -> None:
-        await self.all_cases(lambda: self.broker(shared().database()), RateCases)
-
-    @slow
-    async def test_all_cases_on_two_servers_in_turn(self) -> None:
-        def make() -> InTurn:
-            url = shared().database()
-            return InTurn(self.broker(url), self.broker(url))
-
-        await self.all_cases(make, RateCases)
+class PostgreSQLRateTests(OnPostgreSQL, StoreTestCase):
+    tables = (RateCases,)
 
     async def test_waiting_get_is_answered_when_its_time_has_come(self) -> None:
         """Not only when the next poll finds it."""

@@ -9,10 +9,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.task import deferLater
 
-from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin, put
+from tests.queue.test_stores import SOON, InTurn, OnLocalStores, OnPostgreSQL, StoreTestCase, begin, put
 from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
-from tests.support.slow import slow
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import STOPPING
 from twisted_appserver.queue.postgresql import broker as broker_module
@@ -317,16 +316,8 @@ class AttemptCases:
         test.assertEqual((await broker.show("q", task.number)).attempts, [])
 
 
-class ResultTests(StoreTestCase):
-    @slow
-    async def test_all_cases_in_memory(self) -> None:
-        for table in (ResultCases, AttemptCases):
-            await self.all_cases(lambda: self.broker("memory:"), table)
-
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        for table in (ResultCases, AttemptCases):
-            await self.all_cases(lambda: self.broker(sqlite_store(self)), table)
+class ResultTests(OnLocalStores, StoreTestCase):
+    tables = (ResultCases, AttemptCases)
 
     async def test_results_survive_a_restart(self) -> None:
         """The results in a file are still there when it is opened again, and are not in memory."""
@@ -352,20 +343,8 @@ class ResultTests(StoreTestCase):
 
 
 @needs_postgresql
-class PostgreSQLResultTests(StoreTestCase):
-    @slow
-    async def test_all_cases_on_one_server(self) -> None:
-        for table in (ResultCases, AttemptCases):
-            await self.all_cases(lambda: self.broker(shared().database()), table)
-
-    @slow
-    async def test_all_cases_on_two_servers_in_turn(self) -> None:
-        def make() -> InTurn:
-            url = shared().database()
-            return InTurn(self.broker(url), self.broker(url))
-
-        for table in (ResultCases, AttemptCases):
-            await self.all_cases(make, table)
+class PostgreSQLResultTests(OnPostgreSQL, StoreTestCase):
+    tables = (ResultCases, AttemptCases)
 
     async def test_result_of_another_server_arrives_at_once(self) -> None:
         """By a notification, not by the next poll."""

@@ -628,12 +628,12 @@ class StoreTestCase(TestCase):
         brokers, self.brokers = self.brokers, []
         await gatherResults([maybeDeferred(broker.stop) for broker in brokers])
 
-    async def all_cases(self, make: Callable[[], Any], table: type = StoreCases) -> None:
-        names = [name for name in vars(table) if not name.startswith("_")]
+    async def all_cases(self, make: Callable[[], Any], tables: tuple[type, ...]) -> None:
+        cases = [(table, name) for table in tables for name in vars(table) if not name.startswith("_")]
         wrong: list[str] = []
-        while names:
-            some = [(names.pop(0), make()) for _ in range(min(AT_ONCE, len(names)))]
-            await gatherResults([begin(self.case(table, name, broker, wrong)) for name, broker in some])
+        while cases:
+            some = [(*cases.pop(0), make()) for _ in range(min(AT_ONCE, len(cases)))]
+            await gatherResults([begin(self.case(*each, wrong)) for each in some])
             await self.stop_brokers()
         self.assertEqual(wrong, [], "\n".join(wrong))
 
@@ -646,7 +646,47 @@ class StoreTestCase(TestCase):
             wrong.append(f"{name}: {error!r}")
 
 
-class StoreTests(StoreTestCase):
+class OnLocalStores:
+    """Tests that run a table of cases over the local stores. A mixin of L{StoreTestCase}."""
+
+    tables: tuple[type, ...]  # of cases
+    all_cases: Any
+    broker: Any
+
+    @slow
+    async def test_all_cases_in_memory(self) -> None:
+        await self.all_cases(lambda: self.broker("memory:"), self.tables)
+
+    @slow
+    async def test_all_cases_on_sqlite(self: Any) -> None:
+        await self.all_cases(lambda: self.broker(sqlite_store(self)), self.tables)
+
+
+class OnPostgreSQL:
+    """Tests that run a table of cases over PostgreSQL. A mixin of L{StoreTestCase}."""
+
+    tables: tuple[type, ...]  # of cases
+    all_cases: Any
+    broker: Any
+
+    @slow
+    async def test_all_cases_on_one_server(self) -> None:
+        await self.all_cases(lambda: self.broker(shared().database()), self.tables)
+
+    @slow
+    async def test_all_cases_on_two_servers_in_turn(self) -> None:
+        """The servers share one database."""
+
+        def make() -> InTurn:
+            url = shared().database()
+            return InTurn(self.broker(url), self.broker(url))
+
+        await self.all_cases(make, self.tables)
+
+
+class StoreTests(OnLocalStores, StoreTestCase):
+    tables = (StoreCases,)
+
     async def test_many_queues_are_deleted_in_one_commit(self) -> None:
         """There are more queues than the recursion limit of Python."""
         broker = make_broker(reactor, open_store(sqlite_store(self)))
@@ -673,36 +713,13 @@ class StoreTests(StoreTestCase):
         broker = self.broker(path)
         self.assertEqual((await broker.put("q", QueuedTask(0, b"{}"), "k:2")).number, number)
 
-    @slow
-    async def test_all_cases_in_memory(self) -> None:
-        """The store in memory."""
-        await self.all_cases(lambda: self.broker("memory:"))
-
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        """They run over the store in a file."""
-        await self.all_cases(lambda: self.broker(sqlite_store(self)))
-
     def test_unknown_store_is_refused(self) -> None:
         self.assertRaises(ConfigurationError, open_store, "postgresql:x")
 
 
 @needs_postgresql
-class PostgreSQLTests(StoreTestCase):
-    @slow
-    async def test_all_cases_on_one_server(self) -> None:
-        """PostgreSQL, with one server."""
-        await self.all_cases(lambda: self.broker(shared().database()))
-
-    @slow
-    async def test_all_cases_on_two_servers_in_turn(self) -> None:
-        """PostgreSQL, with two servers that share one database and are used in turn."""
-
-        def make() -> InTurn:
-            url = shared().database()
-            return InTurn(self.broker(url), self.broker(url))
-
-        await self.all_cases(make)
+class PostgreSQLTests(OnPostgreSQL, StoreTestCase):
+    tables = (StoreCases,)
 
     async def test_prepared_database_is_used_and_later_version_refused(self) -> None:
         """Tables that exist are used as they are. Tables of a later version are refused."""

@@ -10,10 +10,9 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.queue.test_results import LONG, result
-from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin, put
+from tests.queue.test_stores import SOON, OnLocalStores, OnPostgreSQL, StoreTestCase, begin, put
 from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
-from tests.support.slow import slow
 from twisted_appserver.core.retry import Retry
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.interface import EMPTY
@@ -183,14 +182,8 @@ class TermCases:
         test.assertEqual((task.terms.ttl, task.terms.max_deliveries, task.deliveries), (1000.0, 5, 2))
 
 
-class TermTests(StoreTestCase):
-    @slow
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), TermCases)
-
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(sqlite_store(self)), TermCases)
+class TermTests(OnLocalStores, StoreTestCase):
+    tables = (TermCases,)
 
     async def test_time_to_live_continues_while_the_server_is_down(self) -> None:
         path = sqlite_store(self)
@@ -207,18 +200,8 @@ class TermTests(StoreTestCase):
 
 
 @needs_postgresql
-class PostgreSQLTermTests(StoreTestCase):
-    @slow
-    async def test_all_cases_on_one_server(self) -> None:
-        await self.all_cases(lambda: self.broker(shared().database()), TermCases)
-
-    @slow
-    async def test_all_cases_on_two_servers_in_turn(self) -> None:
-        def make() -> InTurn:
-            url = shared().database()
-            return InTurn(self.broker(url), self.broker(url))
-
-        await self.all_cases(make, TermCases)
+class PostgreSQLTermTests(OnPostgreSQL, StoreTestCase):
+    tables = (TermCases,)
 
     async def test_queue_is_searched_only_while_it_has_tasks_with_terms(self) -> None:
         url = shared().database()

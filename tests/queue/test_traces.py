@@ -8,10 +8,9 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from tests.core.test_trace_context import PARENT
-from tests.queue.test_stores import InTurn, StoreTestCase, begin, put
+from tests.queue.test_stores import OnLocalStores, OnPostgreSQL, StoreTestCase, begin, put
 from tests.support.files import sqlite_store
-from tests.support.postgres import needs_postgresql, shared
-from tests.support.slow import slow
+from tests.support.postgres import needs_postgresql
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.terms import Terms
@@ -54,12 +53,8 @@ class TraceCases:
         test.assertEqual(trace(await waiting), (PARENT, 'a="1"'))
 
 
-class TraceTests(StoreTestCase):
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), TraceCases)
-
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(sqlite_store(self)), TraceCases)
+class TraceTests(OnLocalStores, StoreTestCase):
+    tables = (TraceCases,)
 
     async def test_trace_survives_a_restart(self) -> None:
         path = sqlite_store(self)
@@ -71,15 +66,5 @@ class TraceTests(StoreTestCase):
 
 
 @needs_postgresql
-class PostgreSQLTraceTests(StoreTestCase):
-    @slow
-    async def test_all_cases_on_one_server(self) -> None:
-        await self.all_cases(lambda: self.broker(shared().database()), TraceCases)
-
-    @slow
-    async def test_all_cases_on_two_servers_in_turn(self) -> None:
-        def make() -> InTurn:
-            url = shared().database()
-            return InTurn(self.broker(url), self.broker(url))
-
-        await self.all_cases(make, TraceCases)
+class PostgreSQLTraceTests(OnPostgreSQL, StoreTestCase):
+    tables = (TraceCases,)

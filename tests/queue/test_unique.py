@@ -12,10 +12,9 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.queue.test_results import LONG
-from tests.queue.test_stores import SOON, InTurn, StoreTestCase, begin
+from tests.queue.test_stores import SOON, InTurn, OnLocalStores, OnPostgreSQL, StoreTestCase, begin
 from tests.support.files import sqlite_store
 from tests.support.postgres import needs_postgresql, shared
-from tests.support.slow import slow
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.existing_task import ExistingTask
 from twisted_appserver.queue.interface import FULL, SHUTDOWN
@@ -285,14 +284,8 @@ class UniqueCases:
             test.assertEqual((await broker.stats("q"))["puts"], 2)
 
 
-class UniqueTests(StoreTestCase):
-    @slow
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), UniqueCases)
-
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(sqlite_store(self)), UniqueCases)
+class UniqueTests(OnLocalStores, StoreTestCase):
+    tables = (UniqueCases,)
 
     async def test_keys_survive_a_restart(self) -> None:
         path = sqlite_store(self)
@@ -329,18 +322,8 @@ class UniqueTests(StoreTestCase):
 
 
 @needs_postgresql
-class PostgreSQLUniqueTests(StoreTestCase):
-    @slow
-    async def test_all_cases_on_one_server(self) -> None:
-        await self.all_cases(lambda: self.broker(shared().database()), UniqueCases)
-
-    @slow
-    async def test_all_cases_on_two_servers_in_turn(self) -> None:
-        def make() -> InTurn:
-            url = shared().database()
-            return InTurn(self.broker(url), self.broker(url))
-
-        await self.all_cases(make, UniqueCases)
+class PostgreSQLUniqueTests(OnPostgreSQL, StoreTestCase):
+    tables = (UniqueCases,)
 
     async def test_unused_queue_keeps_its_keys_until_they_are_over(self) -> None:
         url = shared().database()
