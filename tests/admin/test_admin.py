@@ -312,6 +312,8 @@ class ServiceTests(TestCase):
         self.assertIn("hangs", answer.json["detail"])
         found = await self.metrics(port)
         self.assertEqual((found["appserver_ready", ""], found["appserver_running", ""]), (0, 2))
+        calls = (await fetch(port, "/-/status.json")).json["running_calls"]
+        self.assertEqual([each["wanted"] for each in calls], [False, False])
         hold.set()
         while service.executor.running:
             await deferLater(reactor, 0.005)

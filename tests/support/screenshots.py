@@ -187,7 +187,9 @@ def take(browser: Any, base: str, page: str) -> None:
             top = PAGES[page](browser, base)
             browser.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
             if top is not None:
-                browser.execute_script("arguments[0].scrollIntoView()", top)
+                browser.execute_script(
+                    "document.body.style.paddingBottom = '100vh'; arguments[0].scrollIntoView()", top
+                )
             save(browser.get_screenshot_as_png(), f"{page}-{width}-{theme}")
 
 

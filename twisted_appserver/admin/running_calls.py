@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from heapq import nsmallest
 from typing import Any
 
 from twisted_appserver.admin.function_names import own_name
@@ -36,16 +37,16 @@ def running_calls(executors: dict[str, Any], now: float) -> list[dict[str, Any]]
     @param executors: by their names.
     """
     names = {thread.ident: thread.name.rpartition("-")[2] for thread in threading.enumerate()}
-    found = []
+    found: list[tuple[PendingCall, str]] = []
     for name, executor in executors.items():
         threads = getattr(executor, "thread_of", {}).copy()
         for pending in executor.calls()[0] if name != "processes" else ():
             place = "reactor" if name in ON_REACTOR else name
             if pending in threads:
                 place = f"thread {names.get(threads[pending], '')}"
-            found.append({"place": place, **described(pending, now)})
-    found.sort(key=lambda each: -each["seconds"])
-    return found[:MOST_CALLS]
+            found.append((pending, place))
+    oldest = nsmallest(MOST_CALLS, found, key=lambda each: each[0].call.arrived)
+    return [{"place": place, **described(pending, now)} for pending, place in oldest]
 
 
 def active_calls(executors: dict[str, Any]) -> dict[str, dict[str, Any]]:

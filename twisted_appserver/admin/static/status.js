@@ -42,7 +42,7 @@ const workers = table("Worker processes", [
 ], item => item.pid);
 const calls = table("Running calls", [
   link("function", called), text("runs in", item => item.place), text("for", seconds), text("request id", item => item.id),
-  text("", item => item.wanted ? "" : "nobody waits for it any more"),
+  text("note", item => item.wanted ? "" : "nobody waits for it any more"),
 ], item => item.id);
 
 // The last failure of a group, with its traceback. It is loaded when it is opened.
