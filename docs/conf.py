@@ -10,7 +10,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 project = "twisted_appserver"
 author = "The twisted_appserver developers"
-extensions = ["myst_parser", "sphinx.ext.intersphinx", "pydoctor.sphinx_ext.build_apidocs"]
+extensions = [
+    "myst_parser",
+    "sphinx_copybutton",
+    "sphinx.ext.intersphinx",
+    "pydoctor.sphinx_ext.build_apidocs",
+]
 exclude_patterns = ["images"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
@@ -18,6 +23,9 @@ myst_links_external_new_tab = False
 suppress_warnings = ["myst.xref_missing"]
 
 intersphinx_mapping: dict[str, tuple[str, None]] = {}  # the site builds offline
+# Of a session, the commands are copied, without prompts and output.
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
 html_theme = "furo"
 html_title = project
 

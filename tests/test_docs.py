@@ -39,11 +39,12 @@ from twisted_appserver.testing import Client
 PACKAGE = ROOT / "twisted_appserver"
 OPTIONS, LIMITS = DOCS / "operations" / "options.md", DOCS / "operations" / "limits.md"
 SUBJECTS = ("guide", "background", "queues", "operations")
-OPTION_COLUMNS = "| option | meaning | default |\n|---|---|---|\n"
+OPTION_COLUMNS = "| option | keyword argument | meaning | default |\n|---|---|---|---|\n"
 
 # The pages, or sections of pages, with commands: the test that runs all of them, or why none does.
 TESTED = {
     "README.md: Install and test": "no test: .ci/run runs them",
+    "index.md: An example": "no test: .ci/run runs the same commands of the README",
     "README.md: In ten commands": "test_docs_programs.TenTests.test_ten_commands_of_the_readme_work",
     "CONTRIBUTING.md: Set-up": "no test: it needs the network",
     "CONTRIBUTING.md: Testing": "no test: it runs tests",
@@ -91,7 +92,7 @@ def options_table() -> str:
             default = "none" if each.default == () else str(each.default)
         option = f"{cli_name(each.name)} {each.metadata['metavar']}".rstrip()
         short = f", `-{SHORT[each.name]} {each.metadata['metavar']}`" if each.name in SHORT else ""
-        rows.append(f"| `{option}`{short} | {meaning} | {default.removesuffix(']')} |\n")
+        rows.append(f"| `{option}`{short} | `{each.name}` | {meaning} | {default.removesuffix(']')} |\n")
     return OPTION_COLUMNS + "".join(rows)
 
 
@@ -142,10 +143,18 @@ class PageTests(SynchronousTestCase):
                 count += 1
         self.assertTrue(count)
 
-    def test_example_of_the_readme_is_examples_article(self) -> None:
-        """Byte for byte."""
-        example = blocks(ROOT / "README.md", "python")[0]
-        self.assertEqual(example, (ROOT / "examples" / "article.py").read_text())
+    def test_first_example_is_examples_article(self) -> None:
+        """Byte for byte, and so is the example of the site's first page."""
+        example = (ROOT / "examples" / "article.py").read_text()
+        for page in (ROOT / "README.md", DOCS / "index.md"):
+            self.assertEqual(blocks(page, "python")[0], example)
+
+    def test_first_page_of_the_site_has_the_commands_of_the_readme(self) -> None:
+        """The command that starts the example, and the one that calls it."""
+        start, call = blocks(DOCS / "index.md", "sh")
+        readme = (ROOT / "README.md").read_text()
+        self.assertIn(f"```sh\n{start}```", readme)
+        self.assertIn(f"`{call.strip()}` prints", readme)
 
     def test_page_on_options_has_all_of_them(self) -> None:
         """Complete, and as the command line shows it."""

@@ -1,25 +1,49 @@
-"""The documentation as a site."""
+"""The documentation as a site, also in a browser without a server."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.by import By
+
+from tests.admin.test_browser import BrowserTestCase, wait
 from tests.support.pages import DOCS
 from tests.support.programs import ProgramTestCase
 from tests.support.slow import slow
 
+LISTEN = "document.addEventListener('copy', () => { window.copied = document.activeElement.value; })"
+WORDS = {
+    "authentication": "guide/authentication",
+    "middleware": "guide/middleware",
+    "max_pending": "operations/limits",
+    "streaming": "guide/streaming",
+    "retry": "background/retries",
+}
 
-class SiteTests(ProgramTestCase):
+
+@slow
+class SiteTests(BrowserTestCase, ProgramTestCase):
     """The documentation as a site."""
 
     timeout = 300
+    site: Path | None = None
 
-    @slow
+    async def build(self) -> Path:
+        """Return the folder of the site, which is built once for all tests."""
+        if SiteTests.site is None:
+            site = self.folder / "site"
+            command = ("-m", "sphinx", "-q", "-W", "-b", "html", "-d", str(self.folder / "work"))
+            program = self.python(*command, str(DOCS), str(site))
+            self.assertEqual(await program.ended, 0, program.output)
+            self.assertEqual(program.output, "")
+            SiteTests.site = site
+        return SiteTests.site
+
     async def test_site_is_built_without_warnings(self) -> None:
         """It has every page and the reference of every module."""
-        site = self.folder / "site"
-        command = ("-m", "sphinx", "-q", "-W", "-b", "html", "-d", str(self.folder / "work"))
-        build = self.python(*command, str(DOCS), str(site))
-        self.assertEqual(await build.ended, 0, build.output)
-        self.assertEqual(build.output, "")
+        site = await self.build()
         for page in DOCS.rglob("*.md"):
             self.assertTrue((site / page.relative_to(DOCS).with_suffix(".html")).exists(), page)
         for name in ("dispatch.dispatcher.Dispatcher", "tqueue.client.queue.Queue", "jobs"):
@@ -27,3 +51,46 @@ class SiteTests(ProgramTestCase):
         start = (site / "start.html").read_text()
         self.assertIn("examples/article.py", start)
         self.assertIn('href="guide/first-service.html"', start)
+
+    async def test_every_page_is_in_the_navigation(self) -> None:
+        """Of the first page, which also links to it."""
+        text = ((await self.build()) / "index.html").read_text()
+        navigation = text[text.index('class="sidebar-tree"') : text.index('class="main"')]
+        for page in DOCS.rglob("*.md"):
+            name = str(page.relative_to(DOCS).with_suffix(".html"))
+            if page.name != "index.md" and page.parent.name != "decisions":
+                self.assertIn(f'href="{name}"', navigation)
+                self.assertEqual(text.count(f'href="{name}"') > 1, True, name)
+
+    async def test_commands_are_copied_without_prompts_and_output(self) -> None:
+        site = await self.build()
+
+        def looks(browser: Any) -> str:
+            browser.get((site / "guide" / "streaming.html").as_uri())
+            browser.execute_script(LISTEN)
+            button = browser.find_element(By.CSS_SELECTOR, ".highlight-console button.copybtn")
+            ActionChains(browser).scroll_to_element(button).move_to_element(button).click().perform()
+            return str(wait(browser, lambda _: browser.execute_script("return window.copied")))
+
+        copied = await self.look(looks)
+        self.assertEqual(
+            copied.splitlines(),
+            ["curl -sN 'localhost:8080/countdown/?n=3'", "curl -sN 'localhost:8080/table/?n=3'"],
+        )
+
+    async def test_search_finds_subjects(self) -> None:
+        """By the words that people type, among the first five results."""
+        site = await self.build()
+
+        def looks(browser: Any) -> dict[str, list[str]]:
+            found, results = {}, (By.CSS_SELECTOR, "#search-results li a")
+            for word in WORDS:
+                browser.get(f"{(site / 'search.html').as_uri()}?q={word}")
+                links = wait(browser, lambda _: browser.find_elements(*results))
+                found[word] = [str(each.get_attribute("href")) for each in links[:5]]
+            return found
+
+        found = await self.look(looks)
+        for word, page in WORDS.items():
+            links = [link for link in found[word] if f"/{page}.html" in link]
+            self.assertTrue(links, f"{word}: {found[word]}")
