@@ -11,8 +11,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from tests.access.test_credentials import private
 from tests.admin.test_browser import strangers, text, wait
-from tests.admin.test_docs_page import AUDIT, AXE, SHOP, WIDE, DocsPageTestCase
+from tests.admin.test_docs_page import AUDIT, AXE, SHOP, TOKEN, WIDE, DocsPageTestCase, enter
 from tests.support.screenshots import ANSWERING
 from tests.support.slow import slow
 from tests.support.status_figures import ERRORS, STATUS
@@ -163,6 +164,27 @@ class RefreshTests(StatusPageTestCase):
             wait(browser, lambda _: "No connection since" in text(browser, "main"))
             self.assertIn("fails01", text(browser, "main"))
             self.assertTrue(browser.find_elements(By.XPATH, "//summary[contains(., 'Error01')]"))
+
+        await self.look(looks)
+
+    @slow
+    async def test_token_that_is_rejected_is_asked_for_again(self) -> None:
+        """Meanwhile the page shows nothing else. Afterwards it continues."""
+        token = private(os.path.abspath(self.mktemp()), TOKEN)
+        base = await self.serve_failing("--token-file", token)
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/status")
+            enter(browser, token=TOKEN)
+            wait_for_refreshes(browser, 1)
+            browser.execute_script(
+                "for (const key of Object.keys(sessionStorage)) sessionStorage.setItem(key, 'Bearer wrong')"
+            )
+            wait(browser, lambda _: "wrong token" in text(browser, "#access"))
+            self.assertEqual(text(browser, "main"), "")
+            enter(browser, token=TOKEN)
+            wait(browser, lambda _: "Requests per second" in text(browser, "main"))
+            wait_for_refreshes(browser, 2)
 
         await self.look(looks)
 
