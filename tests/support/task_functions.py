@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from twisted_appserver import GiveUp
-from twisted_appserver.tqueue import report_progress
+from twisted_appserver.tqueue import current_task, report_progress
 from twisted_appserver.tqueue.client import current_trace
 
 
@@ -20,6 +20,10 @@ def act(task: dict[str, Any]) -> Any:
 
 def do_pid() -> int:
     return os.getpid()
+
+
+def do_current() -> Any:
+    return tuple(current_task())
 
 
 def do_return(value: Any) -> Any:

@@ -80,6 +80,12 @@ class CallTests(ForkedCase):
         self.assertIn("task_functions.py", lines[2])
 
     @slow
+    def test_function_knows_its_task(self) -> None:
+        _, ids = self.begin({"do": "current"}, {"do": "current"})
+        for each in ids:
+            self.assertEqual(self.queue.result(each, 20), ("q", each, 1))
+
+    @slow
     def test_each_thread_has_a_process_which_it_keeps(self) -> None:
         _, ids = self.begin(*[{"do": "pid"}] * 20, threads=2)
         pids = {self.queue.result(each, 20) for each in ids}

@@ -137,10 +137,10 @@ class WorkTests(WorkCase):
         with open(f"{self.folder}/jobs.py", "w") as file:
             file.write(FUNCTIONS)
 
-    def work_all(self, *items: Any, delay: str = "1") -> tuple[list[str], str, str]:
+    def work_all(self, *items: Any, delay: str = "--delay=1") -> tuple[list[str], str, str]:
         """Let C{work} perform each item once. Return the ids of the tasks, and what it prints."""
         ids = [self.queue.put(item) for item in items]
-        process = self.command("work", "jobs:decides", "--quiet", "--delay", delay)
+        process = self.command("work", "jobs:decides", "--quiet", delay)
         wait_for(lambda: not self.queue.stats()["ready"] and not self.queue.stats()["leased"])
         process.terminate()
         out, err = process.communicate(timeout=20)
@@ -160,12 +160,20 @@ class WorkTests(WorkCase):
 
     @slow
     def test_result_that_cannot_be_sent_fails_the_task_and_the_work_continues(self) -> None:
-        ids, out, err = self.work_all("lock", "large", 1, delay="60")
+        ids, out, err = self.work_all("lock", "large", 1, delay="--delay=60")
         self.assertEqual(out, "1 done, 2 failed, 0 lost\n")
         self.assertIn(f"task {ids[0]} of q failed", err)
         self.assertIn("the result cannot be sent: tasks and results cannot hold <module", err)
         self.assertIn("the result cannot be sent: 413", err)
         self.assertEqual(err.count("It is tried again in 60 s."), 2)
+
+    @slow
+    def test_task_that_fails_is_buried_at_once_with_no_retry(self) -> None:
+        """Unless its function decides otherwise."""
+        ids, out, err = self.work_all("lock", "later", delay="--no-retry")
+        self.assertEqual(out, "0 done, 2 failed, 0 lost\n")
+        self.assertEqual([self.queue.show(each)["state"] for each in ids], ["buried", "delayed"])
+        self.assertIn("It is buried; tqueue kick q makes it ready again.\n", err)
 
     @slow
     def test_function_decides_when_its_task_is_tried_again(self) -> None:

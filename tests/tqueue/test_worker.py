@@ -16,14 +16,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.queue_server import ROOT, Server, wait_for
 from tests.support.slow import slow
 from tests.tqueue.test_work import WorkCase
-from twisted_appserver.tqueue import Worker
+from twisted_appserver import RetryLater
+from twisted_appserver.tqueue import Worker, current_task
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.function_call import WorkerError
 from twisted_appserver.tqueue.queue_choice import ChosenQueue, read_queues
 
 SCRIPT = """
 import time
-from twisted_appserver.tqueue import Worker
+from twisted_appserver import RetryLater
+from twisted_appserver.tqueue import Worker, current_task
 
 def hangs(task):
     print("begun", flush=True)
@@ -83,6 +85,41 @@ class RunTests(WorkerCase):
         self.run_until_shutdown(worker)
         self.assertEqual([self.queue.result(each, 5) for each in ids], [0, 2, 4, 6, 8])
         self.assertEqual((worker.done, worker.failed, worker.lost, worker.alive), (5, 0, 0, False))
+
+    def test_function_knows_its_task(self) -> None:
+        """At every attempt."""
+        seen: list[Any] = []
+
+        def note(task: Any) -> None:
+            seen.append(current_task())
+            if len(seen) == 1:
+                raise KeyError(task)
+
+        task_id = self.queue.put(1)
+        worker = self.worker(self.queue, note, delay=0)
+        worker.start()
+        wait_for(lambda: worker.done == 1)
+        self.end(worker)
+        self.assertEqual(seen, [("q", task_id, 1), ("q", task_id, 2)])
+        self.assertRaisesRegex(RuntimeError, "no worker performs a task", current_task)
+
+    def test_task_that_fails_is_buried_at_once_without_a_delay(self) -> None:
+        """C{delay=False}; the function may still decide otherwise."""
+
+        def fails(task: Any) -> None:
+            raise RetryLater(60) if task else KeyError(task)
+
+        ids = [self.queue.put(item) for item in (0, 1)]
+        worker = self.worker(self.queue, fails, delay=False)
+        worker.start()
+        wait_for(lambda: worker.failed == 2)
+        self.end(worker)
+        self.assertEqual([self.queue.show(each)["state"] for each in ids], ["buried", "delayed"])
+
+    def end(self, worker: Worker) -> None:
+        worker.stop()
+        wait_for(lambda: not worker.alive)
+        worker.close()
 
     def test_arguments_that_cannot_be_used_are_refused(self) -> None:
         for options in ({"threads": 0}, {"prefetch": -1}, {"time_limit": 0}):

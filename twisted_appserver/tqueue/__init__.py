@@ -7,6 +7,7 @@ A module may import only modules above it in this list:
   - transactions: puts tasks in the transaction of a program that uses the same PostgreSQL
   - task_failure: describes a task whose function raised
   - task_progress: the progress of a task, as its function reports it
+  - performed_task: the task that a function performs
   - function_call: calls a function with an item
   - target_function: imports and checks the function
   - queue_choice: which of several queues the next task comes from
@@ -19,6 +20,7 @@ A module may import only modules above it in this list:
   - status_line: a line on a terminal below everything else
   - progress: the progress of the work
   - command: the C{tqueue} command
+  - django: a backend for the tasks of Django
   - request_options: the options and bodies of requests
   - batch_requests: the requests about many tasks
   - failure_body: the body of a request about a failure
@@ -31,12 +33,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from twisted_appserver.tqueue.performed_task import current_task
     from twisted_appserver.tqueue.task_progress import report_progress
     from twisted_appserver.tqueue.wire import url_patterns
     from twisted_appserver.tqueue.worker import Worker
 
-__all__ = ["Worker", "report_progress", "url_patterns"]
-_HOMES = {"Worker": "worker", "report_progress": "task_progress", "url_patterns": "wire"}
+__all__ = ["Worker", "current_task", "report_progress", "url_patterns"]
+_HOMES = {
+    "Worker": "worker",
+    "current_task": "performed_task",
+    "report_progress": "task_progress",
+    "url_patterns": "wire",
+}
 
 
 def __getattr__(name: str) -> Any:

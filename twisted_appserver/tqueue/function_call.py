@@ -13,6 +13,7 @@ from twisted_appserver.errors import AppserverError
 from .client.failures import Failure, describe
 from .client.forks import leave
 from .client.trace import NO_TRACE, TRACE, Trace
+from .performed_task import CURRENT, CurrentTask
 from .task_failure import own_frames_removed
 from .task_progress import REPORT, Report
 
@@ -38,11 +39,14 @@ class WorkerError(AppserverError):
 class FunctionCaller(Protocol):
     """Calls the function. Used by one thread at a time."""
 
-    def call(self, item: Any, report: Report, trace: Trace = NO_TRACE) -> Outcome:
+    def call(
+        self, item: Any, report: Report, trace: Trace = NO_TRACE, current: CurrentTask | None = None
+    ) -> Outcome:
         """
         Call the function with an item, in a trace.
 
         @param report: receives what the function reports with L{task_progress.report_progress}.
+        @param current: the task, for L{performed_task.current_task}.
         @raise WorkerError: when that is not possible.
         """
 
@@ -54,10 +58,14 @@ class FunctionCaller(Protocol):
 
 
 def call_function(
-    function: Function, item: Any, report: Report | None = None, trace: Trace = NO_TRACE
+    function: Function,
+    item: Any,
+    report: Report | None = None,
+    trace: Trace = NO_TRACE,
+    current: CurrentTask | None = None,
 ) -> Outcome:
     """
-    Call a function with an item, in a context that has only the trace of the task.
+    Call a function with an item, in a context that has only the task and its trace.
 
     A process that the function forks ends where the function returns or raises.
     """
@@ -65,6 +73,7 @@ def call_function(
     try:
         context = Context()
         context.run(TRACE.set, trace)
+        context.run(CURRENT.set, current)
         result = context.run(_call, function, item, report)
     except BaseException as raised:  # includes sys.exit(); Ctrl-C goes to the main thread of the worker
         error = own_frames_removed(raised)
@@ -95,8 +104,10 @@ class ThreadCaller:
     def __init__(self, function: Function) -> None:
         self._function = function
 
-    def call(self, item: Any, report: Report, trace: Trace = NO_TRACE) -> Outcome:
-        return call_function(self._function, item, report, trace)
+    def call(
+        self, item: Any, report: Report, trace: Trace = NO_TRACE, current: CurrentTask | None = None
+    ) -> Outcome:
+        return call_function(self._function, item, report, trace, current)
 
     def kill(self) -> None:
         """Do nothing: a thread cannot be ended."""

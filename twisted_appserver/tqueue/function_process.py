@@ -22,6 +22,7 @@ from .client.failures import Failure
 from .client.trace import NO_TRACE, Trace
 from .function_call import Function, Outcome, WorkerError
 from .function_server import STOPS, serve
+from .performed_task import CurrentTask
 from .stack_dump import StackFile
 from .task_progress import Report, Reported
 from .thread_time_limits import over_limit
@@ -81,7 +82,9 @@ class FunctionProcess:
             if mask is not None:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def call(self, item: Any, report: Report, trace: Trace = NO_TRACE) -> Outcome:
+    def call(
+        self, item: Any, report: Report, trace: Trace = NO_TRACE, current: CurrentTask | None = None
+    ) -> Outcome:
         """
         Call the function with an item.
 
@@ -91,7 +94,7 @@ class FunctionProcess:
         """
         self._await_ready()
         try:
-            self._connection.send((item, dict(trace)))
+            self._connection.send((item, dict(trace), current))
             outcome: Outcome | None = self._receive(self._limit, report)
         except (EOFError, OSError):
             return self._replace(lambda how: Failure(f"the worker process died ({how})"))

@@ -25,8 +25,8 @@ STOPS = (signal.SIGINT, signal.SIGTERM)  # the signals that stop the worker, whi
 
 def serve(connection: Connection, target: str | Function, limit: float | None, stacks: int) -> None:
     """
-    Call a function with each item and trace that arrives, and send the L{Outcome}, until the connection is
-    closed.
+    Call a function with each item that arrives, with its trace and its task, and send the L{Outcome}, until
+    the connection is closed.
 
     The first message is empty when the process is ready, or else the reason why it is not. If the worker is
     killed, this process ends, even in the middle of a function.
@@ -54,10 +54,10 @@ def serve(connection: Connection, target: str | Function, limit: float | None, s
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the worker has closed the connection
         connection.send("")
         while True:
-            item, trace = connection.recv()
+            item, trace, current = connection.recv()
             if limit is not None:
                 dump_before(limit, stacks)
-            outcome = _checked(call_function(function, item, report, trace))
+            outcome = _checked(call_function(function, item, report, trace, current))
             cancel_dump()
             _flush()
             if signals.changed:

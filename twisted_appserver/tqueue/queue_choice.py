@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from .client.checks import checked_name
 from .client.errors import Empty, ShutDown
+from .client.failures import RetryAfter
 from .client.queue import Queue, Task
 
 WAIT = 1.0  # seconds for which a request waits for a task; then the thread checks whether it must stop
@@ -70,11 +71,11 @@ class QueueChoice:
         self._lock = threading.Lock()
         self._turn = 0
 
-    def enter(self, delay: float | None) -> tuple[Queue, Task]:
+    def enter(self, delay: RetryAfter) -> tuple[Queue, Task]:
         """
         Get a task. Return its queue and its block, which has been entered.
 
-        @param delay: seconds until the task may be got again if it fails.
+        @param delay: seconds until the task may be got again if it fails; C{False} buries it.
         @raise Empty: when there is no task within a second.
         @raise ShutDown: when all queues are shut down and empty.
         """
@@ -98,7 +99,7 @@ class QueueChoice:
             self._close(queue)
             raise Empty from None
 
-    def _enter(self, queue: Queue, timeout: float, delay: float | None) -> tuple[Queue, Task]:
+    def _enter(self, queue: Queue, timeout: float, delay: RetryAfter) -> tuple[Queue, Task]:
         task = queue.task(timeout=timeout, delay=delay)
         task.__enter__()
         return queue, task

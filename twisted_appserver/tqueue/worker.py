@@ -14,12 +14,13 @@ from typing import Any, Literal
 from twisted_appserver.settings import FORKED_SERVER, THREADED_SERVER
 
 from .client.errors import Empty, LeaseLost, ResultError, ServerError, ShutDown
-from .client.failures import Failure, RecordedError, describe
+from .client.failures import Failure, RecordedError, RetryAfter, describe
 from .client.items import ItemError
 from .client.queue import Queue, Task
 from .client.requests import Document
 from .function_call import Function, FunctionCaller, ThreadCaller, WorkerError
 from .function_process import FunctionProcess, checked_target
+from .performed_task import CurrentTask
 from .queue_choice import QueueChoice, read_queues
 from .target_function import function_named
 from .task_failure import describe_failure
@@ -61,7 +62,7 @@ class Worker:
         killed at the time limit.
     @param url: the URL of the server, for queues that are given by name. The same applies to C{lease} and
         C{patience}, see L{Queue}.
-    @param delay: seconds until a failed task is tried again; C{None} for the pauses of the queue.
+    @param delay: seconds until a failed task is tried again; C{None}: as the queue requires; C{False}: never.
     @param time_limit: seconds that the function may take for a task; C{None} for no limit.
     @param prefetch: the number of further tasks to get while all threads are busy. Their leases are renewed.
     @param report: prints what went wrong; called in the threads.
@@ -84,7 +85,7 @@ class Worker:
         url: str | None = None,
         lease: float | None = None,
         patience: float = math.inf,
-        delay: float | None = None,
+        delay: RetryAfter = None,
         time_limit: float | None = None,
         prefetch: int = 0,
         report: Callable[[str], None] = print,
@@ -277,11 +278,11 @@ class Worker:
 
     def _perform(self, queue: Queue, task: Task) -> None:
         """Call the function, and set the result of the task."""
-        caller = self._free_caller()
+        caller, current = self._free_caller(), CurrentTask(queue.name, task.task_id, task.delivery)
         call = self._limits.begin(queue, task)
         self._count(running=1)
         try:
-            outcome = caller.call(task.item, task.report_progress, task.trace)
+            outcome = caller.call(task.item, task.report_progress, task.trace, current)
         except WorkerError as error:
             self._end(error)
             raise NotPerformed from error

@@ -26,6 +26,7 @@ from .attempts import FailedAttempt, Outcome, Pause, ServerResponse, Step, Steps
 from .batch_verbs import BatchVerbs
 from .checks import checked_lease, checked_name
 from .errors import Empty, Full, LeaseLost, NoResult, ResultError, ServerError, ServerUnavailable, ShutDown
+from .failures import RetryAfter
 from .forks import watch
 from .items import sort_key, to_result, to_task
 from .leases import LeasedTask, Owner
@@ -205,7 +206,7 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
         task.result = value or task.result
         await self._finish(self._session.task_done(task, self._own))
 
-    def task(self, timeout: float | None = None, delay: float | None = None) -> AsyncTask:
+    def task(self, timeout: float | None = None, delay: RetryAfter = None) -> AsyncTask:
         """
         Get a task for the length of a block: C{async with queue.task() as item:}.
 
@@ -267,7 +268,7 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
     def _owner(self) -> Owner:
         return self._own
 
-    def _lease(self, timeout: float | None, delay: float | None = None) -> Deferred[LeasedTask]:
+    def _lease(self, timeout: float | None, delay: RetryAfter = None) -> Deferred[LeasedTask]:
         return self._run(self._session.get(timeout, self._own, delay))
 
     def _release_later(self, block: AsyncTask) -> None:

@@ -22,6 +22,7 @@ from .batch_verbs import BatchVerbs
 from .checks import checked_lease, checked_name
 from .connections import NotSent, Pool
 from .errors import Empty, Full, LeaseLost, NoResult, ResultError, ServerError, ServerUnavailable, ShutDown
+from .failures import RetryAfter
 from .forks import watch
 from .items import sort_key, to_result, to_task
 from .leases import LeasedTask, Owner
@@ -238,7 +239,7 @@ class Queue(QueueVerbs, BatchVerbs):
 
     # Beyond the standard library.
 
-    def task(self, block: bool = True, timeout: float | None = None, delay: float | None = None) -> Task:
+    def task(self, block: bool = True, timeout: float | None = None, delay: RetryAfter = None) -> Task:
         """
         Get a task for the duration of a block: C{with queue.task() as item:}.
 
@@ -248,6 +249,7 @@ class Queue(QueueVerbs, BatchVerbs):
 
         @param delay: seconds until a released task may be got again; by default, as the options of the queue
             require: about 1 second after the first failure, 2 after the second, 4, and so on up to 300.
+            C{False} buries a task whose block raises an exception.
         @raise LeaseLost: at the block's end, when the lease had run out: another worker may have the task.
         @raise OSError: at the block's end, when the server cannot be reached. The task is then finished in
             the background as soon as possible.
@@ -296,7 +298,7 @@ class Queue(QueueVerbs, BatchVerbs):
             owner = self._local.owner = Owner()
             return owner
 
-    def _lease(self, timeout: float | None, delay: float | None = None) -> LeasedTask:
+    def _lease(self, timeout: float | None, delay: RetryAfter = None) -> LeasedTask:
         return self._run(self._session.get(timeout, self._owner(), delay))
 
     def _keep(self, task: LeasedTask) -> None:

@@ -116,7 +116,7 @@ class QueueSession:
             )
         )
 
-    def get(self, timeout: float | None, owner: Owner, delay: float | None = None) -> Steps[LeasedTask]:
+    def get(self, timeout: float | None, owner: Owner, delay: RetryAfter = None) -> Steps[LeasedTask]:
         """
         Lease the next task for an owner.
 
@@ -133,9 +133,7 @@ class QueueSession:
         if self.lease is None:  # an older server does not send it
             self.tasks.lease = min(document.get("lease", USUAL_LEASE), WEEK)
 
-    def to_item(
-        self, document: Document, owner: Owner, since: float, delay: float | None
-    ) -> Steps[LeasedTask]:
+    def to_item(self, document: Document, owner: Owner, since: float, delay: RetryAfter) -> Steps[LeasedTask]:
         """
         Convert a task that was got to an item, as L{get} describes.
 
@@ -211,14 +209,15 @@ class QueueSession:
         task.renew(since + (lease or 0.0))
 
     def leave_block(
-        self, task: LeasedTask, error: BaseException | None, delay: float | None, result: Any = None
+        self, task: LeasedTask, error: BaseException | None, delay: RetryAfter, result: Any = None
     ) -> Steps[None]:
         """
         Finish the task of a block that has ended, or give it back if the block raised an error.
 
         Ctrl-C, C{break} and the like are not the task's fault and cause no pause.
 
-        @param delay: seconds until the task may be got again; C{None} for the backoff of the queue.
+        @param delay: seconds until the task may be got again; C{None} for the backoff of the queue; C{False}
+            buries it after an exception.
         @raise ResultError: when the result cannot be sent, or is refused. The task has failed.
         """
         if not self.tasks.drop(task):
@@ -236,7 +235,7 @@ class QueueSession:
             yield from self._give_back(task, wrong, delay)
             raise wrong from None
 
-    def _give_back(self, task: LeasedTask, error: BaseException, delay: float | None) -> Steps[None]:
+    def _give_back(self, task: LeasedTask, error: BaseException, delay: RetryAfter) -> Steps[None]:
         """Release the task of a block that raised an error. An exception is recorded."""
         verb = "release"
         if isinstance(error, Exception):
@@ -325,8 +324,8 @@ class QueueSession:
             self._failing = True
 
 
-def _not_negative(delay: float | None) -> float | None:
-    return None if delay is None else max(delay, 0.0)
+def _not_negative(delay: RetryAfter) -> RetryAfter:
+    return delay if delay is None or delay is False else max(delay, 0.0)
 
 
 def _by_id(task_id: str, delivery: int) -> LeasedTask:

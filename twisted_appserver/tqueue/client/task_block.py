@@ -20,7 +20,7 @@ class TaskBlock(Generic[Q]):
     @ivar result: the result of the task, which the block may set; C{None} for none.
     """
 
-    def __init__(self, queue: Q, timeout: float | None, delay: float | None) -> None:
+    def __init__(self, queue: Q, timeout: float | None, delay: RetryAfter) -> None:
         self._queue, self._timeout, self._delay = queue, timeout, delay
         self._leased: LeasedTask | None = None
         self.item: Any = None

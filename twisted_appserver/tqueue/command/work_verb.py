@@ -148,6 +148,18 @@ def _end_at_once() -> None:
 
 def _work_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("function", metavar="MODULE:FUNCTION", help="called with each item")
+    work_options(parser)
+    parser.add_argument(
+        "--delay", type=at_least(0.0, YEAR), metavar="S",
+        help="seconds until a failed task is tried again; by default, as the queue's options require",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-retry", action="store_const", const=False, dest="delay", help="bury a task that has failed"
+    )
+
+
+def work_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that do not depend on the function."""
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="number of threads")
     parser.add_argument(
         "--type", choices=TYPES, default=TYPES[0],
@@ -165,10 +177,6 @@ def _work_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lease", type=at_least(0.01, WEEK), metavar="S",
         help="seconds until another worker gets a task if this process dies; by default, the queue's option",
-    )  # fmt: skip
-    parser.add_argument(
-        "--delay", type=at_least(0.0, YEAR), metavar="S",
-        help="seconds until a failed task is tried again; by default, as the queue's options require",
     )  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="print no banner and no progress")
 

@@ -1,0 +1,1 @@
+"""Checks of the backend. Each module is a program of C{unittest}, which C{tests.tqueue.test_django} runs."""

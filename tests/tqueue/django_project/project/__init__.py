@@ -1,0 +1,1 @@
+"""A project of Django 6 that performs tasks with TQueueSrv."""

@@ -1,0 +1,5 @@
+"""
+One module for each command.
+
+  - tqueue_work: the worker
+"""
