@@ -173,7 +173,7 @@ class WorkTests(WorkCase):
         ids, out, err = self.work_all("lock", "later", delay="--no-retry")
         self.assertEqual(out, "0 done, 2 failed, 0 lost\n")
         self.assertEqual([self.queue.show(each)["state"] for each in ids], ["buried", "delayed"])
-        self.assertIn("It is buried; tqueue kick q makes it ready again.\n", err)
+        self.assertIn("It is buried after 1 attempt; tqueue kick q makes it ready again.\n", err)
 
     @slow
     def test_function_decides_when_its_task_is_tried_again(self) -> None:

@@ -30,7 +30,7 @@ def describe_failure(task: Task, queue: str, failure: Failure) -> str:
 
 def _what_happens_next(task: Task, queue: str, decided: RetryAfter) -> str:
     if task.retry is False:
-        after = "" if decided is False else f" after {task.delivery} attempts"
+        after = "" if decided is False else f" after {task.delivery} attempt{'s' * (task.delivery > 1)}"
         return f"It is buried{after}; tqueue kick {queue} makes it ready again."
     if task.retry is None:
         return "An older server does not report when it is tried again."
