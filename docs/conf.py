@@ -4,9 +4,14 @@ Pages are Markdown (MyST), so they can be read in the repository too. pydoctor m
 docstrings.
 """
 
+import sys
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 ROOT = Path(__file__).resolve().parent.parent
+
+sys.path.insert(0, str(ROOT / "docs"))
 
 project = "twisted_appserver"
 author = "The twisted_appserver developers"
@@ -34,7 +39,20 @@ pydoctor_args = [
     "--docformat=epytext",
     f"--project-base-dir={ROOT}",
     "--html-output={outdir}/api",
+    "--system-class=api_reference.System",
     "--privacy=PRIVATE:**.*.__*",
     str(ROOT / "twisted_appserver"),
 ]
 pydoctor_url_path = "/en/{rtd_version}/api/"
+
+
+def setup(app: Sphinx) -> None:
+    """Link the page of public names to the reference that pydoctor makes."""
+
+    def add_links(app: Sphinx, name: str, source: list[str]) -> None:
+        if name == "reference/python":
+            from api_reference import with_links  # it imports pydoctor, which registers directives of its own
+
+            source[0] = with_links(source[0])
+
+    app.connect("source-read", add_links)

@@ -14,6 +14,7 @@ from typing import Any
 from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
+import twisted_appserver
 from tests.support.pages import (
     DOCS,
     MISTAKES,
@@ -199,6 +200,21 @@ class SubjectTests(SynchronousTestCase):
             self.assertTrue(code, name_of(page))
             self.assertLessEqual(len(before.split()), 50, name_of(page))
             self.assertIsNone(re.search(r"(?m)^(## |- |\|)", before), name_of(page))
+
+
+class ReferenceTests(SynchronousTestCase):
+    def test_page_of_public_names_has_all_of_them(self) -> None:
+        """Each of them can be imported."""
+        text = (DOCS / "reference" / "python.md").read_text()
+        cells = re.findall(r"(?m)^\| (`.+?) \|", text)
+        names = [name for cell in cells for name in re.findall(r"`([\w.]+)`", cell)]
+        for name in names:
+            namedAny(f"twisted_appserver.{name}")
+        self.assertEqual({name for name in names if "." not in name}, set(twisted_appserver.__all__))
+        for name in ("jobs", "tqueue"):
+            exported = {f"{name}.{each}" for each in namedAny(f"twisted_appserver.{name}").__all__}
+            found = {each for each in names if re.fullmatch(rf"{name}\.\w+", each)}
+            self.assertEqual(exported - found - {"jobs.EnqueuedJob", "jobs.JobOptions"}, set())
 
 
 class TestedTests(SynchronousTestCase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from tests.admin.test_browser import BrowserTestCase, wait
 from tests.support.pages import DOCS
 from tests.support.programs import ProgramTestCase
 from tests.support.slow import slow
+from twisted_appserver.settings import Settings
 
 LISTEN = "document.addEventListener('copy', () => { window.copied = document.activeElement.value; })"
 WORDS = {
@@ -51,6 +54,23 @@ class SiteTests(BrowserTestCase, ProgramTestCase):
         start = (site / "start.html").read_text()
         self.assertIn("examples/article.py", start)
         self.assertIn('href="guide/first-service.html"', start)
+
+    async def test_public_names_lead_to_the_reference(self) -> None:
+        """And every option is described there."""
+        site = await self.build()
+        links = re.findall(
+            r'href="(\.\./api/[^"]+)"><code>', (site / "reference" / "python.html").read_text()
+        )
+        self.assertGreater(len(links), 40)
+        for link in links:
+            page, _, name = link.partition("#")
+            text = (site / "reference" / page).read_text()
+            self.assertTrue(not name or f'name="{name}"' in text or f'id="{name}"' in text, link)
+        options = (site / "api" / "twisted_appserver.settings.Settings.html").read_text()
+        self.assertIn("further calls get 503. Default: 1000.", options)
+        for each in fields(Settings):
+            described = options[options.index(f'<a name="{each.name}"') :].partition("</div></div>")[0]
+            self.assertNotIn("Undocumented", described, each.name)
 
     async def test_every_page_is_in_the_navigation(self) -> None:
         """Of the first page, which also links to it."""
