@@ -19,7 +19,8 @@ PUBLIC = {
     f"twisted_appserver{name}"
     for name in (
         "", ".client", ".jobs", ".settings", ".testing", ".tqueue", ".tqueue.client",
-        ".tqueue.client.async_queue", ".tqueue.client.errors", ".tqueue.client.queue", ".tqueue.client.trace", ".tqueue.transactions", ".tqueue.worker",
+        ".tqueue.client.async_queue", ".tqueue.client.errors", ".tqueue.client.queue", ".tqueue.client.trace",
+        ".tqueue.transactions", ".tqueue.worker",
     )
 }  # fmt: skip
 

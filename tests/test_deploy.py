@@ -24,6 +24,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import CommandTestCase
+from tests.support.pages import DOCS, blocks
 from tests.support.programs import ROOT, Program
 from tests.support.slow import slow
 from tests.support.wire import connect, exchange, request
@@ -34,6 +35,7 @@ from twisted_appserver.tqueue.tap import Options as QueueOptions
 
 DEPLOY = ROOT / "examples" / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+JSON = (("Content-Type", "application/json"),)
 ANALYZE = shutil.which("systemd-analyze")
 
 APP = """\
@@ -163,6 +165,18 @@ class NginxTests(CommandTestCase):
         self.assertEqual((await self.ask(port)).status, 502)
         server = await self.server(folder)
         self.assertEqual((await self.ask(port)).status, 200)
+        await server.stop()
+
+    async def test_tutorial_works_behind_nginx(self) -> None:
+        """The application of docs/tutorials/deployed.md, with the options of the unit."""
+        page = DOCS / "tutorials" / "deployed.md"
+        folder = self.folder_of(app=next(each for each in blocks(page, "python") if "url_patterns" in each))
+        os.chmod(folder, 0o755)
+        server = await self.server(folder)
+        port = await self.nginx(folder)
+        sent = request("POST", "/notes/", b'{"text": "deployed"}', host="example.org", headers=JSON)
+        self.assertEqual((await exchange(port, sent)).json, {"id": 1, "text": "deployed"})
+        self.assertEqual((await self.ask(port, "/notes/1/")).json["text"], "deployed")
         await server.stop()
 
     async def test_stream_passes_nginx_while_it_is_made(self) -> None:
