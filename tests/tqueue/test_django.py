@@ -71,7 +71,7 @@ class StoreTests(SynchronousTestCase):
     def check_on_sqlite(self, store: str) -> None:
         """Only the checks of PostgreSQL are skipped."""
         found = self.check(store, {**LITE, "NAME": sqlite_store(self).removeprefix("sqlite:")})
-        self.assertEqual(found, "OK (skipped=6)")
+        self.assertEqual(found, "OK (skipped=7)")
 
     def test_memory(self) -> None:
         self.check_on_sqlite("memory:")

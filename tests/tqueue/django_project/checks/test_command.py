@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -105,12 +106,24 @@ class CommandTests(WorkCase):
         self.assertNotIn("Traceback", output)
         self.assertIn("http://127.0.0.1:1", output)
 
+    def test_idle_worker_has_no_connection(self) -> None:
+        """Without C{CONN_MAX_AGE}."""
+        if connection.vendor != "postgresql":
+            self.skipTest("SQLite has no list of connections")
+        process = self.work()
+        result: Any = finished(tasks.database_pid.enqueue())
+        until(lambda: not _lives(result.return_value))
+        self.stopped(process)
+
     def test_broken_connection_is_replaced(self) -> None:
         """A task finds a new connection after the database has closed the connection of its thread."""
         if connection.vendor != "postgresql":
             self.skipTest("SQLite has no server that closes connections")
-        process = self.work(CONN_MAX_AGE="600")
+        databases = json.loads(os.environ["DATABASES"])
+        databases["default"] |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+        process = self.work(DATABASES=json.dumps(databases))
         first: Any = finished(tasks.database_pid.enqueue())
+        self.assertTrue(_lives(first.return_value))
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s)", [first.return_value])
         until(lambda: not _lives(first.return_value))

@@ -205,13 +205,25 @@ class ConnectionTests(BackendCase):
             for _ in range(3):
                 self.assertIs(finished(tasks.begins_without_connection.enqueue()).return_value, True)
 
+    def set_age(self, seconds: float) -> None:
+        database = connection.settings_dict
+        self.addCleanup(database.__setitem__, "CONN_MAX_AGE", database["CONN_MAX_AGE"])
+        database["CONN_MAX_AGE"] = seconds
+
     def test_connection_is_kept_for_its_age(self) -> None:
-        databases = connection.settings_dict
-        self.addCleanup(databases.__setitem__, "CONN_MAX_AGE", databases["CONN_MAX_AGE"])
-        databases["CONN_MAX_AGE"] = 60
+        self.set_age(60)
         with self.working():
             found = [finished(tasks.begins_without_connection.enqueue()).return_value for _ in range(3)]
         self.assertEqual(found, [True, False, False])
+
+    def test_connection_that_became_too_old_while_the_worker_was_idle_is_closed(self) -> None:
+        self.set_age(0.5)
+        later = tasks.begins_without_connection.using(run_after=timezone.now() + timedelta(seconds=2))
+        with self.working():
+            found = [
+                finished(each.enqueue()).return_value for each in (tasks.begins_without_connection, later)
+            ]
+        self.assertEqual(found, [True, True])
 
 
 class KeepTests(BackendCase):
