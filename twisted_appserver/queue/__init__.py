@@ -27,6 +27,7 @@ A module may import only modules above it in this list:
   - store_health: whether a store works
   - batching: collects changes for one commit
   - interface: what every broker promises, and the errors it raises
+  - same_errors: kicks all buried tasks that have failed with the same error
   - local: queues in this process, with a journal in memory or SQLite
   - postgresql: queues in a database that several servers share
   - backends: opens the store of an option and makes its broker

@@ -226,6 +226,14 @@ class IBroker(Interface):
         @return: C{None} if there is no such task.
         """
 
+    async def edit(name: str, number: int, body: bytes) -> QueuedTask | None:
+        """
+        Replace the fields of a task that is not leased, and make it ready as L{kick_task} does.
+
+        @param body: the new fields, a JSON object.
+        @return: C{None} if there is no such task, or it is leased.
+        """
+
     async def kick(name: str, count: int, key: str) -> int:
         """Make up to C{count} buried tasks ready. Returns how many. C{key} is as for L{put}."""
 

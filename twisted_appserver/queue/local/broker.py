@@ -72,8 +72,7 @@ class LocalBroker:
             reactor, store, self.table, self._upkeep, self._repeated, self._health, self._puts, unique
         )
         self._sweep_timer: Any = None
-        self._tidied = 0.0
-        self.secret = b""
+        self._tidied, self.secret = 0.0, b""
         self.started = self.shared = False
 
     def start(self) -> None:
@@ -230,10 +229,7 @@ class LocalBroker:
         return await self._single_tasks.drop(name, number, result, self._wall())
 
     async def free(self, name: str, unique: str) -> bool:
-        if not self.store.has_taken:
-            return False
-        taken = await follow(self.store.find_taken(name, [unique]))
-        if not taken:
+        if not (self.store.has_taken and await follow(self.store.find_taken(name, [unique]))):
             return False
         await until_stored(self.store.write(Change(freed=[(name, unique)])))
         return True
@@ -246,6 +242,9 @@ class LocalBroker:
 
     async def kick_task(self, name: str, number: int) -> QueuedTask | None:
         return await self._single_tasks.kick(name, number)
+
+    async def edit(self, name: str, number: int, body: bytes) -> QueuedTask | None:
+        return await self._single_tasks.edit(name, number, body)
 
     async def kick(self, name: str, count: int, key: str = "") -> int:
         def kick_tasks(queue: TaskQueue) -> tuple[int, Change]:

@@ -35,6 +35,7 @@ class Change(msgspec.Struct, frozen=True):
     @ivar forgotten: the queues and numbers of deleted tasks whose attempts must be deleted.
     @ivar unkept: the queues and numbers of ended tasks whose results and attempts must be deleted.
     @ivar terms: new terms of tasks, by number.
+    @ivar bodies: new fields of tasks, by number.
     @ivar freed: the queues and unique keys that were taken beyond the end of a task, and become free. They
         become free before C{taken} is written.
     @ivar taken: unique keys that are taken beyond the end of tasks: their queues, the keys, the numbers of
@@ -56,6 +57,7 @@ class Change(msgspec.Struct, frozen=True):
     freed: Sequence[tuple[str, str]] = ()
     taken: Sequence[tuple[str, str, int, float]] = ()
     paces: Sequence[tuple[str, float]] = ()
+    bodies: Sequence[tuple[int, bytes]] = ()
 
 
 CHECK = Change()  # stores nothing, but fails if a put would fail

@@ -23,6 +23,10 @@ WHERE number IN ({?})
 WITH fresh (number, terms) AS (VALUES {(?, ?)})
 UPDATE tasks SET terms = fresh.terms FROM fresh WHERE tasks.number = fresh.number
 
+-- name: set_bodies
+WITH fresh (number, body) AS (VALUES {(?, ?)})
+UPDATE tasks SET body = fresh.body FROM fresh WHERE tasks.number = fresh.number
+
 -- name: delete
 DELETE FROM tasks WHERE number IN ({?})
 

@@ -1,8 +1,10 @@
-"""Requests about one task in any state: drop it, kick it, or bury a waiting one."""
+"""Requests about one task in any state: drop it, kick it, edit it, or bury a waiting one."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from msgspec.structs import replace
 
 from twisted_appserver.queue.local.expiry import Upkeep
 from twisted_appserver.queue.local.journal import Change, IStore, to_deletion, to_kick, to_update
@@ -50,10 +52,28 @@ class SingleTasks:
             return None
         state, task = found
         if state in ("buried", "delayed"):
-            local.queue.remove(number)
-            local.queue.make_ready(task, self._reactor.seconds())
+            self._make_ready(local, task)
             await self._store_change(local, task, to_kick([task]))
         return task
+
+    async def edit(self, name: str, number: int, body: bytes) -> QueuedTask | None:
+        """Replace the fields of a task, as L{IBroker.edit} describes."""
+        local = self._find(name)
+        found = local.queue.look(number) if local is not None else None
+        if local is None or found is None or found[0] == "leased":
+            return None
+        state, task = found
+        task.body = body
+        if state in ("buried", "delayed"):
+            self._make_ready(local, task)
+        change = replace(to_kick([task]), bodies=[(number, body)])
+        await self._store_change(local, task, change)
+        return task
+
+    def _make_ready(self, local: LocalQueue, task: QueuedTask) -> None:
+        """Make a buried or delayed task ready."""
+        local.queue.remove(task.number)
+        local.queue.make_ready(task, self._reactor.seconds())
 
     async def bury_waiting(self, name: str, number: int) -> QueuedTask | None:
         """Bury a task that is not leased. Return C{None} if there is no such task."""

@@ -329,6 +329,7 @@ class SQLiteStore:
         many("put", rows_of_puts(whole.puts, shift))
         terms = [(task.number, task.terms) for _, task in whole.puts if task.terms is not None]
         many("set_terms", rows_of_terms([*terms, *whole.terms], shift))
+        many("set_bodies", [(number, bytearray(body)) for number, body in dict(whole.bodies).items()])
         many("forget", whole.forgets)  # before lanes that are used again
         many("remember", rows_of_keys(whole.keys, shift))
         single, alike = group_updates(whole.updates, shift)

@@ -64,8 +64,7 @@ class PostgreSQLBroker:
         self._snapshots = Snapshots(reactor, self._take_snapshot)
         self._deletions = KnownDeletions()
         self._health = StoreHealth(reactor, self._write_nothing)
-        self.secret = b""
-        self.started, self.shared = False, True
+        self.secret, self.started, self.shared = b"", False, True
 
     def start(self) -> None:
         if self.started:
@@ -196,14 +195,15 @@ class PostgreSQLBroker:
     async def kick_task(self, name: str, number: int) -> QueuedTask | None:
         return await self.pending.submit(Request("kick_task", name, number=number))  # type: ignore[no-any-return]
 
+    async def edit(self, name: str, number: int, body: bytes) -> QueuedTask | None:
+        return await self.pending.submit(Request("edit", name, number=number, body=body))  # type: ignore[no-any-return]
+
     async def kick(self, name: str, count: int, key: str = "") -> int:
         return await self.pending.submit(Request("kick", name, count=count, key=key))  # type: ignore[no-any-return]
 
     async def join(self, name: str, timeout: float = 0.0) -> tuple[int, int]:
         found = await self.pending.submit(Request("join", name), timeout)
-        if isinstance(found, tuple):
-            return found
-        if found == STOPPING:
+        if isinstance(found, tuple) or found == STOPPING:
             return found  # type: ignore[no-any-return]
         stats = await self.stats(name)
         return stats["unfinished"], stats["buried"]

@@ -29,9 +29,9 @@ from twisted_appserver.queue.terms import decode_terms, pause_after
 
 # Requests that make room or make tasks available come first. Requests that delete the queue come last.
 ORDER = (
-    "look_up", "change", "extend", "release", "fail", "bury", "drop", "free", "forget", "kick_task", "kick",
-    "purge", "join", "config", "peek", "ended", "errors", "progress", "show", "result", "stats", "qsizes",
-    "delete",
+    "look_up", "change", "extend", "release", "fail", "bury", "drop", "free", "forget", "edit", "kick_task",
+    "kick", "purge", "join", "config", "peek", "ended", "errors", "progress", "show", "result", "stats",
+    "qsizes", "delete",
 )  # fmt: skip
 
 
@@ -126,6 +126,13 @@ class OtherRequests:
             rows = rows or self._execute("task", number=request.number)
             request.resolve(to_task(rows[0]) if rows else None)
         self._queue.changed("all")
+
+    def edit(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            if self._execute("set_body", number=request.number, body=request.body):
+                self.kick_task([request])
+            else:
+                request.resolve(None)
 
     def _pause_of(self, request: Request) -> float:
         """Return the pause of a leased task after this failure, in seconds."""
@@ -319,15 +326,8 @@ class OtherRequests:
         self._queue.changed("all")
 
     def delete(self, requests: Sequence[Request]) -> None:
-        for statement in (
-            "delete_tasks",
-            "delete_keys",
-            "delete_taken",
-            "delete_attempts",
-            "delete_results",
-            "delete_queue",
-        ):
-            self._execute(statement)
+        for rows in ("tasks", "keys", "taken", "attempts", "results", "queue"):
+            self._execute(f"delete_{rows}")
         self._execute("record_deletion", name=self._queue.name)
         self._queue.changed("gone")
         for request in requests:

@@ -25,7 +25,8 @@ class Request:
         earlier attempt of the same request has done.
     @ivar found_again: for a get: whether its task was leased to the same key before.
     @ivar number: the number of a task; for an ended: how many bytes of each result are returned.
-    @ivar body: for a done or a drop: the result; for an extend: the progress of the task.
+    @ivar body: for a done or a drop: the result; for an extend: the progress of the task; for an edit: the
+        new fields of the task.
     @ivar tasks: for a put of many tasks: the tasks; else C{None}.
     @ivar by: for a get: the name of the client.
     @ivar failure: for a fail: the error and the traceback.

@@ -180,6 +180,10 @@ WITH gone AS (
     DELETE FROM tqueue.finished WHERE queue = %(queue)s AND number = %(number)s RETURNING number
 ) DELETE FROM tqueue.attempts a USING gone WHERE a.queue = %(queue)s AND a.number = gone.number
 
+-- name: set_body
+UPDATE tqueue.tasks SET body = %(body)b WHERE queue = %(queue)s AND number = %(number)s AND state + 0 <> 2
+RETURNING number
+
 -- name: kick_task
 UPDATE tqueue.tasks t SET
     first = pg_temp.first_of(%(kind)s, CASE WHEN state = 3 THEN 0 ELSE deliveries END, priority),
