@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import CommandTestCase
 from tests.serving.test_life import VERSION
+from tests.support.job_service import NO_JOBS
 from tests.support.slow import slow
 from tests.support.wire import connect, fetch, request
 from twisted_appserver import Call, ConfigurationError, HTTPError, PatternError, Reply, Route, Router
@@ -385,7 +386,7 @@ class TestingTests(SynchronousTestCase):
         self.assertEqual(client.get("/who", headers=basic).json, {"client": "192.0.2.1", "user": "anna"})
         bearer = {"Authorization": "Bearer anna:secret of some length"}
         self.assertEqual(client.get("/who", headers=bearer).json, {"client": "127.0.0.1", "user": ""})
-        self.assertEqual(Client(table).get("/-/jobs").json, {"jobs": [], "total": 0, "next": None})
+        self.assertEqual(Client(table).get("/-/jobs").json, NO_JOBS)
         self.assertEqual(Client(table, no_admin=True).get("/-/jobs").json["user"], "")
         self.assertRaises(ConfigurationError, Client, table, auth=("hashed:file",))
 

@@ -241,15 +241,16 @@ class ServiceTests(TestCase):
         private(path, "0123456789abcdef")
         _, port = await self.serve(*PATTERNS, (r"/x\.js", answers), token_file=path)
         browser = (("Accept", "text/html"),)
+        pages = ("/-/docs", "/-/status", "/-/jobs", "/-/queues", "/-/swagger")
         for target in (
             "/-/docs", "/-/status.json", "/-/metrics", "/-/health", "/-/openapi.json", "/-/service.json",
             "/-/jobs", "/-/queues", "/x.js", "/",
         ):  # fmt: skip
             self.assertEqual((await fetch(port, target)).status, 401, target)
-            if target != "/-/docs":
+            if target not in pages:
                 answer = await exchange(port, request("GET", target, b"", browser))
                 self.assertEqual((answer.status, b"Enter a token" in answer.body), (401, True), target)
-        for target in ("/-/docs", "/-/status", "/-/swagger"):
+        for target in pages:
             answer = await exchange(port, request("GET", target, b"", browser))
             self.assertEqual((answer.status, b"order" in answer.body), (200, False))
             self.assertIn(b'data-schemes="bearer"', answer.body)

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.serving.test_command import CommandTestCase
 from tests.support import streaming
+from tests.support.job_service import NO_JOBS
 from tests.support.slow import slow
 from tests.support.wire import exchange, fetch, request
 from twisted_appserver import Call, HTTPError, Reply, RetryLater, Route
@@ -240,7 +241,7 @@ class MemoryTests(SynchronousTestCase):
         self.refused(self.client.get("/nothing", headers=LATER), 404)
         self.refused(self.client.request("DELETE", "/text", headers=LATER), 405)
         self.refused(self.client.get("/text", headers={**LATER, "Host": "evil.example"}), 421)
-        self.assertEqual(self.look("/-/jobs"), {"jobs": [], "total": 0, "next": None})
+        self.assertEqual(self.look("/-/jobs"), NO_JOBS)
         for place in ("/-/jobs/x", "/-/jobs/x/result"):
             self.refused(self.client.get(place), 404)
         self.refused(self.client.request("DELETE", "/-/jobs/x"), 404)
@@ -331,7 +332,7 @@ class MemoryTests(SynchronousTestCase):
         found = self.look("/-/jobs")
         self.assertEqual((len(found["jobs"]), found["total"]), (100, 101))
         self.assertEqual(found["jobs"][0]["job"], place.rpartition("/")[2])
-        names = {"job", "function", "state", "created", "items"}
+        names = {"job", "function", "state", "created", "items", "attempt", "seconds"}
         self.assertEqual({name for job in found["jobs"] for name in job}, names)
 
     def test_finished_job_is_forgotten_after_job_age(self) -> None:
@@ -385,7 +386,7 @@ class MemoryTests(SynchronousTestCase):
         (job,) = self.client.dispatcher.jobs._jobs.values()
         job.user = "somebody"
         self.refused(self.client.get(place), 404)
-        self.assertEqual(self.look("/-/jobs"), {"jobs": [], "total": 0, "next": None})
+        self.assertEqual(self.look("/-/jobs"), NO_JOBS)
 
 
 class ServerTests(CommandTestCase):

@@ -17,6 +17,7 @@ from tests.support.files import sqlite_store
 from tests.support.job_service import (
     AWAITED,
     GATE,
+    NO_JOBS,
     RUNS,
     JobClient,
     JobTestCase,
@@ -123,7 +124,7 @@ class JobCases:
         test.assertEqual((await client.ask("DELETE", place)).json["state"], "cancelled")
         for method in ("GET", "DELETE"):
             test.assertEqual((await client.ask(method, place)).status, 404)
-        test.assertEqual(await client.look("/-/jobs"), {"jobs": [], "total": 0, "next": None})
+        test.assertEqual(await client.look("/-/jobs"), NO_JOBS)
 
     async def nobody_sees_the_jobs_of_another_user(self, test: Any, start: Start) -> None:
         passwords = test.mktemp()
@@ -138,7 +139,7 @@ class JobCases:
             test.assertEqual((await bob.ask("GET", place)).status, 404)
             test.assertEqual((await bob.ask("GET", place + "/result")).status, 404)
             test.assertEqual((await bob.ask("DELETE", place)).status, 404)
-        test.assertEqual(await bob.look("/-/jobs"), {"jobs": [], "total": 0, "next": None})
+        test.assertEqual(await bob.look("/-/jobs"), NO_JOBS)
         test.assertEqual((await alice.look("/-/jobs"))["total"], 2)
 
     async def names_of_jobs_cannot_be_guessed(self, test: Any, start: Start) -> None:
@@ -266,7 +267,7 @@ class JobCases:
         test.assertEqual((answer.status, answer.json["retry_in"]), (409, 5))
         while (found := await client.look("/-/jobs"))["total"]:  # They are forgotten after the response.
             await deferLater(reactor, 0.01)
-        test.assertEqual(found, {"jobs": [], "total": 0, "next": None})
+        test.assertEqual(found, NO_JOBS)
         test.assertEqual(client.service.dispatcher.in_flight, 0)  # type: ignore[attr-defined]
 
     async def client_that_waits_gets_the_address_of_a_longer_job(self, test: Any, start: Start) -> None:

@@ -100,6 +100,7 @@ async def yields_and_fails(call: Call) -> AsyncIterator[dict[str, Any]]:
         raise ValueError("after an item")
 
 
+NO_JOBS = {"jobs": [], "total": 0, "functions": [], "next": None}  # the list without jobs
 THRICE = Retry(attempts=3, first=0.05)
 URL_PATTERNS = (
     Route(r"/fails_first/(?P<times>)", fails_first, retry=THRICE),

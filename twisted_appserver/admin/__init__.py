@@ -7,6 +7,9 @@ dispatcher like any others: they work on every connection, below any prefix, and
 A module may import only modules above it in this list:
 
   - store_errors: the statuses of requests that a broker cannot perform
+  - task_edits: the new fields of a task that was edited
+  - queue_groups: how many tasks the groups of a queue have
+  - queue_history: the depth and the rate of queues during the last ten minutes
   - queues: queues and their tasks as JSON
   - probes: liveness and readiness
   - faults: failures of functions, grouped by the function and the type of the exception
@@ -36,7 +39,7 @@ from twisted_appserver.admin.metrics import Metrics
 from twisted_appserver.admin.openapi import OpenAPIDocument
 from twisted_appserver.admin.pages import Pages, is_public
 from twisted_appserver.admin.probes import Probes
-from twisted_appserver.admin.queues import queue_patterns
+from twisted_appserver.admin.queues import Queues, queue_patterns
 from twisted_appserver.admin.status import Status
 from twisted_appserver.core.routes import Route
 from twisted_appserver.jobs.interface import IJobs, job_patterns
@@ -68,4 +71,9 @@ def url_patterns(service: Any, figures: Figures, jobs: IJobs) -> tuple[Any, ...]
         (r"/-/?", pages.index),
     )
     pages_table = (Route(regex, function, methods=("GET",)) for regex, function in table)
-    return (*pages_table, *job_patterns(jobs), *queue_patterns(service))
+    queues = Queues(service, figures.queues)
+    lists = (
+        Route(r"/-/jobs", pages.or_json("jobs", jobs.index), methods=("GET",)),
+        Route(r"/-/queues", pages.or_json("queues", queues.index), methods=("GET",)),
+    )
+    return (*pages_table, *lists, *job_patterns(jobs), *queue_patterns(queues))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from twisted.internet.task import LoopingCall
 
 from twisted_appserver.admin.faults import Faults
+from twisted_appserver.admin.queue_history import QueueHistory
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.durations import Durations, percentile
 
@@ -56,6 +57,7 @@ class Figures:
     @ivar calls: the durations of calls by the name of the route and the status.
     @ivar history: the last seconds in which calls were counted.
     @ivar faults: the failures of functions.
+    @ivar queues: the history of the queues.
     """
 
     def __init__(self, service: Any) -> None:
@@ -72,6 +74,7 @@ class Figures:
         self._refused = self._failed = 0  # in the current second
         self._clock = LoopingCall(self._tick)
         self._clock.clock = service.dispatcher.reactor
+        self.queues = QueueHistory(service)
         service.dispatcher.faults.append(self._fault)
 
     def keep_counting(self) -> None:
@@ -85,6 +88,7 @@ class Figures:
 
     def stop(self) -> None:
         """Stop counting."""
+        self.queues.stop()
         if self._clock.running:
             self._stopped = self._seconds()
             self._clock.stop()

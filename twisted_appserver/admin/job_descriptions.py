@@ -27,14 +27,6 @@ IDEMPOTENCY_KEY: dict[str, Any] = {
 PARAMETERS = {each["name"]: each for each in (PREFER, IDEMPOTENCY_KEY)}
 KEY_METHODS = ("POST", "PATCH")  # the others are idempotent by themselves
 TEXT = {"type": "string"}
-PAGE_PARAMETERS = [
-    {"name": "after", "in": "query", "description": "The member next of the page before.", "schema": TEXT},
-    {
-        "name": "limit",
-        "in": "query",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": LISTED},
-    },
-]
 ACCEPTED = {
     # Its body is left out: with it, every generated function would return either a job or the result. Every
     # caller would have to tell them apart, although only callers who send the header get a job.
@@ -48,8 +40,25 @@ SUMMARY = {
     "state": {"type": "string", "enum": ["waiting", "running", "done", "failed", "cancelled"]},
     "created": {"type": "string", "format": "date-time"},
     "items": {"type": "integer", "description": "How many items a generator has yielded."},
+    "attempt": {"type": "integer", "description": "The number of the present or last attempt."},
+    "seconds": {"type": "number", "description": "How long this attempt has taken."},
 }
+LISTED_ONLY = {  # members of a job in a list
+    "error": {"type": "string", "description": "The error of the last attempt that has failed."},
+    "progress": {"description": "The last item of a generator that has not ended."},
+}
+PAGE_PARAMETERS = [
+    {"name": "after", "in": "query", "description": "The member next of the page before.", "schema": TEXT},
+    {"name": "state", "in": "query", "schema": SUMMARY["state"]},
+    {"name": "function", "in": "query", "description": "Only jobs of this function.", "schema": TEXT},
+    {
+        "name": "limit",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": LISTED},
+    },
+]
 
+NAME = {"type": "object", "title": "JobName", "properties": {"job": TEXT}, "required": ["job"]}
 ATTEMPT = {
     "type": "object",
     "properties": {
@@ -57,6 +66,7 @@ ATTEMPT = {
         "seconds": {"type": "number"},
         "reason": {"type": "string"},
         "error": {"type": "string"},
+        "traceback": {"type": "string", "description": "Left out if the client may not see it."},
     },
 }
 
@@ -95,16 +105,16 @@ class JobDescriptions:
             "error": self._schemas.problem,
         }
         job = add("Job", {**summary, "title": "Job", "properties": {**SUMMARY, **progress}})
-        properties = {
-            "jobs": {"type": "array", "items": add("JobSummary", summary)},
-            "total": {"type": "integer"},
-            "next": {"type": ["string", "null"], "description": "The after of the next page."},
-        }
-        jobs = {"type": "object", "title": "JobList", "properties": properties, "required": [*properties]}
         whole = {JSON: {"schema": job}}
         result = {JSON: {"schema": {}}, BYTES: {"schema": BINARY}, "*/*": {}}
         show = self._operation("jobs_show", "Return a job: its state, its progress, and its result.", whole)
+        retry = self._operation(
+            "jobs_retry",
+            "Repeat the call of a job that has failed, or begin the next attempt of a job now.",
+            {JSON: {"schema": add("JobName", NAME)}},
+        )
         cancel = self._operation("jobs_cancel", "Cancel a job, or delete it if it has finished.", whole)
+        jobs = self._list_of(add("JobSummary", {**summary, "properties": {**SUMMARY, **LISTED_ONLY}}))
         listed = self._operation(
             "jobs_list", "List the newest jobs.", {JSON: {"schema": add("JobList", jobs)}}
         )
@@ -115,7 +125,18 @@ class JobDescriptions:
             "/-/jobs": {"get": listed},
             "/-/jobs/{job}": {"get": show, "delete": cancel},
             "/-/jobs/{job}/result": {"get": got},
+            "/-/jobs/{job}/retry": {"post": retry},
         }
+
+    def _list_of(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of a page of jobs."""
+        properties = {
+            "jobs": {"type": "array", "items": job},
+            "total": {"type": "integer"},
+            "functions": {"type": "array", "items": TEXT, "description": "All functions that have jobs."},
+            "next": {"type": ["string", "null"], "description": "The after of the next page."},
+        }
+        return {"type": "object", "title": "JobList", "properties": properties, "required": [*properties]}
 
     def _operation(self, name: str, summary: str, content: dict[str, Any]) -> dict[str, Any]:
         problem = {"content": {"application/problem+json": {"schema": self._schemas.problem}}}

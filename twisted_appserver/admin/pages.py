@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import gzip
 import re
-from functools import lru_cache
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, wraps
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +28,13 @@ HEADERS = (
     ("content-security-policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
     ("referrer-policy", "no-referrer"),
 )
-TITLES = {"docs": "Functions", "status": "Status", "swagger": "Swagger UI"}
+TITLES = {
+    "docs": "Functions",
+    "status": "Status",
+    "jobs": "Jobs",
+    "queues": "Queues",
+    "swagger": "Swagger UI",
+}
 PLACE = re.compile(r"\{(\w+)\}")  # of a value in the template of the pages
 FILE = re.compile(r"/-/(?:[a-z]+\.(?:js|css|svg)|swagger-ui\.css|swagger-ui-bundle\.js)")
 PAGE = re.compile(rf"/-/(?:{'|'.join(TITLES)})?")
@@ -59,10 +66,15 @@ def is_public(call: Call) -> bool:
     """
     if call.method not in ("GET", "HEAD"):
         return False
-    accept = ",".join(value.decode("latin-1") for name, value in call.raw_headers if name == b"accept")
     return FILE.fullmatch(call.path) is not None or (
-        PAGE.fullmatch(call.path) is not None and prefers_html(accept)
+        PAGE.fullmatch(call.path) is not None and _wants_page(call)
     )
+
+
+def _wants_page(call: Call) -> bool:
+    """Return whether a browser opens an address."""
+    accept = ",".join(value.decode("latin-1") for name, value in call.raw_headers if name == b"accept")
+    return prefers_html(accept)
 
 
 def _read(path: Any, name: str) -> bytes:
@@ -123,6 +135,21 @@ class Pages:
     async def page(self, call: Call, page: str) -> Reply:
         """Return a page. Its data is loaded by its script."""
         return self._page(call, page)
+
+    def or_json(self, page: str, show: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Reply]]:
+        """
+        Return a function that returns a page to browsers that open its address, and JSON to all other
+        clients (RFC 9110, section 12.1).
+
+        @param show: returns the JSON; one of its arguments is C{call}.
+        """
+
+        @wraps(show)
+        async def negotiated(call: Call, **variables: Any) -> Reply:
+            reply = self._page(call, page) if _wants_page(call) else await show(call=call, **variables)
+            return replace(reply, headers=(*reply.headers, ("vary", "accept")))
+
+        return negotiated
 
     async def swagger(self, call: Call, name: str = "") -> Reply:
         """

@@ -7,16 +7,20 @@ change only the tasks of their own jobs, and no whole queue; the bearer of the t
 
 from __future__ import annotations
 
+from time import time
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 from twisted.internet.defer import Deferred, gatherResults
 
+from twisted_appserver.admin.queue_groups import count_groups
+from twisted_appserver.admin.queue_history import QueueHistory
 from twisted_appserver.admin.store_errors import ask
+from twisted_appserver.admin.task_edits import edited_task
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.routes import Route
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.jobs.documents import Limit, shown
+from twisted_appserver.jobs.documents import Limit, shown, shows_tracebacks
 from twisted_appserver.jobs.job_tasks import JobTask, ended_job, waiting_job
 from twisted_appserver.jobs.route_queues import tag_of
 from twisted_appserver.jobs.stored_call import FACTS
@@ -25,6 +29,7 @@ from twisted_appserver.queue.interface import IBroker
 from twisted_appserver.queue.paging import NEWEST, START, Place, read_place, write_place
 from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.ready_tasks import ready_place
+from twisted_appserver.queue.same_errors import kick_same_error
 from twisted_appserver.queue.task_documents import details_document, peeked_document
 from twisted_appserver.queue.task_ids import task_id, task_number
 from twisted_appserver.queue.task_result import TaskResult
@@ -35,10 +40,11 @@ State = Literal["ready", "delayed", "leased", "held", "buried", "ended"]
 class Queues:
     """
     @param service: an L{AppService}.
+    @param history: the history of its queues.
     """
 
-    def __init__(self, service: Any) -> None:
-        self._service = service
+    def __init__(self, service: Any, history: QueueHistory) -> None:
+        self._service, self._history = service, history
 
     def _shown(self) -> tuple[IBroker | None, str]:
         shown_queues: tuple[IBroker | None, str] = self._service.shown_queues()
@@ -57,9 +63,10 @@ class Queues:
             raise HTTPError(404, f"the queues of jobs begin with {prefix}, unlike {queue}")
         return broker
 
-    async def index(self, after: str = "", limit: Limit = 100) -> Reply:
+    async def index(self, call: Call, after: str = "", limit: Limit = 100) -> Reply:
         """Return the queues with their figures and options, sorted by name, beginning after a name."""
         broker, prefix = self._shown()
+        self._history.keep_recording()
         names = [] if broker is None else sorted(await ask(broker.qsizes(None)))
         names = [name for name in names if name.startswith(prefix)]
         page = [name for name in names if name > after][:limit]
@@ -71,11 +78,32 @@ class Queues:
 
     async def _figures(self, broker: Any, queue: str) -> dict[str, Any]:
         stats, options = await ask(broker.stats(queue)), await ask(broker.config(queue))
-        return {"queue": queue, **stats, "options": options}
+        return {"queue": queue, **stats, "rate": self._history.rate(queue), "options": options}
 
     async def queue(self, queue: str) -> Reply:
         """Return the figures and the options of a queue. An unknown queue is an empty one."""
-        return shown(await self._figures(self._broker(queue), queue))
+        broker = self._broker(queue)
+        self._history.keep_recording()
+        return shown(await self._figures(broker, queue))
+
+    async def history(self, queue: str, since: float = 0.0) -> Reply:
+        """
+        Return the depth and the rate of a queue during the last ten minutes.
+
+        @param since: only records after this time, in seconds since the epoch.
+        """
+        self._broker(queue)
+        self._history.keep_recording()
+        return shown(self._history.document(queue, since))
+
+    async def groups(self, call: Call, queue: str) -> Reply:
+        """Return how many tasks the groups of a queue have."""
+
+        def is_visible(task: QueuedTask, state: str) -> bool:
+            job = self._job(queue, task, state)
+            return job is None or job.is_visible_to(call.user)
+
+        return shown(await count_groups(self._broker(queue), queue, is_visible))
 
     # ---- tasks ----
 
@@ -98,7 +126,7 @@ class Queues:
         else:
             tasks, last = await self._waiting(call, broker, queue, state, place, limit)
         following = None if last is None else write_place(last)
-        return shown({"queue": queue, "state": state, "tasks": tasks, "next": following})
+        return shown({"queue": queue, "state": state, "now": time(), "tasks": tasks, "next": following})
 
     async def _waiting(
         self, call: Call, broker: IBroker, queue: str, state: str, place: Place, limit: int
@@ -116,6 +144,7 @@ class Queues:
                 name = self._id(broker, queue, task.number)
                 number = task.number
                 document = peeked_document(task, name, errors.get(number, ""), progress.get(number, b""))
+                document |= {"began": task.began, "by": task.by} if task.lease else {}
                 tasks.append(document | self._about(queue, name, job))
         if len(found) < limit:
             return tasks, None
@@ -148,10 +177,11 @@ class Queues:
         number = details.result.number
         progress = await ask(broker.progress(queue, [number]))
         document = details_document(queue, task, details, progress.get(number, b""))
-        if self._has_jobs and not self._service.shows_tracebacks:
+        if self._has_jobs and not shows_tracebacks(self._service.dispatcher):
             for attempt in document["attempts"]:
                 attempt.pop("traceback", None)
-        return shown({"queue": document.pop("worker"), **document, **self._about(queue, task, job)})
+        document = {"queue": document.pop("worker"), "now": time(), **document}
+        return shown(document | self._about(queue, task, job))
 
     async def _find(
         self, call: Call, broker: IBroker, queue: str, task: str
@@ -201,6 +231,24 @@ class Queues:
         after = await ask(broker.show(queue, number))
         return shown({"queue": queue, "task_id": task, "state": after.result.state if after else "dropped"})
 
+    async def edit_task(self, call: Call, queue: str, task: str) -> Reply:
+        """
+        Replace the fields of a task, or the body and the query string of the call of a job, and make it
+        ready.
+        """
+        broker = self._broker(queue)
+        details, _ = await self._find(call, broker, queue, task)
+        number, found = details.result.number, details.task
+        edited = None
+        if found is not None:
+            body = edited_task(call.body, found.body, self._has_jobs)
+            edited = await ask(broker.edit(queue, number, body))
+        if edited is None:
+            state = details.result.state if found is None else "leased"
+            raise HTTPError(409, f"the task is {state}; only a task that waits or is buried can be edited")
+        after = await ask(broker.show(queue, number))
+        return shown({"queue": queue, "task_id": task, "state": after.result.state if after else "unknown"})
+
     async def _act(self, broker: IBroker, queue: str, number: int, action: str) -> QueuedTask | None:
         if action == "kick":
             return await ask(broker.kick_task(queue, number))
@@ -211,13 +259,19 @@ class Queues:
         return await ask(broker.drop(queue, number, b""))
 
     async def change_queue(
-        self, call: Call, queue: str, action: str, count: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+        self,
+        call: Call,
+        queue: str,
+        action: str,
+        count: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000,
+        error: str | None = None,
     ) -> Reply:
         """
         Change a queue: C{pause} and C{resume} it, C{kick} buried tasks, C{purge} waiting ones, or C{delete}
         it.
 
         @param count: how many tasks are kicked at most.
+        @param error: only tasks whose last attempt has this error are kicked; empty for tasks without one.
         """
         broker = self._broker(queue)
         if self._has_jobs and call.user:
@@ -227,7 +281,10 @@ class Queues:
             await ask(broker.change(queue, {"paused": action == "pause"}))
             document["paused"] = action == "pause"
         elif action == "kick":
-            document["kicked"] = await ask(broker.kick(queue, count, ""))
+            if error is None:
+                document["kicked"] = await ask(broker.kick(queue, count, ""))
+            else:
+                document["kicked"] = await ask(kick_same_error(broker, queue, error, count))
         elif action == "purge":
             document["purged"] = await ask(broker.purge(queue, ""))
         else:
@@ -239,15 +296,17 @@ def _job_name(queue: str, task: str) -> str:
     return f"{tag_of(queue)}-{task}"
 
 
-def queue_patterns(service: Any) -> tuple[Route, ...]:
-    """Return the table of the requests about the queues of a service."""
-    queues, one = Queues(service), r"/-/queues/(?P<queue>)"
+def queue_patterns(queues: Queues) -> tuple[Route, ...]:
+    """Return the table of the requests about single queues of a service."""
+    one = r"/-/queues/(?P<queue>)"
     return (
-        Route(r"/-/queues", queues.index, methods=("GET",)),
         Route(one, queues.queue, methods=("GET",)),
         Route(rf"{one}/(?P<action>pause|resume|kick|purge|delete)", queues.change_queue, methods=("POST",)),
+        Route(rf"{one}/history", queues.history, methods=("GET",)),
+        Route(rf"{one}/groups", queues.groups, methods=("GET",)),
         Route(rf"{one}/tasks", queues.tasks, methods=("GET",)),
         Route(rf"{one}/tasks/(?P<task>)", queues.task, methods=("GET",)),
+        Route(rf"{one}/tasks/(?P<task>)/edit", queues.edit_task, methods=("POST",)),
         Route(
             rf"{one}/tasks/(?P<task>)/(?P<action>kick|bury|release|drop|cancel)",
             queues.change_task,

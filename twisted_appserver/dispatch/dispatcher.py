@@ -56,7 +56,7 @@ class Dispatcher:
     ) -> None:
         self.reactor, self.router, self.guard = reactor, router, guard
         self.executors, self.default = executors, default
-        self.max_pending = max_pending
+        self.max_pending, self.display_tracebacks = max_pending, display_tracebacks
         self.admin: Router | None = None
         self.jobs: Any = None
         self.observers: list[Callable[[Call, Reply], None]] = []

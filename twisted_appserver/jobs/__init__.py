@@ -4,10 +4,11 @@ A module may import only modules above it in this list:
 
   - documents: what clients see of jobs
   - idempotency: requests that clients may repeat
+  - repeating: repeats the call of a job that has failed
   - interface: what jobs promise, wherever they are kept
   - waiting_client: a client that waits for the end of a job
-  - job: one job that runs here, with its state, progress and result
   - retrying: when a job that has failed is tried again
+  - job: one job that runs here, with its state, progress and result
   - route_queues: the queue of each route
   - job_limits: how many jobs in memory run at the same time, and how often they begin
   - scheduler: calls functions at the times of their routes
@@ -22,6 +23,7 @@ A module may import only modules above it in this list:
   - scheduled_calls: the next call of each schedule, which waits in a store
   - stored_keys: requests that clients may repeat, whose jobs are in a store
   - stored_limits: the limits of routes as options of queues
+  - stored_list: finds the jobs in a store
   - stored_jobs: the jobs in a store
   - put_jobs: takes the jobs that functions put
 """

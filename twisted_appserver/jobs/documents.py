@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -16,6 +16,11 @@ from twisted_appserver.errors import HTTPError
 PROBLEM = "application/problem+json"
 JSON = ("application/json", PROBLEM)
 LISTED = 100  # jobs on a page, unless the client sends a limit
+LARGEST_PROGRESS = 1000  # bytes of the progress of a job in a list
+LONGEST_ERROR = 300  # characters of an error in a list
+LONGEST_TRACEBACK = 20_000  # characters of the end of a traceback that are kept
+UNFINISHED = ("waiting", "running")
+State = Literal["", "waiting", "running", "done", "failed", "cancelled"]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
@@ -28,6 +33,9 @@ class About(msgspec.Struct):
     @ivar state: C{waiting}, C{running}, C{done}, C{failed} or C{cancelled}.
     @ivar items: how many items a generator has yielded.
     @ivar fingerprint: the fingerprint of the request, if it has an C{Idempotency-Key}.
+    @ivar attempt: the number of its present or last attempt; 0 before the first one.
+    @ivar seconds: how long this attempt has taken until now, or until its end.
+    @ivar error: the beginning of the error of the last attempt that has failed; empty if there is none.
     """
 
     user: str
@@ -37,31 +45,68 @@ class About(msgspec.Struct):
     state: str = "waiting"
     items: int = 0
     fingerprint: str = ""
+    attempt: int = 0
+    seconds: float = 0.0
+    error: str = ""
 
 
-def summary(name: str, about: About) -> dict[str, Any]:
-    """Return a job without its progress and its result."""
-    return {
+class Wanted(msgspec.Struct, frozen=True):
+    """
+    Which jobs a list contains.
+
+    @ivar user: the user whose jobs are listed.
+    @ivar state, function: only jobs with these values are listed; empty for all.
+    """
+
+    user: str
+    state: str = ""
+    function: str = ""
+
+    def has(self, about: About) -> bool:
+        """Return whether the list contains a job."""
+        return (
+            about.user == self.user
+            and self.state in ("", about.state)
+            and self.function in ("", about.function)
+        )
+
+
+def summary(name: str, about: About, progress: bytes = b"") -> dict[str, Any]:
+    """
+    Return a job without its result.
+
+    @param progress: its progress, as JSON; left out if it is empty or too large for a list, and at the end.
+    """
+    found = {
         "job": name,
         "function": about.function,
         "state": about.state,
         "created": about.created,
         "items": about.items,
+        "attempt": about.attempt,
+        "seconds": about.seconds,
     }
+    if about.error:
+        found["error"] = about.error
+    if about.state in UNFINISHED and 0 < len(progress) <= LARGEST_PROGRESS:
+        found["progress"] = msgspec.Raw(progress)
+    return found
 
 
-class ShownAttempt(msgspec.Struct):
+class ShownAttempt(msgspec.Struct, omit_defaults=True):
     """
     An attempt that did not end well.
 
     @ivar began: when it began, in seconds since the epoch.
     @ivar reason: C{failed}; or C{expired} or C{released} if its process died or was stopped.
+    @ivar traceback: empty if there is none, or clients may not see it.
     """
 
     began: float
     seconds: float
     reason: str
     error: str
+    traceback: str = ""
 
 
 def document(
@@ -79,6 +124,7 @@ def document(
     @param attempts: the attempts that have failed, the oldest first.
     """
     shown = {**summary(name, about), "instance": about.request_id}
+    shown.pop("error", None)  # the whole error follows, or the attempts have it
     if attempts:
         shown["attempts"] = attempts
     if progress:
@@ -93,20 +139,41 @@ def document(
     return shown
 
 
-def listed(jobs: Sequence[dict[str, Any]], after: str, limit: int) -> Reply:
-    """
-    Return a page of jobs, the number of all, and the C{after} of the next page.
+Listing = tuple[str, About, bytes]  # a job with its name, its facts and its progress
 
-    @param jobs: all of them, newest first.
+
+def listed(jobs: Sequence[Listing], wanted: Wanted, after: str, limit: int) -> Reply:
+    """
+    Return a page of jobs, the number of all, the names of their functions, and the C{after} of the next page.
+
+    @param jobs: all jobs, newest first.
     @param after: the name of the last job of the page before; empty for the first page.
     """
-    names = [job["job"] for job in jobs]
+    own = [job for job in jobs if job[1].user == wanted.user]
+    names = [name for name, _, _ in own]
     if after and after not in names:
         raise HTTPError(404, "the job named by after is not kept any more; begin with the first page")
     begin = names.index(after) + 1 if after else 0
-    page = jobs[begin : begin + limit]
-    more = begin + limit < len(jobs)
-    return shown({"jobs": page, "total": len(jobs), "next": page[-1]["job"] if more else None})
+    found = [job for job in own[begin:] if wanted.has(job[1])]
+    page = [summary(*job) for job in found[:limit]]
+    return shown(
+        {
+            "jobs": page,
+            "total": sum(wanted.has(about) for _, about, _ in own),
+            "functions": sorted({about.function for _, about, _ in own}),
+            "next": page[-1]["job"] if len(found) > limit else None,
+        }
+    )
+
+
+def shows_tracebacks(dispatcher: Any) -> bool:
+    """
+    Return whether clients may see the tracebacks of jobs: they have authenticated, or an option shows them.
+
+    @param dispatcher: a L{dispatch.dispatcher.Dispatcher}.
+    """
+    guard = dispatcher.guard
+    return bool(dispatcher.display_tracebacks or (guard is not None and guard.credentials is not None))
 
 
 def shown(document: dict[str, Any]) -> Reply:

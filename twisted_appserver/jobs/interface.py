@@ -11,6 +11,7 @@ from zope.interface import Attribute, Interface
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.routes import Route
 from twisted_appserver.executors.interface import PendingCall
+from twisted_appserver.jobs.documents import State
 
 
 class IJobs(Interface):
@@ -86,14 +87,26 @@ class IJobs(Interface):
         Return how many jobs wait or run; of jobs in a store, those of all users, some seconds ago.
         """
 
-    async def index(call: Call, after: str, limit: int) -> Reply:
-        """Return a page of the jobs of this user without results, newest first, and their total."""
+    async def index(call: Call, after: str, limit: int, state: State, function: str) -> Reply:
+        """
+        Return a page of the jobs of this user without results, newest first, and their total.
+
+        @param state, function: only jobs with these values; empty for all.
+        """
 
     async def show(job: str, call: Call) -> Reply:
         """Return a job: its state, its progress, and its result or error."""
 
     async def result(job: str, call: Call) -> Reply:
         """Return the reply that the call would have had; 404 until the job has finished."""
+
+    async def retry(job: str, call: Call) -> Reply:
+        """
+        Repeat the call of a job that has failed or was cancelled, as a new job. If a job waits for its next
+        attempt, begin this attempt now. Return the name of the job.
+
+        @raise HTTPError: 409 if the job has another state; 410 if its call is not kept.
+        """
 
     async def cancel(job: str, call: Call) -> Reply:
         """Cancel a job, or delete it if it has finished."""
@@ -113,5 +126,6 @@ def job_patterns(jobs: Any) -> tuple[Route, ...]:
         Route(r"/-/jobs/(?P<job>)", jobs.show, methods=("GET",)),
         Route(r"/-/jobs/(?P<job>)", jobs.cancel, methods=("DELETE",)),
         Route(r"/-/jobs/(?P<job>)/result", jobs.result, methods=("GET",)),
+        Route(r"/-/jobs/(?P<job>)/retry", jobs.retry, methods=("POST",)),
         Route(r"/-/schedules", jobs.schedules, methods=("GET",)),
     )

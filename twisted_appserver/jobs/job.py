@@ -15,7 +15,17 @@ from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.executors.stream import Stream
-from twisted_appserver.jobs.documents import JSON, About, ShownAttempt, document
+from twisted_appserver.jobs.documents import (
+    JSON,
+    LONGEST_ERROR,
+    LONGEST_TRACEBACK,
+    About,
+    ShownAttempt,
+    document,
+    shows_tracebacks,
+)
+from twisted_appserver.jobs.repeating import LARGEST_REPEATED
+from twisted_appserver.jobs.retrying import error_of
 from twisted_appserver.jobs.waiting_client import WaitingClient
 
 CANCELLED = "the job was cancelled"
@@ -34,6 +44,7 @@ class Job:
     @ivar fingerprint: the fingerprint of the request, if it has such a key.
     @ivar client: the client, if it waits for a while; otherwise C{None}.
     @ivar call: the call, for another attempt; C{None} if there will be no other attempt.
+    @ivar repeatable: the call, for a client that wants to repeat it; C{None} if it is too large.
     @ivar attempts: the last attempts that have failed.
     @ivar failures: how many attempts have failed.
     @ivar items: how many items a generator has yielded.
@@ -68,6 +79,12 @@ class Job:
         self.size = 0
         self.attempts: list[ShownAttempt] = []
         self.failures, self._began = 0, call.arrived
+        self.repeatable: Call | None = None
+        self._attempt, self._seconds = 1, 0.0  # the last attempt, and how long it took
+        self._note_call(call)
+
+    def _note_call(self, call: Call) -> None:
+        self.repeatable = call if len(call.body) <= LARGEST_REPEATED else None
 
     def answer(self, _: Call, reply: Reply) -> None:
         """Receive the reply, or its beginning."""
@@ -131,18 +148,24 @@ class Job:
             self._over(replace(reply, traceback=traceback))
 
     def _over(self, reply: Reply) -> None:
+        if self._pending is not None:
+            self._seconds = self._dispatcher.reactor.seconds() - self._began
+        body = b"" if self.repeatable is None else self.repeatable.body
+        if reply.status < 400 or (body and not self._keep(self, self.size + len(body))):
+            self.repeatable = None
         self.reply, self._pending = reply, None
         self._parts.clear()
         self._ended(self)
 
     def wait(self) -> None:
         """Wait before the first attempt, which L{resume} begins."""
-        self._pending = None
+        self._pending, self._attempt = None, 0
 
-    def add_failure(self, error: str) -> None:
+    def add_failure(self, error: str, traceback: str) -> None:
         """Record that the attempt that has just ended has failed."""
         self.failures += 1
-        attempt = ShownAttempt(self._began, self._dispatcher.reactor.seconds() - self._began, "failed", error)
+        traceback = traceback[-LONGEST_TRACEBACK:]
+        attempt = ShownAttempt(self._began, self._seconds, "failed", error, traceback)
         self.attempts = [*self.attempts, attempt][-MOST_ATTEMPTS:]
 
     def rest(self) -> None:
@@ -158,7 +181,8 @@ class Job:
     def resume(self, pending: PendingCall) -> None:
         """Begin the next attempt."""
         self._pending, pending.answer = pending, self.answer
-        self._began = pending.call.arrived
+        self._began, self._attempt = pending.call.arrived, self.failures + 1
+        self._note_call(pending.call)
 
     def cancel(self) -> None:
         """Cancel it. A thread continues until its generator yields next; a worker process is killed."""
@@ -186,9 +210,25 @@ class Job:
 
     def about(self) -> About:
         """Return the facts about the job."""
-        return About(self.user, self.function, self._request_id, self.created, self.state, self.items)
+        about = About(self.user, self.function, self._request_id, self.created, self.state, self.items)
+        about.attempt, about.seconds = self._attempt, self._seconds
+        if about.state == "running":
+            about.seconds = self._dispatcher.reactor.seconds() - self._began
+        if self.reply is not None:
+            about.error = error_of(self.reply) if self.reply.status >= 400 else ""
+        elif self.attempts:
+            about.error = self.attempts[-1].error
+        about.error = about.error[:LONGEST_ERROR]
+        return about
 
     def document(self) -> dict[str, Any]:
         """Return the job with its progress, and its result or error."""
-        progress = self.progress if self.lines else b""
-        return document(self.name, self.about(), self.reply, progress, self.attempts)
+        attempts = self.attempts
+        if not shows_tracebacks(self._dispatcher):
+            attempts = [replace(each, traceback="") for each in attempts]
+        return document(self.name, self.about(), self.reply, self.shown_progress, attempts)
+
+    @property
+    def shown_progress(self) -> bytes:
+        """Its progress, as JSON; empty if the function is not a generator."""
+        return self.progress if self.lines else b""

@@ -28,17 +28,19 @@ from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.jobs.documents import (
     LISTED,
     Limit,
+    State,
+    Wanted,
     accepted,
     listed,
     no_such_job,
     result_of,
     shown,
-    summary,
 )
 from twisted_appserver.jobs.idempotency import fingerprint, key_of, repeated_reply
 from twisted_appserver.jobs.interface import IJobs
 from twisted_appserver.jobs.job import Job
 from twisted_appserver.jobs.job_limits import JobLimits
+from twisted_appserver.jobs.repeating import call_not_kept, check_retry, repeated, retried
 from twisted_appserver.jobs.retrying import error_of, has_failed, pause_after
 from twisted_appserver.jobs.route_queues import queue_of
 from twisted_appserver.jobs.scheduler import Scheduler
@@ -205,7 +207,7 @@ class MemoryJobs:
         call, reply, later = job.call, job.reply, self._dispatcher.reactor.callLater
         assert reply is not None
         if has_failed(reply):
-            job.add_failure(error_of(reply))
+            job.add_failure(error_of(reply), reply.traceback)
         pause = None if call is None else pause_after(call.handler, reply, job.failures)
         if call is None or pause is None:
             job.call = None
@@ -289,10 +291,12 @@ class MemoryJobs:
     def unfinished(self, user: str) -> int:
         return sum(job.reply is None and job.user == user for job in self._jobs.values())
 
-    async def index(self, call: Call, after: str = "", limit: Limit = LISTED) -> Reply:
+    async def index(
+        self, call: Call, after: str = "", limit: Limit = LISTED, state: State = "", function: str = ""
+    ) -> Reply:
         """Return a page of the jobs of this user without results, newest first, and their total."""
-        jobs = [job for job in reversed(self._jobs.values()) if job.user == call.user]
-        return listed([summary(job.name, job.about()) for job in jobs], after, limit)
+        jobs = [(job.name, job.about(), job.shown_progress) for job in reversed(self._jobs.values())]
+        return listed(jobs, Wanted(call.user, state, function), after, limit)
 
     async def show(self, job: str, call: Call) -> Reply:
         """Return a job: its state, its progress, and its result or error."""
@@ -305,6 +309,18 @@ class MemoryJobs:
     async def schedules(self) -> Reply:
         """Return the schedules, with the next time and the last call of each."""
         return self._scheduler.index()
+
+    async def retry(self, job: str, call: Call) -> Reply:
+        """Repeat the call of a job that has failed, or begin the next attempt of a job now."""
+        found = self._find(job, call)
+        if found.rests and found.call is not None and job in self._timers:
+            self._timers[job].reset(0)
+            return retried(job)
+        check_retry(found.state)
+        if found.repeatable is None:
+            raise call_not_kept()
+        matched = self._dispatcher.router.match(found.repeatable.method, found.repeatable.path)
+        return retried(await self.put(repeated(found.repeatable, *matched), 0.0))
 
     async def cancel(self, job: str, call: Call) -> Reply:
         """Cancel a job, or delete it if it has finished."""

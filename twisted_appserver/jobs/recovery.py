@@ -52,4 +52,4 @@ async def _end_removed(broker: IBroker, name: str) -> None:
 
 def _end_of_removed(task: QueuedTask) -> bytes:
     about = decode_about(task.body, "failed")
-    return encode_end(about, problem_reply(HTTPError(410, REMOVED), about.request_id))
+    return encode_end(about, problem_reply(HTTPError(410, REMOVED), about.request_id), call=task.body)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted_appserver.core.call import Reply
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.jobs.documents import About, ShownAttempt
 from twisted_appserver.jobs.job import Job
 from twisted_appserver.jobs.retrying import error_of, has_failed
-from twisted_appserver.jobs.stored_call import StoredCall, decode_call, encode_end
+from twisted_appserver.jobs.stored_call import StoredCall, StoredReply, decode_call, encode_end
 from twisted_appserver.queue.attempt import TaskDetails
 from twisted_appserver.queue.queued_task import QueuedTask
 
@@ -61,7 +60,7 @@ class Run:
         if self.job is None:
             return About(
                 stored.user, stored.function, stored.request_id, stored.created,
-                fingerprint=stored.fingerprint,
+                fingerprint=stored.fingerprint, attempt=self.failures,
             )  # fmt: skip
         about = self._about(self.job)
         if self.job.reply is not None:  # Its end is not stored yet, and could be lost.
@@ -73,17 +72,18 @@ class Run:
         reply = problem_reply(HTTPError(status, detail), self.stored.request_id)
         about = self.about()
         about.state = "failed"
-        return encode_end(about, reply)
+        return encode_end(about, reply, call=self.task.body)
 
     def end(self) -> bytes:
         """Return the end of the job, which has its reply."""
         job = self.job
         assert job is not None
         assert job.reply is not None
-        return encode_end(self._about(job), job.reply, self.progress)
+        return encode_end(self._about(job), job.reply, self.progress, self.task.body)
 
     def _about(self, job: Job) -> About:
         about = job.about()
+        about.attempt += self.failures
         about.fingerprint = self.stored.fingerprint
         return about
 
@@ -113,18 +113,21 @@ def failures(details: TaskDetails | None) -> int:
     return forgotten + sum(each.reason not in NOT_ATTEMPTS for each in details.attempts)
 
 
-def shown_attempts(details: TaskDetails, end: Reply | None) -> list[ShownAttempt]:
+def shown_attempts(details: TaskDetails, end: StoredReply | None, tracebacks: bool) -> list[ShownAttempt]:
     """
     Return the attempts of a job that have failed.
 
-    @param end: the reply of the job, if it has ended. Even if its last attempt has failed, its task is done.
+    @param end: the end of the job, if it has ended. Even if its last attempt has failed, its task is done.
+    @param tracebacks: whether clients may see tracebacks.
     """
-    error = error_of(end) if end is not None and has_failed(end) else ""
+    error = error_of(end.reply) if end is not None and has_failed(end.reply) else ""
     was_performed = not error.endswith(DIED)  # otherwise the attempt before has failed
-    return [
-        ShownAttempt(each.began, each.seconds, "failed", error)
-        if each.reason == "done"
-        else ShownAttempt(each.began, each.seconds, each.reason, each.error)
-        for each in details.attempts
-        if each.reason != "done" or (error and was_performed)
-    ]
+    shown = []
+    for each in details.attempts:
+        reason, why, traceback = each.reason, each.error, each.traceback
+        if reason == "done":
+            if end is None or not error or not was_performed:
+                continue
+            reason, why, traceback = "failed", error, end.traceback
+        shown.append(ShownAttempt(each.began, each.seconds, reason, why, traceback if tracebacks else ""))
+    return shown

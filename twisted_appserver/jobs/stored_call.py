@@ -15,8 +15,10 @@ import msgspec
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.jobs.documents import About
+from twisted_appserver.jobs.documents import LONGEST_ERROR, LONGEST_TRACEBACK, About
 from twisted_appserver.jobs.idempotency import fingerprint, key_of
+from twisted_appserver.jobs.repeating import LARGEST_REPEATED
+from twisted_appserver.jobs.retrying import error_of
 
 # Headers that only concern a connection (RFC 9110, section 7.6.1), and credentials, which must not be stored.
 LEFT_OUT = frozenset(
@@ -89,26 +91,40 @@ def decode_about(data: bytes, state: str) -> About:
     return about
 
 
-class StoredReply(msgspec.Struct):
+class StoredReply(msgspec.Struct, omit_defaults=True):
     """
     The end of a job.
 
     @ivar progress: the last item of a generator, as JSON; empty if the function is not a generator.
+    @ivar traceback: of the last attempt, if it has failed.
+    @ivar call: the call, if it may be repeated because the job has failed or was cancelled.
     """
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
     progress: bytes = b""
+    traceback: str = ""
+    call: StoredCall | None = None
 
     @property
     def reply(self) -> Reply:
         return Reply(self.body, self.status, tuple(self.headers), "")
 
 
-def encode_end(about: About, reply: Reply, progress: bytes = b"") -> bytes:
-    """Return the end of a job as JSON. The facts come first, because a list of jobs reads only these."""
-    return msgspec.json.encode((about, StoredReply(reply.status, list(reply.headers), reply.body, progress)))
+def encode_end(about: About, reply: Reply, progress: bytes = b"", call: bytes = b"") -> bytes:
+    """
+    Return the end of a job as JSON. The facts come first, because a list of jobs reads only these.
+
+    @param call: the stored call. It is kept if the job may be repeated and the call is not large.
+    """
+    traceback = reply.traceback[-LONGEST_TRACEBACK:]
+    end = StoredReply(reply.status, list(reply.headers), reply.body, progress, traceback)
+    if reply.status >= 400:
+        about.error = error_of(reply)[:LONGEST_ERROR]
+        if 0 < len(call) <= LARGEST_REPEATED:
+            end.call = decode_call(call)
+    return msgspec.json.encode((about, end))
 
 
 def decode_end(data: bytes) -> tuple[About, StoredReply]:

@@ -27,35 +27,30 @@ from twisted_appserver.jobs.documents import (
     LISTED,
     About,
     Limit,
+    State,
+    Wanted,
     accepted,
     document,
     listed,
     no_such_job,
     result_of,
     shown,
-    summary,
+    shows_tracebacks,
 )
 from twisted_appserver.jobs.idempotency import key_of
 from twisted_appserver.jobs.interface import IJobs
 from twisted_appserver.jobs.job import CANCELLED
 from twisted_appserver.jobs.job_ends import AGAIN
 from twisted_appserver.jobs.performer import LEASE, Performer
-from twisted_appserver.jobs.recovery import recover
-from twisted_appserver.jobs.route_queues import (
-    PREFIX,
-    SCHEDULED,
-    RouteQueues,
-    queue_of,
-    schedule_queue,
-    tag_of,
-)
+from twisted_appserver.jobs.recovery import REMOVED, recover
+from twisted_appserver.jobs.repeating import call_not_kept, check_retry, repeated, retried
+from twisted_appserver.jobs.route_queues import RouteQueues, queue_of, schedule_queue, tag_of
 from twisted_appserver.jobs.run import shown_attempts
 from twisted_appserver.jobs.scheduled_calls import ScheduledCalls
 from twisted_appserver.jobs.scheduler import Scheduler
 from twisted_appserver.jobs.stored_call import (
     FACTS,
     StoredReply,
-    decode_about,
     decode_end,
     decode_facts,
     encode_call,
@@ -63,14 +58,14 @@ from twisted_appserver.jobs.stored_call import (
 )
 from twisted_appserver.jobs.stored_keys import find_reply, send_again, send_first
 from twisted_appserver.jobs.stored_limits import limit_options, terms_of
+from twisted_appserver.jobs.stored_list import StoredList
 from twisted_appserver.jobs.waiting_client import WaitingClient
 from twisted_appserver.queue.attempt import TaskDetails
 from twisted_appserver.queue.interface import AwayError, IBroker, ReusedError, StoreError
 from twisted_appserver.queue.queued_task import QueuedTask
-from twisted_appserver.queue.task_ids import task_id, task_number
+from twisted_appserver.queue.task_ids import task_number
 from twisted_appserver.queue.task_result import TaskResult
 
-OPEN = ("ready", "delayed", "leased", "held")  # states of tasks whose jobs wait or run
 LEAST_REMEMBERED = 3600.0  # seconds for which the time of a scheduled call is remembered
 
 
@@ -96,10 +91,11 @@ class StoredJobs:
         age: float,
         wall: Callable[[], float] = time,
     ) -> None:
-        self._dispatcher, self._most = dispatcher, most
+        self._dispatcher = dispatcher
         self.broker = self._broker = broker
         self._routes = RouteQueues(dispatcher)
         self._performer = Performer(dispatcher, broker, self._routes, most_bytes)
+        self._list = StoredList(broker, self._performer, most, wall)
         self._scheduled = ScheduledCalls(dispatcher.reactor, broker, wall)
         self._scheduler = Scheduler(dispatcher, self.perform_at, partial(_last, self, broker), wall)
         kept = min(age, YEAR)
@@ -255,53 +251,19 @@ class StoredJobs:
         return self.name_of(queue, number), state
 
     def name_of(self, queue: str, number: int) -> str:
-        """Return the name of a job. Nobody can guess it."""
-        return f"{tag_of(queue)}-{task_id(self._broker.secret, queue, number)}"
+        return self._list.name_of(queue, number)
 
     # ---- the functions ----
 
     def unfinished(self, user: str) -> int:
-        figures = self._broker.snapshot() if self._broker.started else {}
-        return sum(
-            sum(each[state] for state in OPEN)
-            for name, each in figures.items()
-            if name.startswith(PREFIX) and not name.endswith(SCHEDULED)
-        )
+        return self._list.unfinished()
 
-    async def index(self, call: Call, after: str = "", limit: Limit = LISTED) -> Reply:
+    async def index(
+        self, call: Call, after: str = "", limit: Limit = LISTED, state: State = "", function: str = ""
+    ) -> Reply:
         """Return a page of the jobs of this user without results, newest first, and their total."""
-        found: list[tuple[int, dict[str, Any]]] = []
-        for queue in await self._queues():
-            for number, about in await self._jobs_of(queue):
-                if about.user == call.user:
-                    found.append((number, summary(self.name_of(queue, number), about)))
-        found.sort(key=lambda each: each[0], reverse=True)
-        return listed([each for _, each in found], after, limit)
-
-    async def _queues(self) -> list[str]:
-        """Return the names of all queues that have jobs, also of routes that other hosts have."""
-        return [name for name in await self._broker.qsizes(None) if name.startswith(PREFIX)]
-
-    async def _jobs_of(self, queue: str) -> list[tuple[int, About]]:
-        """Return the numbers and facts of all jobs of a queue."""
-        found: list[tuple[int, About]] = []
-        for state in (*OPEN, "buried"):
-            for task in await self._broker.peek(queue, self._most, state):
-                found.append((task.number, self._about(queue, task, state)))
-        for ended in await self._broker.ended(queue, self._most, FACTS):
-            about = decode_facts(ended.result)
-            if about is None and (details := await self._broker.show(queue, ended.number)) is not None:
-                about = decode_end(details.result.result)[0]
-            if about is not None:
-                found.append((ended.number, about))
-        return found
-
-    def _about(self, queue: str, task: QueuedTask, state: str) -> About:
-        """Return the facts about a job that has not ended."""
-        run = self._performer.runs.get((queue, task.number))
-        if run is not None and state == "leased":
-            return run.about()
-        return decode_about(task.body, "running" if state == "leased" else "waiting")
+        wanted = Wanted(call.user, state, function)
+        return listed(await self._list.all(), wanted, after, limit)
 
     async def _find(self, name: str, call: Call) -> tuple[str, int, About, StoredReply | None, TaskDetails]:
         """
@@ -311,7 +273,7 @@ class StoredJobs:
         @raise HTTPError: 404 if there is no such job.
         """
         tag, _, text = name.partition("-")
-        names = [*self._routes.names, *await self._queues()]
+        names = [*self._routes.names, *await self._list.queues()]
         for queue in dict.fromkeys(each for each in names if tag_of(each) == tag):
             number = task_number(self._broker.secret, queue, text)
             details = await self._broker.show(queue, number) if number else None
@@ -319,7 +281,7 @@ class StoredJobs:
                 continue
             outcome = None
             if details.task is not None:
-                about = self._about(queue, details.task, details.result.state)
+                about = self._list.about(queue, details.task, details.result.state)
             else:
                 about, outcome = decode_end(details.result.result)
             if about.user == call.user:
@@ -341,7 +303,8 @@ class StoredJobs:
             reply, progress = end.reply, end.progress
         elif run is not None:
             progress = run.progress
-        return document(name, about, reply, progress, shown_attempts(details, reply))
+        attempts = shown_attempts(details, end, shows_tracebacks(self._dispatcher))
+        return document(name, about, reply, progress, attempts)
 
     async def show(self, job: str, call: Call) -> Reply:
         """Return a job: its state, its progress, and its result or error."""
@@ -356,10 +319,24 @@ class StoredJobs:
         """Return the schedules, with the next time and the last call of each."""
         return self._scheduler.index()
 
+    async def retry(self, job: str, call: Call) -> Reply:
+        """Repeat the call of a job that has failed, or begin the next attempt of a job now."""
+        queue, number, about, end, details = await self._find(job, call)
+        if end is None and details.result.state in ("delayed", "buried"):
+            await self._broker.kick_task(queue, number)
+            return retried(job)
+        check_retry(about.state)
+        if end is None or end.call is None:
+            raise call_not_kept()
+        found = self._routes.find(queue, end.call.method, end.call.path)
+        if found is None:
+            raise HTTPError(410, REMOVED)
+        return retried(await self.put(repeated(end.call.to_call(*found), *found), 0.0))
+
     async def cancel(self, job: str, call: Call) -> Reply:
         """Cancel a job, or delete it if it has finished."""
         found = await self._find(job, call)
-        queue, number, about, outcome, _ = found
+        queue, number, about, outcome, details = found
         if outcome is not None:
             await self._broker.forget(queue, number)
             return shown(self._document(job, *found))
@@ -367,7 +344,8 @@ class StoredJobs:
         progress = run.progress if run is not None else b""
         about.state = "cancelled"
         reply = problem_reply(HTTPError(410, CANCELLED), about.request_id)
-        if await self._broker.drop(queue, number, encode_end(about, reply, progress)) is None:
+        task = details.task.body if details.task is not None else b""
+        if await self._broker.drop(queue, number, encode_end(about, reply, progress, task)) is None:
             return await self.show(job, call)  # It has ended meanwhile.
         if run is not None and not run.ending:
             self._performer.lose(run)

@@ -214,12 +214,6 @@ class AppService(Service):
         path = self._application.file or getattr(module, "__file__", "") or ""
         return os.path.dirname(os.path.abspath(path))
 
-    @property
-    def shows_tracebacks(self) -> bool:
-        """Whether clients may see the tracebacks of jobs."""
-        guard = self.dispatcher.guard
-        return self._settings.display_tracebacks or (guard is not None and guard.credentials is not None)
-
     def shown_queues(self) -> tuple[Any, str]:
         """
         Return two values: the L{IBroker} of the queues that pages and metrics show, or C{None}; and the

@@ -229,7 +229,8 @@ class LocalBroker:
         return await self._single_tasks.drop(name, number, result, self._wall())
 
     async def free(self, name: str, unique: str) -> bool:
-        if not (self.store.has_taken and await follow(self.store.find_taken(name, [unique]))):
+        taken = await follow(self.store.find_taken(name, [unique])) if self.store.has_taken else {}
+        if not taken:
             return False
         await until_stored(self.store.write(Change(freed=[(name, unique)])))
         return True
