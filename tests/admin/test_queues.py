@@ -6,38 +6,18 @@ import os
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import TestCase
 
 from tests.access.test_credentials import private
 from tests.support.files import sqlite_store
 from tests.support.job_service import AWAITED, RUNS, JobClient, JobTestCase, until_begun
+from tests.support.queue_service import QueueServiceTestCase
 from tests.support.wire import fetch
-from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.queued_task import QueuedTask
-from twisted_appserver.settings import settings_from_keywords
-from twisted_appserver.tqueue.tap import QueueService
 
 
-class TQueueSrvTests(TestCase):
+class TQueueSrvTests(QueueServiceTestCase):
     """TQueueSrv shows all its queues."""
-
-    timeout = 30
-
-    async def serve(self) -> JobClient:
-        self.broker = make_broker(reactor, open_store("memory:"))
-        service = QueueService(reactor, settings_from_keywords(port=0), self.broker)
-        service.startService()
-        self.addCleanup(service.stopService)
-        await service.started
-        return JobClient(service.ports[0].getHost().port)
-
-    async def post(self, client: JobClient, path: str) -> dict[str, Any]:
-        answer = await client.ask("POST", path)
-        self.assertEqual(answer.status, 200, answer.text)
-        found: dict[str, Any] = answer.json
-        return found
 
     async def test_queues_are_listed_by_pages(self) -> None:
         client = await self.serve()

@@ -12,12 +12,12 @@ class TaskEdit(msgspec.Struct, forbid_unknown_fields=True):
     """
     The body of a request to edit a task.
 
-    @ivar fields: the new fields, for a task that is not a job.
+    @ivar fields: the new fields, for a task that is not a job; empty if they are missing.
     @ivar body: the new body of the call of a job, as text; C{None} to keep it.
     @ivar query: the new query string of that call, without C{?}; C{None} to keep it.
     """
 
-    fields: msgspec.Raw | None = None
+    fields: msgspec.Raw = msgspec.Raw()
     body: str | None = None
     query: str | None = None
 
@@ -35,9 +35,9 @@ def edited_task(request: bytes, task: bytes, is_job: bool) -> bytes:
     """
     try:
         edit = msgspec.json.decode(request, type=TaskEdit)
-        if is_job == (edit.fields is not None):
+        if is_job == bool(edit.fields):
             raise ValueError("send fields for a task, and body or query for a job")
-        if edit.fields is not None:
+        if edit.fields:
             msgspec.json.decode(edit.fields, type=dict[str, msgspec.Raw])
             return bytes(edit.fields)
     except ValueError as error:
