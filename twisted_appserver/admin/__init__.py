@@ -7,6 +7,7 @@ dispatcher like any others: they work on every connection, below any prefix, and
 A module may import only modules above it in this list:
 
   - store_errors: the statuses of requests that a broker cannot perform
+  - task_excerpts: the beginnings of tasks
   - task_edits: the new fields of a task that was edited
   - queue_groups: how many tasks the groups of a queue have
   - queue_history: the depth and the rate of queues during the last ten minutes

@@ -17,6 +17,7 @@ from twisted_appserver.admin.queue_groups import count_groups
 from twisted_appserver.admin.queue_history import QueueHistory
 from twisted_appserver.admin.store_errors import ask
 from twisted_appserver.admin.task_edits import edited_task
+from twisted_appserver.admin.task_excerpts import excerpt_of
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.routes import Route
 from twisted_appserver.errors import HTTPError
@@ -108,13 +109,20 @@ class Queues:
     # ---- tasks ----
 
     async def tasks(
-        self, call: Call, queue: str, state: State = "ready", after: str = "", limit: Limit = 50
+        self,
+        call: Call,
+        queue: str,
+        state: State = "ready",
+        after: str = "",
+        limit: Limit = 50,
+        excerpts: bool = False,
     ) -> Reply:
         """
         Return the tasks of a queue in a state: ready ones in the order in which they are handed out, ended
         ones beginning with the last one, others in the order of their arrival.
 
         @param after: the member C{next} of the page before.
+        @param excerpts: whether tasks have an C{excerpt} of their fields instead of the fields.
         """
         broker = self._broker(queue)
         try:
@@ -125,6 +133,9 @@ class Queues:
             tasks, last = await self._ended(call, broker, queue, place, limit)
         else:
             tasks, last = await self._waiting(call, broker, queue, state, place, limit)
+            if excerpts:
+                for task in tasks:
+                    task["excerpt"] = excerpt_of(bytes(task.pop("task")), self._has_jobs)
         following = None if last is None else write_place(last)
         return shown({"queue": queue, "state": state, "now": time(), "tasks": tasks, "next": following})
 

@@ -17,7 +17,6 @@ from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.jobs.documents import (
     JSON,
-    LONGEST_ERROR,
     LONGEST_TRACEBACK,
     About,
     ShownAttempt,
@@ -25,7 +24,7 @@ from twisted_appserver.jobs.documents import (
     shows_tracebacks,
 )
 from twisted_appserver.jobs.repeating import LARGEST_REPEATED
-from twisted_appserver.jobs.retrying import error_of
+from twisted_appserver.jobs.retrying import error_of, short_error
 from twisted_appserver.jobs.waiting_client import WaitingClient
 
 CANCELLED = "the job was cancelled"
@@ -218,7 +217,7 @@ class Job:
             about.error = error_of(self.reply) if self.reply.status >= 400 else ""
         elif self.attempts:
             about.error = self.attempts[-1].error
-        about.error = about.error[:LONGEST_ERROR]
+        about.error = short_error(about.error)
         return about
 
     def document(self) -> dict[str, Any]:

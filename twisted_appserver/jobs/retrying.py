@@ -8,7 +8,7 @@ import msgspec
 
 from twisted_appserver.core.call import Reply
 from twisted_appserver.core.perform import RETRY_MEMBER
-from twisted_appserver.jobs.documents import PROBLEM
+from twisted_appserver.jobs.documents import LONGEST_ERROR, PROBLEM
 
 TOO_LARGE = 507  # the status of a result that does not fit; no further attempt would change that
 DEFAULT_ATTEMPTS = 10  # of a job whose function raises RetryLater, and whose route has no retry
@@ -54,3 +54,11 @@ def error_of(reply: Reply) -> str:
     """Return the error of a failed attempt, as clients may see it."""
     detail = _problem(reply).detail
     return f"{reply.status}: {detail}" if detail else str(reply.status)
+
+
+def short_error(error: str) -> str:
+    """Return an error for a list. If it is a traceback, this is its last line."""
+    first, _, rest = error.strip().partition("\n")
+    if rest and first.endswith("(most recent call last):"):
+        error = f"{first.partition(':')[0]}: {rest.rpartition(chr(10))[2]}"
+    return error[:LONGEST_ERROR]

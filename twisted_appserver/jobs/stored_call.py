@@ -15,10 +15,10 @@ import msgspec
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.jobs.documents import LONGEST_ERROR, LONGEST_TRACEBACK, About
+from twisted_appserver.jobs.documents import LONGEST_TRACEBACK, About
 from twisted_appserver.jobs.idempotency import fingerprint, key_of
 from twisted_appserver.jobs.repeating import LARGEST_REPEATED
-from twisted_appserver.jobs.retrying import error_of
+from twisted_appserver.jobs.retrying import error_of, short_error
 
 # Headers that only concern a connection (RFC 9110, section 7.6.1), and credentials, which must not be stored.
 LEFT_OUT = frozenset(
@@ -121,7 +121,7 @@ def encode_end(about: About, reply: Reply, progress: bytes = b"", call: bytes = 
     traceback = reply.traceback[-LONGEST_TRACEBACK:]
     end = StoredReply(reply.status, list(reply.headers), reply.body, progress, traceback)
     if reply.status >= 400:
-        about.error = error_of(reply)[:LONGEST_ERROR]
+        about.error = short_error(error_of(reply))
         if 0 < len(call) <= LARGEST_REPEATED:
             end.call = decode_call(call)
     return msgspec.json.encode((about, end))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted_appserver.jobs.documents import LONGEST_ERROR, About, Listing
+from twisted_appserver.jobs.documents import About, Listing
 from twisted_appserver.jobs.performer import Performer
+from twisted_appserver.jobs.retrying import short_error
 from twisted_appserver.jobs.route_queues import PREFIX, SCHEDULED, tag_of
 from twisted_appserver.jobs.stored_call import FACTS, decode_about, decode_end, decode_facts
 from twisted_appserver.queue.interface import IBroker
@@ -62,7 +63,7 @@ class StoredList:
             errors = await self._broker.errors(queue, failed) if failed else {}
             for task in tasks:
                 about = self.about(queue, task, state)
-                about.error = about.error or errors.get(task.number, "")[:LONGEST_ERROR]
+                about.error = about.error or short_error(errors.get(task.number, ""))
                 found.append((task.number, about))
         for ended in await self._broker.ended(queue, self._most, FACTS):
             facts = decode_facts(ended.result)

@@ -8,8 +8,8 @@ const LONGEST = 10000; // milliseconds until a request without a response is giv
 
 // Load a document every second while the page is visible, one request at a time, and show each. address() returns its
 // address. Without a connection, the page keeps what it shows, and the returned node says so. now() loads the document
-// at once; the response to an earlier request is ignored from then on.
-export function refresh(address, show, seconds = 1) {
+// at once; the response to an earlier request is ignored from then on. All ends when the signal ending is aborted.
+export function refresh(address, show, seconds = 1, ending = new AbortController().signal) {
   const latest = new Latest(), node = element("p", { class: "bad", role: "status" });
   let since = null;
   async function load(signal) {
@@ -31,8 +31,9 @@ export function refresh(address, show, seconds = 1) {
       await wait(seconds, signal);
     }
   }
-  const now = () => follow(latest.next());
-  document.addEventListener("visibilitychange", () => { if (document.hidden) latest.stop(); else now(); });
+  const now = () => ending.aborted || follow(latest.next());
+  document.addEventListener("visibilitychange", () => { if (document.hidden) latest.stop(); else now(); }, { signal: ending });
+  ending.addEventListener("abort", () => latest.stop());
   now();
   return { node, now };
 }

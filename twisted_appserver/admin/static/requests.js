@@ -27,17 +27,26 @@ export async function detailOf(answer) {
   try { return JSON.parse(text).detail || text; } catch { return text || `${answer.status} ${answer.statusText}`; }
 }
 
-// Get a document of the service. If a token or a password is missing or wrong, ask for it first. options() returns the
+// Get something of the service. If a token or a password is missing or wrong, ask for it first. options() returns the
 // options of each request.
-export async function getJSON(url, options = () => ({})) {
+export async function get(url, options = () => ({})) {
   if (needsCredentials && !authorization()) await signIn("");
   for (;;) {
     const answer = await request(url, options());
-    if (answer.ok) return answer.json();
+    if (answer.ok) return answer;
     const detail = await detailOf(answer);
     if (answer.status !== 401 || !needsCredentials) throw new Error(detail);
     await signIn(detail);
   }
+}
+
+export const getJSON = async (url, options) => (await get(url, options)).json();
+
+// Change something. The body is JSON text. Returns the response.
+export async function post(url, body) {
+  const answer = await request(url, { method: "POST", ...(body && { body, headers: { "Content-Type": "application/json" } }) });
+  if (!answer.ok) throw new Error(await detailOf(answer));
+  return answer;
 }
 
 function field(label, attributes) {

@@ -10,7 +10,7 @@ const TEXT = /^text\/|\b(json|xml|javascript|x-ndjson|urlencoded)\b/;
 const PICTURE = /^image\/(?!svg)/;
 
 // Indent JSON without changing a digit. Other text stays as it is.
-function indented(text) {
+export function indented(text) {
   try { JSON.parse(text); } catch { return text; }
   let depth = 0;
   const line = () => `\n${"  ".repeat(depth)}`;
@@ -69,7 +69,7 @@ export async function showResponse(place, answer, { signal, began }) {
 }
 
 // The progress of a job from 0 to 1, if its items contain it: {"done": 3, "total": 10} or {"progress": 0.3}.
-function share(progress) {
+export function share(progress) {
   if (!progress || typeof progress !== "object") return null;
   if (progress.total > 0 && progress.done >= 0) return progress.done / progress.total;
   return progress.progress >= 0 && progress.progress <= 1 ? progress.progress : null;

@@ -1,0 +1,52 @@
+// The page of queues: all of them, or one.
+
+import { addressOf, readAddress } from "./address.js";
+import { button, duration, element, setText } from "./elements.js";
+import { queueActions, rate, showQueue } from "./queue.js";
+import { refresh } from "./refresh.js";
+import { table } from "./rows.js";
+import { start } from "./shell.js";
+
+const MOST = 1000, main = document.getElementById("main");
+const whole = value => value.toLocaleString();
+const number = (title, write) => ({ title, text: write });
+
+function showAll() {
+  const stopping = new AbortController();
+  let limit = 100;
+  const none = element("p", { class: "hint" }), more = button("Show more", () => { limit = MOST; all.now(); }, { hidden: true });
+  const actions = (cell, item) => {
+    if (!cell.actions) {
+      cell.actions = queueActions(item.queue, () => cell.item, () => all.now());
+      cell.append(element("div", { class: "buttons" }, ...cell.actions.nodes));
+    }
+    cell.item = item;
+    cell.actions.update();
+  };
+  const rows = table("All queues", [
+    { title: "queue", update: (cell, item) => { if (!cell.firstChild) cell.append(element("a", { href: addressOf(item.queue) }, item.queue)); } },
+    number("ready", item => whole(item.ready)), number("oldest", item => item.oldest === null ? "" : duration(item.oldest)),
+    ...["leased", "delayed", "held", "buried"].map(state => number(state, item => whole(item[state]))),
+    number("done per second", item => rate(item.rate)), number("", item => item.options.paused ? "paused" : ""), { title: "", class: "text", update: actions },
+  ], item => item.queue);
+  const all = refresh(() => `queues?limit=${limit}`, found => {
+    rows.update(found.queues, "Ready tasks wait for a worker, and the age is that of the oldest of them. Buried tasks wait until somebody kicks them.");
+    setText(none, found.total ? found.total > found.queues.length ? `The first ${found.queues.length} of ${whole(found.total)} queues.` : "" : "There are no queues yet. A queue appears when its first task is put.");
+    more.hidden = !found.next || limit === MOST;
+  }, 1, stopping.signal);
+  rows.node.querySelector("h2").remove();
+  return { node: element("div", {}, element("h1", {}, "Queues"), all.node, none, rows.node, more), stop: () => stopping.abort() };
+}
+
+let shown = null;
+
+function go() {
+  if (shown) shown.stop();
+  const { name } = readAddress();
+  shown = name ? showQueue(name) : showAll();
+  main.replaceChildren(shown.node);
+}
+
+await start("Queues");
+window.addEventListener("hashchange", go);
+go();
