@@ -19,9 +19,11 @@ export function member(text, name) {
   return "";
 }
 
+const isTraceback = /^[^\n]*\(most recent call last\):\n/;
+
 function attemptView(each, number) {
   const head = `Attempt ${each.attempt || number}: ${each.reason}${each.began ? ` at ${clock(each.began)}` : ""} after ${duration(each.seconds)}${each.by ? ` by ${each.by}` : ""}`;
-  return element("li", {}, head, each.error && element("p", { class: "bad" }, each.error),
+  return element("li", {}, head, each.error && element("p", { class: "bad" }, isTraceback.test(each.error) ? each.error.trim().split("\n").pop() : each.error),
     each.traceback && element("details", {}, element("summary", { "aria-label": `Traceback of attempt ${each.attempt || number}` }, "Traceback"), pre(each.traceback, `Traceback of attempt ${each.attempt || number}`)));
 }
 

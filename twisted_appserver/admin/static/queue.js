@@ -62,7 +62,7 @@ export function showQueue(name) {
   const plots = [
     plot("Tasks", [["ready", 1], ["buried", 5], ["leased", 3]].map(([title, place]) => ({ name: title, value: read(place) })), number, 4),
     plot("Tasks per second", [["put", 7], ["done", 8]].map(([title, place]) => ({ name: title, value: read(place) })), rate, 4),
-    plot("Age of the oldest ready task", [{ name: "oldest", value: read(6) }], value => value ? duration(value) : "0", 1),
+    plot("Age of the oldest ready task", [{ name: "oldest", value: read(6) }], value => value < 120 ? `${Math.round(value)} s` : `${Math.round(value / 60)} min`, 4),
   ];
   const figures = element("p"), list = element("div", { id: "tasks", role: "tabpanel", class: "list-of-rows" }), none = element("p", { class: "hint", role: "status" });
   const more = button("Show more", () => { limit *= 2; tasks.now(); }, { hidden: true }), options = element("pre", { tabindex: 0, role: "region", "aria-label": "Options" });

@@ -3,7 +3,7 @@
 import { action, allow, editText } from "./actions.js";
 import { attemptsView, facts, member, pre, replaceUnused, short } from "./attempts.js";
 import { clock, duration, element, setText } from "./elements.js";
-import { get, post } from "./requests.js";
+import { get, post, request } from "./requests.js";
 import { indented, share } from "./results.js";
 
 const decoded = body => new TextDecoder().decode(Uint8Array.from(atob(body), each => each.charCodeAt(0)));
@@ -93,9 +93,16 @@ export function makeTask(item, queue, isOpen, remember) {
   return row;
 }
 
+// The attempts of a task. The last one of a job that has ended is known to the job only.
+async function attemptsOf(about) {
+  if (!about.job || !ENDED.includes(about.state)) return about.attempts;
+  const answer = await request(`jobs/${encodeURIComponent(about.job.job)}`);
+  return answer.ok ? (await answer.json()).attempts : about.attempts;
+}
+
 async function load(view) {
-  const text = await (await get(view.place)).text(), about = JSON.parse(text), result = member(text, "result");
-  const shown = replaceUnused(view.content, factsOf(about), ...payloadOf(about, text), attemptsView(about.attempts),
+  const text = await (await get(view.place)).text(), about = JSON.parse(text), result = member(text, "result"), attempts = await attemptsOf(about);
+  const shown = replaceUnused(view.content, factsOf(about), ...payloadOf(about, text), attemptsView(attempts),
     ...(about.job || !ENDED.includes(about.state) || !result ? [] : [element("h3", {}, "Result"), pre(result, "Result")]));
   if (!shown) view.loaded = "";
 }
@@ -110,7 +117,7 @@ function follow(view) {
 export function updateTask({ view }, item, state, now) {
   view.item = item;
   setText(view.line, lineOf(item, now));
-  setText(view.error, item.error || "");
+  setText(view.error, item.error || (item.job && item.job.error) || "");
   const part = share(item.progress), over = state === "ended";
   view.bar.hidden = state !== "leased" || part === null;
   if (part !== null) view.bar.value = part;
