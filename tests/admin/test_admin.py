@@ -35,8 +35,8 @@ from twisted_appserver.queue.local.sqlite_journal import SQLiteStore
 from twisted_appserver.testing import Response
 from twisted_appserver.tqueue import url_patterns as queue_patterns
 
-MOST_LOADED = 40 * 1024  # bytes of all pages together
-MOST_STORED = 90 * 1024
+MOST_LOADED = 60 * 1000  # bytes of all pages together
+MOST_STORED = 150 * 1000
 
 
 class ExtraTests(SynchronousTestCase):

@@ -289,7 +289,7 @@ MUTATIONS = (
     Mutation("serving/tap.py", "        prepare_to_watch(settings)\n", "",
              "test_testing.CommandTests.test_reloading_server_writes_no_bytecode"),
     Mutation("serving/reloader.py", "        self._site.forget()\n", "", "serving.test_reload_memory.ReloadTests.test_reload_frees_the_previous_code"),
-    Mutation("admin/pages.py", "PAGE.fullmatch(call.path) is not None and prefers_html(accept)", 'call.path.startswith("/-/")',
+    Mutation("admin/pages.py", "PAGE.fullmatch(call.path) is not None and _wants_page(call)", 'call.path.startswith("/-/")',
              "admin.test_admin.ServiceTests.test_data_of_pages_is_guarded_like_the_application"),
     Mutation("admin/pages.py", 'if call.method not in ("GET", "HEAD"):', "if False:",
              "admin.test_admin.ServiceTests.test_data_of_pages_is_guarded_like_the_application"),

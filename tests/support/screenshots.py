@@ -24,6 +24,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.support.programs import ROOT
+from tests.support.queue_figures import JOB_ANSWERS, OPEN_JOB, OPEN_TASK, QUEUE_ANSWERS
 from tests.support.status_figures import ERRORS, STATUS
 
 WIDTHS = {390: 844, 768: 1024, 1400: 900}  # a phone, a tablet and a screen, with their heights
@@ -36,7 +37,10 @@ ANSWERING = """
 const answers = ANSWERS, fetched = window.fetch;
 window.fetch = (url, options) => {
   const answer = answers[String(url).split("?")[0]];
-  return answer ? Promise.resolve(new Response(JSON.stringify(answer))) : fetched(url, options);
+  if (!answer) return fetched(url, options);
+  const [status, statusText] = answer.status >= 400 ? [answer.status, answer.title] : [200, "OK"];
+  const headers = { "Content-Type": "application/json" };
+  return Promise.resolve(new Response(JSON.stringify(answer), { status, statusText, headers }));
 };
 """
 
@@ -84,15 +88,24 @@ def swagger(browser: Any, base: str) -> None:
     wait(browser, lambda _: browser.find_elements(By.CSS_SELECTOR, ".opblock"))
 
 
+def open_with(browser: Any, address: str, answers: dict[str, Any], is_ready: Callable[[str], bool]) -> None:
+    """
+    Open a page whose requests get fixed answers.
+
+    @param is_ready: whether the text of the page shows everything.
+    """
+    source = ANSWERING.replace("ANSWERS", json.dumps(answers))
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+    browser.get("about:blank")
+    browser.get(address)
+    wait(browser, lambda _: is_ready(browser.find_element(By.TAG_NAME, "main").text))
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
 def status(browser: Any, base: str) -> None:
     """The status of a service that has run for a while."""
-    answers = json.dumps({"status.json": STATUS, "errors": ERRORS})
-    script = browser.execute_cdp_cmd(
-        "Page.addScriptToEvaluateOnNewDocument", {"source": ANSWERING.replace("ANSWERS", answers)}
-    )
-    browser.get(f"{base}/-/status")
-    wait(browser, lambda _: browser.find_elements(By.CSS_SELECTOR, "main details"))
-    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    answers = {"status.json": STATUS, "errors": ERRORS}
+    open_with(browser, f"{base}/-/status", answers, lambda text: "KeyError" in text)
 
 
 def errors(browser: Any, base: str) -> Any:
@@ -103,12 +116,49 @@ def errors(browser: Any, base: str) -> Any:
     return browser.find_element(By.XPATH, "//h2[.='Worker processes']")
 
 
+def jobs(browser: Any, base: str) -> None:
+    """Jobs in all states, and schedules."""
+    open_with(browser, f"{base}/-/jobs", JOB_ANSWERS, lambda text: "Schedules" in text and "23/40" in text)
+
+
+def job_details(browser: Any, base: str) -> None:
+    """A job that has failed, with its traceback."""
+    open_with(
+        browser, f"{base}/-/jobs#?job={OPEN_JOB}", JOB_ANSWERS, lambda text: "Internal Server Error" in text
+    )
+    browser.find_element(By.CSS_SELECTOR, ".attempts summary").click()
+
+
+def queues(browser: Any, base: str) -> None:
+    """All queues."""
+    open_with(browser, f"{base}/-/queues", QUEUE_ANSWERS, lambda text: "thumbnails" in text)
+
+
+def queue(browser: Any, base: str) -> None:
+    """One queue with its history and its buried tasks."""
+    address = f"{base}/-/queues#emails?state=buried"
+    open_with(browser, address, QUEUE_ANSWERS, lambda text: "smtp" in text and "customer-7" in text)
+
+
+def task(browser: Any, base: str) -> Any:
+    """An open task."""
+    address = f"{base}/-/queues#emails?state=buried&task={OPEN_TASK}"
+    open_with(browser, address, QUEUE_ANSWERS, lambda text: "Attempt 3" in text)
+    browser.find_element(By.CSS_SELECTOR, ".attempts li:last-child summary").click()
+    return browser.find_element(By.CSS_SELECTOR, "[role=tablist]")
+
+
 PAGES: dict[str, Callable[[Any, str], Any]] = {
     "docs": docs,
     "docs-form": order,
     "docs-index": index,
     "status": status,
     "status-errors": errors,
+    "jobs": jobs,
+    "jobs-details": job_details,
+    "queues": queues,
+    "queue": queue,
+    "queue-task": task,
     "swagger": swagger,
 }
 

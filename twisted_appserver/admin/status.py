@@ -9,6 +9,7 @@ from twisted_appserver.admin.function_names import own_name
 from twisted_appserver.admin.running_calls import active_calls, describe_workers, running_calls
 from twisted_appserver.core.call import Call
 from twisted_appserver.core.durations import percentile
+from twisted_appserver.jobs.documents import shows_tracebacks
 
 RATE_TIME = 10  # seconds over which the rate of requests is averaged
 
@@ -65,7 +66,7 @@ class Status:
         Return the failures of functions, each group with the traceback of the last one. Tracebacks are left
         out if clients may not see them.
         """
-        shown = self._figures.service.shows_tracebacks
+        shown = shows_tracebacks(self._figures.service.dispatcher)
         return {
             "tracebacks": shown,
             "errors": [

@@ -60,9 +60,3 @@ export function clock(seconds) {
   const time = new Date(seconds * 1000), day = time.toLocaleDateString();
   return `${day === new Date().toLocaleDateString() ? "" : `${day} `}${time.toTimeString().slice(0, 8)}`;
 }
-
-// A time of day, with the date unless it is today.
-export function clock(seconds) {
-  const time = new Date(seconds * 1000), day = time.toLocaleDateString();
-  return `${day === new Date().toLocaleDateString() ? "" : `${day} `}${time.toTimeString().slice(0, 8)}`;
-}

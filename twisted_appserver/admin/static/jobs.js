@@ -105,7 +105,7 @@ function updateRow({ view }, item) {
   const part = item.state === "done" ? 1 : share(item.progress), { progress } = item;
   setText(view.state, item.state);
   view.state.className = { done: "good", failed: "bad", cancelled: "bad" }[item.state] || "";
-  view.bar.style.visibility = item.state === "running" || item.items ? "" : "hidden";
+  view.bar.classList.toggle("unused", item.state !== "running" && !item.items);
   if (part !== null) view.bar.value = part;
   else if (item.state !== "running") view.bar.value = 0;
   else view.bar.removeAttribute("value");

@@ -115,7 +115,8 @@ export function showQueue(name) {
   const facts = refresh(() => base, drawQueue, 1, signal);
   const tasks = refresh(() => `${base}/tasks?excerpts=true&state=${chosen}&limit=${Math.min(limit, MOST)}`, drawTasks, 1, signal);
   const past = refresh(() => `${base}/history?since=${history.length ? history.at(-1)[0] : 0}`, found => {
-    history = [...history, ...found.history].filter(each => each[0] > Date.now() / 1000 - 2 * SPAN).slice(-SPAN);
+    history = [...history, ...found.history.filter(each => !history.length || each[0] > history.at(-1)[0])];
+    history = history.filter(each => each[0] > history.at(-1)[0] - SPAN);
     for (const each of plots) each.update(history);
   }, 1, signal);
   const grouped = refresh(() => `${base}/groups`, found => groups.update(found.groups, found.complete ? "Tasks that have a group." : "Only the first 1000 tasks of each state, and the largest 100 groups, are counted."), 5, signal);

@@ -24,10 +24,13 @@ function showAll() {
     cell.actions.update();
   };
   const rows = table("All queues", [
-    { title: "queue", update: (cell, item) => { if (!cell.firstChild) cell.append(element("a", { href: addressOf(item.queue) }, item.queue)); } },
+    { title: "queue", update: (cell, item) => {
+      if (!cell.firstChild) cell.append(element("a", { href: addressOf(item.queue) }, item.queue), element("span", { class: "badge" }));
+      setText(cell.lastChild, item.options.paused ? " paused" : "");
+    } },
     number("ready", item => whole(item.ready)), number("oldest", item => item.oldest === null ? "" : duration(item.oldest)),
     ...["leased", "delayed", "held", "buried"].map(state => number(state, item => whole(item[state]))),
-    number("done per second", item => rate(item.rate)), number("", item => item.options.paused ? "paused" : ""), { title: "", class: "text", update: actions },
+    number("done/s", item => rate(item.rate)), { title: "", class: "text", update: actions },
   ], item => item.queue);
   const all = refresh(() => `queues?limit=${limit}`, found => {
     rows.update(found.queues, "Ready tasks wait for a worker, and the age is that of the oldest of them. Buried tasks wait until somebody kicks them.");
