@@ -154,6 +154,14 @@ class JobCases:
         test.flushLoggedErrors()
         test.assertEqual((await client.look("/-/jobs"))["total"], 2)
 
+    async def tracebacks_are_hidden_from_unknown_clients(self, test: Any, start: Any) -> None:
+        client = await start()
+        for path in ("/breaks", "/fails_first/1"):
+            found = await client.ended(await client.begin(path))
+            test.flushLoggedErrors()
+            test.assertEqual([attempt["reason"] for attempt in found["attempts"]], ["failed"])
+            test.assertNotIn("password", repr(found))
+
     async def cancelled_job_is_retried_with_its_body(self, test: Any, start: Any) -> None:
         client = await start()
         places = [await client.begin("/held/1"), await client.begin("/held/2"), await client.begin("/held/3")]

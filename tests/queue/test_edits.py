@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from tests.queue.test_stores import InTurn, StoreTestCase, put
-from tests.support.postgres import needs_postgresql, shared
-from tests.support.slow import slow
+from tests.queue.test_stores import OnLocalStores, OnPostgreSQL, StoreTestCase, put
+from tests.support.files import sqlite_store
+from tests.support.postgres import needs_postgresql
 from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.same_errors import PAGE, kick_same_error
 from twisted_appserver.queue.terms import Terms
@@ -86,39 +85,22 @@ class EditCases:
         test.assertEqual((await broker.get("q")).number, numbers[-1])
 
 
-class EditTests(StoreTestCase):
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: self.broker("memory:"), EditCases)
-
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: self.broker(f"sqlite:{os.path.abspath(self.mktemp())}"), EditCases)
+class EditTests(OnLocalStores, StoreTestCase):
+    tables = (EditCases,)
 
     async def test_edits_survive_a_restart(self) -> None:
         """The last one of several in one commit."""
-        path = f"sqlite:{os.path.abspath(self.mktemp())}"
+        path = sqlite_store(self)
         broker = self.broker(path)
         numbers = await put(broker, 3)
-        for value in (b'{"n":1}', b'{"n":2}'):
-            self.edit_at_once(broker, numbers, value)
+        for body in (b'{"n":1}', b'{"n":2}'):
+            for number in numbers:
+                Deferred.fromCoroutine(broker.edit("q", number, body))
         await self.stop_brokers()
         tasks = await self.broker(path).peek("q", 9, "ready")
         self.assertEqual([task.body for task in tasks], [b'{"n":2}'] * 3)
 
-    def edit_at_once(self, broker: Any, numbers: list[int], body: bytes) -> None:
-        for number in numbers:
-            Deferred.fromCoroutine(broker.edit("q", number, body))
 
-    @slow
-    @needs_postgresql
-    async def test_all_cases_on_postgresql(self) -> None:
-        await self.all_cases(lambda: self.broker(shared().database()), EditCases)
-
-    @slow
-    @needs_postgresql
-    async def test_all_cases_on_two_servers_in_turn(self) -> None:
-        def in_turn() -> InTurn:
-            database = shared().database()
-            return InTurn(self.broker(database), self.broker(database))
-
-        await self.all_cases(in_turn, EditCases)
+@needs_postgresql
+class PostgreSQLEditTests(OnPostgreSQL, StoreTestCase):
+    tables = (EditCases,)
