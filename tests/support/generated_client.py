@@ -120,6 +120,7 @@ def call_jobs(api: GeneratedClient, start: Callable[[], Any]) -> None:
     equal(shown["state"], "done")
     equal(api("jobs_list", tag="jobs")["jobs"][0]["job"], job)
     equal(api.response("jobs_result", job, tag="jobs").status_code, 200)
+    equal(api.response("jobs_retry", job, tag="jobs").status_code, 409)  # it has not failed
     equal(api("jobs_cancel", job, tag="jobs")["job"], job)
     equal(api.response("jobs_show", job, tag="jobs").status_code, 404)
 
