@@ -33,6 +33,10 @@ ORDER = (
     "kick", "purge", "join", "config", "peek", "ended", "errors", "progress", "show", "result", "stats",
     "qsizes", "delete",
 )  # fmt: skip
+# The statements that delete a queue with everything in it.
+DELETION = (
+    "delete_tasks", "delete_keys", "delete_taken", "delete_attempts", "delete_results", "delete_queue",
+)  # fmt: skip
 
 
 def absent_queue(name: str, requests: Sequence[Request]) -> None:
@@ -326,8 +330,8 @@ class OtherRequests:
         self._queue.changed("all")
 
     def delete(self, requests: Sequence[Request]) -> None:
-        for rows in ("tasks", "keys", "taken", "attempts", "results", "queue"):
-            self._execute(f"delete_{rows}")
+        for statement in DELETION:
+            self._execute(statement)
         self._execute("record_deletion", name=self._queue.name)
         self._queue.changed("gone")
         for request in requests:
