@@ -8,9 +8,13 @@ import shlex
 import socket
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
+
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.pages import DOCS, blocks, programs
 from tests.support.programs import ROOT, ProgramTestCase
+from tests.support.recording import PICTURE, draw, record
 from tests.support.slow import slow
 
 CURL = r"(?m)^\$ (curl .+)\n(.*)$"
@@ -141,3 +145,22 @@ class TenTests(ProgramTestCase):
         self.assertIn("<title>Functions</title>", page)
         self.assertIn("task_id", put)
         self.assertEqual(json.loads(got)["task"], {"picture": 7})
+
+
+class RecordingTests(SynchronousTestCase):
+    """The recorded terminal in the README and on the first page of the site."""
+
+    @slow
+    def test_recording_shows_what_the_programs_print_today(self) -> None:
+        advice = "python -m tests.support.recording makes the picture again"
+        self.assertEqual(PICTURE.read_text(), draw(record()), advice)
+
+    def test_recording_is_small_and_respects_the_settings_of_readers(self) -> None:
+        """It loads nothing, has two themes, and moves only if readers want that."""
+        text = PICTURE.read_text()
+        self.assertLess(len(text), 30_000)
+        tree = ElementTree.fromstring(text)
+        self.assertEqual(tree.get("role"), "img")
+        for setting in ("prefers-color-scheme: dark", "prefers-reduced-motion: reduce"):
+            self.assertIn(f"@media ({setting})", text)
+        self.assertNotRegex(text, "<script|<image|href|@import|url\\(")
