@@ -195,6 +195,15 @@ class PageTests(SynchronousTestCase):
 class SubjectTests(SynchronousTestCase):
     """The pages about one subject: a short introduction, and then code."""
 
+    def test_first_page_links_to_every_page(self) -> None:
+        """In the navigation, and in the table for those who read the pages in the repository."""
+        text = (DOCS / "index.md").read_text()
+        for page in DOCS.rglob("*.md"):
+            name = name_of(page)
+            if name != "index.md" and (page.parent.name != "decisions" or page.name == "index.md"):
+                self.assertIn(f"]({name})", text)
+                self.assertRegex(text, rf"(?m)^{name.removesuffix('.md')}$")
+
     def test_every_page_about_a_subject_starts_with_code(self) -> None:
         """After at most 50 words, and before lists and tables."""
         pages = [page for folder in SUBJECTS for page in (DOCS / folder).glob("*.md")]
