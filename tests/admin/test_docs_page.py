@@ -16,11 +16,11 @@ from selenium.webdriver.support.ui import Select
 
 from tests.access.test_credentials import private
 from tests.admin.test_browser import BrowserTestCase, show, strangers, text, wait
+from tests.support.page_checks import AUDIT, AXE, WIDE
 from tests.support.programs import ROOT
 from tests.support.slow import slow
 
 SHOP = str(ROOT / "tests" / "support" / "shop.py")
-AXE = ROOT / "tests" / "support" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 TOKEN, PASSWORD = "0123456789abcdefTOKEN", "sesame"
 WAITING = '''\
 """Functions that wait until a file exists."""
@@ -57,15 +57,7 @@ def unauthorized() -> dict:
 
 url_patterns = ((r"/hold/", hold), (r"/steps/", steps), (r"/unauthorized/", unauthorized))
 '''
-# Whether an element is wider than the window.
-WIDE = "return document.documentElement.scrollWidth > window.innerWidth"
 OPEN = "for (const each of document.querySelectorAll('article details')) each.open = true;"
-AUDIT = """
-const done = arguments[arguments.length - 1];
-axe.run({ exclude: ["#functions"] }).then(found => done(found.violations
-  .filter(each => each.impact === "serious" || each.impact === "critical")
-  .map(each => `${each.id}: ${each.nodes.map(node => node.target).join(", ")}`)));
-"""
 
 
 class DocsPageTestCase(BrowserTestCase):

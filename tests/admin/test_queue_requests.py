@@ -13,7 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.access.test_credentials import private
 from tests.support.job_service import GATE, JobClient, JobTestCase, until_begun
+from tests.support.postgres import needs_postgresql, shared
 from tests.support.queue_service import QueueServiceTestCase
+from tests.support.slow import slow
 from twisted_appserver.admin.queue_history import COLUMNS, LENGTH, RECORDING_TIME, QueueHistory
 from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.terms import Terms
@@ -52,6 +54,13 @@ class TaskTests(QueueServiceTestCase):
         self.assertEqual(found["kicked"], 2)
         (left,) = (await client.look("/-/queues/q/tasks?state=buried"))["tasks"]
         self.assertEqual(left["error"], "even")
+
+    async def test_excerpts_replace_long_fields(self) -> None:
+        client = await self.serve()
+        await self.broker.put("q", QueuedTask(0, b'{"text":"%b"}' % (b"\xc3\xa4" * 1000)), "", 0.0, 0.0)
+        (task,) = (await client.look("/-/queues/q/tasks?excerpts=true"))["tasks"]
+        self.assertNotIn("task", task)
+        self.assertEqual((len(task["excerpt"]), task["excerpt"][:10]), (200, '{"text":"\xe4'))
 
     async def test_leased_task_shows_who_has_it(self) -> None:
         client = await self.serve()
@@ -221,6 +230,11 @@ class JobTests(JobTestCase):
 
     async def test_all_cases_on_sqlite(self) -> None:
         await self.check_cases(JobCases, self.sqlite)
+
+    @slow
+    @needs_postgresql
+    async def test_all_cases_on_postgresql(self) -> None:
+        await self.check_cases(JobCases, lambda: shared().database())
 
     async def test_call_of_a_job_is_edited(self) -> None:
         """Its user and its path stay."""

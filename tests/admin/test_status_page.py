@@ -13,7 +13,8 @@ from selenium.webdriver.support.ui import Select
 
 from tests.access.test_credentials import private
 from tests.admin.test_browser import strangers, text, wait
-from tests.admin.test_docs_page import AUDIT, AXE, SHOP, TOKEN, WIDE, DocsPageTestCase, enter
+from tests.admin.test_docs_page import SHOP, TOKEN, DocsPageTestCase, enter
+from tests.support.page_checks import AUDIT, AXE, WIDE
 from tests.support.screenshots import ANSWERING
 from tests.support.slow import slow
 from tests.support.status_figures import ERRORS, STATUS
