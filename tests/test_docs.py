@@ -209,7 +209,8 @@ class SubjectTests(SynchronousTestCase):
         pages = [page for folder in SUBJECTS for page in (DOCS / folder).glob("*.md")]
         self.assertGreater(len(pages), 50)
         for page in pages:
-            before, code, _ = page.read_text().partition("\n```")
+            before, code, rest = page.read_text().partition("\n```")
+            self.assertLess(len(rest.split()), 2000, f"{name_of(page)} is long: split it by subject")
             self.assertTrue(code, name_of(page))
             self.assertLessEqual(len(before.split()), 50, name_of(page))
             self.assertIsNone(re.search(r"(?m)^(## |- |\|)", before), name_of(page))

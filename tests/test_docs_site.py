@@ -56,6 +56,14 @@ class SiteTests(BrowserTestCase, ProgramTestCase):
         self.assertIn("examples/article.py", start)
         self.assertIn('href="guide/first-service.html"', start)
 
+    async def test_internal_modules_are_behind_the_public_ones(self) -> None:
+        """pydoctor hides them until the reader shows them."""
+        text = ((await self.build()) / "api" / "index.html").read_text()
+        rows = re.findall(r'(?s)<tr class="((?:module|package)[^"]*)">.*?<code[^>]*>(.*?)</code>', text)
+        shown = [re.sub("<[^>]+>", "", name) for kind, name in rows if "private" not in kind]
+        self.assertEqual(shown, ["client", "jobs", "settings", "testing", "tqueue"])
+        self.assertGreater(len(rows), 15)
+
     async def test_public_names_lead_to_the_reference(self) -> None:
         """And every option is described there."""
         site = await self.build()

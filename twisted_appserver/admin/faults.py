@@ -21,7 +21,7 @@ class FaultGroup:
     @ivar function: the name of the route.
     @ivar kind: the name of the exception's class.
     @ivar count: how many calls have failed in this way.
-    @ivar first: the time of the first failure, in seconds since the epoch; C{last} that of the last one.
+    @ivar first: the time of the first failure, in seconds since the epoch; C{last} is the time of the last.
     @ivar reason: the exception of the last failure with its message.
     @ivar request_id: the call of the last failure.
     @ivar traceback: the traceback of the last failure.

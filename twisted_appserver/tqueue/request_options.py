@@ -17,7 +17,7 @@ from twisted_appserver.queue.config import MOST
 from twisted_appserver.queue.terms import NO_TERMS, Terms
 
 LONGEST_KEY = 500  # characters; clients have the same limit
-LONGEST_NAME = 200  # characters of whoever gets tasks
+LONGEST_NAME = 200  # characters in the name of a worker
 WEEK = 7 * 86400.0  # seconds
 NOT_OPTIONS = ("ends", "forgiven", "traceparent", "tracestate")  # terms that the query does not have
 TERMS = tuple(name for name in Terms.__struct_fields__ if name not in NOT_OPTIONS)

@@ -114,10 +114,10 @@ class Backend(BaseTaskBackend):  # type: ignore[misc]
             raise TaskResultDoesNotExist(result_id)
         try:
             document = open_queue(self.read, checked_queue(queue)).show(task_id)
-        except ValueError:  # the name cannot be that of a queue
+        except ValueError:  # no queue can have this name
             raise TaskResultDoesNotExist(result_id) from None
         except ServerError as error:
-            if error.status == 422:  # the id cannot be that of a task
+            if error.status == 422:  # no task can have this id
                 raise TaskResultDoesNotExist(result_id) from None
             raise
         item = item_in(document)

@@ -63,7 +63,7 @@ def task_of(item: Mapping[str, Any], queue: str, backend: str) -> Any:
     Return the C{Task} that an item names.
 
     @raise ImportError: when it cannot be imported.
-    @raise InvalidTask: when the name is not that of a task, or the backend refuses it.
+    @raise InvalidTask: when the name belongs to no task, or the backend refuses it.
     """
     found = import_string(item["task"])
     if not isinstance(found, Task):
