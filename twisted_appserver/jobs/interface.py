@@ -91,7 +91,8 @@ class IJobs(Interface):
         """
         Return a page of the jobs of this user without results, newest first, and their total.
 
-        @param state, function: only jobs with these values; empty for all.
+        @param state: only jobs in this state; empty for all.
+        @param function: only jobs of this function; empty for all.
         """
 
     async def show(job: str, call: Call) -> Reply:
