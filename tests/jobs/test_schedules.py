@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 from twisted.internet import reactor
@@ -37,6 +39,8 @@ class LoopTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.shift = Clock(), 1_000_000.0
         self.begun: list[float] = []
+        self.missed: list[float] = []  # when calls were due that the store still has
+        self.refusals: list[str] = []
         self.ends: list[Deferred[tuple[str, str]]] = []
         self.dispatcher: Any = FakeDispatcher(self.clock, Route("/tick/", tick, every=60))
         self.scheduler = Scheduler(self.dispatcher, self.perform_at, wall=self.wall)
@@ -46,8 +50,14 @@ class LoopTests(SynchronousTestCase):
     def wall(self) -> float:
         return self.clock.seconds() + self.shift
 
-    async def perform_at(self, name: str, call: Call, due: float, sleep_until: Any) -> tuple[str, str]:
+    async def perform_at(
+        self, name: str, call: Call, due: float, sleep_until: Any, begun: Any
+    ) -> tuple[str, str]:
+        if self.refusals:
+            raise HTTPError(503, self.refusals.pop())
+        due = self.missed.pop() if self.missed else due
         await sleep_until(due)
+        begun("job", due)
         self.begun.append(due)
         self.ends.append(Deferred())
         return await self.ends[-1]
@@ -66,6 +76,36 @@ class LoopTests(SynchronousTestCase):
         self.run_for(150, end=False)
         self.run_for(60)
         self.assertEqual(self.begun, [1_000_020.0, 1_000_200.0])
+
+    def plan(self) -> tuple[Any, float]:
+        """Return what is shown to be running, and the time that is shown to be next."""
+        (plan,) = json.loads(self.scheduler.index().body)["schedules"]
+        return plan["running"], datetime.fromisoformat(plan["next"]).timestamp()
+
+    def test_regular_call_follows_a_call_that_was_made_up_for(self) -> None:
+        self.scheduler.stop()
+        self.begun.clear()
+        self.ends.clear()
+        self.missed.append(999_960.0)
+        self.scheduler.follow_table()
+        self.run_for(150)
+        self.assertEqual(self.begun, [999_960.0, 1_000_020.0, 1_000_080.0, 1_000_140.0])
+
+    def test_call_that_cannot_be_planned_in_time_is_planned_again(self) -> None:
+        self.scheduler.stop()
+        self.refusals += ["no connection"] * 5
+        self.scheduler.follow_table()
+        self.run_for(90)
+        self.assertEqual(self.begun, [1_000_020.0, 1_000_080.0])
+
+    def test_call_that_runs_is_shown_with_the_next_time(self) -> None:
+        self.assertEqual(self.plan(), (None, 1_000_020.0))
+        self.run_for(25, end=False)
+        self.assertEqual(self.plan(), ("job", 1_000_080.0))
+        self.run_for(60, end=False)
+        self.assertEqual(self.plan(), ("job", 1_000_140.0))
+        self.run_for(1)
+        self.assertEqual(self.plan(), (None, 1_000_140.0))
 
     def test_clock_set_forward_is_noticed_soon(self) -> None:
         self.run_for(25)
@@ -126,10 +166,14 @@ class ScheduleCases:
         test.assertEqual(job["result"], {"method": "POST", "user": ""})
 
     async def call_does_not_begin_before_the_last_one_has_ended(self, test: Any, start: Any) -> None:
-        await start([Route("/waits", waits, every=1)])
+        client = await start([Route("/waits", waits, every=1)])
         await until_begun("/waits")
         await deferLater(reactor, 2.2)
         test.assertEqual(RUNS, ["/waits"])
+        (plan,) = (await client.look("/-/schedules"))["schedules"]
+        test.assertGreater(datetime.fromisoformat(plan["next"]), datetime.now(UTC))
+        job = await client.look(f"/-/jobs/{plan['running']}")
+        test.assertEqual((job["function"], job["state"]), ("waits", "running"))
         AWAITED[0].callback({})
         await until_begun("/waits", 2)
         AWAITED[1].callback({})
@@ -183,18 +227,32 @@ class ScheduleTests(JobTestCase):
     async def test_all_cases_on_sqlite(self) -> None:
         await self.all_cases(self.file)
 
-    @slow
-    async def test_call_that_was_due_while_no_service_was_up_is_made_up_for_once(self) -> None:
-        store, patterns = self.file(), [Route("/tick/", tick, every=2)]
+    async def check_made_up(self, store: str) -> None:
+        """Miss two calls. One call makes up for them, and the next one is made at its regular time."""
+        patterns = [Route("/tick/", tick, every=2)]
         client = await self.start(store, patterns)
         await until_begun("/tick/")
         await client.service.stopService()  # type: ignore[attr-defined]
         before = len(RUNS)
         await deferLater(reactor, 5.0)
-        await self.start(store, patterns)
+        started = datetime.now(UTC)
+        client = await self.start(store, patterns)
         await until_begun("/tick/", before + 1)
         await deferLater(reactor, 0.3)
         self.assertEqual(len(RUNS), before + 1)
+        (plan,) = (await client.look("/-/schedules"))["schedules"]
+        following, ended = (datetime.fromisoformat(each) for each in (plan["next"], plan["last"]["ended"]))
+        self.assertGreater(ended, started)
+        self.assertLessEqual((following - ended).total_seconds(), 2.0)
+
+    @slow
+    async def test_call_that_was_due_while_no_service_was_up_is_made_up_for_once(self) -> None:
+        await self.check_made_up(self.file())
+
+    @slow
+    @needs_postgresql
+    async def test_call_that_was_due_while_no_service_was_up_is_made_up_for_on_postgresql(self) -> None:
+        await self.check_made_up(shared().database())
 
     @slow
     async def test_schedule_goes_on_with_other_methods_after_a_restart(self) -> None:

@@ -43,10 +43,12 @@ SCHEDULES = [
     {
         "function": "digest", "path": "/digest/", "schedule": "0 3 * * * (Europe/Berlin)",
         "next": _time(-41760),
+        "running": None,
         "last": {"job": JOBS[5]["job"], "state": "done", "ended": _time(44636)},
     },
     {
         "function": "clean_up", "path": "/clean_up/", "schedule": "every 600 s", "next": _time(-240),
+        "running": None,
         "last": {"job": JOBS[4]["job"], "state": "failed", "ended": _time(360)},
     },
 ]  # fmt: skip

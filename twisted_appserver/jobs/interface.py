@@ -39,7 +39,11 @@ class IJobs(Interface):
         """
 
     async def perform_at(
-        name: str, call: Call, due: float, sleep_until: Callable[[float], Awaitable[None]]
+        name: str,
+        call: Call,
+        due: float,
+        sleep_until: Callable[[float], Awaitable[None]],
+        begun: Callable[[str, float], None],
     ) -> tuple[str, str]:
         """
         Perform a scheduled call when it is due, once on all hosts together. If an earlier call of the
@@ -48,6 +52,7 @@ class IJobs(Interface):
         @param name: identifies the schedule.
         @param due: seconds since the epoch.
         @param sleep_until: waits for a time.
+        @param begun: called with the name of the job and the time at which it was due, as soon as it is due.
         @return: the name and the state of the job, when it has ended.
         @raise AppserverError: when the call could not be performed.
         """
@@ -113,7 +118,7 @@ class IJobs(Interface):
         """Cancel a job, or delete it if it has finished."""
 
     async def schedules() -> Reply:
-        """Return the schedules, with the next time and the last call of each."""
+        """Return the schedules, with the next time, the call that runs, and the last call of each."""
 
 
 def job_patterns(jobs: Any) -> tuple[Route, ...]:

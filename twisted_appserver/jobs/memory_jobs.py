@@ -170,16 +170,24 @@ class MemoryJobs:
             self._forget(over.name)
 
     async def perform_at(
-        self, name: str, call: Call, due: float, sleep_until: Callable[[float], Awaitable[None]]
+        self,
+        name: str,
+        call: Call,
+        due: float,
+        sleep_until: Callable[[float], Awaitable[None]],
+        begun: Callable[[str, float], None],
     ) -> tuple[str, str]:
-        await sleep_until(due)
         job = self._scheduled.get(name)
-        if job is None or job.reply is not None:
+        if job is not None and job.reply is None:  # It began before the table was reloaded.
+            begun(job.name, 0.0)
+        else:
+            await sleep_until(due)
             if job is not None and job.name in self._timers:
                 self._forget(job.name)  # Only the last call of a schedule is kept.
             self._make_room()
             pending = begin_background_call(self._dispatcher, call)
             job = self._scheduled[name] = self._add(pending)
+            begun(job.name, due)
             pending.answer = job.answer
             submit_background_call(pending)
         if job.reply is None:
@@ -307,7 +315,7 @@ class MemoryJobs:
         return result_of(self._find(job, call).reply)
 
     async def schedules(self) -> Reply:
-        """Return the schedules, with the next time and the last call of each."""
+        """Return the schedules, with the next time, the call that runs, and the last call of each."""
         return self._scheduler.index()
 
     async def retry(self, job: str, call: Call) -> Reply:

@@ -38,13 +38,14 @@ class ScheduledCalls:
 
     async def plan(
         self, queue: str, call: Call, due: float, sleep_until: Callable[[float], Awaitable[None]]
-    ) -> int:
+    ) -> tuple[int, float]:
         """
         Let a call wait in a queue until it is due. If an earlier call has not ended, use that call instead.
 
         @param due: seconds since the epoch.
         @param sleep_until: waits for such a time.
-        @return: the number of the task, when it is due or has ended.
+        @return: the number of the task, and when it was due; as soon as it is due or has ended. The call may
+            have been due earlier, if no service was up then.
         """
         number, due = await self._put(queue, call, due)
         await self._until_due_or_ended(queue, number, sleep_until(due))
@@ -52,7 +53,7 @@ class ScheduledCalls:
         is_waiting = details is not None and details.task is not None and not details.task.deliveries
         if is_waiting and self._wall() >= due:
             await self._broker.kick_task(queue, number)  # The clock was set forward.
-        return number
+        return number, due
 
     async def end(self, queue: str, number: int) -> TaskResult | None:
         """Wait for the end of a call, and return it; C{None} if the end is unknown."""

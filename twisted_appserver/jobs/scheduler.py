@@ -34,8 +34,10 @@ class Plan:
     """
     The schedule of one route.
 
-    @ivar due: when the next call is due, or when the present call was due, in seconds since the epoch; 0.0
-        for never.
+    @ivar due: when the call that is planned is due, in seconds since the epoch; 0.0 if none is planned yet,
+        infinity for never.
+    @ivar made: when the last call was due that has begun, or was cancelled; 0.0 if there is none.
+    @ivar running: the name of the job that is due and has not ended; C{None} if there is none.
     @ivar last: the last call that has ended; C{None} before the first one.
     """
 
@@ -44,17 +46,32 @@ class Plan:
         self.path = only_path(entry.regex)
         method = "GET" if "GET" in entry.methods else min(entry.methods)
         self._call = Call(method, self.path, handler=entry.handler)
-        self.due = 0.0
+        self.due = self.made = 0.0
+        self.running: str | None = None
         self.last: dict[str, Any] | None = None
 
     def call(self) -> Call:
         """Return a new call of the function."""
         return replace(self._call, request_id=urandom(8).hex())
 
-    def document(self) -> dict[str, Any]:
-        due = datetime.fromtimestamp(self.due, UTC) if 0 < self.due < math.inf else None
+    def begin(self, job: str, due: float) -> None:
+        """
+        Note that a call has become due.
+
+        @param due: when it was due. This is earlier than planned if it was missed, or began before a reload.
+        """
+        self.running, self.made = job, max(self.made, due)
+
+    def next(self, now: float) -> float:
+        """Return the first time that is later than now and than the last call."""
+        following: float = self.schedule.next(max(now, self.made))
+        return following
+
+    def document(self, now: float) -> dict[str, Any]:
+        due = self.due if self.running is None else self.next(now)
+        shown = datetime.fromtimestamp(due, UTC) if 0 < due < math.inf else None
         about = {"function": self.function, "path": self.path, "schedule": self.schedule.text}
-        return {**about, "next": due, "last": self.last}
+        return {**about, "next": shown, "running": self.running, "last": self.last}
 
 
 class Scheduler:
@@ -91,7 +108,7 @@ class Scheduler:
             name = queue_name(entry.handler.name, entry.regex)
             plan = self._plans[name] = Plan(entry)
             if name in earlier:
-                plan.last = earlier[name].last
+                plan.last, plan.made = earlier[name].last, earlier[name].made
             loop = Deferred.fromCoroutine(self._follow(name, plan))
             loop.addErrback(lambda failure: failure.trap(CancelledError))
             loop.addErrback(lambda failure: self.log.failure("a schedule is no longer followed", failure))
@@ -105,19 +122,22 @@ class Scheduler:
 
     async def _follow(self, name: str, plan: Plan) -> None:
         while True:
-            plan.due = plan.schedule.next(max(self._wall(), plan.due))
+            plan.due = plan.next(self._wall())
             if plan.due == math.inf:
                 return
             try:
                 if plan.last is None and self._find_last is not None:
                     plan.last = _last(await self._find_last(name, plan.schedule))
-                job, state = await self._perform_at(name, plan.call(), plan.due, self._sleep_until)
+                job, state = await self._perform_at(
+                    name, plan.call(), plan.due, self._sleep_until, plan.begin
+                )
             except AppserverError as error:
+                plan.running = None
                 self.log.warn("{function} was not called as scheduled: {error}",
                               function=plan.function, error=error)  # fmt: skip
                 await deferLater(self._dispatcher.reactor, AGAIN)
             else:
-                plan.last = _last((job, state, self._wall()))
+                plan.running, plan.last = None, _last((job, state, self._wall()))
 
     async def _sleep_until(self, due: float) -> None:
         """Wait for a time of the wall clock, in seconds since the epoch."""
@@ -125,8 +145,9 @@ class Scheduler:
             await deferLater(self._dispatcher.reactor, min(left, CHECK))
 
     def index(self) -> Reply:
-        """Return the schedules, with the next time and the last call of each."""
-        return shown({"schedules": [plan.document() for plan in self._plans.values()]})
+        """Return the schedules, with the next time, the call that runs, and the last call of each."""
+        now = self._wall()
+        return shown({"schedules": [plan.document(now) for plan in self._plans.values()]})
 
 
 def _last(found: tuple[str, str, float] | None) -> dict[str, Any] | None:

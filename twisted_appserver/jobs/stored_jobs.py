@@ -236,7 +236,12 @@ class StoredJobs:
         self._performer.watch((name,))
 
     async def perform_at(
-        self, name: str, call: Call, due: float, sleep_until: Callable[[float], Awaitable[None]]
+        self,
+        name: str,
+        call: Call,
+        due: float,
+        sleep_until: Callable[[float], Awaitable[None]],
+        begun: Callable[[str, float], None],
     ) -> tuple[str, str]:
         """
         Each host puts the call early, delayed until it is due, with the due time as its key. So the call
@@ -245,10 +250,11 @@ class StoredJobs:
         schedule = call.handler.schedule
         queue, period = schedule_queue(name, schedule.text), schedule.next(due) - due
         await self._prepare(queue, remember=min(max(4 * period, LEAST_REMEMBERED), YEAR))
-        number = await self._scheduled.plan(queue, call, due, sleep_until)
+        number, due = await self._scheduled.plan(queue, call, due, sleep_until)
+        begun(job := self.name_of(queue, number), due)
         found = await self._scheduled.end(queue, number)
         state = "unknown" if found is None else decode_end(found.result)[0].state
-        return self.name_of(queue, number), state
+        return job, state
 
     def name_of(self, queue: str, number: int) -> str:
         return self._list.name_of(queue, number)
@@ -316,7 +322,7 @@ class StoredJobs:
         return result_of(None if outcome is None else outcome.reply)
 
     async def schedules(self) -> Reply:
-        """Return the schedules, with the next time and the last call of each."""
+        """Return the schedules, with the next time, the call that runs, and the last call of each."""
         return self._scheduler.index()
 
     async def retry(self, job: str, call: Call) -> Reply:

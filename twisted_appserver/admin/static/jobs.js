@@ -129,6 +129,11 @@ const lastText = last => last ? `${last.state} at ${clock(seconds(last.ended))}`
 const schedules = table("Schedules", [
   { title: "function", class: "text", update: (cell, item) => { if (!cell.firstChild) cell.append(element("a", { href: pageOf(item.function) }, item.function)); } },
   { title: "path", class: "text", text: item => item.path }, { title: "schedule", class: "text", text: item => item.schedule },
+  { title: "now", class: "text", update: (cell, item) => {
+    if (cell.job === item.running) return;
+    cell.job = item.running;
+    cell.replaceChildren(item.running ? element("a", { href: `#?job=${encodeURIComponent(item.running)}` }, "running") : "");
+  } },
   { title: "next", class: "text", text: item => item.next ? clock(seconds(item.next)) : "never" },
   { title: "last", class: "text", update: (cell, item) => {
     if (cell.textContent === lastText(item.last)) return;
