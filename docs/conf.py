@@ -22,6 +22,8 @@ extensions = [
     "pydoctor.sphinx_ext.build_apidocs",
 ]
 exclude_patterns = ["images"]
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
 # Links to examples and other files of the repository become downloads. Links to folders lead nowhere.

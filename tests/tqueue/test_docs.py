@@ -63,6 +63,20 @@ class DocsTests(SynchronousTestCase):
         handler, groups = Router(names["url_patterns"]).match("POST", "/queues/painter/put/")
         self.assertEqual((handler.function.__name__, groups), ("put", {"worker": "painter"}))
 
+    def test_python_examples_of_puts_run(self) -> None:
+        """With the options that a put can have, one after another, and many tasks at once."""
+        server = Server().start()
+        self.addCleanup(server.kill)
+        queue = Queue(0, server.url, "painter")
+        self.addCleanup(queue._pool.close)
+        said: list[str] = []
+        pictures = [{"picture": number} for number in range(3)]
+        names = {"queue": queue, "pictures": pictures, "print": said.append, "paint_all": list}
+        for name in ("groups", "unique-keys", "unique-keys", "task-options"):
+            exec(self.example(name), names)
+        exec(self.example("python", "put_many"), names)
+        self.assertEqual((len(names["pictures"]), said), (100, ["this picture is being painted already"]))
+
     def test_pages_name_every_method(self) -> None:
         for name in vars(AsyncQueue) | vars(Queue) | vars(QueueVerbs) | vars(BatchVerbs):
             if not name.startswith("_") and name != "forked":
