@@ -45,9 +45,9 @@ FIGURES = {"ready": 1, "leased": 0}
 SENT: list[tuple[QueueRequest[Any], str, str, bytes]] = [
     (REQUESTS.put(b"{}", "k"), "POST", "put?key=k&timeout=0.0&detail=1", b"{}"),
     (
-        REQUESTS.put(b"{}", "k:1", 2.5, 1.0, "ä" * 1001, 3.0),
+        REQUESTS.put(b"{}", "k:1", 2.5, 1.0, "ä" * 1001, {"delay": 3.0}),
         "POST",
-        f"put?key=k%3A1&priority=1.0&order={'%C3%A4' * 1000}&delay=3.0&timeout=2.5&detail=1",
+        f"put?key=k%3A1&priority=1.0&order={'%C3%A4' * 1000}&timeout=2.5&detail=1&delay=3.0",
         b"{}",
     ),
     (REQUESTS.get("k"), "POST", "get?key=k&timeout=0.0&detail=1", b""),

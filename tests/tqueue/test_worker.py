@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.queue_server import ROOT, Server, wait_for
 from tests.support.slow import slow
 from tests.tqueue.test_work import WorkCase
-from twisted_appserver import RetryLater
+from twisted_appserver import Retry, RetryLater
 from twisted_appserver.tqueue import Worker, current_task
 from twisted_appserver.tqueue.client import Queue
 from twisted_appserver.tqueue.function_call import WorkerError
@@ -74,6 +74,58 @@ class WorkerCase(SynchronousTestCase):
         for queue in worker.queues:
             queue.shutdown()
         worker.run()
+
+
+class ArgumentTests(SynchronousTestCase):
+    """They are checked when the worker is made, without a server."""
+
+    def refused(self, part: str, queues: Any = "q", function: Any = print, **options: Any) -> None:
+        error = self.assertRaises(ValueError, Worker, queues, function, **options)
+        self.assertIn(part, str(error))
+
+    def test_function_that_cannot_be_called_with_an_item_is_refused(self) -> None:
+        async def later(task: Any) -> None: ...
+
+        def two(task: Any, more: Any) -> None: ...
+
+        for function, part in (
+            (3, "3 cannot be called"),
+            (None, "None cannot be called"),
+            (later, "later must be a plain function: a coroutine or generator would not run"),
+            (two, "two must accept one argument, the item: it is "),
+            (lambda: None, "must accept one argument, the item"),
+            ("nowhere:paint", "nowhere"),
+        ):
+            self.refused(part, function=function)
+            self.refused(part, function=function, type="forked")
+
+    def test_queues_that_cannot_be_used_are_refused(self) -> None:
+        queue = Queue(name="a")
+        for queues, part in (
+            ("a/b", "a queue's name must not be"),
+            (3, "queues must be names as text, such as 'emails,reports', or Queues, not 3"),
+            (None, "not None"),
+            (["a", "b"], "not ['a', 'b']"),
+            ({"a": 3}, "not {'a': 3}"),
+            ([], "a worker needs at least one queue"),
+            ({queue: 0}, "the weight of the queue a must be more than 0, not 0"),
+            ({queue: "3"}, "not '3'"),
+        ):
+            self.refused(part, queues)
+
+    def test_options_that_cannot_be_used_are_refused(self) -> None:
+        cases: tuple[tuple[str, tuple[Any, ...]], ...] = (
+            ("threads", (0, -1, 1.5, "3", None, True)),
+            ("prefetch", (-1, 0.5, "3", None)),
+            ("time_limit", (0, -1, float("nan"), "3", True)),
+            ("delay", (-1, float("nan"), float("inf"), "3", True, Retry(attempts=3))),
+            ("patience", (-1, float("nan"), "3", None)),
+            ("lease", (0, -1, float("nan"))),
+            ("type", ("thread", None)),
+        )
+        for name, values in cases:
+            for value in values:
+                self.refused(f"{name} must be ", **{name: value})
 
 
 class RunTests(WorkerCase):

@@ -15,6 +15,7 @@ A module may import only modules above it in this list:
   - stack_dump: where a function was when its process was killed
   - function_server: the program of a process that calls the function
   - function_process: the worker's end of such a process
+  - worker_arguments: checks the arguments of a worker
   - worker: C{Worker}, which calls a function for each task
   - stop_signals: the signals that end the work
   - status_line: a line on a terminal below everything else

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import threading
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .client.checks import checked_name
 from .client.errors import Empty, ShutDown
@@ -51,6 +52,21 @@ def read_queues(text: str) -> list[ChosenQueue]:
     return [ChosenQueue(name, weight) for name, weight in zip(names, weights, strict=True)]
 
 
+def _check(queues: Any) -> None:
+    """
+    Check queues that were given as objects.
+
+    @raise ValueError: when there is none, or one of them or a weight cannot be used.
+    """
+    if not isinstance(queues, Iterable) or not all(isinstance(each, Queue) for each in queues):
+        raise ValueError(f"queues must be names as text, such as 'emails,reports', or Queues, not {queues!r}")
+    if not queues:
+        raise ValueError("a worker needs at least one queue")
+    for queue, weight in queues.items() if isinstance(queues, Mapping) else ():
+        if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+            raise ValueError(f"the weight of the queue {queue.name} must be more than 0, not {weight!r}")
+
+
 class QueueChoice:
     """
     Gets tasks from the first queue that has one. Safe from any thread.
@@ -62,9 +78,11 @@ class QueueChoice:
 
     @param queues: in the order of their priority, or with their weights: a queue with the weight 3 is tried
         first three times as often as a queue with the weight 1.
+    @raise ValueError: when there is no queue, or one of them or a weight cannot be used.
     """
 
     def __init__(self, queues: Sequence[Queue] | Mapping[Queue, float]) -> None:
+        _check(queues)
         self.queues = list(queues)
         self._weights = dict(queues) if isinstance(queues, Mapping) else None
         self._open = list(self.queues)  # queues that are not shut down

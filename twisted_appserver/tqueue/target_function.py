@@ -45,7 +45,7 @@ def function_named(target: str) -> Callable[[Any], Any]:
         near = closest(name, (key for key, value in vars(module).items() if callable(value)))
         advice = f"; did you mean {near}?" if near else ""
         raise ValueError(f"{module.__file__ or place} has no function {name}{advice}") from None
-    _check(function, target)
+    check_function(function, target)
     return function  # type: ignore[no-any-return]
 
 
@@ -61,10 +61,11 @@ def _module(name: str) -> ModuleType:
         raise ValueError(f"cannot import {name}: {line}{text}") from None
 
 
-def _check(function: Any, target: str) -> None:
+def check_function(function: Any, target: str) -> None:
     """
     Check that a function can be called with an item.
 
+    @param target: its name, for the message.
     @raise ValueError: when it cannot.
     """
     if not callable(function):
@@ -78,5 +79,5 @@ def _check(function: Any, target: str) -> None:
     try:
         signature.bind(None)
     except TypeError:
-        name = target.partition(":")[2]
+        name = target.rpartition(":")[2]
         raise ValueError(f"{target} must accept one argument, the item: it is {name}{signature}") from None

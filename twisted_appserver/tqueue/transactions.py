@@ -32,12 +32,10 @@ class Order(TypedDict, total=False):
 
     @ivar priority: the lowest comes first, in a queue of the kind C{priority}.
     @ivar order: text that sorts tasks of the same priority.
-    @ivar delay: seconds from now until a worker may get the task.
     """
 
     priority: float | None
     order: str | None
-    delay: float | None
 
 
 class TransactionOptions(PutOptions, Order, total=False):
@@ -91,9 +89,7 @@ async def put_async(connection: Any, queue: str, item: Any, **options: Unpack[Tr
 def _arguments(queue: str, item: Any, options: Any) -> list[tuple[str, str, Any]]:
     """Return the name, the type and the value of each argument of the function in the database."""
     order = {name: options.pop(name) for name in Order.__annotations__ if name in options}
-    if unknown := options.keys() - PutOptions.__annotations__:
-        raise TypeError(f"put() got an unexpected keyword argument {min(unknown)!r}")
-    given = {**order, **put_options(options)}
+    given = {**order, **put_options(options, "put", tuple(Order.__annotations__))}
     return [
         ("queue", "text", checked_name(queue)),
         ("item", "jsonb", to_task(item).decode()),

@@ -11,7 +11,7 @@ from queue import Empty as NoneFree
 from queue import SimpleQueue
 from typing import Any, Literal
 
-from twisted_appserver.settings import FORKED_SERVER, THREADED_SERVER
+from twisted_appserver.settings import FORKED_SERVER
 
 from .client.errors import Empty, LeaseLost, ResultError, ServerError, ShutDown
 from .client.failures import Failure, RecordedError, RetryAfter, describe
@@ -22,11 +22,10 @@ from .function_call import Function, FunctionCaller, ThreadCaller, WorkerError
 from .function_process import FunctionProcess, checked_target
 from .performed_task import CurrentTask
 from .queue_choice import QueueChoice, read_queues
-from .target_function import function_named
 from .task_failure import describe_failure
 from .thread_time_limits import RunningCall, ThreadTimeLimits, over_limit
+from .worker_arguments import check_numbers, check_type, checked_function
 
-TYPES = (THREADED_SERVER, FORKED_SERVER)
 LAST = 10.0  # seconds of patience with the server after the work was stopped
 LOOK = 0.05  # seconds between two checks whether the work has ended
 STOPPED = 0.25  # seconds between two checks of a thread that waits for another one
@@ -72,7 +71,7 @@ class Worker:
     @ivar failed: how often a task has failed.
     @ivar lost: how often the function returned after the lease of its task had run out.
     @ivar error: why the work ended, unless C{stop} was called.
-    @raise ValueError: when an argument cannot be used.
+    @raise ValueError: when an argument cannot be used, or the function cannot be called with an item.
     """
 
     def __init__(
@@ -90,11 +89,9 @@ class Worker:
         prefetch: int = 0,
         report: Callable[[str], None] = print,
     ) -> None:
-        if threads < 1 or prefetch < 0 or not (time_limit is None or time_limit > 0):
-            raise ValueError("threads must be 1 or more, prefetch 0 or more, and time_limit more than 0")
-        if type not in TYPES:
-            raise ValueError(f"type must be one of {', '.join(TYPES)}, not {type!r}")
-        self._function = function_named(function) if isinstance(function, str) else function
+        check_numbers(threads, prefetch, time_limit, delay, patience)
+        check_type(type)
+        self._function = checked_function(function)
         self._target = checked_target(function) if type == FORKED_SERVER else None
         self._own: list[Queue] = []  # the queues that are closed at the end
         self._choice = QueueChoice(self._given(queues, url, lease, patience))

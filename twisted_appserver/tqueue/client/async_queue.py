@@ -164,7 +164,8 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
         """
         body = to_task(item)
         number, order = sort_key(item) if priority is None else (priority, "")
-        steps = put_item(self._session, body, timeout, number, order, put_options(terms))
+        options = put_options(terms, "put", ("timeout", "priority"))
+        steps = put_item(self._session, body, timeout, number, order, options)
         added: TaskId = await self._run(steps)
         return added
 

@@ -11,6 +11,7 @@ from .terms import PutTerms, terms_options
 from .verbs import StepRunner
 
 Uniques = Iterable[str | None] | None
+OWN = ("timeout", "unique", "unique_for")  # keyword arguments besides the terms
 
 
 class BatchRunner(StepRunner, Protocol):
@@ -56,7 +57,8 @@ class BatchVerbs:
         @raise ValueError: when there are more than 1000 items.
         @raise ServerError: when there are more items than C{maxsize}.
         """
-        options, keys = terms_options(terms), (unique, unique_for)
+        options = terms_options(terms, "put_many", OWN)
+        keys = unique, unique_for
         return self._run(batches.put_many(self._session, items, self._sort_key, timeout, options, keys))
 
     def put_tasks(
@@ -64,7 +66,6 @@ class BatchVerbs:
         tasks: Iterable[Document],
         timeout: float | None = 0.0,
         *,
-        delay: float | None = None,
         unique: Uniques = None,
         unique_for: float | None = None,
         **terms: Unpack[PutTerms],
@@ -74,15 +75,14 @@ class BatchVerbs:
 
         @param tasks: dicts that JSON can represent.
         @param timeout: seconds to wait until there is room for all; C{None} for ever.
-        @param delay: seconds until a worker may get the tasks.
         @param unique: for each task a unique key, or C{None}; C{unique_for} as in L{put_many}.
         @param terms: the terms of each task, see L{PutTerms}.
         @return: a list of their ids, see L{TaskId}.
         @raise Exception: as L{put_many}; ValueError, too, when the fields are not JSON.
         """
-        options = terms_options(terms)
+        options = terms_options(terms, "put_tasks", OWN)
         keys = unique, unique_for
-        return self._run(batches.put_tasks(self._session, tasks, timeout, delay, options, keys))
+        return self._run(batches.put_tasks(self._session, tasks, timeout, options, keys))
 
     def get_tasks(self: BatchRunner, n: int, timeout: float | None = 0.0, lease: float | None = None) -> Any:
         """

@@ -42,7 +42,7 @@ def put_many(
         _element(to_task(item), *sort_key(item), keys[place] if keys else {})
         for place, item in enumerate(items)
     ]
-    return (yield from _put(session, elements, timeout, None, terms))
+    return (yield from _put(session, elements, timeout, terms))
 
 
 def several(items: Iterable[T], verb: str) -> Iterable[T]:
@@ -60,7 +60,6 @@ def put_tasks(
     session: QueueSession,
     tasks: Iterable[Document],
     timeout: float | None,
-    delay: float | None,
     terms: Document,
     unique: Unique,
 ) -> Steps[list[TaskId]]:
@@ -71,14 +70,13 @@ def put_tasks(
     ]
     if keys := unique_keys(*unique, len(elements)):
         elements = [_element(task, None, None, own) for task, own in zip(elements, keys, strict=True)]
-    return (yield from _put(session, elements, timeout, delay, terms))
+    return (yield from _put(session, elements, timeout, terms))
 
 
 def _put(
     session: QueueSession,
     elements: Sequence[bytes],
     timeout: float | None,
-    delay: float | None,
     terms: Document,
 ) -> Steps[list[TaskId]]:
     if len(elements) > MOST_TASKS:
@@ -88,7 +86,7 @@ def _put(
     body, key = b"[%b]" % b",".join(elements), session.key()
 
     def request(wait: float) -> Steps[list[TaskId]]:
-        return session.ask(session.requests.put_many(body, key, wait, delay, terms))
+        return session.ask(session.requests.put_many(body, key, wait, terms))
 
     return (yield from poll(request, timeout, session.clock))
 

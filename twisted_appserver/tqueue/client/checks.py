@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 WEEK = 7 * 86400.0  # seconds; the longest lease that a server grants
+YEAR = 53 * WEEK  # seconds; the longest delay that a server accepts
 LONGEST_NAME = 200  # characters; the server has the same limit
 
 

@@ -30,12 +30,11 @@ def put_task(
     fields: Document,
     timeout: float | None,
     priority: float | None,
-    delay: float | None,
     key: str | None,
     options: Document,
 ) -> Steps[Document]:
     """Add a task that is given by its fields."""
     body = json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
-    document = yield from session.put(body, timeout, priority, None, delay, key, options)
+    document = yield from session.put(body, timeout, priority, None, key, options)
     why = {name: document.get(name, False) for name in ("repeated", "existing")}
     return {"task_id": document["task_id"], **why}

@@ -138,10 +138,10 @@ class Queue(QueueVerbs, BatchVerbs):
             L{PutOptions}.
         @raise Full: when there is no room after C{timeout} seconds, or at once if C{block} is false.
         @raise ShutDown: when the queue has been shut down.
-        @raise TypeError: when the item cannot be sent, see L{items}.
+        @raise TypeError: when the item cannot be sent, see L{items}, or a keyword is unknown.
         """
         priority, order = self._sort_key(item)
-        options, wait = put_options(terms), timeout if block else 0.0
+        options, wait = put_options(terms, "put", ("block", "timeout")), timeout if block else 0.0
         steps = put_item(self._session, to_task(item), wait, priority, order, options)
         return self._run(steps)
 

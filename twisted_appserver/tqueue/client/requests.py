@@ -204,7 +204,6 @@ class QueueRequests:
         wait: float = 0.0,
         priority: float | None = None,
         order: str | None = None,
-        delay: float | None = None,
         terms: Document | None = None,
     ) -> QueueRequest[Document]:
         """
@@ -212,11 +211,10 @@ class QueueRequests:
 
         @param task: its fields, a JSON object.
         @param order: text that sorts tasks of the same priority.
-        @param delay: seconds until a worker may get the task.
         @param terms: the result of L{put_options}.
         """
         order = None if order is None else order[:LONGEST_ORDER]
-        options = {"key": key, "priority": priority, "order": order, "delay": delay}
+        options = {"key": key, "priority": priority, "order": order}
         options |= {"timeout": wait, "detail": 1, **(terms or {})}
         return self._make("put", _task_or(Full), options, body=task, wait=wait)
 
@@ -225,7 +223,6 @@ class QueueRequests:
         tasks: bytes,
         key: str,
         wait: float = 0.0,
-        delay: float | None = None,
         terms: Document | None = None,
     ) -> QueueRequest[list[TaskId]]:
         """
@@ -234,7 +231,7 @@ class QueueRequests:
         @param tasks: a JSON array, whose elements are tasks, arrays of a task, its priority and its order, or
             arrays of a task and its options.
         """
-        options = {"key": key, "delay": delay, "timeout": wait, "detail": 1, **(terms or {})}
+        options = {"key": key, "timeout": wait, "detail": 1, **(terms or {})}
         return self._make("put", _ids_or_full, options, body=tasks, wait=wait)
 
     def get(

@@ -89,7 +89,6 @@ class QueueSession:
         timeout: float | None,
         priority: float | None = None,
         order: str | None = None,
-        delay: float | None = None,
         key: str | None = None,
         terms: Document | None = None,
     ) -> Steps[Document]:
@@ -97,7 +96,7 @@ class QueueSession:
         name = self.key() if key is None else checked_key(key)
         return (
             yield from poll(
-                lambda wait: self.ask(self.requests.put(task, name, wait, priority, order, delay, terms)),
+                lambda wait: self.ask(self.requests.put(task, name, wait, priority, order, terms)),
                 timeout,
                 self.clock,
             )

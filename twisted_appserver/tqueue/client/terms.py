@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any, Protocol, TypedDict
 
 from .request_keys import checked_key
 from .trace import current_trace
+
+PAUSES = ("first", "factor", "most", "jitter")  # attributes of a rule that describe the pauses
 
 
 class RetryRule(Protocol):
@@ -28,6 +31,7 @@ class PutTerms(TypedDict, total=False):
     """
     Keyword arguments of the methods that put tasks.
 
+    @ivar delay: seconds from now until a worker may get the task.
     @ivar max_deliveries: the task is buried after so many deliveries; 0 for never.
     @ivar retry: how often it is tried, and the pauses after failures: a C{twisted_appserver.Retry}, whose
         C{attempts} are the deliveries.
@@ -40,6 +44,7 @@ class PutTerms(TypedDict, total=False):
         C{tracestate}.
     """
 
+    delay: float | None
     max_deliveries: int | None
     retry: RetryRule | None
     ttl: float | None
@@ -78,14 +83,31 @@ class TaskId(str):
         return made
 
 
-def put_options(options: PutOptions) -> dict[str, Any]:
+def put_options(options: PutOptions, verb: str, own: Sequence[str]) -> dict[str, Any]:
     """
     Return the options of a request that puts one task.
 
+    @param verb: the name of the method that was called with these options.
+    @param own: the names of its other keyword arguments.
+    @raise TypeError: when there is no such option, or C{retry} is not a rule.
     @raise ValueError: when they cannot be used.
     """
+    _check_names(options, verb, (*own, *PutOptions.__annotations__))
     unique, seconds = options.get("unique"), options.get("unique_for")
-    return {**terms_options(options), **unique_options(unique, seconds)}
+    return {**_options(options), **unique_options(unique, seconds)}
+
+
+def _check_names(given: Iterable[str], verb: str, known: Sequence[str]) -> None:
+    """
+    Check the names of keyword arguments.
+
+    @raise TypeError: when one is not known. The message names the most similar one, or else all of them.
+    """
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            advice = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
+            raise TypeError(f"{verb}() got an unexpected keyword argument {name!r}; {advice}")
 
 
 def unique_options(unique: str | None, seconds: float | None) -> dict[str, Any]:
@@ -118,19 +140,30 @@ def unique_keys(
     return [{} if key is None else unique_options(key, seconds) for key in keys]
 
 
-def terms_options(terms: PutTerms) -> dict[str, Any]:
+def terms_options(terms: PutTerms, verb: str, own: Sequence[str]) -> dict[str, Any]:
     """
-    Return the options of a request that puts tasks.
+    Return the options of a request that puts tasks. The parameters and errors are those of L{put_options}.
+    """
+    _check_names(terms, verb, (*own, *PutTerms.__annotations__))
+    return _options(terms)
 
+
+def _options(terms: PutTerms) -> dict[str, Any]:
+    """
+    Return the options of a request for the terms of its tasks.
+
+    @raise TypeError: when C{retry} is not a rule.
     @raise ValueError: when C{max_deliveries} and C{retry} are given together.
     """
     retry, most = terms.get("retry"), terms.get("max_deliveries")
-    options: dict[str, Any] = {"max_deliveries": most, "ttl": terms.get("ttl"), "group": terms.get("group")}
+    options: dict[str, Any] = {name: terms.get(name) for name in ("delay", "max_deliveries", "ttl", "group")}
     if retry is not None:
+        if isinstance(retry, type) or not all(hasattr(retry, name) for name in ("attempts", *PAUSES)):
+            raise TypeError(f"retry must be a Retry, such as Retry(attempts=3), not {retry!r}")
         if most is not None:
             raise ValueError("give max_deliveries or retry, not both: retry.attempts is the same number")
         options["max_deliveries"] = retry.attempts
-        options |= {f"retry_{name}": getattr(retry, name) for name in ("first", "factor", "most", "jitter")}
+        options |= {f"retry_{name}": getattr(retry, name) for name in PAUSES}
     if (parent := terms.get("traceparent")) is None:
         return options | current_trace()
     return options | {"traceparent": parent, "tracestate": terms.get("tracestate")}

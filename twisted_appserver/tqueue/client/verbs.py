@@ -153,7 +153,6 @@ class QueueVerbs:
         timeout: float | None = 0.0,
         *,
         priority: float | None = None,
-        delay: float | None = None,
         key: str | None = None,
         **terms: Unpack[PutOptions],
     ) -> Any:
@@ -163,7 +162,6 @@ class QueueVerbs:
         @param fields: a dict that JSON can represent.
         @param timeout: seconds to wait for room; C{None} for ever.
         @param priority: the lowest comes first, in a queue of the kind C{priority}.
-        @param delay: seconds until a worker may get the task.
         @param key: an idempotency key. A put with the same key and fields adds nothing.
         @param terms: what applies to this task instead of the options of the queue, and its unique key, see
             L{PutOptions}.
@@ -173,8 +171,8 @@ class QueueVerbs:
         @raise ShutDown: when the queue has been shut down.
         @raise ValueError: when the fields are not JSON, or the key cannot be used.
         """
-        options = put_options(terms)
-        return self._run(put_task(self._session, fields, timeout, priority, delay, key, options))
+        options = put_options(terms, "put_task", ("timeout", "priority", "key"))
+        return self._run(put_task(self._session, fields, timeout, priority, key, options))
 
     def get_task(self: StepRunner, timeout: float | None = 0.0, lease: float | None = None) -> Any:
         """

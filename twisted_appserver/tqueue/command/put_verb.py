@@ -62,7 +62,7 @@ def _put_batches(queue: Queue, given: argparse.Namespace, output: Output) -> Non
 
     def flush() -> int:
         try:
-            ids = queue.put_tasks(batch, given.timeout, delay=given.delay, **_terms(given))
+            ids = queue.put_tasks(batch, given.timeout, **_terms(given))
         except EXPECTED as error:
             raise LineError(first, count) from error
         for task_id in ids:
@@ -102,7 +102,7 @@ def _lines() -> Iterator[tuple[int, str]]:
 def _put_task(queue: Queue, given: argparse.Namespace, output: Output, words: list[str]) -> None:
     fields = read_fields(words, queue.name)
     stored = queue.put_task(
-        fields, given.timeout, priority=given.priority, delay=given.delay, key=given.key,
+        fields, given.timeout, priority=given.priority, key=given.key,
         unique=given.unique, unique_for=given.unique_for, **_terms(given),
     )  # fmt: skip
     why = {name: True for name in ("repeated", "existing") if stored[name]}
@@ -113,6 +113,7 @@ def _terms(given: argparse.Namespace) -> PutTerms:
     """Return the options for single tasks. For options that are missing, the queue decides."""
     pauses = {name: getattr(given, f"retry_{name}") for name in RETRY_OPTIONS}
     return {
+        "delay": given.delay,
         "retry": SimpleNamespace(attempts=given.max_deliveries, **pauses),
         "ttl": given.ttl,
         "group": given.group,

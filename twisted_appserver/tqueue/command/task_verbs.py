@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..client.batches import MOST_TASKS
-from ..client.checks import WEEK
+from ..client.checks import WEEK, YEAR
 from ..client.errors import Empty, LeaseLost, NoResult, ServerError
 from ..client.items import to_result
 from ..client.queue import Queue
@@ -22,7 +22,6 @@ from .verb import TASKS, Verb, at_least, complain, task_name
 
 TIMES = ("put_at", "due", "lease", "began", "ended", "ends")  # fields in seconds since the epoch
 UNSET = (*TIMES, "order")  # fields that the table leaves out if they have no value
-YEAR = 53 * WEEK  # seconds; the longest delay that a server accepts
 
 
 def get(queue: Queue, given: argparse.Namespace, output: Output) -> int:

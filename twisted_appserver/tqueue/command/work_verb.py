@@ -15,7 +15,7 @@ from twisted_appserver.command_line import INTERRUPTED
 from twisted_appserver.settings import FORKED_SERVER
 
 from ..client.addresses import read_address
-from ..client.checks import WEEK
+from ..client.checks import WEEK, YEAR
 from ..client.errors import ServerError
 from ..client.queue import Queue
 from ..client.requests import Document
@@ -23,10 +23,10 @@ from ..function_call import WorkerError
 from ..progress import ProgressReporter
 from ..status_line import status_line
 from ..stop_signals import StopSignals
-from ..worker import TYPES, Worker
+from ..worker import Worker
+from ..worker_arguments import TYPES
 from .error_messages import message_for
 from .output import Output
-from .task_verbs import YEAR
 from .verb import WORKERS, Verb, at_least, complain, plural
 
 LOOK = 0.05  # seconds between two checks for signals
