@@ -156,7 +156,7 @@ class UniqueCommandTests(ServerCase):
 class UniqueOptionTests(SynchronousTestCase):
     def test_wrong_options_are_refused_before_a_request(self) -> None:
         for options in ({"unique": ""}, {"unique": "k" * 501}, {"unique": "\0"}, {"unique_for": 5.0}):
-            self.assertRaises(ValueError, put_options, options)
+            self.assertRaises(ValueError, put_options, options, "put", ())
         wrong: Any
         for wrong in (["a"], "ab", ["a", ""]):
             self.assertRaises(ValueError, unique_keys, wrong, None, 2)
