@@ -171,6 +171,30 @@ class JobCases:
             test.assertEqual([attempt["reason"] for attempt in found["attempts"]], ["failed"])
             test.assertNotIn("password", repr(found))
 
+    async def last_attempt_of_a_failed_job_is_a_failure_of_its_queue(self, test: Any, start: Any) -> None:
+        """In its document and in the metrics. The result of its task is still the response of the job."""
+        client = await start(display_tracebacks=True)
+        if not client.service.dispatcher.jobs.stored:
+            return
+        for path, error, last in (
+            ("/breaks", "500: ", "ValueError: the password is 123"),
+            ("/retried/refuse", "409: ", ""),
+        ):
+            name = (await client.ended(await client.begin(path)))["function"]
+            test.flushLoggedErrors()
+            queues = [each["queue"] for each in (await client.look("/-/queues"))["queues"]]
+            (queue,) = (each for each in queues if each.startswith(f"job.{name}."))
+            (task,) = (await client.look(f"/-/queues/{queue}/tasks?state=ended"))["tasks"]
+            found = await client.look(f"/-/queues/{queue}/tasks/{task['task_id']}")
+            (attempt,) = found["attempts"]
+            test.assertEqual((attempt["reason"], attempt["attempt"]), ("failed", 1))
+            test.assertIn(error, attempt["error"])
+            test.assertIn(last, attempt.get("traceback", ""))
+            test.assertEqual(found["result"][1]["status"], int(error[:3]))
+            metrics = (await client.ask("GET", "/-/metrics")).text
+            test.assertIn(f'tqueue_failures_total{{queue="{queue}"}} 1.0', metrics)
+            test.assertNotIn(f'outcome="done",queue="{queue}"', metrics)
+
     async def cancelled_job_is_retried_with_its_body(self, test: Any, start: Any) -> None:
         client = await start()
         places = [await client.begin("/held/1"), await client.begin("/held/2"), await client.begin("/held/3")]

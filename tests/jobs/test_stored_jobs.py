@@ -218,7 +218,9 @@ class JobCases:
     async def error_of_the_client_is_not_tried_again(self, test: Any, start: Start) -> None:
         client = await start()
         seen = await client.until(await client.begin("/retried/refuse"), "failed")
-        test.assertEqual((seen["error"]["status"], "attempts" in seen), (409, False))
+        test.assertEqual((seen["error"]["status"], len(seen["attempts"])), (409, 1))
+        test.assertEqual(seen["attempts"][0]["reason"], "failed")
+        test.assertEqual(seen["attempts"][0]["error"][:4], "409:")
         test.assertEqual(len(RUNS), 1)
 
     async def function_decides_when_it_is_tried_again(self, test: Any, start: Start) -> None:

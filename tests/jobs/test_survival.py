@@ -24,6 +24,7 @@ from tests.support.job_service import JobClient
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.programs import Program
 from tests.support.slow import slow
+from twisted_appserver.jobs.run import DIED
 
 JOBS, KILLS = int(os.environ.get("JOBS", "200")), int(os.environ.get("KILLS", "3"))
 TOGETHER = 20  # requests at the same time
@@ -97,6 +98,10 @@ class SurvivalTests(CommandTestCase):
         self.assertEqual({job["state"] for job in seen}, {"done", "failed"} if failed else {"done"})
         self.assertEqual({job["function"] for job in failed}, {"once"} if failed else set())
         self.assertEqual({job["error"]["status"] for job in failed}, {502} if failed else set())
+        attempts = [attempt for job in failed for attempt in job["attempts"]]
+        self.assertEqual(
+            {(each["reason"], each["error"]) for each in attempts}, {("expired", DIED)} if failed else set()
+        )
         done = {job["result"]["n"] for job in seen if job["state"] == "done"}
         self.assertEqual(len(done) + len(failed), JOBS)
         for number in range(JOBS):

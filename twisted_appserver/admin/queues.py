@@ -11,6 +11,7 @@ from time import time
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, gatherResults
 
 from twisted_appserver.admin.queue_groups import count_groups
@@ -24,7 +25,8 @@ from twisted_appserver.errors import HTTPError
 from twisted_appserver.jobs.documents import Limit, shown, shows_tracebacks
 from twisted_appserver.jobs.job_tasks import JobTask, ended_job, waiting_job
 from twisted_appserver.jobs.route_queues import tag_of
-from twisted_appserver.jobs.stored_call import FACTS
+from twisted_appserver.jobs.run import attempts_of
+from twisted_appserver.jobs.stored_call import FACTS, decode_end
 from twisted_appserver.queue.attempt import TaskDetails
 from twisted_appserver.queue.interface import IBroker
 from twisted_appserver.queue.paging import NEWEST, START, Place, read_place, write_place
@@ -186,6 +188,9 @@ class Queues:
         broker = self._broker(queue)
         details, job = await self._find(call, broker, queue, task)
         number = details.result.number
+        if self._has_jobs:
+            end = decode_end(details.result.result)[1] if details.result.state == "done" else None
+            details = replace(details, attempts=attempts_of(details, end))
         progress = await ask(broker.progress(queue, [number]))
         document = details_document(queue, task, details, progress.get(number, b""))
         if self._has_jobs and not shows_tracebacks(self._service.dispatcher):

@@ -47,15 +47,23 @@ class JobEnds:
     async def _store_some(self, name: str, ends: list[tuple[Run, bytes]]) -> None:
         """Store the ends of jobs of a queue with one request; if that fails, with one request for each."""
         try:
-            found = await self._broker.done_many(name, [(*run.place[1:], end) for run, end in ends])
+            found = await self._ask(name, ends)
         except AppserverError:
-            one_by_one = (self.store(run, partial(self._broker.done, *run.place, end)) for run, end in ends)
+            one_by_one = (self.store(run, partial(self._ask_one, run, end)) for run, end in ends)
             await gatherResults(map(Deferred.fromCoroutine, one_by_one))
             return
         for (run, _), is_found in zip(ends, found, strict=True):
             if not is_found:
                 log_lost(run)
             self._forget(run)
+
+    async def _ask(self, name: str, ends: list[tuple[Run, bytes]]) -> list[bool]:
+        failed = [run.place[1] for run, _ in ends if run.has_failed]
+        return await self._broker.done_many(name, [(*run.place[1:], end) for run, end in ends], failed)
+
+    async def _ask_one(self, run: Run, end: bytes) -> bool | None:
+        (is_found,) = await self._ask(run.queue, [(run, end)])
+        return is_found or None
 
     async def store(self, run: Run, ask: Callable[[], Awaitable[Any]]) -> None:
         """

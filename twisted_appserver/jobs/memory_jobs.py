@@ -214,7 +214,7 @@ class MemoryJobs:
             before.cancel()
         call, reply, later = job.call, job.reply, self._dispatcher.reactor.callLater
         assert reply is not None
-        if has_failed(reply):
+        if has_failed(reply) and job.state != "cancelled":
             job.add_failure(error_of(reply), reply.traceback)
         pause = None if call is None else pause_after(call.handler, reply, job.failures)
         if call is None or pause is None:

@@ -22,10 +22,9 @@ from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.jobs.job import Job
 from twisted_appserver.jobs.job_ends import AGAIN, JobEnds, log_lost
-from twisted_appserver.jobs.recovery import REMOVED
 from twisted_appserver.jobs.retrying import error_of, pause_after
 from twisted_appserver.jobs.route_queues import RouteQueues
-from twisted_appserver.jobs.run import DIED, Run, failures, is_last, may_repeat
+from twisted_appserver.jobs.run import DIED, REMOVED, Run, failures, is_last, may_repeat
 from twisted_appserver.jobs.slots import Slots
 from twisted_appserver.queue.interface import SHUTDOWN, STOPPING, IBroker
 from twisted_appserver.queue.queued_task import QueuedTask

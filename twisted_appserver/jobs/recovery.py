@@ -12,14 +12,13 @@ from twisted.logger import Logger
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.jobs.route_queues import PREFIX, RouteQueues
-from twisted_appserver.jobs.run import DIED
+from twisted_appserver.jobs.run import DIED, REMOVED
 from twisted_appserver.jobs.stored_call import decode_about, encode_end
 from twisted_appserver.queue.interface import IBroker
 from twisted_appserver.queue.queued_task import QueuedTask
 
 log = Logger()
 ALL = 1_000_000_000  # more tasks than a queue has
-REMOVED = "the service has no route any more that performs this job"
 
 
 async def recover(broker: IBroker, routes: RouteQueues) -> None:

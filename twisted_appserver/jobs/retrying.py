@@ -29,8 +29,8 @@ def _problem(reply: Reply) -> _FailureDocument:
 
 
 def has_failed(reply: Reply) -> bool:
-    """Return whether the attempt with this reply has failed. An error of the client is no failure."""
-    return reply.status >= 500
+    """Return whether the attempt with this reply has failed."""
+    return reply.status >= 400
 
 
 def pause_after(handler: Any, reply: Reply, failures: int) -> float | None:
@@ -39,7 +39,7 @@ def pause_after(handler: Any, reply: Reply, failures: int) -> float | None:
 
     @param failures: how many attempts have failed, this one included.
     """
-    if not has_failed(reply) or reply.status == TOO_LARGE:
+    if reply.status < 500 or reply.status == TOO_LARGE:  # An error of the client would only repeat itself.
         return None
     policy, wanted = handler.retry, _problem(reply).retry
     most = policy.attempts if policy is not None else DEFAULT_ATTEMPTS

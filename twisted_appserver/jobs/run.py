@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.jobs.documents import About, ShownAttempt
 from twisted_appserver.jobs.job import Job
 from twisted_appserver.jobs.retrying import error_of, has_failed
 from twisted_appserver.jobs.stored_call import StoredCall, StoredReply, decode_call, encode_end
-from twisted_appserver.queue.attempt import TaskDetails
+from twisted_appserver.queue.attempt import Attempt, TaskDetails
 from twisted_appserver.queue.queued_task import QueuedTask
 
 DIED = "the process died while the job was running"
+REMOVED = "the service has no route any more that performs this job"
 DEATHS = 5  # of an idempotent route without a retry: a call that kills each process must end some time
+WITHOUT_CALL = (DIED, REMOVED)  # errors of jobs that ended without a call of their function
 NOT_ATTEMPTS = ("released", "done")  # reasons why an attempt has ended that are no failures
 
 
@@ -53,6 +57,12 @@ class Run:
         The last item of a generator, as JSON; empty if the function is not a generator or has not begun.
         """
         return self.job.progress if self.job is not None and self.job.lines else b""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its function was called and has failed."""
+        reply = None if self.job is None else self.job.reply
+        return reply is not None and has_failed(reply)
 
     def about(self) -> About:
         """Return the facts about the job."""
@@ -113,21 +123,34 @@ def failures(details: TaskDetails | None) -> int:
     return forgotten + sum(each.reason not in NOT_ATTEMPTS for each in details.attempts)
 
 
-def shown_attempts(details: TaskDetails, end: StoredReply | None, tracebacks: bool) -> list[ShownAttempt]:
+def attempts_of(details: TaskDetails, end: StoredReply | None) -> list[Attempt]:
     """
-    Return the attempts of a job that have failed.
+    Return the attempts of a job. The queue records the last attempt as done, even if it has failed, because
+    its task has ended. A local store records a death as a failure, other stores as the end of a lease.
 
-    @param end: the end of the job, if it has ended. Even if its last attempt has failed, its task is done.
-    @param tracebacks: whether clients may see tracebacks.
+    @param end: the end of the job, if it has ended.
     """
     error = error_of(end.reply) if end is not None and has_failed(end.reply) else ""
-    was_performed = not error.endswith(DIED)  # otherwise the attempt before has failed
-    shown = []
+    attempts = []
     for each in details.attempts:
-        reason, why, traceback = each.reason, each.error, each.traceback
-        if reason == "done":
-            if end is None or not error or not was_performed:
+        if each.error == DIED or (each.reason == "expired" and not each.error):
+            each = replace(each, reason="expired", error=DIED)
+        elif each.reason == "done" and end is not None and error:
+            if error.endswith(WITHOUT_CALL):
                 continue
-            reason, why, traceback = "failed", error, end.traceback
-        shown.append(ShownAttempt(each.began, each.seconds, reason, why, traceback if tracebacks else ""))
-    return shown
+            each = replace(each, reason="failed", error=error, traceback=end.traceback)
+        attempts.append(each)
+    return attempts
+
+
+def shown_attempts(details: TaskDetails, end: StoredReply | None, tracebacks: bool) -> list[ShownAttempt]:
+    """
+    Return the attempts of a job that have failed. Arguments are as for L{attempts_of}.
+
+    @param tracebacks: whether clients may see tracebacks.
+    """
+    return [
+        ShownAttempt(each.began, each.seconds, each.reason, each.error, each.traceback if tracebacks else "")
+        for each in attempts_of(details, end)
+        if each.reason != "done"
+    ]

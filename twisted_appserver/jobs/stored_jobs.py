@@ -42,10 +42,10 @@ from twisted_appserver.jobs.interface import IJobs
 from twisted_appserver.jobs.job import CANCELLED
 from twisted_appserver.jobs.job_ends import AGAIN
 from twisted_appserver.jobs.performer import LEASE, Performer
-from twisted_appserver.jobs.recovery import REMOVED, recover
+from twisted_appserver.jobs.recovery import recover
 from twisted_appserver.jobs.repeating import call_not_kept, check_retry, repeated, retried
 from twisted_appserver.jobs.route_queues import RouteQueues, queue_of, schedule_queue, tag_of
-from twisted_appserver.jobs.run import shown_attempts
+from twisted_appserver.jobs.run import REMOVED, shown_attempts
 from twisted_appserver.jobs.scheduled_calls import ScheduledCalls
 from twisted_appserver.jobs.scheduler import Scheduler
 from twisted_appserver.jobs.stored_call import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
@@ -18,6 +18,8 @@ from twisted_appserver.queue.task_result import TaskResult
 
 NO_PROGRESS: Mapping[int, bytes] = {}
 EMPTY, FULL, SHUTDOWN, STOPPING = "empty", "full", "shutdown", "stopping"  # why a request cannot succeed
+
+Ended = tuple[int, int, bytes]  # the number, the delivery and the result of a task that ends
 
 
 class StoreError(AppserverError):
@@ -140,11 +142,13 @@ class IBroker(Interface):
         are no longer leased.
         """
 
-    async def done_many(name: str, tasks: Sequence[tuple[int, int, bytes]]) -> list[bool]:
+    async def done_many(name: str, tasks: Sequence[Ended], failed: Collection[int] = ()) -> list[bool]:
         """
         Finish leased tasks with one commit.
 
         @param tasks: the number, the delivery and the result of each, as for L{done}.
+        @param failed: the numbers of the tasks whose results are errors. Their attempts count as failed in
+            L{durations}.
         @return: for each task, whether it was leased in that delivery.
         """
 

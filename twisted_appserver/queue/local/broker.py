@@ -6,7 +6,7 @@ change, and a response leaves when the change is stored. All requests run in the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from time import time
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from zope.interface import implementer
 from twisted_appserver.core.durations import Durations
 from twisted_appserver.queue.attempt import RetryAfter, TaskDetails
 from twisted_appserver.queue.config import Config
-from twisted_appserver.queue.interface import NO_PROGRESS, SHUTDOWN, STOPPING, IBroker
+from twisted_appserver.queue.interface import NO_PROGRESS, SHUTDOWN, STOPPING, Ended, IBroker
 from twisted_appserver.queue.local.batch_leases import BatchLeases
 from twisted_appserver.queue.local.batches import BatchPuts
 from twisted_appserver.queue.local.endings import Endings
@@ -188,8 +188,8 @@ class LocalBroker:
     ) -> list[QueuedTask] | str:
         return await self._batch_leases.get(name, count, seconds, key, timeout, by)
 
-    async def done_many(self, name: str, tasks: Sequence[tuple[int, int, bytes]]) -> list[bool]:
-        return await self._endings.done_many(name, tasks)
+    async def done_many(self, name: str, tasks: Sequence[Ended], failed: Collection[int] = ()) -> list[bool]:
+        return await self._endings.done_many(name, tasks, failed)
 
     async def result(self, name: str, number: int, timeout: float = 0.0) -> TaskResult | str | None:
         return await self._results.result(name, number, timeout)

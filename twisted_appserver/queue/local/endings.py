@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from twisted.python.failure import Failure
 
 from twisted_appserver.queue.attempt import end_attempt
+from twisted_appserver.queue.attempt_durations import Outcome
+from twisted_appserver.queue.interface import Ended
 from twisted_appserver.queue.local.expiry import Upkeep
 from twisted_appserver.queue.local.journal import Change, IStore, join_changes, to_deletion
 from twisted_appserver.queue.local.local_queue import LocalQueue
@@ -25,6 +27,7 @@ class Lease(NamedTuple):
     until: float
     span: float
     holder: str
+    outcome: Outcome
 
 
 class Endings:
@@ -49,7 +52,7 @@ class Endings:
         task = queue.find(number, delivery)
         if task is None:
             return None
-        lease = Lease(task, task.lease, task.span, task.holder)
+        lease = _lease(task, False)
         queue.unlease(task)
         queue.finishing += 1
         change = Change(deletes=[number])
@@ -65,7 +68,7 @@ class Endings:
         await follow(written)
         return task
 
-    async def done_many(self, name: str, tasks: Sequence[tuple[int, int, bytes]]) -> list[bool]:
+    async def done_many(self, name: str, tasks: Sequence[Ended], failed: Collection[int]) -> list[bool]:
         """
         Finish tasks with one write, as L{IBroker.done_many} describes. If this cannot be stored, all of them
         stay leased.
@@ -81,7 +84,7 @@ class Endings:
             found.append(task is not None)
             if task is None:
                 continue
-            leases.append(Lease(task, task.lease, task.span, task.holder))
+            leases.append(_lease(task, number in failed))
             queue.unlease(task)
             change.add(self._end_of(task, queue, result) if queue.config.keep or task.attempts else task)
         if not leases:
@@ -113,7 +116,7 @@ class Endings:
         local.queue.dones += len(leases)
         for lease in leases:
             local.queue.free_names(lease.task)
-            local.note_end(lease.task, "done")
+            local.note_end(lease.task, lease.outcome)
         self._upkeep.fill_places(local, None)
         if local.awaited:
             for lease in leases:
@@ -125,11 +128,15 @@ class Endings:
 
     def _not_finished(self, failure: Failure, local: LocalQueue, leases: list[Lease]) -> Failure:
         local.queue.finishing -= len(leases)
-        for task, until, span, holder in leases:
+        for task, until, span, holder, _ in leases:
             task.lease, task.span, task.holder = until, span, holder
             local.queue.place(task, self._reactor.seconds())
         self._upkeep.after_change(local)
         return failure
+
+
+def _lease(task: QueuedTask, failed: bool) -> Lease:
+    return Lease(task, task.lease, task.span, task.holder, "failed" if failed else "done")
 
 
 class _Ends:

@@ -9,7 +9,7 @@ deletion is looked up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from twisted.internet.defer import Deferred, succeed
@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from twisted_appserver.queue.attempt import RetryAfter, TaskDetails
 from twisted_appserver.queue.config import Config
-from twisted_appserver.queue.interface import NO_PROGRESS, SHUTDOWN, STOPPING, IBroker, StoreError
+from twisted_appserver.queue.interface import NO_PROGRESS, SHUTDOWN, STOPPING, Ended, IBroker, StoreError
 from twisted_appserver.queue.paging import NEWEST, START, Place
 from twisted_appserver.queue.postgresql.known_deletions import KnownDeletions
 from twisted_appserver.queue.postgresql.locked_queue import Effects
@@ -134,8 +134,8 @@ class PostgreSQLBroker:
     ) -> list[QueuedTask] | str:
         return await self._many.get(name, count, seconds, key, timeout, by)
 
-    async def done_many(self, name: str, tasks: Sequence[tuple[int, int, bytes]]) -> list[bool]:
-        return await self._many.done(name, tasks)
+    async def done_many(self, name: str, tasks: Sequence[Ended], failed: Collection[int] = ()) -> list[bool]:
+        return await self._many.done(name, tasks, failed)
 
     async def result(self, name: str, number: int, timeout: float = 0.0) -> TaskResult | str | None:
         return await self._results.result(name, number, timeout)

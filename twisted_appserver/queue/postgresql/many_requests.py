@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 
+from twisted_appserver.queue.interface import Ended
 from twisted_appserver.queue.postgresql.pending_requests import PendingRequests
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.queued_task import QueuedTask
@@ -48,10 +49,17 @@ class ManyRequests:
         tasks = [task for task in (found, *more) if isinstance(task, QueuedTask)]
         return tasks or found
 
-    async def done(self, name: str, tasks: Sequence[tuple[int, int, bytes]]) -> list[bool]:
+    async def done(self, name: str, tasks: Sequence[Ended], failed: Collection[int]) -> list[bool]:
         """Finish tasks, as L{IBroker.done_many} describes."""
         return await self._succeed(
-            Request("done", name, number=number, delivery=delivery, body=result)
+            Request(
+                "done",
+                name,
+                number=number,
+                delivery=delivery,
+                body=result,
+                state="failed" if number in failed else "",
+            )
             for number, delivery, result in tasks
         )
 

@@ -30,7 +30,8 @@ class Request:
     @ivar tasks: for a put of many tasks: the tasks; else C{None}.
     @ivar by: for a get: the name of the client.
     @ivar failure: for a fail: the error and the traceback.
-    @ivar state: for a peek: the state of the tasks; for a fail: C{buried} to bury the task.
+    @ivar state: for a peek: the state of the tasks; for a fail: C{buried} to bury the task; for a done:
+        C{failed} if the attempt counts as failed.
     @ivar place: for a peek or an ended: only tasks that come after it, or ended before it, are returned.
     @ivar seconds: the length of the lease, C{None} for the option of the queue; for a fail: the pause of the
         task, C{None} for the backoff of the queue.

@@ -36,7 +36,9 @@ class RequestCounts:
             if request.verb == "get":
                 self.durations.begin(result.number)
             elif request.verb == "done":
-                self.durations.end(request.name, result.number, "done")
+                self.durations.end(
+                    request.name, result.number, "failed" if request.state == "failed" else "done"
+                )
         elif request.verb == "fail" and isinstance(result, tuple):
             self.durations.end(request.name, request.number, "failed")
 
