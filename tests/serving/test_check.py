@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ from unittest.mock import patch
 from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.files import sqlite_store
+from tests.support.postgres import needs_postgresql, shared
+from tests.support.queue_server import Server
 from twisted_appserver import Retry, Route, include
 from twisted_appserver.core.application import Application
 from twisted_appserver.serving.check import check, load
 from twisted_appserver.settings import settings_from_keywords
+from twisted_appserver.tqueue.client import Queue
 
 
 def nothing() -> None: ...
@@ -144,6 +149,68 @@ class CheckTests(SynchronousTestCase):
         self.assertTrue(passed)
         self.assertIn("store", lines[-1])
         self.assertFalse(path.exists())
+
+    def test_file_that_another_server_uses_is_a_note(self) -> None:
+        """It may be the server that the checked one replaces. Nothing is changed."""
+        store = sqlite_store(self)
+        server = Server(store).start()
+        path = Path(store.partition(":")[2])
+        files = sorted(path.parent.iterdir())
+        lines, passed = self.check(store=store)
+        note = f"another process uses the store {path}: a second server cannot start with it; "
+        self.assertEqual((lines[:-1], passed), ([note + "the store is not checked"], True))
+        self.assertIn("1 note; checked: patterns, functions, addresses", lines[-1])
+        self.assertNotIn("store", lines[-1])
+        self.assertEqual(sorted(path.parent.iterdir()), files)
+        self.assertTrue(Queue(url=server.url, name="q").put(1))
+        server.kill()
+        lines, passed = self.check(store=store)
+        self.assertEqual((len(lines), passed), (1, True), lines)
+        self.assertIn(", store", lines[0])
+
+    def test_url_of_sqlalchemy_is_refused_with_what_to_write(self) -> None:
+        both = "for a file in the current folder, or sqlite:/tasks.db for an absolute path"
+        for url, advice in (
+            ("sqlite:///tasks.db", f"write sqlite:tasks.db {both}"),
+            ("sqlite+pysqlite:///tasks.db", f"write sqlite:tasks.db {both}"),
+            ("sqlite://tasks.db", f"write sqlite:tasks.db {both}"),
+            ("sqlite:////var/tasks.db", "write sqlite:/var/tasks.db"),
+            ("sqlite://", "write sqlite:PATH"),
+            ("postgresql+psycopg://me@db/x", "did you mean postgresql://me@db/x?"),
+        ):
+            problem = self.problem(store=url)
+            self.assertIn("--store", problem)
+            self.assertIn(advice, problem)
+
+    def test_database_that_cannot_be_reached_is_a_problem(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, and answers nothing
+            for port in (1, silent.getsockname()[1]):
+                problem = self.problem(store=f"postgresql://postgres@127.0.0.1:{port}/x?connect_timeout=2")
+                self.assertIn("problem: the database cannot be used: ", problem)
+
+    @needs_postgresql
+    def test_database_is_checked_and_not_changed(self) -> None:
+        """No tables are made, and none are migrated."""
+        url = shared().database()
+        name = url.rpartition("/")[2]
+        lines, passed = self.check(store=url)
+        self.assertEqual((len(lines), passed), (1, True), lines)
+        self.assertIn(", store", lines[0])
+        self.assertEqual(shared().ask("SELECT to_regnamespace('tqueue') IS NULL", database=name), "t")
+        self.assertIn("does not exist", self.problem(store=f"{url}_missing"))
+        self.assertIn(
+            "it is read-only", self.problem(store=f"{url}?options=-cdefault_transaction_read_only%3Don")
+        )
+        shared().ask(
+            f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC", "CREATE ROLE guest LOGIN", database=name
+        )
+        guest = url.replace("postgres@", "guest@")
+        self.assertIn("the role guest lacks the privilege TEMPORARY", self.problem(store=guest))
+        shared().ask(f"GRANT TEMPORARY ON DATABASE {name} TO guest", database=name)
+        self.assertIn("the role guest lacks the privilege CREATE", self.problem(store=guest))
+        Server(url).start().kill()
+        shared().ask("UPDATE tqueue.meta SET version = 99", database=name)
+        self.assertIn("the tables have version 99", self.problem(store=url))
 
     def test_what_fails_only_when_the_parts_are_put_together_is_a_problem(self) -> None:
         """Worker processes could not import this table."""

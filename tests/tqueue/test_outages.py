@@ -27,7 +27,7 @@ from tests.support.postgres import PostgreSQL, needs_postgresql, shared
 from tests.support.queue_server import Server, wait_for
 from tests.support.slow import slow
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.queue.backends import make_broker, open_store
+from twisted_appserver.queue.backends import check_store, make_broker, open_store
 from twisted_appserver.queue.interface import EMPTY, SHUTDOWN, StoreError
 from twisted_appserver.queue.local.broker import LocalBroker
 from twisted_appserver.queue.local.memory_journal import MemoryStore
@@ -490,6 +490,7 @@ class PoolerTests(TestCase):
         """In one line, and the database is unchanged."""
         for mode in ("transaction", "statement"):
             url = self.pooler(mode)
+            self.assertIn("pool_mode=session", str(self.assertRaises(ConfigurationError, check_store, url)))
             broker = make_broker(reactor, open_store(url))
             error = str(self.assertRaises(ConfigurationError, broker.start))
             self.assertIn("pool_mode=session", error)
@@ -527,7 +528,9 @@ class PoolerTests(TestCase):
         """Even if it has only one connection."""
         for size in (1, 5):
             self.patch(poolers, "PATIENCE", 1.0)
-            broker = make_broker(reactor, open_store(self.pooler("session", size)))
+            url = self.pooler("session", size)
+            self.assertEqual(check_store(url), "")
+            broker = make_broker(reactor, open_store(url))
             broker.start()
             self.assertIsInstance(await broker.put("q", QueuedTask(0, b"{}")), QueuedTask)
             await broker.stop()

@@ -105,8 +105,6 @@ def _option_checks(reactor: Any, settings: Settings, router: Router) -> Iterator
         yield "packages", partial(require_package, "watchfiles", "--reload", "reload")
     if user := _cluster_user(settings, router):
         yield "packages", partial(require_package, "distributed", user, "cluster")
-    if settings.store != MEMORY:
-        yield "store", partial(check_store, settings.store)
 
 
 def _problem(run: Check) -> list[str]:
@@ -138,11 +136,17 @@ def check(reactor: Any, settings: Settings, loaded: Loaded) -> tuple[str, bool]:
     for what, run in _option_checks(reactor, settings, router):
         problems += _problem(run)
         checked[what] = None
+    unchecked: list[str] = []
+    if settings.store != MEMORY:
+        problems += _problem(lambda: unchecked.append(check_store(settings.store)))
+    if unchecked == [""]:  # nothing prevented the check
+        unchecked.clear()
+        checked["store"] = None
     if application is not None and not problems:  # all parts can be made; can they be put together?
         problems += _problem(lambda: AppService(reactor, settings, application, router))
     why_jobless = NO_ADMIN if settings.no_admin else ""
     found_notes = start_notes(reactor, router, why_jobless) if application else []
-    notes = [note for note in found_notes if note not in problems]
+    notes = unchecked + [note for note in found_notes if note not in problems]
     counts = ((problems, "problem"), (notes, "note"))
     found = ", ".join(_count(len(each), noun) for each, noun in counts if each) or "no problems"
     summary = f"{_name(loaded, settings)}: {found}"

@@ -18,13 +18,14 @@ from twisted_appserver.errors import ConfigurationError
 APPLICATION = 0x74515345  # "tQSE", in the header of every store (PRAGMA application_id)
 MAGIC = b"SQLite format 3\0"
 RESERVE = 8 * 1024 * 1024  # bytes
+FIRST_LOCK_BYTE, LOCK_BYTES = 0x40000002, 510  # the bytes of SQLite's shared and exclusive locks
 HEADER = 100  # bytes; U{https://www.sqlite.org/fileformat2.html#the_database_header}
 TABLES = {"store", "queues", "keys", "tasks"}
 
 
 def check_file(path: str) -> None:
     """
-    Check that a file does not exist, is empty, or is a store. It is only read.
+    Check that a file does not exist, is empty, or is a store, and can be written. It is only read.
 
     @raise ConfigurationError: when it is something else.
     """
@@ -37,9 +38,14 @@ def check_file(path: str) -> None:
             raise ConfigurationError(
                 f"the store {path} cannot be used: there is no folder {folder}"
             ) from None
+        if not os.access(folder, os.W_OK | os.X_OK):
+            why = f"there is no permission to write into the folder {folder}"
+            raise ConfigurationError(f"the store {path} cannot be used: {why}") from None
         return
     except OSError as error:
         raise ConfigurationError(f"the store {path} cannot be used: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise ConfigurationError(f"the store {path} cannot be used: there is no permission to write it")
     if not header or _application(header) == APPLICATION:
         return
     if len(header) < HEADER or not header.startswith(MAGIC):
@@ -48,6 +54,25 @@ def check_file(path: str) -> None:
         raise ConfigurationError(
             f"{path} is the database of another application; use another file for --store"
         )
+
+
+def is_in_use(path: str) -> bool:
+    """
+    Return whether a server uses a store now. The file is not changed.
+
+    SQLite locks these bytes, see U{https://www.sqlite.org/lockingv3.html}. A server keeps its lock until it
+    ends.
+    """
+    import fcntl  # POSIX only
+
+    try:
+        with open(path, "rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, LOCK_BYTES, FIRST_LOCK_BYTE)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is no file yet, or the file system has no locks
+        return False
+    return False
 
 
 def _application(header: bytes) -> int:

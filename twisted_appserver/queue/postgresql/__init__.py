@@ -19,6 +19,7 @@ A module may import only modules above it in this list:
   - outbox: moves the tasks that programs put in their own transactions into the queues
   - transaction: performs many requests in one transaction
   - connection: opens a connection with its settings and functions
+  - database_check: checks a database without changing it
   - dead_rows: rewrites tables that have many dead rows
   - wakeup_socket: wakes a thread that waits for sockets
   - database: the connection of one server, made again when it is lost

@@ -37,37 +37,47 @@ EXPIRED = (
 )
 
 
+def found_version(connection: Any) -> int:
+    """
+    Return the version of the tables in a database; 0 if there are none.
+
+    @raise ConfigurationError: when the tables have a later version, or the database does not use UTF-8.
+    """
+    encoding = _value(connection, "encoding")
+    if encoding != "UTF8":
+        raise ConfigurationError(f"the encoding of the database must be UTF8, not {encoding}")
+    version: int | None = _value(connection, "version") if _value(connection, "has_tables") else 0
+    if version is None:
+        raise ConfigurationError("the table tqueue.meta is empty: was the database restored in part?")
+    if version > VERSION:
+        raise ConfigurationError(
+            f"the tables have version {version}; this program supports versions up to {VERSION}"
+        )
+    return version
+
+
+def _value(connection: Any, statement: str) -> Any:
+    row = connection.execute(SQL[statement]).fetchone()
+    return None if row is None else row[0]
+
+
 def prepare(connection: Any) -> bytes:
     """
     Create the tables, or migrate them to the current version. Other servers wait meanwhile.
 
     @param connection: a connection that commits each statement.
     @return: the secret that signs the ids of tasks.
-    @raise ConfigurationError: when the tables have a later version, or the database does not use UTF-8.
+    @raise ConfigurationError: as L{found_version}.
     """
-
-    def value(statement: str, **values: Any) -> Any:
-        row = connection.execute(SQL[statement], values).fetchone()
-        return None if row is None else row[0]
-
     with connection.transaction():
-        encoding = value("encoding")
-        if encoding != "UTF8":
-            raise ConfigurationError(f"the encoding of the database must be UTF8, not {encoding}")
-        value("lock_schema", lock=SCHEMA_LOCK)
-        version = value("version") if value("has_tables") else 0
-        if version is None:
-            raise ConfigurationError("the table tqueue.meta is empty: was the database restored in part?")
-        if version > VERSION:
-            raise ConfigurationError(
-                f"the tables have version {version}; this program supports versions up to {VERSION}"
-            )
+        connection.execute(SQL["lock_schema"], {"lock": SCHEMA_LOCK})
+        version = found_version(connection)
         for migration in MIGRATIONS[version:]:
             connection.execute(migration)
         if version < VERSION:
             connection.execute(SQL["set_version"], {"version": VERSION})
         connection.execute(SQL["renew_default_options"], {"default_options": DEFAULT_OPTIONS})
-        secret: str = value("secret")
+        secret: str = _value(connection, "secret")
     return secret.encode()
 
 

@@ -13,6 +13,17 @@ SELECT to_regclass('tqueue.meta') IS NOT NULL
 -- name: version
 SELECT version FROM tqueue.meta
 
+-- name: unwritable
+-- Each connection of a server makes temporary functions.
+SELECT CASE WHEN current_setting('transaction_read_only')::bool THEN 'it is read-only'
+WHEN NOT has_database_privilege(current_database(), 'TEMPORARY') THEN
+'the role ' || current_user || ' lacks the privilege TEMPORARY in the database' END
+
+-- name: unprepared
+-- The first server makes the tables.
+SELECT CASE WHEN to_regnamespace('tqueue') IS NULL AND NOT has_database_privilege(current_database(), 'CREATE')
+THEN 'the role ' || current_user || ' lacks the privilege CREATE in the database' END
+
 -- name: set_version
 UPDATE tqueue.meta SET version = %(version)s
 
