@@ -65,6 +65,14 @@ class IncludeTests(SynchronousTestCase):
             self.assertEqual(str(error).partition(": ")[0], "url_patterns[0]")
             self.assertIn(advice, str(error))
 
+    def test_name_in_place_of_the_table_gets_advice(self) -> None:
+        error = self.assertRaises(PatternError, Router, "lim")
+        self.assertEqual(
+            str(error),
+            "url_patterns must be a sequence of (regex, function) pairs, not 'lim'; to serve the module or "
+            "the file of this name, write app='lim'",
+        )
+
     def test_two_slashes_in_a_row_are_a_problem(self) -> None:
         for table in (
             [include("/v1/", [("/hello/", fine)])],

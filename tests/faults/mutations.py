@@ -228,6 +228,8 @@ MUTATIONS = (
              "jobs.test_stored_jobs.TableTests.test_all_cases_in_memory"),
     Mutation("jobs/waiting_client.py", "            pending.limit.calls.pop(pending, None)\n            pending.limit = None", "            pass",
              "jobs.test_stored_jobs.TableTests.test_all_cases_in_memory"),
+    Mutation("jobs/stored_jobs.py", "                if not key:\n                    await", "                if True:\n                    await",
+             "jobs.test_stored_jobs.TableTests.test_all_cases_on_sqlite"),
     Mutation("jobs/idempotency.py", "    if first != fingerprint(call):", "    if False:",
              "jobs.test_stored_jobs.TableTests.test_all_cases_in_memory"),
     Mutation("http/known_requests.py", "b\"idempotency-key\", ", "",

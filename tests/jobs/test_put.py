@@ -18,9 +18,11 @@ from tests.support.files import sqlite_store
 from tests.support.job_service import JobClient, JobTestCase
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
-from twisted_appserver import FORKED_SERVER, HTTPError, JobError, Route, jobs
+from twisted_appserver import FORKED_SERVER, Call, HTTPError, JobError, Route, jobs
 from twisted_appserver.core.function_calls import find_entry, make_function_call
+from twisted_appserver.core.request_data import KEY_HEADER
 from twisted_appserver.core.router import Router
+from twisted_appserver.jobs.idempotency import key_of
 from twisted_appserver.testing import Client
 
 APP = "tests.support.putting"
@@ -196,6 +198,24 @@ class CallTests(SynchronousTestCase):
             (r"/(?P<x>)-(?P<y>)", {"x": "1", "y": 2.5}, "/1-2.5"),
         ):
             self.assertEqual(self.call(regex, function, **variables).path, path)
+
+    def test_function_with_several_named_entries_is_put_by_name(self) -> None:
+        def work() -> None: ...
+
+        table = tuple(Route(f"/{name}", work, name=name) for name in ("keyed", "once", "rated"))
+        advice = "work is in 3 entries: .*; put by name: 'keyed', 'once' or 'rated'$"
+        with self.assertRaisesRegex(JobError, advice):
+            find_entry(Router(table), work)
+        self.assertEqual(find_entry(Router(table), "once").handler.name, "once")
+
+    def test_key_is_the_same_as_that_of_a_request(self) -> None:
+        def work() -> None: ...
+
+        router, keys = Router((Route("/", work),)), ("k", '"k"', '"a\\')
+        put = [key_of(make_function_call(find_entry(router, work), {}, key)) for key in keys]
+        fields = b'"k"', rb'"\"k\""', rb'"\"a\\"'
+        self.assertEqual(put, [key_of(Call("POST", "/", raw_headers=((KEY_HEADER, key),))) for key in fields])
+        self.assertEqual(len(set(put)), 3)
 
     def test_method_is_one_of_the_route(self) -> None:
         def function(x: int) -> None: ...

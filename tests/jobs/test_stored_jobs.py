@@ -347,6 +347,32 @@ class JobCases:
         test.assertEqual(await client.begin("/waits", Idempotency_Key="k"), first)
         test.assertEqual(len(RUNS), 1)
 
+    async def quotes_are_no_part_of_a_key(self, test: Any, start: Start) -> None:
+        client = await start()
+        for key in ("k1", '"k1"', '"k1";a=b'):
+            answer = await client.ask("GET", "/not_retried/x", Idempotency_Key=key)
+            test.assertEqual(answer.status, 200)
+        await client.ask("GET", "/not_retried/y", Idempotency_Key='"a\\"b"')
+        await client.ask("GET", "/not_retried/y", Idempotency_Key='a"b')
+        test.assertEqual(RUNS, ["/not_retried/x", "/not_retried/y"])
+
+    async def repeated_background_call_may_wait(self, test: Any, start: Start) -> None:
+        """The first one too. The reply is kept for the next one, and each reply has one header."""
+        client = await start()
+
+        async def ask(seconds: int) -> Any:
+            prefer = f"respond-async, wait={seconds}"
+            answer = await client.ask("GET", "/waits", Prefer=prefer, Idempotency_Key="k")
+            return answer.status, answer.headers["preference-applied"]
+
+        waiting = [Deferred.fromCoroutine(ask(20)) for _ in range(3)]
+        await until_begun("/waits")
+        test.assertEqual(await ask(1), (202, "respond-async"))
+        AWAITED[0].callback({"came": 1})
+        for reply in [*(await gatherResults(waiting)), await ask(20), await ask(20)]:
+            test.assertEqual(reply, (200, "wait=20"))
+        test.assertEqual(len(RUNS), 1)
+
     async def key_is_forgotten_after_job_age(self, test: Any, start: Start) -> None:
         client = await start(job_age=1.0)
         await client.ask("GET", "/not_retried/x", Idempotency_Key="k")

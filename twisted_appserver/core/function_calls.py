@@ -66,13 +66,18 @@ def find_entry(router: Router, function: Any) -> Any:
         raise JobError(f"{name} is in no entry of the table{hint}")
     if len(found) > 1:
         places = " and ".join(entry.place for entry in found)
-        raise JobError(
-            f"{name} is in {len(found)} entries: {places}; give each a name, Route(..., name='this'), and "
-            "write jobs.put('this', ...)"
-        )
+        raise JobError(f"{name} is in {len(found)} entries: {places}; {_advice(found)}")
     if isinstance(found[0].handler.original, MountedResource):
         raise JobError(f"{name} is a Twisted resource; only functions can be jobs")
     return found[0]
+
+
+def _advice(entries: list[Any]) -> str:
+    """Return how to put a job of one of several entries."""
+    names = [repr(entry.handler.name) for entry in entries]
+    if len(set(names)) == len(names):
+        return f"put by name: {', '.join(names[:-1])} or {names[-1]}"
+    return "give each a name, Route(..., name='this'), and write jobs.put('this', ...)"
 
 
 def make_function_call(entry: Any, variables: Mapping[str, Any], key: str = "") -> Call:
@@ -88,7 +93,7 @@ def make_function_call(entry: Any, variables: Mapping[str, Any], key: str = "") 
     fields = {name: value for name, value in variables.items() if name not in groups}
     _check_names(handler, fields)
     headers = [JSON_TYPE] if fields else []
-    headers += [(KEY_HEADER, key.encode())] if key else []
+    headers += [(KEY_HEADER, _key_field(key))] if key else []
     headers += [pair for pair in (current.raw_headers if current else ()) if pair[0] in TRACE]
     method = next((each for each in METHODS if each in entry.methods), min(entry.methods))
     call = Call(
@@ -101,6 +106,13 @@ def make_function_call(entry: Any, variables: Mapping[str, Any], key: str = "") 
     except HTTPError as error:
         raise JobError(f"{handler.name}: {error.detail}") from None
     return call
+
+
+def _key_field(key: str) -> bytes:
+    """Return the value of the header. Only a key that begins with a quote needs quotes around it."""
+    if key.startswith('"'):
+        key = '"' + key.replace("\\", r"\\").replace('"', r"\"") + '"'
+    return key.encode()
 
 
 def _check_names(handler: Any, fields: Mapping[str, Any]) -> None:

@@ -118,7 +118,9 @@ def flatten(
         decorators around its function, outermost first; or an error if the entry has the wrong form.
     """
     if not isinstance(patterns, Iterable) or isinstance(patterns, str | bytes):
-        yield PatternError(f"{place} must be a sequence of (regex, function) pairs, not {patterns!r}")
+        is_name = isinstance(patterns, str)
+        advice = f"; to serve the module or the file of this name, write app={patterns!r}" if is_name else ""
+        yield PatternError(f"{place} must be a sequence of (regex, function) pairs, not {patterns!r}{advice}")
         return
     for position, entry in enumerate(patterns):
         here = f"{place}[{position}]"

@@ -41,7 +41,7 @@ class Job:
     @param ended: called with the job when it has finished.
     @ivar key: the queue of its route and its C{Idempotency-Key}, if it has one.
     @ivar fingerprint: the fingerprint of the request, if it has such a key.
-    @ivar client: the client, if it waits for a while; otherwise C{None}.
+    @ivar clients: who waits for its end: the client that made it, and clients that sent its key again.
     @ivar call: the call, for another attempt; C{None} if there will be no other attempt.
     @ivar repeatable: the call, for a client that wants to repeat it; C{None} if it is too large.
     @ivar attempts: the last attempts that have failed.
@@ -63,7 +63,7 @@ class Job:
     ) -> None:
         self._pending: PendingCall | None = pending  # until it has finished: the call has the request's body
         self.call: Call | None = pending.call
-        self.client: WaitingClient | None = None
+        self.clients: list[WaitingClient] = []
         self.key: tuple[str, str] | None = None
         self.fingerprint = ""
         self._dispatcher, self._keep, self._ended = dispatcher, keep, ended
@@ -84,6 +84,21 @@ class Job:
 
     def _note_call(self, call: Call) -> None:
         self.repeatable = call if len(call.body) <= LARGEST_REPEATED else None
+
+    def add_client(self, client: WaitingClient) -> None:
+        """Send the reply if the job ends while the client waits, and the address of the job otherwise."""
+        if not client.wait:
+            client.accept(self.name)
+        elif self.reply is not None:
+            client.finish(self.reply)
+        else:
+            self.clients.append(client)
+            client.begin(self.name)
+
+    def answer_clients(self, reply: Reply) -> bool:
+        """Send the last reply to all clients. Return whether one of them still waited."""
+        clients, self.clients = self.clients, []
+        return True in [client.finish(reply) for client in clients]
 
     def answer(self, _: Call, reply: Reply) -> None:
         """Receive the reply, or its beginning."""

@@ -103,17 +103,21 @@ class MemoryJobs:
         is_async = ASYNC.search(call.prefer) is not None
         if job is not None:
             reply = repeated_reply(call, job.fingerprint, accepted(call, name) if is_async else job.reply)
-            WaitingClient(self._dispatcher, pending, 0).finish(reply)
+            client = WaitingClient(self._dispatcher, pending, seconds_to_wait(call))
+            if is_async:
+                job.add_client(client)
+            else:
+                client.finish(reply)
             return
         self._make_room()
-        client = WaitingClient(self._dispatcher, pending, 0)
+        client = WaitingClient(self._dispatcher, pending, seconds_to_wait(call))
         job, begin = self._new(without_accept(call))
         self._keys[key] = job.name
         job.key, job.fingerprint = key, fingerprint(call)
         if is_async:
-            client.accept(job.name)
+            job.add_client(client)
         else:
-            job.client = client
+            job.clients.append(client)
         begin()
 
     async def put(self, call: Call, delay: float) -> str:
@@ -204,8 +208,7 @@ class MemoryJobs:
     def _begin(self, call: Call, client: WaitingClient) -> None:
         """Perform a job whose client waits for a while."""
         job, begin = self._new(call)
-        job.client = client
-        client.begin(job.name)
+        job.add_client(client)
         begin()
 
     def _over(self, job: Job) -> None:
@@ -224,7 +227,7 @@ class MemoryJobs:
             for ended in self._ends.pop(job.name, ()):
                 if not ended.called:
                     ended.callback(None)
-            if job.client is not None and job.client.finish(reply) and not job.key:
+            if job.answer_clients(reply) and not job.key:
                 self._forget(job.name)
             return
         job.rest()
@@ -278,8 +281,8 @@ class MemoryJobs:
 
     def stop(self) -> Deferred[None]:
         for job in self._jobs.values():
-            if job.client is not None and job.rests:  # The executors end running jobs.
-                job.client.refuse(HTTPError(503, "the server is stopping"))
+            for client in job.clients if job.rests else ():  # The executors end running jobs.
+                client.refuse(HTTPError(503, "the server is stopping"))
         return succeed(None)
 
     def close(self) -> Deferred[None]:

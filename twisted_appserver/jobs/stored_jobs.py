@@ -56,7 +56,7 @@ from twisted_appserver.jobs.stored_call import (
     encode_call,
     encode_end,
 )
-from twisted_appserver.jobs.stored_keys import find_reply, send_again, send_first
+from twisted_appserver.jobs.stored_keys import find_reply, send_again, send_end, send_first
 from twisted_appserver.jobs.stored_limits import limit_options, terms_of
 from twisted_appserver.jobs.stored_list import StoredList
 from twisted_appserver.jobs.waiting_client import WaitingClient
@@ -64,7 +64,6 @@ from twisted_appserver.queue.attempt import TaskDetails
 from twisted_appserver.queue.interface import AwayError, IBroker, ReusedError, StoreError
 from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.task_ids import task_number
-from twisted_appserver.queue.task_result import TaskResult
 
 LEAST_REMEMBERED = 3600.0  # seconds for which the time of a scheduled call is remembered
 
@@ -173,8 +172,8 @@ class StoredJobs:
             key = key_of(call)
             number = await self._put(name, call, key)
         except ReusedError as error:
-            again = accepted(call, self.name_of(name, error.number)) if is_async else None
-            await send_again(self._broker, name, error.number, call, client, again)
+            job = self.name_of(name, error.number) if is_async else ""
+            await send_again(self._broker, name, error.number, call, client, job)
         except HTTPError as error:
             client.refuse(error)
         except Exception:
@@ -183,21 +182,11 @@ class StoredJobs:
         else:
             if key and not is_async:
                 await send_first(self._broker, name, number, client)
-            elif client.wait and await self._send_end(name, number, client):
+            elif client.wait and await send_end(self._broker, name, number, client):
+                if not key:
+                    await self._broker.forget(name, number)
                 return
             client.accept(self.name_of(name, number))
-
-    async def _send_end(self, name: str, number: int, client: WaitingClient) -> bool:
-        """Send the reply of a job, if it ends while its client waits. Return whether it did."""
-        try:
-            found = await self._broker.result(name, number, client.wait)
-        except AppserverError:
-            return False
-        if not (isinstance(found, TaskResult) and found.ended and client.waits):
-            return False
-        client.finish(decode_end(found.result)[1].reply)
-        await self._broker.forget(name, number)
-        return True
 
     async def put(self, call: Call, delay: float) -> str:
         name = queue_of(call.handler)

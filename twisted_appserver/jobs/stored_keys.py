@@ -1,9 +1,10 @@
-"""Requests with an C{Idempotency-Key} whose jobs are in a store."""
+"""Clients that wait for jobs in a store, and requests with an C{Idempotency-Key}."""
 
 from __future__ import annotations
 
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.errors import AppserverError, HTTPError
+from twisted_appserver.jobs.documents import accepted
 from twisted_appserver.jobs.idempotency import repeated_reply
 from twisted_appserver.jobs.stored_call import decode_about, decode_end
 from twisted_appserver.jobs.waiting_client import WaitingClient
@@ -28,25 +29,43 @@ async def send_first(broker: IBroker, name: str, number: int, client: WaitingCli
             client.refuse(HTTPError(503, STOPPING, [("retry-after", "1")]))
 
 
+async def send_end(broker: IBroker, name: str, number: int, client: WaitingClient) -> bool:
+    """Send the reply of a job, if it ends while its client waits. Return whether it did."""
+    try:
+        found = await broker.result(name, number, client.wait)
+    except AppserverError:
+        return False
+    if not (isinstance(found, TaskResult) and found.ended and client.waits):
+        return False
+    client.finish(decode_end(found.result)[1].reply)
+    return True
+
+
 async def send_again(
-    broker: IBroker, name: str, number: int, call: Call, client: WaitingClient, accepted: Reply | None
+    broker: IBroker, name: str, number: int, call: Call, client: WaitingClient, job: str
 ) -> None:
     """
     Send the reply of the job that an earlier request with the same key has made; 422 or 409 as the draft
     requires.
 
-    @param accepted: the reply if the client does not wait for the end of the job; otherwise C{None}.
+    @param job: the name of the job if its address may be sent before its end; otherwise empty.
     """
     try:
-        client.finish(await find_reply(broker, name, number, call, accepted))
+        reply = await find_reply(broker, name, number, call, accepted(call, job) if job else None)
     except HTTPError as error:
         client.refuse(error)
+        return
+    if not job:
+        client.finish(reply)
+    elif not (client.wait and await send_end(broker, name, number, client)):
+        client.accept(job)
 
 
-async def find_reply(broker: IBroker, name: str, number: int, call: Call, accepted: Reply | None) -> Reply:
+async def find_reply(broker: IBroker, name: str, number: int, call: Call, address: Reply | None) -> Reply:
     """
     Return the reply to a request whose key was used before. Arguments are as for L{send_again}.
 
+    @param address: the reply if the address of the job may be sent before its end; otherwise C{None}.
     @raise HTTPError: 422 or 409 as the draft requires; 409 also if the reply is not kept any more.
     """
     details = await broker.show(name, number)
@@ -57,4 +76,4 @@ async def find_reply(broker: IBroker, name: str, number: int, call: Call, accept
     else:
         about, end = decode_end(details.result.result)
         reply = end.reply
-    return repeated_reply(call, about.fingerprint, accepted or reply)
+    return repeated_reply(call, about.fingerprint, address or reply)
