@@ -20,6 +20,7 @@ from twisted_appserver import (
     Route,
     make_service,
 )
+from twisted_appserver.executors.processes.executor import ProcessExecutor
 from twisted_appserver.serving import service_executors
 from twisted_appserver.serving.service import AppService
 from twisted_appserver.testing import Client
@@ -254,6 +255,10 @@ class ReloadTests(MixedTestCase):
         self.write(version=2, heavy=None)
         await service.reload()
         self.assertEqual((await fetch(port, "/heavy/")).json, {"pid": os.getpid(), "version": 2})
+        checks: list[bool] = []
+        idle: Any = ProcessExecutor.idle.fget  # type: ignore[attr-defined]
+        self.patch(ProcessExecutor, "idle", property(lambda pool: checks.append(idle(pool)) or checks[-1]))
+        await self.until(lambda: checks)
         self.assertEqual([each.pid for each in self.pool(service).workers], [worker])
         os.remove(path)
         self.assertEqual((await running).json, {"pid": worker})
