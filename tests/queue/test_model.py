@@ -53,13 +53,15 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(taken(queue), [3, 2, 1])
 
     def test_removed_task_leaves_the_order_of_the_others(self) -> None:
-        for kind, number, left in (("fifo", 1, [2, 3, 4, 5, 6]), ("priority", 3, [6, 2, 5, 1, 4])):
-            queue = filled(kind, 6)
-            removed = queue.remove(number)
-            assert removed is not None
-            self.assertEqual(removed.number, number)
-            self.assertEqual(taken(queue), left)
-            self.assertIsNone(queue.remove(number))
+        for kind in ("fifo", "lifo", "priority"):
+            order = taken(filled(kind, 20))
+            for number in range(1, 21):
+                queue = filled(kind, 20)
+                removed = queue.remove(number)
+                assert removed is not None
+                self.assertEqual(removed.number, number)
+                self.assertEqual(taken(queue), [each for each in order if each != number])
+                self.assertIsNone(queue.remove(number))
 
     def test_returned_task_comes_first(self) -> None:
         """In every kind, a task that comes back is handed out before those that never were."""

@@ -170,6 +170,23 @@ class TransactionTests(OutboxTestCase):
             self.assertEqual((await second.get(kind)).number, late)
             await self.stop_brokers()
 
+    async def test_late_task_has_its_place_in_its_group_on_every_server(self) -> None:
+        """Its number is lower than all that the other server knows, and no notification has told it."""
+        self.patch(OutboxRequests, "move", lambda *_: None)
+        first, second = self.broker(self.url), self.broker(self.url)
+        slow, quick = self.connect(), self.connect()
+        late = task_number(first.secret, "q", put_sql(slow, """'q', '{}', "group" => 'g'"""))
+        for broker in (first, second):
+            await broker.put("q", QueuedTask(0, b"{}"))
+            await broker.done("q", (await broker.get("q")).number)
+        slow.commit()
+        self.assertEqual((await first.get("q")).number, late)
+        put_sql(quick, """'q', '{}', "group" => 'g'""")
+        quick.commit()
+        self.assertEqual(await second.get("q"), EMPTY)
+        await first.done("q", late)
+        self.assertIsInstance(await second.get("q"), QueuedTask)
+
     async def test_long_transaction_of_another_program(self) -> None:
         """A transaction that was running at the last look is found when it has been committed."""
         broker, slow, quick = self.broker(self.url), self.connect(), self.connect()

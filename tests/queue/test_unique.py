@@ -18,6 +18,7 @@ from tests.support.postgres import needs_postgresql, shared
 from twisted_appserver.queue.backends import make_broker, open_store
 from twisted_appserver.queue.existing_task import ExistingTask
 from twisted_appserver.queue.interface import FULL, SHUTDOWN
+from twisted_appserver.queue.postgresql.schema import DEFAULT_OPTIONS, SQL
 from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.terms import Terms, encode_terms
 from twisted_appserver.queue.unique_keys import UniqueKeys
@@ -326,12 +327,17 @@ class PostgreSQLUniqueTests(OnPostgreSQL, StoreTestCase):
     tables = (UniqueCases,)
 
     async def test_unused_queue_keeps_its_keys_until_they_are_over(self) -> None:
+        import psycopg
+
         url = shared().database()
         name, broker = url.rpartition("/")[2], self.broker(url)
         await broker.drop("q", await add(broker, "u", SOON))
         ask = "SELECT count(*) FROM tqueue.queues"
         broker._delete_expired()
         await broker.stats("q")
+        self.assertEqual(shared().ask(ask, database=name).strip(), "1")
+        with psycopg.connect(url, autocommit=True) as other:  # a server that saw the queue before the key
+            other.execute(SQL["delete_unused_queue"], {"default_options": DEFAULT_OPTIONS, "queue": 1})
         self.assertEqual(shared().ask(ask, database=name).strip(), "1")
         await deferLater(reactor, SOON + 0.1)
         broker._delete_expired()
