@@ -1,7 +1,8 @@
 """
 Mutations: each removes a protection in a copy of the project, and names the test that must then fail.
 
-C{python -m tests.faults.mutations} applies them, and exits with status 1 if such a test passes.
+C{python -m tests.faults.mutations} first runs these tests without any mutation, because a test that fails anyway
+notices nothing. Then it applies the mutations, and exits with status 1 if such a test passes.
 """
 
 from __future__ import annotations
@@ -11,11 +12,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS = 150  # time limit for one test
+AT_ONCE = 4  # mutations; tests mostly wait
 
 
 class Mutation(NamedTuple):
@@ -668,7 +674,8 @@ MUTATIONS = (
 
 def passes(folder: Path, test: str) -> bool:
     """Return whether a test passes in a copy of the project."""
-    command = [sys.executable, "-c", "from twisted.scripts.trial import run; run()", f"tests.{test}"]
+    command = [sys.executable, "-c", "from twisted.scripts.trial import run; run()"]
+    command += ["--temp-directory", f"{tempfile.mkdtemp(dir=folder)}/trial", f"tests.{test}"]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "SLOW_TESTS": "1"}
     try:
         done = subprocess.run(
@@ -679,12 +686,18 @@ def passes(folder: Path, test: str) -> bool:
     return done.returncode == 0
 
 
-def survives(mutation: Mutation) -> str:
-    """Return why a mutation went unnoticed; empty if its test failed."""
-    skipped = shutil.ignore_patterns(".*", "_trial_temp*", "__pycache__", "build", "docs", "images")
+@contextmanager
+def copy_of_the_project() -> Iterator[Path]:
+    skipped = shutil.ignore_patterns(".*", "venv", "_trial_temp*", "__pycache__", "build", "docs", "images")
     with tempfile.TemporaryDirectory(prefix="mutations-") as place:
         folder = Path(place, "copy")
         shutil.copytree(ROOT, folder, ignore=skipped)
+        yield folder
+
+
+def survives(mutation: Mutation) -> str:
+    """Return why a mutation went unnoticed; empty if its test failed."""
+    with copy_of_the_project() as folder:
         path = folder / "twisted_appserver" / mutation.file
         source = path.read_text()
         if source.count(mutation.text) != 1:
@@ -695,17 +708,24 @@ def survives(mutation: Mutation) -> str:
 
 def main(wanted: list[str]) -> int:
     """Apply all mutations, or only those whose test or file contains one of the words."""
+    chosen = [
+        each
+        for each in MUTATIONS
+        if not wanted or any(word in each.test or word in each.file for word in wanted)
+    ]
+    tests = sorted({mutation.test for mutation in chosen})
     failed = 0
-    for mutation in MUTATIONS:
-        if wanted and not any(word in mutation.test or word in mutation.file for word in wanted):
-            continue
-        wrong = survives(mutation)
-        failed += bool(wrong)
-        print(
-            f"{'WRONG ' + wrong if wrong else 'noticed'}: {mutation.file}: {mutation.text.strip()[:60]!r}",
-            flush=True,
-        )
-    print(f"{failed} were not noticed")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        with copy_of_the_project() as folder:
+            for test, passed in zip(tests, pool.map(partial(passes, folder), tests), strict=True):
+                failed += not passed
+                if not passed:
+                    print(f"WRONG {test} fails without any mutation", flush=True)
+        for mutation, wrong in zip(chosen, pool.map(survives, chosen), strict=True):
+            failed += bool(wrong)
+            what = f"WRONG {wrong}" if wrong else "noticed"
+            print(f"{what}: {mutation.file}: {mutation.text.strip()[:60]!r}", flush=True)
+    print(f"{len(chosen)} mutations; {failed} things are wrong")
     return 1 if failed else 0
 
 
