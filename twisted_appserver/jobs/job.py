@@ -167,6 +167,8 @@ class Job:
         body = b"" if self.repeatable is None else self.repeatable.body
         if reply.status < 400 or (body and not self._keep(self, self.size + len(body))):
             self.repeatable = None
+        elif self.repeatable is not None:  # Without its handler, the code of an earlier table can be freed.
+            self.repeatable = replace(self.repeatable, handler=None)
         self.reply, self._pending = reply, None
         self._parts.clear()
         self._ended(self)
