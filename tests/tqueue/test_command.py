@@ -220,6 +220,63 @@ class VerbTests(ServerCase):
         status, out, err = self.tqueue("done", "q", "nonsense", task, "other")
         self.assertEqual((status, json.loads(out)["task_id"], err.count("is not leased")), (1, task, 2))
 
+    def test_list_of_queues_counts_the_tasks_in_each_state(self) -> None:
+        self.put(*range(5))
+        self.good("get", "q", "-n", "4")
+        self.queue.put_task({"n": 5}, delay=300)
+        for task in self.queue.peek(state="leased")[:2]:
+            self.queue.bury(task_id=task["task_id"])
+        self.queue.put_task({"n": 6}, group="g")
+        self.queue.put_task({"n": 7}, group="g")
+        header, row = self.good("queues").splitlines()
+        self.assertEqual(header.split(), ["QUEUE", "READY", "DELAYED", "LEASED", "HELD", "BURIED"])
+        self.assertEqual(row.split(), ["q", "2", "1", "2", "1", "2"])
+        counts = {"qsize": 2, "ready": 2, "delayed": 1, "leased": 2, "held": 1, "buried": 2}
+        self.assertEqual(json.loads(self.good("queues", "--json")), {"q": counts})
+
+    def test_peek_shows_progress_and_the_last_error(self) -> None:
+        first, _ = self.put(1, 2)
+        self.good("get", "q", "-n", "2")
+        self.assertNotIn("PROGRESS", self.good("peek", "q", "--state", "leased"))
+        self.queue.renew([(first, 1, "4 of 10")])  # type: ignore[list-item]
+        header, row, other = self.good("peek", "q", "--state", "leased").splitlines()
+        self.assertRegex(header, r"LEASE ENDS  PROGRESS  TASK$")
+        self.assertRegex(row, r'  in \d+ s +4 of 10 +\{"n": 1\}$')
+        self.assertRegex(other, r'  in \d+ s +\{"n": 2\}$')
+        self.good("fail", "q", first, "--error", "no\ncolor", "--give-up")
+        header, row = self.good("peek", "q", "--state", "buried").splitlines()
+        self.assertRegex(header, r"PRIORITY  TASK +LAST ERROR$")
+        self.assertRegex(row, r'\{"n": 1\} +no color$')
+
+    def test_why_a_task_is_not_leased_is_its_state(self) -> None:
+        self.good("config", "q", "keep=60")
+        done, buried, ready, leased = self.put(1, 2, 3, 4)
+        gone = self.put(5)[0]
+        self.good("drop", "q", gone)
+        self.queue.get_task(), self.queue.get_task()
+        self.good("done", "q", done)
+        self.good("bury", "q", buried)
+        self.good("drop", "q", ready)
+        self.queue.get_task()
+        for task, why in (
+            (done, "is not leased: it is done"),
+            (buried, "is not leased: it is buried"),
+            (gone, "is not leased: it is dropped"),
+            (f"{leased}:7", "is not leased in delivery 7: it is leased in delivery 1"),
+            ("nonsense", "is not leased: it has ended, or there never was such a task"),
+        ):
+            self.assertTrue(self.bad(1, "release", "q", task).endswith(f" {why}\n"), (task, why))
+
+    def test_task_that_has_ended_without_a_result_is_shown_without_one(self) -> None:
+        self.good("config", "q", "keep=60")
+        dropped, done = self.put(1, 2)
+        self.good("drop", "q", dropped)
+        self.good("get", "q")
+        self.good("done", "q", done)
+        self.assertRegex(self.good("show", "q", dropped), r"state +dropped\n")
+        self.assertNotIn("result", self.good("show", "q", dropped))
+        self.assertRegex(self.good("show", "q", done), r"state +done\nresult +null\n")
+
     def test_results_are_stored_and_printed(self) -> None:
         self.good("config", "q", "keep=60")
         for typed, value in (('{"size": 7}', {"size": 7}), ("green", "green"), ("[1.5]", [1.5]), ("", None)):
@@ -342,8 +399,7 @@ class VerbTests(ServerCase):
 
     def test_verbs_print_tables_or_json(self) -> None:
         self.put(1, 2)
-        self.assertEqual(self.good("queues"), "QUEUE  READY\nq      2\n")
-        self.assertEqual(json.loads(self.good("queues", "--json")), {"q": {"qsize": 2}})
+        self.assertEqual(json.loads(self.good("queues", "--json"))["q"]["qsize"], 2)
         self.assertRegex(
             self.good("stats", "q"), r"(?s)^NAME +VALUE\nready +2\n.*\nlease +60\n.*shutdown +-\n"
         )

@@ -151,7 +151,7 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(found, (method, f"/queues/a%20b/{target}", body), request.verb)
             self.assertEqual(request.headers["Authorization"], "Basic bWU6c2VjcmV0")
             self.assertEqual("Content-Type" in request.headers, method == "POST", request.verb)
-        self.assertEqual((REQUESTS.queues().method, REQUESTS.queues().target), ("GET", "/queues/"))
+        self.assertEqual((REQUESTS.queues().method, REQUESTS.queues().target), ("GET", "/queues/?detail=1"))
 
     def test_timeout_covers_the_wait_at_the_server(self) -> None:
         self.assertEqual(REQUESTS.get("k", 25.0).timeout, 55.0)

@@ -39,7 +39,7 @@ class VerbTable(Clients):
             assert (queue.config()["maxsize"], queue.config()["max_deliveries"]) == (5, 2)
             assert "worker" not in {**stats, **queue.config()}
             assert self.refused(ServerError, queue.config, colour="red").status == 422
-            assert queue.queues() == {"q": {"qsize": 1}}
+            assert (queue.queues()["q"]["qsize"], queue.queues()["q"]["buried"]) == (1, 0)
 
         return self.run_case(case)
 

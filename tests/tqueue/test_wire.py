@@ -536,6 +536,8 @@ class ArticleTests(WireCase):
         self.assertEqual(self.ask("/p/config/", b'{"kind": "lifo"}')[1]["kind"], "lifo")
         self.assertEqual(self.ask("/p/get/")[1]["task"], {"n": 2})
         self.assertEqual(self.ask("/")[1], {"queues": {"p": {"qsize": 2}}})
+        counts = {"qsize": 2, "ready": 2, "delayed": 0, "leased": 1, "held": 0, "buried": 0}
+        self.assertEqual(self.ask("/", detail=1)[1], {"queues": {"p": counts}})
         self.assertEqual(self.ask("/p/shutdown/")[1], {"worker": "p", "is_shutdown": True})
         self.assertEqual(self.ask("/p/put/", b"{}", detail=1)[1]["reason"], "shutdown")
         stats = self.ask("/p/stats/")[1]

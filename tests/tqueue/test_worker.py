@@ -138,6 +138,23 @@ class RunTests(WorkerCase):
         self.assertEqual([self.queue.result(each, 5) for each in ids], [0, 2, 4, 6, 8])
         self.assertEqual((worker.done, worker.failed, worker.lost, worker.alive), (5, 0, 0, False))
 
+    def test_results_that_are_not_kept_are_reported_once_by_all_threads(self) -> None:
+        both = threading.Barrier(2)
+
+        class Waiting(Queue):
+            def config(self, **options: Any) -> Any:
+                both.wait(30)  # both threads have a result to report
+                return super().config(**options)
+
+        queue = Waiting(0, self.server.url, "q", patience=5)
+        self.addCleanup(queue._pool.close)
+        queue.put_many([1, 2])
+        worker = self.worker(queue, lambda number: both.wait(30) or number, threads=2)
+        worker.options = {"q": {"keep": 0}}
+        self.run_until_shutdown(worker)
+        self.assertEqual((worker.done, len(self.reports)), (2, 1), self.reports)
+        self.assertIn("keeps no results", self.reports[0])
+
     def test_function_knows_its_task(self) -> None:
         """At every attempt."""
         seen: list[Any] = []

@@ -25,6 +25,7 @@ A module may import only modules above it in this list:
   - request_options: the options and bodies of requests
   - batch_requests: the requests about many tasks
   - failure_body: the body of a request about a failure
+  - queue_list: lists the queues with their figures
   - request_descriptions: which options each request reads
   - wire: the requests, as C{url_patterns}
   - tap: the C{twistd} command

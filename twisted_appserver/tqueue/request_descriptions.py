@@ -46,5 +46,5 @@ DESCRIPTIONS = {
     "purge": _describe("key"),
     "forget": _describe("unique"),
     "delete": _describe(),
-    "queues": _describe(),
+    "queues": _describe("detail"),
 }

@@ -36,6 +36,7 @@ from twisted_appserver.queue.task_result import TaskResult
 from twisted_appserver.serving.readiness import IDependency
 from twisted_appserver.tqueue.batch_requests import BatchRequests, is_batch
 from twisted_appserver.tqueue.failure_body import read_failure
+from twisted_appserver.tqueue.queue_list import list_queues
 from twisted_appserver.tqueue.request_descriptions import DESCRIPTIONS
 from twisted_appserver.tqueue.request_options import (
     Query,
@@ -348,10 +349,9 @@ class Wire:
         return {"worker": worker}
 
     async def queues(self, call: Call) -> dict[str, Any]:
-        """List the queues."""
+        """List the queues; with C{detail}, also how many tasks are in each state."""
         self._check("")
-        sizes = await self._ask(self._broker.qsizes(None))
-        return {"queues": {name: {"qsize": size} for name, size in sizes.items()}}
+        return {"queues": await self._ask(list_queues(self._broker, bool(read_options(call).detail)))}
 
 
 for name, description in DESCRIPTIONS.items():

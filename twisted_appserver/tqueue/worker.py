@@ -313,8 +313,10 @@ class Worker:
             self.options[queue.name] = queue.config()
         if self.options[queue.name].get("keep", 1) > 0:
             return
-        self._returned = True
-        self._report(_not_kept(queue.name, type(result).__name__))
+        with self._lock:
+            is_first, self._returned = not self._returned, True
+        if is_first:
+            self._report(_not_kept(queue.name, type(result).__name__))
 
     def _failed(self, queue: Queue, task: Task | None, failure: Failure) -> None:
         """Count and report a failure."""

@@ -371,4 +371,4 @@ class QueueRequests:
 
     def queues(self) -> QueueRequest[Document]:
         """List the queues of the server. The result contains the figures of each, by name."""
-        return self._make("queues", _queues)
+        return self._make("queues", _queues, {"detail": 1})

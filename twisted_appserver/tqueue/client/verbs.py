@@ -105,7 +105,8 @@ class QueueVerbs:
         """
         Return all that is known of a task in any state, as a dict.
 
-        @return: C{task_id}, C{state}, and while they are known C{task}, C{result} and so on. C{attempts} is a
+        @return: C{task_id} and C{state}; C{task} and so on until the task has ended, and C{result} and
+            C{ended} afterwards, if the queue keeps results. C{attempts} is a
             list of dicts with C{attempt}, C{began}, C{seconds}, C{by}, C{reason}, C{error} and C{traceback}.
             The C{state} is C{unknown} if there is no such task.
         """
@@ -284,5 +285,8 @@ class QueueVerbs:
         return self._ask(self._session.requests.delete())
 
     def queues(self: StepRunner) -> Any:
-        """Return a dict of all queues of the server, by name, each with its C{qsize}."""
+        """
+        Return a dict of all queues of the server, by name. Each is a dict with C{qsize}, and the number of
+        tasks in each state, such as C{ready} and C{buried}.
+        """
         return self._ask(self._session.requests.queues())

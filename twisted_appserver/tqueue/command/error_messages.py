@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..client.addresses import Address
 from ..client.errors import Empty, Full, LeaseLost, ServerError, ShutDown
+from ..client.queue import Queue
 
 # Exceptions that any request may raise; all others are defects.
 EXPECTED = (Empty, Full, ShutDown, OSError, ServerError, LeaseLost, ValueError, TypeError)
@@ -27,10 +28,19 @@ def message_for(error: BaseException, address: Address, queue: str) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def not_leased(task_id: str, delivery: int, queue: str) -> str:
+def not_leased(queue: Queue, task_id: str, delivery: int) -> str:
     """Return why a task cannot be finished."""
-    which = f"task {task_id} of {queue} is not leased" + (f" in delivery {delivery}" if delivery else "")
-    return f"{which}: it is done, waits or is buried, or there never was such a task"
+    which = f"task {task_id} of {queue.name} is not leased" + (f" in delivery {delivery}" if delivery else "")
+    try:
+        found = queue.show(task_id)
+    except (OSError, ServerError):
+        found = {}
+    state = found.get("state", "unknown")
+    if state == "unknown":
+        return f"{which}: it has ended, or there never was such a task"
+    if state == "leased":
+        return f"{which}: it is leased in delivery {found['deliveries']}"
+    return f"{which}: it is {state}"
 
 
 def _refused(error: ServerError, address: Address) -> str:

@@ -28,7 +28,11 @@ def queues(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     if output.as_json:
         output.json(found)
     elif found:
-        output.table(("QUEUE", "READY"), sorted((name, each["qsize"]) for name, each in found.items()))
+        header = ("QUEUE", *(state.upper() for state in STATES))
+        # An older server counts only the tasks that are ready.
+        figures = {name: {"ready": each["qsize"], **each} for name, each in sorted(found.items())}
+        rows = ((name, *(each.get(state, "?") for state in STATES)) for name, each in figures.items())
+        output.table(header, rows)
     else:
         complain("the server has no queues")
     return 0
@@ -93,17 +97,28 @@ def peek(queue: Queue, given: argparse.Namespace, output: Output) -> int:
 def _task_table(tasks: list[dict[str, Any]], state: str) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """Return the header and the rows of a table of tasks."""
     (at, title), now = TIMES.get(state, ("", "")), time.time()
-    header = ("ID", "DELIVERIES", "PRIORITY", *((title,) if at else ()), "TASK")
+    progress, error = (any(name in task for task in tasks) for name in ("progress", "error"))
+    header = ("ID", "DELIVERIES", "PRIORITY", *((title,) if at else ()))
+    header += (*(("PROGRESS",) if progress else ()), "TASK", *(("LAST ERROR",) if error else ()))
     return header, [
         (
             task["task_id"],
             task["deliveries"],
             f"{task['priority']:g}",
             *((f"in {max(task[at] - now, 0):.0f} s",) if at else ()),
+            *((_progress(task.get("progress")),) if progress else ()),
             json.dumps(task["task"], ensure_ascii=False),
+            *((" ".join(task.get("error", "").split()),) if error else ()),
         )
         for task in tasks
     ]
+
+
+def _progress(value: Any) -> str:
+    """Return what a worker has reported; nothing if it has not."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def watch(queue: Queue, given: argparse.Namespace, output: Output) -> int:

@@ -80,7 +80,7 @@ def _for_each(
         try:
             value = verb(task_id=task_id, delivery=delivery, **options)
         except LeaseLost:
-            complain(not_leased(task_id, delivery, queue.name))
+            complain(not_leased(queue, task_id, delivery))
             status = 1
         else:
             found = {} if value is None else {member: value}
@@ -123,6 +123,8 @@ def show(queue: Queue, given: argparse.Namespace, output: Output) -> int:
         output.json({"worker": queue.name, **found})
         return 0
     attempts = found.pop("attempts")
+    if found["state"] != "done" and found.get("result") is None:
+        found.pop("result", None)  # only a task that is done has a result, which may be null
     rows = [(name, _shown(name, value)) for name, value in found.items() if value or name not in UNSET]
     output.table(("NAME", "VALUE"), rows)
     for each in attempts:
@@ -180,7 +182,7 @@ def renew(queue: Queue, given: argparse.Namespace, output: Output) -> int:
     lost = set(queue.renew(given.task, given.lease))
     for task_id, delivery in given.task:
         if (task_id, delivery) in lost:
-            complain(not_leased(task_id, delivery, queue.name))
+            complain(not_leased(queue, task_id, delivery))
         else:
             output.json({"worker": queue.name, "task_id": task_id})
     return 1 if lost else 0
