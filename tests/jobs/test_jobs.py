@@ -332,7 +332,18 @@ class MemoryTests(SynchronousTestCase):
         found = self.look("/-/jobs")
         self.assertEqual((len(found["jobs"]), found["total"]), (100, 101))
         self.assertEqual(found["jobs"][0]["job"], place.rpartition("/")[2])
-        names = {"job", "function", "state", "created", "items", "attempt", "seconds"}
+        names = {
+            "job",
+            "function",
+            "method",
+            "path",
+            "state",
+            "created",
+            "began",
+            "ended",
+            "items",
+            "attempt",
+        } | {"seconds"}
         self.assertEqual({name for job in found["jobs"] for name in job}, names)
 
     def test_finished_job_is_forgotten_after_job_age(self) -> None:

@@ -24,7 +24,14 @@ def _time(ago: float) -> str:
 
 
 def _job(function: str, name: str, state: str, ago: float, seconds: float, **more: Any) -> dict[str, Any]:
-    facts = {"job": f"5a20c5d1-{name}", "function": function, "state": state, "created": _time(ago)}
+    facts = {
+        "job": f"5a20c5d1-{name}",
+        "function": function,
+        "state": state,
+        "created": _time(ago),
+        "began": _time(ago),
+        "ended": None,
+    }
     return {**facts, "items": 0, "attempt": 1, "seconds": seconds, **more}
 
 
@@ -55,7 +62,7 @@ SCHEDULES = [
 PROBLEM = {"type": "about:blank", "title": "Internal Server Error", "status": 500,
            "detail": "the function failed; the log has the reason, with this instance",
            "instance": "d02f7bc1-61"}  # fmt: skip
-ATTEMPT = {"began": NOW - 95, "seconds": 0.012, "reason": "failed", "error": "500: KeyError: 'mars'",
+ATTEMPT = {"began": _time(95), "seconds": 0.012, "reason": "failed", "error": "500: KeyError: 'mars'",
            "traceback": TRACEBACK}  # fmt: skip
 SHOP = {"title": "shop", "version": "2.4.0", "jobs": 2, "queues": True}
 JOB_ANSWERS: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,6 +15,7 @@ from twisted_appserver.errors import HTTPError
 
 PROBLEM = "application/problem+json"
 JSON = ("application/json", PROBLEM)
+LONGEST_PART = 500  # characters of the path and of the query of a job that has ended and is in a store
 LISTED = 100  # jobs on a page, unless the client sends a limit
 LARGEST_PROGRESS = 1000  # bytes of the progress of a job in a list
 LONGEST_ERROR = 300  # characters of an error in a list
@@ -36,6 +37,9 @@ class About(msgspec.Struct):
     @ivar attempt: the number of its present or last attempt; 0 before the first one.
     @ivar seconds: how long this attempt has taken until now, or until its end.
     @ivar error: the beginning of the error of the last attempt that has failed; empty if there is none.
+    @ivar method, path, query: of its call; empty if an older version has stored its end.
+    @ivar began: when its present or last attempt began; C{None} before the first one.
+    @ivar ended: when the job ended; C{None} until then.
     """
 
     user: str
@@ -48,6 +52,11 @@ class About(msgspec.Struct):
     attempt: int = 0
     seconds: float = 0.0
     error: str = ""
+    method: str = ""
+    path: str = ""
+    query: str = ""
+    began: datetime | None = None
+    ended: datetime | None = None
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -71,17 +80,26 @@ class Wanted(msgspec.Struct, frozen=True):
         )
 
 
+def moment(seconds: float) -> datetime:
+    """Return a time of a document, given the seconds since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def summary(name: str, about: About, progress: bytes = b"") -> dict[str, Any]:
     """
     Return a job without its result.
 
     @param progress: its progress, as JSON; left out if it is empty or too large for a list, and at the end.
     """
-    found = {
+    target = f"{about.path}?{about.query}" if about.query else about.path
+    found: dict[str, Any] = {
         "job": name,
         "function": about.function,
+        **({"method": about.method, "path": target} if target else {}),
         "state": about.state,
         "created": about.created,
+        "began": about.began,
+        "ended": about.ended,
         "items": about.items,
         "attempt": about.attempt,
         "seconds": about.seconds,
@@ -97,12 +115,12 @@ class ShownAttempt(msgspec.Struct, omit_defaults=True):
     """
     An attempt that did not end well.
 
-    @ivar began: when it began, in seconds since the epoch.
+    @ivar began: when it began.
     @ivar reason: C{failed}; or C{expired} or C{released} if its process died or was stopped.
     @ivar traceback: empty if there is none, or clients may not see it.
     """
 
-    began: float
+    began: datetime
     seconds: float
     reason: str
     error: str

@@ -21,6 +21,7 @@ from twisted_appserver.jobs.documents import (
     About,
     ShownAttempt,
     document,
+    moment,
     shows_tracebacks,
 )
 from twisted_appserver.jobs.repeating import LARGEST_REPEATED
@@ -80,6 +81,8 @@ class Job:
         self.failures, self._began = 0, call.arrived
         self.repeatable: Call | None = None
         self._attempt, self._seconds = 1, 0.0  # the last attempt, and how long it took
+        self._target = call.method, call.path, call.query
+        self._end = 0.0  # when it ended
         self._note_call(call)
 
     def _note_call(self, call: Call) -> None:
@@ -162,8 +165,9 @@ class Job:
             self._over(replace(reply, traceback=traceback))
 
     def _over(self, reply: Reply) -> None:
+        self._end = self._dispatcher.reactor.seconds()
         if self._pending is not None:
-            self._seconds = self._dispatcher.reactor.seconds() - self._began
+            self._seconds = self._end - self._began
         body = b"" if self.repeatable is None else self.repeatable.body
         if reply.status < 400 or (body and not self._keep(self, self.size + len(body))):
             self.repeatable = None
@@ -181,7 +185,7 @@ class Job:
         """Record that the attempt that has just ended has failed."""
         self.failures += 1
         traceback = traceback[-LONGEST_TRACEBACK:]
-        attempt = ShownAttempt(self._began, self._seconds, "failed", error, traceback)
+        attempt = ShownAttempt(moment(self._began), self._seconds, "failed", error, traceback)
         self.attempts = [*self.attempts, attempt][-MOST_ATTEMPTS:]
 
     def rest(self) -> None:
@@ -228,6 +232,11 @@ class Job:
         """Return the facts about the job."""
         about = About(self.user, self.function, self._request_id, self.created, self.state, self.items)
         about.attempt, about.seconds = self._attempt, self._seconds
+        about.method, about.path, about.query = self._target
+        if self._attempt and (about.state != "waiting" or self.rests):
+            about.began = moment(self._began)
+        if self.reply is not None:
+            about.ended = moment(self._end)
         if about.state == "running":
             about.seconds = self._dispatcher.reactor.seconds() - self._began
         if self.reply is not None:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.jobs.documents import About, ShownAttempt
+from twisted_appserver.jobs.documents import About, ShownAttempt, moment
 from twisted_appserver.jobs.job import Job
 from twisted_appserver.jobs.retrying import error_of, has_failed
 from twisted_appserver.jobs.stored_call import StoredCall, StoredReply, decode_call, encode_end
@@ -71,6 +71,7 @@ class Run:
             return About(
                 stored.user, stored.function, stored.request_id, stored.created,
                 fingerprint=stored.fingerprint, attempt=self.failures,
+                method=stored.method, path=stored.path, query=stored.query,
             )  # fmt: skip
         about = self._about(self.job)
         if self.job.reply is not None:  # Its end is not stored yet, and could be lost.
@@ -150,7 +151,9 @@ def shown_attempts(details: TaskDetails, end: StoredReply | None, tracebacks: bo
     @param tracebacks: whether clients may see tracebacks.
     """
     return [
-        ShownAttempt(each.began, each.seconds, each.reason, each.error, each.traceback if tracebacks else "")
+        ShownAttempt(
+            moment(each.began), each.seconds, each.reason, each.error, each.traceback if tracebacks else ""
+        )
         for each in attempts_of(details, end)
         if each.reason != "done"
     ]

@@ -15,7 +15,7 @@ import msgspec
 from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.errors import HTTPError
-from twisted_appserver.jobs.documents import LONGEST_TRACEBACK, About
+from twisted_appserver.jobs.documents import LONGEST_PART, LONGEST_TRACEBACK, About
 from twisted_appserver.jobs.idempotency import fingerprint, key_of
 from twisted_appserver.jobs.repeating import LARGEST_REPEATED
 from twisted_appserver.jobs.retrying import error_of, short_error
@@ -118,6 +118,8 @@ def encode_end(about: About, reply: Reply, progress: bytes = b"", call: bytes = 
 
     @param call: the stored call. It is kept if the job may be repeated and the call is not large.
     """
+    about.path, about.query = about.path[:LONGEST_PART], about.query[:LONGEST_PART]
+    about.ended = about.ended or datetime.now(UTC)
     traceback = reply.traceback[-LONGEST_TRACEBACK:]
     end = StoredReply(reply.status, list(reply.headers), reply.body, progress, traceback)
     if reply.status >= 400:

@@ -63,7 +63,7 @@ from twisted_appserver.jobs.waiting_client import WaitingClient
 from twisted_appserver.queue.attempt import TaskDetails
 from twisted_appserver.queue.interface import AwayError, IBroker, ReusedError, StoreError
 from twisted_appserver.queue.queued_task import QueuedTask
-from twisted_appserver.queue.task_ids import task_number
+from twisted_appserver.queue.task_ids import task_id, task_number
 
 LEAST_REMEMBERED = 3600.0  # seconds for which the time of a scheduled call is remembered
 
@@ -299,7 +299,8 @@ class StoredJobs:
         elif run is not None:
             progress = run.progress
         attempts = shown_attempts(details, end, shows_tracebacks(self._dispatcher))
-        return document(name, about, reply, progress, attempts)
+        shown = document(name, about, reply, progress, attempts)
+        return {**shown, "queue": queue, "task": task_id(self._broker.secret, queue, number)}
 
     async def show(self, job: str, call: Call) -> Reply:
         """Return a job: its state, its progress, and its result or error."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted_appserver.jobs.documents import About, Listing
+from twisted_appserver.jobs.documents import About, Listing, moment
 from twisted_appserver.jobs.performer import Performer
 from twisted_appserver.jobs.retrying import short_error
 from twisted_appserver.jobs.route_queues import PREFIX, SCHEDULED, tag_of
@@ -81,4 +81,5 @@ class StoredList:
         about = decode_about(task.body, "running" if state == "leased" else "waiting")
         about.attempt = task.attempts + (state == "leased")
         about.seconds = max(0.0, self._wall() - task.began) if state == "leased" else 0.0
+        about.began = moment(task.began) if task.began else None
         return about

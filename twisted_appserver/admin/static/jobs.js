@@ -53,8 +53,9 @@ async function change(job, method) {
 // What is known of a job, loaded when its row is opened and when its state has changed.
 async function load(view) {
   const about = await getJSON(place(view.job)), { details } = view, result = element("div");
-  const shown = replaceUnused(details, facts([["id", about.job], ["created", clock(seconds(about.created))], ["request id", about.instance],
-    ["items", about.items || ""], ["progress", about.progress === undefined ? "" : JSON.stringify(about.progress)]]), attemptsView(about.attempts), result);
+  const shown = replaceUnused(details, facts([["id", about.job], ["call", about.path ? `${about.method} ${about.path}` : ""], ["created", clock(seconds(about.created))],
+    ["began", about.began ? clock(seconds(about.began)) : ""], ["ended", about.ended ? clock(seconds(about.ended)) : ""], ["request id", about.instance],
+    ["items", about.items || ""], ["progress", about.progress === undefined ? "" : JSON.stringify(about.progress)]]), attemptsView((about.attempts || []).map(each => ({ ...each, began: seconds(each.began) }))), result);
   if (!shown) view.loaded = "";
   else if (isOver(about)) {
     result.append(element("h3", {}, "Result"), element("div"));
