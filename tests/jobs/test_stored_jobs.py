@@ -97,7 +97,8 @@ class JobCases:
         )
         states = [each["state"] for each in found["jobs"]]
         test.assertEqual((states, found["total"]), (["done", "failed", "running", "done"], 4))
-        fields = {"job", "function", "state", "created", "items", "attempt", "seconds", "error"}
+        fields = {"job", "function", "method", "path", "state", "created", "began", "ended"}
+        fields |= {"items", "attempt", "seconds", "error"}
         test.assertEqual({name for job in found["jobs"] for name in job}, fields)
 
     async def waiting_job_can_be_cancelled(self, test: Any, start: Start) -> None:

@@ -27,6 +27,8 @@ def _job(function: str, name: str, state: str, ago: float, seconds: float, **mor
     facts = {
         "job": f"5a20c5d1-{name}",
         "function": function,
+        "method": "POST",
+        "path": f"/{function}/",
         "state": state,
         "created": _time(ago),
         "began": _time(ago),
