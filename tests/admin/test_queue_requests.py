@@ -170,6 +170,10 @@ class JobCases:
             test.flushLoggedErrors()
             test.assertEqual([attempt["reason"] for attempt in found["attempts"]], ["failed"])
             test.assertNotIn("password", repr(found))
+            if "queue" in found:
+                task = await client.look(f"/-/queues/{found['queue']}/tasks/{found['task']}")
+                test.assertEqual(task["job"]["state"], found["state"])
+                test.assertNotIn("password", repr(task))
 
     async def last_attempt_of_a_failed_job_is_a_failure_of_its_queue(self, test: Any, start: Any) -> None:
         """In its document and in the metrics. The result of its task is still the response of the job."""

@@ -307,6 +307,8 @@ MUTATIONS = (
              "admin.test_queue_requests.JobTests.test_all_cases_on_sqlite"),
     Mutation("queue/local/endings.py", '"failed" if failed else "done"', '"done"',
              "admin.test_queue_requests.JobTests.test_all_cases_on_sqlite"),
+    Mutation("jobs/stored_call.py", '    end.traceback = ""\n', "",
+             "admin.test_queue_requests.JobTests.test_all_cases_on_sqlite"),
     Mutation("jobs/run.py", 'traceback if tracebacks else ""', "traceback",
              "admin.test_queue_requests.JobTests.test_all_cases_on_sqlite"),
     Mutation("admin/task_edits.py", "if is_job == bool(edit.fields):", "if False:",

@@ -26,7 +26,7 @@ from twisted_appserver.jobs.documents import Limit, shown, shows_tracebacks
 from twisted_appserver.jobs.job_tasks import JobTask, ended_job, waiting_job
 from twisted_appserver.jobs.route_queues import tag_of
 from twisted_appserver.jobs.run import attempts_of
-from twisted_appserver.jobs.stored_call import FACTS, decode_end
+from twisted_appserver.jobs.stored_call import FACTS, decode_end, without_traceback
 from twisted_appserver.queue.attempt import TaskDetails
 from twisted_appserver.queue.interface import IBroker
 from twisted_appserver.queue.paging import NEWEST, START, Place, read_place, write_place
@@ -192,8 +192,12 @@ class Queues:
             end = decode_end(details.result.result)[1] if details.result.state == "done" else None
             details = replace(details, attempts=attempts_of(details, end))
         progress = await ask(broker.progress(queue, [number]))
+        is_hidden = self._has_jobs and not shows_tracebacks(self._service.dispatcher)
+        if is_hidden:
+            shown_result = replace(details.result, result=without_traceback(details.result.result))
+            details = replace(details, result=shown_result)
         document = details_document(queue, task, details, progress.get(number, b""))
-        if self._has_jobs and not shows_tracebacks(self._service.dispatcher):
+        if is_hidden:
             for attempt in document["attempts"]:
                 attempt.pop("traceback", None)
         document = {"queue": document.pop("worker"), "now": time(), **document}

@@ -142,6 +142,16 @@ def decode_end(data: bytes) -> tuple[About, StoredReply]:
         return about, StoredReply(reply.status, list(reply.headers), reply.body)
 
 
+def without_traceback(data: bytes) -> bytes:
+    """Return the end of a job for clients that may not see tracebacks."""
+    try:
+        about, end = msgspec.json.decode(data, type=tuple[About, StoredReply])
+    except ValueError:  # Another program has ended the task.
+        return data
+    end.traceback = ""
+    return msgspec.json.encode((about, end))
+
+
 def decode_facts(beginning: bytes) -> About | None:
     """
     Read the facts at the beginning of the end of a job.
