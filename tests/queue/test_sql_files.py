@@ -15,7 +15,10 @@ FILES = {
         postgresql,
         ("locked_queue", "frequent_requests", "batch_requests", "other_requests", "outbox", "transaction"),
     ),
-    "schema.sql": (postgresql, ("schema", "heartbeat", "connection", "dead_rows", "database", "session")),
+    "schema.sql": (
+        postgresql,
+        ("schema", "heartbeat", "connection", "dead_rows", "database", "session", "database_check"),
+    ),
     "journal.sql": (local, ("sqlite_journal", "sqlite_results", "taken_keys")),
 }
 
