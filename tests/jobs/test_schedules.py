@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from time import time
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import capturedLogs
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.files import sqlite_store
 from tests.support.job_service import AWAITED, RUNS, JobClient, JobTestCase, until_begun, waits
@@ -20,7 +21,9 @@ from tests.support.slow import slow
 from twisted_appserver import Call, PatternError, Route
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.jobs.scheduled_calls import ScheduledCalls
 from twisted_appserver.jobs.scheduler import CHECK, Scheduler
+from twisted_appserver.queue.backends import make_broker, open_store
 
 
 def tick(call: Call) -> dict[str, Any]:
@@ -330,3 +333,31 @@ class ScheduleTests(JobTestCase):
         await deferLater(reactor, 5.0)
         self.assertGreaterEqual(len(moments), 4)
         self.assertEqual([moment for moment, count in Counter(moments).items() if count > 1], [])
+
+
+class ClockTests(TestCase):
+    async def test_store_whose_clock_is_behind_makes_no_call_early(self) -> None:
+        """Each host waits until the call is due by its own clock."""
+        broker = make_broker(reactor, open_store("memory:"))
+        broker.start()
+        self.addCleanup(broker.stop)
+        due, begun = time() + 1000.0, list[float]()
+        sleeping: list[Deferred[None]] = []
+
+        def sleep_until(moment: float) -> Deferred[None]:
+            begun.append(moment)
+            sleeping.append(Deferred())
+            return sleeping[-1]
+
+        router = Router([Route("/tick/", tick, every=3600)])
+        call = Call("GET", "/tick/", handler=router.handlers[0])
+        plans = []
+        for _ in range(2):
+            host = ScheduledCalls(reactor, broker, lambda: time() + 30.0)
+            plans.append(Deferred.fromCoroutine(host.plan("q", call, due, sleep_until)))
+            while len(begun) < len(plans):
+                await deferLater(reactor, 0.01)
+        self.assertEqual(begun, [due, due])
+        for plan in plans:
+            plan.cancel()
+            await self.assertFailure(plan, CancelledError)
