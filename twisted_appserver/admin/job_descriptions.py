@@ -27,6 +27,7 @@ IDEMPOTENCY_KEY: dict[str, Any] = {
 PARAMETERS = {each["name"]: each for each in (PREFER, IDEMPOTENCY_KEY)}
 KEY_METHODS = ("POST", "PATCH")  # the others are idempotent by themselves
 TEXT = {"type": "string"}
+MOMENT = {"type": "string", "format": "date-time"}
 ACCEPTED = {
     # Its body is left out: with it, every generated function would return either a job or the result. Every
     # caller would have to tell them apart, although only callers who send the header get a job.
@@ -38,10 +39,16 @@ SUMMARY = {
     "job": TEXT,
     "function": TEXT,
     "state": {"type": "string", "enum": ["waiting", "running", "done", "failed", "cancelled"]},
-    "created": {"type": "string", "format": "date-time"},
+    "created": MOMENT,
+    "began": {"type": ["string", "null"], "format": "date-time", "description": "Of the last attempt."},
+    "ended": {"type": ["string", "null"], "format": "date-time"},
     "items": {"type": "integer", "description": "How many items a generator has yielded."},
     "attempt": {"type": "integer", "description": "The number of the present or last attempt."},
     "seconds": {"type": "number", "description": "How long this attempt has taken."},
+}
+CALLED = {  # members that jobs of earlier versions in a store lack
+    "method": TEXT,
+    "path": {"type": "string", "description": "With the query."},
 }
 LISTED_ONLY = {  # members of a job in a list
     "error": {"type": "string", "description": "The error of the last attempt that has failed."},
@@ -62,7 +69,7 @@ NAME = {"type": "object", "title": "JobName", "properties": {"job": TEXT}, "requ
 ATTEMPT = {
     "type": "object",
     "properties": {
-        "began": {"type": "number", "description": "Seconds since the epoch."},
+        "began": MOMENT,
         "seconds": {"type": "number"},
         "reason": {"type": "string"},
         "error": {"type": "string"},
@@ -96,7 +103,12 @@ class JobDescriptions:
     def paths(self) -> dict[str, dict[str, Any]]:
         """Return the operations of jobs, by path and method."""
         add = self._schemas.add
-        summary = {"type": "object", "title": "JobSummary", "properties": SUMMARY, "required": [*SUMMARY]}
+        summary = {
+            "type": "object",
+            "title": "JobSummary",
+            "properties": SUMMARY | CALLED,
+            "required": [*SUMMARY],
+        }
         progress: dict[str, Any] = {
             "instance": {"type": "string", "description": "Its id in the log."},
             "attempts": {"type": "array", "items": ATTEMPT, "description": "The attempts that have failed."},
@@ -104,7 +116,7 @@ class JobDescriptions:
             "result": {"description": "What the function returned."},
             "error": self._schemas.problem,
         }
-        job = add("Job", {**summary, "title": "Job", "properties": {**SUMMARY, **progress}})
+        job = add("Job", {**summary, "title": "Job", "properties": {**members, **progress}})
         whole = {JSON: {"schema": job}}
         result = {JSON: {"schema": {}}, BYTES: {"schema": BINARY}, "*/*": {}}
         show = self._operation("jobs_show", "Return a job: its state, its progress, and its result.", whole)
@@ -114,7 +126,7 @@ class JobDescriptions:
             {JSON: {"schema": add("JobName", NAME)}},
         )
         cancel = self._operation("jobs_cancel", "Cancel a job, or delete it if it has finished.", whole)
-        jobs = self._list_of(add("JobSummary", {**summary, "properties": {**SUMMARY, **LISTED_ONLY}}))
+        jobs = self._list_of(add("JobSummary", {**summary, "properties": {**members, **LISTED_ONLY}}))
         listed = self._operation(
             "jobs_list", "List the newest jobs.", {JSON: {"schema": add("JobList", jobs)}}
         )
