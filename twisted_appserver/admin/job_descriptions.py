@@ -103,12 +103,8 @@ class JobDescriptions:
     def paths(self) -> dict[str, dict[str, Any]]:
         """Return the operations of jobs, by path and method."""
         add = self._schemas.add
-        summary = {
-            "type": "object",
-            "title": "JobSummary",
-            "properties": SUMMARY | CALLED,
-            "required": [*SUMMARY],
-        }
+        members = SUMMARY | CALLED
+        summary = {"type": "object", "title": "JobSummary", "properties": members, "required": [*SUMMARY]}
         progress: dict[str, Any] = {
             "instance": {"type": "string", "description": "Its id in the log."},
             "attempts": {"type": "array", "items": ATTEMPT, "description": "The attempts that have failed."},
