@@ -126,11 +126,24 @@ class ListTests(QueuesPageTestCase):
         emails = await self.serve_queues()
 
         def looks(browser: Any) -> None:
+            browser.get(f"{emails.base}/-/queues#emails")
+            wait(browser, lambda _: "0 ready" in text(browser, "#main"))
+            self.assertNotIn("failed jobs", text(browser, "#main"))
             browser.get(f"{emails.base}/-/queues")
             wait(browser, lambda _: "There are no queues yet" in text(browser, "#main"))
             emails.put(1)
             find(browser, "tbody a").click()
             wait(browser, lambda _: "1 ready" in text(browser, "#main"))
+
+        await self.look(looks)
+
+    @slow
+    async def test_server_without_a_store_says_how_to_get_one(self) -> None:
+        base = await self.serve_jobs()
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/queues")
+            wait(browser, lambda _: "start it with --store" in text(browser, "#main"))
 
         await self.look(looks)
 
@@ -285,6 +298,8 @@ class JobQueueTests(QueuesPageTestCase):
             browser.get(f"{base}/-/queues")
             link = wait(browser, lambda _: browser.find_element(By.PARTIAL_LINK_TEXT, "job.breaks."))
             link.click()
+            failed = wait(browser, lambda _: browser.find_element(By.LINK_TEXT, "failed jobs"))
+            self.assertTrue(failed.get_attribute("href").endswith("/-/jobs#?state=failed"))
             find(browser, "#tab-ended").click()
             row = find(browser, "[data-task]")
             wait(browser, lambda _: "failed" in row.text)

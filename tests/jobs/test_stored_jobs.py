@@ -211,8 +211,8 @@ class JobCases:
         client = await start()
         answer = await client.ask("GET", "/fails_first/1", Prefer="respond-async")
         seen = await client.until(f"/-/jobs/{answer.json['job']}", "done")
-        test.assertIn("search the log for this instance", seen["attempts"][0]["error"])
         test.assertEqual(seen["instance"], answer.headers["x-request-id"])
+        test.assertIn(f"search the log for {seen['instance']}", seen["attempts"][0]["error"])
         with capturedLogs() as logs:
             seen = await client.until(await client.begin("/breaks"), "failed")
         test.assertIn(seen["instance"], [event.get("request_id") for event in logs])

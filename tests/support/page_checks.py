@@ -27,6 +27,21 @@ axe.run({ exclude: ["#functions"] }).then(found => done(found.violations
   .filter(each => each.impact === "serious" || each.impact === "critical")
   .map(each => `${each.id}: ${each.nodes.map(node => node.target).join(", ")}`)));
 """
+# The elements whose focus ring (2 px wide, 2 px away) is cut off by an element around them.
+CUT = """
+const rings = document.querySelectorAll("#main :is(a[href], button, summary, input, select)");
+const isCut = each => {
+  if (each.ariaDisabled === "true" || !each.checkVisibility()) return false;
+  const ring = each.getBoundingClientRect();
+  for (let around = each.parentElement; around.id !== "main"; around = around.parentElement) {
+    const { left, top, right, bottom } = around.getBoundingClientRect();
+    if (getComputedStyle(around).overflowY === "hidden" &&
+        (ring.left - 3 < left || ring.top - 3 < top || ring.right + 3 > right || ring.bottom + 3 > bottom))
+      return true;
+  }
+};
+return [...rings].filter(isCut).map(each => each.outerHTML);
+"""
 WIDE = "return document.documentElement.scrollWidth > window.innerWidth"
 ASKED = (
     "return performance.getEntriesByType('resource').filter(each => each.name.includes(arguments[0])).length"
@@ -127,3 +142,4 @@ def audit_pages(test: Any, browser: Any, pages: dict[str, Callable[[], Any]]) ->
                 where = f"{address}, {theme}, {width}"
                 test.assertEqual(browser.execute_async_script(AUDIT), [], where)
                 test.assertFalse(browser.execute_script(WIDE), where)
+                test.assertEqual(browser.execute_script(CUT), [], where)

@@ -172,6 +172,7 @@ class Pages:
     async def service(self, call: Call) -> dict[str, Any]:
         """Return what the header of every page shows. C{jobs} is the number of jobs that have not ended."""
         service = self._service
-        info, (broker, _) = service.info, service.shown_queues()
+        info, (broker, prefix) = service.info, service.shown_queues()
         jobs = service.dispatcher.jobs.unfinished(call.user)
-        return {"title": info.title, "version": info.version, "jobs": jobs, "queues": broker is not None}
+        shown = {"queues": broker is not None, "queues_of_jobs": broker is not None and bool(prefix)}
+        return {"title": info.title, "version": info.version, "jobs": jobs, **shown}

@@ -17,6 +17,7 @@ DEFAULT_ATTEMPTS = 10  # of a job whose function raises RetryLater, and whose ro
 class _FailureDocument(msgspec.Struct):
     retry: float | bool | None = msgspec.field(name=RETRY_MEMBER, default=None)
     detail: str = ""
+    instance: str = ""
 
 
 def _problem(reply: Reply) -> _FailureDocument:
@@ -51,8 +52,12 @@ def pause_after(handler: Any, reply: Reply, failures: int) -> float | None:
 
 
 def error_of(reply: Reply) -> str:
-    """Return the error of a failed attempt, as clients may see it."""
-    detail = _problem(reply).detail
+    """
+    Return the error of a failed attempt, as clients may see it. It is one line, and contains the id that a
+    problem document has in C{instance}.
+    """
+    problem = _problem(reply)
+    detail = problem.detail.replace("this instance", problem.instance or "this instance")
     return f"{reply.status}: {detail}" if detail else str(reply.status)
 
 

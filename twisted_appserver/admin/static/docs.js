@@ -79,7 +79,8 @@ function returnsView({ operation }) {
 }
 
 // The form of a function. What was entered stays when another method is chosen.
-function functionView(each, jobs) {
+function functionView(each) {
+  const title = element("h2", { tabindex: -1 }, each.name);
   const latest = new Latest(), place = element("div"), output = element("output"), rows = element("div", { class: "jobs" });
   // The variant that takes the most; a GET if that makes no difference.
   const rank = one => fieldsOf(one).length + ({ GET: 0.2, POST: 0.1 }[one.method] || 0), [preferred] = [...each.variants].sort((one, other) => rank(other) - rank(one));
@@ -132,11 +133,12 @@ function functionView(each, jobs) {
   select.addEventListener("change", () => show(each.variants[select.selectedIndex]));
   select.value = label(preferred);
   show(preferred);
-  jobs.forEach(addJob);
   return {
     remember,
+    follow: names => names.filter(name => !state.getAll("job").includes(name)).forEach(addJob),
+    focus: () => (place.querySelector("input, select, textarea") || title).focus({ preventScroll: true }),
     node: element("article", { "data-function": each.name },
-      element("div", { class: "row" }, element("h2", {}, each.name), copyButton("Copy link", () => new URL(addressOf(each.name), location).href)),
+      element("div", { class: "row" }, title, copyButton("Copy link", () => new URL(addressOf(each.name), location).href)),
       element("p", { class: "lead" }, ...inline(each.summary)), markdown(each.text),
       each.variants.length > 1 ? select : element("p", {}, element("code", {}, label(variant))), form, samples, output, rows, returns),
   };
@@ -154,7 +156,8 @@ function overview(description, groups) {
     markdown(description.info.description || ""), ...(groups.length ? list : [element("p", {}, "This service has no functions.")]));
 }
 
-function indexView(groups, missing) {
+// go(hash) opens a function and moves the focus to it.
+function indexView(groups, missing, go) {
   const search = element("input", { type: "search", placeholder: "Search (press /)", "aria-label": "Search functions" }), links = new Map();
   const link = (name, text, title) => element("a", { href: addressOf(name), title }, text);
   const list = element("div", { class: "list", id: "list" });
@@ -183,7 +186,7 @@ function indexView(groups, missing) {
   });
   search.addEventListener("keydown", event => {
     const first = list.querySelector("section:not([hidden]) li:not([hidden]) a");
-    if (event.key === "Enter" && first) location.hash = first.hash;
+    if (event.key === "Enter" && first) go(first.hash);
   });
   document.addEventListener("keydown", event => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select")) return;
@@ -198,16 +201,24 @@ async function show() {
   const description = await getJSON("openapi.json");
   useComponents(description.components.schemas);
   const functions = functionsOf(description), groups = groupsOf([...functions.values()]), missing = description["x-not-described"] || [];
-  const index = indexView(groups, missing), content = element("div", { class: "content" }), views = new Map();
+  const index = indexView(groups, missing, open), content = element("div", { class: "content" }), views = new Map();
+  let isSearched = false;
+  function open(hash) {
+    isSearched = true;
+    if (hash === location.hash) go(); else location.hash = hash;
+  }
   function go() {
     const { name, state } = readAddress(), each = functions.get(name) || (!name && functions.size === 1 ? [...functions.values()][0] : null);
-    if (each && !views.has(each.name)) views.set(each.name, functionView(each, state.getAll("job")));
+    if (each && !views.has(each.name)) views.set(each.name, functionView(each));
     const view = each && views.get(each.name);
-    content.replaceChildren(view ? view.node : name === MISSING ? missingView(missing) : overview(description, groups));
-    if (view) view.remember();
+    const unknown = !view && name && element("p", { class: "bad", role: "status" }, `There is no function ${name}.`);
+    content.replaceChildren(...(view ? [view.node] : name === MISSING ? [missingView(missing)] : [unknown || "", overview(description, groups)]));
+    if (view) { view.follow(state.getAll("job")); view.remember(); }
     for (const link of index.node.querySelectorAll("a")) link.toggleAttribute("aria-current", Boolean(each) && link.hash === addressOf(each.name));
     index.close();
     window.scrollTo(0, 0);
+    if (isSearched && view) view.focus();
+    isSearched = false;
   }
   main.replaceChildren(element("div", { class: "columns" }, index.node, content));
   window.addEventListener("hashchange", go);

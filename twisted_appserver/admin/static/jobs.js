@@ -5,7 +5,7 @@ import { readAddress, writeAddress } from "./address.js";
 import { attemptsView, facts, replaceUnused, short } from "./attempts.js";
 import { button, clock, duration, element, setText } from "./elements.js";
 import { refresh } from "./refresh.js";
-import { detailOf, getJSON, post, request } from "./requests.js";
+import { detailOf, getJSON, post, request, showGone } from "./requests.js";
 import { share, showResponse } from "./results.js";
 import { table, updateRows } from "./rows.js";
 import { start } from "./shell.js";
@@ -18,7 +18,7 @@ const isOver = job => !["waiting", "running"].includes(job.state);
 const place = job => `jobs/${encodeURIComponent(job)}`;
 
 let { state } = readAddress(), limit = 50;
-const list = element("div", { class: "list-of-rows" }), none = element("p", { class: "hint" });
+const list = element("div", { class: "list-of-rows" }), gone = element("p", { class: "bad", role: "status" }), none = element("p", { class: "hint" });
 const more = button("Show more", () => { limit = Math.min(MOST, 2 * limit); now(); }, { hidden: true });
 
 function remember() {
@@ -142,16 +142,20 @@ const schedules = table("Schedules", [
   } },
 ], item => `${item.function} ${item.path}`);
 
+const findGone = () => showGone(gone, "Job", state.getAll("job"), place);
+
 // A link to a job opens it. It is shown with all others.
 window.addEventListener("hashchange", () => {
   ({ state } = readAddress());
   for (const each of [byState, byFunction]) each.select.value = state.get(each.select.name) || "";
   for (const { view } of list.children) view.open.open = state.getAll("job").includes(view.job);
   now();
+  findGone();
   const wanted = [...list.children].find(({ view }) => view.open.open);
   if (wanted) wanted.view.open.firstChild.focus();
 });
 
 await start("Jobs");
 const { node, now } = refresh(() => `jobs?${query()}`, draw), planned = refresh(() => "schedules", found => schedules.update(found.schedules, "Functions that the service calls itself."), 5);
-main.append(element("h1", {}, "Jobs"), node, element("div", { class: "row filters" }, byState.node, byFunction.node), none, list, more, planned.node, schedules.node);
+main.append(element("h1", {}, "Jobs"), node, element("div", { class: "row filters" }, byState.node, byFunction.node), gone, none, list, more, planned.node, schedules.node);
+findGone();

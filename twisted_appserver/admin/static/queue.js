@@ -5,7 +5,7 @@ import { readAddress, writeAddress } from "./address.js";
 import { button, duration, element, setText } from "./elements.js";
 import { plot } from "./plot.js";
 import { refresh } from "./refresh.js";
-import { getJSON, post } from "./requests.js";
+import { post, showGone } from "./requests.js";
 import { table, updateRows } from "./rows.js";
 import { makeTask, updateTask } from "./tasks.js";
 
@@ -55,8 +55,8 @@ function tabs(choose) {
   return { node, update };
 }
 
-// Show a queue. stop() ends everything that it has begun.
-export function showQueue(name) {
+// Show a queue of a service. stop() ends everything that it has begun.
+export function showQueue(name, service) {
   const base = baseOf(name), { state: address } = readAddress(), stopping = new AbortController(), { signal } = stopping;
   const read = place => point => point[place];
   const plots = [
@@ -64,7 +64,7 @@ export function showQueue(name) {
     plot("Tasks per second", [["put", 7], ["done", 8]].map(([title, place]) => ({ name: title, value: read(place) })), rate, 4),
     plot("Age of the oldest ready task", [{ name: "oldest", value: read(6) }], value => value < 120 ? `${Math.round(value)} s` : `${Math.round(value / 60)} min`, 4),
   ];
-  const figures = element("p"), list = element("div", { id: "tasks", role: "tabpanel", class: "list-of-rows" }), none = element("p", { class: "hint", role: "status" });
+  const figures = element("p"), gone = element("p", { class: "bad", role: "status" }), list = element("div", { id: "tasks", role: "tabpanel", class: "list-of-rows" }), none = element("p", { class: "hint", role: "status" });
   const more = button("Show more", () => { limit *= 2; tasks.now(); }, { hidden: true }), options = element("pre", { tabindex: 0, role: "region", "aria-label": "Options" });
   let stats = { options: {} }, history = [], limit = 50, chosen = STATES.includes(address.get("state")) ? address.get("state") : "ready";
 
@@ -120,10 +120,11 @@ export function showQueue(name) {
     for (const each of plots) each.update(history);
   }, 1, signal);
   const grouped = refresh(() => `${base}/groups`, found => groups.update(found.groups, found.complete ? "Tasks that have a group." : "Only the first 1000 tasks of each state, and the largest 100 groups, are counted."), 5, signal);
+  showGone(gone, "Task", address.getAll("task"), task => `${base}/tasks/${encodeURIComponent(task)}`);
   states.update(chosen);
   list.setAttribute("aria-labelledby", `tab-${chosen}`);
   const node = element("div", {}, element("p", {}, element("a", { href: "#" }, "All queues")), element("div", { class: "row" }, element("h1", {}, name), ...actions.nodes),
     facts.node, figures, element("section", { class: "plots", "aria-label": "The last ten minutes" }, ...plots.map(each => each.node)), past.node,
-    states.node, tasks.node, none, list, more, groups.node, grouped.node, element("details", {}, element("summary", {}, "Options"), options));
+    states.node, service.queues_of_jobs ? element("p", { class: "hint" }, "Jobs that failed are finished, not buried: ", element("a", { href: "jobs#?state=failed" }, "failed jobs"), ".") : "", tasks.node, gone, none, list, more, groups.node, grouped.node, element("details", {}, element("summary", {}, "Options"), options));
   return { node, stop: () => stopping.abort() };
 }

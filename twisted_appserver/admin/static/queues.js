@@ -46,10 +46,12 @@ let shown = null;
 function go() {
   if (shown) shown.stop();
   const { name } = readAddress();
-  shown = name ? showQueue(name) : showAll();
+  shown = name ? showQueue(name, service) : showAll();
   main.replaceChildren(shown.node);
 }
 
-await start("Queues");
-window.addEventListener("hashchange", go);
-go();
+const service = await start("Queues");
+if (service.queues) {
+  window.addEventListener("hashchange", go);
+  go();
+} else main.replaceChildren(element("h1", {}, "Queues"), element("p", { class: "hint" }, "This server has no store; start it with --store."));

@@ -1,6 +1,6 @@
 // Requests of pages, with the token or password that this tab has. They are entered once for each tab.
 
-import { element } from "./elements.js";
+import { element, setText } from "./elements.js";
 
 const KEY = `authorization ${new URL(".", location).pathname}`;
 const schemes = (document.documentElement.dataset.schemes || "").split(" ").filter(Boolean);
@@ -47,6 +47,12 @@ export async function post(url, body) {
   const answer = await request(url, { method: "POST", ...(body && { body, headers: { "Content-Type": "application/json" } }) });
   if (!answer.ok) throw new Error(await detailOf(answer));
   return answer;
+}
+
+// A link may be older than what it leads to. Show which of these names the server does not know any more.
+export async function showGone(node, kind, names, place) {
+  const answers = await Promise.allSettled(names.map(name => request(place(name))));
+  setText(node, names.filter((_, index) => answers[index].value?.status === 404).map(name => `${kind} ${name} is not known any more.`).join(" "));
 }
 
 function field(label, attributes) {

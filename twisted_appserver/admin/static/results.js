@@ -6,15 +6,17 @@ import { opened } from "./schemas.js";
 
 const SHOWN = 200 * 1024; // bytes of a body that are shown
 const KEPT = 100 * 1024 * 1024; // bytes that are kept for the download; a longer response ends there
+const DEEPEST = 20; // levels that are indented, so that deep JSON does not become much longer
 const TEXT = /^text\/|\b(json|xml|javascript|x-ndjson|urlencoded)\b/;
 const PICTURE = /^image\/(?!svg)/;
 
 // Indent JSON without changing a digit. Other text stays as it is.
-export function indented(text) {
-  try { JSON.parse(text); } catch { return text; }
+// isCut: the text is only the beginning of JSON, so that it cannot be checked.
+export function indented(text, isCut = false) {
+  if (!isCut) try { JSON.parse(text); } catch { return text; }
   let depth = 0;
-  const line = () => `\n${"  ".repeat(depth)}`;
-  return text.replace(/"(?:[^"\\]|\\.)*"|\s+|[[{]\s*[\]}]|[[{]|[\]}]|,|:/g, found => {
+  const line = () => `\n${"  ".repeat(Math.min(depth, DEEPEST))}`;
+  return text.replace(/"(?:[^"\\]|\\.)*"?|\s+|[[{]\s*[\]}]|[[{]|[\]}]|,|:/g, found => {
     if (found[0] === '"') return found;
     if (/^\s/.test(found)) return "";
     if (found === ",") return `,${line()}`;
@@ -60,7 +62,7 @@ export async function showResponse(place, answer, { signal, began }) {
   }
   if (signal.aborted) return;
   update();
-  if (size <= SHOWN && /\bjson$/.test(type)) text.data = indented(text.data);
+  if (/\bjson$/.test(type)) text.data = indented(text.data, size > SHOWN);
   if (!text.data && text.parentNode) text.parentNode.replaceWith("");
   if (size > SHOWN && text.parentNode) note.prepend(`The first ${bytes(SHOWN)} of ${bytes(size)} are shown. `);
   const blob = new Blob(chunks, { type });
@@ -86,7 +88,7 @@ export function followJob(job, forget) {
   async function follow() {
     for (let over = false; !over && !signal.aborted;) {
       const answer = await request(place, { signal });
-      if (!answer.ok) throw new Error(await detailOf(answer));
+      if (!answer.ok) throw new Error(answer.status === 404 ? "is not known any more" : await detailOf(answer));
       const about = await answer.json(), part = share(about.progress);
       over = !["waiting", "running"].includes(about.state);
       setText(state, `${about.state}, ${about.items} items${about.progress === undefined ? "" : `: ${JSON.stringify(about.progress)}`}`);
