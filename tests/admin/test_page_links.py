@@ -17,8 +17,9 @@ class LinkTests(JobsPageTestCase):
         base = await self.serve_jobs("--store", f"sqlite:{os.path.abspath(self.mktemp())}")
 
         def looks(browser: Any) -> None:
-            browser.get(f"{base}/-/docs#nosuch")
-            wait(browser, lambda _: "There is no function nosuch." in text(browser, "#main"))
+            for name in ("100%", "nosuch"):
+                browser.get(f"{base}/-/docs#{name}")
+                wait(browser, lambda _, name=name: f"There is no function {name}." in text(browser, "#main"))
             article = show(browser, base, "steps")
             self.assertNotIn("nosuch", text(browser, "#main"))
             browser.get(f"{base}/-/docs#steps?job=nosuch")

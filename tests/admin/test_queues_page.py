@@ -128,7 +128,7 @@ class ListTests(QueuesPageTestCase):
         def looks(browser: Any) -> None:
             browser.get(f"{emails.base}/-/queues#emails")
             wait(browser, lambda _: "0 ready" in text(browser, "#main"))
-            self.assertNotIn("failed jobs", text(browser, "#main"))
+            self.assertNotIn("Failed jobs", text(browser, "#main"))
             browser.get(f"{emails.base}/-/queues")
             wait(browser, lambda _: "There are no queues yet" in text(browser, "#main"))
             emails.put(1)
@@ -298,7 +298,7 @@ class JobQueueTests(QueuesPageTestCase):
             browser.get(f"{base}/-/queues")
             link = wait(browser, lambda _: browser.find_element(By.PARTIAL_LINK_TEXT, "job.breaks."))
             link.click()
-            failed = wait(browser, lambda _: browser.find_element(By.LINK_TEXT, "failed jobs"))
+            failed = wait(browser, lambda _: browser.find_element(By.LINK_TEXT, "All failed jobs"))
             self.assertTrue(failed.get_attribute("href").endswith("/-/jobs#?state=failed"))
             find(browser, "#tab-ended").click()
             row = find(browser, "[data-task]")

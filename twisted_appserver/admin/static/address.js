@@ -1,8 +1,13 @@
 // The state of a page is in its address, after the #: a name and, after a ?, further values.
 
+// A name with a % that begins no code stays as it is.
+function decoded(name) {
+  try { return decodeURIComponent(name); } catch { return name; }
+}
+
 export function readAddress() {
   const [name, query = ""] = location.hash.slice(1).split("?");
-  return { name: decodeURIComponent(name), state: new URLSearchParams(query) };
+  return { name: decoded(name), state: new URLSearchParams(query) };
 }
 
 export function addressOf(name, state = new URLSearchParams()) {

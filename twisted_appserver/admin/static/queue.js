@@ -125,6 +125,6 @@ export function showQueue(name, service) {
   list.setAttribute("aria-labelledby", `tab-${chosen}`);
   const node = element("div", {}, element("p", {}, element("a", { href: "#" }, "All queues")), element("div", { class: "row" }, element("h1", {}, name), ...actions.nodes),
     facts.node, figures, element("section", { class: "plots", "aria-label": "The last ten minutes" }, ...plots.map(each => each.node)), past.node,
-    states.node, service.queues_of_jobs ? element("p", { class: "hint" }, "Jobs that failed are finished, not buried: ", element("a", { href: "jobs#?state=failed" }, "failed jobs"), ".") : "", tasks.node, gone, none, list, more, groups.node, grouped.node, element("details", {}, element("summary", {}, "Options"), options));
+    states.node, service.queues_of_jobs ? element("p", { class: "hint" }, "Failed jobs are under finished, not buried. ", element("a", { href: "jobs#?state=failed" }, "All failed jobs")) : "", tasks.node, gone, none, list, more, groups.node, grouped.node, element("details", {}, element("summary", {}, "Options"), options));
   return { node, stop: () => stopping.abort() };
 }
