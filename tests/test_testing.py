@@ -235,7 +235,6 @@ class CommandTests(CommandTestCase):
         self.assertEqual((status, said.count("\n")), (1, 2), said)
         self.assertIn("'n'", said)
 
-    @slow
     async def test_notes_are_logged_once(self) -> None:
         app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f), (r'/g/', f)]"
         for server_type in ("threaded", "forked"):
@@ -252,7 +251,6 @@ class CommandTests(CommandTestCase):
         self.assertEqual(status, 0)
         self.assertIn("/version/", said)
 
-    @slow
     async def test_access_log_has_a_line_for_each_request(self) -> None:
         """On both channels, also for a request that is refused early."""
         for channel in ("llhttp", "twisted"):

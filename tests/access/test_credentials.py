@@ -773,7 +773,6 @@ class CommandTests(CommandTestCase):
             self.assertEqual((await fetch(port, "/who/")).status, expected)
             await self.stopped(program)
 
-    @slow
     async def test_only_a_trusted_proxy_may_name_its_client(self) -> None:
         folder = self.folder_of(app=APP)
         for words, expected in (([], "127.0.0.1"), (["--proxied", "127.0.0.0/8"], "192.0.2.1")):

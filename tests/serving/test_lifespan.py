@@ -171,7 +171,6 @@ class ServerTests(LifespanTestCase):
             await self.check(self.serve(server_type), server_type, ("/call", "/coroutine"))
             self.events_file.unlink()
 
-    @slow
     async def test_server_that_runs_no_function_itself_does_not_enter_it(self) -> None:
         self.write()
         self.remove_coroutine()

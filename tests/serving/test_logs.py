@@ -195,7 +195,6 @@ class ServerTests(CommandTestCase):
         self.assertEqual(len(found), 1, lines)
         return found[0]
 
-    @slow
     async def test_requests_are_logged_as_json(self) -> None:
         """With id, route, status and duration. Messages of the function have the same id."""
         for server_type in ("threaded", "forked"):
@@ -286,7 +285,6 @@ class ServerTests(CommandTestCase):
         self.assertIn("\x1b[31mGET /fails 500", seen)
         await program.stop()
 
-    @slow
     async def test_twistd_log_file_has_our_format_only_if_chosen(self) -> None:
         """The logger that twistd's own option names is left unchanged."""
         for words, ours in ((("--log-format", "json"), True), ((), False)):
@@ -325,7 +323,6 @@ url_patterns = ((r"/asks", asks), (r"/shows", shows))
 
 
 class TraceTests(CommandTestCase):
-    @slow
     async def test_trace_id_is_passed_on_to_other_services(self) -> None:
         """A function can send the ids of its call with its own requests."""
         other = self.twistd("--port", "0", folder=self.folder_of(app=PASSES.format(port=0)))

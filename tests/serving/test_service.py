@@ -167,7 +167,6 @@ class LoadTests(ServiceTestCase):
         """200 concurrent clients x 50 requests: every answer belongs to its request."""
         await self.check(server_type=THREADED_SERVER)
 
-    @slow
     async def test_every_answer_belongs_to_its_request_with_workers(self) -> None:
         """The same with worker processes."""
         await self.check(server_type=FORKED_SERVER)
@@ -240,7 +239,6 @@ class StopTests(ServiceTestCase):
         """The same with twisted.web's own channel."""
         await self.idle("twisted")
 
-    @slow
     async def test_stopped_service_can_start_again(self) -> None:
         """A service that was stopped can be started again."""
         for server_type in TYPES:

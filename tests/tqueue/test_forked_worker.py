@@ -79,7 +79,6 @@ class CallTests(ForkedCase):
         self.assertEqual(lines[1], "Traceback (most recent call last):")
         self.assertIn("task_functions.py", lines[2])
 
-    @slow
     def test_function_knows_its_task(self) -> None:
         _, ids = self.begin({"do": "current"}, {"do": "current"})
         for each in ids:
@@ -91,7 +90,6 @@ class CallTests(ForkedCase):
         pids = {self.queue.result(each, 20) for each in ids}
         self.assertTrue(1 <= len(pids) <= 2 and os.getpid() not in pids, pids)
 
-    @slow
     def test_function_changes_no_signal_for_the_next_task(self) -> None:
         _, ids = self.begin({"do": "change_signals"}, {"do": "sleep", "seconds": 0.6})
         self.assertEqual(self.queue.result(ids[1], 20), 0.6)
@@ -116,7 +114,6 @@ class DeathTests(ForkedCase):
         self.assertEqual(self.error(ids[1]), "the worker process died (signal 11)")
         self.assertEqual(self.error(ids[2]), "the worker process died (status 4)")
 
-    @slow
     def test_process_that_dies_while_it_is_idle_fails_no_task(self) -> None:
         worker, ids = self.begin({"do": "pid"})
         pid = self.queue.result(ids[0], 20)
@@ -139,7 +136,6 @@ class DeathTests(ForkedCase):
         self.assertNotEqual(first, last)
         self.assertFalse(runs(first))
 
-    @slow
     def test_process_that_cannot_start_ends_the_work_and_fails_no_task(self) -> None:
         task_functions.only_here = task_functions.act  # type: ignore[attr-defined]
         self.addCleanup(delattr, task_functions, "only_here")

@@ -53,7 +53,6 @@ class ReportTests(SynchronousTestCase):
 
 
 class BlockTests(WorkerCase):
-    @slow
     def test_progress_of_a_block_is_shown_until_its_end(self) -> None:
         """It is sent before the lease needs a renewal."""
         self.queue = Queue(0, self.server.url, "short", lease=1.2, patience=5)

@@ -179,7 +179,6 @@ class VerbTests(WorkCase):
             self.assertEqual((status, out, err.count("\n")), (2, "", 1))
             self.assertNotIn("secret", err)
 
-    @slow
     def test_late_done_with_a_delivery_does_not_finish_another_workers_task(self) -> None:
         """C{get} prints the delivery."""
         self.queue.put(1)
@@ -192,7 +191,6 @@ class VerbTests(WorkCase):
         self.assertEqual(self.queue.stats()["leased"], 1)
         self.assertEqual(self.run_command("done", got["task_id"], "--delivery", "2")[0], 0)
 
-    @slow
     def test_lost_responses_of_the_command_have_one_effect(self) -> None:
         """For put, get, done and kick."""
         proxy = FaultyProxy(self.server.port)
@@ -426,7 +424,6 @@ class WorkTests(WorkCase):
         out, _ = process.communicate(timeout=20)
         self.assertIn("0 done, 0 failed, 1 lost", out)
 
-    @slow
     def test_work_waits_for_a_server_until_patience_ends(self) -> None:
         """Without C{--patience} it waits for ever."""
         self.server.kill()
