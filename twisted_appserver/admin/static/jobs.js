@@ -137,8 +137,11 @@ const schedules = table("Schedules", [
   } },
   { title: "next", class: "text", text: item => item.next ? clock(seconds(item.next)) : "never" },
   { title: "last", class: "text", update: (cell, item) => {
-    if (cell.textContent === lastText(item.last)) return;
-    cell.replaceChildren(item.last ? element("a", { href: `#?job=${encodeURIComponent(item.last.job)}`, class: item.last.state === "done" ? "good" : "bad" }, lastText(item.last)) : "");
+    if (!item.last) return;
+    const link = cell.firstElementChild || cell.appendChild(element("a"));
+    link.href = `#?job=${encodeURIComponent(item.last.job)}`;
+    link.className = item.last.state === "done" ? "good" : "bad";
+    setText(link, lastText(item.last));
   } },
 ], item => `${item.function} ${item.path}`);
 
