@@ -22,7 +22,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.serving.test_command import CommandTestCase
 from tests.serving.test_life import VERSION
 from tests.support.job_service import NO_JOBS
-from tests.support.slow import slow
 from tests.support.wire import connect, fetch, request
 from twisted_appserver import Call, ConfigurationError, HTTPError, PatternError, Reply, Route, Router
 from twisted_appserver.core.route_table import closest_patterns, format_table
@@ -202,7 +201,6 @@ class CommandTests(CommandTestCase):
         program = self.twistd(*words, folder=self.folder_of(app=app))
         return await program.ended, program.output
 
-    @slow
     async def test_check_imports_everything_and_reports_problems(self) -> None:
         """C{--check} ends with status 0, or prints each problem in one line, and a summary."""
         status, said = await self.ends("--check", app=VERSION.format(1))
@@ -222,7 +220,6 @@ class CommandTests(CommandTestCase):
             self.assertEqual((status, said.count("\n")), (1, 2), said)
             self.assertIn(wrong, said)
 
-    @slow
     async def test_check_reports_a_function_that_is_only_compatible(self) -> None:
         """It receives all variables for compatibility, but its parameter may be misspelt."""
         app = "def f(m):\n    return m\n\nurl_patterns = [(r'/f/(?P<n>)/', f)]"
@@ -315,12 +312,10 @@ class CommandTests(CommandTestCase):
             self.assertGreater(await loaded, edits)
         await self.stopped(program)
 
-    @slow
     async def test_saved_code_is_served_under_load(self) -> None:
         """A syntax error is shown, and the old code is still served."""
         await self.saved("threaded", 8)
 
-    @slow
     async def test_saved_code_is_served_by_workers_under_load(self) -> None:
         await self.saved("forked", 4)
 

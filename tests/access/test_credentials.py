@@ -714,7 +714,6 @@ class CommandTests(CommandTestCase):
         sent = (("Authorization", authorization), *headers) if authorization else headers
         return await exchange(port, request("GET", "/who/", headers=sent))
 
-    @slow
     async def test_token_and_password_work_and_no_secret_is_logged(self) -> None:
         """With both channels."""
         hashed = self.secret(passwords.password_line("anna", "secret4anna") + "\n")
@@ -756,7 +755,6 @@ class CommandTests(CommandTestCase):
                 self.assertEqual(answer.headers["access-control-allow-origin"], "https://pages.example")
             await self.stopped(program)
 
-    @slow
     async def test_public_endpoint_needs_authentication_or_insecure(self) -> None:
         """C{--insecure} confirms that everybody may call."""
         folder = self.folder_of(app=APP)

@@ -16,7 +16,6 @@ from tests.access.test_credentials import APP, TOKEN, basic, private
 from tests.http.test_connection_transports import over_tls
 from tests.serving.test_command import TWISTD, CommandTestCase
 from tests.serving.test_service import ServiceTestCase
-from tests.support.slow import slow
 from tests.support.wire import exchange, request
 from twisted_appserver import ConfigurationError, make_service
 from twisted_appserver.access import passwords
@@ -122,7 +121,6 @@ class ReloadTests(ServiceTestCase):
 class SignalTests(CommandTestCase):
     """SIGHUP reads secrets again."""
 
-    @slow
     async def test_sighup_reloads_secrets_of_both_commands(self) -> None:
         """An unusable file changes nothing and is reported in one line."""
         folder = self.folder_of(urls=APP)

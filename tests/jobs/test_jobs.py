@@ -413,7 +413,6 @@ class ServerTests(CommandTestCase):
             await check(client, port, server_type == "forked")
             await program.stop()
 
-    @slow
     async def test_progress_is_visible_while_a_job_runs(self) -> None:
 
         async def check(client: AppClient, port: int, forked: bool) -> None:
@@ -430,7 +429,6 @@ class ServerTests(CommandTestCase):
 
         await self.both(check)
 
-    @slow
     async def test_cancelled_job_ends(self) -> None:
         """A worker process ends at once, a generator in a thread at its next yield."""
 
@@ -487,7 +485,6 @@ class ServerTests(CommandTestCase):
             await deferLater(reactor, 0.02)
         self.assertFalse(os.path.exists(f"/proc/{pid}"))
 
-    @slow
     async def test_client_reads_a_stream_while_it_is_made(self) -> None:
         """It may stop early, and it receives errors."""
 

@@ -92,7 +92,6 @@ class ScriptTests(CommandTestCase):
         await fetch(await program.port(), "/person/get/123/")
         await self.stopped(program, "INT")
 
-    @slow
     async def test_sigterm_finishes_and_answers_running_calls(self) -> None:
         """On SIGTERM running calls are finished and answered, in both types."""
         script = """
@@ -130,7 +129,6 @@ class ScriptTests(CommandTestCase):
             self.assertEqual(await program.ended, 0, program.err)
             await connection.close()
 
-    @slow
     async def test_missing_main_guard_is_a_clear_error(self) -> None:
         """Without C{if __name__ == "__main__":} worker processes would start servers. The error names it."""
         text = ARTICLE.replace("8081", "0").replace("THREADED_SERVER", "FORKED_SERVER")
@@ -207,7 +205,6 @@ class ScriptTests(CommandTestCase):
 class TwistdTests(CommandTestCase):
     """C{twistd -n appserver}, C{appserver} and C{python -m twisted_appserver}"""
 
-    @slow
     async def test_file_is_served_in_both_types(self) -> None:
         """--app takes a file, in both types."""
         folder = self.folder_of(article=ARTICLE)
@@ -243,7 +240,6 @@ class TwistdTests(CommandTestCase):
         await self.stopped(program)
         self.assertEqual(os.listdir(folder), [])
 
-    @slow
     async def test_command_serves_the_example_only_if_told_to(self) -> None:
         """C{appserver}, also as C{python -m}, serves the example with --example, and otherwise nothing."""
         folder = self.folder_of()

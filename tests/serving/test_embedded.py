@@ -80,7 +80,6 @@ class StopTests(CommandTestCase):
         self.assertEqual((await answer).status, 200)
         self.assertEqual(await program.ended, 0, program.output)
 
-    @slow
     async def test_sigterm_finishes_calls_of_an_embedded_resource(self) -> None:
         """Later calls get 503."""
         await self.check("threaded")

@@ -163,7 +163,6 @@ class ServerTests(LifespanTestCase):
         await self.stopped(program)
         self.check_order(pids if here else pids - {program.pid})
 
-    @slow
     async def test_lifespan_is_entered_before_the_first_call_and_left_after_the_last(self) -> None:
         """In the server if it runs functions, and in each worker process."""
         for server_type in TYPES:
@@ -382,7 +381,6 @@ class ReplacementTests(LifespanTestCase):
             await deferLater(reactor, 0.01)
         return answer
 
-    @slow
     async def test_replaced_worker_leaves_its_lifespan(self) -> None:
         self.write()
         program = self.serve("forked", "--max-requests=3", "--workers=1")
@@ -396,7 +394,6 @@ class ReplacementTests(LifespanTestCase):
                 calls = events.count("call")
                 self.assertEqual(events, ["entering", "entered", *["call"] * calls, "leaving", "left"])
 
-    @slow
     async def test_reload_enters_the_new_lifespan_before_and_leaves_the_old_one_after_its_last_call(
         self,
     ) -> None:

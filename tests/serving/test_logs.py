@@ -233,7 +233,6 @@ class ServerTests(CommandTestCase):
                 self.assertEqual(self.find(lines, "by Twisted")["level"], "warn")
                 self.assertEqual([line for line in lines if "unimportant" in line["message"]], [])
 
-    @slow
     async def test_table_is_printed_on_a_terminal_without_its_characters(self) -> None:
         """C{--show-routes} and C{--check} escape what they cannot print."""
         folder = self.folder_of(app='url_patterns = ((r"/caf\xe9", print),)\n')

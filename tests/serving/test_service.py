@@ -22,7 +22,6 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from tests.http.test_connection_transports import certificate
 from tests.support import cases, http_cases
 from tests.support.load import many_clients
-from tests.support.slow import slow
 from tests.support.wire import connect, exchange, fetch, request
 from twisted_appserver import (
     FORKED_SERVER,
@@ -56,7 +55,6 @@ class ServiceTestCase(TestCase):
 
 
 class ServeTests(ServiceTestCase):
-    @slow
     async def test_both_types_and_channels_answer_the_table(self) -> None:
         """Both types, with both HTTP front ends, answer the table."""
         for server_type in TYPES:

@@ -654,7 +654,6 @@ class CommandTests(ClientCase):
         self.assertEqual(len(done) + stats["ready"], 200)
         self.assertIn(f"{len(done)} done, 0 failed", out)
 
-    @slow
     def test_failing_task_is_repeated_and_finally_buried(self) -> None:
         """Its function raises an error or exits, or the task cannot be converted to an item."""
         folder = self.mktemp()

@@ -116,7 +116,6 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
-    @slow
     def test_client_waits_as_long_as_retry_after_requires(self) -> Deferred[None]:
         """It gives up at once if that is longer than its patience."""
 
@@ -175,7 +174,6 @@ class ClientTable(Clients):
 
         return self.run_case(case)
 
-    @slow
     def test_task_is_lost_when_the_server_is_away_for_longer_than_its_lease(self) -> Deferred[None]:
 
         def case(here: ClientCase) -> None:

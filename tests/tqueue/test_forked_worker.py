@@ -64,7 +64,6 @@ class ForkedCase(WorkerCase):
 
 
 class CallTests(ForkedCase):
-    @slow
     def test_results_and_failures_are_those_of_threads(self) -> None:
         worker, ids = self.begin(
             {"do": "return", "value": (1, b"x")}, {"do": "raise"}, {"do": "give_up"}, {"do": "object"},
@@ -84,7 +83,6 @@ class CallTests(ForkedCase):
         for each in ids:
             self.assertEqual(self.queue.result(each, 20), ("q", each, 1))
 
-    @slow
     def test_each_thread_has_a_process_which_it_keeps(self) -> None:
         _, ids = self.begin(*[{"do": "pid"}] * 20, threads=2)
         pids = {self.queue.result(each, 20) for each in ids}
@@ -173,7 +171,6 @@ class ForkedCommandTests(WorkCase):
         process.wait(20)
         wait_for(lambda: not runs(pid), 5.0)
 
-    @slow
     def test_first_ctrl_c_lets_the_processes_finish(self) -> None:
         """Although the terminal sends it to all processes."""
         process, pid, task_id = self.start(1)

@@ -266,12 +266,10 @@ class ClockTests(ServerCase):
         self.assertLess(abs(task["lease"] - time.time() - 3660), 30)
         self.finished(server, task_id)
 
-    @slow
     def test_jump_of_the_wall_clock_ends_no_lease_in_memory(self) -> None:
         """Clients that wait notice nothing either."""
         self.check("memory:")
 
-    @slow
     def test_jump_of_the_wall_clock_ends_no_lease_on_sqlite(self) -> None:
         self.check(self.sqlite())
 

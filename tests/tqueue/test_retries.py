@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 import twisted_appserver
 from tests.support.queue_clients import AsyncQueueClients, ClientCase, Clients, QueueClients
 from tests.support.queue_server import wait_for
-from tests.support.slow import slow
 from tests.tqueue.test_work import WorkCase
 from twisted_appserver import GiveUp, RetryLater
 from twisted_appserver.errors import LATEST
@@ -147,7 +146,6 @@ class WorkTests(WorkCase):
         self.assertEqual(process.returncode, 0)
         return ids, out, err.removesuffix("tqueue: stopping\n")
 
-    @slow
     def test_value_that_the_function_returns_is_the_result(self) -> None:
         """With every type that an item may have, if the queue keeps results."""
         self.queue.config(keep=60)
@@ -158,7 +156,6 @@ class WorkTests(WorkCase):
         status, shown, _ = self.run_command("result", ids[0])
         self.assertEqual((status, '"doubled": 14' in shown), (0, True))
 
-    @slow
     def test_result_that_cannot_be_sent_fails_the_task_and_the_work_continues(self) -> None:
         ids, out, err = self.work_all("lock", "large", 1, delay="--delay=60")
         self.assertEqual(out, "1 done, 2 failed, 0 lost\n")
@@ -167,7 +164,6 @@ class WorkTests(WorkCase):
         self.assertIn("the result cannot be sent: 413", err)
         self.assertEqual(err.count("It is tried again in 60 s."), 2)
 
-    @slow
     def test_task_that_fails_is_buried_at_once_with_no_retry(self) -> None:
         """Unless its function decides otherwise."""
         ids, out, err = self.work_all("lock", "later", delay="--no-retry")
@@ -175,7 +171,6 @@ class WorkTests(WorkCase):
         self.assertEqual([self.queue.show(each)["state"] for each in ids], ["buried", "delayed"])
         self.assertIn("It is buried after 1 attempt; tqueue kick q makes it ready again.\n", err)
 
-    @slow
     def test_function_decides_when_its_task_is_tried_again(self) -> None:
         """The report has the reason, and no traceback."""
         ids, out, err = self.work_all("later", "never")

@@ -67,7 +67,6 @@ class BlockTests(WorkerCase):
             self.assertEqual(shown["progress"], {"done": 4})
         self.assertNotIn("progress", self.queue.show(task_id))
 
-    @slow
     def test_function_of_a_worker_reports(self) -> None:
         worker = self.worker(Queue(0, self.server.url, "q", lease=1.2), task_functions.act)
         task_id = self.queue.put({"do": "report", "value": 0.5, "seconds": 1.0})

@@ -159,7 +159,6 @@ class VerbTests(WorkCase):
         self.queue.put({"worker": "x"})  # the Python client may use this name
         self.assertEqual(self.queue.get(timeout=5), {"worker": "x"})
 
-    @slow
     def test_each_key_names_one_put(self) -> None:
         """Keys are any text, in any order, and among the puts of clients."""
         ids = []
@@ -237,7 +236,6 @@ class WorkTests(WorkCase):
         found = sorted(set(self.notes()))
         self.assertEqual(found, ["child 0", "child 1", "child 2", "status 0 0", "status 1 1", "status 2 7"])
 
-    @slow
     def test_child_of_multiprocessing_can_be_terminated(self) -> None:
         """Although C{work} handles SIGTERM."""
         out, _ = self.work_all("terminates", 2)
@@ -259,7 +257,6 @@ class WorkTests(WorkCase):
         self.assertEqual((self.queue.stats()["leased"], self.queue.get(timeout=5)), (0, 1))
         self.queue.release()
 
-    @slow
     def test_idle_work_ends_soon_after_the_first_ctrl_c(self) -> None:
         process = self.work("hangs", "--threads", "3")
         wait_for(lambda: self.queue.stats()["getters"] == 3)
@@ -289,7 +286,6 @@ class WorkTests(WorkCase):
             "tqueue: the queue q has been shut down\n",
         )
 
-    @slow
     def test_failure_names_the_task_and_begins_with_the_function(self) -> None:
         self.queue.config(max_deliveries=2)
         task = self.queue.put_task({"n": 0, "long": "x" * 5000})["task_id"]
@@ -309,7 +305,6 @@ class WorkTests(WorkCase):
         self.assertTrue(first.endswith("\nIt is tried again at once.\n"), first)
         self.assertIn("\nIt is buried after 2 attempts; tqueue kick q makes it ready again.\n", second)
 
-    @slow
     def test_failed_task_has_the_pause_of_its_queue(self) -> None:
         """The report contains the pause that the server has chosen."""
         self.queue.config(retry_first=250, retry_jitter=0)
@@ -328,7 +323,6 @@ class WorkTests(WorkCase):
         self.assertEqual((status, out), (0, "3 done, 0 failed, 0 lost\n"))
         self.assertEqual(err.count("but the queue q keeps no results; tqueue config q keep=3600"), 1)
 
-    @slow
     def test_task_whose_coroutine_would_not_run_fails(self) -> None:
         self.queue.config(max_deliveries=1)
         self.queue.put(1)
@@ -375,7 +369,6 @@ class WorkTests(WorkCase):
         self.assertEqual(process.returncode, 2)
         self.assertIn(f"tqueue: cannot reach {self.server.url}", err)
 
-    @slow
     def test_output_of_functions_stands_above_the_bar(self) -> None:
         for number in range(30):
             self.queue.put(number)
@@ -390,7 +383,6 @@ class WorkTests(WorkCase):
                 self.assertEqual(shown.count(line), 1, line)
         self.assertRegex(raw, r"\d/30|\d left, ")  # the bar was there
 
-    @slow
     def test_tasks_whose_leases_were_lost_do_not_count_as_done(self) -> None:
         for number in range(4):
             self.queue.put(number)
