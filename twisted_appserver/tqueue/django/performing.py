@@ -58,7 +58,7 @@ def _perform(item: dict[str, Any], current: CurrentTask) -> dict[str, Any]:
     except BaseException as error:
         rule = backend.read.retry
         is_last = _is_last(error, rule, current.delivery)
-        # The worker and the server apply the same rule. But the server begins anew after a kick.
+        # The worker and the server apply the same rule, but after a kick the server counts from one again.
         is_kicked = is_last and rule is not None and current.delivery > rule.attempts
         failure = _failure(error, False if is_kicked else decided_retry(error))
         if is_last:
