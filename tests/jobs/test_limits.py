@@ -14,9 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
 
 from tests.support.files import sqlite_store
-from tests.support.job_service import AWAITED, RUNS, JobClient, JobTestCase, until_begun
-from tests.support.postgres import needs_postgresql, shared
-from tests.support.slow import slow
+from tests.support.job_service import AWAITED, RUNS, JobClient, JobTestCase, OnEveryStore, until_begun
 from twisted_appserver import Call, Retry, Route
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import PatternError
@@ -137,25 +135,12 @@ class LimitCases:
         test.assertLess(BEGUN[-1] - begun, 1.75)
 
 
-class LimitTests(JobTestCase):
+class LimitTests(OnEveryStore, JobTestCase):
     async def all_cases(self, make_store: Callable[[], str]) -> None:
         try:
             await self.check_cases(LimitCases, make_store, PATTERNS)
         finally:
             self.flushLoggedErrors(ValueError)
-
-    @slow
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: "memory:")
-
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: sqlite_store(self))
-
-    @slow
-    @needs_postgresql
-    async def test_all_cases_on_postgresql(self) -> None:
-        await self.all_cases(lambda: shared().database())
 
     async def test_new_limits_apply_to_jobs_that_wait(self) -> None:
         """After a restart with another table."""

@@ -22,10 +22,9 @@ from tests.support.job_service import (
     RUNS,
     JobClient,
     JobTestCase,
+    OnEveryStore,
     until_begun,
 )
-from tests.support.postgres import needs_postgresql, shared
-from tests.support.slow import slow
 from tests.support.wire import connect, request
 from twisted_appserver.jobs.interface import IJobs
 
@@ -421,22 +420,9 @@ class JobCases:
         test.assertEqual(sorted(RUNS), sorted(f"/held/{number}" for number in range(40)))
 
 
-class TableTests(JobTestCase):
+class TableTests(OnEveryStore, JobTestCase):
     async def all_cases(self, make_store: Callable[[], str]) -> None:
         await self.check_cases(JobCases, make_store)
-
-    @slow
-    async def test_all_cases_in_memory(self) -> None:
-        await self.all_cases(lambda: "memory:")
-
-    @slow
-    async def test_all_cases_on_sqlite(self) -> None:
-        await self.all_cases(lambda: sqlite_store(self))
-
-    @slow
-    @needs_postgresql
-    async def test_all_cases_on_postgresql(self) -> None:
-        await self.all_cases(lambda: shared().database())
 
 
 class OtherProgramTests(JobTestCase):

@@ -14,6 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.files import sqlite_store
+from tests.support.postgres import needs_postgresql, shared
+from tests.support.slow import slow
 from tests.support.wire import exchange, request
 from twisted_appserver import (
     Call,
@@ -230,3 +233,22 @@ class JobTestCase(TestCase):
     def stop(self, service: Any) -> Any:
         GATE.set()  # A function that is held would keep its thread, and so the service.
         return service.stopService() if service.running else None
+
+
+class OnEveryStore:
+    """Tests that run a table of cases over every store. A mixin of L{JobTestCase}."""
+
+    all_cases: Any  # receives a function that returns the URL of a new store
+
+    @slow
+    async def test_all_cases_in_memory(self) -> None:
+        await self.all_cases(lambda: "memory:")
+
+    @slow
+    async def test_all_cases_on_sqlite(self: Any) -> None:
+        await self.all_cases(lambda: sqlite_store(self))
+
+    @slow
+    @needs_postgresql
+    async def test_all_cases_on_postgresql(self) -> None:
+        await self.all_cases(lambda: shared().database())
