@@ -143,9 +143,11 @@ class RowTests(JobsPageTestCase):
 
         def looks(browser: Any) -> None:
             jobs = [self.begin(base, "breaks", query=f"number={number}") for number in range(12)]
-            self.begin(base, "steps")
+            running = self.begin(base, "steps")
             browser.get(f"{base}/-/jobs")
-            wait(browser, lambda _: "1 s" in text(browser, "#main") or "0 s" in text(browser, "#main"))
+            wait(browser, lambda _: "3/10" in row(browser, running).text)
+            for job in jobs:
+                wait(browser, lambda _, job=job: "failed" in row(browser, job).text)
             shown = find(row(browser, jobs[3]), "code")
             check_nothing_moves(
                 self, browser, "jobs?", shown, named(browser, f"Retry breaks #{jobs[5][-6:]}")
