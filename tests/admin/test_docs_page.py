@@ -277,7 +277,7 @@ class FormTests(DocsPageTestCase):
             self.assertEqual(output(article), "")
             lines.send_keys(Keys.BACKSPACE)
             wrapping = Select(find(article, "[name=wrapping]"))
-            self.assertEqual([each.text for each in wrapping.options], ["unset", "none", "paper", "wood"])
+            self.assertEqual([each.text for each in wrapping.options], ["unset", "paper", "wood", "none"])
             wrapping.select_by_visible_text("wood")
             self.assertEqual(
                 [each.text for each in Select(find(article, "[name=gift]")).options],

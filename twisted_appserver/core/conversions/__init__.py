@@ -11,6 +11,7 @@ A module may import only modules above it in this list:
   - finite: finds NaN and infinity
   - dataclass_defaults: fills in the fields of dataclasses that a request leaves out
   - limits: checks the metadata of annotated_types
+  - value_order: puts the values of enumerations in schemas into the order of their definition
   - pydantic_models: converts with pydantic
   - msgspec_converter: converts with msgspec
   - converters: the interface of converters, and the converter for an annotation

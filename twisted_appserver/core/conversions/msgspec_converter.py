@@ -17,6 +17,7 @@ from twisted_appserver.core.conversions.finite import is_finite
 from twisted_appserver.core.conversions.lenient_text import OBJECTS, SEQUENCES, normalize, union_members
 from twisted_appserver.core.conversions.limits import checks_for, has_limits, schema_keywords
 from twisted_appserver.core.conversions.messages import explain
+from twisted_appserver.core.conversions.value_order import in_order
 from twisted_appserver.core.upload import SCHEMA, Upload
 
 # A JSON string, or an integer written like 1.0.
@@ -158,6 +159,7 @@ class MsgspecConverter:
         (made,), components = msgspec.json.schema_components(
             (self._type,), schema_hook=_custom_schema, ref_template=template
         )
+        made, components = in_order([made, components], list(walk(self._type)))
         return {**made, **schema_keywords(self._type)}, components
 
 
