@@ -239,6 +239,19 @@ class ContentTests(StatusPageTestCase):
         await self.look(looks)
 
     @slow
+    async def test_page_says_at_first_what_will_appear(self) -> None:
+        base = await self.serve(SHOP)
+
+        def looks(browser: Any) -> None:
+            browser.get(f"{base}/-/status")
+            wait(browser, lambda _: "No function has been called since" in text(browser, "main"))
+            browser.execute_script("fetch('../articles/')")
+            wait(browser, lambda _: "list_articles" in text(browser, "main"))
+            self.assertNotIn("No function has been called", text(browser, "main"))
+
+        await self.look(looks)
+
+    @slow
     async def test_seconds_that_were_not_counted_are_gaps(self) -> None:
         """In each plot. The page says how long calls were not counted. Axe finds nothing serious."""
         base = await self.serve(SHOP)

@@ -14,7 +14,8 @@ export function makeCall(method, path, entries) {
     else if (field.place === "query") for (const [name, each] of Object.entries(JSON.parse(value.json))) call.query.append(name, typeof each === "string" ? each : JSON.stringify(each));
     else if (field.place === "form") (call.form ||= []).push(...(value.files || value.texts).map(each => [field.name, each]));
     else if (field.name) members.push(`${JSON.stringify(field.name)}: ${value.json}`);
-    else [call.body, call.type] = [value.files ? value.files[0] : value.json, field.type || "application/json"];
+    else if (value.files) [call.body, call.type] = [value.files[0], value.files[0].type || field.type];
+    else [call.body, call.type] = [value.json, field.type || "application/json"];
   }
   if (WITH_BODY.includes(method) && !call.form && call.body === null && entries.some(({ field }) => field.place === "body"))
     [call.body, call.type] = [`{${members.join(", ")}}`, "application/json"];
@@ -37,6 +38,7 @@ export function send(call, { signal, asJob }) {
 }
 
 const quoted = text => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+const typeOf = file => file.type || "application/octet-stream"; // as browsers send it
 const isBearer = () => needsCredentials && !authorization().startsWith("Basic");
 
 export function asCurl(call) {
@@ -44,7 +46,7 @@ export function asCurl(call) {
   if (call.method !== "GET") parts.push("-X", call.method);
   if (needsCredentials) parts.push(...(isBearer() ? ["-H", '"Authorization: Bearer $TOKEN"'] : ["-u", '"$NAME:$PASSWORD"']));
   for (const [name, value] of call.form || [])
-    parts.push(...(value instanceof File ? ["-F", quoted(`${name}=@${value.name}`)] : ["--form-string", quoted(`${name}=${value}`)]));
+    parts.push(...(value instanceof File ? ["-F", quoted(`${name}=@"${value.name.replace(/["\\]/g, "\\$&")}";type=${typeOf(value)}`)] : ["--form-string", quoted(`${name}=${value}`)]));
   if (call.body !== null) parts.push("-H", quoted(`Content-Type: ${call.type}`), "--data-binary", quoted(call.body instanceof File ? `@${call.body.name}` : call.body));
   return parts.join(" ");
 }
@@ -54,15 +56,20 @@ const WORDS = { true: "True", false: "False", null: "None" };
 const python = json => json.replace(/"(?:[^"\\]|\\.)*"|\b(?:true|false|null)\b/g, found => WORDS[found] || JSON.stringify(JSON.parse(found)));
 
 export function asPython(call) {
-  const head = ["import requests", ""], parts = [JSON.stringify(call.method), JSON.stringify(address(call))];
+  const head = ["import requests", ""], parts = [JSON.stringify(call.method), JSON.stringify(address(call))], headers = [];
   if (needsCredentials) {
     head.unshift("import os");
-    parts.push(isBearer() ? 'headers={"Authorization": f"Bearer {os.environ[\'TOKEN\']}"}' : 'auth=(os.environ["NAME"], os.environ["PASSWORD"])');
+    if (isBearer()) headers.push('"Authorization": f"Bearer {os.environ[\'TOKEN\']}"');
+    else parts.push('auth=(os.environ["NAME"], os.environ["PASSWORD"])');
   }
   if (call.form) {
-    const rows = call.form.map(([name, value]) => `(${JSON.stringify(name)}, ${value instanceof File ? `open(${JSON.stringify(value.name)}, "rb")` : `(None, ${JSON.stringify(value)})`})`);
+    const rows = call.form.map(([name, value]) => `(${JSON.stringify(name)}, ${value instanceof File ? `(${JSON.stringify(value.name)}, open(${JSON.stringify(value.name)}, "rb"), ${JSON.stringify(typeOf(value))})` : `(None, ${JSON.stringify(value)})`})`);
     parts.push(`files=[${rows.join(", ")}]`);
-  } else if (call.body instanceof File) parts.push(`data=open(${JSON.stringify(call.body.name)}, "rb")`);
-  else if (call.body !== null) parts.push(call.type === "application/json" ? `json=${python(call.body)}` : `data=${JSON.stringify(call.body)}.encode()`);
+  } else if (call.type === "application/json" && !(call.body instanceof File)) parts.push(`json=${python(call.body)}`);
+  else if (call.body !== null) {
+    headers.push(`"Content-Type": ${JSON.stringify(call.type)}`);
+    parts.push(call.body instanceof File ? `data=open(${JSON.stringify(call.body.name)}, "rb")` : `data=${JSON.stringify(call.body)}.encode()`);
+  }
+  if (headers.length) parts.push(`headers={${headers.join(", ")}}`);
   return [...head, `response = requests.request(\n    ${parts.join(",\n    ")},\n)`, "print(response.status_code, response.text)"].join("\n");
 }

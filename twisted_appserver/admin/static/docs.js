@@ -2,6 +2,7 @@
 
 import { addressOf, readAddress, writeAddress } from "./address.js";
 import { asCurl, asPython, makeCall, send } from "./calls.js";
+import { readDraft, writeDraft } from "./drafts.js";
 import { button, copyButton, element } from "./elements.js";
 import { makeField } from "./fields.js";
 import { inline, markdown } from "./markdown.js";
@@ -86,9 +87,9 @@ function functionView(each) {
   const rank = one => fieldsOf(one).length + ({ GET: 0.2, POST: 0.1 }[one.method] || 0), [preferred] = [...each.variants].sort((one, other) => rank(other) - rank(one));
   const label = one => `${one.method} ${one.path}`;
   const select = element("select", { "aria-label": "Method and path" }, ...each.variants.map(one => element("option", { value: label(one) }, label(one))));
+  const draft = readDraft(each.name), kept = new Map(draft.values);
   const asJob = element("input", { type: "checkbox", name: "job" }), state = new URLSearchParams();
   const stop = button("Stop", () => { latest.stop(); output.replaceChildren(element("p", { class: "bad", role: "status" }, "Stopped.")); stop.disabled = true; }, { disabled: true });
-  const kept = new Map();
   let variant, fields = [];
 
   function show(one) {
@@ -100,7 +101,8 @@ function functionView(each) {
     returns.replaceChildren(returnsView(one));
     update();
   }
-  const read = () => makeCall(variant.method, variant.path, fields.map(({ field, read }) => ({ field, value: read() })));
+  const entries = () => fields.map(({ field, read }) => ({ field, value: read() }));
+  const read = () => makeCall(variant.method, variant.path, entries());
   const [samples, update] = samplesView(read), returns = element("div");
 
   function addJob(job) {
@@ -127,12 +129,15 @@ function functionView(each) {
     if (!signal.aborted) stop.disabled = true;
   }
 
-  const form = element("form", { submit: event => { event.preventDefault(); call(); }, input: () => update(), change: () => update() },
+  const keep = () => writeDraft(each.name, label(variant), asJob.checked, entries()), changed = () => { update(); keep(); };
+  const form = element("form", { submit: event => { event.preventDefault(); call(); }, input: changed, change: changed },
     place, element("div", { class: "row call" }, element("button", { class: "main" }, "Call"), stop, element("label", { class: "check" }, asJob, " as a job")));
   form.addEventListener("keydown", event => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
-  select.addEventListener("change", () => show(each.variants[select.selectedIndex]));
-  select.value = label(preferred);
-  show(preferred);
+  select.addEventListener("change", () => { show(each.variants[select.selectedIndex]); keep(); });
+  const first = each.variants.find(one => label(one) === draft.label) || preferred;
+  select.value = label(first);
+  asJob.checked = Boolean(draft.job);
+  show(first);
   return {
     remember,
     follow: names => names.filter(name => !state.getAll("job").includes(name)).forEach(addJob),

@@ -1,6 +1,7 @@
 // The fields of a form. Each has the element to show and read(), which returns null if the field is unset, or else
 // {texts, json, files}: the texts for a path, a query string or a form, and the value as JSON text.
 
+import { isHidden } from "./drafts.js";
 import { button, element } from "./elements.js";
 import { inline } from "./markdown.js";
 import { choices, example, hasMembers, kindsOf, opened, resolve, takesFile, tree, valuesOf, words } from "./schemas.js";
@@ -59,7 +60,7 @@ function scalar(field, id, described) {
     return { node: select, note, input: select, read, write };
   }
   const kinds = kindsOf(field.schema), numeric = kinds.length > 0 && kinds.every(kind => kind === "integer" || kind === "number");
-  const input = element("input", { ...common, autocomplete: "off", spellcheck: "false", inputmode: numeric ? "decimal" : null });
+  const input = element("input", { ...common, type: isHidden(field.schema) ? "password" : null, autocomplete: "off", spellcheck: "false", inputmode: numeric ? "decimal" : null });
   input.required = Boolean(field.required);
   for (const event of ["input", "change"]) input.addEventListener(event, () => check(input, note, input.value && problemOf(input.value, field.schema)));
   const read = () => input.value === "" ? null : { texts: [input.value], json: typed(input.value, field.schema) };

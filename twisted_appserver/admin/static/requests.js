@@ -2,7 +2,10 @@
 
 import { element, setText } from "./elements.js";
 
-const KEY = `authorization ${new URL(".", location).pathname}`;
+// The key under which this tab keeps something of the service. Signing out removes all of it.
+const PLACE = new URL(".", location).pathname;
+export const keyOf = name => `${name} ${PLACE}`;
+const KEY = keyOf("authorization");
 const schemes = (document.documentElement.dataset.schemes || "").split(" ").filter(Boolean);
 let asking = null;
 
@@ -10,7 +13,7 @@ export const needsCredentials = schemes.length > 0;
 export const authorization = () => (needsCredentials && sessionStorage.getItem(KEY)) || "";
 
 export function forgetCredentials() {
-  sessionStorage.removeItem(KEY);
+  for (const key of Object.keys(sessionStorage)) if (key.endsWith(` ${PLACE}`)) sessionStorage.removeItem(key);
   location.reload();
 }
 

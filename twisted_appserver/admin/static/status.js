@@ -66,7 +66,7 @@ const errorText = item => `${item.type} in ${item.function}: ${item.count === 1 
 const errors = element("div"), failures = element("section", { hidden: true }, element("h2", {}, "Errors"), element("p", { class: "hint" }), errors);
 
 const tiles = element("section", { class: "tiles", "aria-label": "Now" });
-const line = element("p"), unready = element("p", { class: "bad", role: "status" }), since = element("p", { class: "hint" });
+const line = element("p"), unready = element("p", { class: "bad", role: "status" }), since = element("p", { class: "hint" }), empty = element("p", { class: "hint" });
 let history = [];
 const last = () => history.length ? history.at(-1)[0] : 0;
 
@@ -96,7 +96,9 @@ function draw(now) {
   history = [...history, ...now.history.filter(each => each[0] > last())].filter(each => each[0] > now.now - SPAN);
   for (const each of plots) each.update(history);
   const paused = now.not_counted >= 1 ? `, except for ${duration(now.not_counted)} in which nobody looked` : "";
-  functions.update(functionsOf(now), `Calls since ${clock(now.counted_since)}, when the figures were first requested${paused}. Durations are from arrival to response: half of the calls take at most p50, and 99 % at most p99.`);
+  const found = functionsOf(now);
+  setText(empty, found.length ? "" : `No function has been called since ${clock(now.counted_since)}, when counting began. After the first call, its function, its duration, calls that run, and errors are shown here. The plots get a point each second.`);
+  functions.update(found, `Calls since ${clock(now.counted_since)}, when the figures were first requested${paused}. Durations are from arrival to response: half of the calls take at most p50, and 99 % at most p99.`);
   workers.update(now.workers, "Calls are counted since the start of each process. The time of a call begins at its arrival.");
   const { threads } = now.executors;
   calls.update(now.running_calls, `${threads ? `${threads.running} of ${threads.size} threads are busy. ` : ""}At most 100 calls are listed, the longest first. Their time begins at their arrival.`);
@@ -109,4 +111,4 @@ function draw(now) {
 await start("Status");
 const { node } = refresh(() => `status.json?after=${last()}`, draw);
 document.getElementById("main").append(element("h1", {}, "Status"), line, node, unready, tiles, since,
-  element("section", { class: "plots", "aria-label": "The last ten minutes" }, ...plots.map(each => each.node)), functions.node, workers.node, calls.node, failures);
+  element("section", { class: "plots", "aria-label": "The last ten minutes" }, ...plots.map(each => each.node)), empty, functions.node, workers.node, calls.node, failures);
