@@ -13,7 +13,7 @@ def in_order(schema: Any, annotations: Iterable[Any]) -> Any:
 
     msgspec sorts the values. People read them in a form, where the author's order is the better one.
     """
-    orders = {}
+    orders: dict[frozenset[str], list[Any]] = {}
     for each in annotations:
         if isinstance(each, type) and issubclass(each, Enum):
             values = [member.value for member in each]
