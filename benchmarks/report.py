@@ -15,6 +15,13 @@ SHOWN = (
 HEAD = """\
 # Benchmarks
 
+This command lists what can be measured; without an option, it measures everything:
+
+```console
+$ python -m benchmarks --list | grep latency
+  latency    get, 1 connection        p50 us             threads, ...
+```
+
 `python -m benchmarks` generates this page; do not edit it. The servers, their options and the functions are
 in `benchmarks/`. Every server calls the same Python functions on the same interpreter. Each server is checked
 first: its JSON must be exactly right, and the function must run where the row of the table states (in a

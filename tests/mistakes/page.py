@@ -24,9 +24,9 @@ PAGE = ROOT / "docs" / "troubleshooting.md"
 HEAD = """\
 # Troubleshooting
 
-What the product prints for common mistakes. `python -m tests.mistakes.page` makes each of them and generates
-this page. The commands need an activated environment: `source .venv/bin/activate`. Times and request ids are
-left out. Lines that begin with `log:` are what the server logged.
+What is printed for common mistakes. `python -m tests.mistakes.page` makes them and generates this
+page. The commands need an activated environment: `source .venv/bin/activate`. Times and request ids are left
+out. Lines that begin with `log:` are from the server's log.
 """
 RUNS, STARTS = 10.0, 30.0  # seconds in which a command should end, and a server start
 QUIET = 0.5  # seconds without a line in the log, after which a server has started

@@ -26,6 +26,14 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
+def with_includes(page: Path) -> str:
+    """Return the text of a page with the files that it includes, but without pictures and navigation."""
+    text = page.read_text()
+    for name in re.findall(r"(?m)^```\{include\} (\S+)$", text):
+        text += "\n".join((page.parent / name).read_text().splitlines()[1:])
+    return re.sub(r"(?ms)^```\{.*?^```$\n?|!\[[^]]*\]\([^)]*\)|<!--.*?-->", "", text)
+
+
 def programs() -> Iterator[tuple[str, str]]:
     """Yield each Python block of each page, with a name for messages."""
     for page in PAGES:

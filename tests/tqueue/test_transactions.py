@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.forks import ROOT
+from tests.support.pages import DOCS, blocks
 from tests.support.postgres import needs_postgresql, shared
 from tests.support.queue_server import Server
 from tests.support.slow import slow
@@ -93,6 +94,20 @@ class TransactionTestCase(SynchronousTestCase):
             request.add_header(name, value)
         with urllib.request.urlopen(request, timeout=WAIT) as response:
             return json.load(response)
+
+
+class PageTests(TransactionTestCase):
+    def test_sql_of_the_documentation_puts_a_task(self) -> None:
+        """In the transaction that inserts an order."""
+        import psycopg
+
+        sql = blocks(DOCS / "queues" / "transactions.md", "sql")[0]
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE orders (customer integer, amount integer)")
+            connection.execute(sql)
+            self.assertEqual(connection.execute("SELECT * FROM orders").fetchall(), [(7, 12)])
+        task = self.ask(f"/invoices/get?timeout={WAIT}")["task"]
+        self.assertEqual(task, {"customer": 7, "amount": 12})
 
 
 class WireTests(TransactionTestCase):

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 from itertools import groupby
 
 from tests.support.programs import ROOT
-from tests.works_with.functions import DASK, REACTOR, THREADS, USES, WORKERS, Use
+from tests.works_with.functions import DASK, REACTOR, THREADS, USES, WORKERS, Use, decimal_context
 
 PAGE = ROOT / "docs" / "works-with.md"
 COLUMNS = {THREADS: "threads", WORKERS: "worker processes", REACTOR: "reactor", DASK: "Dask"}
-HEAD = """\
+SOURCE = inspect.getsource(decimal_context)
+HEAD = f"""\
 # What it works with
 
-Each row is a small function. The tests call it in a real server, eight times and four at a time. *yes* means
-that it works. *no* means that it fails with a message that contains the text in the note. A dash means that
-it does not apply. Coroutine functions run on the reactor. All other functions run in threads (`--type
-threaded`), in worker processes (`--type forked`) or on Dask (`--type cluster`). The functions are in
+Each row is a small function, such as this one:
+
+```python
+{SOURCE[SOURCE.index("def ") :].rstrip()}
+```
+
+The tests call each function in a real server, eight times and four at a time. *yes* means that it works. *no*
+means that it fails with a message that contains the text in the note. A dash means that it does not apply.
+Coroutine functions run on the reactor. All other functions run in threads (`--type threaded`), in worker
+processes (`--type forked`) or on Dask (`--type cluster`). The functions are in
 `tests/works_with/functions.py`, and `python -m tests.works_with.page` generates this page from them.
 """
 
