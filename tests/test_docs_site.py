@@ -24,6 +24,7 @@ WORDS = {
     "max_pending": "operations/limits",
     "streaming": "guide/streaming",
     "retry": "background/retries",
+    "prometheus": "operations/metrics",
 }
 
 
