@@ -161,9 +161,14 @@ def memory(server: Server) -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
+def cycles(server: Server) -> float:
+    """Return requests per second: tasks are put, got and done in turn, and their results are kept."""
+    load(server, "cycle")
+    return statistics.median(load(server, "cycle")["requests/s"] for _ in range(ROUNDS))
+
+
 def fill(server: Server) -> float:
     """Fill a queue. Return how many bytes of memory a waiting task needs."""
-    post(server, "/bench/config", {"keep": 86400, "keep_count": 2 * MILLION})
     before = memory(server)
     load(server, "cycle", tasks=MILLION, batches=True)
     print(f"a million results: {memory(server) - before:,} bytes", flush=True)
@@ -181,19 +186,21 @@ def full(database: PostgreSQL) -> str:
     for name, store in (("SQLite", "sqlite:{folder}/tasks.db"), ("PostgreSQL", "")):
         with tempfile.TemporaryDirectory() as folder:
             server = Server(store.format(folder=folder) or database.database(), script=TWISTD).start()
-            load(server, "cycle")
-            empty = load(server, "cycle")["requests/s"]
+            post(server, "/bench/config", {"keep": 86400, "keep_count": 2 * MILLION})
+            empty = cycles(server)
             each = fill(server)
-            again = load(server, "cycle")["requests/s"]
+            again = cycles(server)
             server.stop()
         rows.append([f"tasks, {name}", f"{empty / again:.2f}", f"{each:.0f}"])
         print(*rows[-1], flush=True)
-    rates = []
-    for schedules in (10, SCHEDULES):
-        with service("sqlite:{folder}/jobs.db", schedules) as port:
+    store = "sqlite:{folder}/jobs.db"
+    ratios = []
+    with service(store, 10) as few, service(store, SCHEDULES) as many:
+        for port in (few, many):
             jobs_per_second(port, JOBS // 10)
-            rates.append(statistics.median(jobs_per_second(port, JOBS) for _ in range(ROUNDS)))
-    rows.append([f"jobs, SQLite, {SCHEDULES:,} schedules", f"{rates[0] / rates[1]:.2f}", ""])
+        for _ in range(ROUNDS):
+            ratios.append(jobs_per_second(few, JOBS) / jobs_per_second(many, JOBS))
+    rows.append([f"jobs, SQLite, {SCHEDULES:,} schedules", f"{statistics.median(ratios):.2f}", ""])
     return table(["", "full / empty, time", "bytes of memory for a waiting task"], rows)
 
 
