@@ -13,10 +13,10 @@ A module may import only modules above it in this list:
   - poolers: refuses connection poolers in transaction mode
   - connection_watchdog: aborts a connection that has stopped answering
   - locked_queue: one queue in a transaction that holds its lock
+  - outbox: moves the tasks that programs put in their own transactions into the queues
   - frequent_requests: performs done, put and get in one statement
   - batch_requests: performs requests about many tasks
   - other_requests: performs all other requests
-  - outbox: moves the tasks that programs put in their own transactions into the queues
   - transaction: performs many requests in one transaction
   - connection: opens a connection with its settings and functions
   - database_check: checks a database without changing it

@@ -15,6 +15,7 @@ from twisted_appserver.queue.postgresql.frequent_requests import (
     empty_if_unset,
 )
 from twisted_appserver.queue.postgresql.locked_queue import LockedQueue, key_reused, repeated_put
+from twisted_appserver.queue.postgresql.outbox import Outbox
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.request_keys import batch_body, digest, lane
@@ -54,24 +55,25 @@ class MixedRequests:
     """
     The done, put and get requests of one queue, if at least one of them is about many tasks.
 
+    @param outbox: what is known about the outbox.
     @param server: identifies this server to the others.
     """
 
-    def __init__(self, queue: LockedQueue, server: str) -> None:
-        self._queue, self._server = queue, server
+    def __init__(self, queue: LockedQueue, outbox: Outbox, server: str) -> None:
+        self._queue, self._outbox, self._server = queue, outbox, server
 
     def perform(self, done: Sequence[Request], put: Sequence[Request], get: Sequence[Request]) -> None:
         """Perform the requests. Requests of one verb are performed in the order in which they are given."""
-        FrequentRequests(self._queue, done, (), ()).perform(self._server)
+        FrequentRequests(self._queue, done, (), ()).perform(self._outbox, self._server)
         for are_batches, some in groupby(put, is_batch):
             requests = list(some)
             if are_batches:
                 self._put(requests)
             else:
-                FrequentRequests(self._queue, (), requests, ()).perform(self._server)
+                FrequentRequests(self._queue, (), requests, ()).perform(self._outbox, self._server)
             if any(request.pending and request.may_wait for request in requests):
                 break  # later requests wait too
-        FrequentRequests(self._queue, (), (), get).perform(self._server)
+        FrequentRequests(self._queue, (), (), get).perform(self._outbox, self._server)
 
     def _put(self, requests: Sequence[Request]) -> None:
         batches = [request.tasks or [request.task] for request in requests]

@@ -8,6 +8,7 @@ from typing import Any
 from twisted_appserver.queue.interface import SHUTDOWN
 from twisted_appserver.queue.postgresql.heartbeat import MAX_SILENCE
 from twisted_appserver.queue.postgresql.locked_queue import LockedQueue, repeated_put, to_leased_task, to_task
+from twisted_appserver.queue.postgresql.outbox import Outbox
 from twisted_appserver.queue.postgresql.request import Request
 from twisted_appserver.queue.queued_task import QueuedTask
 from twisted_appserver.queue.request_keys import digest, lane
@@ -27,16 +28,17 @@ class FrequentRequests:
         self._queue, self._done, self._get = queue, done, get
         self._put, self._repeats = split_repeats(put)
 
-    def perform(self, server: str, transaction_number: int = 0) -> None:
+    def perform(self, outbox: Outbox, server: str, transaction_number: int = 0) -> None:
         """
         Perform the requests, and notify the other servers.
 
+        @param outbox: its tasks for this queue are moved first.
         @param server: identifies this server to the others.
         @param transaction_number: if not 0, record the transaction in the database under this number.
         """
         bounds = self._queue.bounds
-        rows = self._queue.execute(
-            "perform_requests", server=server, transaction_number=transaction_number,
+        rows = outbox.perform(
+            self._queue, server=server, transaction_number=transaction_number,
             lowest_number=bounds.lowest_number, lowest_waiting=bounds.lowest_waiting,
             last_return=bounds.last_return, front=bounds.front, no_expiry_before=bounds.no_expiry_before,
             max_silence=MAX_SILENCE, **self._arguments(),

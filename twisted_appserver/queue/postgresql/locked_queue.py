@@ -26,13 +26,11 @@ class QueueBounds:
     @ivar front: where the ready tasks are, as C{ready_tasks.sql} returns it; empty if that is unknown.
     @ivar no_expiry_before: no lease and no delay ends before this time of the database, in seconds since the
         epoch.
-    @ivar late_count: how many moves from the outbox C{lowest_number} takes into account.
     """
 
     __slots__ = (
         "front",
         "last_return",
-        "late_count",
         "lowest_number",
         "lowest_waiting",
         "no_expiry_before",
@@ -41,7 +39,7 @@ class QueueBounds:
 
     def __init__(self, queue_id: int) -> None:
         self.queue_id, self.no_expiry_before, self.front = queue_id, 0.0, ""
-        self.lowest_number, self.lowest_waiting, self.last_return, self.late_count = 0, 0, 0, 0
+        self.lowest_number, self.lowest_waiting, self.last_return = 0, 0, 0
 
     def lower(self) -> None:
         """Note that a buried task may have become ready."""
@@ -72,13 +70,21 @@ class LockedQueue:
     """
     A queue and the statements for it.
 
-    @param execute: runs a statement and returns its rows.
+    @param run_statement: runs a statement and returns its rows.
+    @param needs_all: whether all its tasks must be moved from the outbox before requests are performed, even
+        if that takes long.
     """
 
     def __init__(
-        self, name: str, bounds: QueueBounds, effects: Effects, execute: Callable[..., list[Any]]
+        self,
+        name: str,
+        bounds: QueueBounds,
+        effects: Effects,
+        run_statement: Callable[..., list[Any]],
+        needs_all: bool,
     ) -> None:
-        self.name, self.bounds, self.effects, self._execute = name, bounds, effects, execute
+        self.name, self.bounds, self.effects, self.needs_all = name, bounds, effects, needs_all
+        self.run_statement = run_statement
 
     def execute(self, statement: str, **values: Any) -> list[Any]:
         """
@@ -88,7 +94,7 @@ class LockedQueue:
         @param values: its parameters, without C{queue}.
         @return: the rows.
         """
-        return self._execute(SQL[statement], queue=self.bounds.queue_id, **values)
+        return self.run_statement(SQL[statement], queue=self.bounds.queue_id, **values)
 
     def changed(self, waiters: str) -> None:
         """Record that something has changed for these waiters, see L{Effects}."""

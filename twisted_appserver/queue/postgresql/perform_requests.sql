@@ -55,6 +55,15 @@ LANGUAGE sql AS $$
     )
 $$;
 
+-- Return the lowest number of the tasks of a queue that wait again since a return (migration 14); NULL for none.
+CREATE FUNCTION pg_temp.lowest_return(queue_id int, last_return int8) RETURNS int8 LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT r.last_value FROM tqueue.returns r) > last_return + 10000 THEN  -- some are not recorded any more
+        RETURN 0;
+    END IF;
+    RETURN (SELECT min(r.number) FROM tqueue.returned r WHERE r.queue = queue_id AND r.id > last_return);
+END $$;
+
 -- Perform requests for a queue that the transaction has locked.
 --
 -- Arguments:
@@ -67,9 +76,12 @@ $$;
 --   max_silence           seconds; if no server has been alive for longer, leases do not end yet (heartbeat.py)
 --   transaction_number    is recorded with the server, so that the server can find out whether it was committed;
 --                         0 for not recording it here
+--   seen                  a snapshot: all rows of the outbox that were visible in it are known; NULL for not looking
 -- An array may be empty if all its elements have the usual value.
 --
 -- Rows of the result, by "what":
+--   outbox          the first row, if "seen" was given; "number" is 1 if the outbox has new rows, and then nothing
+--                   was performed; otherwise 0, and "holder" is the snapshot for the next call
 --   done            a task that was deleted
 --   put             the number of a new task, in the order of the requests
 --   repeated_put    the key was used before; "place" is the index of the request, "body" the digest of the first body
@@ -89,7 +101,7 @@ $$;
 -- and 38.7). Plans are made while the table is still empty, and kept. Therefore rows are looked up by conditions
 -- that only one index can serve, or by ctid, which cannot change while the queue is locked.
 CREATE FUNCTION pg_temp.perform_requests(
-    queue_id int, server text, transaction_number int8,
+    queue_id int, server text, transaction_number int8, seen pg_snapshot,
     lowest_number int8, lowest_waiting int8, last_return int8, front text, no_expiry_before float8, max_silence float8,
     done_numbers int8[], done_deliveries int8[], done_results bytea[],
     put_bodies bytea[], put_priorities float8[], put_orders text[], put_delays float8[],
@@ -113,6 +125,16 @@ BEGIN
         FROM tqueue.queues q WHERE q.id = queue_id;
     IF NOT FOUND THEN
         RAISE foreign_key_violation USING MESSAGE = 'the queue has been deleted';
+    END IF;
+    IF seen IS NOT NULL THEN
+        what := 'outbox';
+        holder := pg_current_snapshot()::text;
+        number := pg_temp.is_outbox_new(seen)::int;
+        RETURN NEXT;
+        IF number > 0 THEN
+            RETURN;
+        END IF;
+        holder := NULL;
     END IF;
     kind := options ->> 'kind';
     is_shut_down := options ->> 'shutdown' <> '';
@@ -139,12 +161,7 @@ BEGIN
     -- Tasks that wait again.
     now_returned := (SELECT r.last_value - (NOT r.is_called)::int FROM tqueue.returns r);
     IF now_returned > last_return THEN
-        number := (
-            SELECT min(r.number) FROM tqueue.returned r WHERE r.queue = queue_id AND r.id > last_return
-        );
-        IF now_returned > last_return + 10000 THEN  -- some are not recorded any more
-            number := 0;
-        END IF;
+        number := pg_temp.lowest_return(queue_id, last_return);
         lowest_number := least(lowest_number, number);
         lowest_waiting := least(lowest_waiting, number);
         what := 'lowest_number';

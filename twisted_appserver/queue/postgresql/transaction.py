@@ -1,8 +1,8 @@
 """Performs many requests in one transaction.
 
 Strategy: the requests are grouped by queue. The transaction locks these queues, so that no other server works
-on them, takes in the requests for them that have arrived meanwhile, and moves tasks from the outbox. For each
-queue it performs done, put and get in one statement, and then all other requests. Only the clock of the
+on them, and takes in the requests for them that have arrived meanwhile. For each queue it moves tasks from
+the outbox, performs done, put and get in one statement, and then all other requests. Only the clock of the
 database counts.
 """
 
@@ -76,20 +76,8 @@ class Transaction:
             requests += late
             for request in late:
                 by_queue[request.name].append(request)
-            self.look_into_outbox()  # tasks may have been put after the first look and before these requests
-        self._move(found, by_queue)
         self._perform(found, by_queue, number)
         self._connection.commit()
-
-    def _move(self, found: dict[str, QueueBounds], by_queue: dict[str, list[Request]]) -> None:
-        """Move the tasks of locked queues from the outbox."""
-        for name, bounds in found.items():
-            verbs = {request.verb for request in by_queue[name]}
-            queue = LockedQueue(name, bounds, self.effects, self._run_statement)
-            self._outbox.move(queue, everything=bool(verbs & NEEDS_ALL))
-            for request in by_queue[name]:
-                if request.verb == "move":
-                    request.resolve(None)
 
     def _perform(
         self, found: dict[str, QueueBounds], by_queue: dict[str, list[Request]], number: int
@@ -97,17 +85,21 @@ class Transaction:
         # A single statement that does everything also notifies the other servers and records the transaction.
         alone = len(found) == 1 and not self.effects.changed
         for name, bounds in found.items():
-            queue = LockedQueue(name, bounds, self.effects, self._run_statement)
             by_verb = grouped("verb", [request for request in by_queue[name] if not request.lookup_only])
-            done, put, get, _ = (by_verb.pop(verb, []) for verb in ("done", "put", "get", "move"))
+            needs_all = not NEEDS_ALL.isdisjoint(by_verb)
+            queue = LockedQueue(name, bounds, self.effects, self._run_statement, needs_all)
+            done, put, get, move = (by_verb.pop(verb, []) for verb in ("done", "put", "get", "move"))
             if lookups := [request for request in by_queue[name] if request.lookup_only]:
                 by_verb["look_up"] = lookups
             batches = any(is_batch(request) for request in put)
             alone = not (batches or by_verb) and alone
             if batches:
-                MixedRequests(queue, self._server).perform(done, put, get)
+                MixedRequests(queue, self._outbox, self._server).perform(done, put, get)
             else:
-                FrequentRequests(queue, done, put, get).perform(self._server, number if alone else 0)
+                frequent = FrequentRequests(queue, done, put, get)
+                frequent.perform(self._outbox, self._server, number if alone else 0)
+            for request in move:
+                request.resolve(None)
             if by_verb:
                 OtherRequests(queue).perform(by_verb)
         if not alone:
@@ -117,19 +109,13 @@ class Transaction:
 
     def _begin(self, queues: Sequence[QueueBounds]) -> None:
         """
-        Begin the transaction, lock queues and look into the outbox, in one message.
+        Begin the transaction and lock queues, in one message.
 
         @param queues: sorted by id, because all servers lock in the same order.
         """
-        ids, late_counts = [each.queue_id for each in queues], [each.late_count for each in queues]
-        values = {"lock_class": QUEUE_LOCK, "queues": ids, "late_counts": late_counts}
+        ids = [each.queue_id for each in queues]
         self._watchdog.expect_within(SHORT)
-        cursor = self._connection.execute(
-            SQL["begin"].format(seen=self._outbox.seen, **values), prepare=False
-        )
-        while cursor.nextset():
-            pass
-        self._outbox.note(cursor.fetchall(), queues)
+        self._connection.execute(SQL["begin"].format(lock_class=QUEUE_LOCK, queues=ids), prepare=False)
         self._watchdog.expect_within(LONG)
 
     def _notify_of_deletions(self) -> None:
@@ -178,7 +164,7 @@ class Transaction:
 
     def look_into_outbox(self) -> None:
         """Look for new tasks in the outbox, without the lock of any queue."""
-        self._outbox.note(self._execute("look_into_outbox", seen=self._outbox.seen))
+        self._outbox.look(self._run_statement)
 
     def _create(self, name: str) -> int:
         """

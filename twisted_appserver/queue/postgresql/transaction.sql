@@ -2,19 +2,19 @@
 -- Each caller holds the lock of the queue.
 
 -- name: begin
-BEGIN; SELECT pg_advisory_xact_lock({lock_class}, n) FROM unnest(ARRAY{queues}) AS n;
-SELECT * FROM pg_temp.look_into_outbox('{seen}', ARRAY{queues}, ARRAY{late_counts}::int8[])
+BEGIN; SELECT pg_advisory_xact_lock({lock_class}, n) FROM unnest(ARRAY{queues}) AS n
 
 -- name: look_into_outbox
-SELECT * FROM pg_temp.look_into_outbox((%(seen)s::text)::pg_snapshot, '{}', '{}')
+SELECT * FROM pg_temp.look_into_outbox((%(seen)s::text)::pg_snapshot)
 
 -- name: move_outbox
-SELECT lowest_number, taken, added, ready, late_count
-FROM pg_temp.move_outbox(%(queue)s::int, %(xids)s::text[]::xid8[], %(most)s, %(lowest_number)s)
+SELECT taken, added, ready FROM pg_temp.move_outbox(
+    %(queue)s::int, %(xids)s::text[]::xid8[], %(most)s, %(lowest_number)s, %(last_return)s, %(server)s
+)
 
 -- name: perform_requests
 SELECT * FROM pg_temp.perform_requests(
-    %(queue)s::int, %(server)s, %(transaction_number)s,
+    %(queue)s::int, %(server)s, %(transaction_number)s, (%(seen)s::text)::pg_snapshot,
     %(lowest_number)s, %(lowest_waiting)s, %(last_return)s, %(front)s, %(no_expiry_before)s, %(max_silence)s,
     %(done_numbers)s::int8[], %(done_deliveries)s::int8[], %(done_results)b::bytea[],
     %(put_bodies)b::bytea[], %(put_priorities)s::float8[], %(put_orders)s::text[], %(put_delays)s::float8[],

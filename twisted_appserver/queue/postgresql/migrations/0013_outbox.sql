@@ -2,8 +2,8 @@
 -- the commit, see outbox.sql.
 --
 -- A task has its number, and so its id, from the call on. When it is moved, its queue may already have had later
--- tasks, so servers may know a bound for the lowest number that is too high. "late_number" is a bound that holds
--- for all tasks of the queue that existed at the last move, and "late_count" counts the moves.
+-- tasks, so servers may know a bound for the lowest number that is too high. They learn of it from tqueue.returned
+-- (migration 14). Only servers of earlier versions read "late_number" and "late_count".
 
 CREATE TABLE tqueue.outbox (
     xid xid8 NOT NULL,
