@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,7 +61,7 @@ class Effects:
 
     def __init__(self) -> None:
         self.changed: set[tuple[str, str]] = set()
-        self.counts: Counter[tuple[str, str]] = Counter()
+        self.counts: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.pauses: dict[str, float] = {}
         self.jumped = False
 

@@ -44,7 +44,8 @@ class RequestCounts:
 
     def note_ended(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Count what requests do not count, see L{locked_queue.Effects}."""
-        self._counts.update(counts)
+        if counts:
+            self._counts.update(counts)
 
     def of(self, queue: str) -> dict[str, int]:
         """Return the counts of a queue."""
