@@ -11,7 +11,8 @@ from typing import Any
 
 from selenium.webdriver.common.by import By
 
-from tests.admin.test_browser import BrowserTestCase, text, wait
+from tests.admin.test_browser import BrowserTestCase, text
+from tests.support.page_checks import wait
 from tests.support.pages import DOCS, blocks, commands
 from tests.support.programs import Program, ProgramTestCase
 from tests.support.slow import slow

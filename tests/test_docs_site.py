@@ -11,7 +11,8 @@ from typing import Any
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 
-from tests.admin.test_browser import BrowserTestCase, wait
+from tests.admin.test_browser import BrowserTestCase
+from tests.support.page_checks import wait
 from tests.support.pages import DOCS
 from tests.support.programs import ProgramTestCase
 from tests.support.slow import slow

@@ -13,13 +13,14 @@ from typing import Any
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from tests.serving.test_command import CommandTestCase
+from tests.support.page_checks import wait
 from tests.support.programs import ROOT
 from tests.support.slow import slow
 from tests.support.wire import fetch
@@ -199,11 +200,6 @@ class BrowserTestCase(CommandTestCase):
                 browser.quit()
 
         return await deferToThread(run)
-
-
-def wait(browser: Any, condition: Callable[[Any], Any]) -> Any:
-    """Return the first true value of a condition."""
-    return WebDriverWait(browser, SECONDS, 0.05, [Exception]).until(condition)
 
 
 def text(browser: Any, selector: str = "body") -> str:

@@ -15,8 +15,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from tests.access.test_credentials import private
-from tests.admin.test_browser import BrowserTestCase, show, strangers, text, wait
-from tests.support.page_checks import AUDIT, AXE, WIDE
+from tests.admin.test_browser import BrowserTestCase, show, strangers, text
+from tests.support.page_checks import NO_AXE, audit, audit_pages, wait
 from tests.support.programs import ROOT
 from tests.support.slow import slow
 
@@ -426,49 +426,36 @@ class TokenTests(DocsPageTestCase):
 
 
 class AccessibilityTests(DocsPageTestCase):
-    if not AXE.is_file() and os.environ.get("SLOW_TESTS"):
-        skip = f"axe-core is not installed (npm install --prefix {AXE.parents[2]})"
+    if NO_AXE:
+        skip = NO_AXE
 
     @slow
     async def test_axe_finds_nothing_serious(self) -> None:
         """In both themes, on a phone, a tablet and a wide screen. Nothing is wider than the window."""
         token = private(os.path.abspath(self.mktemp()), TOKEN)
         base = await self.serve(SHOP, "--token-file", token)
-        axe = AXE.read_text()
-
-        def audit(browser: Any, where: str) -> None:
-            browser.execute_script(axe)
-            self.assertEqual(browser.execute_async_script(AUDIT), [], where)
-            self.assertFalse(browser.execute_script(WIDE), where)
 
         def looks(browser: Any) -> None:
             browser.get(f"{base}/-/docs")
             wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, "#access form"))
-            audit(browser, "sign in")
+            audit(self, browser, "sign in")
             enter(browser, token=TOKEN)
-            for theme in ("light", "dark"):
-                for width in (390, 768, 1400):
-                    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-                    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-                    for page in ("docs#place_order", "docs#", "docs#not-in-openapi", "status", "swagger"):
-                        browser.get("about:blank")
-                        browser.get(f"{base}/-/{page}")
-                        Select(
-                            wait(
-                                browser, lambda _: browser.find_element(By.CSS_SELECTOR, "[aria-label=Theme]")
-                            )
-                        ).select_by_value(theme)
-                        if page == "docs#place_order":
-                            article = wait(
-                                browser,
-                                lambda _: browser.find_element(By.CSS_SELECTOR, "article[data-function]"),
-                            )
-                            browser.execute_script(OPEN)
-                            fill(article, by="x")
-                            fill(article, by="")
-                            call(article)
-                            wait(browser, lambda _: "200 OK" in output(article))  # noqa: B023
-                        wait(browser, lambda _: browser.title.startswith("shop"))
-                        audit(browser, f"{page}, {theme}, {width}")
+
+            def loaded() -> None:
+                wait(browser, lambda _: browser.title.startswith("shop"))
+
+            def called() -> None:
+                article = wait(
+                    browser, lambda _: browser.find_element(By.CSS_SELECTOR, "article[data-function]")
+                )
+                browser.execute_script(OPEN)
+                fill(article, by="x")
+                fill(article, by="")
+                call(article)
+                wait(browser, lambda _: "200 OK" in output(article))
+
+            others = ("docs#", "docs#not-in-openapi", "status", "swagger")
+            pages = {f"{base}/-/docs#place_order": called}
+            audit_pages(self, browser, {**pages, **{f"{base}/-/{each}": loaded for each in others}})
 
         await self.look(looks)

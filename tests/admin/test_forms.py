@@ -12,8 +12,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 from tests.access.test_credentials import private
-from tests.admin.test_browser import show, text, wait
+from tests.admin.test_browser import show, text
 from tests.admin.test_docs_page import TOKEN, DocsPageTestCase, call, enter, fill, find, output
+from tests.support.page_checks import wait
 from tests.support.slow import slow
 
 APP = '''\

@@ -7,8 +7,9 @@ from typing import Any
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
-from tests.admin.test_browser import text, wait
+from tests.admin.test_browser import text
 from tests.admin.test_docs_page import SHOP, DocsPageTestCase
+from tests.support.page_checks import wait
 from tests.support.slow import slow
 
 # Defines show(items), which updates rows of [key, value], and names(), which returns their keys.

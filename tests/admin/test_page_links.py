@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tests.admin.test_browser import show, text, wait
+from tests.admin.test_browser import show, text
 from tests.admin.test_jobs_page import JobsPageTestCase
+from tests.support.page_checks import wait
 from tests.support.slow import slow
 
 

@@ -12,9 +12,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from tests.access.test_credentials import private
-from tests.admin.test_browser import strangers, text, wait
+from tests.admin.test_browser import strangers, text
 from tests.admin.test_docs_page import SHOP, TOKEN, DocsPageTestCase, enter
-from tests.support.page_checks import AUDIT, AXE, WIDE
+from tests.support.page_checks import ASKED, AXE, CLICKS, audit, check_nothing_moves, press, resize, wait
 from tests.support.screenshots import ANSWERING
 from tests.support.slow import slow
 from tests.support.status_figures import ERRORS, STATUS
@@ -44,31 +44,17 @@ def hold(path: str) -> dict:
 
 url_patterns = (*map(make, range(40)), (r"/hold/", hold))
 '''
-# How often the page has loaded the figures.
-LOADED = (
-    "return performance.getEntriesByType('resource').filter(each => each.name.includes('status.json')).length"
-)
-# What must survive a refresh: the focus, the selection and the positions of scroll areas.
-KEPT = """
-const area = document.querySelector("section:not([hidden]) > .scroll");
-return [document.activeElement.textContent, String(getSelection()), scrollY, area.scrollLeft];
-"""
-SELECT = """
-const [node] = arguments, range = document.createRange();
-range.setStart(node.firstChild, 3);
-range.setEnd(node.firstChild, 20);
-getSelection().removeAllRanges();
-getSelection().addRange(range);
-"""
+SCROLL = "const [area] = document.querySelectorAll('section:not([hidden]) > .scroll');"
 FAIL = "return fetch(`../fails/${arguments[0]}/`).then(answer => answer.status)"
 
 
 def loaded(browser: Any) -> int:
-    return int(browser.execute_script(LOADED))
+    """Return how often the page has requested the figures."""
+    return int(browser.execute_script(ASKED, "status.json"))
 
 
 def wait_for_refreshes(browser: Any, number: int) -> None:
-    """Wait until the figures have been loaded so many more times."""
+    """Wait until the figures have been requested so many more times."""
     before = loaded(browser)
     wait(browser, lambda _: loaded(browser) >= before + number)
 
@@ -95,33 +81,20 @@ class RefreshTests(StatusPageTestCase):
         base = await self.serve_failing("--display-tracebacks")
 
         def looks(browser: Any) -> None:
-            browser.execute_cdp_cmd(
-                "Emulation.setDeviceMetricsOverride",
-                {"width": 390, "height": 600, "deviceScaleFactor": 1, "mobile": True},
-            )
+            resize(browser, 390, 600)
             browser.get(f"{base}/-/status")
             for number in (20, 21):
                 browser.execute_script(FAIL, number)
             find(browser, "//summary[contains(., 'Error20')]").click()
             trace = find(browser, "//pre[contains(., 'on purpose')]")
-            find(browser, "//a[.='fails20']")
-            browser.execute_script(SELECT, trace)
-            browser.execute_script(
-                "document.querySelector('section:not([hidden]) > .scroll').scrollLeft = 40;"
-                "[...document.querySelectorAll('td a, th a')].find(each => each.textContent === 'fails20')"
-                ".focus({ preventScroll: true }); scrollTo(0, 700)"
-            )
-            before = browser.execute_script(KEPT)
-            self.assertEqual((before[0], before[2] > 0, before[3]), ("fails20", True, 40))
-            self.assertEqual(len(before[1]), 17)
-            start = loaded(browser)
-            for number in range(10):
-                browser.execute_script(FAIL, 30 + number)
-                wait(browser, lambda _, number=number: loaded(browser) > start + number)
-            after = browser.execute_script(KEPT)
-            self.assertEqual((after[:2], after[3]), (before[:2], before[3]))
-            # New rows come below the focused one, so the page did not scroll.
-            self.assertLess(abs(after[2] - before[2]), 2)
+            name = find(browser, "//a[.='fails20']")
+            browser.execute_script(f"{SCROLL} area.scrollLeft = 40")
+
+            def fail(number: int) -> None:
+                browser.execute_script(FAIL, 30 + number)  # new rows come below the focused one
+
+            check_nothing_moves(self, browser, "status.json", trace, name, fail)
+            self.assertEqual(browser.execute_script(f"{SCROLL} return area.scrollLeft"), 40)
             find(browser, "//a[.='fails39']")
 
         await self.look(looks)
@@ -136,14 +109,12 @@ class RefreshTests(StatusPageTestCase):
             browser.execute_script(FAIL, 20)
             find(browser, "//a[.='fails20']")
             summary = find(browser, "//summary[contains(., 'Error20')]")
-            for number in range(10):
+            for number in range(CLICKS):
                 before = loaded(browser)
                 for each in (number, 39 - number):
                     browser.execute_script(FAIL, each)
                 # The press begins at any time between two refreshes, and some last over one.
-                ActionChains(browser).move_to_element(summary).pause(0.1 * number).click_and_hold().pause(
-                    0.15
-                ).release().perform()
+                press(browser, summary, delay=0.1 * number)
                 is_open = bool(number % 2 == 0)
                 self.assertEqual(
                     browser.execute_script("return arguments[0].parentNode.open", summary), is_open, number
@@ -257,16 +228,13 @@ class ContentTests(StatusPageTestCase):
         base = await self.serve(SHOP)
         answers = json.dumps({"status.json": STATUS, "errors": ERRORS})
 
-        def audit(browser: Any) -> None:
-            browser.execute_script(AXE.read_text())
+        def audit_all(browser: Any) -> None:
             for theme in ("light", "dark"):
                 for width in (390, 768, 1400):
-                    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-                    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+                    resize(browser, width)
                     theme_field = browser.find_element(By.CSS_SELECTOR, "[aria-label=Theme]")
                     Select(theme_field).select_by_value(theme)
-                    self.assertEqual(browser.execute_async_script(AUDIT), [], (theme, width))
-                    self.assertFalse(browser.execute_script(WIDE), (theme, width))
+                    audit(self, browser, f"{theme}, {width}")
 
         def looks(browser: Any) -> None:
             source = ANSWERING.replace("ANSWERS", answers)
@@ -281,6 +249,6 @@ class ContentTests(StatusPageTestCase):
             find(browser, "//summary[contains(., 'KeyError')]").click()
             find(browser, "//pre[contains(., 'mars')]")
             if AXE.is_file():
-                audit(browser)
+                audit_all(browser)
 
         await self.look(looks)

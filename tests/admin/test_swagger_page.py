@@ -10,9 +10,9 @@ from PIL import Image
 from selenium.webdriver.support.ui import Select
 
 from tests.access.test_credentials import private
-from tests.admin.test_browser import text, wait
+from tests.admin.test_browser import text
 from tests.admin.test_docs_page import SHOP, TOKEN, DocsPageTestCase, enter, find
-from tests.support.page_checks import WIDE
+from tests.support.page_checks import WIDE, resize, wait
 from tests.support.slow import slow
 
 
@@ -31,8 +31,7 @@ class SwaggerTests(DocsPageTestCase):
             enter(browser, token=TOKEN)
             Select(find(browser, "[aria-label=Theme]")).select_by_value("dark")
             for width in (1300, 390):
-                size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-                browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+                resize(browser, width)
                 browser.get("about:blank")
                 browser.get(f"{base}/-/swagger")
                 click(browser, ".btn.authorize")

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -92,22 +93,47 @@ def send(method: str, url: str, document: Any = None, **headers: str) -> Any:
         return json.loads(answer.read() or b"null")
 
 
-def check_nothing_moves(test: Any, browser: Any, request: str, text: Any, focused: Any) -> None:
+def resize(browser: Any, width: int, height: int = 900) -> None:
+    """Give the window a size; it is the window of a phone if it is narrow."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def check_nothing_moves(
+    test: Any,
+    browser: Any,
+    request: str,
+    text: Any,
+    focused: Any,
+    meanwhile: Callable[[int], Any] = lambda number: None,
+) -> None:
     """
     Check that the selection of a text, the focus and the scroll position survive ten refreshes.
 
     @param request: a part of the address that is requested for each refresh.
+    @param meanwhile: is called before each refresh, with its number; it may change what the page shows.
     """
+    edge = ActionBuilder(browser)
+    edge.pointer_action.move_to_location(1, 1)  # on no row: the page would keep that one in its place
+    edge.perform()
     browser.execute_script(USE, text, focused)
     before = browser.execute_script(USED)
     test.assertTrue(before[0] and before[1], before)
-    wait(browser, lambda _: browser.execute_script(ASKED, request) > REFRESHES)
-    test.assertEqual(browser.execute_script(USED), before)
+    for number in range(REFRESHES):
+        meanwhile(number)
+        wait(browser, lambda _, number=number: browser.execute_script(ASKED, request) > number + 1)
+    after = browser.execute_script(USED)
+    test.assertEqual(after[:2], before[:2])
+    test.assertLess(abs(after[2] - before[2]), 1)  # rows may have heights that are no whole pixels
 
 
-def press(browser: Any, element: Any) -> None:
-    """Click on an element with a press of 150 milliseconds."""
-    actions = ActionChains(browser).move_to_element(element).click_and_hold()
+def press(browser: Any, element: Any, delay: float = 0) -> None:
+    """
+    Click on an element with a press of 150 milliseconds.
+
+    @param delay: seconds until the press begins, while the pointer is on the element.
+    """
+    actions = ActionChains(browser).move_to_element(element).pause(delay).click_and_hold()
     actions.pause(PRESSED).release().perform()
 
 
@@ -128,18 +154,20 @@ def audit_pages(test: Any, browser: Any, pages: dict[str, Callable[[], Any]]) ->
 
     @param pages: addresses, each with a function that waits until the page shows everything.
     """
-    axe = AXE.read_text()
     for theme in ("light", "dark"):
         for width in (390, 768, 1400):
-            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            resize(browser, width)
             for address, ready in pages.items():
                 browser.get("about:blank")
                 browser.get(address)
                 Select(find(browser, "[aria-label=Theme]")).select_by_value(theme)
                 ready()
-                browser.execute_script(axe)
-                where = f"{address}, {theme}, {width}"
-                test.assertEqual(browser.execute_async_script(AUDIT), [], where)
-                test.assertFalse(browser.execute_script(WIDE), where)
-                test.assertEqual(browser.execute_script(CUT), [], where)
+                audit(test, browser, f"{address}, {theme}, {width}")
+
+
+def audit(test: Any, browser: Any, where: str) -> None:
+    """Check the page as it is now. C{where} is for the message."""
+    browser.execute_script(AXE.read_text())
+    test.assertEqual(browser.execute_async_script(AUDIT), [], where)
+    test.assertFalse(browser.execute_script(WIDE), where)
+    test.assertEqual(browser.execute_script(CUT), [], where)

@@ -21,8 +21,9 @@ from typing import Any
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
+from tests.support.page_checks import resize, wait
 from tests.support.programs import ROOT
 from tests.support.queue_figures import JOB_ANSWERS, OPEN_JOB, OPEN_TASK, QUEUE_ANSWERS
 from tests.support.status_figures import ERRORS, STATUS
@@ -43,11 +44,6 @@ window.fetch = (url, options) => {
   return Promise.resolve(new Response(JSON.stringify(answer), { status, statusText, headers }));
 };
 """
-
-
-def wait(browser: Any, condition: Callable[[Any], Any]) -> Any:
-    """Return the first true value of a condition."""
-    return WebDriverWait(browser, SECONDS, 0.05, [Exception]).until(condition)
 
 
 def open_function(browser: Any, base: str, name: str) -> Any:
@@ -229,8 +225,7 @@ def save(png: bytes, name: str) -> None:
 def take(browser: Any, base: str, page: str) -> None:
     """Take the pictures of a page."""
     for width, height in WIDTHS.items():
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        resize(browser, width, height)
         for theme in ("light", "dark"):
             browser.get(f"{base}/-/icon.svg")  # a document of the service, whose storage has the theme
             browser.execute_script("localStorage.setItem('theme', arguments[0])", theme)
