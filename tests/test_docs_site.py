@@ -83,6 +83,18 @@ class SiteTests(BrowserTestCase, ProgramTestCase):
         for each in fields(Settings):
             self.assertIn(each.metadata["help"].partition(" [")[0] + ". Default: ", shown)
 
+    async def test_first_page_begins_with_a_picture_and_the_example(self) -> None:
+        """Each picture exists, and has a text for those who do not see it."""
+        site = await self.build()
+        text = (site / "index.html").read_text()
+        main = text[text.index("<article") :]
+        self.assertIn("get_object", main[: main.index("Why use it")])
+        self.assertLess(main.index("<img"), main.index("get_object"))
+        for picture in re.findall(r"<img [^>]+>", main):
+            self.assertRegex(picture, 'alt="[^"]{20,}"')
+            source = re.search('src="([^"]+)"', picture)
+            self.assertTrue(source and (site / source[1]).exists(), picture)
+
     async def test_every_page_is_in_the_navigation(self) -> None:
         text = ((await self.build()) / "index.html").read_text()
         navigation = text[text.index('class="sidebar-tree"') : text.index('class="main"')]

@@ -54,13 +54,28 @@ def choose(size: Size, unit: Literal["ton", "gram", "kilo"] | None = None, count
     return {}
 
 
+def add(numbers: list[int], note: Annotated[str, Meta(min_length=2)] = "none") -> dict:
+    """Add numbers.
+
+    @param numbers: what is added
+    """
+    return {"sum": sum(numbers)}
+
+
 url_patterns = (
     Route(r"/photo/", photo, methods=["POST"]),
     Route(r"/raw/", raw, methods=["POST"]),
     (r"/login/", login),
     (r"/choose/", choose),
+    (r"/add/", add),
 )
 '''
+# For each field: its name, and the texts that describe it to a screen reader.
+DESCRIBED = """
+const fields = document.querySelectorAll("article form :is(input, select, textarea):not([name=job])");
+return [...fields].map(each => [each.name, ...each.getAttribute("aria-describedby").split(" ").map(
+  id => document.getElementById(id).textContent)]);
+"""
 STORED = "return JSON.stringify(Object.entries(sessionStorage))"
 
 
@@ -121,6 +136,35 @@ class ChoiceTests(DocsPageTestCase):
             self.assertEqual(options(article, "size"), ["choose", "small", "large", "huge"])
             self.assertEqual(options(article, "unit"), ["unset", "ton", "gram", "kilo"])
             self.assertEqual(options(article, "count"), ["unset", "3", "1", "2"])
+
+        await self.look(looks)
+
+
+class FieldTests(DocsPageTestCase):
+    @slow
+    async def test_list_in_a_query_has_several_values(self) -> None:
+        """Its hint, and what is wrong with a value, belong to the field for screen readers too."""
+        base = await self.serve(os.path.abspath(os.path.join(self.folder_of(forms=APP), "forms.py")))
+
+        def looks(browser: Any) -> None:
+            article = show(browser, base, "add")
+            self.assertEqual(find(article, "select").get_attribute("value"), "GET /add/")
+            find(article, "[aria-label='Add an item to numbers']").click()
+            fields = article.find_elements(By.NAME, "numbers")
+            for field, value in zip(fields, ("40", "2"), strict=True):
+                field.send_keys(value)
+            fill(article, note="x")
+            numbers = "what is added · list of integer · in the query"
+            note = "string, at least 2 characters · default none · in the query"
+            self.assertEqual(
+                browser.execute_script(DESCRIBED),
+                [["numbers", numbers, ""]] * 2 + [["note", note, "must have at least 2 characters"]],
+            )
+            fill(article, note="xy")
+            call(article)
+            wait(browser, lambda _: '"sum": 42' in output(article))
+            find(article, ".samples summary").click()
+            self.assertIn("/add/?numbers=40&numbers=2&note=xy", find(article, "[aria-label=curl]").text)
 
         await self.look(looks)
 

@@ -1,13 +1,15 @@
 // Buttons that change something on the server, menus, and dialogs.
 
+import { short } from "./attempts.js";
 import { button, element, setText } from "./elements.js";
+import { post } from "./requests.js";
 
 const SHOWN = 8000; // milliseconds for which a message is shown
 const message = element("p", { class: "message", role: "status", hidden: true });
 let timer = 0;
 
 // Show the outcome of an action where it moves nothing.
-export function say(text, bad = false) {
+function say(text, bad = false) {
   if (!message.parentNode) document.body.append(message);
   [message.hidden, message.className] = [false, bad ? "message bad" : "message"];
   setText(message, text);
@@ -28,6 +30,15 @@ export function action(text, name, act) {
     allow(made, true);
   }, { "aria-label": `${text} ${name}` });
   return made;
+}
+
+// A button that calls the function of a job again. changed() is called afterwards.
+export function retryJob(job, name, changed) {
+  return action("Retry", name, async () => {
+    const again = (await (await post(`jobs/${encodeURIComponent(job)}/retry`)).json()).job;
+    changed();
+    return again === job ? `The next attempt of ${name} begins now.` : `${name} is tried again as job ${short(again)}.`;
+  });
 }
 
 export function allow(made, isPossible) {

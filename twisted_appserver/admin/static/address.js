@@ -15,6 +15,13 @@ export function addressOf(name, state = new URLSearchParams()) {
   return `#${encodeURIComponent(name)}${query && `?${query}`}`;
 }
 
+// Add a value to the values with a name in the state of a page, or remove it.
+export function keep(state, name, value, isKept) {
+  const others = state.getAll(name).filter(each => each !== value);
+  state.delete(name);
+  for (const each of isKept ? [...others, value] : others) state.append(name, each);
+}
+
 // Replace the address without a new entry in the history and without an event.
 export function writeAddress(name, state) {
   history.replaceState(null, "", addressOf(name, state));

@@ -32,6 +32,22 @@ export function attemptsView(attempts) {
   return element("section", {}, element("h3", {}, "Attempts"), element("ol", { class: "attempts" }, ...attempts.map((each, index) => attemptView(each, index + 1))));
 }
 
+// A part of a row whose content is loaded when it is opened, and again when update() gets another mark. load() fills its
+// place, and returns whether it could: a place that somebody uses stays as it is. toggled() is told whether it is open.
+export function loadedDetails(summary, load, toggled, ...children) {
+  const place = element("div"), node = element("details", {}, summary, ...children, place);
+  let mark = "", loaded = "";
+  async function follow() {
+    if (!node.open || loaded === mark) return;
+    loaded = mark;
+    try {
+      if (!await load(place)) loaded = "";
+    } catch (error) { replaceUnused(place, element("p", { class: "bad" }, error.message)); }
+  }
+  node.addEventListener("toggle", () => { toggled(node.open); loaded = ""; follow(); });
+  return { node, update(next) { mark = next; follow(); } };
+}
+
 // Facts as a list of names and values; those without a value are left out.
 export function facts(entries) {
   const shown = entries.filter(([, value]) => value !== null && value !== undefined && value !== "");

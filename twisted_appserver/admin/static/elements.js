@@ -43,6 +43,11 @@ export function copyButton(label, text) {
   return made;
 }
 
+export const whole = value => Math.round(value).toLocaleString();
+
+// A number of things per second; empty if it is unknown.
+export const rate = value => value === null || value === undefined ? "" : value < 10 && value % 1 ? value.toFixed(1) : whole(value);
+
 export function bytes(count) {
   if (count < 1024) return `${count} B`;
   return count < 1048576 ? `${(count / 1024).toFixed(1)} KB` : `${(count / 1048576).toFixed(1)} MB`;

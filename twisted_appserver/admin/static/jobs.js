@@ -1,11 +1,11 @@
 // The page of jobs and schedules.
 
-import { action, allow } from "./actions.js";
-import { readAddress, writeAddress } from "./address.js";
-import { attemptsView, facts, replaceUnused, short } from "./attempts.js";
+import { action, allow, retryJob } from "./actions.js";
+import { keep, readAddress, writeAddress } from "./address.js";
+import { attemptsView, facts, loadedDetails, replaceUnused, short } from "./attempts.js";
 import { button, clock, duration, element, setText } from "./elements.js";
 import { refresh } from "./refresh.js";
-import { detailOf, getJSON, post, request, showGone } from "./requests.js";
+import { detailOf, getJSON, request, showGone } from "./requests.js";
 import { share, showResponse } from "./results.js";
 import { table, updateRows } from "./rows.js";
 import { start } from "./shell.js";
@@ -45,59 +45,42 @@ function offer(functions) {
   select.value = chosen;
 }
 
-async function change(job, method) {
-  const answer = await request(place(job), { method });
+async function cancel(job) {
+  const answer = await request(place(job), { method: "DELETE" });
   if (!answer.ok) throw new Error(await detailOf(answer));
+  now();
 }
 
 // What is known of a job, loaded when its row is opened and when its state has changed.
-async function load(view) {
-  const about = await getJSON(place(view.job)), { details } = view, result = element("div");
+async function load(job, details) {
+  const about = await getJSON(place(job)), result = element("div");
   const shown = replaceUnused(details, facts([["id", about.job], ["call", about.path ? `${about.method} ${about.path}` : ""], ["created", clock(seconds(about.created))],
     ["began", about.began ? clock(seconds(about.began)) : ""], ["ended", about.ended ? clock(seconds(about.ended)) : ""], ["request id", about.instance],
     ["items", about.items || ""], ["progress", about.progress === undefined ? "" : JSON.stringify(about.progress)]]), attemptsView((about.attempts || []).map(each => ({ ...each, began: seconds(each.began) }))), result);
-  if (!shown) view.loaded = "";
-  else if (isOver(about)) {
+  if (shown && isOver(about)) {
     result.append(element("h3", {}, "Result"), element("div"));
     const { signal } = new AbortController();
-    await showResponse(result.lastChild, await request(`${place(view.job)}/result`), { signal, began: performance.now() });
+    await showResponse(result.lastChild, await request(`${place(job)}/result`), { signal, began: performance.now() });
   }
+  return shown;
 }
 
 function makeRow(item) {
-  const name = `${item.function} ${short(item.job)}`, view = { job: item.job, loaded: "" };
+  const name = `${item.function} ${short(item.job)}`, view = { job: item.job };
   view.bar = element("progress", { "aria-label": `Progress of ${name}` });
   [view.state, view.text, view.error] = [element("b"), element("span", { class: "hint" }), element("span", { class: "bad error" })];
-  view.cancel = action("Cancel", name, async () => { await change(item.job, "DELETE"); now(); });
-  view.retry = action("Retry", name, async () => {
-    const { job } = await (await post(`${place(item.job)}/retry`)).json();
-    now();
-    return job === item.job ? `The next attempt of ${name} begins now.` : `${name} is tried again as job ${short(job)}.`;
-  });
-  view.details = element("div");
-  const summary = element("summary", { "aria-label": `Details of ${name}` }, "Details"), open = element("details", {}, summary, view.details);
-  open.addEventListener("toggle", () => {
-    const others = state.getAll("job").filter(each => each !== item.job);
-    state.delete("job");
-    for (const each of open.open ? [...others, item.job] : others) state.append("job", each);
-    remember();
-    view.loaded = "";
-    if (open.open) follow(view);
-  });
-  view.open = open;
+  view.cancel = action("Cancel", name, () => cancel(item.job));
+  view.retry = retryJob(item.job, name, () => now());
+  const summary = element("summary", { "aria-label": `Details of ${name}` }, "Details");
+  view.details = loadedDetails(summary, content => load(item.job, content), isOpen => { keep(state, "job", item.job, isOpen); remember(); });
+  view.open = view.details.node;
   const row = element("article", { class: "item", "data-job": item.job },
     element("div", { class: "job-line" }, element("div", {}, element("a", { href: pageOf(item.function), title: item.function }, item.function), " ", element("code", {}, short(item.job))),
       view.state, view.bar, view.text, element("div", { class: "buttons" }, view.cancel, view.retry)),
-    view.error, open);
+    view.error, view.open);
   row.view = view;
-  open.open = state.getAll("job").includes(item.job);
+  view.open.open = state.getAll("job").includes(item.job);
   return row;
-}
-
-function follow(view) {
-  if (!view.open.open || view.loaded === view.mark) return;
-  view.loaded = view.mark;
-  load(view).catch(error => replaceUnused(view.details, element("p", { class: "bad" }, error.message)));
 }
 
 const isAgain = job => job.attempt > 1 || (job.attempt && job.state === "waiting");
@@ -114,8 +97,7 @@ function updateRow({ view }, item) {
   setText(view.error, item.error || "");
   allow(view.cancel, !isOver(item));
   allow(view.retry, ["failed", "cancelled"].includes(item.state) || (item.state === "waiting" && item.attempt > 0));
-  view.mark = `${item.state} ${item.attempt} ${item.items}`;
-  follow(view);
+  view.details.update(`${item.state} ${item.attempt} ${item.items}`);
 }
 
 function draw(found) {

@@ -90,3 +90,17 @@ export function plot(title, series, write, most, beginning = 0) {
   new ResizeObserver(([entry]) => { width = entry.contentRect.width; if (points.length) draw(); }).observe(svg);
   return { node, update(found) { points = found; end = points.length ? points.at(-1)[0] : Date.now() / 1000; draw(); } };
 }
+
+// Several plots of the same points. add() takes the newest ones, and the present time if it may be later than the last.
+export function plots(all) {
+  const node = element("section", { class: "plots", "aria-label": "The last ten minutes" }, ...all.map(each => each.node));
+  let points = [];
+  const last = () => points.length ? points.at(-1)[0] : 0;
+  function add(found, now = 0) {
+    points = [...points, ...found.filter(each => each[0] > last())];
+    const end = Math.max(now, last());
+    points = points.filter(each => each[0] > end - SPAN);
+    for (const each of all) each.update(points);
+  }
+  return { node, last, add };
+}

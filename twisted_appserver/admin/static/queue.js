@@ -1,19 +1,17 @@
 // The page of one queue: its figures, its history, its groups, and its tasks by state.
 
 import { action, menu, rename } from "./actions.js";
-import { readAddress, writeAddress } from "./address.js";
-import { button, duration, element, setText } from "./elements.js";
-import { plot } from "./plot.js";
+import { keep, readAddress, writeAddress } from "./address.js";
+import { button, duration, element, rate, setText, whole } from "./elements.js";
+import { plot, plots } from "./plot.js";
 import { refresh } from "./refresh.js";
 import { post, showGone } from "./requests.js";
 import { table, updateRows } from "./rows.js";
 import { makeTask, updateTask } from "./tasks.js";
 
 export const STATES = ["ready", "delayed", "leased", "held", "buried", "ended"];
-const TITLES = { ended: "finished" }, COUNTS = { ended: "results" }, SPAN = 600, MOST = 1000;
-const number = value => Math.round(value).toLocaleString();
-export const rate = value => value === null || value === undefined ? "" : value < 10 && value % 1 ? value.toFixed(1) : number(value);
-export const baseOf = name => `queues/${encodeURIComponent(name)}`;
+const TITLES = { ended: "finished" }, COUNTS = { ended: "results" }, MOST = 1000;
+const baseOf = name => `queues/${encodeURIComponent(name)}`;
 
 // The actions of a whole queue. read() returns its latest figures, and changed() is called after each action.
 export function queueActions(name, read, changed) {
@@ -48,7 +46,7 @@ function tabs(choose) {
   });
   const update = (chosen, stats) => made.forEach((each, index) => {
     const state = STATES[index], count = stats && stats[COUNTS[state] || state];
-    setText(each, `${TITLES[state] || state}${count === undefined || count === null ? "" : ` ${number(count)}`}`);
+    setText(each, `${TITLES[state] || state}${count === undefined || count === null ? "" : ` ${whole(count)}`}`);
     each.ariaSelected = String(state === chosen);
     each.tabIndex = state === chosen ? 0 : -1;
   });
@@ -59,14 +57,14 @@ function tabs(choose) {
 export function showQueue(name, service) {
   const base = baseOf(name), { state: address } = readAddress(), stopping = new AbortController(), { signal } = stopping;
   const read = place => point => point[place];
-  const plots = [
-    plot("Tasks", [["ready", 1], ["buried", 5], ["leased", 3]].map(([title, place]) => ({ name: title, value: read(place) })), number, 4),
+  const history = plots([
+    plot("Tasks", [["ready", 1], ["buried", 5], ["leased", 3]].map(([title, place]) => ({ name: title, value: read(place) })), whole, 4),
     plot("Tasks per second", [["put", 7], ["done", 8]].map(([title, place]) => ({ name: title, value: read(place) })), rate, 4),
     plot("Age of the oldest ready task", [{ name: "oldest", value: read(6) }], value => value < 120 ? `${Math.round(value)} s` : `${Math.round(value / 60)} min`, 4),
-  ];
+  ]);
   const figures = element("p"), gone = element("p", { class: "bad", role: "status" }), list = element("div", { id: "tasks", role: "tabpanel", class: "list-of-rows" }), none = element("p", { class: "hint", role: "status" });
   const more = button("Show more", () => { limit *= 2; tasks.now(); }, { hidden: true }), options = element("pre", { tabindex: 0, role: "region", "aria-label": "Options" });
-  let stats = { options: {} }, history = [], limit = 50, chosen = STATES.includes(address.get("state")) ? address.get("state") : "ready";
+  let stats = { options: {} }, limit = 50, chosen = STATES.includes(address.get("state")) ? address.get("state") : "ready";
 
   const remember = () => { if (!signal.aborted) writeAddress(name, address); };
   const changed = () => { facts.now(); tasks.now(); };
@@ -87,9 +85,7 @@ export function showQueue(name, service) {
   }
 
   function keepOpen(task, isOpen) {
-    const others = address.getAll("task").filter(each => each !== task);
-    address.delete("task");
-    for (const each of isOpen ? [...others, task] : others) address.append("task", each);
+    keep(address, "task", task, isOpen);
     remember();
   }
 
@@ -103,7 +99,7 @@ export function showQueue(name, service) {
 
   function drawQueue(found) {
     stats = found;
-    const words = [`${number(found.ready)} ready`, found.oldest === null ? "" : `the oldest for ${duration(found.oldest)}`, `${number(found.leased)} leased`, `${number(found.buried)} buried`,
+    const words = [`${whole(found.ready)} ready`, found.oldest === null ? "" : `the oldest for ${duration(found.oldest)}`, `${whole(found.leased)} leased`, `${whole(found.buried)} buried`,
       found.rate === null ? "" : `${rate(found.rate)} done per second`, found.options.paused ? "paused" : ""];
     setText(figures, words.filter(Boolean).join(" · "));
     setText(options, JSON.stringify(found.options, null, 2));
@@ -111,20 +107,16 @@ export function showQueue(name, service) {
     states.update(chosen, found);
   }
 
-  const groups = table("Groups", [{ title: "group", text: item => item.group }, ...["leased", "ready", "delayed", "held"].map(state => ({ title: state, text: item => number(item[state]) }))], item => item.group);
+  const groups = table("Groups", [{ title: "group", text: item => item.group }, ...["leased", "ready", "delayed", "held"].map(state => ({ title: state, text: item => whole(item[state]) }))], item => item.group);
   const facts = refresh(() => base, drawQueue, 1, signal);
   const tasks = refresh(() => `${base}/tasks?excerpts=true&state=${chosen}&limit=${Math.min(limit, MOST)}`, drawTasks, 1, signal);
-  const past = refresh(() => `${base}/history?since=${history.length ? history.at(-1)[0] : 0}`, found => {
-    history = [...history, ...found.history.filter(each => !history.length || each[0] > history.at(-1)[0])];
-    history = history.filter(each => each[0] > history.at(-1)[0] - SPAN);
-    for (const each of plots) each.update(history);
-  }, 1, signal);
+  const past = refresh(() => `${base}/history?since=${history.last()}`, found => history.add(found.history), 1, signal);
   const grouped = refresh(() => `${base}/groups`, found => groups.update(found.groups, found.complete ? "Tasks that have a group." : "Only the first 1000 tasks of each state, and the largest 100 groups, are counted."), 5, signal);
   showGone(gone, "Task", address.getAll("task"), task => `${base}/tasks/${encodeURIComponent(task)}`);
   states.update(chosen);
   list.setAttribute("aria-labelledby", `tab-${chosen}`);
   const node = element("div", {}, element("p", {}, element("a", { href: "#" }, "All queues")), element("div", { class: "row" }, element("h1", {}, name), ...actions.nodes),
-    facts.node, figures, element("section", { class: "plots", "aria-label": "The last ten minutes" }, ...plots.map(each => each.node)), past.node,
+    facts.node, figures, history.node, past.node,
     states.node, service.queues_of_jobs ? element("p", { class: "hint" }, "Failed jobs are under finished, not buried. ", element("a", { href: "jobs#?state=failed" }, "All failed jobs")) : "", tasks.node, gone, none, list, more, groups.node, grouped.node, element("details", {}, element("summary", {}, "Options"), options));
   return { node, stop: () => stopping.abort() };
 }

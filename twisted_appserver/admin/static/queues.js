@@ -1,14 +1,13 @@
 // The page of queues: all of them, or one.
 
 import { addressOf, readAddress } from "./address.js";
-import { button, duration, element, setText } from "./elements.js";
-import { queueActions, rate, showQueue } from "./queue.js";
+import { button, duration, element, rate, setText, whole } from "./elements.js";
+import { queueActions, showQueue } from "./queue.js";
 import { refresh } from "./refresh.js";
 import { table } from "./rows.js";
 import { start } from "./shell.js";
 
 const MOST = 1000, main = document.getElementById("main");
-const whole = value => value.toLocaleString();
 const number = (title, write) => ({ title, text: write });
 
 function showAll() {

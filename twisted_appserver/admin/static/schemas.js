@@ -7,7 +7,7 @@ let components = {};
 
 export function useComponents(all) { components = all; }
 
-export const nameOf = schema => (schema && schema.$ref ? schema.$ref.split("/").pop() : "");
+const nameOf = schema => (schema && schema.$ref ? schema.$ref.split("/").pop() : "");
 
 export function resolve(schema) {
   const name = nameOf(schema);
@@ -21,7 +21,6 @@ export function choices(schema) {
   return all.filter(each => each.type !== "null");
 }
 
-export const isNullable = schema => (schema.anyOf || []).some(each => each.type === "null");
 export const kindsOf = schema => choices(schema).flatMap(each => each.type || []);
 export const takesFile = schema => choices(schema).some(each => each.format === "binary" || (each.items && each.items.format === "binary"));
 

@@ -1,15 +1,12 @@
 // The status page.
 
-import { bytes, clock, duration, element, setText } from "./elements.js";
-import { plot } from "./plot.js";
+import { bytes, clock, duration, element, rate, setText, whole } from "./elements.js";
+import { plot, plots } from "./plot.js";
 import { refresh } from "./refresh.js";
 import { getJSON } from "./requests.js";
 import { table, updateRows } from "./rows.js";
 import { showJobs, start } from "./shell.js";
 
-const SPAN = 600; // seconds of history
-const whole = value => Math.round(value).toLocaleString();
-const rate = value => value < 10 && value % 1 ? value.toFixed(1) : whole(value);
 const number = (title, read, write = whole) => ({ title, text: item => write(read(item)) });
 const text = (title, read) => ({ title, text: read, class: "text" });
 
@@ -25,11 +22,11 @@ function link(title, read) {
 const called = call => ({ name: call ? call.function : "", page: call && call.page });
 const seconds = call => call ? duration(call.seconds) : "";
 
-const plots = [
+const past = plots([
   plot("Requests per second, by status", [1, 2, 3].map(place => ({ name: ["2xx, 3xx", "4xx", "5xx"][place - 1], value: each => each[place] })), whole, 4),
   plot("Duration, on a logarithmic scale", [4, 5].map(place => ({ name: ["p50", "p99"][place - 4], value: each => each[place] })), duration, 0.1, 0.0001),
   plot("Calls that run and wait", [6, 7].map(place => ({ name: ["running", "waiting"][place - 6], value: each => each[place] })), whole, 4),
-];
+]);
 
 const functions = table("Functions", [
   link("function", item => item), number("calls", item => item.calls), number("4xx", item => item["4xx"]), number("5xx", item => item["5xx"]),
@@ -67,8 +64,6 @@ const errors = element("div"), failures = element("section", { hidden: true }, e
 
 const tiles = element("section", { class: "tiles", "aria-label": "Now" });
 const line = element("p"), unready = element("p", { class: "bad", role: "status" }), since = element("p", { class: "hint" }), empty = element("p", { class: "hint" });
-let history = [];
-const last = () => history.length ? history.at(-1)[0] : 0;
 
 function tilesOf(now) {
   return [
@@ -93,8 +88,7 @@ function draw(now) {
     tile.firstChild.classList.toggle("bad", Boolean(bad));
   });
   setText(since, `Requests per second are the average of ten seconds. Answered and failed calls are counted since the start of the server, ${clock(now.started)}. Failed calls have a status from 500.`);
-  history = [...history, ...now.history.filter(each => each[0] > last())].filter(each => each[0] > now.now - SPAN);
-  for (const each of plots) each.update(history);
+  past.add(now.history, now.now);
   const paused = now.not_counted >= 1 ? `, except for ${duration(now.not_counted)} in which nobody looked` : "";
   const found = functionsOf(now);
   setText(empty, found.length ? "" : `No function has been called since ${clock(now.counted_since)}, when counting began. After the first call, its function, its duration, calls that run, and errors are shown here. The plots get a point each second.`);
@@ -109,6 +103,6 @@ function draw(now) {
 }
 
 await start("Status");
-const { node } = refresh(() => `status.json?after=${last()}`, draw);
+const { node } = refresh(() => `status.json?after=${past.last()}`, draw);
 document.getElementById("main").append(element("h1", {}, "Status"), line, node, unready, tiles, since,
-  element("section", { class: "plots", "aria-label": "The last ten minutes" }, ...plots.map(each => each.node)), empty, functions.node, workers.node, calls.node, failures);
+  past.node, empty, functions.node, workers.node, calls.node, failures);

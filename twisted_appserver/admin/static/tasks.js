@@ -1,7 +1,7 @@
 // One task of a queue: a line, which opens to everything that is known of the task, with its actions.
 
-import { action, allow, editText } from "./actions.js";
-import { attemptsView, facts, member, pre, replaceUnused, short } from "./attempts.js";
+import { action, allow, editText, retryJob } from "./actions.js";
+import { attemptsView, facts, loadedDetails, member, pre, replaceUnused, short } from "./attempts.js";
 import { clock, duration, element, setText } from "./elements.js";
 import { get, post, request } from "./requests.js";
 import { indented, share } from "./results.js";
@@ -59,13 +59,7 @@ export function makeTask(item, queue, isOpen, remember) {
     queue.changed();
     return done;
   });
-  const retry = item.ended && item.job
-    ? action("Retry", name, async () => {
-      const { job } = await (await post(`jobs/${encodeURIComponent(item.job.job)}/retry`)).json();
-      queue.changed();
-      return `${name} is tried again as job ${short(job)}.`;
-    })
-    : act("Retry", "kick", `${name} is ready.`);
+  const retry = item.ended && item.job ? retryJob(item.job.job, name, queue.changed) : act("Retry", "kick", `${name} is ready.`);
   const buttons = {
     bury: act("Bury", "bury", `${name} is buried.`), release: act("Release", "release", `The lease of ${name} has ended.`),
     drop: action("Drop", name, async () => {
@@ -81,15 +75,14 @@ export function makeTask(item, queue, isOpen, remember) {
       return `${kicked} tasks with this error are ready.`;
     }),
   };
-  const view = { item, place, retry, buttons, loaded: "", line: element("span", { class: "hint" }), error: element("span", { class: "bad error" }), content: element("div") };
+  const view = { item, retry, buttons, line: element("span", { class: "hint" }), error: element("span", { class: "bad error" }) };
   view.bar = element("progress", { "aria-label": `Progress of ${name}`, hidden: true });
   const title = element("span", { class: "payload" }, item.job ? `${item.job.function} ${item.excerpt || ""}` : item.excerpt || "");
-  view.open = element("details", {}, element("summary", {}, element("code", {}, short(item.task_id)), " ", title, " ", view.line),
-    element("div", { class: "row" }, buttons.edit, buttons.bury, buttons.release, buttons.drop, buttons.same), view.content);
-  view.open.addEventListener("toggle", () => { remember(item.task_id, view.open.open); view.loaded = ""; follow(view); });
-  const row = element("article", { class: "item task", "data-task": item.task_id }, view.open, retry, view.bar, view.error);
+  view.details = loadedDetails(element("summary", {}, element("code", {}, short(item.task_id)), " ", title, " ", view.line), content => load(place, content),
+    isOpen => remember(item.task_id, isOpen), element("div", { class: "row" }, buttons.edit, buttons.bury, buttons.release, buttons.drop, buttons.same));
+  const row = element("article", { class: "item task", "data-task": item.task_id }, view.details.node, retry, view.bar, view.error);
   row.view = view;
-  view.open.open = isOpen;
+  view.details.node.open = isOpen;
   return row;
 }
 
@@ -100,17 +93,10 @@ async function attemptsOf(about) {
   return answer.ok ? (await answer.json()).attempts : about.attempts;
 }
 
-async function load(view) {
-  const text = await (await get(view.place)).text(), about = JSON.parse(text), result = member(text, "result"), attempts = await attemptsOf(about);
-  const shown = replaceUnused(view.content, factsOf(about), ...payloadOf(about, text), attemptsView(attempts),
+async function load(place, content) {
+  const text = await (await get(place)).text(), about = JSON.parse(text), result = member(text, "result"), attempts = await attemptsOf(about);
+  return replaceUnused(content, factsOf(about), ...payloadOf(about, text), attemptsView(attempts),
     ...(about.job || !ENDED.includes(about.state) || !result ? [] : [element("h3", {}, "Result"), pre(result, "Result")]));
-  if (!shown) view.loaded = "";
-}
-
-function follow(view) {
-  if (!view.open.open || view.loaded === view.mark) return;
-  view.loaded = view.mark;
-  load(view).catch(error => replaceUnused(view.content, element("p", { class: "bad" }, error.message)));
 }
 
 // Show a new state of a task. state: the state of the list that it is in.
@@ -124,6 +110,5 @@ export function updateTask({ view }, item, state, now) {
   const { bury, release, drop, edit, same } = view.buttons;
   allow(view.retry, ["buried", "delayed"].includes(state) || (over && Boolean(item.job) && ["failed", "cancelled"].includes(item.job.state)));
   for (const [each, isPossible] of [[bury, !over && state !== "buried"], [release, state === "leased"], [drop, !over], [edit, !over && state !== "leased"], [same, state === "buried"]]) allow(each, isPossible);
-  view.mark = `${state} ${item.deliveries} ${item.error || ""} ${item.lease > 0}`;
-  follow(view);
+  view.details.update(`${state} ${item.deliveries} ${item.error || ""} ${item.lease > 0}`);
 }
