@@ -154,7 +154,7 @@ class FieldTests(DocsPageTestCase):
             for field, value in zip(fields, ("40", "2"), strict=True):
                 field.send_keys(value)
             fill(article, note="x")
-            numbers = "what is added · list of integer · in the query"
+            numbers = "what is added · list of integer, at least 1 item · in the query"
             note = "string, at least 2 characters · default none · in the query"
             self.assertEqual(
                 browser.execute_script(DESCRIBED),

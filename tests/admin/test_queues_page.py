@@ -22,6 +22,7 @@ from tests.support.page_checks import (
     find,
     named,
     press,
+    resize,
     send,
     tab_to,
     wait,
@@ -89,27 +90,33 @@ def open_task(browser: Any, name: str) -> Any:
 class ListTests(QueuesPageTestCase):
     @slow
     async def test_buttons_are_named_after_their_queues(self) -> None:
-        """They pause, resume, kick, purge and delete a queue. The last two ask first."""
+        """They pause, resume, kick, purge and delete a queue, on a phone too. The last two ask first."""
         emails = await self.serve_queues()
 
         def looks(browser: Any) -> None:
             for name in ("emails", "a b", "ä", "painter", "thumbs"):
                 emails.put(2, name)
             (buried,) = emails.bury(ERROR)
+            resize(browser, 390)
             browser.get(f"{emails.base}/-/queues")
             wait(browser, lambda _: len(browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 5)
+            menu = named(browser, "More actions for emails").rect
+            self.assertLess(menu["x"] + menu["width"], 390)
             names = browser.execute_script(NAMES)
             self.assertEqual(len(set(names)), len(names), names)
-            named(browser, "Pause emails").click()
-            named(browser, "Resume emails")
+
+            def choose(label: str) -> None:
+                named(browser, "More actions for emails").click()
+                named(browser, label).click()
+
+            choose("Pause emails")
+            wait(browser, lambda _: "paused" in text(browser, "table"))
             self.assertTrue(send("GET", f"{emails.base}/-/queues/emails")["options"]["paused"])
-            self.assertIn("paused", text(browser, "table"))
-            named(browser, "Resume emails").click()
-            named(browser, "Pause emails")
-            named(browser, "Kick all emails").click()
+            choose("Resume emails")
+            wait(browser, lambda _: "paused" not in text(browser, "table"))
+            choose("Kick all emails")
             wait(browser, lambda _: emails.state(buried) == "ready")
-            named(browser, "More actions for emails").click()
-            named(browser, "Delete emails").click()
+            choose("Delete emails")
             wait(browser, lambda _: browser.switch_to.alert).dismiss()
             self.assertEqual(emails.state(buried), "ready")
             named(browser, "More actions for emails").send_keys(Keys.ENTER)

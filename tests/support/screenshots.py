@@ -228,7 +228,9 @@ def take(browser: Any, base: str, page: str) -> None:
         resize(browser, width, height)
         for theme in ("light", "dark"):
             browser.get(f"{base}/-/icon.svg")  # a document of the service, whose storage has the theme
-            browser.execute_script("localStorage.setItem('theme', arguments[0])", theme)
+            browser.execute_script(
+                "localStorage.setItem('theme', arguments[0]); sessionStorage.clear()", theme
+            )
             top = PAGES[page](browser, base)
             browser.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
             if top is not None:

@@ -4,7 +4,7 @@
 import { isHidden } from "./drafts.js";
 import { button, element } from "./elements.js";
 import { inline } from "./markdown.js";
-import { choices, example, hasMembers, kindsOf, opened, resolve, takesFile, tree, valuesOf, words } from "./schemas.js";
+import { characters, choices, example, hasMembers, kindsOf, opened, resolve, takesFile, tree, valuesOf, words } from "./schemas.js";
 
 let count = 0;
 
@@ -32,8 +32,8 @@ function problemOf(text, schema) {
   }
   const length = [...text].length;
   if (only.format === "date" && !DATE.test(text)) return "must be a date such as 2030-12-31";
-  if (length < only.minLength) return `must have at least ${only.minLength} characters`;
-  if (length > only.maxLength) return `must have at most ${only.maxLength} characters`;
+  if (length < only.minLength) return `must have at least ${characters(only.minLength)}`;
+  if (length > only.maxLength) return `must have at most ${characters(only.maxLength)}`;
   try { if (only.pattern && !new RegExp(only.pattern, "u").test(text)) return `must be ${words(only)}`; } catch { /* not a pattern of browsers */ }
   return "";
 }

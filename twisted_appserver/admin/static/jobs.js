@@ -59,8 +59,7 @@ async function load(job, details) {
     ["items", about.items || ""], ["progress", about.progress === undefined ? "" : JSON.stringify(about.progress)]]), attemptsView((about.attempts || []).map(each => ({ ...each, began: seconds(each.began) }))), result);
   if (shown && isOver(about)) {
     result.append(element("h3", {}, "Result"), element("div"));
-    const { signal } = new AbortController();
-    await showResponse(result.lastChild, await request(`${place(job)}/result`), { signal, began: performance.now() });
+    await showResponse(result.lastChild, await request(`${place(job)}/result`), new AbortController());
   }
   return shown;
 }

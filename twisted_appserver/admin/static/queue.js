@@ -31,7 +31,7 @@ export function queueActions(name, read, changed) {
     await act("delete");
     return `${name} is deleted.`;
   });
-  return { nodes: [pause, kick, menu(name, [purge, remove])], update: () => rename(pause, read().options.paused ? "Resume" : "Pause", name) };
+  return { pause, kick, purge, remove, update: () => rename(pause, read().options.paused ? "Resume" : "Pause", name) };
 }
 
 function tabs(choose) {
@@ -58,7 +58,7 @@ export function showQueue(name, service) {
   const base = baseOf(name), { state: address } = readAddress(), stopping = new AbortController(), { signal } = stopping;
   const read = place => point => point[place];
   const history = plots([
-    plot("Tasks", [["ready", 1], ["buried", 5], ["leased", 3]].map(([title, place]) => ({ name: title, value: read(place) })), whole, 4),
+    plot("Tasks", [["ready", 1], ["leased", 3], ["buried", 5]].map(([title, place]) => ({ name: title, value: read(place) })), whole, 4),
     plot("Tasks per second", [["put", 7], ["done", 8]].map(([title, place]) => ({ name: title, value: read(place) })), rate, 4),
     plot("Age of the oldest ready task", [{ name: "oldest", value: read(6) }], value => value < 120 ? `${Math.round(value)} s` : `${Math.round(value / 60)} min`, 4),
   ]);
@@ -69,7 +69,7 @@ export function showQueue(name, service) {
   const remember = () => { if (!signal.aborted) writeAddress(name, address); };
   const changed = () => { facts.now(); tasks.now(); };
   const queue = { name, base, changed };
-  const actions = queueActions(name, () => stats, changed), states = tabs(choose);
+  const actions = queueActions(name, () => stats, changed), { pause, kick, purge, remove } = actions, states = tabs(choose);
 
   function choose(state) {
     chosen = state;
@@ -115,7 +115,7 @@ export function showQueue(name, service) {
   showGone(gone, "Task", address.getAll("task"), task => `${base}/tasks/${encodeURIComponent(task)}`);
   states.update(chosen);
   list.setAttribute("aria-labelledby", `tab-${chosen}`);
-  const node = element("div", {}, element("p", {}, element("a", { href: "#" }, "All queues")), element("div", { class: "row" }, element("h1", {}, name), ...actions.nodes),
+  const node = element("div", {}, element("p", {}, element("a", { href: "#" }, "All queues")), element("div", { class: "row" }, element("h1", {}, name), pause, kick, menu(name, [purge, remove])),
     facts.node, figures, history.node, past.node,
     states.node, service.queues_of_jobs ? element("p", { class: "hint" }, "Failed jobs are under finished, not buried. ", element("a", { href: "jobs#?state=failed" }, "All failed jobs")) : "", tasks.node, gone, none, list, more, groups.node, grouped.node, element("details", {}, element("summary", {}, "Options"), options));
   return { node, stop: () => stopping.abort() };

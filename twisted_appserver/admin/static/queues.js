@@ -1,5 +1,6 @@
 // The page of queues: all of them, or one.
 
+import { menu } from "./actions.js";
 import { addressOf, readAddress } from "./address.js";
 import { button, duration, element, rate, setText, whole } from "./elements.js";
 import { queueActions, showQueue } from "./queue.js";
@@ -17,7 +18,8 @@ function showAll() {
   const actions = (cell, item) => {
     if (!cell.actions) {
       cell.actions = queueActions(item.queue, () => cell.item, () => all.now());
-      cell.append(element("div", { class: "buttons" }, ...cell.actions.nodes));
+      const { pause, kick, purge, remove } = cell.actions;
+      cell.append(menu(item.queue, [pause, kick, purge, remove]));
     }
     cell.item = item;
     cell.actions.update();
@@ -27,9 +29,10 @@ function showAll() {
       if (!cell.firstChild) cell.append(element("a", { href: addressOf(item.queue) }, item.queue), element("span", { class: "badge" }));
       setText(cell.lastChild, item.options.paused ? " paused" : "");
     } },
+    { title: "actions", class: "text", update: actions },
     number("ready", item => whole(item.ready)), number("oldest", item => item.oldest === null ? "" : duration(item.oldest)),
     ...["leased", "delayed", "held", "buried"].map(state => number(state, item => whole(item[state]))),
-    number("done/s", item => rate(item.rate)), { title: "", class: "text", update: actions },
+    number("done/s", item => rate(item.rate)),
   ], item => item.queue);
   const all = refresh(() => `queues?limit=${limit}`, found => {
     rows.update(found.queues, "Ready tasks wait for a worker, and the age is that of the oldest of them. Buried tasks wait until somebody kicks them.");

@@ -41,14 +41,15 @@ function fileName(answer, type) {
   return named ? named[1] : `response.${extension === "octet-stream" ? "bin" : extension}`;
 }
 
-// Show a response in a place while it arrives. Nothing is shown once the signal has been aborted.
+// Show a response in a place while it arrives. Nothing is shown once the signal has been aborted. began: when the request
+// was sent, if its duration says something about the service.
 export async function showResponse(place, answer, { signal, began }) {
   const type = (answer.headers.get("Content-Type") || "").split(";")[0].toLowerCase(), chunks = [];
   const head = element("p", { class: answer.ok ? "good" : "bad", role: "status" }), note = element("p", { class: "hint" }), shown = element("div");
   const headers = opened("Headers", () => element("pre", { tabindex: 0 }, [...answer.headers].map(each => each.join(": ")).join("\n")));
   const text = document.createTextNode(""), decoder = new TextDecoder(), reader = answer.body ? answer.body.getReader() : null;
   let size = 0;
-  const update = () => setText(head, `${answer.status} ${answer.statusText} · ${duration((performance.now() - began) / 1000)} · ${bytes(size)}`);
+  const update = () => setText(head, [`${answer.status} ${answer.statusText}`, ...(began ? [duration((performance.now() - began) / 1000)] : []), bytes(size)].join(" · "));
   update();
   place.replaceChildren(head, headers, shown, note);
   if (TEXT.test(type) || !type) shown.append(element("pre", { tabindex: 0, role: "region", "aria-label": "Response body" }, text));
@@ -97,7 +98,7 @@ export function followJob(job, forget) {
         bar.value = about.state === "done" ? 1 : bar.value;
         state.className = about.state === "done" ? "good" : "bad";
         cancel.remove();
-        await showResponse(result, await request(`${place}/result`, { signal }), { signal, began: performance.now() });
+        await showResponse(result, await request(`${place}/result`, { signal }), { signal });
       } else await wait(0.3, signal);
     }
   }

@@ -30,13 +30,16 @@ export function valuesOf(schema) {
   return values.length && values.every(Boolean) ? values.flat() : null;
 }
 
+const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+export const characters = count => counted(count, "character");
+
 function limits(schema) {
   const { minimum, maximum, exclusiveMinimum, exclusiveMaximum, minLength, maxLength, minItems, maxItems, pattern } = schema;
-  const between = (low, high, unit) => low !== undefined && low === high ? `exactly ${low}${unit}` : low !== undefined && high !== undefined ? `${low} to ${high}${unit}`
-    : low !== undefined ? `at least ${low}${unit}` : high !== undefined ? `at most ${high}${unit}` : "";
-  return [between(minimum, maximum, ""), exclusiveMinimum === undefined ? "" : `more than ${exclusiveMinimum}`,
-    exclusiveMaximum === undefined ? "" : `less than ${exclusiveMaximum}`, between(minLength, maxLength, " characters"),
-    between(minItems, maxItems, " items"), pattern && !schema.format ? `like ${pattern}` : ""].filter(Boolean);
+  const between = (low, high, write) => low !== undefined && low === high ? `exactly ${write(low)}` : low !== undefined && high !== undefined ? `${low} to ${write(high)}`
+    : low !== undefined ? `at least ${write(low)}` : high !== undefined ? `at most ${write(high)}` : "";
+  return [between(minimum, maximum, String), exclusiveMinimum === undefined ? "" : `more than ${exclusiveMinimum}`,
+    exclusiveMaximum === undefined ? "" : `less than ${exclusiveMaximum}`, between(minLength, maxLength, characters),
+    between(minItems, maxItems, value => counted(value, "item")), pattern && !schema.format ? `like ${pattern}` : ""].filter(Boolean);
 }
 
 // A type in words, such as "integer, 1 to 1000".
