@@ -68,7 +68,7 @@ TESTED = {
     "guide/file-uploads.md": "test_docs_commands.GuideTests.test_files_are_uploaded",
     "operations/options.md": "test_docs_commands.GuideTests.test_servers_start",
     "guide/testing.md": "test_docs_commands.GuideTests.test_each_runner_runs_the_test",
-    "guide/openapi.md": "no test: tests.admin.test_clients installs generators",
+    "guide/openapi.md": "admin.test_clients.PythonTests.test_every_function_with_types_is_called",
     "operations/pages.md": "test_docs_commands.GuideTests.test_token_is_accepted",
     "guide/authentication.md": "test_docs_commands.GuideTests.test_token_is_accepted",
     "guide/cors.md": "test_docs_commands.BrowserTests.test_page_of_another_origin_calls_the_service",
@@ -88,10 +88,11 @@ TESTED = {
     "queues/unique-keys.md": "test_docs_commands.QueueTests.test_verbs_work",
     "queues/rates.md": "test_docs_commands.QueueTests.test_verbs_work",
     "queues/traces.md": "test_docs_commands.QueueTests.test_verbs_work",
-    "queues/postgresql.md": "no test: it needs a database",
+    "queues/postgresql.md": "test_docs_commands.QueueTests.test_servers_start_over_postgresql",
     "queues/django-tasks.md": "tqueue.test_django.StoreTests.test_sqlite",
     "queues/django-tasks.md: The worker": "tqueue.test_django.StoreTests.test_sqlite",
-    "queues/django-tasks.md: Your own transaction": "no test: it needs a database",
+    "queues/django-tasks.md: Your own transaction":
+        "test_docs_commands.QueueTests.test_servers_start_over_postgresql",
 }  # fmt: skip
 
 

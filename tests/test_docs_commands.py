@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from selenium.webdriver.common.by import By
+from twisted.internet.threads import deferToThread
 
 from tests.admin.test_browser import BrowserTestCase, text
 from tests.support.page_checks import wait
 from tests.support.pages import DOCS, blocks, commands
+from tests.support.postgres import needs_postgresql, shared
 from tests.support.programs import Program, ProgramTestCase
 from tests.support.slow import slow
 from twisted_appserver.tqueue.client import Queue
@@ -195,6 +197,16 @@ class QueueTests(CommandCase):
 
     async def test_servers_start(self) -> None:
         for command in self.section(QUEUES / "tqueuesrv.md"):
+            await (await self.serve(command)).stop()
+
+    @needs_postgresql
+    async def test_servers_start_over_postgresql(self) -> None:
+        """The installation is that of the other pages."""
+        url = await deferToThread(lambda: shared().database())
+        for page, title in (("postgresql", "PostgreSQL"), ("django-tasks", "Your own transaction")):
+            (command,) = (each for each in self.section(QUEUES / f"{page}.md", title) if "pip" not in each)
+            command = command.replace("postgresql://user@host/database", url)
+            self.assertIn(url, command)
             await (await self.serve(command)).stop()
 
     async def test_verbs_work(self) -> None:
