@@ -15,7 +15,6 @@ from tests.admin.test_docs_page import SHOP, TOKEN, DocsPageTestCase, enter, fin
 from tests.support.page_checks import WIDE, resize, wait
 from tests.support.slow import slow
 
-
 CORNER = """
 arguments[0].scrollIntoView({ block: "center", behavior: "instant" });
 const { x, y } = arguments[0].getBoundingClientRect();
