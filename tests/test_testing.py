@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, redirect_stderr
 from dataclasses import fields
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 from unittest.mock import patch
 
 from twisted.internet import reactor
@@ -37,6 +37,7 @@ SAMPLES: dict[Any, tuple[str, Any]] = {
     float: ("2.5", 2.5),
     str: ("threaded", "threaded"),
     bool: ("1", True),
+    int | Literal["auto"]: ("auto", "auto"),
     tuple[str, ...]: ("a b", ("a", "b")),
 }
 CHOSEN = {

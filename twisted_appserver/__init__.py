@@ -8,6 +8,7 @@ lists its modules in the same way:
   - closest_name: the known name that is most similar to a misspelt one
   - command_line: what all commands share
   - settings: the table of options
+  - available_cores: how many cores this process may use
   - core: calls and functions, without Twisted
   - executors: where calls run
   - access: who may send a request

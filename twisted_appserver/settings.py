@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from ipaddress import ip_address
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import msgspec
 
@@ -30,6 +30,7 @@ CHOICES = {
 TYPE_NAMES = {
     "int": "an integer",
     "int | None": "an integer",
+    'int | Literal["auto"]': "an integer or auto",
     "float": "a number",
     "str": "a string",
     "str | None": "a string",
@@ -75,6 +76,9 @@ class Settings:
         THREADED_SERVER,
         "TYPE",
         "Where functions run: threaded, forked (worker processes) or cluster (Dask)",
+    )
+    servers: int | Literal["auto"] = _option(
+        1, "N", "Number of server processes that share the port; auto for one for each available core", 1
     )
     threads: int = _option(10, "N", "Number of threads that run functions", 1)
     workers: int | None = _option(
@@ -217,7 +221,7 @@ def _check(option: Field[Any], value: Any) -> None:
         allowed = " or ".join(filter(None, choices))
         raise ConfigurationError(f"{name} must be {allowed}, not {value!r}")
     minimum = option.metadata["minimum"]
-    if minimum is None or value is None:
+    if minimum is None or not isinstance(value, int | float):
         return
     if not value < float("inf"):  # true for NaN too
         raise ConfigurationError(f"{name} must be a finite number, not {value}")

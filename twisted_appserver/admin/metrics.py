@@ -44,6 +44,14 @@ class Metrics:
 
     def collect(self) -> Iterator[Any]:
         """Yield the metric families; C{prometheus_client} calls this."""
+        number = self._figures.service.number
+        for family in self._families():
+            if number:
+                samples = family.samples
+                family.samples = [each._replace(labels={**each.labels, "server": number}) for each in samples]
+            yield family
+
+    def _families(self) -> Iterator[Any]:
         yield self._durations()
         yield from self._gauges_and_counters()
         yield from self._queues()

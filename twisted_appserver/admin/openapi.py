@@ -51,7 +51,7 @@ class OpenAPIDocument:
                 info.title,
                 version=info.version,
                 description=info.description,
-                jobs=dispatcher.jobs is not None,
+                jobs=dispatcher.jobs is not None and not dispatcher.jobs.unavailable,
                 schemes=schemes,
             )
         return self._document

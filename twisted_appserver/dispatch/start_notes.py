@@ -10,6 +10,7 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.unstarted_log import show_unless_logged
 
 NO_ADMIN = "--no-admin switches jobs off"
+SEVERAL_SERVERS = "several servers have jobs only with --store postgresql://USER@HOST/DATABASE"
 APP_RESOURCE = "an AppResource has no jobs; use make_service"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -120,6 +121,17 @@ class AppSite(Site):
             finished, self._finished = self._finished, None
             finished.callback(None)
 
+    def retire(self) -> Deferred[None]:
+        """
+        Close every connection with its next response. Nothing listens any more.
+
+        @return: fires when no connection is left.
+        """
+        self.ports.clear()
+        for connection in self._connections:
+            connection.finishing = True
+        return self._when_closed(lambda _: None)
+
     def finish(self) -> Deferred[None]:
         """
         Close every connection after it has answered the requests received on it. Nothing listens any more.
@@ -129,9 +141,12 @@ class AppSite(Site):
         self.ports.clear()
         for connection in list(self._connections):
             connection.finish()
+        return self._when_closed(self._cut)
+
+    def _when_closed(self, cancel: Callable[[Deferred[None]], None]) -> Deferred[None]:
         if not self._connections:
             return succeed(None)
-        self._finished = Deferred(self._cut)
+        self._finished = Deferred(cancel)
         return self._finished
 
     def _cut(self, _: Deferred[None]) -> None:

@@ -6,6 +6,7 @@ A module may import only modules above it in this list:
   - idempotency: requests that clients may repeat
   - repeating: repeats the call of a job that has failed
   - interface: what jobs promise, wherever they are kept
+  - no_jobs: refuses jobs in a service without them
   - waiting_client: a client that waits for the end of a job
   - retrying: when a job that has failed is tried again
   - job: one job that runs here, with its state, progress and result

@@ -19,6 +19,7 @@ class IJobs(Interface):
 
     broker: Any = Attribute("The L{IBroker} of the store; C{None} if there is no store.")
     stored: bool = Attribute("Whether jobs are put into a store, from which a service performs them.")
+    unavailable: str = Attribute("Why the service has no jobs; empty if it has jobs.")
 
     def take(pending: PendingCall) -> bool:
         """

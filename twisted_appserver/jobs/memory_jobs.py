@@ -58,6 +58,7 @@ class MemoryJobs:
     """
 
     stored = False
+    unavailable = ""
     broker = None
 
     def __init__(self, dispatcher: Dispatcher, most: int, most_bytes: int, age: float) -> None:

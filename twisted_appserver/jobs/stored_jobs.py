@@ -80,6 +80,7 @@ class StoredJobs:
 
     log = Logger()
     stored = True
+    unavailable = ""
 
     def __init__(
         self,

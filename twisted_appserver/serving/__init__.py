@@ -17,10 +17,11 @@ A module may import only modules above it in this list:
   - banner: the lines that a server logs when it starts
   - stop_signals: the first and the second SIGINT or SIGTERM
   - service: starts, drains and stops a server
-  - check: finds problems without starting a server
   - file_watcher: notices when files are saved
   - process_exit: runs atexit functions and sets the exit status
   - server_process: signals and limits of a server process
+  - servers: several servers under a supervisor
+  - check: finds problems without starting a server
   - daemon: reports to the shell whether a daemon has started
   - run: C{run_server}
   - tap: the C{twistd} command

@@ -13,11 +13,13 @@ from twisted_appserver.access.proxies import Proxies
 from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
-from twisted_appserver.dispatch.start_notes import NO_ADMIN, start_notes
+from twisted_appserver.dispatch.start_notes import start_notes
 from twisted_appserver.errors import AppserverError, ConfigurationError, require_package
 from twisted_appserver.queue.backends import check_store
+from twisted_appserver.serving.assembly import why_jobless
 from twisted_appserver.serving.banner import describe_application
 from twisted_appserver.serving.endpoints import Endpoints
+from twisted_appserver.serving.servers.server_start import count_servers
 from twisted_appserver.serving.service import AppService
 from twisted_appserver.serving.service_executors import EXECUTORS
 from twisted_appserver.settings import CLUSTER_SERVER, MEMORY, Settings
@@ -101,6 +103,8 @@ def _option_checks(reactor: Any, settings: Settings, router: Router) -> Iterator
         yield "token and passwords", partial(load_credentials, reactor, one)
     if settings.access_log:
         yield "access log", partial(_check_log, settings)
+    if settings.servers != 1:
+        yield "servers", partial(count_servers, settings)
     if settings.reload:
         yield "packages", partial(require_package, "watchfiles", "--reload", "reload")
     if user := _cluster_user(settings, router):
@@ -144,8 +148,7 @@ def check(reactor: Any, settings: Settings, loaded: Loaded) -> tuple[str, bool]:
         checked["store"] = None
     if application is not None and not problems:  # all parts can be made; can they be put together?
         problems += _problem(lambda: AppService(reactor, settings, application, router))
-    why_jobless = NO_ADMIN if settings.no_admin else ""
-    found_notes = start_notes(reactor, router, why_jobless) if application else []
+    found_notes = start_notes(reactor, router, why_jobless(settings)) if application else []
     notes = unchecked + [note for note in found_notes if note not in problems]
     counts = ((problems, "problem"), (notes, "note"))
     found = ", ".join(_count(len(each), noun) for each, noun in counts if each) or "no problems"

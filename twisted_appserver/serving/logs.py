@@ -31,7 +31,8 @@ from twisted_appserver.core.call import CURRENT, Call, Reply
 RESET, FAINT = "\x1b[0m", "\x1b[2m"
 COLOURS = {LogLevel.warn: "\x1b[33m", LogLevel.error: "\x1b[31m", LogLevel.critical: "\x1b[31m"}
 OPENED = "AppSite starting on "  # how Twisted's line about an open port of ours begins
-FIELDS = ("route", "status", "duration", "method", "path", "client", "user", "pid")  # copied from events
+# Copied from events. C{server} is the number of one of several servers.
+FIELDS = ("route", "status", "duration", "method", "path", "client", "user", "pid", "server")
 
 
 def _escape_surrogates(text: str) -> str:
@@ -39,7 +40,7 @@ def _escape_surrogates(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _message(event: dict[str, Any]) -> tuple[str, str]:
+def message_of(event: dict[str, Any]) -> tuple[str, str]:
     """Return the message of an event, and its traceback."""
     failure = event.get("log_failure")
     trace = _escape_surrogates(failure.getTraceback()).rstrip() if isinstance(failure, Failure) else ""
@@ -53,18 +54,37 @@ def _request_id(event: dict[str, Any]) -> str:
     return str(event.get("request_id") or (call.request_id if call is not None else ""))
 
 
+def _trace_id(event: dict[str, Any]) -> str:
+    call = event.get("call") or CURRENT.get()
+    _, *rest = call.headers.get("traceparent", "").split("-") if call is not None else ("",)
+    return rest[0] if rest else event.get("trace_id", "")
+
+
+def values_of(event: dict[str, Any]) -> dict[str, Any]:
+    """Return what a line for an event contains besides its message, by name."""
+    values: dict[str, Any] = {"request_id": _request_id(event), "trace_id": _trace_id(event)}
+    values |= {name: event.get(name) for name in (*FIELDS, "from_logging")}
+    return {
+        name: _escape_surrogates(value) if isinstance(value, str) else value
+        for name, value in values.items()
+        if value not in (None, "")
+    }
+
+
 def text_line(event: dict[str, Any], colours: bool = True) -> str:
     """
     Format an event for people.
 
     @param colours: whether to write for a terminal, in colours and without the date.
     """
-    text, trace = _message(event)
+    text, trace = message_of(event)
     if event.get("from_logging"):
         text = f"{event['log_level'].name} {event['log_namespace']}: {text}"
     time = datetime.fromtimestamp(event["log_time"])
     request_id = _request_id(event)
     request_id = "" if request_id in text else request_id
+    if "server" in event:
+        text = f"[server {event['server']}] {text}"
     lines = trace.splitlines()
     if not colours:
         return "\n  ".join([f"{time:%Y-%m-%d %H:%M:%S} {text} {request_id}".rstrip(), *lines]) + "\n"
@@ -79,7 +99,7 @@ def text_line(event: dict[str, Any], colours: bool = True) -> str:
 
 def json_line(event: dict[str, Any]) -> str:
     """Format an event as a line of JSON. C{duration} is in seconds."""
-    text, trace = _message(event)
+    text, trace = message_of(event)
     level = event.get("log_level")
     line: dict[str, Any] = {
         "time": datetime.fromtimestamp(event["log_time"], UTC),
@@ -87,14 +107,9 @@ def json_line(event: dict[str, Any]) -> str:
         "logger": event.get("log_namespace", ""),
         "message": text,
     }
-    call = event.get("call") or CURRENT.get()
-    if request_id := _request_id(event):
-        line["request_id"] = request_id
-    if call is not None and (parent := call.headers.get("traceparent", "").split("-"))[1:]:
-        line["trace_id"] = parent[1]
-    fields = {name: event[name] for name in FIELDS if event.get(name) not in (None, "")}
-    for name, value in fields.items():
-        line[name] = _escape_surrogates(value) if isinstance(value, str) else value
+    values = values_of(event)
+    values.pop("from_logging", None)
+    line |= values
     if trace:
         line["traceback"] = trace
     return msgspec.json.encode(line, enc_hook=str).decode() + "\n"
@@ -121,10 +136,16 @@ def make_observer(file: Any, log_format: str) -> FilteringLogObserver:
     return FilteringLogObserver(observer, predicates)
 
 
+def is_about_our_port(event: LogEvent) -> bool:
+    """
+    Return whether Twisted logs with this event that a port is open. Its line has the name of a class, and no
+    URL.
+    """
+    return event.get("log_namespace") == "log_legacy" and str(event.get("log_text", "")).startswith(OPENED)
+
+
 def _is_not_about_our_port(event: LogEvent) -> Any:
-    """Reject the line with which Twisted logs that a port is open: it has the name of a class, and no URL."""
-    ours = event.get("log_namespace") == "log_legacy" and str(event.get("log_text", "")).startswith(OPENED)
-    return PredicateResult.no if ours else PredicateResult.maybe
+    return PredicateResult.no if is_about_our_port(event) else PredicateResult.maybe
 
 
 def _make_file_observer(file: Any, log_format: str) -> FileLogObserver:

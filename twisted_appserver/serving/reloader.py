@@ -14,10 +14,11 @@ from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.dispatch.lifespans import Lifespans
-from twisted_appserver.dispatch.start_notes import NO_ADMIN, log_start_notes
+from twisted_appserver.dispatch.start_notes import log_start_notes
 from twisted_appserver.errors import AppserverError, ConfigurationError
 from twisted_appserver.executors.reactor_lifespan import ReactorLifespan
 from twisted_appserver.http.site import AppSite
+from twisted_appserver.serving.assembly import why_jobless
 from twisted_appserver.serving.service_executors import ServiceExecutors
 from twisted_appserver.settings import Settings
 
@@ -69,7 +70,7 @@ class Reloader:
             self._guard.require(loaded)
 
     async def _reload(self) -> None:
-        error = self._reload_credentials()
+        error = self.reload_credentials()
         if self._application is not None or self._guard.credentials is None:
             await self._reload_application()
         elif error is None:
@@ -78,7 +79,7 @@ class Reloader:
             self.problem = f"the previous token and passwords stay in use: {error}"
             raise error
 
-    def _reload_credentials(self) -> ConfigurationError | None:
+    def reload_credentials(self) -> ConfigurationError | None:
         """Read the token and the passwords again. Returns the error if they cannot be used."""
         try:
             self.load_credentials()
@@ -106,7 +107,7 @@ class Reloader:
         if self._dispatcher.jobs is not None:
             self._dispatcher.jobs.table_changed()
         self.log.info("application reloaded")
-        log_notes(self.log, self._reactor, router, not self._settings.no_admin)
+        log_notes(self.log, self._reactor, router, self._settings)
 
     async def _load_router(self, application: Application) -> tuple[Router, ReactorLifespan | None]:
         """
@@ -126,12 +127,8 @@ class Reloader:
         return router, lifespan
 
 
-def log_notes(log: Logger, reactor: Any, router: Router, has_pages: bool) -> None:
-    """
-    Log the warnings about a table, and which functions the OpenAPI document lacks.
-
-    @param has_pages: whether the service has this document, and jobs.
-    """
-    log_start_notes(log, reactor, router, "" if has_pages else NO_ADMIN)
-    for note in OperationPlan(router.entries).notes() if has_pages else ():
+def log_notes(log: Logger, reactor: Any, router: Router, settings: Settings) -> None:
+    """Log the warnings about a table, and which functions the OpenAPI document lacks."""
+    log_start_notes(log, reactor, router, why_jobless(settings))
+    for note in () if settings.no_admin else OperationPlan(router.entries).notes():
         log.info("{note}", note=note)

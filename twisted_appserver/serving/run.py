@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import globalLogBeginner
-from twisted.python.failure import Failure
 
 from twisted_appserver.command_line import INTERRUPTED
 from twisted_appserver.core.application import Application, refuse_while_loading
@@ -22,13 +20,9 @@ from twisted_appserver.serving.environment import ignored_variables
 from twisted_appserver.serving.file_watcher import prepare_to_watch
 from twisted_appserver.serving.logs import make_observer
 from twisted_appserver.serving.reactor_choice import asyncio_by_default, choose_reactor
-from twisted_appserver.serving.server_process import (
-    handle_stop_signals,
-    install_reload_triggers,
-    limit_exit_time,
-    raise_file_limit,
-    take_over,
-)
+from twisted_appserver.serving.server_process import install_reload_triggers, run_until_stopped
+from twisted_appserver.serving.servers.server_start import count_servers
+from twisted_appserver.serving.servers.supervisor import Supervisor
 from twisted_appserver.serving.service import AppService, make_router
 from twisted_appserver.settings import OPTION_TYPES, THREADED_SERVER, Settings, settings_from_keywords
 
@@ -56,53 +50,55 @@ def run_server(
     try:
         refuse_while_loading("run_server()")
         settings = settings_from_keywords(port=port, server_type=server_type, **options)
-        given = settings.app is not None
         prepare_to_watch(settings)
-        application = (
-            Application.parse(settings.app) if given else Application.of(module, url_patterns, lifespan)
-        )
-        imported: Any = None if given else module.get(application.lifespan)
-        if url_patterns is None and given:
-            with asyncio_by_default():
-                url_patterns, imported = application.load_all()
-        elif url_patterns is None:
-            url_patterns = module[application.name]
-        router = make_router(settings, url_patterns, imported, lifespan)
-        _serve(settings, application, router)
+        if settings.app is not None:
+            application = Application.parse(settings.app)
+        else:
+            application = Application.of(module, url_patterns, lifespan)
+        count = count_servers(settings)
+        if count > 1:
+            _serve(settings, lambda reactor: Supervisor(reactor, settings, application, count))
+            return
+        router = _router(settings, application, module, url_patterns, lifespan)
+        choose_reactor(settings, router)
+        _serve(settings, lambda reactor: AppService(reactor, settings, application, router))
     except KeyboardInterrupt:  # before the reactor runs
         sys.exit(INTERRUPTED)
     except (AppserverError, CannotListenError) as error:
         sys.exit(f"appserver: {explain_start_error(error)}")
 
 
-def _serve(settings: Settings, application: Application, router: Router) -> None:
-    choose_reactor(settings, router)
+def _router(
+    settings: Settings,
+    application: Application,
+    module: dict[str, Any],
+    url_patterns: Sequence[Any] | None,
+    lifespan: Any,
+) -> Router:
+    """Make the table of a server, from the arguments of L{run_server} and the globals of its caller."""
+    imported: Any = None if settings.app is not None else module.get(application.lifespan)
+    if url_patterns is None and settings.app is not None:
+        with asyncio_by_default():
+            url_patterns, imported = application.load_all()
+    elif url_patterns is None:
+        url_patterns = module[application.name]
+    return make_router(settings, url_patterns, imported, lifespan)
+
+
+def _serve(settings: Settings, make: Callable[[Any], AppService | Supervisor]) -> None:
+    """
+    Make a service, and run it until it is stopped.
+
+    @param make: makes the service from the reactor.
+    """
     from twisted.internet import reactor
 
     globalLogBeginner.beginLoggingTo(
         [make_observer(sys.stderr, settings.log_format)], redirectStandardIO=False
     )
-    service = AppService(reactor, settings, application, router)
+    service = make(reactor)
     for warning in ignored_variables(os.environ, TableOptions.environment_prefix, OPTION_TYPES):
         service.log.warn("{warning}", warning=warning)
     service.on_terminal = sys.stderr.isatty() and settings.log_format != "json"
-    failures: list[Failure] = []
-
-    def failed(failure: Failure) -> None:
-        if service.running:
-            failures.append(failure)
-            reactor.stop()
-
-    def stop() -> Deferred[None]:
-        return service.stopService().addCallback(lambda _: limit_exit_time(service))
-
-    raise_file_limit(settings)
     install_reload_triggers(service, reactor, settings)
-    handle_stop_signals(service, reactor, lambda: None)
-    service.startService()
-    take_over()
-    service.started.addErrback(failed)
-    reactor.addSystemEventTrigger("before", "shutdown", stop)
-    reactor.run()
-    if failures:
-        failures[0].raiseException()
+    run_until_stopped(service, reactor, settings)

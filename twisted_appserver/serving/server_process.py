@@ -10,12 +10,14 @@ from contextlib import suppress
 from threading import Lock
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
 from twisted_appserver.core.python_logging import pass_on_records
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.log_records import log_record
 from twisted_appserver.serving.file_watcher import watch_files
 from twisted_appserver.serving.process_exit import HANGING_TIMEOUT, exit_handler
-from twisted_appserver.serving.service import AppService
 from twisted_appserver.serving.stop_signals import StopHandlers
 from twisted_appserver.settings import Settings
 
@@ -37,7 +39,7 @@ def raise_file_limit(settings: Settings) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def install_reload_triggers(service: AppService, reactor: Any, settings: Settings) -> None:
+def install_reload_triggers(service: Any, reactor: Any, settings: Settings) -> None:
     """
     Reload the application on SIGHUP and, with C{--reload}, whenever one of its files is saved.
 
@@ -57,7 +59,7 @@ def install_reload_triggers(service: AppService, reactor: Any, settings: Setting
         signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))
 
 
-def handle_stop_signals(service: AppService, reactor: Any, before_exit: Callable[[], None]) -> None:
+def handle_stop_signals(service: Any, reactor: Any, before_exit: Callable[[], None]) -> None:
     """
     Stop on the first SIGINT or SIGTERM, and end the process at once on the second one.
 
@@ -68,7 +70,7 @@ def handle_stop_signals(service: AppService, reactor: Any, before_exit: Callable
     done.acquire()
 
     def log() -> None:
-        calls = service.dispatcher.in_flight
+        calls = service.in_flight
         cut_off = f"; {calls} call{'s were' if calls != 1 else ' was'} cut off" if calls else ""
         service.log.warn("{line}", line=f"stopped at once{cut_off}")
         done.release()
@@ -106,17 +108,44 @@ def freeze_garbage_collector() -> None:
     gc.freeze()
 
 
-def limit_exit_time(service: AppService, seconds: float = 0.0) -> None:
+def limit_exit_time(service: Any, seconds: float = 0.0) -> None:
     """
     Make sure that the process exits. Python would wait forever for threads in which functions hang.
 
     @param seconds: the time until the process must have exited if no function hangs; 0 for no limit.
     """
-    threads = service.dispatcher.executors.get("threads")
-    if threads is not None and threads.running:
-        service.log.warn(
-            "{n} functions hang in their threads; the server exits without them", n=threads.running
-        )
+    if hanging := service.hanging_threads:
+        service.log.warn("{n} functions hang in their threads; the server exits without them", n=hanging)
         seconds = HANGING_TIMEOUT
     if seconds:
         exit_handler.exit_within(seconds)
+
+
+def run_until_stopped(service: Any, reactor: Any, settings: Settings, exit_time: float = 0.0) -> None:
+    """
+    Run a service, and the reactor, until a signal stops them.
+
+    @param service: an L{AppService}, or what has the same methods.
+    @param exit_time: seconds until the process must have exited then; 0 for no limit.
+    @raise AppserverError: when the service cannot start.
+    """
+    failures: list[Failure] = []
+
+    def failed(failure: Failure) -> None:
+        if service.running:
+            failures.append(failure)
+            reactor.stop()
+
+    def stop() -> Deferred[None]:
+        stopped: Deferred[None] = service.stopService()
+        return stopped.addCallback(lambda _: limit_exit_time(service, exit_time))
+
+    raise_file_limit(settings)
+    handle_stop_signals(service, reactor, lambda: None)
+    service.startService()
+    take_over()
+    service.started.addErrback(failed)
+    reactor.addSystemEventTrigger("before", "shutdown", stop)
+    reactor.run()
+    if failures:
+        failures[0].raiseException()

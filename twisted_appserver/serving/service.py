@@ -36,7 +36,7 @@ from twisted_appserver.jobs.interface import IJobs
 from twisted_appserver.jobs.put_jobs import PutJobs
 from twisted_appserver.jobs.route_queues import PREFIX
 from twisted_appserver.serving.access_log import AccessLog
-from twisted_appserver.serving.assembly import make_dispatcher, make_jobs
+from twisted_appserver.serving.assembly import make_dispatcher, make_jobs, refuse_options_of_commands
 from twisted_appserver.serving.banner import (
     SAVED,
     banner,
@@ -63,8 +63,10 @@ class AppService(Service):
     @param application: the table, and the name under which worker processes import it.
     @param head_start: worker processes that have been started already.
     @param reloadable: false if the table cannot be imported again.
+    @param endpoints: where it listens, if not where the settings say.
     @ivar resource: the application as a Twisted resource, which can be mounted elsewhere too.
     @ivar executor: the executor that runs calls by default.
+    @ivar number: the number of one of several servers; empty for a single server.
     @ivar on_terminal: whether the log is text on a terminal.
     @ivar signals: the handlers of the signals that stop the process; C{None} if the process does not belong
         to the service.
@@ -72,6 +74,7 @@ class AppService(Service):
     """
 
     log = Logger(namespace="twisted_appserver")
+    number = ""
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class AppService(Service):
         router: Router,
         head_start: HeadStart | None = None,
         reloadable: bool = True,
+        endpoints: Endpoints | None = None,
     ) -> None:
         self._reactor, self._settings = reactor, settings
         self._application, self._reloadable = application, reloadable
@@ -103,7 +107,7 @@ class AppService(Service):
         self._put_jobs = PutJobs(self.dispatcher)
         self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
         self.site = AppSite(self.resource, reader, settings)
-        self._endpoints = Endpoints(reactor, settings)
+        self._endpoints = endpoints or Endpoints(reactor, settings)
         parts = (guard, self.dispatcher, self._lifespans, self._executors, self.site)
         self._reloader = Reloader(reactor, settings, application if reloadable else None, *parts)
         self.started: Deferred[None] = Deferred()
@@ -140,8 +144,12 @@ class AppService(Service):
         gatherResults(started, consumeErrors=True).addCallbacks(
             self._executors_started, self._executors_failed
         )
+        self._announce()
+
+    def _announce(self) -> None:
+        """Log where the service listens, and the warnings about its table. Subclasses override this."""
         self.log.info("{banner}", banner=banner(self.line(), self._facts(), self.on_terminal))
-        log_notes(self.log, self._reactor, self.dispatcher.router, not self._settings.no_admin)
+        log_notes(self.log, self._reactor, self.dispatcher.router, self._settings)
 
     def check_addresses(self) -> None:
         """
@@ -284,9 +292,23 @@ class AppService(Service):
             if kill := getattr(executor, "kill", None):
                 kill()
 
+    @property
+    def in_flight(self) -> int:
+        """How many calls have begun and have not been answered."""
+        return self.dispatcher.in_flight
+
+    @property
+    def hanging_threads(self) -> int:
+        """How many functions hang in their threads after the service has stopped."""
+        threads: Any = self.dispatcher.executors.get("threads")
+        return threads.running if threads is not None else 0
+
     def _stopping_line(self) -> str:
-        """Describe what a stopping service waits for, how long, and how to end it at once."""
-        calls = self.dispatcher.in_flight
+        """
+        Describe what a stopping service waits for, how long, and how to end it at once. Subclasses override
+        this; an empty line is not logged.
+        """
+        calls = self.in_flight
         if not calls:
             return "stopping"
         hint = f"; to stop at once, {self.signals.advice}" if self.signals and self.signals.advice else ""
@@ -299,7 +321,8 @@ class AppService(Service):
         await self._endpoints.close()
         if self._jobs is not None:
             self._jobs.rest()
-        self.log.info("{line}", line=self._stopping_line())
+        if line := self._stopping_line():
+            self.log.info("{line}", line=line)
         closed = self.site.finish()
         drained = self.dispatcher.drained()
         drained.addTimeout(self._settings.graceful_timeout, self._reactor)
@@ -339,21 +362,6 @@ def make_router(settings: Settings, patterns: Sequence[Any], imported: Any, give
     return router
 
 
-def _refuse_options_of_commands(settings: Settings) -> None:
-    """
-    @raise ConfigurationError: when an option is given that has no effect on a service.
-    """
-    if settings.reload:
-        raise ConfigurationError(
-            "the reload option is for commands only; call the service's reload() instead"
-        )
-    if settings.log_format:
-        raise ConfigurationError(
-            "the log_format option is for commands and run_server only, because the program around a service "
-            "starts the log; start it with twisted_appserver.serving.logs.make_observer(file, log_format)"
-        )
-
-
 def make_service(
     url_patterns: Sequence[Any] | None = None, *, lifespan: Any = None, reactor: Any = None, **options: Any
 ) -> AppService:
@@ -370,7 +378,7 @@ def make_service(
     @raise ConfigurationError: when the application cannot be imported, or an option is wrong.
     """
     settings = settings_from_keywords(**options)
-    _refuse_options_of_commands(settings)
+    refuse_options_of_commands(settings)
     application = Application.parse(settings.app)
     if reactor is None:
         from twisted.internet import reactor

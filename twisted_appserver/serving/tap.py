@@ -8,8 +8,10 @@ from contextlib import suppress
 from glob import glob
 from typing import Any, NoReturn
 
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -30,7 +32,7 @@ from twisted_appserver.serving.daemon import StartReport, make_start_report, rem
 from twisted_appserver.serving.endpoints import explain_start_error
 from twisted_appserver.serving.file_watcher import prepare_to_watch
 from twisted_appserver.serving.process_exit import EXIT_TIMEOUT, exit_handler
-from twisted_appserver.serving.reactor_choice import asyncio_by_default, choose_reactor
+from twisted_appserver.serving.reactor_choice import REACTOR, asyncio_by_default, choose_reactor
 from twisted_appserver.serving.server_process import (
     handle_stop_signals,
     install_reload_triggers,
@@ -38,6 +40,8 @@ from twisted_appserver.serving.server_process import (
     raise_file_limit,
     take_over,
 )
+from twisted_appserver.serving.servers.server_start import count_servers
+from twisted_appserver.serving.servers.supervisor import Supervisor
 from twisted_appserver.serving.service import AppService
 from twisted_appserver.settings import FORKED_SERVER, Settings
 
@@ -111,14 +115,20 @@ def _has_table(path: str) -> bool:
     return False
 
 
-class CommandService(AppService):
+class ServerCommand(Service):
     """
-    A service that runs as a command. If it fails to start, the command ends with one line on standard error.
+    The base of services that run as a command. If a service fails to start, the command ends with one line on
+    standard error.
 
     @cvar command: the name of the command; that line begins with this name.
     """
 
     command = "appserver"
+    log: Logger
+    started: Deferred[None]
+    on_terminal: bool
+    _reactor: Any
+    _settings: Settings
     _twistd: Any = None
     _report: StartReport | None = None
 
@@ -161,10 +171,10 @@ class CommandService(AppService):
         super().startService()
 
     def stopService(self) -> Deferred[None]:
-        stopped = super().stopService()
+        stopped: Any = super().stopService()
         if self._twistd is not None:  # the process ends with the service
             stopped.addCallback(lambda _: limit_exit_time(self, EXIT_TIMEOUT))
-        return stopped
+        return stopped  # type: ignore[no-any-return]
 
     def _succeeded(self, _: None) -> None:
         if self._report is not None:
@@ -183,6 +193,14 @@ class CommandService(AppService):
         else:
             self._report.problem = explain_start_error(error)
             self.log.critical("{error}", error=explain_start_error(error))
+
+
+class CommandService(ServerCommand, AppService):
+    """One server that runs as a command."""
+
+
+class SupervisorCommand(ServerCommand, Supervisor):
+    """Several servers that run as a command, under a supervisor."""
 
 
 def start_workers_early(options: Options, settings: Settings, application: Application) -> HeadStart | None:
@@ -223,13 +241,32 @@ def _check(options: Options, settings: Settings) -> NoReturn:
     sys.exit(0 if passed else START_ERROR)
 
 
-def makeService(options: Options) -> AppService:
+def _make_supervisor(options: Options, settings: Settings, count: int) -> SupervisorCommand:
+    """
+    Make the service for several servers. They get the reactor that twistd was given.
+
+    @raise AppserverError: when the servers could not start.
+    """
+    module = getattr(sys.modules.get(REACTOR), "__module__", "")
+    from twisted.internet import reactor
+
+    application = options.application(settings)
+    prepare_to_watch(settings)
+    return SupervisorCommand(reactor, settings, application, count, module, prints_to_log=True)
+
+
+def makeService(options: Options) -> ServerCommand:
     """Make the service that the command line describes. Ends the process if that is impossible."""
     settings = options.settings_or_exit()
     try:
         refuse_while_loading("twistd")
         if options["check"]:
             _check(options, settings)
+        count = count_servers(settings)
+        if count > 1 and not options["show-routes"]:
+            supervisor = _make_supervisor(options, settings, count)
+            supervisor.attach_to_twistd(options.parent)
+            return supervisor
         application = options.application(settings)
         prepare_to_watch(settings)
         with asyncio_by_default():

@@ -31,6 +31,7 @@ class Options(TableOptions):
     omitted = (
         "app",
         "server_type",
+        "servers",
         "threads",
         "workers",
         "scheduler",

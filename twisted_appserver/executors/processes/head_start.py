@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import atexit
-import os
-import signal
-import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
+from twisted_appserver.executors.processes.python_process import spawn_python
 from twisted_appserver.executors.processes.worker_process import WorkerProcess
 
 MODULE = "twisted_appserver.executors.processes.worker_main"
-STOPS = (signal.SIGINT, signal.SIGTERM)  # the signals that stop the server, and not its workers
-ROOT = str(Path(__file__).resolve().parents[3])
 
 
 def spawn(reactor: Any, worker: WorkerProcess) -> None:
@@ -25,20 +20,11 @@ def spawn(reactor: Any, worker: WorkerProcess) -> None:
 
     @raise OSError: if no descriptors, memory or processes are left.
     """
-    search = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
-    # -P keeps Python from searching the current folder yet: a file there may hide a standard module.
-    command = [sys.executable, "-P", "-m", MODULE]
-    # A signal to the whole process group, such as Ctrl-C, must not interrupt the start of a worker. It
-    # inherits the mask, and unblocks the signals when it has set its handlers.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS) if hasattr(signal, "pthread_sigmask") else None
     try:
-        reactor.spawnProcess(worker, sys.executable, command, {**os.environ, "PYTHONPATH": search})
+        spawn_python(reactor, worker, MODULE)
     except OSError:
         worker.release()
         raise
-    finally:
-        if mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class HeadStart:

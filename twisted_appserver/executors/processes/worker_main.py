@@ -46,6 +46,7 @@ from twisted_appserver.executors.processes.frames import (
     ready_frame,
 )
 from twisted_appserver.executors.processes.progress import Progress
+from twisted_appserver.executors.processes.python_process import STOPS, restore, unblock_stops
 from twisted_appserver.executors.processes.server_watchdog import watch
 from twisted_appserver.executors.processes.signal_state import SignalState
 from twisted_appserver.executors.processes.worker_channel import WorkerChannel
@@ -175,12 +176,7 @@ class WorkerMain:
 
     def _start(self, start: Start) -> None:
         output = sys.stderr  # The application may replace it.
-        sys.path[:] = start.search
-        for name, value in start.environ.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        restore(start.search, start.environ)
         try:
             router = Router(*Application(start.module, start.file, start.name, start.lifespan).load_all())
             if router.lifespan is not None:
@@ -275,11 +271,9 @@ def main() -> None:
     # The server ends a worker by closing its standard input. A signal to the whole process group (Ctrl-C,
     # systemd) must not cut a call short. Child processes do not inherit a handler, but they would inherit
     # SIG_IGN.
-    stops = (signal.SIGINT, signal.SIGTERM)
-    for number in stops:
+    for number in STOPS:
         signal.signal(number, ignore)
-    if hasattr(signal, "pthread_sigmask"):  # The server has started this process with these signals blocked.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
+    unblock_stops()
     inbound, outbound = take_streams()
     protect(main, lambda: (inbound, outbound.fileno()))
     watch(inbound)

@@ -37,6 +37,7 @@ from twisted_appserver.executors.processes.frames import (
 )
 from twisted_appserver.executors.processes.job_requests import put_job
 from twisted_appserver.executors.processes.progress import Progress
+from twisted_appserver.executors.processes.python_process import original_environment
 from twisted_appserver.executors.processes.worker_exit import WorkerExit
 from twisted_appserver.executors.processes.worker_output import WorkerOutput
 from twisted_appserver.executors.processes.worker_streams import WorkerStreams
@@ -101,9 +102,8 @@ class WorkerProcess(ProcessProtocol):
         self._writer.connect(self.transport)
         self._output = WorkerOutput(self._reactor, self.pid)
         where = self._application
-        environ = {"PYTHONPATH": os.environ.get("PYTHONPATH")}
         names = (where.module, where.file, where.name, where.lifespan)
-        self._writer.send(Start(sys.path, environ, *names, self._progress.path))
+        self._writer.send(Start(sys.path, original_environment(), *names, self._progress.path))
 
     # ---- frames ----
 

@@ -1,0 +1,18 @@
+"""
+Several server processes that share the addresses of a service, under a supervisor (C{--servers}).
+
+The supervisor opens the listening sockets and keeps them open, but accepts no connection. Its servers inherit
+the sockets. So no connection is lost when a server dies or is replaced: its successor accepts what waits.
+
+A module may import only modules above it in this list:
+
+  - messages: what a supervisor and its servers send each other
+  - shared_sockets: opens the listening sockets of all servers
+  - inherited_sockets: accepts connections from the sockets that a server has inherited
+  - server_log: carries the log of a server to its supervisor
+  - server_start: checks the options, and starts the process of a server
+  - supervised_server: a server, as the supervisor sees it
+  - supervisor: starts, replaces and stops servers
+  - server_service: a server that has a supervisor
+  - server_main: the program of such a server
+"""

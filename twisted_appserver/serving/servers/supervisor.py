@@ -1,0 +1,324 @@
+"""
+The supervisor: starts servers, replaces and stops them, and keeps their listening sockets open.
+
+Strategy: there are two sets of servers, both by number. The current ones accept connections. During a reload
+there are also the next ones, which take over when all of them are ready. The servers that they replace end by
+themselves, when their clients have moved.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from importlib.machinery import PathFinder
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from twisted_appserver.core.application import Application
+from twisted_appserver.errors import ConfigurationError
+from twisted_appserver.executors.processes.pool import (
+    MAX_BACKOFF,
+    MAX_BACKOFF_KILLED,
+    MAX_KILLED,
+    RELOAD_TIMEOUT,
+)
+from twisted_appserver.serving.banner import banner
+from twisted_appserver.serving.endpoints import Endpoints
+from twisted_appserver.serving.servers.server_start import server_start, settings_of_servers
+from twisted_appserver.serving.servers.shared_sockets import QuietFactory, SharedPort, SocketOpener
+from twisted_appserver.serving.servers.supervised_server import SupervisedServer
+from twisted_appserver.serving.stop_signals import StopHandlers
+from twisted_appserver.settings import Settings
+
+STABLE = 1.0  # seconds after which a server that was ready is no longer counted as failed if it dies
+MOVING_TIME = 2.0  # seconds that clients have to move to new servers if reloads follow each other
+SPARE_TIME = 15.0  # seconds beyond the grace period that a server has to stop
+
+
+class Supervisor(Service):
+    """
+    A service that consists of several servers.
+
+    @param settings: the options, with an address that the supervisor opens.
+    @param application: the application, which every server imports.
+    @param count: the number of servers.
+    @param reactor_module: the module of the reactor of the servers; empty if the application decides.
+    @param prints_to_log: whether what functions print goes to the log.
+    @ivar on_terminal: whether the log is text on a terminal.
+    @ivar signals: the handlers of the signals that stop the process.
+    @ivar started: fires when all servers are ready; fails with L{ConfigurationError} if they cannot start.
+    @raise ConfigurationError: when the servers could not import the application, or an endpoint is wrong.
+    """
+
+    log = Logger(namespace="twisted_appserver")
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        application: Application,
+        count: int,
+        reactor_module: str = "",
+        prints_to_log: bool = False,
+    ) -> None:
+        application.check()
+        self._reactor, self._settings, self._application = reactor, settings, application
+        self._count, self._reactor_module, self._prints_to_log = count, reactor_module, prints_to_log
+        self._opener = SocketOpener(reactor, count)
+        self._endpoints = Endpoints(self._opener, settings)
+        self._current: dict[int, SupervisedServer] = {}
+        self._next: dict[int, SupervisedServer] = {}
+        self._living: set[SupervisedServer] = set()
+        self._failures: dict[int, int] = {}  # ends that came too early, one after the other, by number
+        self._reloads: list[Deferred[None]] = []  # requested
+        self._reloading: list[Deferred[None]] = []  # fire when the next servers have taken over
+        self._reload_timer: Any = None
+        self._killed = 0  # next servers that were killed from outside
+        self._timers: list[Any] = []
+        self._stopped: Deferred[None] | None = None
+        self.started: Deferred[None] = Deferred()
+        self.on_terminal = False
+        self.signals: StopHandlers | None = None
+
+    in_flight = hanging_threads = 0  # calls are in the servers only
+
+    @property
+    def folder(self) -> str:
+        """The folder of the application's files. The application itself is imported by the servers only."""
+        path = self._application.file
+        if not path:
+            package = self._application.module.partition(".")[0]
+            path = getattr(PathFinder.find_spec(package, [os.getcwd(), *sys.path]), "origin", None) or ""
+        return os.path.dirname(os.path.abspath(path))
+
+    # ---- the start ----
+
+    def startService(self) -> None:
+        """
+        Listen, and start the servers.
+
+        @raise CannotListenError: when an address is in use. Nothing stays open then.
+        @raise ConfigurationError: when an endpoint cannot be shared, or when other machines could call
+            without authentication.
+        """
+        self._endpoints.open(QuietFactory())
+        if not all(isinstance(each, SharedPort) for each in self._endpoints.ports):
+            self._endpoints.close()
+            raise ConfigurationError("several servers cannot share one of the endpoints; use --servers 1")
+        super().startService()
+        for number in range(1, self._count + 1):
+            if not self._spawn(number, self._current):
+                return
+
+    def _spawn(self, number: int, servers: dict[int, SupervisedServer]) -> bool:
+        """Start a server. If the system refuses, treat it like a server that could not start."""
+        opened = self._opener.opened
+        settings = settings_of_servers(self._settings, self._count)
+        sizes = [len(port.sockets) for port in opened]
+        start = server_start(
+            settings, self._application, number, sizes, self._reactor_module, self._prints_to_log
+        )
+        server = servers[number] = SupervisedServer(self, self._reactor, start)
+        self._living.add(server)
+        try:
+            server.spawn([each.fileno() for port in opened for each in port.sockets])
+        except OSError as error:
+            server.reason = f"it cannot be started: {error}"
+            self.server_ended(server)
+            return False
+        return True
+
+    def server_ready(self, server: SupervisedServer) -> None:
+        """Use a server that can perform calls."""
+        if server in self._next.values():
+            if all(each.ready for each in self._next.values()):
+                self._take_over()
+        elif self.started.called:
+            self._share_sockets()
+        elif len(self._current) == self._count and all(each.ready for each in self._current.values()):
+            self._finish_start()
+
+    def _finish_start(self) -> None:
+        first = self._current[1].ready
+        assert first is not None
+        where = f"{self._endpoints} {self._settings.server_type}"
+        line = f"{where}, {first.sizes} in each of {self._count} servers"
+        self.log.info("{banner}", banner=banner(line, first.facts, self.on_terminal))
+        self.started.callback(None)
+        self._share_sockets()
+        self._reload_if_requested()
+
+    def _share_sockets(self) -> None:
+        """
+        Let each server accept from its own socket. The socket of a server that is not there is served by
+        another one, because clients would wait there.
+        """
+        ready = [each for each in self._current.values() if each.ready and not each.ending]
+        owners: dict[SupervisedServer, list[int]] = {each: [each.number] for each in ready}
+        orphans = {*range(1, self._count + 1)} - {each.number for each in ready}
+        for number in sorted(orphans) if ready else ():
+            owners[ready[number % len(ready)]].append(number)
+        for server, numbers in owners.items():
+            server.accept_from(numbers)
+
+    # ---- servers that end ----
+
+    def server_ended(self, server: SupervisedServer) -> None:
+        """Start another server in place of one that has ended. Nothing else replaces dead servers."""
+        self._living.discard(server)
+        if self._stopped is not None:
+            if not self._living:
+                self._stopped.callback(None)
+        elif server.retired or server.ending:
+            pass
+        elif server in self._next.values():
+            self._next_ended(server)
+        elif server in self._current.values():
+            self._current_ended(server)
+
+    def _current_ended(self, server: SupervisedServer) -> None:
+        del self._current[server.number]
+        pause = self._pause(server)
+        starting, again = not self.started.called, server.was_killed
+        if starting and not (again and self._failures[server.number] <= MAX_KILLED):
+            self._fail_start(server.reason or server.ending_line)
+            return
+        self.log.error("{how}; it is started again", how=server.ending_line)
+        self._share_sockets()
+        self._schedule(pause, partial(self._respawn, server.number))
+
+    def _respawn(self, number: int) -> None:
+        if self._stopped is None and number not in self._current:
+            self._spawn(number, self._current)
+
+    def _pause(self, server: SupervisedServer) -> float:
+        """Return the seconds until a server is started in place of one that has ended."""
+        number = server.number
+        if server.ready and self._reactor.seconds() - server.ready_since > STABLE:
+            self._failures.pop(number, None)
+            return 0.0
+        self._failures[number] = self._failures.get(number, 0) + 1
+        longest = MAX_BACKOFF_KILLED if server.was_killed else MAX_BACKOFF
+        return float(min(0.05 * 2 ** self._failures[number], longest))
+
+    def _fail_start(self, reason: str) -> None:
+        self.kill()
+        self._endpoints.close()
+        self.started.errback(ConfigurationError(reason))
+
+    def _schedule(self, seconds: float, function: Any) -> None:
+        self._timers = [timer for timer in self._timers if timer.active()]
+        self._timers.append(self._reactor.callLater(seconds, function))
+
+    # ---- new before old ----
+
+    def reload(self) -> Deferred[None]:
+        """
+        Start new servers, which import the application and read the token and the passwords again. When all
+        are ready, they take over. Reloads that are requested during a reload are one.
+
+        @return: fires when the new servers have taken over. Fails with L{ConfigurationError} when they cannot
+            start; the old ones go on then.
+        """
+        requested: Deferred[None] = Deferred()
+        self._reloads.append(requested)
+        for server in self._current.values():
+            server.read_credentials()
+        self._reload_if_requested()
+        return requested
+
+    def _reload_if_requested(self) -> None:
+        if self._reloading or not self._reloads or not self.started.called or self._stopped is not None:
+            return
+        self._reloading, self._reloads = self._reloads, []
+        for server in self._living:
+            if server.retired and self._reactor.seconds() - server.retired_since > MOVING_TIME:
+                server.stop()
+        self._reload_timer = self._reactor.callLater(RELOAD_TIMEOUT, self._reload_timed_out)
+        self._killed = 0
+        for number in range(1, self._count + 1):
+            if not self._spawn(number, self._next):
+                return
+
+    def _take_over(self) -> None:
+        if len(self._next) < self._count:
+            return
+        old, self._current, self._next = self._current, self._next, {}
+        self._failures.clear()
+        for server in old.values():
+            server.retire()
+        self._share_sockets()
+        self.log.info("application reloaded by {count} new servers", count=self._count)
+        self._end_reload(None)
+
+    def _next_ended(self, server: SupervisedServer) -> None:
+        del self._next[server.number]
+        self._killed += server.was_killed
+        if server.was_killed and self._killed <= MAX_KILLED * self._count:
+            self._spawn(server.number, self._next)
+        else:
+            self._fail_reload(server.reason or server.ending_line)
+
+    def _reload_timed_out(self) -> None:
+        self._fail_reload(f"the new servers were not ready after {RELOAD_TIMEOUT:g} seconds")
+
+    def _fail_reload(self, reason: str) -> None:
+        unused, self._next = self._next, {}
+        for server in unused.values():
+            server.retired = True
+            server.kill()
+        problem = f"reload failed; still serving the previous code: {reason}"
+        self.log.error("{problem}", problem=problem)
+        for server in self._current.values():
+            server.show_problem(problem)
+        self._end_reload(ConfigurationError(reason))
+
+    def _end_reload(self, error: ConfigurationError | None) -> None:
+        if self._reload_timer is not None and self._reload_timer.active():
+            self._reload_timer.cancel()
+        reloading, self._reloading = self._reloading, []
+        for each in reloading:
+            if error is None:
+                each.callback(None)
+            else:
+                each.errback(error)
+        self._reload_if_requested()
+
+    # ---- the end ----
+
+    def kill(self) -> None:
+        """Kill all servers, because the process ends at once. May be called in a signal handler."""
+        for server in list(self._living):
+            server.kill()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop listening, and let all servers finish the calls that have arrived.
+
+        @return: fires when no server is left.
+        """
+        super().stopService()
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+        self._stopped = Deferred()
+        hint = f"; to stop at once, {self.signals.advice}" if self.signals and self.signals.advice else ""
+        self.log.info("stopping {count} servers{hint}", count=len(self._living), hint=hint)
+        for server in self._living:
+            server.stop()
+        closed = self._endpoints.close()
+        self._reloading, self._reloads = [*self._reloading, *self._reloads], []
+        self._end_reload(ConfigurationError("stopped before the new servers were ready"))
+        if not self._living:
+            return succeed(None)
+        late = self._reactor.callLater(self._settings.graceful_timeout + SPARE_TIME, self._kill_late)
+        self._stopped.addCallback(lambda _: late.active() and late.cancel())
+        return self._stopped.addCallback(lambda _: closed)
+
+    def _kill_late(self) -> None:
+        self.log.warn("{count} servers do not end by themselves and are killed", count=len(self._living))
+        self.kill()
