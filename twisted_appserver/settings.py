@@ -30,7 +30,7 @@ CHOICES = {
 TYPE_NAMES = {
     "int": "an integer",
     "int | None": "an integer",
-    'int | Literal["auto"]': "an integer or auto",
+    "int | Literal['auto']": "an integer or auto",
     "float": "a number",
     "str": "a string",
     "str | None": "a string",

@@ -22,6 +22,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
 
+from tests.http.test_connection_transports import certificate
 from tests.serving.test_command import CommandTestCase
 from tests.support.programs import Program
 from tests.support.wire import Connection, request
@@ -75,13 +76,14 @@ class ServersTestCase(CommandTestCase):
     async def servers(self, *options: str, application: str = APPLICATION, number: int = 2) -> Program:
         """Start a service, and wait until it is ready."""
         self.app = Path(self.folder_of(app=application)) / "app.py"
-        key = Path(__file__).resolve().parents[2] / "support" / "key.pem"
-        path = f"{self.app.parent.relative_to(Path.cwd())}/s"
+        key, path = self.app.parent / "key.pem", os.path.relpath(self.app.parent / "s")
+        key.touch(0o600)
+        key.write_bytes(certificate())
         self.program = self.twistd(
             *("--servers", str(number), "--log-format", "text"),
             *("--listen", "tcp:0:interface=127.0.0.1"),
-            *("--listen", f"ssl:0:privateKey={key}:interface=127.0.0.1"),
-            *("--listen", f"unix:{self.app.parent}/s", *options, str(self.app)),
+            *("--listen", "ssl:0:privateKey=key.pem:interface=127.0.0.1"),
+            *("--listen", "unix:s", *options, "app.py"),
             folder=self.app.parent,
         )
         self.addCleanup(self.program.kill_all)
@@ -142,7 +144,9 @@ class Load:
         self.versions: list[list[int]] = []
         self.stopping = False
         self._clients = [
-            Deferred.fromCoroutine(self._client(transport)) for transport in transports for _ in range(clients)
+            Deferred.fromCoroutine(self._client(transport))
+            for transport in transports
+            for _ in range(clients)
         ]
 
     async def _client(self, transport: str) -> None:

@@ -81,6 +81,10 @@ class ServerReady(msgspec.Struct, tag="ready"):
     facts: dict[str, str]
 
 
+class ServerClosed(msgspec.Struct, tag="closed"):
+    """The server has been told to retire, and accepts nothing more."""
+
+
 class ServerFailed(msgspec.Struct, tag="failed"):
     """The server cannot start; one line gives the reason."""
 
@@ -105,7 +109,7 @@ class Logged(msgspec.Struct, tag="logged", omit_defaults=True):
 
 
 Order = ServerStart | AcceptFrom | ReadCredentials | ShowProblem | Retire | Stop
-Report = ServerReady | ServerFailed | Logged
+Report = ServerReady | ServerClosed | ServerFailed | Logged
 encoder = msgspec.json.Encoder(enc_hook=str)
 decode_order = msgspec.json.Decoder(Order).decode
 decode_report = msgspec.json.Decoder(Report).decode

@@ -120,9 +120,9 @@ def _serve(start: ServerStart, orders: Orders, reports: Reports) -> None:
 
     observers: Any = [ReportingObserver(reports.send)]
     globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=start.prints_to_log)
-    service = ServerService(reactor, start, router, partial(_stop, reactor))
+    service = ServerService(reactor, start, router, reports.send, partial(_stop, reactor))
     orders.obey = service.obey
-    service.started.addCallback(lambda _: reports.send(service.describe_ready()))
+    service.started.addCallback(lambda _: service.report_ready())
     reactor.callWhenRunning(reactor.addReader, orders)
     run_until_stopped(service, reactor, start.settings, EXIT_TIMEOUT)
 

@@ -17,7 +17,9 @@ from twisted_appserver.serving.servers.messages import (
     AcceptFrom,
     Order,
     ReadCredentials,
+    Report,
     Retire,
+    ServerClosed,
     ServerReady,
     ServerStart,
     ShowProblem,
@@ -41,13 +43,22 @@ class ServerService(AppService):
     One of several servers.
 
     @param start: what the supervisor has sent.
+    @param send: sends a message to the supervisor.
     @param end: ends the process in an orderly way.
     """
 
-    def __init__(self, reactor: Any, start: ServerStart, router: Router, end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        start: ServerStart,
+        router: Router,
+        send: Callable[[Report], None],
+        end: Callable[[], None],
+    ) -> None:
         self._sockets = InheritedSockets(reactor, descriptors_of(start.sockets))
         protect(self._sockets, self._sockets.descriptors)
         self.number, self._end = str(start.number), end
+        self._send = send
         endpoints = Endpoints(self._sockets, start.settings)
         super().__init__(reactor, start.settings, start.application, router, endpoints=endpoints)
 
@@ -60,9 +71,9 @@ class ServerService(AppService):
         """Return the line of a single server, and which server this is."""
         return f"{super().line()}, server {self.number} of {self._settings.servers}"
 
-    def describe_ready(self) -> ServerReady:
-        """Return what the supervisor logs."""
-        return ServerReady(self._executors.sizes(), self._facts())
+    def report_ready(self) -> None:
+        """Let the supervisor know that calls can be performed, and what it may log about the service."""
+        self._send(ServerReady(self._executors.sizes(), self._facts()))
 
     def obey(self, order: Order) -> None:
         """Do what the supervisor has sent."""
@@ -85,6 +96,7 @@ class ServerService(AppService):
         would get no response.
         """
         await self._endpoints.close()
+        self._send(ServerClosed())
         if self._jobs is not None:
             self._jobs.rest()
         moved = self.site.retire()

@@ -18,11 +18,12 @@ from twisted_appserver.serving.servers.messages import (
     ORDERS,
     REPORTS,
     AcceptFrom,
-    MessageLines,
     Logged,
+    MessageLines,
     Order,
     ReadCredentials,
     Retire,
+    ServerClosed,
     ServerFailed,
     ServerReady,
     ServerStart,
@@ -145,6 +146,8 @@ class SupervisedServer(ProcessProtocol):
                 log_report(self.number, report)
             elif isinstance(report, ServerFailed):
                 self.reason = report.reason
+            elif isinstance(report, ServerClosed):
+                self._supervisor.server_closed(self)
             else:
                 self.ready, self.ready_since = report, self._reactor.seconds()
                 self._supervisor.server_ready(self)

@@ -36,6 +36,7 @@ from twisted_appserver.settings import Settings
 
 STABLE = 1.0  # seconds after which a server that was ready is no longer counted as failed if it dies
 MOVING_TIME = 2.0  # seconds that clients have to move to new servers if reloads follow each other
+CLOSING_TIME = 0.5  # seconds that old servers have to accept nothing more
 SPARE_TIME = 15.0  # seconds beyond the grace period that a server has to stop
 
 
@@ -77,6 +78,8 @@ class Supervisor(Service):
         self._reloads: list[Deferred[None]] = []  # requested
         self._reloading: list[Deferred[None]] = []  # fire when the next servers have taken over
         self._reload_timer: Any = None
+        self._handing_over = False  # whether the next servers wait until the old ones do not accept
+        self._accepting: set[SupervisedServer] = set()  # these old ones
         self._killed = 0  # next servers that were killed from outside
         self._timers: list[Any] = []
         self._stopped: Deferred[None] | None = None
@@ -157,6 +160,8 @@ class Supervisor(Service):
         Let each server accept from its own socket. The socket of a server that is not there is served by
         another one, because clients would wait there.
         """
+        if self._handing_over:
+            return
         ready = [each for each in self._current.values() if each.ready and not each.ending]
         owners: dict[SupervisedServer, list[int]] = {each: [each.number] for each in ready}
         orphans = {*range(1, self._count + 1)} - {each.number for each in ready}
@@ -170,6 +175,7 @@ class Supervisor(Service):
     def server_ended(self, server: SupervisedServer) -> None:
         """Start another server in place of one that has ended. Nothing else replaces dead servers."""
         self._living.discard(server)
+        self.server_closed(server)
         if self._stopped is not None:
             if not self._living:
                 self._stopped.callback(None)
@@ -249,11 +255,28 @@ class Supervisor(Service):
             return
         old, self._current, self._next = self._current, self._next, {}
         self._failures.clear()
+        # The new ones accept when the old ones do not, so that no client gets old code after new code.
+        self._handing_over, self._accepting = True, {each for each in old.values() if each.ready}
+        self._schedule(CLOSING_TIME, self._hand_over)
         for server in old.values():
             server.retire()
-        self._share_sockets()
-        self.log.info("application reloaded by {count} new servers", count=self._count)
-        self._end_reload(None)
+        self._hand_over_when_closed()
+
+    def server_closed(self, server: SupervisedServer) -> None:
+        """Note that an old server does not accept any more."""
+        self._accepting.discard(server)
+        self._hand_over_when_closed()
+
+    def _hand_over_when_closed(self) -> None:
+        if not self._accepting:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._handing_over and self._stopped is None:
+            self._handing_over = False
+            self._share_sockets()
+            self.log.info("application reloaded by {count} new servers", count=self._count)
+            self._end_reload(None)
 
     def _next_ended(self, server: SupervisedServer) -> None:
         del self._next[server.number]
@@ -272,9 +295,9 @@ class Supervisor(Service):
             server.retired = True
             server.kill()
         problem = f"reload failed; still serving the previous code: {reason}"
-        self.log.error("{problem}", problem=problem)
         for server in self._current.values():
             server.show_problem(problem)
+        self.log.error("{problem}", problem=problem)
         self._end_reload(ConfigurationError(reason))
 
     def _end_reload(self, error: ConfigurationError | None) -> None:
@@ -307,7 +330,9 @@ class Supervisor(Service):
                 timer.cancel()
         self._stopped = Deferred()
         hint = f"; to stop at once, {self.signals.advice}" if self.signals and self.signals.advice else ""
-        self.log.info("stopping {count} servers{hint}", count=len(self._living), hint=hint)
+        count = len(self._living)
+        if self.started.called and count:
+            self.log.info("{line}", line=f"stopping {count} server{'s' * (count != 1)}{hint}")
         for server in self._living:
             server.stop()
         closed = self._endpoints.close()
