@@ -230,6 +230,13 @@ class ReplacementTests(ExecutorTestCase):
         await self.until(lambda: not executor.unready())
 
 
+class PauseTests(SynchronousTestCase):
+    def test_pause_stays_finite_after_any_number_of_failures(self) -> None:
+        workers = pool.WorkerPool(None, Clock(), APPLICATION, 1, 0, 0)
+        workers._failures = 5000
+        self.assertEqual(workers._backoff(pool.MAX_BACKOFF), pool.MAX_BACKOFF)
+
+
 class StuckTests(ExecutorTestCase):
     """Workers that are frozen or hang."""
 

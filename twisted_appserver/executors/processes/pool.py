@@ -20,6 +20,7 @@ from twisted_appserver.executors.processes.worker_process import CANCELLED, LATE
 
 MAX_BACKOFF = 30.0  # seconds; the longest pause after a worker that failed to start
 MAX_BACKOFF_KILLED = 1.0  # seconds; the longest pause after a worker that was killed from outside
+MAX_DOUBLINGS = 30  # of a pause; more would exceed the range of numbers some day
 RELOAD_TIMEOUT = 60.0  # seconds that new workers have to become ready during a reload
 MEMORY_CHECK_INTERVAL = 1.0  # seconds between two checks of the memory of workers
 MAX_KILLED = 5  # workers that may be killed from outside, one after the other, before a reload fails
@@ -172,7 +173,7 @@ class WorkerPool:
 
     def _backoff(self, longest: float) -> float:
         """Return the seconds until the next attempt to start a worker."""
-        return float(min(0.1 * 2**self._failures, longest))
+        return float(min(0.1 * 2 ** min(self._failures, MAX_DOUBLINGS), longest))
 
     # ---- new before old ----
 

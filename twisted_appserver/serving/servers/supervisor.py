@@ -23,6 +23,7 @@ from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.executors.processes.pool import (
     MAX_BACKOFF,
     MAX_BACKOFF_KILLED,
+    MAX_DOUBLINGS,
     MAX_KILLED,
     RELOAD_TIMEOUT,
 )
@@ -209,7 +210,7 @@ class Supervisor(Service):
             return 0.0
         self._failures[number] = self._failures.get(number, 0) + 1
         longest = MAX_BACKOFF_KILLED if server.was_killed else MAX_BACKOFF
-        return float(min(0.05 * 2 ** self._failures[number], longest))
+        return float(min(0.05 * 2 ** min(self._failures[number], MAX_DOUBLINGS), longest))
 
     def _fail_start(self, reason: str) -> None:
         self.kill()
