@@ -48,7 +48,7 @@ MUTATIONS = (
     Mutation("serving/servers/supervisor.py", "            server.read_credentials()", "            pass",
              "serving.servers.test_supervisor.SupervisorTests.test_credentials_are_read_again_at_once"),
     Mutation("serving/servers/supervisor.py", "        if self._handing_over:\n            return", "        if False:\n            return",
-             "serving.servers.test_supervisor.SupervisorTests.test_new_servers_accept_when_all_are_ready_and_no_old_one_accepts"),
+             "serving.servers.test_supervisor.SupervisorTests.test_new_server_that_dies_before_it_accepts_does_not_make_the_others_accept_early"),
     Mutation("serving/servers/server_main.py", "    watch(ORDERS)\n", "",
              "serving.servers.test_servers.KillTests.test_nothing_is_left_when_the_supervisor_is_killed"),
     Mutation("http/site.py", "            connection.finishing = True", "            connection.finish()",

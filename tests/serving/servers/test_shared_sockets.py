@@ -130,10 +130,11 @@ class InheritTests(SocketsTestCase):
             _, ends, _ = self.inherit(opener, f"unix:{path}")
             self.connect(path, 3)
             await ends.close()
+            self.connect(path, 2)
             self.assertEqual(os.stat(path).st_mode & 0o777, 0o660)
             successor, _, site = self.inherit(opener, f"unix:{path}")
             successor.accept_from([2])
-            await self.until(lambda: site.accepted == 3)
+            await self.until(lambda: site.accepted == 5)
             await endpoints.close()
             self.assertFalse(os.path.exists(path))
 

@@ -211,6 +211,18 @@ class SupervisorTests(SynchronousTestCase):
         old[0].end()
         self.assertEqual(len(self.processes), 6)
 
+    def test_new_server_that_dies_before_it_accepts_does_not_make_the_others_accept_early(self) -> None:
+        self.ready()
+        reloaded = self.service.reload()
+        old, new = self.processes[:3], self.processes[3:]
+        self.ready()
+        new[0].end(9)
+        self.assertEqual([each.accepts for each in new[1:]], [[], []])
+        for each in old:
+            each.report(ServerClosed())
+        self.successResultOf(reloaded)
+        self.assertEqual([each.accepts for each in new[1:]], [[2], [3, 1]])
+
     def test_old_server_that_hangs_does_not_keep_the_new_ones_from_accepting(self) -> None:
         self.ready()
         reloaded = self.service.reload()
