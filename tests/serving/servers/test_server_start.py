@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import twisted_appserver
 from twisted_appserver import ConfigurationError, make_service
+from twisted_appserver.core.application import Application
 from twisted_appserver.errors import OptionError
 from twisted_appserver.serving.servers import server_start
-from twisted_appserver.serving.servers.server_start import count_servers, settings_of_servers
+from twisted_appserver.serving.servers.server_start import count_servers, folder_of, settings_of_servers
 from twisted_appserver.settings import Settings, settings_from_texts
 
 
@@ -55,6 +58,13 @@ class OptionTests(SynchronousTestCase):
     def test_service_in_another_program_has_no_servers(self) -> None:
         error = self.assertRaises(ConfigurationError, make_service, (), servers=2)
         self.assertIn("servers", str(error))
+
+
+class FolderTests(SynchronousTestCase):
+    def test_folder_of_a_file_or_a_module_is_found_without_importing_it(self) -> None:
+        self.assertEqual(folder_of(Application(file="/srv/shop/app.py")), "/srv/shop")
+        folder = os.path.dirname(twisted_appserver.__file__)
+        self.assertEqual(folder_of(Application(module="twisted_appserver.example")), folder)
 
 
 class SettingsTests(SynchronousTestCase):

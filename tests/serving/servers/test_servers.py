@@ -84,6 +84,10 @@ class ReloadTests(ServersTestCase):
     def write(self, version: int) -> None:
         self.app.write_text(APPLICATION.replace("VERSION = 1", f"VERSION = {version}"))
 
+    async def until_version(self, version: int) -> None:
+        while (await self.call("/version/"))["version"] != version:
+            await deferLater(reactor, 0.01)  # type: ignore[arg-type]
+
     async def test_sighup_under_load_fails_no_request(self) -> None:
         """On every transport, and no connection is served by older code than before."""
         await self.servers()
@@ -139,9 +143,11 @@ class ReloadTests(ServersTestCase):
     async def test_saved_file_is_loaded(self) -> None:
         """With C{--reload}."""
         await self.servers("--reload")
-        self.write(2)
-        await self.program.line("application reloaded")
-        self.assertEqual((await self.call("/version/"))["version"], 2)
+        reloaded = self.program.line("application reloaded")
+        while not reloaded.called:  # the files may not be watched yet
+            self.write(2)
+            await deferLater(reactor, 0.5)  # type: ignore[arg-type]
+        await self.until_version(2)
         await self.stopped(self.program)
 
     async def test_call_that_runs_during_a_reload_finishes_in_the_old_server(self) -> None:

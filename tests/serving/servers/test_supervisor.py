@@ -28,7 +28,8 @@ from twisted_appserver.serving.servers.messages import (
     decode_order,
     encode,
 )
-from twisted_appserver.serving.servers.supervisor import CLOSING_TIME, STABLE, Supervisor
+from twisted_appserver.serving.servers.restart_pauses import STABLE
+from twisted_appserver.serving.servers.supervisor import CLOSING_TIME, Supervisor
 from twisted_appserver.settings import Settings
 
 

@@ -12,6 +12,7 @@ A module may import only modules above it in this list:
   - server_log: carries the log of a server to its supervisor
   - server_start: checks the options, and starts the process of a server
   - supervised_server: a server, as the supervisor sees it
+  - restart_pauses: how long the supervisor waits before it starts a server again
   - supervisor: starts, replaces and stops servers
   - server_service: a server that has a supervisor
   - server_main: the program of such a server

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
+from importlib.machinery import PathFinder
 
 from twisted_appserver.available_cores import available_cores
 from twisted_appserver.core.application import Application
@@ -39,6 +41,15 @@ def _refuse_options(settings: Settings, count: int) -> None:
         raise OptionError(
             f"{shown}: each server would start a cluster of its own; start one, and give its --scheduler"
         )
+
+
+def folder_of(application: Application) -> str:
+    """Return the folder of an application's files, without importing the application."""
+    path = application.file
+    if not path:
+        package = application.module.partition(".")[0]
+        path = getattr(PathFinder.find_spec(package, [os.getcwd(), *sys.path]), "origin", None) or ""
+    return os.path.dirname(os.path.abspath(path))
 
 
 def settings_of_servers(settings: Settings, count: int) -> Settings:

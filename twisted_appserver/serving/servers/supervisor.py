@@ -8,10 +8,7 @@ themselves, when their clients have moved.
 
 from __future__ import annotations
 
-import os
-import sys
 from functools import partial
-from importlib.machinery import PathFinder
 from typing import Any
 
 from twisted.application.service import Service
@@ -20,22 +17,16 @@ from twisted.logger import Logger
 
 from twisted_appserver.core.application import Application
 from twisted_appserver.errors import ConfigurationError
-from twisted_appserver.executors.processes.pool import (
-    MAX_BACKOFF,
-    MAX_BACKOFF_KILLED,
-    MAX_DOUBLINGS,
-    MAX_KILLED,
-    RELOAD_TIMEOUT,
-)
+from twisted_appserver.executors.processes.pool import MAX_KILLED, RELOAD_TIMEOUT
 from twisted_appserver.serving.banner import banner
 from twisted_appserver.serving.endpoints import Endpoints
-from twisted_appserver.serving.servers.server_start import server_start, settings_of_servers
+from twisted_appserver.serving.servers.restart_pauses import RestartPauses
+from twisted_appserver.serving.servers.server_start import folder_of, server_start, settings_of_servers
 from twisted_appserver.serving.servers.shared_sockets import QuietFactory, SharedPort, SocketOpener
 from twisted_appserver.serving.servers.supervised_server import SupervisedServer
 from twisted_appserver.serving.stop_signals import StopHandlers
 from twisted_appserver.settings import Settings
 
-STABLE = 1.0  # seconds after which a server that was ready is no longer counted as failed if it dies
 MOVING_TIME = 2.0  # seconds that clients have to move to new servers if reloads follow each other
 CLOSING_TIME = 0.5  # seconds that old servers have to accept nothing more
 SPARE_TIME = 15.0  # seconds beyond the grace period that a server has to stop
@@ -75,7 +66,7 @@ class Supervisor(Service):
         self._current: dict[int, SupervisedServer] = {}
         self._next: dict[int, SupervisedServer] = {}
         self._living: set[SupervisedServer] = set()
-        self._failures: dict[int, int] = {}  # ends that came too early, one after the other, by number
+        self._pauses = RestartPauses()
         self._reloads: list[Deferred[None]] = []  # requested
         self._reloading: list[Deferred[None]] = []  # fire when the next servers have taken over
         self._reload_timer: Any = None
@@ -92,12 +83,8 @@ class Supervisor(Service):
 
     @property
     def folder(self) -> str:
-        """The folder of the application's files. The application itself is imported by the servers only."""
-        path = self._application.file
-        if not path:
-            package = self._application.module.partition(".")[0]
-            path = getattr(PathFinder.find_spec(package, [os.getcwd(), *sys.path]), "origin", None) or ""
-        return os.path.dirname(os.path.abspath(path))
+        """The folder of the application's files."""
+        return folder_of(self._application)
 
     # ---- the start ----
 
@@ -189,9 +176,9 @@ class Supervisor(Service):
 
     def _current_ended(self, server: SupervisedServer) -> None:
         del self._current[server.number]
-        pause = self._pause(server)
+        pause = self._pauses.after(server, self._reactor.seconds())
         starting, again = not self.started.called, server.was_killed
-        if starting and not (again and self._failures[server.number] <= MAX_KILLED):
+        if starting and not (again and self._pauses.failures[server.number] <= MAX_KILLED):
             self._fail_start(server.reason or server.ending_line)
             return
         self.log.error("{how}; it is started again", how=server.ending_line)
@@ -201,16 +188,6 @@ class Supervisor(Service):
     def _respawn(self, number: int) -> None:
         if self._stopped is None and number not in self._current:
             self._spawn(number, self._current)
-
-    def _pause(self, server: SupervisedServer) -> float:
-        """Return the seconds until a server is started in place of one that has ended."""
-        number = server.number
-        if server.ready and self._reactor.seconds() - server.ready_since > STABLE:
-            self._failures.pop(number, None)
-            return 0.0
-        self._failures[number] = self._failures.get(number, 0) + 1
-        longest = MAX_BACKOFF_KILLED if server.was_killed else MAX_BACKOFF
-        return float(min(0.05 * 2 ** min(self._failures[number], MAX_DOUBLINGS), longest))
 
     def _fail_start(self, reason: str) -> None:
         self.kill()
@@ -255,7 +232,7 @@ class Supervisor(Service):
         if len(self._next) < self._count:
             return
         old, self._current, self._next = self._current, self._next, {}
-        self._failures.clear()
+        self._pauses = RestartPauses()
         # The new ones accept when the old ones do not, so that no client gets old code after new code.
         self._handing_over, self._accepting = True, {each for each in old.values() if each.ready}
         self._schedule(CLOSING_TIME, self._hand_over)
