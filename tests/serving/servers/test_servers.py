@@ -14,8 +14,10 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 
 from tests.serving.servers.service_of_servers import APPLICATION, TRANSPORTS, Load, ServersTestCase
+from tests.support.postgres import needs_postgresql, shared
 from tests.support.slow import slow
 from tests.support.wire import fetch, request
+from twisted_appserver.serving.servers.supervisor import MOVING_TIME
 
 KILLS = int(os.environ.get("KILLS", "12"))
 RELOADS = int(os.environ.get("RELOADS", "3"))
@@ -158,6 +160,25 @@ class ReloadTests(ServersTestCase):
         await self.until(lambda: os.path.exists(path))
         self.program.signal("HUP")
         await self.program.line("application reloaded")
+        self.assertFalse(answer.called)
+        os.remove(path)
+        self.assertEqual((await answer).json, {"finished": True})
+        await connection.close()
+        await self.until(lambda: len(self.pids()) == 2)
+        await self.stopped(self.program)
+
+    async def test_reloads_do_not_limit_the_time_of_calls(self) -> None:
+        """The grace period is for the end of the service only."""
+        await self.servers("--graceful-timeout", "0")
+        path = os.path.abspath(self.mktemp())
+        connection = await self.connect()
+        answer = connection.send(request("GET", f"/holds/{path}"))
+        await self.until(lambda: os.path.exists(path))
+        for count in (1, 2, 3):
+            self.program.signal("HUP")
+            await self.until(lambda count=count: self.program.output.count("application reloaded") == count)
+            await deferLater(reactor, MOVING_TIME)  # type: ignore[arg-type]
+        await self.until(lambda: len(self.pids()) == 3)
         self.assertFalse(answer.called)
         os.remove(path)
         self.assertEqual((await answer).json, {"finished": True})
@@ -330,6 +351,22 @@ class EntryTests(ServersTestCase):
 
 
 @slow
+class PageTests(ServersTestCase):
+    async def test_status_and_metrics_name_the_server_that_answers(self) -> None:
+        await self.servers()
+        lines: set[str] = set()
+        labels: set[str] = set()
+        while len(lines) < 2 or len(labels) < 2:
+            line = (await self.call("/-/status.json"))["line"]
+            lines.add(line.rpartition(", ")[2])
+            metrics = (await fetch(self.ports["tcp"], "/-/metrics")).body.decode()
+            labels |= set(re.findall(r'appserver_pending\{server="(\d)"\} 0', metrics))
+        self.assertEqual((lines, labels), ({"server 1 of 2", "server 2 of 2"}, {"1", "2"}))
+        self.assertEqual(await self.call("/-/ready"), {"ready": True})
+        await self.stopped(self.program)
+
+
+@slow
 class JobTests(ServersTestCase):
     async def test_jobs_without_a_shared_store_are_refused_with_the_reason(self) -> None:
         """Any other answer could be wrong: the next request may reach a server without the job."""
@@ -343,6 +380,28 @@ class JobTests(ServersTestCase):
         for path in ("/-/jobs", "/-/jobs/x", "/-/jobs/x/result", "/-/schedules"):
             self.assertEqual((await fetch(self.ports["tcp"], path)).status, 501)
         self.assertNotIn("/-/jobs", (await self.call("/-/openapi.json"))["paths"])
+        await self.stopped(self.program)
+
+    @needs_postgresql
+    async def test_jobs_in_postgresql_are_the_same_at_every_server(self) -> None:
+        """Their results, and repeated requests."""
+        await self.servers("--store", shared().database())
+        counted = os.path.abspath(self.mktemp())
+        headers = (("Prefer", "respond-async"), ("Idempotency-Key", "k"))
+        found: set[str] = set()
+        for _ in range(12):
+            connection = await self.connect()
+            answer = await connection.send(request("GET", f"/records/{counted}", headers=headers))
+            self.assertIn(answer.status, (200, 202), answer.body)
+            await connection.close()
+            for each in (await self.call("/-/jobs"))["jobs"]:
+                found.add(each["job"])
+        (job,) = found
+        while (await self.call(f"/-/jobs/{job}"))["state"] != "done":
+            await deferLater(reactor, 0.02)  # type: ignore[arg-type]
+        for _ in range(12):
+            self.assertEqual((await fetch(self.ports["tcp"], f"/-/jobs/{job}/result")).status, 200)
+        self.assertEqual(os.path.getsize(counted), 1)
         await self.stopped(self.program)
 
     async def test_schedule_that_is_not_followed_is_reported_once(self) -> None:

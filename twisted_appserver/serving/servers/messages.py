@@ -52,7 +52,10 @@ class AcceptFrom(msgspec.Struct, tag="accept"):
 
 
 class Retire(msgspec.Struct, tag="retire"):
-    """Accept nothing more, and end when the clients have moved to the successor."""
+    """
+    Accept nothing more, and end when the clients have moved to the successor and all calls have ended. If
+    this arrives again, do not wait for clients that send nothing.
+    """
 
 
 class ReadCredentials(msgspec.Struct, tag="credentials"):

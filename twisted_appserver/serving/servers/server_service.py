@@ -59,6 +59,7 @@ class ServerService(AppService):
         protect(self._sockets, self._sockets.descriptors)
         self.number, self._end = str(start.number), end
         self._send = send
+        self._moving: Deferred[None] | None = None  # fires when the clients of a retired server have moved
         endpoints = Endpoints(self._sockets, start.settings)
         super().__init__(reactor, start.settings, start.application, router, endpoints=endpoints)
 
@@ -95,13 +96,18 @@ class ServerService(AppService):
         Connections are closed with a response, and not between two requests: a client that has just sent one
         would get no response.
         """
+        if self._moving is not None:
+            self._moving.cancel()
+            return
+        self._moving = Deferred()
         await self._endpoints.close()
         self._send(ServerClosed())
         if self._jobs is not None:
             self._jobs.rest()
-        moved = self.site.retire()
-        moved.addTimeout(IDLE_TIME, self._reactor).addErrback(lambda _: None)
-        await moved
+        self.site.retire().chainDeferred(self._moving)
+        await self._moving.addTimeout(IDLE_TIME, self._reactor).addErrback(lambda _: None)
+        self.site.finish()
+        await self.dispatcher.drained()
         self._end()
 
     def _stopping_line(self) -> str:

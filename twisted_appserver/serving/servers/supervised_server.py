@@ -109,8 +109,9 @@ class SupervisedServer(ProcessProtocol):
             self._send(ShowProblem(problem))
 
     def retire(self) -> None:
-        """Let the server end when its clients have moved to its successor."""
-        self.retired, self.retired_since = True, self._reactor.seconds()
+        """Let the server end when its clients have moved to its successor, and its calls have ended."""
+        if not self.retired:
+            self.retired, self.retired_since = True, self._reactor.seconds()
         if self.ready is None:
             self.stop()
         else:

@@ -221,7 +221,7 @@ class Supervisor(Service):
         self._reloading, self._reloads = self._reloads, []
         for server in self._living:
             if server.retired and self._reactor.seconds() - server.retired_since > MOVING_TIME:
-                server.stop()
+                server.retire()
         self._reload_timer = self._reactor.callLater(RELOAD_TIMEOUT, self._reload_timed_out)
         self._killed = 0
         for number in range(1, self._count + 1):
