@@ -51,6 +51,8 @@ MUTATIONS = (
              "serving.servers.test_supervisor.SupervisorTests.test_new_server_that_dies_before_it_accepts_does_not_make_the_others_accept_early"),
     Mutation("serving/servers/server_main.py", "    watch(ORDERS)\n", "",
              "serving.servers.test_servers.KillTests.test_nothing_is_left_when_the_supervisor_is_killed"),
+    Mutation("http/base_connection.py", "        self._ignores_input = True\n        super().loseConnection()", "        super().loseConnection()",
+             "http.test_connection_transports.TransportTests.test_request_that_arrives_while_a_connection_closes_is_not_performed"),
     Mutation("http/site.py", "            connection.finishing = True", "            connection.finish()",
              "serving.servers.test_servers.ReloadTests.test_sighup_under_load_fails_no_request"),
     Mutation("serving/stop_signals.py", "        elif monotonic() - self._since > SAME:", "        else:",

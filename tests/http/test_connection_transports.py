@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from cryptography import x509
@@ -25,6 +26,9 @@ from twisted.trial.unittest import TestCase
 from tests.http.test_resource import resource
 from tests.support import http_cases
 from tests.support.wire import Connection, request
+from twisted_appserver import InlineExecutor, Router
+from twisted_appserver.dispatch.dispatcher import Dispatcher
+from twisted_appserver.http.app_resource import AppResource
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.settings import CHANNELS, Settings
 from twisted_appserver.testing import Response
@@ -124,6 +128,24 @@ class TransportTests(TestCase):
         await self.check(place, lambda port: wrap(self.tcp(port)))
         for warning in self.flushWarnings():  # Twisted 26.10 causes it with the newest pyOpenSSL.
             self.assertIn("Passing pyOpenSSL", warning["message"])
+
+    async def test_request_that_arrives_while_a_connection_closes_is_not_performed(self) -> None:
+        """Over TLS, data still arrives until the client has closed its side too."""
+        place, wrap = over_tls(self.mktemp())
+        for channel in CHANNELS:
+            performed: list[int] = []
+            router = Router([(r"/", partial(performed.append, 1))])
+            dispatcher = Dispatcher(reactor, router, {"inline": InlineExecutor()}, "inline")
+            site = AppSite(AppResource(dispatcher), reactor, Settings(channel=channel))
+            port = await serverFromString(reactor, place).listen(site)
+            self.addCleanup(port.stopListening)
+            connection = await connectProtocol(wrap(self.tcp(port)), Connection())
+            await connection.send(request("GET", "/other/"))
+            finished = site.finish()
+            await self.assertFailure(connection.send(request("GET", "/")), ConnectionError)
+            await finished
+            self.assertEqual(performed, [], channel)
+        self.flushWarnings()  # Twisted 26.10 causes them with the newest pyOpenSSL.
 
     async def test_both_channels_send_the_same_responses_over_a_unix_socket(self) -> None:
         folder = tempfile.TemporaryDirectory()  # its path is short enough for a socket

@@ -117,6 +117,14 @@ class BaseConnection(http.HTTPChannel):
         if not self._busy:
             self.loseConnection()
 
+    def loseConnection(self) -> None:
+        """
+        Close the connection, and begin no further call: over TLS, data still arrives until the client has
+        closed its side too, and no response could be sent.
+        """
+        self._ignores_input = True
+        super().loseConnection()
+
     def readConnectionLost(self) -> None:
         """The client sends nothing more. It has closed its sending side, or the whole connection."""
         self._half_closed = True
