@@ -92,6 +92,15 @@ def output(article: Any) -> str:
     return str(find(article, "output").text)
 
 
+def samples(article: Any) -> list[str]:
+    """Return the commands for curl and Python that a form offers."""
+    if not find(article, ".samples").get_attribute("open"):
+        find(article, ".samples summary").click()
+    nodes = [find(article, f"[aria-label={name}]") for name in ("curl", "Python")]
+    wait(article.parent, lambda _: all(each.text for each in nodes))  # they are written after the click
+    return [each.text for each in nodes]
+
+
 def go(path: str) -> None:
     Path(path).touch()
 
@@ -200,10 +209,9 @@ class CallTests(DocsPageTestCase):
             article = show(browser, base, "place_order")
             fill(article, lines=order.replace("9007199254740993", "3").replace("it's", "bolt"))
             Select(find(article, "[name=gift]")).select_by_visible_text("true")
-            find(article, ".samples summary").click()
-            found = [find(article, f"[aria-label={name}]").text for name in ("curl", "Python")]
+            found = samples(article)
             fill(article, lines=order)
-            return [*found, find(article, "[aria-label=curl]").text]
+            return [*found, samples(article)[0]]
 
         curl, python, unusual = await self.look(looks)
         environment = {**os.environ, "TOKEN": TOKEN}

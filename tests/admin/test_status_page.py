@@ -59,6 +59,12 @@ def wait_for_refreshes(browser: Any, number: int) -> None:
     wait(browser, lambda _: loaded(browser) >= before + number)
 
 
+def open_status(browser: Any, base: str) -> None:
+    """Open the page, and wait for its first figures: calls are counted from then on."""
+    browser.get(f"{base}/-/status")
+    wait_for_refreshes(browser, 1)
+
+
 def find(browser: Any, path: str) -> Any:
     return wait(browser, lambda _: browser.find_element(By.XPATH, path))
 
@@ -82,7 +88,7 @@ class RefreshTests(StatusPageTestCase):
 
         def looks(browser: Any) -> None:
             resize(browser, 390, 600)
-            browser.get(f"{base}/-/status")
+            open_status(browser, base)
             for number in (20, 21):
                 browser.execute_script(FAIL, number)
             find(browser, "//summary[contains(., 'Error20')]").click()
@@ -105,7 +111,7 @@ class RefreshTests(StatusPageTestCase):
         base = await self.serve_failing()
 
         def looks(browser: Any) -> None:
-            browser.get(f"{base}/-/status")
+            open_status(browser, base)
             browser.execute_script(FAIL, 20)
             find(browser, "//a[.='fails20']")
             summary = find(browser, "//summary[contains(., 'Error20')]")
@@ -129,7 +135,7 @@ class RefreshTests(StatusPageTestCase):
         base = await self.serve_failing()
 
         def looks(browser: Any) -> None:
-            browser.get(f"{base}/-/status")
+            open_status(browser, base)
             browser.execute_script(FAIL, 1)
             find(browser, "//a[.='fails01']")
             self.program.signal("KILL")
@@ -185,7 +191,7 @@ class ContentTests(StatusPageTestCase):
                         return found
                 raise AssertionError(f"Tab does not reach {words}")
 
-            browser.get(f"{base}/-/status")
+            open_status(browser, base)
             browser.execute_script(FAIL, 1)
             browser.execute_script("fetch('../hold/?path=' + arguments[0])", path)
             find(browser, "//a[.='fails01']")
