@@ -243,7 +243,7 @@ class CallTests(DocsPageTestCase):
             self.assertEqual(canvas.size["width"], 22)
             self.assertIn("Download", output(article))
             find(article, "output summary").click()
-            self.assertIn("content-type: image/png", output(article))
+            wait(browser, lambda _: "content-type: image/png" in output(article))
 
         await self.look(looks)
 
