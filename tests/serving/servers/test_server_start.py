@@ -51,6 +51,9 @@ class OptionTests(SynchronousTestCase):
         given = Settings(servers=2, server_type="cluster", scheduler="tcp://localhost:8786")
         self.assertEqual(count_servers(given), 2)
 
+    def test_standard_streams_cannot_be_shared(self) -> None:
+        self.assertIn("stdio: exclude each other", self.refused(servers=2, listen=("stdio:",)))
+
     def test_windows_is_refused(self) -> None:
         with patch("sys.platform", "win32"):
             self.assertIn("Windows", self.refused(servers=2))

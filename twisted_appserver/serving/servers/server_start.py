@@ -32,6 +32,8 @@ def _refuse_options(settings: Settings, count: int) -> None:
     shown = f"--servers {settings.servers}" + (f" ({count} cores)" if settings.servers == "auto" else "")
     if sys.platform == "win32":
         raise OptionError(f"{shown}: Windows cannot share a listening socket; use --servers 1")
+    if any(each.startswith("stdio:") for each in settings.listen):
+        raise OptionError(f"{shown} and --listen stdio: exclude each other")
     if settings.store.startswith("sqlite:"):
         raise OptionError(
             f"{shown} and --store sqlite: exclude each other, because one server at a time can use the file; "
