@@ -1,15 +1,15 @@
 """
 Compiles patterns, and finds those that are prone to catastrophic backtracking.
 
-Google's RE2 (the extra C{re2}) matches every pattern in linear time. If it is installed, it matches all
-patterns except two kinds: patterns that RE2 does not support, and patterns with at most one simple group
-between two slashes. Python also matches the latter in linear time, and twenty times faster than RE2's wrapper
-does. L{core.regex_safety} checks the patterns that Python matches.
+Google's RE2 (the extra C{re2}) matches every pattern in linear time, but its wrapper takes twenty times as
+long as Python for a short path. So it matches only the patterns that Python might match slowly, if it is
+installed and supports them.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from twisted_appserver.core.regex_safety import EXPONENTIAL, MINUTES, SECOND, UNKNOWN, slowness
@@ -49,6 +49,11 @@ def _simple(regex: str) -> bool:
     return fixed_segments(regex) is not None and all(part.count("\0") < 2 for part in parts)
 
 
+@lru_cache
+def _slowness(regex: str) -> str:
+    return "" if _simple(regex) else slowness(regex)
+
+
 def compile_pattern(regex: str) -> Any:
     """
     Compile a pattern.
@@ -57,7 +62,7 @@ def compile_pattern(regex: str) -> Any:
     @raise re.error: when the regular expression is invalid.
     """
     compiled = re.compile(regex)
-    return compiled if _simple(regex) else _compile_with_re2(regex) or compiled
+    return _compile_with_re2(regex) or compiled
 
 
 def backtracking(regex: str, compiled: Any) -> tuple[str, str]:
@@ -68,10 +73,8 @@ def backtracking(regex: str, compiled: Any) -> tuple[str, str]:
     @return: a problem if the time is minutes or more, and a note if the time is a second or unknown; both are
         empty if the pattern is safe.
     """
-    if not isinstance(compiled, re.Pattern) or _simple(regex):
-        return "", ""
-    how_long = slowness(regex)
-    if not how_long:
+    how_long = _slowness(regex)
+    if not how_long or not isinstance(compiled, re.Pattern):
         return "", ""
     if how_long == UNKNOWN:
         text = "too complex to check: a path may block the server for a long time; simplify the pattern"
@@ -82,10 +85,16 @@ def backtracking(regex: str, compiled: Any) -> tuple[str, str]:
 
 
 def _compile_with_re2(regex: str) -> Any:
-    """Compile a pattern with RE2; return C{None} if RE2 is not installed or does not support the pattern."""
+    """
+    Compile a pattern with RE2.
+
+    @return: C{None} if Python matches the pattern quickly, or RE2 is not installed or does not support it.
+    """
     try:
         import re2
     except ImportError:
+        return None
+    if not _slowness(regex):
         return None
     options = re2.Options()
     options.log_errors = False
