@@ -36,11 +36,16 @@ class ExecutorTestCase(TestCase):
     timeout = 30
 
     def dispatcher(
-        self, executor: Any, name: str, patterns: Sequence[Any] = cases.url_patterns, **options: Any
+        self,
+        executor: Any,
+        name: str,
+        patterns: Sequence[Any] = cases.url_patterns,
+        clock: Any = reactor,
+        **options: Any,
     ) -> Dispatcher:
         router = getattr(executor, "router", None) or Router(patterns)
         executors = {"inline": InlineExecutor(), name: executor}
-        made = Dispatcher(reactor, router, executors, name, **options)
+        made = Dispatcher(clock, router, executors, name, **options)
         self.addCleanup(made.stop)
         return made
 
