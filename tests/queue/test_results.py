@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import time
+from time import sleep, time
 from typing import Any
 
 from twisted.internet import reactor
@@ -247,6 +247,15 @@ class AttemptCases:
         test.assertEqual([each.attempt for each in attempts], [1, 2, 3])
         test.assertEqual({each.by for each in attempts}, {"me"})
         test.assertGreaterEqual(attempts[0].seconds, SOON - 0.01)
+
+    async def state_and_attempts_are_of_one_moment(self, test: Any, broker: Any) -> None:
+        (number,) = await put(broker, 1)
+        await broker.get("q")
+        showing = begin(broker.show("q", number))
+        sleep(0.05)  # the thread of the store reads the attempts, and the reactor does not know it yet
+        await broker.fail("q", number, 0, ("no color", ""), False)
+        shown = await showing
+        test.assertIn((shown.result.state, len(shown.attempts)), (("leased", 0), ("buried", 1)))
 
     async def only_the_last_attempts_are_kept(self, test: Any, broker: Any) -> None:
         await broker.change("q", {"max_deliveries": 0})

@@ -39,25 +39,18 @@ class Results:
         """Return the state and the result of a task, as L{IBroker.result} describes."""
         end = self._reactor.seconds() + timeout
         while True:
-            local = self._table.find(name)
-            if local is not None:
-                self._upkeep.expire(local)
-            looked = local.queue.look(number) if local is not None else None
-            if local is None or looked is None:
+            looked = self._look(name, number)
+            if looked is None:
                 found = await follow(self._store.find_result(name, number))
-                if found is not None or not self._has(name, number):
+                if found is not None or self._look(name, number) is None:
                     return found
                 continue  # its end could not be stored, so it is leased again
-            (state, task), timeout = looked, end - self._reactor.seconds()
+            (local, state, task), timeout = looked, end - self._reactor.seconds()
             if state == "buried" or timeout <= 0 or self._upkeep.stopping:
                 error = await self.errors(name, [number]) if task.attempts else {}
                 return TaskResult(number, state, error=error.get(number, ""))
             if await self._wait(local, number, timeout) == STOPPING:
                 return STOPPING
-
-    def _has(self, name: str, number: int) -> bool:
-        local = self._table.find(name)
-        return local is not None and local.queue.look(number) is not None
 
     async def errors(self, name: str, numbers: list[int]) -> dict[int, str]:
         """Return the last errors of tasks, as L{IBroker.errors} describes."""
@@ -71,22 +64,31 @@ class Results:
         @param shift: the seconds since the epoch, minus the seconds of the reactor.
         """
         while True:
-            attempts = await self._attempts(name, number)
-            local = self._table.find(name)
-            if local is not None:
-                self._upkeep.expire(local)
-            looked = local.queue.look(number) if local is not None else None
-            if looked is not None:
-                state, task = looked
+            looked = self._look(name, number)
+            if looked is None:
+                kept = await follow(self._store.find_result(name, number))
+                if kept is not None:
+                    return TaskDetails(kept, None, await self._attempts(name, number))
+                if self._look(name, number) is None:
+                    return None
+                continue  # its end could not be stored, so it is leased again
+            count, attempts = looked[2].attempts, await self._attempts(name, number)
+            looked = self._look(name, number)
+            if looked is not None and looked[2].attempts == count:  # otherwise an attempt has ended meanwhile
+                _, state, task = looked
                 error = attempts[-1].error if attempts else ""
                 return TaskDetails(
                     TaskResult(number, state, error=error), in_wall_time(task, shift), attempts
                 )
-            kept = await follow(self._store.find_result(name, number))
-            if kept is not None:
-                return TaskDetails(kept, None, await self._attempts(name, number))
-            if not self._has(name, number):  # otherwise its end could not be stored, so it is leased again
-                return None
+
+    def _look(self, name: str, number: int) -> tuple[LocalQueue, str, QueuedTask] | None:
+        """Return a task, with its queue and its state; C{None} if it is not in this queue."""
+        local = self._table.find(name)
+        if local is None:
+            return None
+        self._upkeep.expire(local)
+        looked = local.queue.look(number)
+        return None if looked is None else (local, *looked)
 
     async def _attempts(self, name: str, number: int) -> list[Attempt]:
         found = await follow(self._store.find_attempts(name, [number]))
