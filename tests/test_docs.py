@@ -45,6 +45,7 @@ MOST_WORDS = 50  # before the first code of a page
 # Pages that may have more words before their first code, or none.
 FIRST_PAGES = {"index.md": 80, "start.md": 80}  # they say what the product is, and for whom
 WITHOUT_CODE = {"changes.md": "a list of changes"}
+INCLUDE = r"(?m)^```\{include\} (\S+)$"
 TESTED_LANGUAGES = {"python", "py", "console", "sh", "sql", "html", "js"}  # tests run or compile these blocks
 OPTION_COLUMNS = "| option | keyword argument | meaning | default |\n|---|---|---|---|\n"
 
@@ -94,6 +95,19 @@ TESTED = {
     "queues/django-tasks.md: Your own transaction":
         "test_docs_commands.QueueTests.test_servers_start_over_postgresql",
 }  # fmt: skip
+
+
+# The pages whose first code neither a session nor TESTED covers: the test that runs this code.
+FIRST_CODE = {
+    "guide/embedding.md": "test_docs_programs.ProgramTests.test_app_resource_of_the_guide_works_below_a_path",
+    "guide/python-client.md": "test_docs_programs.ProgramTests.test_client_of_the_guide_calls_its_shop",
+    "queues/python.md": "tqueue.test_docs.DocsTests.test_python_examples_run",
+    "queues/transactions.md": "tqueue.test_transactions.PageTests.test_sql_of_the_documentation_puts_a_task",
+    "reference/python.md": "test_docs.ReferenceTests.test_first_code_of_the_page_runs",
+    "works-with.md": "works_with.test_works_with.PageTests.test_page_is_current",
+    "troubleshooting.md": "mistakes.test_mistakes.MistakesTests.test_page_shows_what_the_product_says_today",
+}
+NOT_RUN = {"contributing.md": "its first command needs the network"}
 
 
 def options_table() -> str:
@@ -224,6 +238,46 @@ class SubjectTests(SynchronousTestCase):
                 self.assertIsNone(re.search(r"(?m)^(- |\|)", before), name)
                 self.assertIn(rest.split()[0], TESTED_LANGUAGES, name)
 
+    def test_first_code_of_every_page_runs(self) -> None:
+        """In a session, in a test that L{TESTED} or L{FIRST_CODE} names, or as a table that is loaded."""
+        for page in DOCS.rglob("*.md"):
+            name, text = name_of(page), page.read_text()
+            sources = [page, *(page.parent / each for each in re.findall(INCLUDE, text))]
+            if name in WITHOUT_CODE or name in NOT_RUN or any(map(has_sessions, sources)):
+                continue
+            language, code = re.findall(r"(?ms)^```(\w+)\n(.*?)^```$", with_includes(page))[0]
+            tests = [FIRST_CODE.get(name, "")]
+            tests += [
+                test for key, test in TESTED.items() for each in sources if key.startswith(name_of(each))
+            ]
+            is_loaded = language == "python" and "url_patterns =" in code
+            is_run = any(test and not test.startswith("no test: ") for test in tests)
+            self.assertTrue(is_loaded or is_run, f"{name}: name the test of its first code in FIRST_CODE")
+        for test in FIRST_CODE.values():
+            self.assertTrue(callable(namedAny(f"tests.{test}")), test)
+
+    def test_every_page_has_one_title(self) -> None:
+        """Another one than all other pages, so that readers know which one to open."""
+        found: dict[str, str] = {}
+        for page in DOCS.rglob("*.md"):
+            text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text())
+            tops = re.findall(r"(?m)^# (.+)$", text)
+            self.assertEqual(len(tops), 1, name_of(page))
+            self.assertNotIn(tops[0], found, name_of(page))
+            found[tops[0]] = name_of(page)
+
+    def test_first_page_says_what_it_is_for_whom_and_why(self) -> None:
+        """A picture and an example with two commands come before the three reasons."""
+        before, _, after = (DOCS / "index.md").read_text().partition("\n## Why use it\n")
+        start, _, example = before.partition("\n## An example\n")
+        paragraphs = [" ".join(each.split()) for each in start.split("\n\n")]
+        self.assertIn("Python functions", paragraphs[1])
+        self.assertTrue(paragraphs[2].startswith("It is for "), paragraphs[2])
+        self.assertIn("```{image} images/docs-", start)
+        self.assertEqual((example.count("```python\n"), example.count("```sh\n")), (1, 2))
+        reasons = re.findall(r"(?m)^- \*\*.+?\*\*", after.partition("\n## ")[0])
+        self.assertEqual(len(reasons), 3)
+
     def test_every_page_about_a_subject_is_short(self) -> None:
         """It has no section before its first code."""
         for page in (page for folder in SUBJECTS for page in (DOCS / folder).glob("*.md")):
@@ -233,6 +287,11 @@ class SubjectTests(SynchronousTestCase):
 
 
 class ReferenceTests(SynchronousTestCase):
+    def test_first_code_of_the_page_runs(self) -> None:
+        code, names = blocks(DOCS / "reference" / "python.md", "python")[0], {}
+        exec(code, names)
+        self.assertTrue(callable(names["run_server"]))
+
     def test_page_of_public_names_has_all_of_them(self) -> None:
         """Each of them can be imported."""
         text = (DOCS / "reference" / "python.md").read_text()

@@ -25,11 +25,12 @@ class WordingTests(SynchronousTestCase):
         paths = [page for page in PAGES if page != MISTAKES]
         paths += [ROOT / path for path in MODULES.values()]
         paths += [*(ROOT / "examples").rglob("*.py"), *(ROOT / "news").glob("*.md")]
+        paths += (ROOT / "twisted_appserver" / "admin" / "static").glob("*.*")
         self.assertGreater(len(paths), 300)
         phrases = re.compile(rf"\b(?:{'|'.join(PHRASES)})\b", re.IGNORECASE)
         found = []
         for path in paths:
-            text = re.sub(r"\s+(?:#|\*)?\s*", " ", path.read_text("utf-8"))
+            text = re.sub(r"\s+(?:#|\*|//)?\s*", " ", path.read_text("utf-8"))
             found += [
                 f"{path.name}: {text[max(0, each.start() - 40) : each.end() + 40]}"
                 for each in phrases.finditer(text)

@@ -431,6 +431,21 @@ class ServiceTests(TestCase):
         self.assertEqual((await held).status, 200)
 
 
+class DevelopmentTests(CommandTestCase):
+    @slow
+    async def test_developers_see_the_most_similar_patterns(self) -> None:
+        """On the page for an unknown address, if the server reloads its code or sends tracebacks."""
+        source = "def order(): return {}\n\nurl_patterns = ((r'/order/', order),)\n"
+        for words in ((), ("--reload",), ("--display-tracebacks",)):
+            folder = self.folder_of(app=source)
+            program = self.twistd("--port", "0", "--app", "app.py", *words, folder=folder)
+            port = await program.port()
+            answer = await exchange(port, request("GET", "/ordr/", b"", (("Accept", "text/html"),)))
+            listed = b"<li><code>/order/</code>" in answer.body
+            self.assertEqual((answer.status, listed), (404, bool(words)))
+            await self.stopped(program)
+
+
 class QueueTests(CommandTestCase):
     @slow
     async def test_requests_for_queues_are_counted(self) -> None:

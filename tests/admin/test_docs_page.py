@@ -16,7 +16,7 @@ from selenium.webdriver.support.ui import Select
 
 from tests.access.test_credentials import private
 from tests.admin.test_browser import BrowserTestCase, show, strangers, text
-from tests.support.page_checks import NO_AXE, audit, audit_pages, wait
+from tests.support.page_checks import NO_AXE, audit, audit_pages, resize, set_system_theme, wait
 from tests.support.programs import ROOT
 from tests.support.slow import slow
 
@@ -444,9 +444,10 @@ class AccessibilityTests(DocsPageTestCase):
         base = await self.serve(SHOP, "--token-file", token)
 
         def looks(browser: Any) -> None:
-            browser.get(f"{base}/-/docs")
-            wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, "#access form"))
-            audit(self, browser, "sign in")
+            def asked() -> None:
+                wait(browser, lambda _: browser.find_element(By.CSS_SELECTOR, "#access form"))
+
+            audit_pages(self, browser, {f"{base}/-/docs": asked})
             enter(browser, token=TOKEN)
 
             def loaded() -> None:
@@ -465,5 +466,21 @@ class AccessibilityTests(DocsPageTestCase):
             others = ("docs#", "docs#not-in-openapi", "status", "swagger")
             pages = {f"{base}/-/docs#place_order": called}
             audit_pages(self, browser, {**pages, **{f"{base}/-/{each}": loaded for each in others}})
+
+        await self.look(looks)
+
+    @slow
+    async def test_axe_finds_nothing_serious_on_pages_of_errors(self) -> None:
+        """They follow the theme of the system."""
+        base = await self.serve(SHOP, "--display-tracebacks")
+
+        def looks(browser: Any) -> None:
+            for theme in ("light", "dark"):
+                set_system_theme(browser, theme)
+                for width in (390, 768, 1400):
+                    resize(browser, width)
+                    browser.get(f"{base}/article/")
+                    self.assertIn("The most similar patterns", text(browser))
+                    audit(self, browser, f"error, {theme}, {width}")
 
         await self.look(looks)

@@ -99,6 +99,12 @@ def resize(browser: Any, width: int, height: int = 900) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
+def set_system_theme(browser: Any, theme: str) -> None:
+    """Let the system prefer the theme C{light} or C{dark}."""
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
 def check_nothing_moves(
     test: Any,
     browser: Any,

@@ -76,6 +76,10 @@ JOB_ANSWERS: dict[str, Any] = {
 }
 
 
+RUNNING_JOB = JOBS[0]["job"]
+FORM_ANSWERS: dict[str, Any] = {f"jobs/{RUNNING_JOB}": JOBS[0]}
+
+
 def _history() -> list[list[Any]]:
     random, records, ready = Random(7), [], 90.0
     for second in range(120, SECONDS):
@@ -108,7 +112,7 @@ def _queue(
 
 
 EMAILS = _queue(
-    "emails", (142, 8, 12, 3, 2, 500), 18.2, 23.4, kind="fifo", max_deliveries=3, keep=3600, at_once=1
+    "emails", (143, 8, 12, 3, 2, 500), 18.2, 23.4, kind="fifo", max_deliveries=3, keep=3600, at_once=1
 )
 QUEUES = [
     EMAILS,

@@ -14,8 +14,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -23,12 +25,20 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from tests.support.page_checks import resize, wait
+from tests.support.page_checks import resize, set_system_theme, wait
 from tests.support.programs import ROOT
-from tests.support.queue_figures import JOB_ANSWERS, OPEN_JOB, OPEN_TASK, QUEUE_ANSWERS
+from tests.support.queue_figures import (
+    FORM_ANSWERS,
+    JOB_ANSWERS,
+    OPEN_JOB,
+    OPEN_TASK,
+    QUEUE_ANSWERS,
+    RUNNING_JOB,
+)
 from tests.support.status_figures import ERRORS, STATUS
 
 WIDTHS = {390: 844, 768: 1024, 1400: 900}  # a phone, a tablet and a screen, with their heights
+THEMES = ("light", "dark")
 COLOURS, EXACT = 128, 64  # of the palette, and how many of them are exact
 MOST_BYTES = 60_000  # of a picture
 WORDS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars")
@@ -62,7 +72,7 @@ def docs(browser: Any, base: str) -> None:
     # The duration differs in each run, and the picture must not.
     browser.execute_script(
         "const shown = document.querySelector('output [role=status]');"
-        "shown.textContent = shown.textContent.replace(/[\\d.]+ ms/, '1.2 ms')"
+        "shown.textContent = shown.textContent.replace(/[\\d.]+\\sms/, '1.2 ms')"
     )
 
 
@@ -76,6 +86,29 @@ def index(browser: Any, base: str) -> None:
     """The overview of all functions."""
     browser.get(f"{base}/-/docs#")
     wait(browser, lambda _: "Sells bolts" in browser.find_element(By.TAG_NAME, "main").text)
+
+
+def missing(browser: Any, base: str) -> None:
+    """The functions that have no form, with the reasons."""
+    browser.get(f"{base}/-/docs#not-in-openapi")
+    wait(browser, lambda _: "a part without a name" in browser.find_element(By.TAG_NAME, "main").text)
+
+
+def job_form(browser: Any, base: str) -> None:
+    """A function that is performed as a job, with its progress."""
+    open_with(browser, f"{base}/-/docs#train?job={RUNNING_JOB}", FORM_ANSWERS, lambda text: "23/40" in text)
+
+
+def sign_in(browser: Any, base: str) -> None:
+    """The page that asks for a token."""
+    browser.get(f"{base}/-/docs")
+    wait(browser, lambda _: "Authentication required" in browser.find_element(By.ID, "access").text)
+
+
+def not_found(browser: Any, base: str) -> None:
+    """The page for an address with a typing error, as developers see it."""
+    browser.get(f"{base}/article/bolt/")
+    browser.execute_script("document.querySelector('dd').textContent = 'eb3f3c71-17204'")  # it differs
 
 
 def swagger(browser: Any, base: str) -> None:
@@ -148,6 +181,10 @@ PAGES: dict[str, Callable[[Any, str], Any]] = {
     "docs": docs,
     "docs-form": order,
     "docs-index": index,
+    "docs-job": job_form,
+    "docs-missing": missing,
+    "sign-in": sign_in,
+    "not-found": not_found,
     "status": status,
     "status-errors": errors,
     "jobs": jobs,
@@ -159,10 +196,13 @@ PAGES: dict[str, Callable[[Any, str], Any]] = {
 }
 
 
+GUARDED = ("sign-in",)  # the pages of a service that requires a token
+
+
 @contextmanager
-def serve() -> Any:
-    """Start the service of the pictures. Yields its address."""
-    command = (sys.executable, "-m", "twisted", "appserver", "--app", "shop.py", "--port", "0")
+def serve(*words: str) -> Any:
+    """Start the service of the pictures with these options. Yields its address."""
+    command = (sys.executable, "-m", "twisted", "appserver", "--app", "shop.py", "--port", "0", *words)
     program = subprocess.Popen(
         command, cwd=ROOT / "tests" / "support", stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
     )
@@ -226,11 +266,12 @@ def take(browser: Any, base: str, page: str) -> None:
     """Take the pictures of a page."""
     for width, height in WIDTHS.items():
         resize(browser, width, height)
-        for theme in ("light", "dark"):
+        for theme in THEMES:
             browser.get(f"{base}/-/icon.svg")  # a document of the service, whose storage has the theme
             browser.execute_script(
                 "localStorage.setItem('theme', arguments[0]); sessionStorage.clear()", theme
             )
+            set_system_theme(browser, theme)  # pages of errors follow it
             top = PAGES[page](browser, base)
             browser.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
             if top is not None:
@@ -243,9 +284,13 @@ def take(browser: Any, base: str, page: str) -> None:
 def main(names: list[str]) -> None:
     browser = start_browser()
     try:
-        with serve() as base:
-            for page in names or PAGES:
-                take(browser, base, page)
+        with tempfile.TemporaryDirectory() as folder:
+            token = Path(folder, "token")
+            token.write_text("0123456789abcdef")
+            token.chmod(0o600)
+            with serve("--display-tracebacks") as base, serve("--token-file", str(token)) as guarded:
+                for page in names or PAGES:
+                    take(browser, guarded if page in GUARDED else base, page)
     finally:
         browser.quit()
 

@@ -1,11 +1,11 @@
 """Sells bolts and nuts by mail.
 
-The service of the pictures in the documentation. Its functions have parameters and results of many kinds:
-
-- articles, with **prices** in euros,
-- orders, whose addresses are nested objects,
-- a report that takes long. Start it `as a job` to see its progress.
+- **Articles** have a name, a price in euros and a picture.
+- **Orders** are sent on the next working day.
+- `train` takes long: call it *as a job* to see its progress.
 """
+
+# The service of the pictures in the documentation: its functions have parameters and results of many kinds.
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ FAILURES = [
 ERRORS = {"tracebacks": True, "errors": [each | {"traceback": TRACEBACK} for each in FAILURES]}
 STATUS = {
     "title": "shop",
-    "line": "http://localhost:8081/ threaded, 10 threads, 2 workers",
+    "line": "http://localhost:8081/ forked, 2 workers, 10 threads",
     "unready": "",
     "now": NOW,
     "started": NOW - 7467,

@@ -28,7 +28,12 @@ PAGE = """<!DOCTYPE html>
 <title>{heading}</title>
 <style>
 :root {{ color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }}
-body {{ max-width: 45rem; margin: 3rem auto; padding: 0 1rem }}
+body {{ max-width: 45rem; margin: 3rem auto; padding: 0 1rem;
+  background: light-dark(#f7f7f5, #14171a); color: light-dark(#1c2126, #e6e8e4) }}
+h1 {{ font-size: 1.4rem }}
+a {{ color: light-dark(#1a5a99, #82baf0) }}
+code {{ font: .9rem ui-monospace, monospace }}
+dl {{ color: light-dark(#59626b, #9fa8b0); font-size: .85rem }}
 p, dd {{ white-space: pre-wrap; overflow-wrap: anywhere }}
 </style>
 <h1>{heading}</h1>

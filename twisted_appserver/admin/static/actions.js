@@ -53,9 +53,9 @@ export function rename(made, text, name) {
 let menus = 0;
 
 // A menu of actions that is drawn over everything else.
-export function menu(name, actions) {
+export function menu(name, actions, text = "More") {
   const id = `menu${menus += 1}`, list = element("div", { id, popover: "auto", class: "pop" }, ...actions);
-  const opener = element("button", { type: "button", popovertarget: id, "aria-label": `More actions for ${name}` }, "More");
+  const opener = element("button", { type: "button", popovertarget: id, "aria-label": `More actions for ${name}` }, text);
   list.addEventListener("beforetoggle", () => {
     const { left, bottom } = opener.getBoundingClientRect();
     list.style.left = `${Math.max(8, Math.min(left, innerWidth - 220))}px`;

@@ -163,7 +163,7 @@ function overview(description, groups) {
 
 // go(hash) opens a function and moves the focus to it.
 function indexView(groups, missing, go) {
-  const search = element("input", { type: "search", placeholder: "Search (press /)", "aria-label": "Search functions" }), links = new Map();
+  const search = element("input", { type: "search", placeholder: innerWidth < 704 ? "Search" : "Search (press /)", "aria-label": "Search functions" }), links = new Map();
   const link = (name, text, title) => element("a", { href: addressOf(name), title }, text);
   const list = element("div", { class: "list", id: "list" });
   for (const [prefix, all] of groups) {
@@ -180,7 +180,7 @@ function indexView(groups, missing, go) {
     list.append(element("section", {}, element("ul", {}, row)));
   }
   const none = element("p", { class: "hint", role: "status" });
-  const toggle = button("Functions", () => open(toggle.getAttribute("aria-expanded") !== "true"), { class: "toggle", "aria-expanded": "false", "aria-controls": "list" });
+  const toggle = button("List", () => open(toggle.getAttribute("aria-expanded") !== "true"), { class: "toggle", "aria-expanded": "false", "aria-controls": "list" });
   const open = wanted => { toggle.setAttribute("aria-expanded", String(wanted)); list.classList.toggle("open", wanted); };
   search.addEventListener("input", () => {
     const terms = search.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -219,7 +219,7 @@ async function show() {
     const unknown = !view && name && element("p", { class: "bad", role: "status" }, `There is no function ${name}.`);
     content.replaceChildren(...(view ? [view.node] : name === MISSING ? [missingView(missing)] : [unknown || "", overview(description, groups)]));
     if (view) { view.follow(state.getAll("job")); view.remember(); }
-    for (const link of index.node.querySelectorAll("a")) link.toggleAttribute("aria-current", Boolean(each) && link.hash === addressOf(each.name));
+    for (const link of index.node.querySelectorAll("a")) link.toggleAttribute("aria-current", link.hash === addressOf(each ? each.name : name));
     index.close();
     window.scrollTo(0, 0);
     if (isSearched && view) view.focus();

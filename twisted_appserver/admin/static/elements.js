@@ -53,15 +53,21 @@ export function bytes(count) {
   return count < 1048576 ? `${(count / 1024).toFixed(1)} KB` : `${(count / 1048576).toFixed(1)} MB`;
 }
 
+// Text that is not broken into lines.
+export const unbroken = text => text.replaceAll(" ", "\u00a0");
+
 export function duration(seconds) {
-  if (seconds < 1) return `${(seconds * 1000).toFixed(seconds < 0.1 ? 1 : 0)} ms`;
-  if (seconds < 90) return `${seconds.toFixed(1)} s`;
+  if (seconds < 1) return unbroken(`${(seconds * 1000).toFixed(seconds < 0.1 ? 1 : 0)} ms`);
+  if (seconds < 60) return unbroken(`${seconds.toFixed(1)} s`);
   const whole = Math.round(seconds), [size, unit, part, name] = whole < 5400 ? [60, "min", 1, "s"] : whole < 172800 ? [3600, "h", 60, "min"] : [86400, "d", 3600, "h"];
-  return `${Math.floor(whole / size)} ${unit} ${Math.floor(whole % size / part)} ${name}`;
+  const rest = Math.floor(whole % size / part);
+  return unbroken(`${Math.floor(whole / size)} ${unit}${rest ? ` ${rest} ${name}` : ""}`);
 }
+
+const dayOf = time => time.toLocaleDateString("sv"); // as ISO 8601, which nobody takes for another day
 
 // A time of day, with the date unless it is today.
 export function clock(seconds) {
-  const time = new Date(seconds * 1000), day = time.toLocaleDateString();
-  return `${day === new Date().toLocaleDateString() ? "" : `${day} `}${time.toTimeString().slice(0, 8)}`;
+  const time = new Date(seconds * 1000), day = dayOf(time);
+  return `${day === dayOf(new Date()) ? "" : `${day} `}${time.toTimeString().slice(0, 8)}`;
 }

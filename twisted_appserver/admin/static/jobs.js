@@ -3,7 +3,7 @@
 import { action, allow, retryJob } from "./actions.js";
 import { keep, readAddress, writeAddress } from "./address.js";
 import { attemptsView, facts, loadedDetails, replaceUnused, short } from "./attempts.js";
-import { button, clock, duration, element, setText } from "./elements.js";
+import { button, clock, duration, element, setText, unbroken } from "./elements.js";
 import { refresh } from "./refresh.js";
 import { detailOf, getJSON, request, showGone } from "./requests.js";
 import { share, showResponse } from "./results.js";
@@ -92,8 +92,8 @@ function updateRow({ view }, item) {
   if (part !== null) view.bar.value = part;
   else if (item.state !== "running") view.bar.value = 0;
   else view.bar.removeAttribute("value");
-  setText(view.text, [progress && progress.total ? `${progress.done}/${progress.total}` : "", item.attempt && item.state !== "waiting" ? duration(item.seconds) : "", isAgain(item) ? `attempt ${item.attempt}` : ""].filter(Boolean).join(" · "));
-  setText(view.error, item.error || "");
+  setText(view.text, [progress && progress.total ? `${progress.done}/${progress.total}` : "", item.attempt && item.state !== "waiting" ? duration(item.seconds) : "", isAgain(item) ? unbroken(`attempt ${item.attempt}`) : ""].filter(Boolean).join(" · "));
+  setText(view.error, item.state !== "cancelled" && item.error || "");
   allow(view.cancel, !isOver(item));
   allow(view.retry, ["failed", "cancelled"].includes(item.state) || (item.state === "waiting" && item.attempt > 0));
   view.details.update(`${item.state} ${item.attempt} ${item.items}`);
@@ -107,10 +107,11 @@ function draw(found) {
 }
 
 const query = () => new URLSearchParams({ limit, state: byState.select.value, function: byFunction.select.value });
+const scheduleText = text => text.replace(/^every (\d+) s$/, (found, seconds) => seconds < 60 ? found : `every ${duration(+seconds)}`);
 const lastText = last => last ? `${last.state} at ${clock(seconds(last.ended))}` : "";
 const schedules = table("Schedules", [
   { title: "function", class: "text", update: (cell, item) => { if (!cell.firstChild) cell.append(element("a", { href: pageOf(item.function) }, item.function)); } },
-  { title: "path", class: "text", text: item => item.path }, { title: "schedule", class: "text", text: item => item.schedule },
+  { title: "path", class: "text", text: item => item.path }, { title: "schedule", class: "text", text: item => scheduleText(item.schedule) },
   { title: "now", class: "text", update: (cell, item) => {
     if (cell.job === item.running) return;
     cell.job = item.running;

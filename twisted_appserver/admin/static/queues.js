@@ -19,7 +19,7 @@ function showAll() {
     if (!cell.actions) {
       cell.actions = queueActions(item.queue, () => cell.item, () => all.now());
       const { pause, kick, purge, remove } = cell.actions;
-      cell.append(menu(item.queue, [pause, kick, purge, remove]));
+      cell.append(menu(item.queue, [pause, kick, purge, remove], "Actions"));
     }
     cell.item = item;
     cell.actions.update();
@@ -29,13 +29,13 @@ function showAll() {
       if (!cell.firstChild) cell.append(element("a", { href: addressOf(item.queue) }, item.queue), element("span", { class: "badge" }));
       setText(cell.lastChild, item.options.paused ? " paused" : "");
     } },
-    { title: "actions", class: "text", update: actions },
+    { title: "", class: "text", update: actions },
     number("ready", item => whole(item.ready)), number("oldest", item => item.oldest === null ? "" : duration(item.oldest)),
     ...["leased", "delayed", "held", "buried"].map(state => number(state, item => whole(item[state]))),
     number("done/s", item => rate(item.rate)),
   ], item => item.queue);
   const all = refresh(() => `queues?limit=${limit}`, found => {
-    rows.update(found.queues, "Ready tasks wait for a worker, and the age is that of the oldest of them. Buried tasks wait until somebody kicks them.");
+    rows.update(found.queues, "Ready tasks wait for a worker; oldest is the age of the first of them. Buried tasks are put aside until somebody retries them.");
     setText(none, found.total ? found.total > found.queues.length ? `The first ${found.queues.length} of ${whole(found.total)} queues.` : "" : "There are no queues yet. A queue appears when its first task is put.");
     more.hidden = !found.next || limit === MOST;
   }, 1, stopping.signal);

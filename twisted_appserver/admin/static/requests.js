@@ -69,12 +69,12 @@ function signIn(problem) {
   asking ||= new Promise(done => {
     const place = document.getElementById("access"), main = document.getElementById("main");
     const form = element("form", { class: "access" }, element("h1", {}, "Authentication required"),
-      element("p", {}, "The service sends data only to clients that authenticate. The entry is kept until this tab is closed."));
+      element("p", {}, "This service requires a token or a password. What you enter is kept until you close this tab."));
     if (schemes.includes("bearer")) form.append(field("Token", { name: "token", type: "password" }));
     if (schemes.length > 1) form.append(element("p", {}, "or"));
     if (schemes.includes("basic"))
       form.append(field("Name", { name: "user" }), field("Password", { name: "password", type: "password" }));
-    form.append(element("p", { class: "bad", role: "alert" }, problem), element("button", {}, "Continue"));
+    form.append(element("p", { class: "bad", role: "alert" }, problem), element("button", { class: "main" }, "Continue"));
     form.addEventListener("submit", event => {
       event.preventDefault();
       const { token, user, password } = Object.fromEntries(new FormData(form));

@@ -78,6 +78,8 @@ export function share(progress) {
   return progress.progress >= 0 && progress.progress <= 1 ? progress.progress : null;
 }
 
+const stepsOf = ({ state, items, progress }) => state === "running" && progress && progress.total ? `${progress.done}/${progress.total}` : `${items} items${progress === undefined ? "" : `: ${JSON.stringify(progress)}`}`;
+
 // A row that follows a job until it ends, and then shows its result. forget() is called when it is removed.
 export function followJob(job, forget) {
   const place = `jobs/${encodeURIComponent(job)}`, bar = element("progress", { "aria-label": `Progress of job ${job}` });
@@ -92,7 +94,7 @@ export function followJob(job, forget) {
       if (!answer.ok) throw new Error(answer.status === 404 ? "is not known any more" : await detailOf(answer));
       const about = await answer.json(), part = share(about.progress);
       over = !["waiting", "running"].includes(about.state);
-      setText(state, `${about.state}, ${about.items} items${about.progress === undefined ? "" : `: ${JSON.stringify(about.progress)}`}`);
+      setText(state, `${about.state}, ${stepsOf(about)}`);
       if (part !== null) bar.value = part;
       if (over) {
         bar.value = about.state === "done" ? 1 : bar.value;
