@@ -157,8 +157,8 @@ def read_options(call: Call) -> Query:
 
 def put_terms(call: Call, query: Query) -> Terms | None:
     """Return the terms of the tasks that a request puts, with the trace of the request."""
-    terms = query.terms
-    if not any(name == b"traceparent" for name, _ in call.raw_headers):
+    terms = None if query is NOTHING else query.terms
+    if b"traceparent" not in dict(call.raw_headers):
         return terms
     parent, state = read_trace(call.raw_headers)
     if not parent:
