@@ -33,7 +33,7 @@ WORDS = {
 class SiteTests(BrowserTestCase, ProgramTestCase):
     """The documentation as a site."""
 
-    timeout = 300
+    timeout = 1200  # the build takes a minute of a whole core, and minutes beside other tests
     site: Path | None = None
 
     async def build(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 from urllib.parse import quote
@@ -11,8 +12,8 @@ from selenium.webdriver.common.keys import Keys
 from twisted.internet.threads import deferToThread
 
 from tests.access.test_credentials import private
-from tests.admin.test_browser import strangers, text
-from tests.admin.test_docs_page import TOKEN, enter
+from tests.admin.test_browser import show, strangers, text
+from tests.admin.test_docs_page import TOKEN, enter, fill
 from tests.admin.test_jobs_page import JobsPageTestCase
 from tests.support.page_checks import (
     CLICKS,
@@ -151,6 +152,27 @@ class ListTests(QueuesPageTestCase):
         def looks(browser: Any) -> None:
             browser.get(f"{base}/-/queues")
             wait(browser, lambda _: "start it with --store" in text(browser, "#main"))
+
+        await self.look(looks)
+
+
+class FormTests(QueuesPageTestCase):
+    @slow
+    async def test_form_of_a_put_has_its_options(self) -> None:
+        """Each with a description."""
+        emails = await self.serve_queues()
+
+        def looks(browser: Any) -> None:
+            article = show(browser, emails.base, "put")
+            for name in ("priority", "delay", "ttl", "unique"):
+                field = find(article, f"[name={name}]")
+                hint = browser.find_element(By.ID, str(field.get_attribute("aria-describedby")).split()[0])
+                self.assertRegex(hint.text, r"\w+ .* in the query", name)
+            fill(article, worker="emails", delay="600")
+            find(article, "button.main").click()
+            wait(browser, lambda _: "200 OK" in text(browser, "output"))
+            answer = json.loads(text(browser, "output pre"))
+            self.assertEqual(emails.state(answer["task_id"]), "delayed")
 
         await self.look(looks)
 
