@@ -516,7 +516,7 @@ class ResponseTests(SynchronousTestCase):
             (Reply, {BYTES: "string", "*/*": None}), (Annotated[Reply, "image/png"], {"image/png": "string"}),
             (Annotated[Reply, "text/csv; charset=utf-8"], {"text/csv": "string"}),
             (Annotated[Reply, "application/geo+json"], {"application/geo+json": None}),
-            (Annotated[Reply, dict[str, int]], {JSON: "object"}),
+            (Annotated[Reply, dict[str, int]], {JSON: "object"}), (Annotated[Reply, Path], {BYTES: "string"}),
             (dict[str, int] | Annotated[Reply, "text/html"], {JSON: "object", "text/html": "string"}),
         ):  # fmt: skip
 

@@ -34,6 +34,10 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
+    Mutation("executors/file_stream.py", "SHORTER if self._left else \"\")\n\n    def _send", "\"\")\n\n    def _send",
+             "http.test_files.ChangeTests.test_test_client_reports_a_file_that_becomes_shorter"),
+    Mutation("executors/file_stream.py", "        self._file.close()\n", "",
+             "http.test_files.SlowReaderTests.test_client_that_reads_nothing_within_the_time_limit_is_cut_off"),
     Mutation("serving/check.py", "not problems\n", "True\n", "serving.test_check.CheckTests.test_table_that_cannot_work_fails"),
     Mutation("serving/check.py", "Router(patterns, lifespan, errors)", "Router(patterns, lifespan)",
              "serving.test_check.CheckTests.test_every_error_of_a_table_has_its_line"),

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -23,6 +24,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted_appserver import Call, HTTPError, Reply, Route, Upload
 
 BIG = 10_000_000
+FILE = Path(__file__).with_name("schemathesis.toml")  # any file that is sent
 
 
 def echo(**variables: Any) -> dict[str, Any]:
@@ -132,6 +134,12 @@ def returns(what: str) -> Any:
         "text": Reply("plain ä", 202),
         "bytes": Reply(bytes(range(256))),
         "nothing": Reply(b"", 204),
+        "file": Reply(FILE),
+        "named_file": Reply(FILE, headers={"Content-Type": "text/x-own", "ETag": '"own"'}),
+        "missing_file": Reply(FILE.with_name("missing")),
+        "folder": Reply(FILE.parent),
+        "nul": Reply(FILE.with_name("\0")),
+        "long_name": Reply(FILE.with_name("x" * 5000)),
         "bad_reply": Reply({}, 200, {"x": "a\r\nb: c"}),
         "bad_status": Reply({}, 99),
         "headers": Reply({}, headers=HEADERS),
@@ -459,6 +467,11 @@ CASES = (
     Case("/raises_extra/", 409, {"detail": "sold out", "retry_in": 5, "sku": ["a1", "1.5"], "headers": None}),
     Case("/raises_headers/", 429, {"title": "Too Many Requests"}, headers_sent=SENT),
     Case("/returns/headers/", 200, {}, headers_sent=SENT),
+    Case("/returns/file/", 200, exact=FILE.read_bytes()),
+    Case("/returns/missing_file/", 404, {"detail": "there is no such file"}),
+    Case("/returns/folder/", 404),
+    Case("/returns/nul/", 404),
+    Case("/returns/long_name/", 404),
     Case("/returns/big/", 200, {"text": "x" * BIG}),
     Case("/returns/reply/", 201, {"made": True}),
     Case("/returns/list/", 200, exact=b"[1]"),

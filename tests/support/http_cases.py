@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from tests.support.cases import SENT
+from tests.support.cases import FILE, SENT
 from tests.support.wire import request
+from twisted_appserver.core.file_body import file_body
 from twisted_appserver.testing import Response
 
 MAX_BODY = 100_000
@@ -17,6 +18,8 @@ LONGEST = MAX_BODY - len(b'{"a":""}')  # text in a JSON body
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 JSON = ("Content-Type", "application/json")
 PROBLEM = "application/problem+json"
+CONTENT = FILE.read_bytes()
+SIZE, FILE_TYPE = str(len(CONTENT)), file_body(FILE)[1]
 
 
 class HTTPCase(NamedTuple):
@@ -219,6 +222,40 @@ CASES = (
     HTTPCase("GET", "/raises_bad_http/", 500),
     HTTPCase("GET", "/coroutine/?a=y", 200, {"a": "y"}),
     HTTPCase("GET", "/coroutine_raises/", 500),
+    # Files.
+    HTTPCase("GET", "/returns/file/", 200, exact=CONTENT,
+             expect={"content-type": FILE_TYPE, "content-length": SIZE, "accept-ranges": "bytes"}),
+    HTTPCase("HEAD", "/returns/file/", 200, exact=b"",
+             expect={"content-type": FILE_TYPE, "content-length": SIZE, "accept-ranges": "bytes"}),
+    HTTPCase("POST", "/returns/file/", 200, exact=CONTENT, headers=(("Range", "bytes=1-2"),),
+             expect={"content-type": FILE_TYPE, "etag": None, "accept-ranges": None}),
+    HTTPCase("GET", "/returns/named_file/", 200, exact=CONTENT,
+             expect={"content-type": "text/x-own", "etag": '"own"'}),
+    HTTPCase("GET", "/returns/named_file/", 304, exact=b"", headers=(("If-None-Match", '"a", W/"own"'),),
+             expect={"content-type": None, "content-length": None, "etag": '"own"'}),
+    HTTPCase("GET", "/returns/named_file/", 200, exact=CONTENT, headers=(("If-None-Match", '"a"'),),
+             expect={"content-type": "text/x-own"}),
+    HTTPCase("GET", "/returns/file/", 304, exact=b"",
+             headers=(("If-Modified-Since", "Fri, 31 Dec 2100 00:00:00 GMT"),)),
+    HTTPCase("HEAD", "/returns/file/", 304, exact=b"", headers=(("If-None-Match", "*"),)),
+    HTTPCase("GET", "/returns/named_file/", 412, headers=(("If-Match", '"other"'),),
+             expect={"etag": '"own"'}),
+    HTTPCase("GET", "/returns/file/", 206, exact=CONTENT[2:6], headers=(("Range", "bytes=2-5"),),
+             expect={"content-type": FILE_TYPE, "content-length": "4", "content-range": f"bytes 2-5/{SIZE}"}),
+    HTTPCase("GET", "/returns/file/", 206, exact=CONTENT[-3:], headers=(("Range", "bytes=-3"),),
+             expect={"content-type": FILE_TYPE}),
+    HTTPCase("GET", "/returns/file/", 200, exact=CONTENT, headers=(("Range", "bytes=0-1,4-5"),),
+             expect={"content-type": FILE_TYPE, "content-range": None}),
+    HTTPCase("GET", "/returns/named_file/", 200, exact=CONTENT, expect={"content-type": "text/x-own"},
+             headers=(("Range", "bytes=0-1"), ("If-Range", '"old"'))),
+    HTTPCase("GET", "/returns/named_file/", 206, exact=CONTENT[:2], expect={"content-type": "text/x-own"},
+             headers=(("Range", "bytes=0-1"), ("If-Range", '"own"'))),
+    HTTPCase("HEAD", "/returns/file/", 200, exact=b"", headers=(("Range", "bytes=0-1"),),
+             expect={"content-length": SIZE}),
+    HTTPCase("GET", "/returns/file/", 416, {"detail": "range"}, headers=(("Range", f"bytes={SIZE}-"),),
+             expect={"content-range": f"bytes */{SIZE}"}),
+    HTTPCase("GET", "/returns/missing_file/", 404, {"detail": "no such file"}),
+    HTTPCase("GET", "/returns/folder/", 404, {"detail": "no such file"}),
     # Host and Origin.
     HTTPCase("GET", "/echo/1/", 200, {"a": "1"}, host="127.0.0.1:8080"),
     HTTPCase("GET", "/echo/1/", 200, {"a": "1"}, host="[::1]:65535"),

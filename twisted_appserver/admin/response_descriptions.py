@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterator
 from contextlib import suppress
 from typing import Annotated, Any, get_args, get_origin
@@ -101,8 +102,10 @@ def _reply_content(body: Any, schemas: Schemas) -> dict[str, Any]:
     """
     Describe the body of a Reply.
 
-    @param body: a media type, or the type of an object that becomes JSON.
+    @param body: a media type, C{Path} for a file of any type, or the type of an object that becomes JSON.
     """
+    if isinstance(body, type) and issubclass(body, os.PathLike):
+        return {BYTES: {"schema": BINARY}}
     if not isinstance(body, str):
         return {JSON: {"schema": _schema(body, schemas)}}
     media_type = body.partition(";")[0].strip().lower()

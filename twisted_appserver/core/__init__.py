@@ -32,6 +32,8 @@ A module may import only modules above it in this list:
   - forked_child: ends a process that a function has forked, when the function returns there
   - events: server-sent events
   - streaming: the parts that a generator yields
+  - file_body: a file as the body of a reply
+  - conditional_requests: preconditions and byte ranges of requests for files
   - durations: durations in buckets
   - perform: run the function of a call and return its reply
   - python_logging: passes on the records of Python's C{logging} module

@@ -34,8 +34,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
     The response to a call. A function may return one to choose the status and the headers.
 
     @ivar body: from a function: a dict (or dataclass, attrs class, Struct), C{str}, C{bytes}, an iterator of
-        these two, or C{None} for an empty body. After L{perform}: bytes, or a L{executors.stream.Stream} of a
-        body that is still being made.
+        these two, a path such as C{pathlib.Path} of a file to send, or C{None} for an empty body. After
+        L{perform}: bytes, a L{FileBody}, or a L{executors.stream.Stream} of a body that is still being made.
     @ivar status: the HTTP status code, 200 to 599.
     @ivar headers: a mapping, or pairs of names and values; pairs of C{str} after L{perform}. A name is C{str}
         or C{bytes}. A value is C{str}, C{bytes} or C{int}, or a list of these for several headers of the same

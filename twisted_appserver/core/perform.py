@@ -8,6 +8,7 @@ clusters share all of this code, and the reactor only copies bytes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from inspect import iscoroutinefunction
@@ -22,6 +23,7 @@ from twisted_appserver.core import events, forked_child
 from twisted_appserver.core.call import CURRENT, Call, Reply
 from twisted_appserver.core.conversions.annotations import unwrap
 from twisted_appserver.core.error_advice import format_traceback
+from twisted_appserver.core.file_body import file_body
 from twisted_appserver.core.headers import Headers, convert_headers
 from twisted_appserver.core.json_encoding import encode as encode_json
 from twisted_appserver.core.problem_reply import problem_reply
@@ -94,12 +96,14 @@ def _encode_reply(reply: Reply, name: str) -> Reply:
         raise ValueError(f"{name} returned a Reply with the status {status!r}; use 200 to 599")
     headers = _convert_headers(reply.headers, f"{name} returned a Reply")
     body, content_type = b"" if reply.body is None else reply.body, ""
-    if isinstance(body, bytearray | memoryview):
+    if isinstance(body, bytes | bytearray | memoryview) and type(body) is not bytes:
         body = bytes(body)
     if isinstance(body, bytes):
         content_type = "application/octet-stream" if body else ""
     elif isinstance(body, str):
         body, content_type = body.encode(), "text/plain; charset=utf-8"
+    elif isinstance(body, os.PathLike):
+        body, content_type = file_body(body)
     elif isinstance(body, Iterator):
         body, content_type = Parts(body, encode_raw), "application/octet-stream"
     else:

@@ -12,6 +12,8 @@ A module may import only modules above it in this list:
   - reactor_lifespan: the lifespan of a server, in a thread of its own or on the reactor
   - held_calls: calls that wait until the lifespan is entered
   - stream: a reply in parts, between the generator and the client
+  - file_stream: a file as the body of a reply
+  - file_reply: the response to a request for a file
   - mounted_resources: renders Twisted resources on the reactor
   - blocking_log: logs functions that block the reactor
   - call_task: the asyncio task in which a coroutine runs

@@ -25,12 +25,14 @@ from zope.interface import implementer
 
 from twisted_appserver.core import events, forked_child
 from twisted_appserver.core.call import CURRENT, Call, Reply
+from twisted_appserver.core.file_body import FileBody
 from twisted_appserver.core.perform import encode_result, error_reply, stream_format
 from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.blocking_log import LIMIT, BlockingLog
 from twisted_appserver.executors.call_task import CallTask, Returned, Step, Waiting, begin, make_task
+from twisted_appserver.executors.file_reply import begin_file
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.stream import each, encoded, send_on_reactor
 
@@ -194,6 +196,8 @@ class InlineExecutor:
         """Count a reply, unless its parts are still to be made."""
         if type(reply.body) is Parts:
             return partial(self._send, each(reply.body), reply, context)
+        if type(reply.body) is FileBody:
+            return partial(begin_file, reply=reply, executor=self)
         if reply.status < 500:
             self.completed += 1
         else:

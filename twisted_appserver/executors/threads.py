@@ -36,11 +36,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_appserver.core.call import Reply
+from twisted_appserver.core.file_body import FileBody
 from twisted_appserver.core.perform import perform
-from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.call_costs import SlowFunctions
 from twisted_appserver.executors.end_of_turn import at_end_of_turn
+from twisted_appserver.executors.file_reply import begin_file
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.parked_generator import Source
 from twisted_appserver.executors.stream import Stream
@@ -244,7 +245,7 @@ class ThreadExecutor:
                 if finished and not helped:
                     self._hand_back()
             reply = perform(pending.call)
-            if type(reply.body) is Parts:
+            if type(reply.body) is not bytes:
                 self._begin(pending, reply)
             else:
                 finished.append((pending, reply))
@@ -269,16 +270,17 @@ class ThreadExecutor:
     # ---- streams ----
 
     def _begin(self, pending: PendingCall, reply: Reply) -> None:
-        """In the thread that has made the first part: begin the stream."""
+        """In a thread: begin a file, or the stream whose first part this thread has made."""
+        if type(reply.body) is FileBody:
+            del self.thread_of[pending]
+            self._reactor.callFromThread(begin_file, pending, reply, self)
+            return
         stream = Stream(partial(self._grant, pending), partial(self._drop, pending))
         send = partial(self._reactor.callFromThread, stream.part)
-        pending.source = Source(reply.body, send, self._others_wait)
+        pending.source = Source(reply.body, send, lambda: self._waiting or self._resumable)
         self._reactor.callFromThread(self._begun, pending, replace(reply, body=stream))
         self._hand_back()
         self._go_on(pending)
-
-    def _others_wait(self) -> bool:
-        return bool(self._waiting or self._resumable)
 
     def _begun(self, pending: PendingCall, reply: Reply) -> None:
         self._streams[pending] = reply.body

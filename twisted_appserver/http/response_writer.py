@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -9,9 +11,11 @@ from twisted.internet.tcp import Connection
 from twisted.web.http import NO_BODY_CODES  # reading it from the module each time takes 1.5 us
 
 from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.executors.file_stream import FileStream
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.http.response_head import response_heads
 
+SENDS_FILES = hasattr(os, "sendfile")  # not on Windows
 CONNECTION = ("Connection: close\r\n", "Connection: keep-alive\r\n")  # by whether it stays open
 
 
@@ -40,7 +44,7 @@ class ResponseWriter:
         connection, body = self._connection, reply.body
         if connection is None:
             return
-        streamed = type(body) is Stream
+        streamed = type(body) is not bytes
         # In HTTP/1.0 only the end of the connection marks the end of a body of unknown length.
         if (connection.finishing and connection.ends_after_response) or (streamed and self.http10):
             self.keep_alive = False
@@ -77,7 +81,21 @@ class ResponseWriter:
         connection.registerProducer(stream, True)
         if connection.congested:
             stream.pauseProducing()
-        stream.begin(self._write_chunk if self._chunked else self.write, self._end_stream)
+        if SENDS_FILES and self._direct and isinstance(stream, FileStream):
+            stream.begin(self.write, self._end_stream, self._send_file)
+        else:
+            stream.begin(self._write_chunk if self._chunked else self.write, self._end_stream)
+
+    def _send_file(self, descriptor: int, position: int, count: int) -> int | None:
+        """Send a part of a file without copying it, and have the stream resumed when the client has room."""
+        transport, sent = self._transport, None
+        if not (transport.dataBuffer or transport._tempDataBuffer):
+            with suppress(BlockingIOError, ConnectionError):  # The transport notices the end of a connection.
+                sent = os.sendfile(transport.fileno(), descriptor, position, count)
+        # As after a write that was too large: with nothing left to write, the transport resumes its producer.
+        transport.producerPaused = True
+        transport.startWriting()
+        return sent
 
     def _write_chunk(self, data: bytes) -> None:
         self.write(b"%x\r\n%b\r\n" % (len(data), data))

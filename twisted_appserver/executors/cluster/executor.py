@@ -31,6 +31,7 @@ from twisted_appserver.executors.call_costs import CallCosts
 from twisted_appserver.executors.cluster.connection import DaskConnection
 from twisted_appserver.executors.cluster.task import ONCE, REPEATABLE, BegunError, perform_calls
 from twisted_appserver.executors.cluster.wire import decode_outcomes, encode_calls
+from twisted_appserver.executors.file_reply import deliver
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 
 TASKS_PER_THREAD = 2  # tasks that Dask has for each of its threads
@@ -184,7 +185,7 @@ class DaskExecutor:
             self.completed += 1
         else:
             self.failed += 1
-        pending.callback(outcome) if isinstance(outcome, Reply) else pending.errback(outcome)
+        deliver(pending, outcome)
 
     # ---- the end ----
 

@@ -25,6 +25,7 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.call_costs import CallCosts
 from twisted_appserver.executors.end_of_turn import at_end_of_turn
+from twisted_appserver.executors.file_reply import deliver
 from twisted_appserver.executors.interface import IExecutor, PendingCall
 from twisted_appserver.executors.processes.head_start import HeadStart
 from twisted_appserver.executors.processes.pool import WorkerPool
@@ -196,7 +197,7 @@ class ProcessExecutor:
             self.completed += 1
         else:
             self.failed += 1
-        pending.callback(outcome) if isinstance(outcome, Reply) else pending.errback(outcome)
+        deliver(pending, outcome)
 
     # ---- workers ----
 

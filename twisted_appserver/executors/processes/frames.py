@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from twisted_appserver.core.call import Call, Reply
+from twisted_appserver.core.file_body import FileBody
 from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.headers import check_headers
 from twisted_appserver.core.router import Router
@@ -33,7 +34,7 @@ class ReceivedReply(Reply, frozen=True, array_like=True):
     L{check_reply} the rest. The body is C{None} if it comes in parts.
     """
 
-    body: bytes | None
+    body: bytes | FileBody | None
     status: Annotated[int, Meta(ge=200, le=599)] = 200
     headers: tuple[tuple[str, str], ...] = ()
     traceback: str = ""
@@ -187,7 +188,7 @@ def ready_frame(router: Router) -> Ready:
 
 
 def _check_error(error: Reply) -> None:
-    if error.body is None or error.status < 400:
+    if not isinstance(error.body, bytes) or error.status < 400:
         raise ValueError(f"a reply with the status {error.status} is not an error")
     check_reply(error)
 
