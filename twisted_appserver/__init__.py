@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from twisted_appserver.core.upload import Upload
     from twisted_appserver.errors import (
         AppserverError,
+        ClientDisconnected,
         ConfigurationError,
         GiveUp,
         HTTPError,
@@ -59,6 +60,7 @@ __all__ = [
     "AppResource",
     "AppserverError",
     "Call",
+    "ClientDisconnected",
     "ConfigurationError",
     "Event",
     "GiveUp",
@@ -85,7 +87,8 @@ __all__ = [
 # of them. A worker process needs no HTTP, and the faster it starts, the faster a dead worker is replaced.
 _MODULES = {
     "core.call": "Call Reply current_call",
-    "errors": "AppserverError ConfigurationError GiveUp HTTPError JobError PatternError RetryLater",
+    "errors": "AppserverError ClientDisconnected ConfigurationError GiveUp HTTPError JobError PatternError "
+    "RetryLater",
     "core.events": "Event",
     "executors.inline": "InlineExecutor",
     "executors.interface": "IExecutor",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 # The members of every problem document (RFC 9457, section 3.1).
 PROBLEM_MEMBERS = ("type", "title", "status", "detail", "instance")
+DISCONNECTED = 499  # the status of a call whose client has disconnected; nginx logs it too
 LATEST = 371 * 86400.0  # seconds until a task is tried again; queues refuse more
 
 
@@ -76,6 +77,17 @@ def require_package(package: str, what: str, extra: str) -> None:
     """
     if find_spec(package) is None:
         raise ConfigurationError(f"{what} needs the extra {extra}; {how_to_install(extra)}")
+
+
+class ClientDisconnected(HTTPError):
+    """
+    Raised when a function reads the body of a request whose client has disconnected before the end of it.
+
+    The status 499 is for logs and figures: nobody receives the reply.
+    """
+
+    def __init__(self, detail: str = "the client has disconnected before the end of the body") -> None:
+        super().__init__(DISCONNECTED, detail)
 
 
 class PreflightError(HTTPError):

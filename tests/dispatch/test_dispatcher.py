@@ -30,7 +30,7 @@ class MemoryExecutor:
     size, completed, failed, running, pending, parked = 1, 0, 0, 0, 0, 0
     now = None
     kill = None
-    here = True
+    here, reads_bodies = True, False
 
     def __init__(self) -> None:
         self.submitted: list[tuple[Call, PendingCall]] = []

@@ -34,6 +34,12 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
+    Mutation("executors/incoming_body.py", "        if pause:\n            self._pause()", "        if False:\n            self._pause()",
+             "http.test_large_requests.ArrivalTests.test_function_that_does_not_read_stops_the_client"),
+    Mutation("http/current_call.py", "        self.client_is_gone()\n        self.drop_body()\n", "",
+             "http.test_large_requests.ArrivalTests.test_client_that_disconnects_raises_an_exception_in_the_function"),
+    Mutation("http/arriving_body.py", "            connection.ends_with_request(whole)", "            pass",
+             "http.test_large_requests.ArrivalTests.test_rest_that_the_function_leaves_is_discarded"),
     Mutation("executors/file_stream.py", "SHORTER if self._left else \"\")\n\n    def _send", "\"\")\n\n    def _send",
              "http.test_files.ChangeTests.test_test_client_reports_a_file_that_becomes_shorter"),
     Mutation("executors/file_stream.py", "        self._file.close()\n", "",
@@ -444,7 +450,7 @@ MUTATIONS = (
     Mutation("executors/processes/worker_streams.py", " and frame.data:", ":", "executors.test_processes.TamperingTests.test_empty_parts_are_left_out"),
     Mutation("dispatch/time_limits.py", "            self._timer = None\n            self._set()", "            self._timer = None",
              "dispatch.test_dispatcher.TimeTests.test_each_call_has_its_own_limit_and_one_timer_serves_all"),
-    Mutation("http/connection.py", "            if self._half_closed:\n                self._call.probe()\n", "",
+    Mutation("http/connection.py", "self._call.probe() if self._half_closed else ", "",
              "tqueue.test_wire.ArticleTests.test_waiting_client_that_disconnects_receives_no_task"),
     Mutation("queue/ready_tasks.py", "        self._heap += map(self._entry, tasks)\n        heapify(self._heap)", "        self._heap += map(self._entry, tasks)",
              "queue.test_model.OrderTests.test_removed_task_leaves_the_order_of_the_others"),

@@ -14,6 +14,7 @@ A module may import only modules above it in this list:
   - request_data: query strings, bodies and request ids
   - trace_context: the trace that a request belongs to
   - header_dict: headers by name, without regard to case
+  - body_stream: the body of a request, as a function reads it while it arrives
   - call: L{call.Call} and L{call.Reply}
   - request_target: the request target and the Host header (RFC 9112, section 3.2)
   - conversions: from text and JSON to the annotated types of parameters
@@ -30,6 +31,7 @@ A module may import only modules above it in this list:
   - error_page: problem documents as web pages, for browsers
   - error_advice: advice for errors that depend on where a function runs
   - forked_child: ends a process that a function has forked, when the function returns there
+  - streamed_body: a function that reads the bodies of its requests as they arrive
   - events: server-sent events
   - streaming: the parts that a generator yields
   - file_body: a file as the body of a reply

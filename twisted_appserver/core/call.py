@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from twisted_appserver.core.body_stream import BodyStream
 from twisted_appserver.core.header_dict import HeaderDict
 
 
@@ -78,6 +79,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
         C{https:/app}; empty for http and the root.
     @ivar has_encoded_slash: whether the path contained C{%2F}, which counts as a slash. The front end sets
         it, and the dispatcher does not pass it on.
+    @ivar arriving: the body, if its route has C{max_stream} and it had not arrived when the call began.
     """
 
     method: str
@@ -95,6 +97,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     prefer: str = ""
     base: str = ""
     has_encoded_slash: bool = False
+    arriving: Any = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -114,6 +117,19 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
         """The Content-Type header, as in L{headers}; empty if there is none."""
         found = [value for name, value in self.raw_headers if name == b"content-type"]
         return b", ".join(found).decode("latin-1")
+
+    @property
+    def stream(self) -> BodyStream:
+        """
+        The body, as a file that can be read once, while it arrives. Only for routes with C{max_stream}.
+
+        @raise RuntimeError: when the route has no C{max_stream}.
+        """
+        if not isinstance(self.arriving, BodyStream):
+            raise RuntimeError(
+                "call.stream: read call.body, or give the Route of this function max_stream=..."
+            )
+        return self.arriving
 
     @property
     def trace(self) -> dict[str, str]:

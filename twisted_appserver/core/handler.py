@@ -38,6 +38,7 @@ class Handler:
     @ivar awaits: whether it runs on the reactor and can await objects of asyncio.
     @ivar schedule: when the server itself calls it; C{None} for never.
     @ivar limits: the L{core.route_limits.RouteLimits} of its jobs; C{None} for none.
+    @ivar max_stream: C{None}; see L{core.streamed_body.StreamingHandler}.
     @ivar index: the position in the table.
     @ivar router: the L{core.router.Router} of that table.
     @ivar notes: warnings for the log at start-up.
@@ -45,6 +46,7 @@ class Handler:
     """
 
     limits: Any = None
+    max_stream: int | None = None
 
     def __init__(
         self,

@@ -186,9 +186,14 @@ def read_fields(
     return read_body(body, kind, any_type, raw, takes_file)
 
 
-def body_too_long(limit: int) -> HTTPError:
-    """Return the error for a body of more than C{limit} bytes."""
-    return HTTPError(413, f"the body is longer than {limit} bytes; the server's --max-body sets this limit")
+def body_too_long(limit: int, of_route: bool = False) -> HTTPError:
+    """
+    Return the error for a body of more than C{limit} bytes.
+
+    @param of_route: whether the C{max_stream} of a Route sets the limit.
+    """
+    setting = "max_stream of its Route" if of_route else "the server's --max-body"
+    return HTTPError(413, f"the body is longer than {limit} bytes; {setting} sets this limit")
 
 
 def _check_coding(coding: str, content_type: str, any_type: bool) -> None:

@@ -34,6 +34,7 @@ from twisted_appserver.core.routes import (
     unnamed_group_warnings,
 )
 from twisted_appserver.core.schedule import Schedule, only_path
+from twisted_appserver.core.streamed_body import StreamingHandler
 from twisted_appserver.errors import AppserverError, ConfigurationError, HTTPError, PatternError
 
 GROUP_NAME = re.compile(r"\(\?P<\w+>")
@@ -61,6 +62,9 @@ def _option_errors(route: Route, regex: str) -> Iterator[str]:
         yield f"retry must be a Retry such as Retry(attempts=5), not {route.retry!r}"
     if not (executor is None or isinstance(executor, str)):
         yield f"executor must be a name such as 'threads', not {executor!r}"
+    stream = route.max_stream
+    if not (stream is None or (type(stream) is int and stream >= 0)):
+        yield f"max_stream must be a number of bytes, 0 for no limit, not {stream!r}"
     if NO_SLASH.match(regex):
         yield f"a pattern must begin with / to match a path: {regex!r}"
     yield from limit_errors(route)
@@ -127,9 +131,15 @@ class _Entry:
                 )
             if executor is not None:
                 raise ValueError("a Twisted resource runs on the reactor; leave out executor")
+            if route.max_stream is not None:
+                raise ValueError("a Twisted resource gets whole bodies; leave out max_stream")
             name, executor = name or type(function).__name__, EXECUTOR
             function = MountedResource(function, self.regex)
-        handler = Handler(function, self._pattern.groupindex, name, executor, route.timeout, decorators)
+        make = Handler if route.max_stream is None else StreamingHandler
+        handler = make(function, self._pattern.groupindex, name, executor, route.timeout, decorators)
+        if isinstance(handler, StreamingHandler):
+            handler.max_stream = route.max_stream or 0
+            handler.check()
         handler.idempotent, handler.retry = route.idempotent, route.retry
         return handler
 
@@ -252,6 +262,11 @@ class Router:
             pick, table = shapes.setdefault(fixed, (itemgetter(*fixed) if fixed else bool, {}))
             table.setdefault(pick(parts), []).append(entry)
         self._tables = {count: list(shapes.values()) for count, shapes in by_count.items()}
+
+    @cached_property
+    def streams_bodies(self) -> bool:
+        """Whether any function reads bodies as they arrive."""
+        return any(handler.max_stream is not None for handler in self.handlers)
 
     @property
     def handlers(self) -> list[Handler]:

@@ -47,6 +47,8 @@ class Route:
         for all jobs of the route.
     @ivar rate: how often jobs of the route begin, such as C{"10/s"}, C{"100/m"}, C{"5/h"} or C{"1/d"};
         C{None} for no limit.
+    @ivar max_stream: lets the function read the body as it arrives, from C{call.stream}: the maximum number
+        of bytes, 0 for no limit. C{--max-body} does not apply. C{None} if the function gets whole bodies.
     """
 
     regex: str
@@ -63,6 +65,7 @@ class Route:
     key: str | None = None
     at_once: int | None = None
     rate: str | None = None
+    max_stream: int | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ A module may import only modules above it in this list:
   - calls_in_flight: cancels calls, keeps their time limits, and counts them
   - background_calls: calls whose clients do not wait for the reply
   - dispatcher: guard, route, limit, submit, observe
+  - arriving_calls: calls that begin before their bodies have arrived
   - start_notes: warnings about a table, logged at the start
   - lifespans: enters and leaves the lifespans of this process
 """

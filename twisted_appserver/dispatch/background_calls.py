@@ -21,7 +21,7 @@ log = Logger()
 
 def becomes_job(call: Call, admin: Router | None) -> bool:
     """Return whether a routed call with a header C{Prefer} or C{Idempotency-Key} is a job."""
-    if call.handler.router is admin:
+    if call.handler.router is admin or call.handler.max_stream is not None:
         return False
     return ASYNC.search(call.prefer) is not None or KEY_HEADER in (name for name, _ in call.raw_headers)
 

@@ -9,6 +9,7 @@ A module may import only modules above it in this list:
   - end_of_turn: collects work until all readable sockets have been read
   - wakeup: a socket on which an idle thread waits
   - parked_generator: a generator that runs a slice at a time in any thread
+  - incoming_body: the body of a request, between its connection and the function that reads it
   - reactor_lifespan: the lifespan of a server, in a thread of its own or on the reactor
   - held_calls: calls that wait until the lifespan is entered
   - stream: a reply in parts, between the generator and the client

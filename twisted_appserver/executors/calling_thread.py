@@ -26,6 +26,7 @@ class CallingThreadExecutor(InlineExecutor):
     @param clock: the clock for the time limits of the calls.
     """
 
+    reads_bodies = True
     now: Any = None  # so that every call has a time limit
 
     def __init__(self, clock: Clock) -> None:

@@ -30,6 +30,10 @@ class HeldCalls:
         self._refusal = ""
 
     @property
+    def reads_bodies(self) -> bool:
+        return bool(getattr(self.executor, "reads_bodies", False))
+
+    @property
     def size(self) -> int:
         return self.executor.size
 

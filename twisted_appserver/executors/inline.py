@@ -99,6 +99,7 @@ class InlineExecutor:
     """
 
     here = True
+    reads_bodies = False
     size = pending = 0
 
     kill = None

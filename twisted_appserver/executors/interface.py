@@ -90,6 +90,9 @@ class IExecutor(Interface):
     here: bool = Attribute(
         "Optional: C{False} if calls run in other processes; these have their own lifespans."
     )
+    reads_bodies: bool = Attribute(
+        "Optional: C{True} if functions can read C{Call.stream} while the body arrives."
+    )
     now: Any = Attribute(
         "Optional: a function that performs a call without a L{PendingCall}. It saves time if calls end at "
         "once. It returns the reply, or a function that continues the call as a pending call. The "

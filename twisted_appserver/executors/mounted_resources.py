@@ -280,6 +280,7 @@ class ResourceExecutor:
 
     size = pending = 0
     here = True
+    reads_bodies = False
     now = None
     kill = None
 

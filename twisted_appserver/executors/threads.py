@@ -65,7 +65,7 @@ class ThreadExecutor:
     """
 
     log = Logger()
-    here = True
+    here = reads_bodies = True
     now = kill = None
 
     def __init__(self, reactor: Any, size: int | None = None, pool: Any = None) -> None:

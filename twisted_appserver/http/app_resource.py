@@ -18,7 +18,6 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.request_data import body_too_long
 from twisted_appserver.core.request_target import check_host, make_call
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.statuses import title
@@ -37,6 +36,7 @@ from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
 from twisted_appserver.http.epoll_reader import EpollReader
 from twisted_appserver.http.half_close_in_other_sites import keep_half_closed
+from twisted_appserver.http.stored_body import begin_stored, check_length
 
 FLUSH = 0.5  # seconds to wait at the stop until clients have read the last responses
 LOOK = 0.01  # seconds between two checks of unsent data
@@ -133,7 +133,13 @@ class AppResource(Resource):
         try:
             if self._stopping:
                 raise HTTPError(503, "the server is stopping")
-            call = self._call(request)
+            size = request.content.seek(0, SEEK_END)
+            request.content.seek(0)
+            call = self._call(request, request.content.read() if size <= self._max_body else b"")
+            if size > self._max_body:
+                check_length(self.dispatcher, call, size, self._max_body)
+                begin_stored(self.dispatcher, call, request, lambda call, reply: _write(request, reply, call))
+                return NOT_DONE_YET
         except HTTPError as error:
             call = Call("", "", raw_headers=raw_headers(request), client=_client(request))
             self.dispatcher.refuse(error, call, lambda call, reply: _write(request, reply, call))
@@ -144,21 +150,18 @@ class AppResource(Resource):
             request.notifyFinish().addErrback(lambda _: self.dispatcher.cancel(job))
         return NOT_DONE_YET
 
-    def _call(self, request: Any) -> Call:
+    def _call(self, request: Any, body: bytes) -> Call:
         """
         Make the call of a C{twisted.web} request. The path of the call is the part of the request's path
         below this resource.
 
-        @raise HTTPError: 400 when the request is malformed, 413 when its body is too long.
+        @raise HTTPError: 400 when the request is malformed.
         """
-        if request.content.seek(0, SEEK_END) > self._max_body:
-            raise body_too_long(self._max_body)
-        request.content.seek(0)
         headers = raw_headers(request)
         hosts = [value for name, value in headers if name == b"host"]
         check_host(hosts[-1] if hosts else None, request.clientproto == b"HTTP/1.1")
         target = request.uri
-        call = make_call(request.method, target, headers, request.content.read(), _client(request))
+        call = make_call(request.method, target, headers, body, _client(request))
         if target[:1] == b"/":
             path = b"/" + b"/".join(request.postpath)
             return replace(call, path=path.decode("utf-8", "surrogateescape"), base=_base(request))

@@ -51,6 +51,7 @@ class BaseConnection(http.HTTPChannel):
     max_body: int | None = None
     finishing = False  # whether to close after all received requests are answered
     _half_closed = False  # whether the client has closed its sending side
+    _used = 0  # bytes of C{_dataBuffer[0]} that were parsed already
     _held = 0  # bytes of unfinished requests, as counted by the site
     _ignores_input = False  # whether everything that arrives is ignored
 
@@ -135,16 +136,6 @@ class BaseConnection(http.HTTPChannel):
     def writeConnectionLost(self) -> None:
         """The server has closed its sending side, to leave a refused client time to read the response."""
 
-    def _coalesce(self) -> None:
-        """Keep the bytes that wait in one piece: many small pieces would take much more memory."""
-        first, *others = self._dataBuffer
-        if others:
-            if not isinstance(first, bytearray):
-                first = bytearray(first)
-            for each in others:
-                first += each
-            self._dataBuffer[:] = [first]
-
     def _close_gently(self) -> None:
         """Close the connection, but leave a client that is still sending time to read the response."""
         transport = self.transport
@@ -156,3 +147,39 @@ class BaseConnection(http.HTTPChannel):
             self.setTimeout(LINGER)
         else:
             self.loseConnection()
+
+    # ---- data that is kept for later ----
+
+    def _keep_for_later(self, data: bytes) -> None:
+        if self._used:
+            self._dataBuffer[0] = self._dataBuffer[0][self._used :]
+            self._used = 0
+        self._dataBuffer.append(data)
+        self._coalesce()
+        self._limit_waiting_input()
+
+    def _limit_waiting_input(self) -> None:
+        """Count the data that is kept for later, and stop reading if there is too much of it."""
+        if len(self._dataBuffer[0]) - self._used > self._optimisticEagerReadSize:
+            self._networkProducer.pauseProducing()
+        self._count_unfinished()
+
+    def _set_aside(self, data: bytes, used: int) -> None:
+        """Keep the data after the first C{used} bytes for later."""
+        rest = used < len(data)
+        self._dataBuffer[:] = [data] if rest else []
+        self._used = used if rest else 0
+
+    def _count_unfinished(self) -> None:
+        """Count the data of requests that are incomplete or waiting."""
+        raise NotImplementedError
+
+    def _coalesce(self) -> None:
+        """Keep the bytes that wait in one piece: many small pieces would take much more memory."""
+        first, *others = self._dataBuffer
+        if others:
+            if not isinstance(first, bytearray):
+                first = bytearray(first)
+            for each in others:
+                first += each
+            self._dataBuffer[:] = [first]

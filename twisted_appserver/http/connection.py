@@ -17,7 +17,9 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from twisted_appserver.core.call import Call
+from twisted_appserver.dispatch.arriving_calls import body_limit, reads_body
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.http.arriving_body import ArrivingBody
 from twisted_appserver.http.base_connection import CONNECTION_DONE, LINGER, BaseConnection
 from twisted_appserver.http.current_call import CurrentCall
 from twisted_appserver.http.request_parser import END_OF_HEAD, RequestParser
@@ -50,7 +52,6 @@ class HTTPConnection(BaseConnection):
     _closing = False
     _timing_head = False  # whether the timer limits the headers
     _idle: float | None = None  # seconds; timeOut is what the timer was last set to
-    _used = 0  # bytes of C{_dataBuffer[0]} that were parsed already
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +61,8 @@ class HTTPConnection(BaseConnection):
         super().connectionMade()
         self._idle = self.timeOut
         self.responses, self._unsent = ResponseWriter(self), UnsentData(self.transport)
-        self._parser = RequestParser(self.max_body)
+        limit = partial(body_limit, self.application.dispatcher, self.max_body)
+        self._parser = RequestParser(self.max_body, limit)
         answer = partial(self.site.answer, self)  # sends it after all readable sockets have been read
         self._call = CurrentCall(self.application, self.site.known_requests, self.responses, answer)
 
@@ -74,7 +76,7 @@ class HTTPConnection(BaseConnection):
             self._call.client = self._parser.client = self._client
             self._call.base = self._parser.base = "https:" if self.isSecure() else ""
         if self._handlingRequest or self._ready or self._checking:
-            self._keep_for_later(data)
+            self._keep_for_later(data) if self._call.arriving is None else self._feed_arriving(data)
             return
         if not self._parser.unfinished and self._call.begin_known(data):
             self._handlingRequest = True
@@ -84,20 +86,6 @@ class HTTPConnection(BaseConnection):
             self._advance()
         if self._dataBuffer:
             self._limit_waiting_input()
-
-    def _keep_for_later(self, data: bytes) -> None:
-        if self._used:
-            self._dataBuffer[0] = self._dataBuffer[0][self._used :]
-            self._used = 0
-        self._dataBuffer.append(data)
-        self._coalesce()
-        self._limit_waiting_input()
-
-    def _limit_waiting_input(self) -> None:
-        """Count the data that is kept for later, and stop reading if there is too much of it."""
-        if len(self._dataBuffer[0]) - self._used > self._optimisticEagerReadSize:
-            self._networkProducer.pauseProducing()
-        self._count_unfinished()
 
     def _count_unfinished(self) -> None:
         """Count the data of requests that are incomplete or waiting."""
@@ -117,12 +105,6 @@ class HTTPConnection(BaseConnection):
             self._feed(data, begin)
         if not (self._dataBuffer or self._closing):
             self._networkProducer.resumeProducing()
-
-    def _set_aside(self, data: bytes, used: int) -> None:
-        """Keep the data after the first C{used} bytes for later."""
-        rest = used < len(data)
-        self._dataBuffer[:] = [data] if rest else []
-        self._used = used if rest else 0
 
     def _feed(self, data: bytes, begin: int = 0) -> None:
         """Parse until a request is complete, and keep the rest for later."""
@@ -180,6 +162,8 @@ class HTTPConnection(BaseConnection):
         self._parser.call = call
         if self._parser.expects_continue and not self._parser.body:
             self._ready.append(self._send100Continue)
+        if reads_body(self.application.dispatcher, call.handler):
+            self._ready.append(partial(self._begin_arriving, call))
 
     def _wait_for_credentials(self) -> None:
         self._checking = True
@@ -212,6 +196,32 @@ class HTTPConnection(BaseConnection):
         self._handlingRequest = True
         self._call.begin(call, keep_alive, http10)
 
+    def _begin_arriving(self, call: Call) -> None:
+        """Begin a call whose body is still arriving."""
+        self._handlingRequest = True
+        kept = bytes(self._dataBuffer[0])[self._used :] if self._dataBuffer else b""
+        self._set_aside(b"", 0)
+        ArrivingBody(self, self._parser, self._networkProducer).begin(call, self._call)
+        self._feed_arriving(kept)
+        if self._half_closed:
+            self._call.client_is_gone()
+
+    def _feed_arriving(self, data: bytes) -> None:
+        arriving = self._call.arriving
+        try:
+            rest = data if arriving is None else arriving.feed(data)
+        except HTTPError as error:
+            self._refuse(error)
+            return
+        self._take_parsed()
+        if rest:
+            self._keep_for_later(rest)
+
+    def ends_with_request(self, ignores_rest: bool) -> None:
+        """Close the connection after the next response: the body of its request will not be complete."""
+        self.responses.keep_alive, self._refused = False, True
+        self._ignores_input = self._ignores_input or ignores_rest
+
     @property
     def ends_after_response(self) -> bool:
         """Whether the connection is closed after the response to the current call."""
@@ -228,6 +238,7 @@ class HTTPConnection(BaseConnection):
         if not self.responses.keep_alive:
             self._closing = True
             if self._refused:
+                self._call.drop_body()
                 self._close_gently()
             else:
                 self.loseConnection()
@@ -276,6 +287,7 @@ class HTTPConnection(BaseConnection):
 
     def readConnectionLost(self) -> None:
         super().readConnectionLost()
+        self._call.client_is_gone()
         if self._busy:
             self.setTimeout(PROBE)
 
@@ -291,8 +303,7 @@ class HTTPConnection(BaseConnection):
         elif self._timing_head:
             self._refuse(HTTPError(408, f"the headers took longer than {self.header_timeout} seconds"))
         elif self._handlingRequest:
-            if self._half_closed:
-                self._call.probe()
+            self._call.probe() if self._half_closed else self._call.check_idle(self._idle)
             self.setTimeout(self._idle)
         elif (left := (self._idle or LINGER) - (monotonic() - self.last_activity)) > 0:
             self.setTimeout(max(left, 0.001))  # a smaller number may be rounded to nothing

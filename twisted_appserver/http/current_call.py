@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -26,11 +27,13 @@ class CurrentCall:
     @ivar client: the client's address.
     @ivar base: C{Call.base} of the calls.
     @ivar pending: the call, unless it is over.
+    @ivar arriving: the L{http.arriving_body.ArrivingBody} of the call, if its function reads it.
     @ivar plain: the received data, if it may be a request whose headers are worth remembering.
     """
 
     client = base = ""
     plain = b""
+    arriving: Any = None
 
     def __init__(
         self, application: AppResource, known: KnownRequests, responses: ResponseWriter, answer: Answer
@@ -75,7 +78,12 @@ class CurrentCall:
             self.plain = b""
 
     def begin(
-        self, call: Call, keep_alive: bool, http10: bool, routed: Callable[[Call], None] | None = None
+        self,
+        call: Call,
+        keep_alive: bool,
+        http10: bool,
+        routed: Callable[[Call], None] | None = None,
+        begin_admitted: Callable[[Any, Call], PendingCall | None] | None = None,
     ) -> None:
         """
         Begin a call.
@@ -83,6 +91,7 @@ class CurrentCall:
         @param keep_alive: whether the connection stays open after its response.
         @param http10: whether it came with HTTP/1.0.
         @param routed: see L{dispatch.dispatcher.Dispatcher.begin}.
+        @param begin_admitted: begins a call whose body is still arriving; it gets the dispatcher too.
         """
         responses = self._responses
         responses.keep_alive, responses.http10 = keep_alive, http10
@@ -90,8 +99,25 @@ class CurrentCall:
         dispatcher = self._application.dispatcher
         if call.handler is None:
             self.pending = dispatcher.begin(call, self._answer, routed)
-        else:
+        elif begin_admitted is None:
             self.pending = dispatcher.go_on(call, self._answer)
+        else:
+            self.pending = begin_admitted(dispatcher, call)
+
+    def client_is_gone(self) -> None:
+        """The client sends nothing more. If its request is not complete, the function notices."""
+        if self.arriving is not None:
+            self.arriving.client_is_gone()
+
+    def check_idle(self, seconds: float | None) -> None:
+        """Check whether a body that is still arriving has stalled for so long."""
+        if self.arriving is not None:
+            self.arriving.check_idle(seconds)
+
+    def drop_body(self) -> None:
+        """Discard the rest of a body that is still arriving."""
+        if self.arriving is not None:
+            self.arriving.drop()
 
     def probe(self) -> None:
         """
@@ -110,6 +136,8 @@ class CurrentCall:
     def cancel(self) -> None:
         """Cancel the call: the connection is lost. No further call can begin."""
         pending, self.pending = self.pending, None
+        self.client_is_gone()
+        self.drop_body()
         del self._answer  # it refers to the connection
         if pending is not None:
             self._application.dispatcher.cancel(pending)

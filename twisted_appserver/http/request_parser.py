@@ -44,11 +44,32 @@ class ParsedRequest(NamedTuple):
     chunked: bool
 
 
+class BodySink:
+    """
+    Takes the place of C{RequestParser.body}, for a body that is passed on while it arrives.
+
+    @param add: called with each part.
+    @param end: called at the end of the request.
+    """
+
+    def __init__(self, add: Callable[[bytes], object], end: Callable[[], object]) -> None:
+        self.add, self.end = add, end
+
+    def __len__(self) -> int:
+        """Return the bytes of memory that it takes here."""
+        return 0
+
+    def __bool__(self) -> bool:
+        return True
+
+
 class RequestParser:
     """
     Parses the requests of one connection.
 
     @param max_body: maximum size of a body in bytes; C{None} for no limit.
+    @param body_limit: returns the maximum for one request, if its body comes in chunks or is longer than
+        C{max_body}. It gets a function that makes the call.
     @ivar client: the address of the client, for the calls.
     @ivar base: C{Call.base} of the calls.
     @ivar requests: complete requests; the caller removes them.
@@ -57,13 +78,18 @@ class RequestParser:
     @ivar finished: whether the last request ended the connection, so that all further bytes are ignored.
     @ivar expects_continue: whether the client waits for 100 Continue (RFC 9110, section 10.1.1).
     @ivar call: the admitted call of a request whose body is still to come; set by the caller.
+    @ivar body: what has arrived of the body; the caller may replace it by a L{BodySink}.
     """
 
     client = base = ""
     call: Call | None
 
-    def __init__(self, max_body: int | None) -> None:
-        self._max_body = max_body
+    def __init__(
+        self,
+        max_body: int | None,
+        body_limit: Callable[[Callable[[], Call]], int | None] | None = None,
+    ) -> None:
+        self._max_body, self._body_limit = max_body, body_limit
         self._llhttp: Any = HttpRequestParser(self)
         self._error: HTTPError | None = None
         self.requests: list[ParsedRequest] = []
@@ -78,7 +104,7 @@ class RequestParser:
         self._quoted = False  # whether non-ASCII bytes of the request line were percent-encoded for llhttp
         self.headers: list[tuple[bytes, bytes]] = []
         self._size = 0  # bytes of its headers
-        self.body: bytes | bytearray = b""
+        self.body: bytes | bytearray | BodySink = b""
         self._received = 0  # bytes of its body
         self.in_body = False
         self._offers_upgrade = False  # whether it has a body and offers to upgrade
@@ -88,6 +114,16 @@ class RequestParser:
     def close(self) -> None:
         """Drop llhttp's parser, which refers to this object."""
         self._llhttp = self._error = None
+
+    @property
+    def left(self) -> int | None:
+        """Bytes of the body that are still to come; C{None} if that is unknown."""
+        return None if self._length is None else self._length - self._received
+
+    @property
+    def persistence(self) -> tuple[bool, bool]:
+        """C{keep_alive} and C{http10} of the request whose head is complete, as in L{ParsedRequest}."""
+        return self._keep_alive, self._http10
 
     @property
     def memory(self) -> int:
@@ -256,20 +292,29 @@ class RequestParser:
             if self._http10 or coding.lower() != b"chunked":
                 detail = f"unsupported Transfer-Encoding: {coding.decode('latin-1')}"
                 self._fail(400 if self._http10 else 501, detail)
+            self._limit = self._find_limit()
             return None
         length = int(fields.get(b"content-length", b"0"))
         if self._max_body is not None and length > self._max_body:
-            self._fail_with(body_too_long(self._max_body))
+            limit = self._find_limit()
+            if limit is not None and length > limit:
+                self._fail_with(body_too_long(limit, limit != self._max_body))
         return length
+
+    def _find_limit(self) -> int | None:
+        """Return how long the body may be, if it comes in chunks or is longer than usual."""
+        return self._max_body if self._body_limit is None else self._body_limit(self.make_head_call)
 
     def on_body(self, data: bytes) -> None:
         self._received += len(data)
-        if self._max_body is not None and self._received > self._max_body:
-            self._fail_with(body_too_long(self._max_body))
+        if self._length is None and self._limit is not None and self._received > self._limit:
+            self._fail_with(body_too_long(self._limit, self._limit != self._max_body))
         if not self.body:  # most bodies arrive in one part
             self.body = data
         elif isinstance(self.body, bytearray):
             self.body += data
+        elif isinstance(self.body, BodySink):
+            self.body.add(data)
         else:
             self.body = bytearray(self.body) + data
 
@@ -277,7 +322,13 @@ class RequestParser:
         if self._offers_upgrade:
             return
         self.unfinished = False
-        body, call = bytes(self.body), self.call
+        call = self.call
+        if call is not None and isinstance(self.body, BodySink):
+            self.finished, sink = not self._keep_alive, self.body
+            self.reset()
+            sink.end()
+            return
+        body = bytes(self.body)  # type: ignore[arg-type]
         method = self._llhttp.get_method()
         call = self._make_call(method, body) if call is None else replace(call, body=body)
         self.requests.append(ParsedRequest(call, self._keep_alive, self._http10, self._length is None))

@@ -17,6 +17,7 @@ from twisted_appserver.core.request_target import (
     split_target,
     unquote_line,
 )
+from twisted_appserver.dispatch.arriving_calls import body_limit
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.http.app_resource import raw_headers
 from twisted_appserver.http.base_connection import BaseConnection
@@ -63,14 +64,27 @@ class StockConnection(BaseConnection):
                 self._receivedHeaderSize + HEADER_MEMORY * self._receivedHeaderCount + len(self._buffer)
             )
         size = int(self.requests[-1].content.tell())
-        if self.max_body is not None and size > self.max_body:
-            self._refuse(body_too_long(self.max_body))
+        limit = self._limit_of(size)
+        if limit is not None and size > limit:
+            self._refuse(body_too_long(limit, limit != self.max_body))
             return 0
         if not self._checked:
             self._checked = True
-            call = make_call(self._command, self._path, self._headers, b"", self._client)
-            self._check_head(call)
-        return 0 if self._ignores_input else size
+            self._check_head(self._head_call())
+        return 0 if self._ignores_input or limit != self.max_body else size
+
+    def _head_call(self) -> Call:
+        return make_call(self._command, self._path, self._headers, b"", self._client)
+
+    def _limit_of(self, size: int | None) -> int | None:
+        """
+        Return how long the body may be. C{twisted.web} keeps a long body in a file.
+
+        @param size: its size so far.
+        """
+        if self.max_body is None or size is None or size <= self.max_body:
+            return self.max_body
+        return body_limit(self.application.dispatcher, self.max_body, self._head_call)
 
     def lineReceived(self, line: bytes) -> None:
         if self._ignores_input:
@@ -98,8 +112,9 @@ class StockConnection(BaseConnection):
         hosts = self.requests[-1].requestHeaders.getRawHeaders(b"host") or [None]
         check_host(hosts[-1], self._version == b"HTTP/1.1")
         split_target(self._command, self._path)
-        if self.max_body is not None and self.length is not None and self.length > self.max_body:
-            raise body_too_long(self.max_body)
+        limit = self._limit_of(self.length)
+        if limit is not None and self.length is not None and self.length > limit:
+            raise body_too_long(limit, limit != self.max_body)
 
     def allContentReceived(self) -> None:
         if not self._ignores_input:

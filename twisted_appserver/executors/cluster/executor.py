@@ -54,7 +54,7 @@ class DaskExecutor:
 
     log = Logger(namespace="twisted_appserver.executors.cluster")
     parked = 0  # Replies in parts are sent as a whole.
-    here = False
+    here = reads_bodies = False
     now = None
 
     def __init__(

@@ -70,6 +70,11 @@ class AssignedCalls:
         """The call that the worker has begun but not answered."""
         return self.calls[0] if self.calls and self._progress.begun > self.answered else None
 
+    def numbered(self, number: int) -> PendingCall | None:
+        """Return the unanswered call with this number."""
+        index = number - self.answered - 1
+        return self.calls[index] if 0 <= index < len(self.calls) else None
+
     @property
     def queued(self) -> int:
         """The number of calls that the worker has not begun."""

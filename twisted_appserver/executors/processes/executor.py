@@ -55,6 +55,7 @@ class ProcessExecutor:
     """
 
     here = False
+    reads_bodies = True
     now = None
 
     def __init__(

@@ -19,6 +19,7 @@ from twisted_appserver.core.file_body import FileBody
 from twisted_appserver.core.handler import Handler
 from twisted_appserver.core.headers import check_headers
 from twisted_appserver.core.router import Router
+from twisted_appserver.executors.incoming_body import IncomingBody
 
 LENGTH_SIZE = 4  # bytes of the length before each frame
 _read_length = Struct(">I").unpack_from
@@ -155,11 +156,48 @@ class JobPut(msgspec.Struct, array_like=True, tag=11):
     error: str = ""
 
 
-Frame = Start | Ready | Calls | Replied | Fault | Part | End | Resume | Drop | PutJob | JobPut
+class ReadBody(msgspec.Struct, array_like=True, tag=12):
+    """
+    From a worker: send the body of this call, which is still arriving, as far as these credits pay for it
+    (L{executors.parked_generator.cost}). Later frames add credits.
+    """
+
+    number: int
+    credits: Annotated[int, Meta(ge=1)]
 
 
-def _encode_other(value: Handler | str) -> int | str:
-    """Encode a handler as its index, and a subclass of C{str} as its text."""
+class BodyPart(msgspec.Struct, array_like=True, tag=13):
+    """To a worker: a part of the body of this call."""
+
+    number: int
+    data: bytes
+
+
+class BodyEnd(msgspec.Struct, array_like=True, tag=14):
+    """
+    To a worker: the end of the body of this call.
+
+    @ivar status: 0 if the body is complete; otherwise the status of the error that reading it raises.
+    @ivar detail: the text of this error.
+    """
+
+    number: int
+    status: int = 0
+    detail: str = ""
+
+
+FromWorker = Ready | Replied | Fault | Part | End | PutJob | ReadBody
+ToWorker = Start | Calls | Resume | Drop | JobPut | BodyPart | BodyEnd
+Frame = FromWorker | ToWorker
+
+
+def _encode_other(value: Handler | str | IncomingBody) -> int | str:
+    """
+    Encode a handler as its index, and a subclass of C{str} as its text. A body that is still arriving does
+    not travel with its call.
+    """
+    if isinstance(value, IncomingBody):
+        return True
     return str.__str__(value) if isinstance(value, str) else value.index
 
 

@@ -2,8 +2,8 @@
 The connection of a worker process to its server.
 
 Strategy: usually the main thread reads, and handles frames between its calls. A function in any thread may
-put a job and wait for the answer of the server. If no other thread reads meanwhile, its own thread does.
-Frames for the main thread wait until it reads next.
+put a job and wait for the answer of the server, or read the body of its call. If no other thread reads
+meanwhile, its own thread does. Frames for the main thread wait until it reads next.
 """
 
 from __future__ import annotations
@@ -13,10 +13,20 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 from threading import Condition, Lock
-from typing import BinaryIO
+from typing import Any, BinaryIO
+from weakref import WeakValueDictionary
 
 from twisted_appserver.errors import JobError
-from twisted_appserver.executors.processes.frames import MAX_FRAME, Frame, FrameReader, JobPut, PutJob, encode
+from twisted_appserver.executors.processes.frames import (
+    MAX_FRAME,
+    BodyEnd,
+    BodyPart,
+    Frame,
+    FrameReader,
+    JobPut,
+    PutJob,
+    encode,
+)
 
 READ_SIZE = 65536  # bytes read at once; the capacity of a pipe on Linux
 
@@ -26,6 +36,7 @@ class WorkerChannel:
     Exchanges frames with the server. Safe from any thread, except L{read}.
 
     @ivar bytes_read: how many bytes have been read.
+    @ivar bodies: what receives the body of a call, by the number of the call.
     """
 
     def __init__(self, inbound: int, outbound: BinaryIO) -> None:
@@ -35,6 +46,7 @@ class WorkerChannel:
         self._changed = Condition()  # protects the following attributes; notified after each read
         self._frames: deque[Frame] = deque()  # for the main thread
         self._answers: dict[int, JobPut] = {}
+        self.bodies: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self._numbers = count(1)
         self._reading = self._closed = False
         self.bytes_read = 0
@@ -88,11 +100,21 @@ class WorkerChannel:
         except (ValueError, OSError) as error:
             raise JobError(f"the job cannot be sent to the server: {error}") from None
         with self._changed:
-            while number not in self._answers:
-                if self._closed:
-                    raise JobError("the server has ended")
-                self._read_once()
+            if not self._wait_for(lambda: number in self._answers):
+                raise JobError("the server has ended")
             return self._answers.pop(number)
+
+    def wait_for(self, arrived: Callable[[], object]) -> bool:
+        """Wait until C{arrived()} is true. Returns C{False} if the server has gone."""
+        with self._changed:
+            return self._wait_for(arrived)
+
+    def _wait_for(self, arrived: Callable[[], object]) -> bool:
+        while not arrived():
+            if self._closed:
+                return False
+            self._read_once()
+        return True
 
     def _read_once(self) -> None:
         """
@@ -115,5 +137,9 @@ class WorkerChannel:
         for frame in self._reader.feed(data):
             if isinstance(frame, JobPut):
                 self._answers[frame.number] = frame
+            elif isinstance(frame, BodyPart | BodyEnd):
+                body = self.bodies.get(frame.number)
+                if body is not None:
+                    body.receive(frame)
             else:
                 self._frames.append(frame)

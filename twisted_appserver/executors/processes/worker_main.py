@@ -30,6 +30,7 @@ from twisted_appserver.core.lifespan import ProcessLifespan
 from twisted_appserver.core.perform import error_reply, perform
 from twisted_appserver.core.python_logging import pass_on_records
 from twisted_appserver.core.router import Router
+from twisted_appserver.core.streamed_body import StreamingHandler
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.errors import AppserverError
 from twisted_appserver.executors.child_processes import ignore, protect
@@ -47,6 +48,7 @@ from twisted_appserver.executors.processes.frames import (
 )
 from twisted_appserver.executors.processes.progress import Progress
 from twisted_appserver.executors.processes.python_process import STOPS, restore, unblock_stops
+from twisted_appserver.executors.processes.received_body import open_body
 from twisted_appserver.executors.processes.server_watchdog import watch
 from twisted_appserver.executors.processes.signal_state import SignalState
 from twisted_appserver.executors.processes.worker_channel import WorkerChannel
@@ -192,6 +194,9 @@ class WorkerMain:
         self._signals = SignalState()  # includes handlers that the application sets when it is imported
         self._jobs = WorkerJobs(self._channel, router)
         register(self._jobs)
+        for handler in router.handlers:
+            if isinstance(handler, StreamingHandler):
+                handler.open_body = lambda _: open_body(self._channel, self._number)
         gc.freeze()  # These objects stay, so garbage collections need not visit them.
         self._send(ready_frame(router))
 

@@ -19,17 +19,20 @@ from twisted_appserver.core.application import Application
 from twisted_appserver.core.call import Reply
 from twisted_appserver.core.router import Router
 from twisted_appserver.core.shadowed_modules import shadowing_advice
+from twisted_appserver.executors.incoming_body import OVER
 from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.executors.processes.assigned_calls import AssignedCalls
 from twisted_appserver.executors.processes.frame_writer import FrameWriter
 from twisted_appserver.executors.processes.frames import (
     MAX_FRAME,
+    BodyEnd,
     Calls,
     End,
     Fault,
     FrameReader,
     Part,
     PutJob,
+    ReadBody,
     Ready,
     Replied,
     Start,
@@ -38,6 +41,7 @@ from twisted_appserver.executors.processes.frames import (
 from twisted_appserver.executors.processes.job_requests import put_job
 from twisted_appserver.executors.processes.progress import Progress
 from twisted_appserver.executors.processes.python_process import original_environment
+from twisted_appserver.executors.processes.sent_bodies import SentBodies
 from twisted_appserver.executors.processes.worker_exit import WorkerExit
 from twisted_appserver.executors.processes.worker_output import WorkerOutput
 from twisted_appserver.executors.processes.worker_streams import WorkerStreams
@@ -82,6 +86,7 @@ class WorkerProcess(ProcessProtocol):
         self._writer = FrameWriter(self._progress)
         self.assigned = AssignedCalls(self._progress)
         self.streams = WorkerStreams(reactor, self._progress, self._writer.send, self.kill)
+        self._bodies = SentBodies(self._writer.send)
         self.reason = ""  # why it was killed, or gave up
         self._closing = False  # whether it exits as soon as it can
         self._exit = WorkerExit()
@@ -130,9 +135,18 @@ class WorkerProcess(ProcessProtocol):
                 self._application_imported(frame)
             elif isinstance(frame, PutJob):
                 put_job(frame, self.router, self._writer.send)
+            elif isinstance(frame, ReadBody):
+                self._send_body(frame)
             elif isinstance(frame, Fault):
                 self.reason = frame.reason
         self._executor.assign_soon()
+
+    def _send_body(self, frame: ReadBody) -> None:
+        pending = self.assigned.numbered(frame.number) or self.streams.call(frame.number)
+        if pending is None or pending.call.arriving is None:
+            self._writer.send(BodyEnd(frame.number, 503, OVER))
+        else:
+            self._bodies.read(frame.number, pending.call.arriving, frame.credits)
 
     def _application_imported(self, frame: Ready) -> None:
         self._progress.remove()

@@ -66,6 +66,10 @@ class WorkerStreams:
         """The number of generators that wait until their clients read."""
         return sum(stream.parked for _, stream in self.open.values())
 
+    def call(self, number: int) -> PendingCall | None:
+        """Return the call of a generator that has not ended, by its number."""
+        return self.open[number][0] if number in self.open else None
+
     def calls(self) -> list[PendingCall]:
         """Return the calls whose generators have not ended."""
         return [pending for pending, _ in self.open.values()]
