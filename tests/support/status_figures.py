@@ -80,12 +80,17 @@ STATUS = {
     "completed": 96123,
     "failed": 141,
     "restarts": 0,
+    "server_restarts": 0,
     "connections": 18,
     "executors": {"threads": {"size": 10, "running": 2, "pending": 0}},
     "at_work": {
         "sleep": {"running": 2, "pending": 0, "page": "sleep"},
         "train": {"running": 1, "pending": 0, "page": "train"},
     },
+    "servers": [
+        {"server": "", "pid": 4710, "age": 7467.0, "memory": 48_200_000, "calls": 96264, "connections": 18,
+         "running": 3, "pending": 0, "state": "ready"},
+    ],
     "running_calls": [
         {"place": "thread 4", **_call("sleep", 17204, 41.2)},
         {"place": "thread 1", **_call("sleep", 17398, 0.6)},

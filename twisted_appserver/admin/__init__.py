@@ -12,11 +12,15 @@ A module may import only modules above it in this list:
   - queue_groups: how many tasks the groups of a queue have
   - queue_history: the depth and the rate of queues during the last ten minutes
   - queues: queues and their tasks as JSON
-  - probes: liveness and readiness
   - faults: failures of functions, grouped by the function and the type of the exception
   - function_names: names for the functions of the page of functions
   - running_calls: the calls of worker processes, threads, the reactor and clusters
-  - figures: counts and durations
+  - counts: what a service has counted, as values
+  - figures: counts calls and their durations
+  - increments: what a server has counted since its last report, and the sums of such reports
+  - present: what a server does at the moment
+  - overview: the figures of all servers of a service
+  - probes: liveness and readiness
   - metrics: the figures for Prometheus
   - operation_plan: which functions OpenAPI can describe, and at which paths
   - operation_ids: names for the functions of generated clients
@@ -35,9 +39,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted_appserver.admin.figures import Figures
 from twisted_appserver.admin.metrics import Metrics
 from twisted_appserver.admin.openapi import OpenAPIDocument
+from twisted_appserver.admin.overview import Overviews
 from twisted_appserver.admin.pages import Pages, is_public
 from twisted_appserver.admin.probes import Probes
 from twisted_appserver.admin.queues import Queues, queue_patterns
@@ -48,15 +52,15 @@ from twisted_appserver.jobs.interface import IJobs, job_patterns
 __all__ = ["is_public", "url_patterns"]
 
 
-def url_patterns(service: Any, figures: Figures, jobs: IJobs) -> tuple[Any, ...]:
+def url_patterns(service: Any, overviews: Overviews, jobs: IJobs) -> tuple[Any, ...]:
     """
     Make the table of the pages, probes and jobs.
 
     @param service: an L{AppService}.
-    @param figures: the figures of the service; the service also stops them.
+    @param overviews: the figures of the service; the service also stops them.
     @param jobs: the jobs of the service; the service also stops them.
     """
-    probes, metrics, status, pages = Probes(service), Metrics(figures), Status(figures), Pages(service)
+    probes, metrics, status, pages = Probes(overviews), Metrics(overviews), Status(overviews), Pages(service)
     table: tuple[tuple[str, Any], ...] = (
         (r"/-/health", probes.health),
         (r"/-/ready", probes.ready),
@@ -72,7 +76,7 @@ def url_patterns(service: Any, figures: Figures, jobs: IJobs) -> tuple[Any, ...]
         (r"/-/?", pages.index),
     )
     pages_table = (Route(regex, function, methods=("GET",)) for regex, function in table)
-    queues = Queues(service, figures.queues)
+    queues = Queues(service, overviews.figures.queues)
     lists = (
         Route(r"/-/jobs", pages.or_json("jobs", jobs.index), methods=("GET",)),
         Route(r"/-/queues", pages.or_json("queues", queues.index), methods=("GET",)),

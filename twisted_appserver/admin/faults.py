@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from twisted_appserver.core.call import Call, Reply
@@ -16,8 +17,9 @@ LONGEST_TRACEBACK = 20_000  # characters; the end of a longer one is kept, becau
 @dataclass
 class FaultGroup:
     """
-    The failures of one function with one type of exception.
+    The failures of one function with one type of exception, in calls of one user.
 
+    @ivar user: the name of the user; empty if no names are required.
     @ivar function: the name of the route.
     @ivar kind: the name of the exception's class.
     @ivar count: how many calls have failed in this way.
@@ -27,6 +29,7 @@ class FaultGroup:
     @ivar traceback: the traceback of the last failure.
     """
 
+    user: str
     function: str
     kind: str
     count: int
@@ -35,6 +38,11 @@ class FaultGroup:
     reason: str
     request_id: str
     traceback: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What distinguishes it from other groups."""
+        return self.user, self.function, self.kind
 
     def document(self) -> dict[str, Any]:
         """Return what clients may see even if they may not see tracebacks."""
@@ -58,34 +66,43 @@ class Faults:
     def add(self, call: Call, reply: Reply, when: float) -> None:
         """Add the failure of a call, whose reply has a traceback."""
         reason = reason_of(reply.traceback)
-        function, kind = call.handler.name, reason.partition(":")[0][:LONGEST_REASON]
-        key = call.user, function, kind
-        group = self._groups.pop(key, None) or FaultGroup(function, kind, 0, when, when, "", "", "")
-        group.count, group.last, group.request_id = group.count + 1, when, call.request_id
-        group.reason, group.traceback = reason[:LONGEST_REASON], reply.traceback[-LONGEST_TRACEBACK:]
-        self._groups[key] = group
+        kind = reason.partition(":")[0][:LONGEST_REASON]
+        reason, traceback = reason[:LONGEST_REASON], reply.traceback[-LONGEST_TRACEBACK:]
+        added = (call.handler.name, kind, 1, when, when, reason, call.request_id, traceback)
+        self.add_group(FaultGroup(call.user, *added))
+
+    def add_group(self, group: FaultGroup) -> None:
+        """Add the failures of a group, some of which may be later than the known ones."""
+        known = self._groups.pop(group.key, None)
+        self._groups[group.key] = group if known is None else _together(known, group)
         if len(self._groups) > MOST_GROUPS:
             del self._groups[next(iter(self._groups))]
 
-    def seen_by(self, user: str) -> list[FaultGroup]:
-        """
-        Return the failures that a user may see. The function that failed last comes first.
-
-        A user sees only the failures of the user's own calls, because the message of an exception may
-        contain data of the call. A client without a name sees all failures: the bearer of the token, or any
-        client if no names are required.
-        """
-        if user:
-            return [group for (name, *_), group in reversed(self._groups.items()) if name == user]
-        merged: dict[tuple[str, str], FaultGroup] = {}
-        for group in reversed(self._groups.values()):
-            key = group.function, group.kind
-            merged[key] = _together(merged[key], group) if key in merged else group
-        return list(merged.values())
+    @property
+    def groups(self) -> list[FaultGroup]:
+        """The groups, in the order of their last failures."""
+        return sorted(self._groups.values(), key=lambda group: group.last)
 
 
-def _together(later: FaultGroup, earlier: FaultGroup) -> FaultGroup:
-    count, first = later.count + earlier.count, min(later.first, earlier.first)
-    return FaultGroup(
-        later.function, later.kind, count, first, later.last, later.reason, later.request_id, later.traceback
-    )
+def seen_by(user: str, groups: Iterable[FaultGroup]) -> list[FaultGroup]:
+    """
+    Return the failures that a user may see. The function that failed last comes first.
+
+    A user sees only the failures of the user's own calls, because the message of an exception may contain
+    data of the call. A client without a name sees all failures: the bearer of the token, or any client if no
+    names are required.
+
+    @param groups: in the order of their last failures.
+    """
+    if user:
+        return [group for group in reversed([*groups]) if group.user == user]
+    merged: dict[tuple[str, str], FaultGroup] = {}
+    for group in reversed([*groups]):
+        key = group.function, group.kind
+        merged[key] = _together(merged[key], group) if key in merged else group
+    return list(merged.values())
+
+
+def _together(one: FaultGroup, other: FaultGroup) -> FaultGroup:
+    later = other if other.last >= one.last else one
+    return replace(later, count=one.count + other.count, first=min(one.first, other.first))

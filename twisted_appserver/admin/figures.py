@@ -8,42 +8,19 @@ minutes without a request for them; until then it costs nothing. Faults are rare
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any
 
 from twisted.internet.task import LoopingCall
 
+from twisted_appserver.admin.counts import QUEUE_COUNTS, Counts, Second, counted
 from twisted_appserver.admin.faults import Faults
 from twisted_appserver.admin.queue_history import QueueHistory
 from twisted_appserver.core.call import Call, Reply
-from twisted_appserver.core.durations import Durations, percentile
+from twisted_appserver.core.durations import Durations
 
 HISTORY = 600  # seconds for which there is one entry each
 COUNTING_TIME = 900.0  # seconds without a request for the figures after which counting stops
 ADMIN = "admin"  # the executor of the service's own pages, whose calls are not counted
-
-
-class Second(NamedTuple):
-    """
-    What happened in one second.
-
-    @ivar time: its end, in seconds since the epoch.
-    @ivar succeeded: calls with a status below 400.
-    @ivar refused: calls with a status from 400 to 499.
-    @ivar failed: calls with a higher status.
-    @ivar p50: the median of the durations, in seconds; C{None} if no call ended.
-    @ivar p99: the 99th percentile of the durations.
-    @ivar running: calls that run at its end.
-    @ivar pending: calls that wait at its end.
-    """
-
-    time: float
-    succeeded: int
-    refused: int
-    failed: int
-    p50: float | None
-    p99: float | None
-    running: int
-    pending: int
 
 
 class Figures:
@@ -118,6 +95,23 @@ class Figures:
         """The number of worker processes that ended unexpectedly and were replaced."""
         return self.pool.restarts if self.pool is not None else 0
 
+    def counts(self) -> Counts:
+        """Return everything that this server has counted."""
+        queues, attempts = self.service.queues(), self.service.attempt_durations()
+        return Counts(
+            self.started,
+            self.counted_since,
+            self.not_counted,
+            self.total("completed"),
+            self.total("failed"),
+            self.restarts,
+            calls=[counted(name, str(status), each) for (name, status), each in self.calls.items()],
+            faults=self.faults.groups,
+            history=[*self.history],
+            queues={name: {what: each[what] for what in QUEUE_COUNTS} for name, each in queues.items()},
+            attempts=[counted(name, outcome, each) for (name, outcome), each in attempts.items()],
+        )
+
     def _observe(self, call: Call, reply: Reply) -> None:
         if call.path.startswith("/-/"):
             return
@@ -139,18 +133,7 @@ class Figures:
         second, self._second = self._second, Durations()
         refused, self._refused = self._refused, 0
         failed, self._failed = self._failed, 0
-        p50, p99 = (percentile(second.counts, share) if second.number else None for share in (0.5, 0.99))
-        self.history.append(
-            Second(
-                self._seconds(),
-                second.number - refused - failed,
-                refused,
-                failed,
-                p50,
-                p99,
-                self.total("running"),
-                self.total("pending"),
-            )
-        )
+        running, pending = self.total("running"), self.total("pending")
+        self.history.append(Second(self._seconds(), refused, failed, running, pending, second.counts))
         if self._seconds() - self._requested > COUNTING_TIME:
             self.stop()

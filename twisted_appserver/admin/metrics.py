@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-from twisted_appserver.admin.figures import Figures
+from twisted_appserver.admin.overview import Overview, Overviews
 from twisted_appserver.core.call import Reply
-from twisted_appserver.core.durations import BOUNDS
 from twisted_appserver.errors import HTTPError, how_to_install
 
 LABELS = ("route", "status")
@@ -19,11 +18,12 @@ class Metrics:
     Export the figures of a service. It is a collector of C{prometheus_client}. Counting starts with the first
     request.
 
-    @param figures: the figures of the service.
+    @param overviews: makes overviews of the service.
     """
 
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
+    def __init__(self, overviews: Overviews) -> None:
+        self._overviews = overviews
+        self._overview: Overview
         self._registry: Any = None
 
     async def metrics(self) -> Reply:
@@ -39,19 +39,11 @@ class Metrics:
         if self._registry is None:
             self._registry = CollectorRegistry()
             self._registry.register(self)
-        self._figures.keep_counting()
+        self._overview = await self._overviews.overview(self._overviews.figures.now())
         return Reply(generate_latest(self._registry), 200, {"Content-Type": CONTENT_TYPE_LATEST})
 
     def collect(self) -> Iterator[Any]:
         """Yield the metric families; C{prometheus_client} calls this."""
-        number = self._figures.service.number
-        for family in self._families():
-            if number:
-                samples = family.samples
-                family.samples = [each._replace(labels={**each.labels, "server": number}) for each in samples]
-            yield family
-
-    def _families(self) -> Iterator[Any]:
         yield self._durations()
         yield from self._gauges_and_counters()
         yield from self._queues()
@@ -63,30 +55,30 @@ class Metrics:
         calls = HistogramMetricFamily(
             "appserver_call_seconds", "Duration of calls, from arrival to response.", labels=LABELS
         )
-        for (name, status), durations in list(self._figures.calls.items()):
-            counts = accumulate(durations.counts)
-            bounds = (*map(str, BOUNDS), "+Inf")
-            buckets = [(bound, count) for bound, count in zip(bounds, counts, strict=True)]
-            calls.add_metric((name, str(status)), buckets, sum_value=durations.total)
+        for each in self._overview.counts.calls:
+            bounds = (*map(str, each.bounds), "+Inf")
+            buckets = [*zip(bounds, accumulate(each.counts), strict=True)]
+            calls.add_metric((each.name, each.kind), buckets, sum_value=each.total)
         return calls
 
     def _gauges_and_counters(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        service, total = self._figures.service, self._figures.total
+        counts, total = self._overview.counts, self._overview.total
         for name, text, value in (
             ("pending", "Calls waiting for a thread or worker process.", total("pending")),
             ("running", "Running calls.", total("running")),
             ("parked", "Streams waiting for their clients to read.", total("parked")),
-            ("size", "Threads or worker processes.", total("size")),
-            ("ready", "1 if calls can be performed, otherwise 0.", int(not service.unready())),
-            ("connections", "Open connections.", service.site.connections),
+            ("size", "Threads or worker processes.", self._overview.size),
+            ("ready", "1 if calls can be performed, otherwise 0.", int(not self._overview.unready())),
+            ("connections", "Open connections.", total("connections")),
         ):
             yield GaugeMetricFamily(f"appserver_{name}", text, value=value)
         for name, text, value in (
-            ("completed", "Calls answered with a status below 500.", total("completed")),
-            ("failed", "Calls that failed.", total("failed")),
-            ("restarts", "Worker processes that died and were replaced.", self._figures.restarts),
+            ("completed", "Calls answered with a status below 500.", counts.completed),
+            ("failed", "Calls that failed.", counts.failed),
+            ("restarts", "Worker processes that died and were replaced.", counts.restarts),
+            ("server_restarts", "Servers that died and were replaced.", counts.server_restarts),
         ):
             yield CounterMetricFamily(f"appserver_{name}", text, value=value)
 
@@ -104,7 +96,7 @@ class Metrics:
         lost = CounterMetricFamily(
             "tqueue_lost_leases", "Leases that ended before their tasks.", labels=("queue",)
         )
-        for name, figures in self._figures.service.queues().items():
+        for name, figures in self._overview.queues(self._overviews.figures.service.queues()).items():
             if figures["oldest"] is not None:
                 ages.add_metric((name,), figures["oldest"])
             for place in ("ready", "delayed", "leased", "held", "buried"):
@@ -118,18 +110,18 @@ class Metrics:
         yield from (queues, counted, ages, results, attempts, lost)
 
     def _attempts(self) -> Iterator[Any]:
-        """Yield the metrics of the attempts that ended at this server."""
+        """Yield the metrics of the attempts that ended at the servers of this service."""
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
         failures = CounterMetricFamily("tqueue_failures", "Attempts that failed.", labels=("queue",))
         seconds = HistogramMetricFamily(
             "tqueue_attempt_seconds", "Duration of attempts, from lease to end.", labels=("queue", "outcome")
         )
-        for (name, outcome), durations in list(self._figures.service.attempt_durations().items()):
-            if outcome == "failed":
-                failures.add_metric((name,), durations.number)
-            counts = [*accumulate(durations.counts)]
+        for each in self._overview.counts.attempts:
+            if each.kind == "failed":
+                failures.add_metric((each.name,), each.number)
+            counts = [*accumulate(each.counts)]
             # Every second bound is enough, and keeps the number of time series small.
-            pairs = [(str(bound), counts[index]) for index, bound in enumerate(durations.bounds)][::2]
-            seconds.add_metric((name, outcome), [*pairs, ("+Inf", counts[-1])], sum_value=durations.total)
+            pairs = [(str(bound), counts[index]) for index, bound in enumerate(each.bounds)][::2]
+            seconds.add_metric((each.name, each.kind), [*pairs, ("+Inf", counts[-1])], sum_value=each.total)
         yield from (failures, seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted_appserver.admin.overview import Overviews
 from twisted_appserver.errors import HTTPError
 
 
@@ -11,11 +12,11 @@ class Probes:
     """
     Report if a service is alive and if it can perform calls.
 
-    @param service: an L{AppService}.
+    @param overviews: makes overviews of the service.
     """
 
-    def __init__(self, service: Any) -> None:
-        self._service = service
+    def __init__(self, overviews: Overviews) -> None:
+        self._overviews = overviews
 
     async def health(self) -> dict[str, Any]:
         """Report that the reactor runs."""
@@ -23,12 +24,11 @@ class Probes:
 
     async def ready(self) -> dict[str, Any]:
         """
-        Report if a call can be performed: the executor can take it, and the stores work.
+        Report if a call can be performed: the executor can take it, and the stores work. If there are several
+        servers, one that can perform calls is enough.
 
         @raise HTTPError: 503 with the reason if calls cannot be performed.
         """
-        await self._service.check()
-        reason = self._service.unready()
-        if reason:
+        if reason := await self._overviews.unready():
             raise HTTPError(503, reason)
         return {"ready": True}

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from twisted_appserver.admin import is_public
 from twisted_appserver.admin import url_patterns as admin_patterns
 from twisted_appserver.admin.figures import ADMIN, Figures
+from twisted_appserver.admin.overview import Overviews
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.application_info import ApplicationInfo
 from twisted_appserver.core.router import Router
@@ -97,11 +98,12 @@ class AppService(Service):
         self.dispatcher, guard = make_dispatcher(reactor, settings, router, executors, default)
         self._lifespans = Lifespans(reactor, self.dispatcher)
         self._figures = Figures(self)
+        self._overviews = Overviews(self._figures)
         self._jobs: IJobs | None = None
         if not settings.no_admin:
             guard.is_public = is_public
             self._jobs = make_jobs(self.dispatcher, settings)
-            self.dispatcher.admin = Router(admin_patterns(self, self._figures, self._jobs))
+            self.dispatcher.admin = Router(admin_patterns(self, self._overviews, self._jobs))
             for handler in self.dispatcher.admin.handlers:
                 handler.executor = ADMIN
         self._put_jobs = PutJobs(self.dispatcher)

@@ -356,22 +356,6 @@ class EntryTests(ServersTestCase):
 
 
 @slow
-class PageTests(ServersTestCase):
-    async def test_status_and_metrics_name_the_server_that_answers(self) -> None:
-        await self.servers()
-        lines: set[str] = set()
-        labels: set[str] = set()
-        while len(lines) < 2 or len(labels) < 2:
-            line = (await self.call("/-/status.json"))["line"]
-            lines.add(line.rpartition(", ")[2])
-            metrics = (await fetch(self.ports["tcp"], "/-/metrics")).body.decode()
-            labels |= set(re.findall(r'appserver_pending\{server="(\d)"\} 0', metrics))
-        self.assertEqual((lines, labels), ({"server 1 of 2", "server 2 of 2"}, {"1", "2"}))
-        self.assertEqual(await self.call("/-/ready"), {"ready": True})
-        await self.stopped(self.program)
-
-
-@slow
 class JobTests(ServersTestCase):
     async def test_jobs_without_a_shared_store_are_refused_with_the_reason(self) -> None:
         """Any other answer could be wrong: the next request may reach a server without the job."""

@@ -32,13 +32,19 @@ const functions = table("Functions", [
   link("function", item => item), number("calls", item => item.calls), number("4xx", item => item["4xx"]), number("5xx", item => item["5xx"]),
   number("p50", item => item.p50, duration), number("p99", item => item.p99, duration), number("running", item => item.running), number("waiting", item => item.pending),
 ], item => item.name);
+const servers = table("Servers", [
+  number("server", item => item.server, String), number("process", item => item.pid, String), text("state", item => item.state), number("age", item => item.age, duration),
+  number("memory", item => item.memory, bytes), number("connections", item => item.connections), number("calls", item => item.calls),
+  number("running", item => item.running), number("waiting", item => item.pending),
+], item => item.pid);
+const inServer = item => item.server ? `server ${item.server}, ` : "";
 const workers = table("Worker processes", [
-  number("process", item => item.pid, String), text("state", item => item.state), number("age", item => item.age, duration),
+  number("process", item => `${inServer(item)}${item.pid}`, String), text("state", item => item.state), number("age", item => item.age, duration),
   number("memory", item => item.memory, bytes), number("calls", item => item.calls),
   link("current call", item => called(item.call)), text("for", item => seconds(item.call)), text("request id", item => item.call ? item.call.id : ""),
 ], item => item.pid);
 const calls = table("Running calls", [
-  link("function", called), text("runs in", item => item.place), text("for", seconds), text("request id", item => item.id),
+  link("function", called), text("runs in", item => `${inServer(item)}${item.place}`), text("for", seconds), text("request id", item => item.id),
   text("note", item => item.wanted ? "" : "nobody waits for it any more"),
 ], item => item.id);
 
@@ -65,11 +71,14 @@ const errors = element("div"), failures = element("section", { hidden: true }, e
 const tiles = element("section", { class: "tiles", "aria-label": "Now" });
 const line = element("p"), unready = element("p", { class: "bad", role: "status" }), since = element("p", { class: "hint" }), empty = element("p", { class: "hint" });
 
+const severalServers = now => now.servers.some(each => each.server);
+
 function tilesOf(now) {
   return [
     ["requests per second", rate(now.rate)], ["running", whole(now.running)], ["waiting", whole(now.pending)],
     ...(now.parked ? [["streams waiting for clients", whole(now.parked)]] : []),
     ["connections", whole(now.connections)], ["answered", whole(now.completed)], ["failed", whole(now.failed), now.failed],
+    ...(severalServers(now) ? [["servers lost", whole(now.server_restarts), now.server_restarts]] : []),
     ...(now.workers.length ? [["worker processes lost", whole(now.restarts), now.restarts]] : []),
   ];
 }
@@ -87,17 +96,18 @@ function draw(now) {
     setText(tile.firstChild, value);
     tile.firstChild.classList.toggle("bad", Boolean(bad));
   });
-  setText(since, `Requests per second are the average of ten seconds. Answered and failed calls are counted since the start of the server, ${clock(now.started)}. Failed calls have a status from 500.`);
+  setText(since, `Requests per second are the average of ten seconds. Answered and failed calls are counted since the start of the service, ${clock(now.started)}. Failed calls have a status from 500.`);
   past.add(now.history, now.now);
   const paused = now.not_counted >= 1 ? `, except for ${duration(now.not_counted)} in which nobody looked` : "";
   const found = functionsOf(now);
   setText(empty, found.length ? "" : `No function has been called since ${clock(now.counted_since)}, when counting began. After the first call, its function, its duration, calls that run, and errors are shown here. The plots get a point each second.`);
   functions.update(found, `Calls since ${clock(now.counted_since)}, when the figures were first requested${paused}. Durations are from arrival to response: half of the calls take at most p50, and 99 % at most p99.`);
+  servers.update(severalServers(now) ? now.servers : [], "All other figures on this page are sums of all servers. Calls are counted since the start of each process.");
   workers.update(now.workers, "Calls are counted since the start of each process. The time of a call begins at its arrival.");
   const { threads } = now.executors;
   calls.update(now.running_calls, `${threads ? `${threads.running} of ${threads.size} threads are busy. ` : ""}At most 100 calls are listed, the longest first. Their time begins at their arrival.`);
   updateRows(errors, now.errors, each => `${each.function} ${each.type}`, errorView, (view, item) => setText(view.firstChild, errorText(item)));
-  setText(failures.children[1], `Failures of functions since the start of the server, ${clock(now.started)}. Open one to see its last traceback.`);
+  setText(failures.children[1], `Failures of functions since the start of the service, ${clock(now.started)}. Open one to see its last traceback.`);
   failures.hidden = !errors.children.length;
   showJobs(now.jobs);
 }
@@ -105,4 +115,4 @@ function draw(now) {
 await start("Status");
 const { node } = refresh(() => `status.json?after=${past.last()}`, draw);
 document.getElementById("main").append(element("h1", {}, "Status"), line, node, unready, tiles, since,
-  past.node, empty, functions.node, workers.node, calls.node, failures);
+  past.node, empty, functions.node, servers.node, workers.node, calls.node, failures);

@@ -3,6 +3,7 @@
 A module may import only modules above it in this list:
 
   - frames: the messages between the server and a worker process
+  - resident_memory: the memory of a process
   - progress: shared memory in which a worker process records its progress
   - python_process: starts processes that run a module of this package
   - server_watchdog: ends a worker process whose server is gone

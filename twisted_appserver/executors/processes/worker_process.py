@@ -42,6 +42,7 @@ from twisted_appserver.executors.processes.job_requests import put_job
 from twisted_appserver.executors.processes.progress import Progress
 from twisted_appserver.executors.processes.python_process import original_environment
 from twisted_appserver.executors.processes.sent_bodies import SentBodies
+from twisted_appserver.executors.processes.resident_memory import resident_memory
 from twisted_appserver.executors.processes.worker_exit import WorkerExit
 from twisted_appserver.executors.processes.worker_output import WorkerOutput
 from twisted_appserver.executors.processes.worker_streams import WorkerStreams
@@ -347,8 +348,4 @@ class WorkerProcess(ProcessProtocol):
 
     def memory(self) -> int:
         """Return the bytes of its resident memory; 0 on systems without C{/proc}."""
-        try:
-            with open(f"/proc/{self.pid}/statm", "rb") as file:
-                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        except (OSError, ValueError, IndexError, AttributeError):
-            return 0
+        return resident_memory(self.pid)

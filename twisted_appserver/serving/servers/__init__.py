@@ -11,7 +11,10 @@ A module may import only modules above it in this list:
   - inherited_sockets: accepts connections from the sockets that a server has inherited
   - server_log: carries the log of a server to its supervisor
   - server_start: checks the options, and starts the process of a server
+  - figure_reports: reports the figures of a server, and requests the figures of all servers
+  - figure_collection: the figures of all servers, in their supervisor
   - supervised_server: a server, as the supervisor sees it
+  - new_servers: makes servers that have the same options and sockets
   - restart_pauses: how long the supervisor waits before it starts a server again
   - supervisor: starts, replaces and stops servers
   - server_service: a server that has a supervisor

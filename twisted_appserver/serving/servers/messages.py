@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+from twisted_appserver.admin.counts import Counts
+from twisted_appserver.admin.overview import WantedFigures
+from twisted_appserver.admin.present import Present
 from twisted_appserver.core.application import Application
 from twisted_appserver.settings import Settings
 
@@ -68,6 +71,32 @@ class ShowProblem(msgspec.Struct, tag="problem"):
     problem: str
 
 
+class ReportFigures(msgspec.Struct, tag="report"):
+    """
+    Send a L{FiguresReport}. Calls are counted from now on.
+
+    @ivar collection: a number that the report contains.
+    @ivar readiness: whether only readiness is of interest: check the stores, and do not start counting.
+    """
+
+    collection: int
+    readiness: bool = False
+
+
+class AllFigures(msgspec.Struct, tag="figures"):
+    """
+    The figures that the server has requested.
+
+    @ivar request: the number of the request.
+    @ivar counts: what all servers have counted, servers that have ended included.
+    @ivar servers: what each server does.
+    """
+
+    request: int
+    counts: Counts
+    servers: list[Present]
+
+
 class Stop(msgspec.Struct, tag="stop"):
     """Accept nothing more, finish the calls that have arrived, and end."""
 
@@ -94,6 +123,31 @@ class ServerFailed(msgspec.Struct, tag="failed"):
     reason: str
 
 
+class FiguresWanted(msgspec.Struct, tag="wanted"):
+    """
+    Send the figures of all servers as L{AllFigures}.
+
+    @ivar request: a number that the message with the figures contains.
+    """
+
+    request: int
+    wanted: WantedFigures
+
+
+class FiguresReport(msgspec.Struct, tag="figures", omit_defaults=True):
+    """
+    What the server has counted since its last report. It is also sent every few seconds, and shows that the
+    server is not frozen.
+
+    @ivar collection: the number of the L{ReportFigures}; 0 if the report was not requested.
+    @ivar present: what the server does, if the report was requested.
+    """
+
+    counts: Counts
+    collection: int = 0
+    present: Present | None = None
+
+
 class Logged(msgspec.Struct, tag="logged", omit_defaults=True):
     """
     An entry of the log.
@@ -111,8 +165,8 @@ class Logged(msgspec.Struct, tag="logged", omit_defaults=True):
     fields: dict[str, Any] = {}
 
 
-Order = ServerStart | AcceptFrom | ReadCredentials | ShowProblem | Retire | Stop
-Report = ServerReady | ServerClosed | ServerFailed | Logged
+Order = ServerStart | AcceptFrom | ReadCredentials | ShowProblem | Retire | Stop | ReportFigures | AllFigures
+Report = ServerReady | ServerClosed | ServerFailed | FiguresWanted | FiguresReport | Logged
 encoder = msgspec.json.Encoder(enc_hook=str)
 decode_order = msgspec.json.Decoder(Order).decode
 decode_report = msgspec.json.Decoder(Report).decode

@@ -11,13 +11,16 @@ from twisted_appserver.core.router import Router
 from twisted_appserver.executors.child_processes import protect
 from twisted_appserver.serving.endpoints import Endpoints
 from twisted_appserver.serving.reloader import log_notes
+from twisted_appserver.serving.servers.figure_reports import FigureReports
 from twisted_appserver.serving.servers.inherited_sockets import InheritedSockets
 from twisted_appserver.serving.servers.messages import (
     FIRST_SOCKET,
     AcceptFrom,
+    AllFigures,
     Order,
     ReadCredentials,
     Report,
+    ReportFigures,
     Retire,
     ServerClosed,
     ServerReady,
@@ -62,6 +65,8 @@ class ServerService(AppService):
         self._moving: Deferred[None] | None = None  # fires when the clients of a retired server have moved
         endpoints = Endpoints(self._sockets, start.settings)
         super().__init__(reactor, start.settings, start.application, router, endpoints=endpoints)
+        self._reports = FigureReports(self._figures, send)
+        self._overviews.collect = self._reports.collect
 
     def _announce(self) -> None:
         """Log the warnings once for all servers. The supervisor logs where they listen."""
@@ -69,12 +74,13 @@ class ServerService(AppService):
             log_notes(self.log, self._reactor, self.dispatcher.router, self._settings)
 
     def line(self) -> str:
-        """Return the line of a single server, and which server this is."""
-        return f"{super().line()}, server {self.number} of {self._settings.servers}"
+        """Return the line of a single server, and how many servers there are."""
+        return f"{super().line()} in each of {self._settings.servers} servers"
 
     def report_ready(self) -> None:
         """Let the supervisor know that calls can be performed, and what it may log about the service."""
         self._send(ServerReady(self._executors.sizes(), self._facts()))
+        self._reports.start()
 
     def obey(self, order: Order) -> None:
         """Do what the supervisor has sent."""
@@ -84,6 +90,10 @@ class ServerService(AppService):
             self._reloader.reload_credentials()
         elif isinstance(order, ShowProblem):
             self._reloader.problem = order.problem
+        elif isinstance(order, ReportFigures):
+            Deferred.fromCoroutine(self._reports.obey(order, replaced=self._moving is not None))
+        elif isinstance(order, AllFigures):
+            self._reports.received(order)
         elif isinstance(order, Retire):
             Deferred.fromCoroutine(self._retire())
         else:
@@ -109,6 +119,10 @@ class ServerService(AppService):
         self.site.finish()
         await self.dispatcher.drained()
         self._end()
+
+    async def _stop(self) -> None:
+        await super()._stop()
+        self._reports.stop()
 
     def _stopping_line(self) -> str:
         """Describe only calls. The supervisor logs that it stops, and how to end everything at once."""

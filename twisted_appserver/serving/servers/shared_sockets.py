@@ -84,12 +84,12 @@ class SocketOpener:
     """
     Stands in for the reactor of endpoints.
 
-    @param count: the number of servers.
+    @ivar count: the number of servers.
     @ivar opened: the ports, in the order in which they were opened.
     """
 
     def __init__(self, reactor: Any, count: int) -> None:
-        self._reactor, self._count = reactor, count
+        self._reactor, self.count = reactor, count
         self.opened: list[SharedPort] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -102,7 +102,7 @@ class SocketOpener:
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> SharedPort:
         """As C{IReactorTCP.listenTCP}."""
         try:
-            return self._add(SharedPort(_open(self._count if DISTRIBUTES else 1, interface, port, backlog)))
+            return self._add(SharedPort(_open(self.count if DISTRIBUTES else 1, interface, port, backlog)))
         except OSError as error:
             raise CannotListenError(interface, port, error) from None
 

@@ -18,10 +18,14 @@ from twisted_appserver.serving.servers.messages import (
     ORDERS,
     REPORTS,
     AcceptFrom,
+    AllFigures,
+    FiguresReport,
+    FiguresWanted,
     Logged,
     MessageLines,
     Order,
     ReadCredentials,
+    ReportFigures,
     Retire,
     ServerClosed,
     ServerFailed,
@@ -108,6 +112,14 @@ class SupervisedServer(ProcessProtocol):
         if self.ready is not None:
             self._send(ShowProblem(problem))
 
+    def report_figures(self, order: ReportFigures) -> None:
+        """Let the server report its figures."""
+        self._send(order)
+
+    def send_figures(self, figures: AllFigures) -> None:
+        """Send the figures of all servers, which the server has requested."""
+        self._send(figures)
+
     def retire(self) -> None:
         """Let the server end when its clients have moved to its successor, and its calls have ended."""
         if not self.retired:
@@ -149,6 +161,10 @@ class SupervisedServer(ProcessProtocol):
                 self.reason = report.reason
             elif isinstance(report, ServerClosed):
                 self._supervisor.server_closed(self)
+            elif isinstance(report, FiguresReport):
+                self._supervisor.figures.reported(self, report)
+            elif isinstance(report, FiguresWanted):
+                self._supervisor.figures.wanted(self, report)
             else:
                 self.ready, self.ready_since = report, self._reactor.seconds()
                 self._supervisor.server_ready(self)

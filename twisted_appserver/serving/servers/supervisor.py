@@ -20,8 +20,10 @@ from twisted_appserver.errors import ConfigurationError
 from twisted_appserver.executors.processes.pool import MAX_KILLED, RELOAD_TIMEOUT
 from twisted_appserver.serving.banner import banner
 from twisted_appserver.serving.endpoints import Endpoints
+from twisted_appserver.serving.servers.figure_collection import FigureCollection
+from twisted_appserver.serving.servers.new_servers import NewServers
 from twisted_appserver.serving.servers.restart_pauses import RestartPauses
-from twisted_appserver.serving.servers.server_start import folder_of, server_start, settings_of_servers
+from twisted_appserver.serving.servers.server_start import folder_of
 from twisted_appserver.serving.servers.shared_sockets import QuietFactory, SharedPort, SocketOpener
 from twisted_appserver.serving.servers.supervised_server import SupervisedServer
 from twisted_appserver.serving.stop_signals import StopHandlers
@@ -43,6 +45,7 @@ class Supervisor(Service):
     @param prints_to_log: whether what functions print goes to the log.
     @ivar on_terminal: whether the log is text on a terminal.
     @ivar signals: the handlers of the signals that stop the process.
+    @ivar figures: the figures of all servers.
     @ivar started: fires when all servers are ready; fails with L{ConfigurationError} if they cannot start.
     @raise ConfigurationError: when the servers could not import the application, or an endpoint is wrong.
     """
@@ -60,9 +63,9 @@ class Supervisor(Service):
     ) -> None:
         application.check()
         self._reactor, self._settings, self._application = reactor, settings, application
-        self._count, self._reactor_module, self._prints_to_log = count, reactor_module, prints_to_log
-        self._opener = SocketOpener(reactor, count)
-        self._endpoints = Endpoints(self._opener, settings)
+        self._count, opener = count, SocketOpener(reactor, count)
+        self._endpoints = Endpoints(opener, settings)
+        self._new = NewServers(reactor, settings, application, opener, reactor_module, prints_to_log)
         self._current: dict[int, SupervisedServer] = {}
         self._next: dict[int, SupervisedServer] = {}
         self._living: set[SupervisedServer] = set()
@@ -74,6 +77,7 @@ class Supervisor(Service):
         self._accepting: set[SupervisedServer] = set()  # these old ones
         self._killed = 0  # next servers that were killed from outside
         self._timers: list[Any] = []
+        self.figures = FigureCollection(reactor, self._reporting)
         self._stopped: Deferred[None] | None = None
         self.started: Deferred[None] = Deferred()
         self.on_terminal = False
@@ -107,16 +111,10 @@ class Supervisor(Service):
 
     def _spawn(self, number: int, servers: dict[int, SupervisedServer]) -> bool:
         """Start a server. If the system refuses, treat it like a server that could not start."""
-        opened = self._opener.opened
-        settings = settings_of_servers(self._settings, self._count)
-        sizes = [len(port.sockets) for port in opened]
-        start = server_start(
-            settings, self._application, number, sizes, self._reactor_module, self._prints_to_log
-        )
-        server = servers[number] = SupervisedServer(self, self._reactor, start)
+        server = servers[number] = self._new.make(self, number)
         self._living.add(server)
         try:
-            server.spawn([each.fileno() for port in opened for each in port.sockets])
+            server.spawn(self._new.descriptors())
         except OSError as error:
             server.reason = f"it cannot be started: {error}"
             self.server_ended(server)
@@ -125,6 +123,7 @@ class Supervisor(Service):
 
     def server_ready(self, server: SupervisedServer) -> None:
         """Use a server that can perform calls."""
+        self.figures.server_ready(server)
         if server in self._next.values():
             if all(each.ready for each in self._next.values()):
                 self._take_over()
@@ -142,6 +141,11 @@ class Supervisor(Service):
         self.started.callback(None)
         self._share_sockets()
         self._reload_if_requested()
+
+    def _reporting(self) -> list[SupervisedServer]:
+        """Return the servers that may have performed calls."""
+        unused = self._next.values()
+        return [each for each in self._living if each.ready and each not in unused]
 
     def _share_sockets(self) -> None:
         """
@@ -163,6 +167,8 @@ class Supervisor(Service):
     def server_ended(self, server: SupervisedServer) -> None:
         """Start another server in place of one that has ended. Nothing else replaces dead servers."""
         self._living.discard(server)
+        restarted = self._stopped is None and server in self._current.values() and not server.ending
+        self.figures.ended(server, restarted)
         self.server_closed(server)
         if self._stopped is not None:
             if not self._living:
