@@ -108,6 +108,18 @@ class ServersTestCase(CommandTestCase):
         self.assertEqual(answer.status, 200, answer.body)
         return answer.json
 
+    def write(self, version: int) -> None:
+        """Write another version. Python loads old bytecode if the file has the same size and second."""
+        new = self.app.with_suffix(".new")
+        new.write_text(APPLICATION.replace("VERSION = 1", f"VERSION = {version}"))
+        self.later = getattr(self, "later", 10**9) + 10
+        os.utime(new, (self.later, self.later))
+        os.replace(new, self.app)
+
+    async def until_version(self, version: int) -> None:
+        while (await self.call("/version/"))["version"] != version:
+            await deferLater(reactor, 0.01)  # type: ignore[arg-type]
+
     def pids(self) -> set[int]:
         """Return the ids of the processes of the servers."""
         return {*self.program.processes()} - {self.program.pid}
@@ -134,6 +146,8 @@ class Load:
     @ivar responses: how many responses had each status.
     @ivar cut_off: how many requests got no response on a connection that was open.
     @ivar refused: how many connections could not be made.
+    @ivar answered_by: the processes that have answered.
+    @ivar cut_off_by: the processes that had answered before on connections that were cut off; 0 if none had.
     @ivar versions: the versions that were served, in order, for each client.
     """
 
@@ -141,6 +155,8 @@ class Load:
         self._test, self._path = test, path
         self.responses: Counter[int] = Counter()
         self.cut_off = self.refused = 0
+        self.answered_by: set[int] = set()
+        self.cut_off_by: set[int] = set()
         self.versions: list[list[int]] = []
         self.stopping = False
         self._clients = [
@@ -152,9 +168,10 @@ class Load:
     async def _client(self, transport: str) -> None:
         seen: list[int] = [0]
         self.versions.append(seen)
-        connection = None
+        connection, pid = None, 0
         while not self.stopping:
             if connection is None:
+                pid = 0
                 try:
                     connection = await self._test.connect(transport)
                 except ConnectError:
@@ -165,9 +182,13 @@ class Load:
                 answer = await connection.send(request("GET", self._path))
             except ConnectionError:
                 self.cut_off += 1
+                self.cut_off_by.add(pid)
                 connection = None
                 continue
             self.responses[answer.status] += 1
+            if answer.status == 200 and "pid" in answer.json:
+                pid = answer.json["pid"]
+                self.answered_by.add(pid)
             if answer.status == 200 and "version" in answer.json and answer.json["version"] != seen[-1]:
                 seen.append(answer.json["version"])
             if answer.headers.get("connection") == "close":
@@ -175,6 +196,9 @@ class Load:
                 connection = None
         if connection is not None:
             await connection.close()
+
+    def __str__(self) -> str:
+        return f"{self.responses[200]} answered, {self.cut_off} cut off, {self.refused} refused"
 
     async def end(self) -> None:
         """Let all clients finish their requests."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -19,29 +18,11 @@ from tests.support.slow import slow
 from tests.support.wire import fetch, request
 from twisted_appserver.serving.servers.supervisor import MOVING_TIME
 
-KILLS = int(os.environ.get("KILLS", "12"))
-RELOADS = int(os.environ.get("RELOADS", "3"))
 TWISTD = os.path.join(os.path.dirname(sys.executable), "twistd")
 
 
 @slow
 class KillTests(ServersTestCase):
-    async def test_killed_server_fails_only_the_calls_inside_it(self) -> None:
-        """Other calls wait or go to another server, on every transport. No connection is refused."""
-        await self.servers()
-        load = Load(self, TRANSPORTS, 3, "/version/")
-        for _ in range(KILLS):
-            self.kill((await self.call("/version/"))["pid"])
-            await deferLater(reactor, 0.1)  # type: ignore[arg-type]
-        await load.more()
-        await load.end()
-        self.assertEqual((set(load.responses), load.refused), ({200}, 0))
-        self.assertLessEqual(load.cut_off, KILLS * 3 * len(TRANSPORTS))
-        await self.until(lambda: len(self.pids()) == 2)
-        killed = re.findall(r"server [12] \(process \d+\) was killed by SIGKILL", self.program.output)
-        self.assertEqual(len(killed), KILLS)
-        await self.stopped(self.program)
-
     async def test_no_client_waits_for_the_successor_of_a_dead_server(self) -> None:
         """Another server accepts from its socket."""
         application = APPLICATION + "\nif os.path.exists('slow'): time.sleep(5)\n"
@@ -52,21 +33,6 @@ class KillTests(ServersTestCase):
             (await self.call("/version/"))["pid"]
         self.assertNotIn("reloaded", self.program.output)
         self.assertEqual(self.program.output.count("http://localhost"), 2)
-
-    async def test_nothing_is_left_when_the_supervisor_is_killed(self) -> None:
-        """Not even a call that runs, or a worker process."""
-        for options in ((), ("--type", "forked")):
-            await self.servers(*options)
-            path = os.path.abspath(self.mktemp())
-            connection = await self.connect()
-            answer = connection.send(request("GET", f"/holds/{path}"))
-            await self.until(lambda path=path: os.path.exists(path))
-            self.assertGreaterEqual(len(self.pids()), 2)
-            self.kill(self.program.pid)
-            await self.all_gone(5)
-            await self.assertFailure(answer, ConnectionError)
-            await connection.close()
-            await self.program.ended
 
     async def test_server_that_exits_by_itself_is_replaced(self) -> None:
         """The log shows how it ended. C{SIGTERM} to one server lets it finish first."""
@@ -83,38 +49,6 @@ class KillTests(ServersTestCase):
 
 @slow
 class ReloadTests(ServersTestCase):
-    def write(self, version: int) -> None:
-        """Write another version. Python loads old bytecode if the file has the same size and second."""
-        new = self.app.with_suffix(".new")
-        new.write_text(APPLICATION.replace("VERSION = 1", f"VERSION = {version}"))
-        self.later = getattr(self, "later", 10**9) + 10
-        os.utime(new, (self.later, self.later))
-        os.replace(new, self.app)
-
-    async def until_version(self, version: int) -> None:
-        while (await self.call("/version/"))["version"] != version:
-            await deferLater(reactor, 0.01)  # type: ignore[arg-type]
-
-    async def test_sighup_under_load_fails_no_request(self) -> None:
-        """On every transport, and no connection is served by older code than before."""
-        await self.servers()
-        load = Load(self, TRANSPORTS, 3, "/version/")
-        for version in range(2, RELOADS + 2):
-            await load.more()
-            self.write(version)
-            self.program.signal("HUP")
-            await self.until(
-                lambda count=version - 1: self.program.output.count("application reloaded") == count
-            )
-        await load.more()
-        await self.until(lambda: len(self.pids()) == 2)
-        await load.more()
-        await load.end()
-        self.assertEqual((set(load.responses), load.refused, load.cut_off), ({200}, 0, 0))
-        for seen in load.versions:
-            self.assertEqual((seen, seen[-1]), (sorted(seen), RELOADS + 1))
-        await self.stopped(self.program)
-
     async def test_signals_that_arrive_during_a_reload_cause_one_more(self) -> None:
         await self.servers()
         load = Load(self, ("tcp",), 3, "/version/")
@@ -194,21 +128,6 @@ class ReloadTests(ServersTestCase):
 
 @slow
 class StopTests(ServersTestCase):
-    async def test_sigterm_under_load_answers_every_call_that_began(self) -> None:
-        """On every transport. Each call adds a character to a file."""
-        for name in ("TERM", "INT"):
-            await self.servers()
-            path = os.path.abspath(self.mktemp())
-            load = Load(self, TRANSPORTS, 3, f"/records/{path}")
-            await load.more()
-            self.program.signal(name)
-            await self.program.ended
-            await self.until(lambda load=load: load.refused > 0)
-            await load.end()
-            self.assertEqual(load.responses, {200: os.path.getsize(path)})
-            self.assertEqual(self.program.processes(), [])
-            self.assertFalse(os.path.exists(self.ports["unix"]))
-
     async def test_running_calls_are_finished_and_answered(self) -> None:
         await self.servers()
         paths = [os.path.abspath(self.mktemp()) for _ in range(4)]
