@@ -437,7 +437,7 @@ MUTATIONS = (
              "core.test_events.KeepAliveTests.test_comments_end_although_the_function_goes_on"),
     Mutation("dispatch/calls_in_flight.py", "            keep_alive(self._reactor, stream)", "            pass",
              "core.test_events.KeepAliveTests.test_comment_is_sent_every_15_seconds"),
-    Mutation("admin/faults.py", "        if user:", "        if False:", "admin.test_admin.ServiceTests.test_users_see_only_their_own_errors"),
+    Mutation("admin/faults.py", "    if user:", "    if False:", "admin.test_admin.ServiceTests.test_users_see_only_their_own_errors"),
     Mutation("executors/processes/executor.py", "                if unwanted and worker.reason == CANCELLED:", "                if False:",
              "executors.test_processes.ProcessTests.test_cancelled_job_raises_no_alarm"),
     Mutation("admin/figures.py", "            self.not_counted += now - self._stopped if self.counted_since else 0.0\n", "",
