@@ -492,7 +492,7 @@ MUTATIONS = (
              "queue.test_unique.UniqueTests.test_keys_survive_a_restart"),
     Mutation("queue/postgresql/broker.py", "        if self.store.watchdog.abort_if_late():", "        if False:",
              "tqueue.test_outages.DatabaseTests.test_frozen_database_process_is_replaced"),
-    Mutation("admin/probes.py", "        await self._service.check()\n", "",
+    Mutation("admin/overview.py", "        await service.check()\n", "",
              "tqueue.test_outages.ReadyTests.test_server_is_ready_only_while_its_database_works"),
     Mutation("queue/postgresql/broker.py", '        if waiters == "gone":\n            self.store.ask',
              '        if False:\n            self.store.ask',
