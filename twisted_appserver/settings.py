@@ -151,6 +151,9 @@ class Settings:
     )
     job_age: float = _option(3600.0, "S", "Seconds to keep a finished job", 0)
     no_admin: bool = _option(False, "", "Serve no pages, probes and jobs under /-/, and follow no schedules")
+    mcp: bool = _option(
+        False, "", "Let AI assistants call all functions as tools at /-/mcp (Model Context Protocol)"
+    )
     channel: str = _option("llhttp", "NAME", "HTTP parser: llhttp, or twisted for the parser of twisted.web")
     access_log: str | None = _option(
         None,
@@ -181,6 +184,8 @@ class Settings:
             raise ConfigurationError("--token-file must name a file; omit it if no token is required")
         if self.no_admin and self.store != MEMORY:
             raise ConfigurationError("--store has no effect with --no-admin, which switches jobs off")
+        if self.no_admin and self.mcp:
+            raise ConfigurationError("--mcp has no effect with --no-admin, which switches /-/mcp off")
         _check_host(self.host, self.listen)
         if self.port > 65535:
             raise ConfigurationError(f"--port must be at most 65535, not {self.port}")

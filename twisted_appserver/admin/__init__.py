@@ -33,6 +33,8 @@ A module may import only modules above it in this list:
   - job_descriptions: background calls
   - openapi: the functions as an OpenAPI document
   - pages: the web pages and their files
+  - mcp: functions as tools of AI assistants
+  - tool_requests: loads mcp with the first request for it
 """
 
 from __future__ import annotations
@@ -46,19 +48,21 @@ from twisted_appserver.admin.pages import Pages, is_public
 from twisted_appserver.admin.probes import Probes
 from twisted_appserver.admin.queues import Queues, queue_patterns
 from twisted_appserver.admin.status import Status
+from twisted_appserver.admin.tool_requests import ToolRequests
 from twisted_appserver.core.routes import Route
 from twisted_appserver.jobs.interface import IJobs, job_patterns
 
 __all__ = ["is_public", "url_patterns"]
 
 
-def url_patterns(service: Any, overviews: Overviews, jobs: IJobs) -> tuple[Any, ...]:
+def url_patterns(service: Any, overviews: Overviews, jobs: IJobs, mcp: bool = False) -> tuple[Any, ...]:
     """
     Make the table of the pages, probes and jobs.
 
     @param service: an L{AppService}.
     @param overviews: the figures of the service; the service also stops them.
     @param jobs: the jobs of the service; the service also stops them.
+    @param mcp: whether functions are tools if their routes do not decide.
     """
     probes, metrics, status, pages = Probes(overviews), Metrics(overviews), Status(overviews), Pages(service)
     table: tuple[tuple[str, Any], ...] = (
@@ -81,4 +85,6 @@ def url_patterns(service: Any, overviews: Overviews, jobs: IJobs) -> tuple[Any, 
         Route(r"/-/jobs", pages.or_json("jobs", jobs.index), methods=("GET",)),
         Route(r"/-/queues", pages.or_json("queues", queues.index), methods=("GET",)),
     )
-    return (*pages_table, *lists, *job_patterns(jobs), *queue_patterns(queues))
+    # The time limit of the function applies, also if it is longer than the limit of the service.
+    tools = Route(r"/-/mcp", ToolRequests(service, mcp).post, methods=("POST",), timeout=0)
+    return (*pages_table, tools, *lists, *job_patterns(jobs), *queue_patterns(queues))

@@ -28,10 +28,10 @@ def describe_responses(handler: Handler, schemas: Schemas, result: str = "") -> 
 
     @param result: the description of the result in the docstring.
     """
-    annotation = _awaited(handler.signature.return_annotation)
+    annotation = _result_type(handler)
     problem = {"content": {"application/problem+json": {"schema": schemas.problem}}}
     responses: dict[str, Any] = {}
-    if _is_stream(handler, annotation):
+    if is_stream(handler):
         responses["200"] = {"description": result or "The items.", "content": _items(annotation, schemas)}
         responses["204"] = {"description": "The client has read all events (Last-Event-ID)."}
     else:
@@ -49,8 +49,9 @@ def describe_responses(handler: Handler, schemas: Schemas, result: str = "") -> 
     return responses
 
 
-def _awaited(annotation: Any) -> Any:
-    """Return the annotation of the result of a Deferred or a coroutine."""
+def _result_type(handler: Handler) -> Any:
+    """Return the annotation of the result, also if the result of a Deferred or a coroutine is annotated."""
+    annotation = handler.signature.return_annotation
     if getattr(get_origin(annotation), "__name__", "") in ("Deferred", "Coroutine", "Awaitable"):
         return get_args(annotation)[-1]
     return annotation
@@ -62,7 +63,9 @@ def _is_reply(annotation: Any) -> bool:
     return annotation is Reply or annotation == "Reply"
 
 
-def _is_stream(handler: Handler, annotation: Any) -> bool:
+def is_stream(handler: Handler) -> bool:
+    """Return whether a function is a generator, or its annotation promises one."""
+    annotation = _result_type(handler)
     *_, function = unwrap(handler.original)
     if not inspect.isroutine(function):
         function = type(function).__call__

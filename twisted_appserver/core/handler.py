@@ -39,6 +39,7 @@ class Handler:
     @ivar schedule: when the server itself calls it; C{None} for never.
     @ivar limits: the L{core.route_limits.RouteLimits} of its jobs; C{None} for none.
     @ivar max_stream: C{None}; see L{core.streamed_body.StreamingHandler}.
+    @ivar tool: whether AI assistants may call it; C{None} if the service decides.
     @ivar index: the position in the table.
     @ivar router: the L{core.router.Router} of that table.
     @ivar notes: warnings for the log at start-up.
@@ -47,6 +48,7 @@ class Handler:
 
     limits: Any = None
     max_stream: int | None = None
+    tool: bool | None = None
 
     def __init__(
         self,

@@ -65,6 +65,8 @@ def _option_errors(route: Route, regex: str) -> Iterator[str]:
     stream = route.max_stream
     if not (stream is None or (type(stream) is int and stream >= 0)):
         yield f"max_stream must be a number of bytes, 0 for no limit, not {stream!r}"
+    if route.tool not in (None, True, False):
+        yield f"tool must be True, False or None, not {route.tool!r}"
     if NO_SLASH.match(regex):
         yield f"a pattern must begin with / to match a path: {regex!r}"
     yield from limit_errors(route)
@@ -140,7 +142,7 @@ class _Entry:
         if isinstance(handler, StreamingHandler):
             handler.max_stream = route.max_stream or 0
             handler.check()
-        handler.idempotent, handler.retry = route.idempotent, route.retry
+        handler.idempotent, handler.retry, handler.tool = route.idempotent, route.retry, route.tool
         return handler
 
     def _make_limits(self) -> RouteLimits | None:

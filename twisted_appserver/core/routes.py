@@ -49,6 +49,7 @@ class Route:
         C{None} for no limit.
     @ivar max_stream: lets the function read the body as it arrives, from C{call.stream}: the maximum number
         of bytes, 0 for no limit. C{--max-body} does not apply. C{None} if the function gets whole bodies.
+    @ivar tool: whether AI assistants may call the function, at C{/-/mcp}; C{None} if C{--mcp} decides.
     """
 
     regex: str
@@ -66,6 +67,7 @@ class Route:
     at_once: int | None = None
     rate: str | None = None
     max_stream: int | None = None
+    tool: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,12 @@ from zope.interface import implementer
 from twisted_appserver.core.call import Reply
 from twisted_appserver.core.error_advice import format_traceback
 from twisted_appserver.core.events import EVENT_HEADERS, NO_MORE_EVENTS
-from twisted_appserver.core.perform import error_reply
+from twisted_appserver.core.perform import JSON_LINES, error_reply
 from twisted_appserver.core.streaming import Parts
 from twisted_appserver.executors.interface import PendingCall
 from twisted_appserver.executors.parked_generator import RETURN, WINDOW, cost
 
+FAILED = "the function failed; the log has the reason, with this instance"
 SHARE = 0.002  # seconds for which a generator may keep the reactor from other work
 
 
@@ -162,6 +163,21 @@ class Stream:
             self.dropped = True
             drop, self._drop = self._drop, bool
             drop()
+
+
+def whole_reply(reply: Reply, body: bytes) -> Reply:
+    """
+    Return the reply for a client that does not read parts.
+
+    @param reply: the reply with a L{Stream} that has ended without a failure, or with an error that the
+        function raised on purpose.
+    @param body: the last item of a generator, which is its result; or all parts of a Reply together.
+    """
+    error: Reply | None = reply.body.error
+    if error is not None:
+        return replace(error, traceback="")
+    kinds = {JSON_LINES: "application/json"}
+    return Reply(body, reply.status, tuple((name, kinds.get(text, text)) for name, text in reply.headers))
 
 
 class _Sender:

@@ -14,9 +14,8 @@ from twisted_appserver.core.problem_reply import problem_reply
 from twisted_appserver.dispatch.dispatcher import Dispatcher
 from twisted_appserver.errors import HTTPError
 from twisted_appserver.executors.interface import PendingCall
-from twisted_appserver.executors.stream import Stream
+from twisted_appserver.executors.stream import FAILED, Stream, whole_reply
 from twisted_appserver.jobs.documents import (
-    JSON,
     LONGEST_TRACEBACK,
     About,
     ShownAttempt,
@@ -133,17 +132,10 @@ class Job:
             self._parts.append(data)
 
     def _finish(self, reply: Reply, failure: str) -> None:
-        if failure and reply.body.error is not None:
-            self._settle(replace(reply.body.error, traceback=""))
-        elif failure:
-            self.fail(
-                500, "the function failed; the log has the reason, with this instance", reply.body.fault
-            )
-        else:  # The last item of a generator is its result; a Reply in parts is joined.
-            body = self.progress if self.lines else b"".join(self._parts)
-            kinds = {JSON_LINES: JSON[0]}
-            headers = tuple((name, kinds.get(value, value)) for name, value in reply.headers)
-            self._settle(Reply(body, reply.status, headers))
+        if failure and reply.body.error is None:
+            self.fail(500, FAILED, reply.body.fault)
+        else:
+            self._settle(whole_reply(reply, self.progress if self.lines else b"".join(self._parts)))
 
     def _settle(self, reply: Reply) -> None:
         if self.reply is not None:

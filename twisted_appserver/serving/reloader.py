@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted_appserver.access.credentials import load_credentials
 from twisted_appserver.access.request_guard import RequestGuard
 from twisted_appserver.admin.operation_plan import OperationPlan
+from twisted_appserver.admin.tool_requests import tool_notes
 from twisted_appserver.core.application import Application
 from twisted_appserver.core.router import Router
 from twisted_appserver.dispatch.dispatcher import Dispatcher
@@ -128,7 +129,9 @@ class Reloader:
 
 
 def log_notes(log: Logger, reactor: Any, router: Router, settings: Settings) -> None:
-    """Log the warnings about a table, and which functions the OpenAPI document lacks."""
+    """Log the warnings about a table, and which functions OpenAPI or assistants lack."""
     log_start_notes(log, reactor, router, why_jobless(settings))
     for note in () if settings.no_admin else OperationPlan(router.entries).notes():
         log.info("{note}", note=note)
+    for note in () if settings.no_admin else tool_notes(router, settings.mcp):
+        log.warn("{note}", note=note)

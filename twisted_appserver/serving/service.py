@@ -103,7 +103,7 @@ class AppService(Service):
         if not settings.no_admin:
             guard.is_public = is_public
             self._jobs = make_jobs(self.dispatcher, settings)
-            self.dispatcher.admin = Router(admin_patterns(self, self._overviews, self._jobs))
+            self.dispatcher.admin = Router(admin_patterns(self, self._overviews, self._jobs, settings.mcp))
             for handler in self.dispatcher.admin.handlers:
                 handler.executor = ADMIN
         self._put_jobs = PutJobs(self.dispatcher)

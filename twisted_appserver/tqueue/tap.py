@@ -41,6 +41,7 @@ class Options(TableOptions):
         "max_requests",
         "max_rss",
         "reload",
+        "mcp",
         "store",
     )
     own_defaults = {"port": 8082}

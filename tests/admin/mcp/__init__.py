@@ -1,0 +1,1 @@
+"""Tests of the functions as tools of AI assistants."""
