@@ -7,6 +7,7 @@ lists its modules in the same way:
   - errors: all exceptions
   - closest_name: the known name that is most similar to a misspelt one
   - command_line: what all commands share
+  - option_values: the types of options as keyword arguments
   - settings: the table of options
   - available_cores: how many cores this process may use
   - core: calls and functions, without Twisted
@@ -28,6 +29,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from twisted_appserver.core.call import Call, Reply, current_call
     from twisted_appserver.core.events import Event
     from twisted_appserver.core.retry import Retry
@@ -106,11 +108,18 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
+def _load(name: str) -> Any:
+    """Return a public name, or the version of the installed package."""
+    if name == "__version__":
+        return import_module(f"{__name__}.command_line").own_version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     return value
+
+
+if not TYPE_CHECKING:  # type checkers would accept every name
+    __getattr__ = _load
 
 
 def __dir__() -> list[str]:

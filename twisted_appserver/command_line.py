@@ -25,6 +25,14 @@ def unknown(kind: str, word: str, known: Iterable[str], command: str) -> str:
     return f"unknown {kind} {word}; {hint} {command} --help"
 
 
+def own_version() -> str:
+    """Return the version of this package; empty if it is not installed."""
+    try:
+        return version(PACKAGES["twisted_appserver"])
+    except PackageNotFoundError:
+        return ""
+
+
 def version_text() -> str:
     """Return what C{--version} prints: the versions of this package, of Twisted and of Python."""
     found = []

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -45,6 +45,7 @@ from twisted_appserver.http.app_resource import AppResource
 from twisted_appserver.http.site import AppSite
 from twisted_appserver.jobs.interface import job_patterns
 from twisted_appserver.jobs.put_jobs import ON_REACTOR, PutJobs
+from twisted_appserver.option_values import OptionValues
 from twisted_appserver.serving.assembly import make_dispatcher, make_jobs
 from twisted_appserver.settings import MEMORY, settings_from_keywords
 
@@ -183,7 +184,9 @@ class Client:
     @raise ConfigurationError: when an option is wrong, C{auth} names hashed passwords, or the lifespan fails.
     """
 
-    def __init__(self, url_patterns: Sequence[Any], lifespan: Any = None, **options: Any) -> None:
+    def __init__(
+        self, url_patterns: Sequence[Any], lifespan: Any = None, **options: Unpack[OptionValues]
+    ) -> None:
         settings = settings_from_keywords(**options)
         self.clock = Clock()
         executors: dict[str, Any] = dict.fromkeys(

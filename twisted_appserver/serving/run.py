@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from twisted.internet.error import CannotListenError
 from twisted.logger import globalLogBeginner
@@ -14,6 +14,7 @@ from twisted_appserver.command_line import INTERRUPTED
 from twisted_appserver.core.application import Application, refuse_while_loading
 from twisted_appserver.core.router import Router
 from twisted_appserver.errors import AppserverError
+from twisted_appserver.option_values import OtherOptionValues
 from twisted_appserver.serving.command_options import TableOptions
 from twisted_appserver.serving.endpoints import explain_start_error
 from twisted_appserver.serving.environment import ignored_variables
@@ -32,7 +33,7 @@ def run_server(
     port: int = 8080,
     server_type: str = THREADED_SERVER,
     lifespan: Any = None,
-    **options: Any,
+    **options: Unpack[OtherOptionValues],
 ) -> None:
     """
     Serve until Ctrl-C or SIGTERM, then finish the running calls and return.

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Unpack
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -36,6 +36,7 @@ from twisted_appserver.http.site import AppSite
 from twisted_appserver.jobs.interface import IJobs
 from twisted_appserver.jobs.put_jobs import PutJobs
 from twisted_appserver.jobs.route_queues import PREFIX
+from twisted_appserver.option_values import OptionValues
 from twisted_appserver.serving.access_log import AccessLog
 from twisted_appserver.serving.assembly import make_dispatcher, make_jobs, refuse_options_of_commands
 from twisted_appserver.serving.banner import (
@@ -365,7 +366,11 @@ def make_router(settings: Settings, patterns: Sequence[Any], imported: Any, give
 
 
 def make_service(
-    url_patterns: Sequence[Any] | None = None, *, lifespan: Any = None, reactor: Any = None, **options: Any
+    url_patterns: Sequence[Any] | None = None,
+    *,
+    lifespan: Any = None,
+    reactor: Any = None,
+    **options: Unpack[OptionValues],
 ) -> AppService:
     """
     Make a service from a table and options.

@@ -49,9 +49,13 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def _load(name: str) -> Any:
     """Import a module when it is first used (PEP 562): clients need the standard library only."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     return value
+
+
+if not TYPE_CHECKING:  # type checkers would accept every name
+    __getattr__ = _load

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from types import TracebackType
-from typing import Any, Literal, TypeVar, Unpack
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, Unpack
 
 import treq
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -28,7 +28,7 @@ from .checks import checked_lease, checked_name
 from .errors import Empty, Full, LeaseLost, NoResult, ResultError, ServerError, ServerUnavailable, ShutDown
 from .failures import RetryAfter
 from .forks import watch
-from .items import sort_key, to_result, to_task
+from .items import Item, sort_key, to_result, to_task
 from .leases import LeasedTask, Owner
 from .puts import put_item
 from .requests import QueueRequest
@@ -38,7 +38,7 @@ from .terms import PutOptions, TaskId, put_options
 from .verbs import QueueVerbs, is_full
 
 T = TypeVar("T")
-Method = Callable[..., Coroutine[Any, Any, T]]
+P = ParamSpec("P")
 
 __all__ = [
     "AsyncQueue",
@@ -58,22 +58,22 @@ WRAPPED = (ResponseFailed, RequestTransmissionFailed, RequestGenerationFailed)
 CUT = (OSError, ConnectionClosed, TimeoutError, *WRAPPED)  # the request may have left this process
 
 
-def _deferred(method: Method[T]) -> Callable[..., Deferred[T]]:
+def _deferred(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Deferred[T]]:
     """Let a coroutine method return a Deferred."""
 
     @wraps(method)
-    def begin(*args: Any, **keywords: Any) -> Deferred[T]:
+    def begin(*args: P.args, **keywords: P.kwargs) -> Deferred[T]:
         return Deferred.fromCoroutine(method(*args, **keywords))
 
     return begin
 
 
-class AsyncTask(TaskBlock["AsyncQueue"]):
+class AsyncTask(TaskBlock["AsyncQueue[Item]"], Generic[Item]):
     """A task for the length of an C{async with} block; see L{AsyncQueue.task}."""
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> Item:
         task = await self._queue._lease(self._timeout, self._delay)
-        item = self._begin(task)
+        item: Item = self._begin(task)
         self._queue._keep(task)
         return item
 
@@ -86,7 +86,7 @@ class AsyncTask(TaskBlock["AsyncQueue"]):
             )
 
 
-class AsyncQueue(QueueVerbs, BatchVerbs):
+class AsyncQueue(QueueVerbs, BatchVerbs, Generic[Item]):
     """
     A queue of a TQueueSrv, for the reactor's thread.
 
@@ -148,7 +148,7 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
     @_deferred
     async def put(
         self,
-        item: Any,
+        item: Item,
         timeout: float | None = None,
         priority: float | None = None,
         **terms: Unpack[PutOptions],
@@ -170,7 +170,7 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
         return added
 
     @_deferred
-    async def get(self, timeout: float | None = None) -> Any:
+    async def get(self, timeout: float | None = None) -> Item:
         """
         Remove an item.
 
@@ -180,18 +180,19 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
         """
         task = await self._lease(timeout)
         self._keep(task)
-        return task.item
+        item: Item = task.item
+        return item
 
-    def put_nowait(self, item: Any) -> Deferred[TaskId]:
+    def put_nowait(self, item: Item) -> Deferred[TaskId]:
         """Do C{put(item, timeout=0)}."""
         return self.put(item, timeout=0.0)
 
-    def get_nowait(self) -> Deferred[Any]:
+    def get_nowait(self) -> Deferred[Item]:
         """Do C{get(timeout=0)}."""
         return self.get(timeout=0.0)
 
     @_deferred
-    async def task_done(self, item: Any = None, *, result: Any = None) -> None:
+    async def task_done(self, item: Item | None = None, *, result: Any = None) -> None:
         """
         Finish the task that was got last and is not finished. Concurrent coroutines should name their item,
         or use L{task}. This ignores tasks that C{task()} got.
@@ -307,7 +308,7 @@ class AsyncQueue(QueueVerbs, BatchVerbs):
     async def _finish(self, steps: Steps[T]) -> T:
         """Perform steps that may add or remove a task whose lease is renewed."""
         try:
-            return await self._run(steps)  # type: ignore[no-any-return]
+            return await self._run(steps)
         finally:
             self._start_or_stop_renewing()
 

@@ -13,7 +13,16 @@ import json
 import math
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # type checkers have this package, and a default lets programs write Queue() without a type
+    from typing_extensions import TypeVar
+
+    Item = TypeVar("Item", default=Any)  # the type of the items of a queue, as in C{Queue[int]}
+else:
+    from typing import TypeVar
+
+    Item = TypeVar("Item")
 
 TAG, ITEM, RESERVED = "$type", "item", "worker"
 PLAIN = frozenset((str, int, bool, type(None)))

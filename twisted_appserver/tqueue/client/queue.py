@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Literal, Unpack
+from typing import Any, Generic, Literal, Unpack
 
 from .addresses import default_url, read_address
 from .attempts import FailedAttempt, Outcome, Pause, Step, Steps, T
@@ -24,7 +24,7 @@ from .connections import NotSent, Pool
 from .errors import Empty, Full, LeaseLost, NoResult, ResultError, ServerError, ServerUnavailable, ShutDown
 from .failures import RetryAfter
 from .forks import watch
-from .items import sort_key, to_result, to_task
+from .items import Item, sort_key, to_result, to_task
 from .leases import LeasedTask, Owner
 from .puts import put_item
 from .requests import Document, QueueRequest
@@ -51,12 +51,12 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
-class Task(TaskBlock["Queue"]):
+class Task(TaskBlock["Queue[Item]"], Generic[Item]):
     """A task for the length of a C{with} block; see L{Queue.task}."""
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Item:
         task = self._queue._lease(self._timeout, self._delay)
-        item = self._begin(task)
+        item: Item = self._begin(task)
         self._queue._keep(task)
         return item
 
@@ -69,9 +69,9 @@ class Task(TaskBlock["Queue"]):
             )
 
 
-class Queue(QueueVerbs, BatchVerbs):
+class Queue(QueueVerbs, BatchVerbs, Generic[Item]):
     """
-    A queue, first in, first out.
+    A queue, first in, first out. C{Queue[int]} is a queue of numbers for type checkers.
 
     @param maxsize: how many tasks may wait in it; 0 keeps the option of the queue on the server.
     @param url: the URL of the server; the environment variable C{TQUEUE_URL}, or else C{http://127.0.0.1:8082},
@@ -129,7 +129,7 @@ class Queue(QueueVerbs, BatchVerbs):
     # As in the standard library.
 
     def put(
-        self, item: Any, block: bool = True, timeout: float | None = None, **terms: Unpack[PutOptions]
+        self, item: Item, block: bool = True, timeout: float | None = None, **terms: Unpack[PutOptions]
     ) -> TaskId:
         """
         Add an item. Return the id of its task, for C{result()}.
@@ -145,7 +145,7 @@ class Queue(QueueVerbs, BatchVerbs):
         steps = put_item(self._session, to_task(item), wait, priority, order, options)
         return self._run(steps)
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+    def get(self, block: bool = True, timeout: float | None = None) -> Item:
         """
         Remove and return an item.
 
@@ -159,17 +159,17 @@ class Queue(QueueVerbs, BatchVerbs):
             self._finish(self._session.auto_done(task))
         else:
             self._keep(task)
-        return task.item
+        return task.item  # type: ignore[no-any-return]
 
-    def put_nowait(self, item: Any) -> TaskId:
+    def put_nowait(self, item: Item) -> TaskId:
         """Do C{put(item, block=False)}."""
         return self.put(item, block=False)
 
-    def get_nowait(self) -> Any:
+    def get_nowait(self) -> Item:
         """Do C{get(block=False)}."""
         return self.get(block=False)
 
-    def task_done(self, item: Any = None, *, result: Any = None) -> None:
+    def task_done(self, item: Item | None = None, *, result: Any = None) -> None:
         """
         Finish the task that this thread got last and has not finished.
 
@@ -239,7 +239,7 @@ class Queue(QueueVerbs, BatchVerbs):
 
     # Beyond the standard library.
 
-    def task(self, block: bool = True, timeout: float | None = None, delay: RetryAfter = None) -> Task:
+    def task(self, block: bool = True, timeout: float | None = None, delay: RetryAfter = None) -> Task[Item]:
         """
         Get a task for the duration of a block: C{with queue.task() as item:}.
 
@@ -256,7 +256,7 @@ class Queue(QueueVerbs, BatchVerbs):
         """
         return Task(self, timeout if block else 0.0, delay)
 
-    def tasks(self) -> Iterator[Any]:
+    def tasks(self) -> Iterator[Item]:
         """
         Yield item after item until the queue is shut down.
 
@@ -364,13 +364,13 @@ class Queue(QueueVerbs, BatchVerbs):
             return FailedAttempt(error)
 
 
-class LifoQueue(Queue):
+class LifoQueue(Queue[Item]):
     """A last-in, first-out queue."""
 
     _kind = "lifo"
 
 
-class PriorityQueue(Queue):
+class PriorityQueue(Queue[Item]):
     """A queue whose lowest item comes first; see L{tqueue.client.items.sort_key}."""
 
     _kind = "priority"
@@ -380,8 +380,8 @@ class PriorityQueue(Queue):
 
 
 def _same(
-    kind: type[Queue], url: str, name: str, lease: float | None, ack: Any, patience: float, token: str
-) -> Queue:
+    kind: type[Queue[Any]], url: str, name: str, lease: float | None, ack: Any, patience: float, token: str
+) -> Queue[Any]:
     return kind(0, url, name, lease=lease, ack=ack, patience=patience, token=token)
 
 
@@ -390,7 +390,7 @@ def _lane() -> str:
     return f"{threading.get_ident():x}"
 
 
-def _renew(reference: weakref.ref[Queue], stop: threading.Event, pause: float) -> None:
+def _renew(reference: weakref.ref[Queue[Any]], stop: threading.Event, pause: float) -> None:
     """Renew the leases of a queue while the object exists. Runs in a thread."""
     while not stop.wait(pause):
         queue = reference()
