@@ -6,6 +6,7 @@ setup(
     # twisted.plugins belongs to Twisted; this adds a file to it. Neither twisted/ nor twisted/plugins/ has
     # an __init__.py, by which Twisted finds plugins of several distributions.
     packages=[*find_packages(include=["twisted_appserver*"]), "twisted.plugins"],
+    include_package_data=False,  # MANIFEST.in is for the source distribution only
     package_data={
         "twisted_appserver": ["py.typed"],
         "twisted_appserver.admin": ["static/*"],

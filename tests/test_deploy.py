@@ -321,7 +321,7 @@ class LintTests(SynchronousTestCase):
         lines = (DEPLOY / "Dockerfile").read_text().splitlines()
         copied = [name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]]
         self.assertEqual([name for name in copied if not (ROOT / name).exists()], ["app.py"])
-        for name in ("pyproject.toml", "setup.py", "twisted_appserver", "twisted"):
+        for name in ("pyproject.toml", "setup.py", "build_backend", "twisted_appserver", "twisted"):
             self.assertIn(name, copied)
         self.assertTrue(
             any('pip install --no-cache-dir "/tmp/source[metrics,re2]"' in line for line in lines)

@@ -57,6 +57,8 @@ TESTED = {
     "CONTRIBUTING.md: Contributing": "no test: it needs the network",
     "CONTRIBUTING.md: Testing": "no test: it runs tests",
     "CONTRIBUTING.md: Continuous integration": "no test: .ci/run runs them",
+    "CONTRIBUTING.md: Releases":
+        "test_release.ReleaseTests.test_release_is_reproducible_checked_and_uploaded",
     "tutorials/deployed.md: Write it": "no test: .ci/run installs the package",
     "tutorials/deployed.md: Deploy it with systemd": "no test: it changes the system",
     "tutorials/deployed.md: Put nginx in front": "test_deploy.NginxTests.test_tutorial_works_behind_nginx",

@@ -23,9 +23,9 @@ class PackagingTests(ProgramTestCase):
         self.source, self.elsewhere = self.folder / "source", self.folder / "elsewhere"
         self.elsewhere.mkdir()
         ignore = shutil.ignore_patterns("__pycache__", "dropin.cache", "*.egg-info")
-        for name in ("twisted_appserver", "twisted"):
+        for name in ("twisted_appserver", "twisted", "build_backend"):
             shutil.copytree(ROOT / name, self.source / name, ignore=ignore)
-        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        for name in ("setup.py", "pyproject.toml", "DESCRIPTION.md", "LICENSE"):
             shutil.copy(ROOT / name, self.source)
         await deferToThread(venv.create, self.folder / "venv", with_pip=True)
         self.programs = self.folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
