@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -81,6 +82,10 @@ def parts(number: int, size: int) -> Reply:
     return Reply((b"x" * size for _ in range(number)), headers={"content-type": "text/plain"})
 
 
+def from_file(path: str) -> Reply:
+    return Reply(Path(path), headers={"content-type": "text/plain"})
+
+
 def nothing() -> Iterator[int]:
     yield from ()
 
@@ -96,7 +101,7 @@ class EndpointTests(TestCase):
         self.gate = Gate()
         self.table: tuple[Any, ...] = (
             (r"/add/(?P<a>)", add), ("/about", about), ("/steps", steps), ("/late", crashes_late),
-            ("/parts", parts), ("/nothing", nothing), ("/waits", self.gate.waits),
+            ("/parts", parts), ("/file", from_file), ("/nothing", nothing), ("/waits", self.gate.waits),
             ("/ticks", self.gate.ticks), ("/blocks", self.gate.blocks), Route("/hidden", hidden, tool=False),
         )  # fmt: skip
 
@@ -318,6 +323,14 @@ class GeneratorTests(EndpointTests):
     async def test_parts_of_a_reply_are_joined(self) -> None:
         await self.serve()
         self.assertEqual((await self.call("parts", number=3, size=2))["content"][0]["text"], "x" * 6)
+
+    async def test_file_of_any_size_is_read_to_its_end(self) -> None:
+        await self.serve()
+        for size in (0, 10, 300_000):
+            path = Path(self.mktemp()).absolute()
+            path.write_text("y" * size)
+            content = (await self.call("from_file", path=str(path)))["content"]
+            self.assertEqual("".join(each["text"] for each in content), "y" * size)
 
     async def test_endless_reply_is_broken_off(self) -> None:
         self.patch(tool_call, "LARGEST", 1000)
