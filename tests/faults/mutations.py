@@ -280,7 +280,7 @@ MUTATIONS = (
              "jobs.test_restarts.RestartTests.test_credentials_are_not_stored"),
     Mutation("jobs/stored_jobs.py", "            if about.user == call.user:\n                return queue", "            if True:\n                return queue",
              "jobs.test_stored_jobs.TableTests.test_all_cases_on_sqlite"),
-    Mutation("jobs/job.py", "        if failure and reply.body.error is not None:", "        if False:",
+    Mutation("executors/stream.py", "    if error is not None:\n        return replace(", "    if False:\n        return replace(",
              "jobs.test_jobs.MemoryTests.test_http_error_after_an_item_is_kept_and_not_logged"),
     Mutation("executors/processes/frames.py", "                _check_error(frame.error)", "                pass",
              "executors.test_frames.MalformedTests.test_invalid_errors_of_generators_are_rejected"),
