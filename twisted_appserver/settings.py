@@ -111,9 +111,14 @@ class Settings:
     idle_timeout: float = _option(
         60.0, "S", "Close a connection after this many seconds without a request; 0 for never", 0
     )
-    max_requests: int = _option(0, "N", "Replace a worker process after about N calls; 0 for never", 0)
+    max_requests: int = _option(
+        0, "N", "Replace a worker process, or one of several servers, after about N calls; 0 for never", 0
+    )
     max_rss: int = _option(
-        0, "BYTES", "Replace a worker process when its resident memory exceeds this; 0 for never", 0
+        0,
+        "BYTES",
+        "Replace a worker process, or one of several servers, when its memory exceeds this; 0 for never",
+        0,
     )
     allow_host: tuple[str, ...] = _option(
         (), "NAME", "Accept requests for this host name, in addition to localhost; repeatable"

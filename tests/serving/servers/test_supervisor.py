@@ -84,14 +84,18 @@ class FakeProcess:
         return owners
 
 
-class SupervisorTests(SynchronousTestCase):
+class SupervisorCase(SynchronousTestCase):
+    """A supervisor of three servers, whose processes do not exist."""
+
+    settings = Settings(port=0, servers=3)
+
     def setUp(self) -> None:
         self.processes: list[FakeProcess] = []
         spawning = patch.object(supervised_server, "spawn_python", self.spawn)
         spawning.start()
         self.addCleanup(spawning.stop)
         self.clock = Clock()
-        self.service = Supervisor(self.clock, Settings(port=0, servers=3), Application(file="/srv/app.py"), 3)
+        self.service = Supervisor(self.clock, self.settings, Application(file="/srv/app.py"), 3)
         self.addCleanup(self.stop)
         self.service.startService()
 
@@ -117,6 +121,8 @@ class SupervisorTests(SynchronousTestCase):
         """From which sockets the servers of each number accept."""
         return {each.number: each.accepts for each in self.processes if each.accepts}
 
+
+class SupervisorTests(SupervisorCase):
     # ---- the start ----
 
     def test_servers_accept_when_all_are_ready(self) -> None:

@@ -54,7 +54,9 @@ class SupervisedServer(ProcessProtocol):
     @ivar retired: whether a successor has taken its place.
     @ivar retired_since: when that was.
     @ivar ending: whether the supervisor has ended it.
-    @ivar reason: why it could not start, as far as it is known.
+    @ivar reason: why it could not start, or was killed, as far as it is known.
+    @ivar calls: the calls that it has reported as answered.
+    @ivar silent: for how many intervals it has not reported.
     """
 
     transport: Any
@@ -66,6 +68,7 @@ class SupervisedServer(ProcessProtocol):
         self.ready: ServerReady | None = None
         self.retired = self.ending = False
         self.reason = ""
+        self.calls = self.silent = 0
         self.ready_since = self.retired_since = 0.0
         self._lines, self._exit = MessageLines(), WorkerExit()
         self._owners: list[int] = []
@@ -143,6 +146,15 @@ class SupervisedServer(ProcessProtocol):
         self.ending = True
         self._signal("KILL")
 
+    def kill_frozen(self, reason: str) -> None:
+        """
+        Kill a server that does not react, so that another one takes its place.
+
+        @param reason: how it was noticed.
+        """
+        self.reason = reason
+        self._signal("KILL")
+
     def _signal(self, name: str) -> None:
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess(name)
@@ -162,6 +174,8 @@ class SupervisedServer(ProcessProtocol):
             elif isinstance(report, ServerClosed):
                 self._supervisor.server_closed(self)
             elif isinstance(report, FiguresReport):
+                self.calls += report.counts.completed + report.counts.failed
+                self.silent = 0
                 self._supervisor.figures.reported(self, report)
             elif isinstance(report, FiguresWanted):
                 self._supervisor.figures.wanted(self, report)

@@ -23,15 +23,29 @@ from twisted_appserver.serving.endpoints import Endpoints
 from twisted_appserver.serving.servers.figure_collection import FigureCollection
 from twisted_appserver.serving.servers.new_servers import NewServers
 from twisted_appserver.serving.servers.restart_pauses import RestartPauses
+from twisted_appserver.serving.servers.server_checks import ServerChecks
 from twisted_appserver.serving.servers.server_start import folder_of
 from twisted_appserver.serving.servers.shared_sockets import QuietFactory, SharedPort, SocketOpener
+from twisted_appserver.serving.servers.socket_owners import owners_of_sockets
+from twisted_appserver.serving.servers.successors import Successors, discard
 from twisted_appserver.serving.servers.supervised_server import SupervisedServer
+from twisted_appserver.serving.servers.timers import Timers
 from twisted_appserver.serving.stop_signals import StopHandlers
 from twisted_appserver.settings import Settings
 
 MOVING_TIME = 2.0  # seconds that clients have to move to new servers if reloads follow each other
 CLOSING_TIME = 0.5  # seconds that old servers have to accept nothing more
 SPARE_TIME = 15.0  # seconds beyond the grace period that a server has to stop
+
+
+def stopping_line(count: int, signals: StopHandlers | None) -> str:
+    """
+    Return the line of the log when servers stop.
+
+    @param count: the number of servers.
+    """
+    hint = f"; to stop at once, {signals.advice}" if signals and signals.advice else ""
+    return f"stopping {count} server{'s' * (count != 1)}{hint}"
 
 
 class Supervisor(Service):
@@ -46,6 +60,7 @@ class Supervisor(Service):
     @ivar on_terminal: whether the log is text on a terminal.
     @ivar signals: the handlers of the signals that stop the process.
     @ivar figures: the figures of all servers.
+    @ivar reloading: fire when the next servers have taken over; empty if no reload takes place.
     @ivar started: fires when all servers are ready; fails with L{ConfigurationError} if they cannot start.
     @raise ConfigurationError: when the servers could not import the application, or an endpoint is wrong.
     """
@@ -71,13 +86,15 @@ class Supervisor(Service):
         self._living: set[SupervisedServer] = set()
         self._pauses = RestartPauses()
         self._reloads: list[Deferred[None]] = []  # requested
-        self._reloading: list[Deferred[None]] = []  # fire when the next servers have taken over
+        self.reloading: list[Deferred[None]] = []
         self._reload_timer: Any = None
         self._handing_over = False  # whether the next servers wait until the old ones do not accept
         self._accepting: set[SupervisedServer] = set()  # these old ones
         self._killed = 0  # next servers that were killed from outside
-        self._timers: list[Any] = []
-        self.figures = FigureCollection(reactor, self._reporting)
+        self._timers = Timers(reactor)
+        self.figures = FigureCollection(reactor, self.reporting)
+        self._successors = Successors(self._spawn, self._succeed)
+        self._checks = ServerChecks(reactor, settings, self, self._successors)
         self._stopped: Deferred[None] | None = None
         self.started: Deferred[None] = Deferred()
         self.on_terminal = False
@@ -127,6 +144,8 @@ class Supervisor(Service):
         if server in self._next.values():
             if all(each.ready for each in self._next.values()):
                 self._take_over()
+        elif server in self._successors:
+            self._successors.ready(server)
         elif self.started.called:
             self._share_sockets()
         elif len(self._current) == self._count and all(each.ready for each in self._current.values()):
@@ -139,12 +158,13 @@ class Supervisor(Service):
         line = f"{where}, {first.sizes} in each of {self._count} servers"
         self.log.info("{banner}", banner=banner(line, first.facts, self.on_terminal))
         self.started.callback(None)
+        self._checks.start()
         self._share_sockets()
         self._reload_if_requested()
 
-    def _reporting(self) -> list[SupervisedServer]:
+    def reporting(self) -> list[SupervisedServer]:
         """Return the servers that may have performed calls."""
-        unused = self._next.values()
+        unused = {*self._next.values(), *self._successors.starting.values()}
         return [each for each in self._living if each.ready and each not in unused]
 
     def _share_sockets(self) -> None:
@@ -154,11 +174,7 @@ class Supervisor(Service):
         """
         if self._handing_over:
             return
-        ready = [each for each in self._current.values() if each.ready and not each.ending]
-        owners: dict[SupervisedServer, list[int]] = {each: [each.number] for each in ready}
-        orphans = {*range(1, self._count + 1)} - {each.number for each in ready}
-        for number in sorted(orphans) if ready else ():
-            owners[ready[number % len(ready)]].append(number)
+        owners = owners_of_sockets(self._count, self._current.values())
         for server, numbers in owners.items():
             server.accept_from(numbers)
 
@@ -177,6 +193,8 @@ class Supervisor(Service):
             pass
         elif server in self._next.values():
             self._next_ended(server)
+        elif server in self._successors:
+            self._successors.ended(server)
         elif server in self._current.values():
             self._current_ended(server)
 
@@ -189,7 +207,7 @@ class Supervisor(Service):
             return
         self.log.error("{how}; it is started again", how=server.ending_line)
         self._share_sockets()
-        self._schedule(pause, partial(self._respawn, server.number))
+        self._timers.call_later(pause, partial(self._respawn, server.number))
 
     def _respawn(self, number: int) -> None:
         if self._stopped is None and number not in self._current:
@@ -200,11 +218,13 @@ class Supervisor(Service):
         self._endpoints.close()
         self.started.errback(ConfigurationError(reason))
 
-    def _schedule(self, seconds: float, function: Any) -> None:
-        self._timers = [timer for timer in self._timers if timer.active()]
-        self._timers.append(self._reactor.callLater(seconds, function))
-
     # ---- new before old ----
+
+    def _succeed(self, server: SupervisedServer) -> None:
+        old, self._current[server.number] = self._current.get(server.number), server
+        if old is not None:
+            old.retire()
+        self._share_sockets()
 
     def reload(self) -> Deferred[None]:
         """
@@ -222,9 +242,10 @@ class Supervisor(Service):
         return requested
 
     def _reload_if_requested(self) -> None:
-        if self._reloading or not self._reloads or not self.started.called or self._stopped is not None:
+        if self.reloading or not self._reloads or not self.started.called or self._stopped is not None:
             return
-        self._reloading, self._reloads = self._reloads, []
+        self.reloading, self._reloads = self._reloads, []
+        discard(self._successors.starting)
         for server in self._living:
             if server.retired and self._reactor.seconds() - server.retired_since > MOVING_TIME:
                 server.retire()
@@ -241,7 +262,7 @@ class Supervisor(Service):
         self._pauses = RestartPauses()
         # The new ones accept when the old ones do not, so that no client gets old code after new code.
         self._handing_over, self._accepting = True, {each for each in old.values() if each.ready}
-        self._schedule(CLOSING_TIME, self._hand_over)
+        self._timers.call_later(CLOSING_TIME, self._hand_over)
         for server in old.values():
             server.retire()
         self._hand_over_when_closed()
@@ -274,10 +295,7 @@ class Supervisor(Service):
         self._fail_reload(f"the new servers were not ready after {RELOAD_TIMEOUT:g} seconds")
 
     def _fail_reload(self, reason: str) -> None:
-        unused, self._next = self._next, {}
-        for server in unused.values():
-            server.retired = True
-            server.kill()
+        discard(self._next)
         problem = f"reload failed; still serving the previous code: {reason}"
         for server in self._current.values():
             server.show_problem(problem)
@@ -287,7 +305,7 @@ class Supervisor(Service):
     def _end_reload(self, error: ConfigurationError | None) -> None:
         if self._reload_timer is not None and self._reload_timer.active():
             self._reload_timer.cancel()
-        reloading, self._reloading = self._reloading, []
+        reloading, self.reloading = self.reloading, []
         for each in reloading:
             if error is None:
                 each.callback(None)
@@ -309,18 +327,15 @@ class Supervisor(Service):
         @return: fires when no server is left.
         """
         super().stopService()
-        for timer in self._timers:
-            if timer.active():
-                timer.cancel()
+        self._checks.stop()
+        self._timers.cancel()
         self._stopped = Deferred()
-        hint = f"; to stop at once, {self.signals.advice}" if self.signals and self.signals.advice else ""
-        count = len(self._living)
-        if self.started.called and count:
-            self.log.info("{line}", line=f"stopping {count} server{'s' * (count != 1)}{hint}")
+        if self.started.called and self._living:
+            self.log.info("{line}", line=stopping_line(len(self._living), self.signals))
         for server in self._living:
             server.stop()
         closed = self._endpoints.close()
-        self._reloading, self._reloads = [*self._reloading, *self._reloads], []
+        self.reloading, self._reloads = [*self.reloading, *self._reloads], []
         self._end_reload(ConfigurationError("stopped before the new servers were ready"))
         if not self._living:
             return succeed(None)
