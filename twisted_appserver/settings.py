@@ -102,6 +102,9 @@ class Settings:
         "Maximum memory for all incomplete requests together; further ones get 503",
         0,
     )
+    compress: int = _option(
+        0, "BYTES", "Compress responses from this size on, if the client accepts it; 0 for never", 0
+    )
     max_connections: int = _option(
         10000, "N", "Maximum number of open connections; further ones wait until one is closed", 1
     )

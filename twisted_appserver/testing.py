@@ -208,7 +208,7 @@ class Client:
             self.dispatcher.admin = Router(job_patterns(jobs))
         self._put_jobs = _ClientJobs(self.dispatcher)
         self._put_jobs.open()
-        resource = AppResource(self.dispatcher, max_body=settings.max_body)
+        resource = AppResource(self.dispatcher, max_body=settings.max_body, compress=settings.compress)
         self._site = AppSite(resource, self.clock, settings)
         self._loop: PrivateLoop | None = None
         if router.lifespan is not None or any(handler.awaits for handler in router.handlers):

@@ -5,6 +5,7 @@ A module may import only modules above it in this list:
   - response_head: status lines and headers, built once for equal responses
   - epoll_reader: reads many connections with an epoll of its own
   - half_close_in_other_sites: keeps half-closed connections open in Sites other than ours
+  - compression: compresses responses for clients that accept it
   - stored_body: a body that C{twisted.web} has received, for a function that reads it in parts
   - app_resource: the application as a resource below any path of any Site
   - request_parser: parses requests with llhttp, and checks them

@@ -28,12 +28,13 @@ from twisted_appserver.errors import ConfigurationError, HTTPError
 from twisted_appserver.executors.child_processes import protect
 from twisted_appserver.executors.cluster.executor import DaskExecutor
 from twisted_appserver.executors.inline import InlineExecutor
-from twisted_appserver.executors.interface import IExecutor
+from twisted_appserver.executors.interface import Answer, IExecutor
 from twisted_appserver.executors.mounted_resources import ResourceExecutor
 from twisted_appserver.executors.processes.executor import ProcessExecutor
 from twisted_appserver.executors.processes.frames import ready_frame
 from twisted_appserver.executors.stream import Stream
 from twisted_appserver.executors.threads import ThreadExecutor
+from twisted_appserver.http.compression import Compression
 from twisted_appserver.http.epoll_reader import EpollReader
 from twisted_appserver.http.half_close_in_other_sites import keep_half_closed
 from twisted_appserver.http.stored_body import begin_stored, check_length
@@ -56,8 +57,10 @@ class AppResource(Resource):
     @param max_body: maximum size of a request body in bytes; a longer one gets 413.
     @param graceful_timeout: seconds to wait, when the reactor is stopped, until all calls are answered. If
         C{patterns} is the dispatcher of a service, the service waits instead, with its own setting.
+    @param compress: bytes of the shortest response that is compressed if its client accepts it; 0 for none.
     @param executors: further executors, by the names that Routes give. Start and stop them yourself.
     @raise ConfigurationError: when a Route names an unknown executor, or an executor has another table.
+    @ivar compression: compresses replies; C{None} if they are not compressed.
     """
 
     _log = Logger(namespace="twisted_appserver")
@@ -74,6 +77,7 @@ class AppResource(Resource):
         graceful_timeout: float = 30.0,
         executors: Mapping[str, IExecutor] | None = None,
         lifespan: Any = None,
+        compress: int = 0,
     ) -> None:
         super().__init__()
         self._reader = EpollReader(patterns.reactor if isinstance(patterns, Dispatcher) else reactor)
@@ -94,6 +98,7 @@ class AppResource(Resource):
                 reactor.callWhenRunning(self._start, self._lifespans, patterns)
                 reactor.addSystemEventTrigger("before", "shutdown", self.finish)
         self.dispatcher, self._max_body, self._grace = patterns, max_body, graceful_timeout
+        self.compression = Compression(patterns.reactor, compress) if compress else None
 
     def _start(self, lifespans: Lifespans, dispatcher: Dispatcher) -> None:
         log_start_notes(self._log, dispatcher.reactor, dispatcher.router, APP_RESOURCE)
@@ -138,17 +143,23 @@ class AppResource(Resource):
             call = self._call(request, request.content.read() if size <= self._max_body else b"")
             if size > self._max_body:
                 check_length(self.dispatcher, call, size, self._max_body)
-                begin_stored(self.dispatcher, call, request, lambda call, reply: _write(request, reply, call))
+                begin_stored(self.dispatcher, call, request, self._answer(request))
                 return NOT_DONE_YET
         except HTTPError as error:
             call = Call("", "", raw_headers=raw_headers(request), client=_client(request))
-            self.dispatcher.refuse(error, call, lambda call, reply: _write(request, reply, call))
+            self.dispatcher.refuse(error, call, self._answer(request))
             return NOT_DONE_YET
         keep_half_closed(request.channel, self._reader)
-        job = self.dispatcher.begin(call, lambda call, reply: _write(request, reply, call))
+        job = self.dispatcher.begin(call, self._answer(request))
         if job is not None and not request.finished:
             request.notifyFinish().addErrback(lambda _: self.dispatcher.cancel(job))
         return NOT_DONE_YET
+
+    def _answer(self, request: Any) -> Answer:
+        """Return what sends the response to a request."""
+        if self.compression is None:
+            return lambda call, reply: _write(request, reply, call)
+        return self.compression.around(lambda call, reply: _write_late(request, reply, call))
 
     def _call(self, request: Any, body: bytes) -> Call:
         """
@@ -225,6 +236,14 @@ def _write(request: Any, reply: Reply, call: Call | None = None) -> None:
         headers.setRawHeaders(b"content-length", [b"%d" % len(reply.body)])
     request.write(reply.body)
     request.finish()
+
+
+def _write_late(request: Any, reply: Reply, call: Call) -> None:
+    """As L{_write}, but the client may have gone while the reply was compressed."""
+    if request.channel is not None:
+        _write(request, reply, call)
+    elif isinstance(reply.body, Stream):
+        reply.body.stopProducing()
 
 
 def _write_parts(stream: Stream, request: Any) -> None:

@@ -87,7 +87,7 @@ class ArrivingBody:
             connection.ends_with_request(whole)
         if whole:
             self.drop()
-        connection.site.answer(connection, call, reply)
+        self._current.answer(call, reply)
 
     def drop(self) -> None:
         """Discard the rest of the body. The parser still has to find its end."""

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from twisted_appserver.core.call import Call
 from twisted_appserver.dispatch.arriving_calls import body_limit, reads_body
 from twisted_appserver.errors import HTTPError
+from twisted_appserver.executors.interface import Answer
 from twisted_appserver.http.arriving_body import ArrivingBody
 from twisted_appserver.http.base_connection import CONNECTION_DONE, LINGER, BaseConnection
 from twisted_appserver.http.current_call import CurrentCall
@@ -63,7 +64,9 @@ class HTTPConnection(BaseConnection):
         self.responses, self._unsent = ResponseWriter(self), UnsentData(self.transport)
         limit = partial(body_limit, self.application.dispatcher, self.max_body)
         self._parser = RequestParser(self.max_body, limit)
-        answer = partial(self.site.answer, self)  # sends it after all readable sockets have been read
+        answer: Answer = partial(self.site.answer, self)  # sends it after all readable sockets were read
+        if self.application.compression is not None:
+            answer = self.application.compression.around(answer)
         self._call = CurrentCall(self.application, self.site.known_requests, self.responses, answer)
 
     # ---- what arrives ----

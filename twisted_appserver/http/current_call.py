@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from twisted_appserver.core.call import Call
+from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.executors.interface import Answer, PendingCall
 from twisted_appserver.http.app_resource import AppResource
 from twisted_appserver.http.known_requests import PLAIN_LINE, UNKNOWN, KnownRequests
@@ -103,6 +103,10 @@ class CurrentCall:
             self.pending = dispatcher.go_on(call, self._answer)
         else:
             self.pending = begin_admitted(dispatcher, call)
+
+    def answer(self, call: Call, reply: Reply) -> None:
+        """Send the reply."""
+        self._answer(call, reply)
 
     def client_is_gone(self) -> None:
         """The client sends nothing more. If its request is not complete, the function notices."""

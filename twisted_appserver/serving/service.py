@@ -108,7 +108,7 @@ class AppService(Service):
             for handler in self.dispatcher.admin.handlers:
                 handler.executor = ADMIN
         self._put_jobs = PutJobs(self.dispatcher)
-        self.resource = AppResource(self.dispatcher, max_body=settings.max_body)
+        self.resource = AppResource(self.dispatcher, max_body=settings.max_body, compress=settings.compress)
         self.site = AppSite(self.resource, reader, settings)
         self._endpoints = endpoints or Endpoints(reactor, settings)
         parts = (guard, self.dispatcher, self._lifespans, self._executors, self.site)
