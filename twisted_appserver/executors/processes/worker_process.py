@@ -41,8 +41,8 @@ from twisted_appserver.executors.processes.frames import (
 from twisted_appserver.executors.processes.job_requests import put_job
 from twisted_appserver.executors.processes.progress import Progress
 from twisted_appserver.executors.processes.python_process import original_environment
-from twisted_appserver.executors.processes.sent_bodies import SentBodies
 from twisted_appserver.executors.processes.resident_memory import resident_memory
+from twisted_appserver.executors.processes.sent_bodies import SentBodies
 from twisted_appserver.executors.processes.worker_exit import WorkerExit
 from twisted_appserver.executors.processes.worker_output import WorkerOutput
 from twisted_appserver.executors.processes.worker_streams import WorkerStreams
