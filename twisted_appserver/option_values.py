@@ -27,6 +27,7 @@ class OtherOptionValues(TypedDict, total=False):
     max_body: int
     max_bodies: int
     max_connections: int
+    compress: int
     header_timeout: float
     idle_timeout: float
     max_requests: int

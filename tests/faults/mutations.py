@@ -53,7 +53,7 @@ MUTATIONS = (
              "serving.servers.test_shared_sockets.OpenTests.test_address_of_another_service_is_in_use_though_it_is_shared_there"),
     Mutation("serving/servers/inherited_sockets.py", "        self._shouldShutdown = False", "        pass",
              "serving.servers.test_shared_sockets.InheritTests.test_closing_an_inherited_socket_leaves_it_open_for_others"),
-    Mutation("serving/servers/supervisor.py", "            owners[ready[number % len(ready)]].append(number)", "            pass",
+    Mutation("serving/servers/socket_owners.py", "        owners[ready[number % len(ready)]].append(number)", "        pass",
              "serving.servers.test_supervisor.SupervisorTests.test_another_server_accepts_for_a_dead_one_until_its_successor_is_ready"),
     Mutation("serving/servers/supervisor.py", "            server.read_credentials()", "            pass",
              "serving.servers.test_supervisor.SupervisorTests.test_credentials_are_read_again_at_once"),
