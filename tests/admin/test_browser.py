@@ -168,7 +168,7 @@ tries.push({}, {mode: "no-cors"}, {credentials: "include"}, {method: "PUT"}, {ke
 
 
 class BrowserTestCase(CommandTestCase):
-    timeout = 120
+    timeout = 600
     if not (BROWSER and DRIVER):
         skip = "there is no chromium with chromedriver (Debian: apt-get install chromium chromium-driver)"
 

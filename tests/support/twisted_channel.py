@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.web.iweb import INonQueuedRequestFactory
 
 from twisted_appserver.core.call import Call
@@ -28,8 +29,18 @@ class Pending:
         self.call, self.request = call, request
 
 
+class Handler:
+    """Stands in for the handler of every call."""
+
+    max_stream = None
+    streams_bodies = False
+
+
 class Application:
     """Stands in for an AppResource and its dispatcher."""
+
+    compression = None
+    router = Handler()
 
     def __init__(self, connection: TwistedChannel) -> None:
         self.dispatcher = self
@@ -39,7 +50,7 @@ class Application:
         return False
 
     def admit(self, call: Call, rejected: Any) -> Call:
-        return call
+        return replace(call, handler=self.router)
 
     def begin(self, call: Call, answer: Any, routed: Any = None) -> Pending:
         return Pending(call, self._connection.render(call))
