@@ -20,7 +20,7 @@ from tests.support.slow import slow
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MADE = {"PKG-INFO", "setup.cfg"}  # by setuptools, in a source distribution
-TOOLS = [name for name in ("build", "twine", "check_wheel_contents") if find_spec(name) is None]
+MISSING = [name for name in ("build", "twine", "check_wheel_contents") if find_spec(name) is None]
 VERSION = r"""sed -i 's/^version = .*/version = "7.0.0rc1"/' pyproject.toml"""
 SECTION = r"printf '## 7.0.0rc1\n' >> CHANGELOG.md"
 IDENTITY = ("-c", "user.name=tests", "-c", "user.email=tests@localhost")
@@ -49,7 +49,7 @@ class MetadataTests(SynchronousTestCase):
 
 
 @slow
-@skipUnless((ROOT / ".git").exists() and not TOOLS, f"not a clone, or missing: {TOOLS}")
+@skipUnless((ROOT / ".git").exists() and not MISSING, f"not a clone, or missing: {MISSING}")
 class ReleaseTests(ProgramTestCase):
     timeout = 300
 

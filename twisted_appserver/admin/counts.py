@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from twisted_appserver.admin.faults import FaultGroup
-from twisted_appserver.core.durations import Durations, percentile
+from twisted_appserver.core.durations import Durations, bounds_from, percentile
 
 QUEUE_COUNTS = ("puts", "gets", "dones", "returned", "expired")  # of requests to a queue at one server
 
@@ -88,12 +88,12 @@ class CountedDurations(msgspec.Struct, array_like=True):
     @property
     def bounds(self) -> list[float]:
         """The bounds of all buckets except the last, in seconds."""
-        return [self.first * 2**index for index in range(len(self.counts) - 1)]
+        return bounds_from(self.first, len(self.counts) - 1)
 
 
 def counted(name: str, kind: str, durations: Durations) -> CountedDurations:
     """Return a copy of durations with their names."""
-    return CountedDurations(name, kind, durations.bounds[0], list(durations.counts), durations.total)
+    return CountedDurations(name, kind, durations.first, list(durations.counts), durations.total)
 
 
 class Counts(msgspec.Struct, omit_defaults=True):

@@ -7,7 +7,14 @@ Strategy: the bounds of the buckets double, so the length of an integer gives th
 from __future__ import annotations
 
 FIRST_BOUND = 0.0005  # seconds; of calls
-BOUNDS: list[float] = [FIRST_BOUND * 2**index for index in range(18)]  # up to 65 seconds
+
+
+def bounds_from(first: float, number: int) -> list[float]:
+    """Return so many bounds, in seconds."""
+    return [first * 2**index for index in range(number)]
+
+
+BOUNDS = bounds_from(FIRST_BOUND, 18)  # up to 65 seconds
 
 
 class Durations:
@@ -16,22 +23,25 @@ class Durations:
 
     @param first: the first bound, in seconds.
     @param number: how many bounds there are. One more bucket counts all longer calls.
+    @ivar counts: the calls in each bucket.
+    @ivar total: the sum of the durations, in seconds.
+    @ivar number: how many calls there were.
     """
 
     def __init__(self, first: float = FIRST_BOUND, number: int = len(BOUNDS)) -> None:
-        self._first = first
+        self.first = first
         self.counts = [0] * (number + 1)
-        self.total = 0.0  # seconds
+        self.total = 0.0
         self.number = 0
 
     @property
     def bounds(self) -> list[float]:
         """The bounds of all buckets except the last, in seconds."""
-        return [self._first * 2**index for index in range(len(self.counts) - 1)]
+        return bounds_from(self.first, len(self.counts) - 1)
 
     def add(self, seconds: float) -> None:
         """Count a call or an attempt."""
-        index = int(seconds / self._first).bit_length()
+        index = int(seconds / self.first).bit_length()
         self.counts[min(index, len(self.counts) - 1)] += 1
         self.total += seconds
         self.number += 1

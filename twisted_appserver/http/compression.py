@@ -22,12 +22,12 @@ from twisted_appserver.executors.interface import Answer
 SHORT = 8192  # bytes that are compressed on the reactor, in about 0.1 ms
 LEVEL = 4  # of gzip: half as slow as the default of 6, and the result is about 3 % longer
 COMPRESSIBLE = re.compile(
-    r"(?:text/(?!event-stream)[^;]*|[^;]*\+(?:json|xml)|image/svg\+xml|image/bmp|font/(?:ttf|otf)"
+    r"(?:text/(?!event-stream)[^;]*|[^;]*\+(?:json|xml)|image/bmp|font/(?:ttf|otf)"
     r"|application/(?:json|xml|javascript|x-ndjson|x-javascript|wasm|yaml|sql|rtf))\s*(?:;|$)",
     re.IGNORECASE,
 )
 WEIGHT = re.compile(r"\s*([\w*!#$%&'+.^`|~-]+)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?")
-WHOLE = frozenset((204, 205, 206, 304))  # statuses without a body, and parts of one
+NEVER = frozenset((204, 205, 206))  # statuses without a body, and of a part of one
 VARY = ("vary", "Accept-Encoding")
 Compress = Callable[[bytes], bytes]
 
@@ -103,7 +103,7 @@ class Compression:
 
     def _may_compress(self, reply: Reply) -> bool:
         """Return whether the reply would be compressed for a client that accepts it."""
-        if type(reply.body) is not bytes or len(reply.body) < self._least or reply.status in WHOLE:
+        if type(reply.body) is not bytes or len(reply.body) < self._least or reply.status in NEVER:
             return False
         headers = dict(reply.headers)
         if "content-encoding" in headers or "no-transform" in headers.get("cache-control", "").lower():

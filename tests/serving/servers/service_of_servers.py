@@ -100,6 +100,17 @@ class ServersTestCase(CommandTestCase):
         }[transport]()
         return await connectProtocol(endpoint, Connection())
 
+    async def hold(self) -> tuple[str, Connection, Deferred[Any]]:
+        """
+        Begin a call that lasts until a file is removed.
+
+        @return: the file, the connection, and the response.
+        """
+        path, connection = os.path.abspath(self.mktemp()), await self.connect()
+        answer = connection.send(request("GET", f"/holds/{path}"))
+        await self.until(lambda: os.path.exists(path))
+        return path, connection, answer
+
     async def call(self, path: str, transport: str = "tcp") -> Any:
         """Send one request over a new connection, and return the JSON of the response."""
         connection = await self.connect(transport)

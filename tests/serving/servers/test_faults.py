@@ -14,7 +14,6 @@ from twisted.internet.task import deferLater
 
 from tests.serving.servers.service_of_servers import TRANSPORTS, Load, ServersTestCase
 from tests.support.slow import slow
-from tests.support.wire import request
 
 SECONDS = float(os.environ.get("KILL_SECONDS", "3"))
 RELOADS = int(os.environ.get("RELOADS", "3"))
@@ -69,10 +68,8 @@ class FaultTests(ServersTestCase):
         """Under load. Not even a call that runs, or a worker process."""
         for options in ((), ("--type", "forked")):
             await self.servers(*options)
-            load, path = self.load(), os.path.abspath(self.mktemp())
-            connection = await self.connect()
-            answer = connection.send(request("GET", f"/holds/{path}"))
-            await self.until(lambda path=path: os.path.exists(path))
+            load = self.load()
+            _, connection, answer = await self.hold()
             await load.more(20)
             self.assertGreaterEqual(len(self.pids()), 2)
             begun = now()

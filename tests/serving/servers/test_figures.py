@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 
 from tests.serving.servers.service_of_servers import APPLICATION, ServersTestCase
 from tests.support.slow import slow
-from tests.support.wire import fetch, request
+from tests.support.wire import Connection, fetch, request
 
 FAILS = """
 def fails(kind: str):
@@ -134,8 +134,7 @@ class FigureTests(FiguresTestCase):
         await self.serve()
         await self.send(10)
         await self.check_sums()
-        connection = await self.connect()
-        pid = (await connection.send(request("GET", "/version/"))).json["pid"]
+        connection, pid = await self.connect_to_server()
         for _ in range(20):
             await connection.send(request("GET", "/version/"))
         self.kill(pid)
@@ -147,10 +146,7 @@ class FigureTests(FiguresTestCase):
 
     async def test_servers_and_their_calls_are_listed(self) -> None:
         await self.serve("--threads", "3")
-        path = os.path.abspath(self.mktemp())
-        connection = await self.connect()
-        answer = connection.send(request("GET", f"/holds/{path}"))
-        await self.until(lambda: os.path.exists(path))
+        path, connection, answer = await self.hold()
         for _ in range(6):
             page = await self.call("/-/status.json")
             self.assertIn("3 threads in each of 2 servers", page["line"])
@@ -179,8 +175,7 @@ class FigureTests(FiguresTestCase):
         await self.serve()
         await self.send(6)
         await self.check_sums()
-        connection = await self.connect()
-        pid = (await connection.send(request("GET", "/version/"))).json["pid"]
+        connection, pid = await self.connect_to_server()
         other = await self.other_connection(pid)
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -196,10 +191,15 @@ class FigureTests(FiguresTestCase):
         await connection.close()
         await self.end()
 
+    async def connect_to_server(self) -> tuple[Connection, int]:
+        """Return a connection, and the process of its server."""
+        connection = await self.connect()
+        return connection, (await connection.send(request("GET", "/version/"))).json["pid"]
+
     async def other_connection(self, pid: int) -> Any:
         """Return a connection to another server than this process."""
         while True:
-            connection = await self.connect()
-            if (await connection.send(request("GET", "/version/"))).json["pid"] != pid:
+            connection, other = await self.connect_to_server()
+            if other != pid:
                 return connection
             await connection.close()

@@ -93,10 +93,7 @@ class ReloadTests(ServersTestCase):
 
     async def test_call_that_runs_during_a_reload_finishes_in_the_old_server(self) -> None:
         await self.servers()
-        path = os.path.abspath(self.mktemp())
-        connection = await self.connect()
-        answer = connection.send(request("GET", f"/holds/{path}"))
-        await self.until(lambda: os.path.exists(path))
+        path, connection, answer = await self.hold()
         self.program.signal("HUP")
         await self.program.line("application reloaded")
         self.assertFalse(answer.called)
@@ -109,10 +106,7 @@ class ReloadTests(ServersTestCase):
     async def test_reloads_do_not_limit_the_time_of_calls(self) -> None:
         """The grace period is for the end of the service only."""
         await self.servers("--graceful-timeout", "0")
-        path = os.path.abspath(self.mktemp())
-        connection = await self.connect()
-        answer = connection.send(request("GET", f"/holds/{path}"))
-        await self.until(lambda: os.path.exists(path))
+        path, connection, answer = await self.hold()
         for count in (1, 2, 3):
             self.program.signal("HUP")
             await self.until(lambda count=count: self.program.output.count("application reloaded") == count)
@@ -148,10 +142,7 @@ class StopTests(ServersTestCase):
 
     async def test_second_signal_ends_everything_at_once(self) -> None:
         await self.servers("--type", "forked")
-        path = os.path.abspath(self.mktemp())
-        connection = await self.connect()
-        answer = connection.send(request("GET", f"/holds/{path}"))
-        await self.until(lambda: os.path.exists(path))
+        _, connection, answer = await self.hold()
         self.program.signal("TERM")
         await self.program.line("waiting for 1 call")
         await deferLater(reactor, 0.4)  # type: ignore[arg-type]  # a second signal before would count as the first

@@ -34,7 +34,7 @@ from twisted_appserver.core.call import Call, Reply
 from twisted_appserver.core.events import accepts_events
 from twisted_appserver.errors import JobError
 
-LONGEST_SESSION = 128  # characters; those of this server are shorter
+LONGEST_SESSION = 128  # characters; this server makes shorter ones
 
 
 class McpEndpoint:

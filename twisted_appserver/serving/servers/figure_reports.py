@@ -21,9 +21,8 @@ from twisted_appserver.serving.servers.messages import (
     ReportFigures,
 )
 
-INTERVAL = (
-    5.0  # seconds between two reports. A server that is killed has not reported the calls after the last.
-)
+# Seconds between two reports. A server that is killed has not reported the calls after the last one.
+INTERVAL = 5.0
 MOST_WAITING = 3.0  # seconds that a page waits for the supervisor
 
 

@@ -57,16 +57,14 @@ class ServerChecks:
         """Replace the first server that has reached a limit."""
         for server in sorted(self._supervisor.reporting(), key=lambda each: each.number):
             if not server.retired and (reached := self._reached(server)):
-                how = f"server {server.number} (process {server.pid}) {reached}"
-                self.log.info("{how} and is replaced", how=how)
+                which = f"server {server.number} (process {server.pid})"
+                self.log.info("{which} {reached} and is replaced", which=which, reached=reached)
                 self._successors.start(server.number)
                 return
 
     def _reached(self, server: SupervisedServer) -> str:
         if self._max_requests and server.calls >= self._max_requests:
             return f"has answered {server.calls} calls"
-        return (
-            "exceeds its memory limit"
-            if self._max_rss and resident_memory(server.pid) > self._max_rss
-            else ""
-        )
+        if self._max_rss and resident_memory(server.pid) > self._max_rss:
+            return "exceeds its memory limit"
+        return ""
